@@ -1,6 +1,6 @@
 """One cell: train -> observe -> attack -> measure. What the store holds is not made again.
 
-An attack or a metric may ask, by position, for any observation on the shelf.
+An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `plan.LABELLED` lists.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from byheart.errors import DataError
-from byheart.evidence import Tell, as_scored, observe
-from byheart.plan import Planned, part
+from byheart.evidence import Tell, as_scored, observe, read_evidence
+from byheart.planned import Planned, called, part
 from byheart.rows import read_rows
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, read_arrays, read_json, write_arrays
 from byheart.study import changed
-from byheart.types import Estimate, LogProbs, Machine, Row, Texts, TokenStats
+from byheart.types import Estimate, Machine, Row
 
 
 def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
@@ -28,14 +28,14 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
 
     Raises `CellError` or `RequestError` where the cell cannot be made.
     """
-    wanted = planned.missing(store)
-    made = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
-    if wanted or not all(store.has(stage, key) for stage, key in made):
-        observe(planned, wanted, store, machine, tell)
-    evidence = {(o.name, e): planned.evidence_key(o, e) for o in planned.observations for e in planned.epochs}
+    if any("shadow_passes" in o.needs for wanted in planned.missing(store).values() for o in wanted):
+        for shadow in planned.shadows:
+            _train_and_observe(shadow, store, machine, tell)
+    _train_and_observe(planned, store, machine, tell)
+    evidence = {planned.evidence_key(o, e) for o in planned.observations for e in planned.epochs}
     recipe = {
         "cell": planned.recipe,
-        "evidence": sorted(evidence.values()),
+        "evidence": sorted(evidence),
         "attacks": [a.recipe for a in planned.attacks],
         "metrics": [m.recipe for m in planned.metrics],
         "audit": [planned.split.audited.digest, key_of({"groups": planned.split.groups})],
@@ -49,6 +49,13 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
 
     key = key_of(recipe)
     return key, read_rows(store.get_or_make("rows", key, recipe, make))
+
+
+def _train_and_observe(planned: Planned, store: Store, machine: Machine, tell: Tell) -> None:
+    wanted = planned.missing(store)
+    made = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
+    if wanted or not all(store.has(stage, key) for stage, key in made):
+        observe(planned, wanted, store, machine, tell)
 
 
 def _labels(planned: Planned) -> dict[str, Any]:
@@ -84,8 +91,10 @@ def _facts(planned: Planned, store: Store) -> Iterator[Row]:
 
 
 def _measured(planned: Planned, store: Store) -> Iterator[Row]:
+    needed = {"target", "validation", *(n for a in planned.attacks for n in a.needs)}
+    asked = [o for o in planned.observations if called(o) in needed]
     for epoch in planned.epochs:
-        evidence = {o.name: read_evidence(store, planned.evidence_key(o, epoch)) for o in planned.observations}
+        evidence = {called(o): read_evidence(planned, store, o, epoch) for o in asked}
         texts = as_scored(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
         labelled = _labelled(planned, evidence)
         for metric in planned.metrics:
@@ -100,7 +109,7 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
                     yield _row(planned, epoch, metric=metric, estimate=estimate, attack=attack, scores=key)
 
 
-def _labelled(planned: Planned, evidence: Mapping[str, TokenStats]) -> dict[str, Any]:
+def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
     known: dict[str, Any] = {"membership": planned.split.membership, "groups": planned.split.groups}
     if "target" in evidence:
@@ -112,14 +121,9 @@ def _labelled(planned: Planned, evidence: Mapping[str, TokenStats]) -> dict[str,
     return known
 
 
-def read_evidence(store: Store, key: str) -> TokenStats:
-    """Return token statistics from the store."""
-    return TokenStats(**read_arrays(store.folder("evidence", key)))
-
-
-def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, LogProbs | Texts]) -> str:
+def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
     """Return the key of an attack's scores, made if they are not there."""
-    evidence = {o.name: planned.evidence_key(o, epoch) for o in planned.observations if o.name in attack.needs}
+    evidence = {called(o): planned.evidence_key(o, epoch) for o in planned.observations if called(o) in attack.needs}
     recipe = {"attack": attack.recipe, "evidence": evidence, "texts": planned.split.audited.digest}
     key = key_of({**recipe, "attack": attack.identity})
 

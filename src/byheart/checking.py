@@ -10,7 +10,8 @@ from pathlib import Path
 from byheart.datasets.files import files
 from byheart.errors import StudyError
 from byheart.formats import as_text
-from byheart.plan import Planned, plan
+from byheart.plan import plan
+from byheart.planned import Planned
 from byheart.store import Store
 from byheart.study import Study, changed, read
 from byheart.types import Split, Table, Texts

@@ -1,7 +1,7 @@
 """Train and observe: everything about a cell that needs a model, epoch by epoch, resumed where it was broken off.
 
-An observation may ask, by position, for the inputs in `_inputs`: that closed list is the architecture's true border,
-and a new kind of input (shadow models, say) is one more entry there.
+An observation may ask, by position, for other observations, and for the inputs that `_input` makes: that closed list is
+the architecture's true border, and a new kind of input is one more entry there (and in `plan.INPUTS`, for its identity).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from byheart.errors import DataError, ModelError
-from byheart.plan import Planned
+from byheart.kinds import KINDS, ShadowPass, packed, unpacked
+from byheart.planned import TOKENS, Planned
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, damaged, read_arrays, read_json, write_arrays
 from byheart.types import Machine, Texts
@@ -52,11 +53,11 @@ def observe(
     """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one."""
     from byheart.lm import load, train
 
-    tell(Event("begin", planned.cell.label, "loading the base model"))
+    tell(Event("begin", planned.label, "loading the base model"))
     model = load.load(planned.cell.base)
     device = load.device(machine.device)
     model.module.to(device)
-    tokens = {w: _tokens(planned, w, model, store) for w in ("train", "audited", "validation")}
+    tokens = {w: _tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
     _refuse_tokens(planned, model, tokens)
     bench = _Bench(planned, store, machine, tell, tokens)
     _make_evidence(bench, 0, wanted.get(0, ()), model)
@@ -80,7 +81,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     losses: list[float] = []
     if start is not None:
         losses = [float(x) for x in start[1].pop("losses")]
-        bench.tell(Event("begin", planned.cell.label, f"going on after epoch {start[0]}"))
+        bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}"))
     epochs = train.train(
         model,
         bench.tokens["train"],
@@ -94,9 +95,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     for epoch in epochs:
         losses.append(epoch.loss)
         bench.tell(
-            Event(
-                "step", planned.cell.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", planned.epoch_work
-            )
+            Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", planned.epoch_work)
         )
         _make_evidence(bench, epoch.number, later.get(epoch.number, ()), model)
         if epoch.number < settings.epochs:
@@ -119,39 +118,57 @@ def _truncated(bench: _Bench) -> int:
 
 
 def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], model: LanguageModel) -> None:
-    from byheart.lm.forward import stats_arrays
-
+    planned, store = bench.planned, bench.store
     for observation in observations:
-        if bench.store.has("evidence", bench.planned.evidence_key(observation, epoch)):
+        key = planned.evidence_key(observation, epoch)
+        if store.has("evidence", key):
             continue  # made meanwhile: for another cell, or by another run
-        recipe = bench.planned.evidence_recipe(observation, epoch)
-        inputs = _inputs(bench, model)
 
-        def make(folder: Path, observation: Choice = observation, inputs: Mapping[str, Any] = inputs) -> None:
-            write_arrays(folder, stats_arrays(observation(*(inputs[n] for n in observation.needs))))
+        def make(folder: Path, observation: Choice = observation) -> None:
+            found = observation(*(_input(bench, name, epoch, model) for name in observation.needs))
+            if observation.gives not in KINDS or not isinstance(found, KINDS[observation.gives]):
+                raise DataError(
+                    f"observations {observation.name} gave {type(found).__name__} and says it gives {observation.gives or 'nothing'}; "
+                    f"choices: {', '.join(KINDS)}"
+                )
+            write_arrays(folder, packed(found))
 
-        bench.store.get_or_make("evidence", bench.planned.evidence_key(observation, epoch), recipe, make)
-        done = bench.planned.observation_work(observation)
-        bench.tell(Event("step", bench.planned.cell.label, f"epoch {epoch} observed: {observation.name}", done))
+        store.get_or_make("evidence", key, planned.evidence_recipe(observation, epoch), make)
+        done = planned.observation_work(observation)
+        bench.tell(Event("step", planned.label, f"epoch {epoch} observed: {observation.name}", done))
 
 
-def _inputs(bench: _Bench, model: LanguageModel) -> dict[str, Any]:
-    """Return what an observation may ask for. The closed list: extending it is a change of the architecture.
+def _input(bench: _Bench, name: str, epoch: int, model: LanguageModel) -> Any:
+    """Return what an observation asks for by this name. The closed list: extending it is a change of the architecture.
 
     `base_model` is the same object as `model`: what is wanted of the base is wanted at epoch 0, before the method
-    touches it.
+    touches it. What is not on the list is another observation's evidence, which was made before.
     """
     import torch
 
     from byheart.lm.forward import Scorer
 
-    scorer = Scorer(model, bench.machine.token_budget, getattr(torch, bench.planned.scoring.precision))
-    return {
-        "model": scorer,
-        "base_model": scorer,
-        "tokens": bench.tokens["audited"],
-        "validation_tokens": bench.tokens["validation"],
-    }
+    if name in {"model", "base_model"}:
+        return Scorer(model, bench.machine.token_budget, getattr(torch, bench.planned.scoring.precision))
+    if name in TOKENS:
+        return bench.tokens[TOKENS[name]]
+    if name == "shadow_passes":
+        return shadow_passes(bench.planned, bench.store, epoch)
+    return read_evidence(bench.planned, bench.store, bench.planned.observation(name), epoch)
+
+
+def read_evidence(planned: Planned, store: Store, observation: Choice, epoch: int) -> Any:
+    """Return what was observed, from the store."""
+    return unpacked(observation.gives, read_arrays(store.folder("evidence", planned.evidence_key(observation, epoch))))
+
+
+def shadow_passes(planned: Planned, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
+    """Return what each shadow said of the audited texts and of the population, from the store."""
+    shadows = planned.shadows
+    return tuple(
+        ShadowPass(inside, *(read_evidence(s, store, o, epoch) for o in s.observations))
+        for s, inside in zip(shadows, planned.halves(len(shadows)), strict=True)
+    )
 
 
 def _refuse_tokens(planned: Planned, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
@@ -174,9 +191,7 @@ def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> 
     """Return the tokens of a part, made once for a base and these texts."""
     from byheart.lm.tokens import Tokens, tokenise
 
-    texts = {"train": planned.split.train, "audited": planned.split.audited, "validation": planned.split.validation}[
-        what
-    ]
+    texts = planned.texts[what]
     recipe = planned.tokens_recipe(what)
 
     def make(folder: Path) -> None:

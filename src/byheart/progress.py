@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from byheart.evidence import Event
-from byheart.plan import Planned
+from byheart.planned import Planned
 from byheart.rows import last
 from byheart.workers import Outcome
 

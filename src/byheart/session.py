@@ -15,7 +15,8 @@ from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
 from byheart.lm.bases import parameters
 from byheart.lm.load import config_of, device
-from byheart.plan import Planned, plan, work
+from byheart.plan import plan, work
+from byheart.planned import Planned
 from byheart.rows import scores_of, studies, study_rows
 from byheart.shelf import Choice, choose
 from byheart.store import Store

@@ -152,8 +152,18 @@ class Choice:
     @property
     def recipe(self) -> dict[str, Any]:
         """The identity with every default spelled out, to be kept beside the result and compared on reading."""
-        everything = {s: v for s, v in self.defaults.items() if v is not inspect.Parameter.empty} | dict(self.given)
-        return {**self.identity, "settings": dict(sorted(everything.items()))}
+        return {**self.identity, "settings": dict(sorted(self.settings.items()))}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting, given or default."""
+        return {s: v for s, v in self.defaults.items() if v is not inspect.Parameter.empty} | dict(self.given)
+
+    @property
+    def gives(self) -> str:
+        """The name of the type that the function says it returns; "" where it says nothing."""
+        told = self.function.__annotations__.get("return", "")
+        return (told if isinstance(told, str) else getattr(told, "__name__", "")).rpartition(".")[2]
 
     @property
     def key(self) -> str:

@@ -34,10 +34,16 @@ class _Wanted(NamedTuple):
     members: int
     nonmembers: int
     validation: int
+    known: int
+
+    @property
+    def trained(self) -> int:
+        """Training texts that there must be at least: the audited members, and those that the adversary knows."""
+        return self.members + self.known
 
     @property
     def total(self) -> int:
-        return (self.train or self.members) + self.nonmembers + self.validation
+        return (self.train or self.trained) + self.nonmembers + self.validation + self.known
 
 
 class _Cast(NamedTuple):
@@ -46,6 +52,7 @@ class _Cast(NamedTuple):
     train: list[int]
     nonmembers: list[int]
     validation: list[int]
+    known: list[int]
     exact: int
     near: int
 
@@ -58,18 +65,21 @@ class Distinct(NamedTuple):
     near: int
 
 
-def split(
+def split(  # noqa: PLR0913 - one name for each setting of a study's data
     examples: Examples,
     *,
     train: int | None,
     members: int,
     nonmembers: int,
     validation: int,
+    known: int = 0,
     seed: int = 0,
     by: Literal["group", "published"] = "group",
     near_duplicate: float = 0.8,
 ) -> Split:
     """Deal texts into training texts (some of them the audited members), non-members and validation texts.
+
+    `known` training texts that are not audited, and as many texts that no one trains on, are what an adversary knows.
 
     `train: None` takes every text that the other roles leave. By "group", whole groups are dealt in an order drawn
     from `seed`, and texts whose words are the same, or whose five-word shingles overlap by `near_duplicate` (Jaccard)
@@ -78,31 +88,41 @@ def split(
 
     Raises `DataError` for an empty role, more members than training texts, and more texts than there are.
     """
-    wanted = _Wanted(train, members, nonmembers, validation)
+    wanted = _Wanted(train, members, nonmembers, validation, known)
     _check(wanted, by, near_duplicate)
     chance = np.random.default_rng(seed)
     grouped = by == "group"
     cast = _by_group(examples, wanted, near_duplicate, chance) if grouped else _as_published(examples, wanted, chance)
-    if members > len(cast.train):
-        raise DataError(f"members: {members} of {len(cast.train)} training texts; write {len(cast.train)} or fewer")
-    return _split(examples, cast, tuple(_drawn(range(len(cast.train)), members, chance)))
+    if wanted.trained > len(cast.train):
+        raise _too_few(wanted, len(cast.train))
+    audited = tuple(_drawn(range(len(cast.train)), members, chance))
+    others = sorted(set(range(len(cast.train))) - set(audited))
+    return _split(examples, cast, audited, _drawn(others, known, chance) if known else [])
 
 
 def _check(wanted: _Wanted, by: str, near_duplicate: float) -> None:
     if by not in ("group", "published"):
         raise DataError(f"by: {by} is not known; choices: group, published")
     for role, number in wanted._asdict().items():
-        if number is not None and number < 1:
-            raise DataError(f"{role}: {number} texts; write 1 or more")
-    if wanted.train is not None and wanted.members > wanted.train:
-        raise DataError(f"members: {wanted.members} of {wanted.train} training texts; write {wanted.train} or fewer")
+        if number is not None and number < (role != "known"):
+            raise DataError(f"{role}: {number} texts; write {int(role != 'known')} or more")
+    if wanted.train is not None and wanted.trained > wanted.train:
+        raise _too_few(wanted, wanted.train)
     if not 0 < near_duplicate <= 1:
         raise DataError(f"near_duplicate: {near_duplicate} is no overlap; write a number above 0, at most 1")
 
 
-def _split(examples: Examples, cast: _Cast, members: tuple[int, ...]) -> Split:
+def _too_few(wanted: _Wanted, there: int) -> DataError:
+    if wanted.known:
+        return DataError(
+            f"members: {wanted.members} and known: {wanted.known} of {there} training texts; write {there} or fewer together"
+        )
+    return DataError(f"members: {wanted.members} of {there} training texts; write {there} or fewer")
+
+
+def _split(examples: Examples, cast: _Cast, members: tuple[int, ...], known: Sequence[int]) -> Split:
     groups = examples.groups
-    outside = (*cast.nonmembers, *cast.validation)
+    outside = (*cast.nonmembers, *cast.validation, *cast.known)
     return Split(
         train=examples.texts.take(cast.train),
         members=members,
@@ -110,6 +130,8 @@ def _split(examples: Examples, cast: _Cast, members: tuple[int, ...]) -> Split:
         validation=examples.texts.take(cast.validation),
         member_groups=tuple(groups[cast.train[i]] for i in members),
         nonmember_groups=tuple(groups[i] for i in cast.nonmembers),
+        known_members=examples.texts.take(cast.train[i] for i in known),
+        known_nonmembers=examples.texts.take(cast.known),
         counts={
             "texts": len(examples.texts),
             "groups": len(set(groups)),
@@ -158,23 +180,26 @@ def _dealt(hands: list[list[int]], wanted: _Wanted, found: Distinct, chance: np.
     A group that holds more than its role still needs gives a random part of itself; its rest stays unused.
     """
     roles: list[list[int]] = []
-    for number in (wanted.nonmembers, wanted.validation, wanted.train):
+    for number in (wanted.nonmembers, wanted.validation, wanted.known, wanted.train):
         taken: list[int] = []
         while hands and (number is None or len(taken) < number):
             group = hands.pop()
             room = len(group) if number is None else number - len(taken)
             taken += group if room >= len(group) else _drawn(group, room, chance)
-        if len(taken) < (number or wanted.members):
+        if len(taken) < (wanted.trained if number is None else number):
             return None
         roles.append(taken)
-    nonmembers, validation, train = roles
-    return _Cast(train, nonmembers, validation, found.exact, found.near)
+    nonmembers, validation, known, train = roles
+    return _Cast(train, nonmembers, validation, known, found.exact, found.near)
 
 
 def _short(wanted: _Wanted, found: Distinct, groups: int) -> str:
-    train = wanted.train or f"at least {wanted.members}"
+    train = wanted.train or f"at least {wanted.trained}"
     there = len(found.kept)
-    asked = f"asked for {train} training, {wanted.nonmembers} non-member and {wanted.validation} validation texts"
+    known = f", {wanted.known} known non-member" if wanted.known else ""
+    asked = (
+        f"asked for {train} training, {wanted.nonmembers} non-member{known} and {wanted.validation} validation texts"
+    )
     held = f"there are {there} in {groups} groups ({found.exact + found.near} copies taken out)"
     mend = f"write at most {there} in all" if there < wanted.total else "that is too few groups: write smaller numbers"
     return f"{asked}, but {held}; {mend}, or name more data"
@@ -238,7 +263,13 @@ def _as_published(examples: Examples, wanted: _Wanted, chance: np.random.Generat
     rest = validating or sorted(set(fresh) - set(nonmembers))
     unseen = [i for i in rest if _compared(examples, i) not in seen]
     validation = _taken("validation", unseen, wanted.validation, len(rest) - len(unseen), chance)
-    return _Cast(train, nonmembers, validation, len(tested) - len(fresh) + len(rest) - len(unseen), 0)
+    copies = len(tested) - len(fresh) + len(rest) - len(unseen)
+    if not wanted.known:
+        return _Cast(train, nonmembers, validation, [], copies, 0)
+    # What an adversary knows not to have been trained on comes from the test texts that are left over.
+    seen |= {_compared(examples, i) for i in validation}
+    left = [i for i in sorted(set(fresh) - set(nonmembers)) if _compared(examples, i) not in seen]
+    return _Cast(train, nonmembers, validation, _taken("known", left, wanted.known, 0, chance), copies, 0)
 
 
 def _taken(role: str, positions: list[int], number: int, copies: int, chance: np.random.Generator) -> list[int]:

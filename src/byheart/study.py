@@ -53,7 +53,8 @@ class Cell:
 class Study:
     """What is to be trained, with what it is attacked, and how it is measured and shown.
 
-    `tables` and `figures` are those that the report shows; empty for all that have something to show.
+    `tables` and `figures` are those that the report shows; empty for all that have something to show. `observations`
+    are those with settings of their own: what is observed is what attacks and metrics ask for.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Study:
     machine: Machine
     tables: tuple[Choice, ...]
     figures: tuple[Choice, ...]
+    observations: tuple[Choice, ...] = ()
 
 
 def short(base: str) -> str:
@@ -143,6 +145,7 @@ def study(values: Mapping[str, Any], *, default_name: str = "study") -> Study:
         machine=_machine(values.get("machine") or {}),
         tables=tuple(_choices("tables", values.get("tables", []))),
         figures=tuple(_choices("figures", values.get("figures", []))),
+        observations=_observations(values.get("observations", [])),
     )
 
 
@@ -160,6 +163,7 @@ _KEYS = (
     "machine",
     "tables",
     "figures",
+    "observations",
 )
 
 
@@ -168,9 +172,11 @@ def _refuse_cells(cells: Sequence[Cell]) -> None:
         raise StudyError("nothing to train: models, datasets, methods and seeds need one entry each")
     for cell in cells:
         checked("models", str, cell.base)
-        if cell.data.train is not None and cell.data.members > cell.data.train:
+        audited, known, trained = cell.data.members, cell.data.known, cell.data.train
+        if trained is not None and audited + known > trained:
+            also = f" and data.known = {known}" if known else ""
             raise SettingError(
-                f"data.members = {cell.data.members}: only {cell.data.train} texts are trained on (data.train); ask for as many or fewer"
+                f"data.members = {audited}{also}: only {trained} texts are trained on (data.train); ask for as many or fewer"
             )
 
 
@@ -201,6 +207,14 @@ def _choices(shelf: str, written: Any) -> Iterator[Choice]:
         name, given = _entry(shelf, item)
         for settings in _product(given, types_of(find(shelf, name))):
             yield choose(shelf, name, settings)
+
+
+def _observations(written: Any) -> tuple[Choice, ...]:
+    chosen = tuple(_choices("observations", written))
+    for name in (c.name for c in chosen):
+        if [c.name for c in chosen].count(name) > 1:
+            raise SettingError(f"observations {name}: is set twice; one study observes it one way")
+    return chosen
 
 
 def _datasets(written: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:

@@ -73,6 +73,9 @@ def digest(rows: Iterable[Sequence[str]]) -> str:
     return whole.hexdigest()
 
 
+NO_TEXTS = Texts((), ())
+
+
 @dataclass(frozen=True)
 class Examples:
     """What a data set gives: texts, each with its published role, its group, and its private attributes.
@@ -100,6 +103,7 @@ class Examples:
 class Split:
     """Who plays which part. `members` are positions in `train`: the audited sample of what was trained on.
 
+    `known_members` (of `train`) and `known_nonmembers` are what an adversary knows already; none of them is audited.
     `counts` is what splitting did (duplicates removed, groups, texts left over), by name.
     """
 
@@ -110,6 +114,19 @@ class Split:
     member_groups: tuple[str, ...]
     nonmember_groups: tuple[str, ...]
     counts: Mapping[str, int]
+    known_members: Texts = NO_TEXTS
+    known_nonmembers: Texts = NO_TEXTS
+
+    @property
+    def parts(self) -> dict[str, Texts]:
+        """The texts that a model reads, by the part they play."""
+        return {
+            "train": self.train,
+            "audited": self.audited,
+            "validation": self.validation,
+            "known_members": self.known_members,
+            "known_nonmembers": self.known_nonmembers,
+        }
 
     @functools.cached_property
     def audited(self) -> Texts:
@@ -277,13 +294,15 @@ class Data:
     """Which texts of a data set play which part.
 
     `train` None means all that are left (`group`) or all that are published (`published`). `members` of the training
-    texts are audited. `max_tokens` counts BOS, prompt and scored text; what is longer is cut and counted.
+    texts are audited. `max_tokens` counts BOS, prompt and scored text; what is longer is cut and counted. `known` texts
+    of either side are known to the adversary of some attacks (shots, calibration, a population) and never audited.
     """
 
     train: Annotated[int, Ge(1)] | None = None
     members: Annotated[int, Ge(2)] = 200
     nonmembers: Annotated[int, Ge(2)] = 200
     validation: Annotated[int, Ge(1)] = 100
+    known: Annotated[int, Ge(0)] = 0
     split: Literal["group", "published"] = "group"
     near_duplicate: Annotated[float, Interval(gt=0, le=1)] = 0.8
     max_tokens: Annotated[int, Ge(2)] = 512

@@ -23,7 +23,7 @@ from typing import Any
 from byheart.cell import run_cell
 from byheart.errors import ByheartError
 from byheart.evidence import Event, Tell
-from byheart.plan import Planned
+from byheart.planned import Planned
 from byheart.store import Store
 from byheart.types import Machine, Row
 

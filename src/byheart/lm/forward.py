@@ -17,7 +17,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -274,8 +274,3 @@ class Scorer:
     def __call__(self, tokens: Tokens) -> TokenStats:
         """Return every statistic of every scored token."""
         return token_stats(self.model, tokens, budget=self.budget, precision=self.precision)
-
-
-def stats_arrays(stats: TokenStats) -> dict[str, np.ndarray]:
-    """Return the arrays of token statistics by name, as they are stored."""
-    return {f.name: getattr(stats, f.name) for f in fields(stats)}

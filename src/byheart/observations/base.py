@@ -9,6 +9,8 @@ from byheart.lm.forward import Scorer
 from byheart.lm.tokens import Tokens
 from byheart.types import TokenStats
 
+ADVERSARY = "log-probabilities of the untuned base model"
+
 
 def base(base_model: Scorer, tokens: Tokens) -> TokenStats:
     """Token statistics of the audited texts under the untuned base model."""

@@ -19,6 +19,8 @@ from byheart.lm.forward import Scorer
 from byheart.lm.tokens import Tokens, leading
 from byheart.types import Texts, TokenStats
 
+ADVERSARY = "log-probabilities of the model under attack"
+
 
 def lowercased(model: Scorer, tokens: Tokens) -> TokenStats:
     """Token statistics of the audited texts in lower case under the model that is attacked."""

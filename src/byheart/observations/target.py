@@ -10,6 +10,9 @@ from byheart.lm.forward import Scorer
 from byheart.lm.tokens import Tokens
 from byheart.types import TokenStats
 
+UNTUNED = "base"
+ADVERSARY = "log-probabilities of the model under attack"
+
 
 def target(model: Scorer, tokens: Tokens) -> TokenStats:
     """Token statistics of the audited texts under the model that is attacked."""

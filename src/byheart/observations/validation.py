@@ -6,6 +6,8 @@ from byheart.lm.forward import Scorer
 from byheart.lm.tokens import Tokens
 from byheart.types import TokenStats
 
+ADVERSARY = "log-probabilities of the model under attack"
+
 
 def validation(model: Scorer, validation_tokens: Tokens) -> TokenStats:
     """Token statistics of the validation texts under the model that is attacked."""

@@ -1,0 +1,119 @@
+"""Kinds of evidence besides token statistics: what an observation may give, and how any of it is stored.
+
+All of it is arrays and strings, each frozen and checked once when made. No torch here.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from byheart.errors import DataError
+from byheart.types import LogProbs, TokenStats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frequencies:
+    """How common each scored token is in reference texts: `frequency` in (0, 1), smoothed, packed as in `LogProbs`.
+
+    `first` is True where a token occurs for the first time in its text.
+    """
+
+    frequency: Float[np.ndarray, " tokens"]
+    first: Bool[np.ndarray, " tokens"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variants:
+    """Other readings of each text (its neighbours, or itself after other prefixes), by mean log-probability (nats).
+
+    Text i has the readings `loglik[starts[i]:starts[i+1]]`, one at least.
+    """
+
+    loglik: Float[np.ndarray, " variants"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+
+    def __post_init__(self) -> None:
+        """Refuse texts without a reading, and readings that are not finite."""
+        if self.starts[0] != 0 or self.starts[-1] != len(self.loglik) or (np.diff(self.starts) < 1).any():
+            raise DataError("every text needs one reading at least; make fewer texts, or longer ones")
+        if not np.isfinite(self.loglik).all():
+            raise DataError("log-probabilities must be finite; the model's numbers overflowed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substitutes:
+    """Neighbours of each text as token ids: text i has `starts[i+1] - starts[i]` of them, each as long as the text.
+
+    Neighbour j is `ids[offsets[j]:offsets[j+1]]`, BOS and prompt included.
+    """
+
+    ids: Int[np.ndarray, " tokens"]
+    offsets: Int[np.ndarray, " neighbours_plus_one"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients:
+    """Norm of each text's own loss gradient on the trained parameters (nats per unit of weight)."""
+
+    norm: Float[np.ndarray, " texts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generations:
+    """What a model wrote after the beginning of each text, and how the text itself goes on.
+
+    Text i has the continuations `written[starts[i]:starts[i+1]]`, one at least; `rest[i]` is its own continuation.
+    """
+
+    written: tuple[str, ...]
+    rest: tuple[str, ...]
+    starts: Int[np.ndarray, " texts_plus_one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shadows:
+    """Shadow models: tuned as the target was, each on a known half of the audited texts.
+
+    `logp` holds each shadow's log-probabilities (nats) of the audited texts' scored tokens, packed by `starts` as in
+    `LogProbs`; `inside` says which texts a shadow was tuned on. `population_logp` and `population_starts` are the same
+    for texts that neither the target nor any shadow was tuned on.
+    """
+
+    logp: Float[np.ndarray, "shadows tokens"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+    inside: Bool[np.ndarray, "shadows texts"]
+    population_logp: Float[np.ndarray, "shadows population_tokens"]
+    population_starts: Int[np.ndarray, " population_plus_one"]
+
+
+class ShadowPass(NamedTuple):
+    """Which audited texts a shadow was tuned on, and what it says of them and of a population (None without one)."""
+
+    inside: Bool[np.ndarray, " texts"]
+    audited: LogProbs
+    population: LogProbs | None = None
+
+
+Evidence = LogProbs | Frequencies | Variants | Substitutes | Gradients | Generations | Shadows
+"""What an observation gives. All of it is arrays and strings, so that any of it can be stored without pickle."""
+
+
+def packed(evidence: Evidence) -> dict[str, np.ndarray]:
+    """Return evidence as arrays by name, strings as arrays of characters."""
+    return {f.name: np.asarray(getattr(evidence, f.name)) for f in fields(evidence)}
+
+
+KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (TokenStats, *typing.get_args(Evidence))}
+
+
+def unpacked(kind: str, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return evidence of a kind (the name of its class, one of `KINDS`) from its arrays."""
+    return KINDS[kind](**{n: tuple(map(str, a)) if a.dtype.kind == "U" else a for n, a in arrays.items()})

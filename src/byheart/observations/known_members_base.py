@@ -1,0 +1,14 @@
+"""The untuned base model reads the training texts that the adversary knows, once for all methods, seeds and epochs."""
+
+from __future__ import annotations
+
+from byheart.lm.forward import Scorer
+from byheart.lm.tokens import Tokens
+from byheart.types import TokenStats
+
+ADVERSARY = "some of the training texts, and the untuned base model"
+
+
+def known_members_base(base_model: Scorer, known_member_tokens: Tokens) -> TokenStats:
+    """Token statistics of the known training texts under the untuned base model."""
+    return base_model(known_member_tokens)

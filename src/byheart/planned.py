@@ -1,0 +1,240 @@
+"""A cell with its texts: identities, keys, and the work that is left. No model is loaded.
+
+A result's key covers exactly what can change it: a checkpoint's the base, the training texts and how they are
+trained on; an observation's the inputs that its signature names; a score's the attack and its evidence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from byheart import lm
+from byheart.lm.bases import identity
+from byheart.shelf import Choice, choose, key_of
+from byheart.store import Store
+from byheart.study import Cell
+from byheart.types import Scoring, Split, Texts, TokenStats, Training
+
+LABELLED = ("scores", "membership", "groups", "train", "nonmember", "validation")
+"""What a metric may ask for; all but the first three are evidence."""
+
+TOKENS = {
+    "tokens": "audited",
+    "validation_tokens": "validation",
+    "known_member_tokens": "known_members",
+    "known_nonmember_tokens": "known_nonmembers",
+}
+"""The tokens that an observation may ask for, and the part of the texts that each is of."""
+
+INPUTS = ("model", "base_model", *TOKENS, "shadow_passes")
+"""All that an observation may ask for besides other observations. `evidence.py` makes each of them."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with its texts, and from these the keys of everything that will be made for it.
+
+    `texts` are those that its models read, by the part they play: `split.parts`, but for a shadow's training texts.
+    `observations` are what attacks and metrics ask for, each after those that it asks for itself.
+    """
+
+    cell: Cell
+    split: Split
+    attacks: tuple[Choice, ...]
+    metrics: tuple[Choice, ...]
+    scoring: Scoring
+    observations: tuple[Choice, ...]
+    texts: Mapping[str, Texts]
+    shadow: str = ""
+
+    @property
+    def label(self) -> str:
+        """A line that tells this cell, or this shadow of it, from the others of a study."""
+        return " · ".join(x for x in (self.cell.label, self.shadow) if x)
+
+    @cached_property
+    def base(self) -> str:
+        """What tells the base model from any other."""
+        return identity(self.cell.base)
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """Everything that can change the trained weights, defaults spelled out."""
+        return {
+            "base": self.base,
+            "texts": self.texts["train"].digest,
+            "max_tokens": self.cell.data.max_tokens,
+            "method": self.cell.method.recipe,
+            "training": dataclasses.asdict(self.cell.training),
+            "seed": self.cell.seed,
+            "revision": lm.TRAIN_REVISION,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The checkpoint's key: its recipe without the settings that are defaults."""
+        given = {n: v for n, v in self.recipe["training"].items() if v != _default(Training, n)}
+        return key_of({**self.recipe, "method": self.cell.method.identity, "training": given})
+
+    @property
+    def epochs(self) -> range:
+        """Every epoch that is observed; 0 is the untuned base."""
+        return range(self.cell.training.epochs + 1)
+
+    def tokens_recipe(self, what: str) -> dict[str, Any]:
+        """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
+        return {"base": self.base, "texts": self.texts[what].digest, "max_tokens": self.cell.data.max_tokens}
+
+    def evidence_recipe(self, observation: Choice, epoch: int) -> dict[str, Any]:
+        """Return an observation's identity, which covers only the inputs that its signature names."""
+        same = _constant(observation, "UNTUNED", None)
+        if epoch == 0 and same is not None:
+            # The untuned base is what the reference attack reads anyway: one pass serves both.
+            observation = next((o for o in self.observations if called(o) == same), choose("observations", same))
+        return {
+            "observation": observation.recipe,
+            "inputs": {n: self._input(n, epoch) for n in observation.needs},
+            "precision": self.scoring.precision,
+            "revision": lm.FORWARD_REVISION,
+        }
+
+    def _input(self, name: str, epoch: int) -> Any:
+        """Return the identity of what an observation asks for by this name."""
+        if name == "model":
+            return {"base": self.base} if epoch == 0 else {"cell": self.key, "epoch": epoch}
+        if name == "base_model":
+            return {"base": self.base}
+        if name in TOKENS:
+            return self.tokens_recipe(TOKENS[name])
+        if name == "shadow_passes":
+            return [[s.evidence_key(o, epoch) for o in s.observations] for s in self.shadows]
+        return self.evidence_key(self.observation(name), epoch)
+
+    def observation(self, name: str) -> Choice:
+        """Return the observation that attacks ask for by this name."""
+        return next(o for o in self.observations if called(o) == name)
+
+    @cached_property
+    def shadows(self) -> tuple[Planned, ...]:
+        """Models tuned as this cell's, each on a half of the audited texts; none where no attack needs them.
+
+        They come in pairs, the second of a pair tuned on the half that the first is not, so that each text is in half of
+        them. Whole groups are dealt: a text's group may give it away.
+        """
+        asking = next((o for o in self.observations if "shadow_passes" in o.needs), None)
+        if asking is None:
+            return ()
+        observed = [choose("observations", "target")]
+        if len(self.texts["known_nonmembers"]):
+            observed.append(choose("observations", "known_nonmembers"))
+        number = asking.settings["models"]
+        return tuple(
+            dataclasses.replace(
+                self,
+                attacks=(),
+                metrics=(),
+                observations=tuple(observed),
+                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist())},
+                shadow=f"shadow {i + 1} of {number}",
+            )
+            for i, inside in enumerate(self.halves(number))
+        )
+
+    def halves(self, number: int) -> list[np.ndarray]:
+        """Return which of the audited texts each shadow is tuned on."""
+        groups = np.array(self.split.groups)
+        names = np.unique(groups)
+        seed = key_of({"texts": self.texts["audited"].digest, "seed": self.cell.seed})
+        chance = np.random.default_rng(int(seed, 16))
+        firsts = [np.isin(groups, chance.permutation(names)[: len(names) // 2]) for _ in range(number // 2)]
+        return [half for first in firsts for half in (first, ~first)]
+
+    def evidence_key(self, observation: Choice, epoch: int) -> str:
+        """Return the key of an observation at an epoch: its recipe without the settings that are defaults."""
+        recipe = self.evidence_recipe(observation, epoch)
+        named = {n: v for n, v in recipe["observation"].items() if n != "settings"}
+        return key_of({**recipe, "observation": {**named, "settings": observation.changed}})
+
+    def missing(self, store: Store) -> dict[int, tuple[Choice, ...]]:
+        """Return, by epoch, the observations that the store does not hold yet, each at the first epoch that needs it."""
+        left: dict[int, tuple[Choice, ...]] = {}
+        first: dict[str, tuple[int, Choice]] = {}
+        for epoch in self.epochs:
+            for observation in self.observations:
+                first.setdefault(self.evidence_key(observation, epoch), (epoch, observation))
+        for key, (epoch, observation) in first.items():
+            if not store.has("evidence", key):
+                left[epoch] = (*left.get(epoch, ()), observation)
+        return left
+
+    def work(self, store: Store, known: set[str]) -> float:
+        """Return what is left to do, in forward passes of one token. Four characters are taken for one token.
+
+        `known` are keys of evidence that a cell before this one makes; this cell's are added.
+        """
+        left = {
+            e: tuple(o for o in wanted if self.evidence_key(o, e) not in known)
+            for e, wanted in self.missing(store).items()
+        }
+        known |= {self.evidence_key(o, e) for e, wanted in left.items() for o in wanted}
+        shadowed = any("shadow_passes" in o.needs for wanted in left.values() for o in wanted)
+        shadows = sum(s.work(store, known) for s in self.shadows) if shadowed else 0.0
+        trained = max((e for e in left if e > 0), default=0)
+        if not store.has("training", self.key):
+            trained = self.cell.training.epochs
+        observed = sum(self.observation_work(o) for wanted in left.values() for o in wanted)
+        return shadows + trained * self.epoch_work + observed
+
+    @property
+    def epoch_work(self) -> float:
+        """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
+        return _constant(self.cell.method, "PASSES", 3.0) * _size(self.texts["train"])
+
+    def passes(self, observation: Choice) -> float:
+        """How often an observation passes its texts through a model; its file says so, one where it says nothing.
+
+        A file may name the setting that says it, its own or that of an observation it asks for.
+        """
+        told = _constant(observation, "PASSES", 1.0)
+        if not isinstance(told, str):
+            return told
+        asked = (observation, *(self.observation(n) for n in observation.needs if n not in INPUTS))
+        return float(next(o.settings[told] for o in asked if told in o.settings))
+
+    def observation_work(self, observation: Choice) -> float:
+        """Return one observation's work, in forward passes of one token."""
+        part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")
+        return self.passes(observation) * _size(self.texts[part])
+
+
+def called(observation: Choice) -> str:
+    """Return the name by which attacks ask for an observation: its own, without somebody else's module."""
+    return observation.name.rpartition(":")[2]
+
+
+def _constant(choice: Choice, name: str, default: Any) -> Any:
+    """Return what a shelf's file says of itself by a name in capitals."""
+    return inspect.getmodule(choice.function).__dict__.get(name, default)
+
+
+def _default(kind: type[Any], name: str) -> Any:
+    return next(f.default for f in dataclasses.fields(kind) if f.name == name)
+
+
+def _size(texts: Texts) -> float:
+    return sum(len(s) + len(p) for s, p in zip(texts.scored, texts.prompts, strict=True)) / 4
+
+
+def part(stats: TokenStats, chosen: slice) -> TokenStats:
+    """Return the token statistics of a run of texts."""
+    lo, hi = int(stats.starts[chosen.start]), int(stats.starts[chosen.stop])
+    arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
+    starts = stats.starts[chosen.start : chosen.stop + 1] - lo
+    return TokenStats(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})

@@ -1,0 +1,147 @@
+"""Texts that an adversary knows, and shadow models: what they are tuned on, that they are shared, what they cost."""
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import byheart
+from byheart.errors import DataError, SettingError
+from byheart.kinds import Shadows
+from byheart.plan import plan
+from byheart.store import Store, read_arrays
+from byheart.study import study as parsed
+
+DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
+
+
+def difference(shadows, *, scale: float = 1.0):
+    """How much likelier a text is inside than outside of shadows (never a sane attack, but it reads all of them)."""
+    assert isinstance(shadows, Shadows)
+    mean = np.add.reduceat(shadows.logp, shadows.starts[:-1], axis=1)
+    inside = (mean * shadows.inside).sum(0) / shadows.inside.sum(0)
+    outside = (mean * ~shadows.inside).sum(0) / (~shadows.inside).sum(0)
+    return scale * (inside - outside)
+
+
+def content(folder, **changes):
+    return {
+        "name": "shadowed",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 80}}],
+        "data": DATA,
+        "methods": ["lora"],
+        "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
+        "attacks": ["loss", "their_shadowed:difference"],
+        "observations": [{"shadows": {"models": 4}}],
+        "metrics": ["auc"],
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def their_shadowed():
+    module = types.ModuleType("their_shadowed")
+    module.difference = difference
+    difference.__module__ = "their_shadowed"
+    sys.modules["their_shadowed"] = module
+    yield
+    del sys.modules["their_shadowed"]
+
+
+@pytest.fixture(scope="module")
+def done(tiny_folder, tmp_path_factory):
+    store = Store.open(tmp_path_factory.mktemp("store"))
+    return store, content(tiny_folder("llama")), byheart.run(content(tiny_folder("llama")), store=store)
+
+
+def test_each_audited_text_is_inside_half_of_the_shadows_and_others_in_none(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    inside = np.array(planned.halves(4))
+    assert (inside.sum(0) == 2).all()
+    assert (inside[0] == ~inside[1]).all()
+    assert (inside[0] != inside[2]).any()
+    ids = planned.split.audited.ids
+    for shadow, half in zip(planned.shadows, inside, strict=True):
+        assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
+        assert shadow.texts["audited"] == planned.texts["audited"]
+    assert len({s.key for s in (planned, *planned.shadows)}) == 5
+
+
+def test_shadows_know_the_texts_that_they_were_tuned_on(done):
+    _, _, results = done
+    assert not results.failed, results.failed
+    auc = {r.epoch: r.value for r in results.rows if r.attack == "their_shadowed:difference" and r.metric == "auc"}
+    assert auc[0] == 0.5  # the untuned base, four times over
+
+
+def test_shadows_are_trained_once_and_read_the_base_not_at_all(done, monkeypatch):
+    store, asked, results = done
+    recipes = [json.loads(p.read_text())["recipe"] for p in (store.root / "evidence").glob("*/recipe.json")]
+    assert sum(r["observation"]["name"] == "base" for r in recipes) == 1
+    assert len(list((store.root / "training").iterdir())) == 5
+    shadows = next(
+        read_arrays(p.parent)
+        for p in (store.root / "evidence").glob("*/recipe.json")
+        if json.loads(p.read_text())["recipe"]["observation"]["name"] == "shadows"
+    )
+    assert shadows["population_logp"].shape == (4, shadows["population_starts"][-1])
+    assert len(shadows["population_starts"]) == 6
+    monkeypatch.setattr("byheart.cell.observe", lambda *_: pytest.fail("a model was loaded"))
+    again = byheart.run({**asked, "attacks": [{"their_shadowed:difference": {"scale": 2.0}}]}, store=store)
+    assert not again.failed
+    assert len(again.rows) < len(results.rows)
+
+
+def test_what_the_adversary_knows_is_not_audited(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    members, nonmembers = planned.split.known_members, planned.split.known_nonmembers
+    assert len(members) == len(nonmembers) == 5
+    assert set(members.ids) <= set(planned.split.train.ids)
+    assert not {*members.ids, *nonmembers.ids} & set(planned.split.audited.ids)
+    assert not set(nonmembers.ids) & {*planned.split.train.ids, *planned.split.validation.ids}
+
+
+def test_an_attack_that_needs_known_texts_is_refused_without(tiny_folder, tmp_path, monkeypatch):
+    module = types.ModuleType("their_known")
+
+    def fitted(target, known_members):
+        return np.zeros(len(target))
+
+    module.fitted = fitted
+    fitted.__module__ = "their_known"
+    monkeypatch.setitem(sys.modules, "their_known", module)
+    asked = content(tiny_folder("llama"), attacks=["their_known:fitted"], data={**DATA, "known": 0})
+    with pytest.raises(DataError, match=r"attacks their_known:fitted needs texts that its adversary knows; set data\.known"):
+        byheart.run(asked, store=tmp_path / "store")
+    asked["data"] = {**DATA, "known": 7}
+    with pytest.raises(SettingError, match=r"data\.members = 10 and data\.known = 7: only 16"):
+        byheart.run(asked, store=tmp_path / "store")
+
+
+def test_an_unknown_observation_names_who_asks(tiny_folder, tmp_path, monkeypatch):
+    module = types.ModuleType("their_unknown")
+
+    def puzzled(target, horoscope):
+        return np.zeros(len(target))
+
+    module.puzzled = puzzled
+    puzzled.__module__ = "their_unknown"
+    monkeypatch.setitem(sys.modules, "their_unknown", module)
+    with pytest.raises(DataError, match="attacks their_unknown:puzzled asks for 'horoscope'; there are texts, base"):
+        byheart.run(content(tiny_folder("llama"), attacks=["their_unknown:puzzled"]), store=tmp_path / "store")
+
+
+def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
+    fresh = Store.open(tmp_path / "fresh")
+    (with_shadows,) = plan(parsed(content(tiny_folder("llama"))), fresh)
+    (without,) = plan(parsed(content(tiny_folder("llama"), attacks=["loss"])), fresh)
+    known = set()
+    assert with_shadows.work(fresh, known) > 3 * without.work(fresh, set())
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    assert planned.work(store, set()) == 0
