@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from byheart.explain import markdown
+from byheart.explain import attacks_markdown, markdown
 from byheart.shelf import SHELVES
 
 FOLDER = Path(__file__).parent / "shelves"
@@ -10,7 +10,8 @@ FOLDER = Path(__file__).parent / "shelves"
 
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
-    return {FOLDER / f"{shelf}.md": markdown(shelf) for shelf in SHELVES}
+    shelves = {FOLDER / f"{shelf}.md": markdown(shelf) for shelf in SHELVES}
+    return {FOLDER.parent / "attacks.md": attacks_markdown(), **shelves}
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from byheart import labels, shelf
 from byheart.errors import DataError
 from byheart.tables._verdicts import differing, verdicts
 from byheart.tables.cells import cells
+from byheart.tables.costs import costs
 from byheart.tables.data_splits import data_splits
 from byheart.tables.lora_placement import lora_placement
 from byheart.tables.methods import methods
@@ -66,6 +67,8 @@ def study(
                     )
                 )
                 rows.append(replace(blank, metric="tpr_at_fpr", value=auc / 10, low=0.001, high=auc / 5, **known))
+                cost = {"passes": float(nth + 1), "seconds": 10.0 * (nth + 1) + epoch}
+                rows += [replace(blank, metric=m, value=v, epoch=epoch, attack=attack) for m, v in cost.items()]
             rows.append(
                 replace(
                     blank, epoch=epoch, metric="perplexity", value=20.0 - epoch, low=19.0 - epoch, high=21.0 - epoch
@@ -252,6 +255,14 @@ def test_cells_gives_every_seed_its_own_line():
 def test_a_table_of_nothing_is_refused(name):
     with pytest.raises(DataError):
         shelf.find("tables", name)([])
+
+
+def test_costs_are_of_tuned_epochs():
+    table = costs(study(datasets=("webnlg",), methods={"full": 1, "lora": 1}))
+    assert table.header == ("data", "attack", "passes", "full, seconds", "LoRA, seconds")
+    assert table.rows[1] == ("WebNLG", labels.attack_name(ATTACKS[1]), "2.00", "22.00", "22.00")
+    with pytest.raises(DataError, match="no row holds what an attack cost"):
+        costs([r for r in study() if not r.epoch])
 
 
 @pytest.mark.parametrize("name", shelf.names("tables"))

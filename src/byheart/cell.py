@@ -107,6 +107,23 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
                 if "scores" in metric.needs:
                     estimate = metric(*(known[n] for n in metric.needs))
                     yield _row(planned, epoch, metric=metric, estimate=estimate, attack=attack, scores=key)
+            for metric, value in _cost(planned, store, attack, epoch).items():
+                yield _row(planned, epoch, metric=metric, estimate=Estimate(value), attack=attack)
+
+
+def _cost(planned: Planned, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
+    """Return what an attack's evidence at an epoch took: passes over the audited texts, and seconds as they were measured."""
+    evidence = planned.evidence_of(attack)
+    seconds = sum(_seconds(planned, store, o, epoch) for o in evidence)
+    if any("shadow_passes" in o.needs for o in evidence):
+        for shadow in planned.shadows:
+            trained = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
+            seconds += sum(trained[:epoch]) + sum(_seconds(shadow, store, o, epoch) for o in shadow.observations)
+    return {"passes": planned.cost(attack, epoch), "seconds": seconds}
+
+
+def _seconds(planned: Planned, store: Store, observation: Choice, epoch: int) -> float:
+    return float(store.recipe("evidence", planned.evidence_key(observation, epoch))["made"]["seconds"])
 
 
 def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:

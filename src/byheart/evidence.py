@@ -7,6 +7,7 @@ the architecture's true border, and a new kind of input is one more entry there 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,9 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     first = min(later, default=settings.epochs)
     start = _latest_state(planned, store, first)
     losses: list[float] = []
+    seconds: list[float] = []
     if start is not None:
-        losses = [float(x) for x in start[1].pop("losses")]
+        losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
         bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}"))
     epochs = train.train(
         model,
@@ -92,18 +94,22 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         budget=bench.machine.token_budget,
         start=start,
     )
+    began = time.monotonic()
     for epoch in epochs:
         losses.append(epoch.loss)
+        seconds.append(time.monotonic() - began)
         bench.tell(
             Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", planned.epoch_work)
         )
         _make_evidence(bench, epoch.number, later.get(epoch.number, ()), model)
         if epoch.number < settings.epochs:
-            _keep_state(planned, store, epoch, losses)
+            _keep_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
+        began = time.monotonic()
     facts = {
         "trained_parameters": sum(p.numel() for p in train.trainable(model.module).values()),
         "learning_rate": rate,
         "losses": losses,
+        "seconds": seconds,
         "truncated_texts": _truncated(bench),
     }
     store.get_or_make("training", planned.key, planned.recipe, lambda folder: _write_checkpoint(folder, model, facts))
@@ -223,13 +229,13 @@ def _latest_state(planned: Planned, store: Store, first: int) -> tuple[int, dict
     return None
 
 
-def _keep_state(planned: Planned, store: Store, epoch: Any, losses: list[float]) -> None:
+def _keep_state(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
     """Keep this epoch's state, then drop the one before: at no moment is there none."""
     import torch
     from safetensors.torch import save_file
 
     recipe = {**planned.recipe, "epoch": epoch.number}
-    state = {**epoch.state(), "losses": torch.tensor(losses, dtype=torch.float64)}
+    state = {**epoch.state(), **{n: torch.tensor(v, dtype=torch.float64) for n, v in facts.items()}}
     store.get_or_make(
         "states", _state_key(planned, epoch.number), recipe, lambda f: save_file(state, f / "state.safetensors")
     )

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable
 from typing import Any
 
 from byheart.shelf import SHELVES, find, names, needs, plain, settings, source, summary, types_of
-
-ADVERSARY = {
-    "target": "log-probabilities of the model under attack",
-    "base": "log-probabilities of the untuned base model",
-    "texts": "the text itself",
-}
-"""What whoever uses an attack must have, by the name of the evidence it asks for."""
 
 
 def shelves_text() -> str:
@@ -36,6 +30,8 @@ def entry_text(shelf: str, name: str) -> str:
     parts += [rest] if rest else []
     if needs(function):
         parts.append("Needs: " + "; ".join(_need(shelf, n) for n in needs(function)))
+    if shelf == "attacks" and ":" not in name:
+        parts.append(f"Costs: {passes(name)} passes over the audited texts, which other attacks share")
     declared = types_of(function)
     lines = [
         f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}" for s, default in settings(function).items()
@@ -46,11 +42,78 @@ def entry_text(shelf: str, name: str) -> str:
 
 
 def _need(shelf: str, name: str) -> str:
-    if shelf != "attacks":
-        return name
-    if name in ADVERSARY:
-        return f"{name} ({ADVERSARY[name]})"
-    return f"{name} ({summary(find('observations', name)).rstrip('.')})" if name in names("observations") else name
+    told = adversary(name) if shelf in {"attacks", "observations"} else ""
+    return f"{name} ({told})" if told else name
+
+
+def adversary(name: str) -> str:
+    """Return what whoever uses this evidence must have; the observation's file says it, "" for what is none."""
+    if name == "texts":
+        return "the text itself"
+    return _constant(find("observations", name), "ADVERSARY", "") if name in names("observations") else ""
+
+
+def _constant(function: Callable[..., Any], name: str, default: Any) -> Any:
+    return inspect.getmodule(function).__dict__.get(name, default)
+
+
+def passes(attack: str) -> str:
+    """Return what an attack's evidence costs, in forward passes over the audited texts, as a reader writes it.
+
+    Texts that the adversary knows are counted as passes over themselves, shadows as what is trained anew.
+    """
+    found: dict[str, str] = {}
+    left = [n for n in needs(find("attacks", attack)) if n != "texts"]
+    while left:
+        name = left.pop()
+        if name not in names("observations"):
+            continue
+        function = find("observations", name)
+        if name not in found:
+            found[name] = _passes(function)
+            left += [n for n in needs(function) if n in names("observations")]
+    counted = sum(float(p) for p in found.values() if not p[0].isalpha())
+    others = [p for p in found.values() if p[0].isalpha()]
+    return " + ".join([f"{counted:g}", *others] if counted or not others else others)
+
+
+def _passes(function: Callable[..., Any]) -> str:
+    if "shadow_passes" in needs(function):
+        return f"training of {settings(function)['models']} models"
+    told = _constant(function, "PASSES", 1.0)
+    if not isinstance(told, str):
+        return f"{told:g}"
+    asked = (function, *(find("observations", n) for n in needs(function) if n in names("observations")))
+    return f"{next(settings(f)[told] for f in asked if told in settings(f)):g}"
+
+
+def attacks_markdown() -> str:
+    """Return the page that compares all attacks: what each needs of its adversary, what it costs, where it is from."""
+    lines = [
+        f"| [`{n}`](shelves/attacks.md#{n}) | {summary(find('attacks', n))} | {'; '.join(_owned(n))} | {passes(n)} | {_arxiv(n)} |"
+        for n in names("attacks")
+    ]
+    return "\n".join([ATTACKS_HEAD, *lines, ""])
+
+
+def _owned(attack: str) -> list[str]:
+    return list(dict.fromkeys(adversary(n) for n in needs(find("attacks", attack))))
+
+
+def _arxiv(attack: str) -> str:
+    found = re.findall(r"arXiv (\d{4}\.\d{4,5})", source(find("attacks", attack)))
+    return ", ".join(f"[{n}](https://arxiv.org/abs/{n})" for n in dict.fromkeys(found[:1]))
+
+
+ATTACKS_HEAD = """# Attacks
+
+Every attack scores the same tokens of the same texts, and higher always means more likely a member. What an attack asks
+for by name is what its adversary must own; the passes are forward passes over the audited texts, with the defaults, that
+attacks share: two attacks on `target` and `base` need two passes together. Texts known to the adversary
+(`data.known`) are passed too, and are few. `byheart run` writes what each attack took, in passes and seconds, into the rows.
+
+| attack | score | the adversary must have | passes | source |
+| --- | --- | --- | --- | --- |"""
 
 
 def _default(value: Any) -> str:
@@ -92,6 +155,11 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
     table = "\n".join(["| setting | type | default |", "| --- | --- | --- |", *rows]) + "\n" if rows else ""
     asked = "Needs: " + "; ".join(_need(shelf, n) for n in needs(function)) + "\n" if needs(function) else ""
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
+    costs = (
+        f"Costs: {passes(name)} passes over the audited texts, which other attacks share\n"
+        if shelf == "attacks"
+        else ""
+    )
     return "\n".join(
         x
         for x in (
@@ -99,6 +167,7 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
             f"{summary(function)}\n",
             f"{rest}\n" if rest else "",
             asked,
+            costs,
             table,
             f"{source(function)}\n",
         )

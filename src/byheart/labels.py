@@ -49,6 +49,11 @@ ATTACKS = {
     "zlib_ratio": "Zlib",
     "min_k": "Min-K%",
     "min_k_plus_plus": "Min-K%++",
+    "min_k_plus_plus_calibrated": "Min-K%++ calibrated",
+    "lowercase": "Lowercase",
+    "surp": "SURP",
+    "error_zone": "EZ-MIA",
+    "wbc": "WBC",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
@@ -57,6 +62,8 @@ METRICS = {
     "perplexity": "validation perplexity",
     "train_perplexity": "training perplexity",
     "generalisation_gap": "generalisation gap (nats per token)",
+    "passes": "forward passes over the audited texts",
+    "seconds": "seconds",
 }
 
 

@@ -208,6 +208,25 @@ class Planned:
         asked = (observation, *(self.observation(n) for n in observation.needs if n not in INPUTS))
         return float(next(o.settings[told] for o in asked if told in o.settings))
 
+    def evidence_of(self, attack: Choice) -> tuple[Choice, ...]:
+        """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
+        found: dict[str, Choice] = {}
+        names = [n for n in attack.needs if n != "texts"]
+        while names:
+            observation = self.observation(names.pop())
+            found[called(observation)] = observation
+            names += [n for n in observation.needs if n not in INPUTS]
+        return tuple(found.values())
+
+    def cost(self, attack: Choice, epoch: int) -> float:
+        """Return what an attack at an epoch rests on, in forward passes over the audited texts, shadows' training included."""
+        evidence = self.evidence_of(attack)
+        work = sum(self.observation_work(o) for o in evidence)
+        if any("shadow_passes" in o.needs for o in evidence):
+            for shadow in self.shadows:
+                work += epoch * shadow.epoch_work + sum(shadow.observation_work(o) for o in shadow.observations)
+        return work / _size(self.texts["audited"])
+
     def observation_work(self, observation: Choice) -> float:
         """Return one observation's work, in forward passes of one token."""
         part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")

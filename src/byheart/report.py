@@ -24,7 +24,17 @@ from byheart.types import Row, ScoreSet, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ORDER = ("trajectory", "methods", "loss_density", "perplexity", "models", "lora_placement", "cells", "data_splits")
+ORDER = (
+    "trajectory",
+    "methods",
+    "loss_density",
+    "perplexity",
+    "models",
+    "lora_placement",
+    "cells",
+    "costs",
+    "data_splits",
+)
 """What is shown first; other entries of the shelves follow by name."""
 
 PICTURES = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
