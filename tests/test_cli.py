@@ -246,7 +246,7 @@ def test_a_wrong_study_is_refused_before_any_work(refused, study, tmp_path, chan
         ("data: !!python/object:os.system {}", "could not determine a constructor"),
         ("name: [unclosed", "line 1"),
         ("", "is not a mapping"),
-        ("name: a\n---\nname: b", "expected a single document"),
+        ("name: a\n---\nname: b", "but found another document"),
     ],
 )
 def test_a_study_file_that_makes_no_sense(refused, tmp_path, written, told):
@@ -463,7 +463,9 @@ def test_a_damaged_result_fails_the_cell_and_the_mend_works(typed, failed, study
         code, _, err = typed("run", study(), "--store", store)
         told.append(err)
     assert code == 0, told
-    assert study_rows(Store.open(store)) == before
+    clock = "seconds"  # what is made anew takes its own time
+    after = study_rows(Store.open(store))
+    assert [r for r in after if r.metric != clock] == [r for r in before if r.metric != clock]
 
 
 def test_a_damaged_state_is_named(study, tmp_path, tiny_folder):
@@ -554,7 +556,7 @@ def test_a_foreign_metric_without_a_number_is_one_line(theirs, failed, study, st
     [
         ("theirs:absent", "has no attribute 'absent'"),
         ("theirs:NoFunction", "is a type; write the name of a function"),
-        ("theirs:asks", "'for_what_is_not_there' is not known"),
+        ("theirs:asks", "asks for 'for_what_is_not_there'; there are texts, base"),
     ],
 )
 def test_foreign_code_that_cannot_be_used_is_refused_up_front(theirs, refused, study, tmp_path, name, told):
@@ -595,7 +597,7 @@ def test_a_finished_study_is_planned_as_in_the_store_and_run_again_at_once(typed
     assert json.loads(typed("plan", study(), "--store", store, "--json")[1])["minutes"] == 0
     code, told, err = typed("run", study(), "--store", store)
     assert code == 0
-    assert "1 cells; all is in the store" in err
+    assert "1 cell; all is in the store" in err
     assert "ROC AUC by attack and fine-tuning method" in told
     assert f"byheart rows --store {store} --study tiny" in told
 

@@ -262,7 +262,7 @@ def test_left_over_test_texts_stand_in_for_validation():
     with pytest.raises(DataError) as refused:
         split(pool, train=4, members=2, nonmembers=10, validation=1, by="published")
     assert str(refused.value) == (
-        "validation: the data set publishes no texts for it (0 copies taken out); write by: group"
+        "validation: the data set publishes no texts for it (0 copies taken out); write split: group"
     )
 
 
@@ -311,15 +311,15 @@ def test_copies_of_training_texts_are_taken_out_of_the_published_others():
         ),
         (
             {"train": 21, "by": "published"},
-            "train: 21 texts asked for, but 20 are published for it (0 copies taken out); write 20, or by: group",
+            "train: 21 texts asked for, but 20 are published for it (0 copies taken out); write 20, or split: group",
         ),
         (
             {"nonmembers": 11, "by": "published"},
-            "nonmembers: 11 texts asked for, but 10 are published for it (0 copies taken out); write 10, or by: group",
+            "nonmembers: 11 texts asked for, but 10 are published for it (0 copies taken out); write 10, or split: group",
         ),
         (
             {"validation": 6, "by": "published"},
-            "validation: 6 texts asked for, but 5 are published for it (0 copies taken out); write 5, or by: group",
+            "validation: 6 texts asked for, but 5 are published for it (0 copies taken out); write 5, or split: group",
         ),
         ({"train": None, "members": 21, "by": "published"}, "members: 21 of 20 training texts; write 20 or fewer"),
     ],
@@ -336,7 +336,7 @@ def test_what_cannot_be_dealt_is_refused_in_one_line(asked, told):
 def test_a_pool_without_a_published_split_says_so():
     with pytest.raises(DataError) as refused:
         split(examples(unlike(9)), train=None, members=2, nonmembers=2, validation=2, by="published")
-    assert str(refused.value) == "train: the data set publishes no texts for it (0 copies taken out); write by: group"
+    assert str(refused.value) == "train: the data set publishes no texts for it (0 copies taken out); write split: group"
 
 
 def test_too_few_groups_are_named_as_the_reason():

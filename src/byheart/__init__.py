@@ -7,6 +7,7 @@ attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)
 from __future__ import annotations
 
 import importlib
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use: `byheart --help` must not wait for torch."""
+    if name == "__version__":
+        return metadata.version("byheart")
     if name not in _HOMES:
         raise AttributeError(f"module 'byheart' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from byheart.datasets.files import files
 from byheart.errors import StudyError
 from byheart.formats import as_text
-from byheart.plan import plan
+from byheart.plan import deal
 from byheart.planned import Planned
 from byheart.store import Store
 from byheart.study import Study, changed, read
@@ -44,11 +44,11 @@ def asked(
 def study_gates(study: Study, store: Store) -> dict[str, Gate]:
     """Return a gate for each split of the study's data sets, by the split's name.
 
-    Splits are dealt as `plan` deals them, and kept in the store. Raises `RequestError` for what cannot be judged.
+    Splits are dealt as a run deals them, and kept in the store. Raises `RequestError` for what cannot be judged.
     """
     groups: dict[str, Mapping[str, str]] = {}
     gates: dict[str, Gate] = {}
-    for one in {id(p.split): p for p in plan(study, store)}.values():
+    for one in {id(p.split): p for p in deal(study, store)}.values():
         cell = one.cell
         if cell.dataset.key not in groups:
             examples = cell.dataset()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 import warnings
@@ -39,6 +40,15 @@ Formats = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
 KEPT = Path("store")
 STOPPED = 130
 _UsageError: Any = typer.BadParameter.__base__  # a wrong option or command; Typer has no public name for it
+
+
+@app.callback(invoke_without_command=True)
+def _version(*, version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    if version:
+        import byheart
+
+        typer.echo(byheart.__version__)
+        raise typer.Exit
 
 
 @app.command()
@@ -90,16 +100,17 @@ def plan(
     import json as coded
 
     from byheart.formats import as_text
-    from byheart.session import plan_table
+    from byheart.session import plan_table, planned_cells
     from byheart.store import Store
     from byheart.study import read
 
-    table, minutes = plan_table(read(study, overrides or []), Store.open(store))
+    wanted = read(study, overrides or [])
+    cells = planned_cells(wanted, Store.open(store))
     if json:
-        cells = [dict(zip(table.header, line, strict=True)) for line in table.rows]
-        typer.echo(coded.dumps({"cells": cells, "minutes": round(minutes, 1)}, indent=1))
+        minutes = round(sum(c.minutes or 0 for c in cells), 1)
+        typer.echo(coded.dumps({"cells": [c._asdict() for c in cells], "minutes": minutes}, indent=1))
     else:
-        typer.echo(as_text(table))
+        typer.echo(as_text(plan_table(wanted.name, cells)))
 
 
 @app.command()
@@ -182,6 +193,8 @@ def _existing(store: Path) -> Store:
     from byheart.errors import StoreError
     from byheart.store import Store
 
+    if store.is_dir() and any(store.iterdir()) and not (store / "store.json").exists():
+        raise StoreError(f"folder {store} is no store of byheart's; name the one that byheart run was given")
     if not (store / "store.json").exists():
         raise StoreError(f"store {store} does not exist; make one with: byheart run STUDY.yaml --store {store}")
     return Store.open(store)
@@ -189,8 +202,9 @@ def _existing(store: Path) -> Store:
 
 def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
-    # What libraries say to their developers is no news to ours' users.
+    # What libraries say to their developers, and each try to reach the Hub, is no news to ours' users.
     warnings.simplefilter("ignore", FutureWarning)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from byheart.errors import DataError
 from byheart.lm.forward import token_stats as scored
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenise
@@ -28,8 +29,18 @@ def token_stats(
     """Return the statistics (nats) of every scored token of the texts, packed in their order, from one pass.
 
     `model` is any causal language model of transformers, or a peft model around one. A text longer than `max_tokens`
-    is cut. Raises `DataError` for a text without a token to score.
+    is cut. Raises `DataError` for what is not texts, and for a text without a token to score.
     """
-    given = texts if isinstance(texts, Texts) else Texts(tuple(map(str, range(len(texts)))), tuple(texts))
+    given = texts if isinstance(texts, Texts) else _numbered(texts)
     language_model = LanguageModel(model, tokenizer, type(model).__name__)
     return scored(language_model, tokenise(tokenizer, given, max_tokens), budget=token_budget, precision=precision)
+
+
+def _numbered(texts: Sequence[object]) -> Texts:
+    if isinstance(texts, str):
+        raise DataError("texts is one string; write a list of strings, [text]")
+    strings = [text for text in texts if isinstance(text, str)]
+    if len(strings) < len(texts):
+        wrong = next(i for i, text in enumerate(texts) if not isinstance(text, str))
+        raise DataError(f"texts[{wrong}] is {type(texts[wrong]).__name__}, not a string; write a list of strings")
+    return Texts(tuple(map(str, range(len(texts)))), tuple(strings))

@@ -223,6 +223,11 @@ def shown(estimate: Estimate | None) -> str:
     return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: "1 cell", "6 cells"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def parts(*settings: str) -> list[str]:
     """Return each "name=value" of a row's settings; a list's value holds ", " too, so only ", name=" parts them."""
     return [part for several in settings if several for part in re.split(r", (?=\w+=)", several)]

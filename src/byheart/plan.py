@@ -21,13 +21,24 @@ from byheart.types import Examples, Split, Texts, digest
 
 
 def plan(study: Study, store: Store) -> tuple[Planned, ...]:
-    """Return every cell with its texts and keys, cells of one base together, so that it is loaded in a row.
+    """Return every cell with its texts and keys, as `deal` does.
 
-    Looks into every base's files, loads data sets, splits them (kept in the store), and tries each metric on made-up
-    scores of the same size, so that what cannot be loaded or measured is refused before anything is trained.
+    Looks into every base's files and tries each metric on made-up scores of the same size, so that what cannot be
+    loaded or measured is refused before anything is trained.
     """
     for base in dict.fromkeys(c.base for c in study.cells):
         refuse(base)
+    planned = deal(study, store)
+    for one in {id(p.split): p for p in planned}.values():
+        _try_metrics(one)
+    return planned
+
+
+def deal(study: Study, store: Store) -> tuple[Planned, ...]:
+    """Return every cell with its texts and keys, cells of one base together, so that it is loaded in a row.
+
+    Loads data sets and splits them (kept in the store); no base model is looked at.
+    """
     loaded: dict[str, Examples] = {}
     splits: dict[str, Split] = {}
     planned: list[Planned] = []
@@ -41,8 +52,6 @@ def plan(study: Study, store: Store) -> tuple[Planned, ...]:
         planned.append(
             Planned(cell, splits[name], study.attacks, study.metrics, study.scoring, _observed(study, parts), parts)
         )
-    for one in {id(p.split): p for p in planned}.values():
-        _try_metrics(one)
     return tuple(planned)
 
 

@@ -174,16 +174,21 @@ class Planned:
                 left[epoch] = (*left.get(epoch, ()), observation)
         return left
 
-    def work(self, store: Store, known: set[str]) -> float:
-        """Return what is left to do, in forward passes of one token. Four characters are taken for one token.
-
-        `known` are keys of evidence that a cell before this one makes; this cell's are added.
-        """
+    def left(self, store: Store, known: set[str]) -> dict[int, tuple[Choice, ...]]:
+        """Return what is missing, by epoch, without what is known to be made before; adds this cell's to `known`."""
         left = {
             e: tuple(o for o in wanted if self.evidence_key(o, e) not in known)
             for e, wanted in self.missing(store).items()
         }
         known |= {self.evidence_key(o, e) for e, wanted in left.items() for o in wanted}
+        return left
+
+    def work(self, store: Store, known: set[str]) -> float:
+        """Return what is left to do, in forward passes of one token. Four characters are taken for one token.
+
+        `known` are keys of evidence that a cell before this one makes; this cell's are added.
+        """
+        left = self.left(store, known)
         shadowed = any("shadow_passes" in o.needs for wanted in left.values() for o in wanted)
         shadows = sum(s.work(store, known) for s in self.shadows) if shadowed else 0.0
         trained = max((e for e in left if e > 0), default=0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from byheart.evidence import Event
+from byheart.labels import counted
 from byheart.planned import Planned
 from byheart.rows import last
 from byheart.workers import Outcome
@@ -91,7 +92,7 @@ class Lines:
     def begun(self, planned: Sequence[Planned], work: float) -> None:
         """See `Shown`."""
         self.clock = Clock(work)
-        self._line(f"{len(planned)} cells" + ("" if work else "; all is in the store"))
+        self._line(counted(len(planned), "cell") + ("" if work else "; all is in the store"))
 
     def tell(self, event: Event) -> None:
         """See `Shown`."""
@@ -128,7 +129,7 @@ class Bar:
     def begun(self, planned: Sequence[Planned], work: float) -> None:
         """See `Shown`."""
         self.clock = Clock(work)
-        self.progress.console.print(f"{len(planned)} cells" + ("" if work else "; all is in the store"))
+        self.progress.console.print(counted(len(planned), "cell") + ("" if work else "; all is in the store"))
         if work:
             self.progress.start()
             self.task = self.progress.add_task("", total=work, share="0 %")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from byheart.errors import DataError
+from byheart.errors import DataError, SettingError
 
 
 def lengths(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " texts"]:
@@ -53,6 +53,8 @@ def _smallest(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], share: float
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " texts_plus_one"]]:
     """Places of each text's smallest values, ascending within the text, and their offsets."""
+    if not 0 < share <= 1:
+        raise SettingError(f"k = {share}: write a share of the tokens, above 0 and at most 1")
     counts = np.maximum(1, np.floor(share * lengths(starts)).astype(np.intp))
     text_of = np.repeat(np.arange(len(counts)), lengths(starts))
     ascending = np.lexsort((values, text_of))  # sorted within each text, so `starts` still holds

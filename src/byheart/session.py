@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
+from byheart.labels import counted
 from byheart.lm.bases import parameters
 from byheart.lm.load import config_of, device
 from byheart.plan import plan, work
@@ -39,6 +40,10 @@ class Results:
 
     rows: tuple[Row, ...]
     outcomes: tuple[Outcome, ...]
+
+    def __repr__(self) -> str:
+        """Say how much there is: a study's rows would fill many screens."""
+        return f"Results({len(self.rows)} rows of {len(self.outcomes)} cells, {len(self.failed)} failed)"
 
     @property
     def failed(self) -> tuple[Outcome, ...]:
@@ -110,42 +115,54 @@ def _note(store: Store, study: Study, planned: Sequence[Planned], outcomes: Sequ
     )
 
 
-def plan_table(study: Study, store: Store) -> tuple[Table, float]:
-    """Return what would be made, a line a cell, and about how many minutes it takes on this processor.
+class PlannedCell(NamedTuple):
+    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched."""
 
-    The estimate multiplies two matrices to see how fast the processor is; it does not know of a GPU.
+    cell: str
+    training_texts: int
+    epochs_to_train: int
+    observations_to_make: int
+    minutes: float | None
+
+
+def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
+    """Return what would be made for each cell, and about how long it takes on this processor.
+
+    The estimate multiplies two matrices to see how fast the processor is; it does not know of a GPU. What cells share
+    is counted for the first that needs it.
     """
     planned = plan(study, store)
     efforts = work(planned, store)
     _refuse_bases(planned, efforts)
     speed = _multiplications_a_second()
-    lines: list[tuple[str, ...]] = []
-    total = 0.0
+    known: set[str] = set()
+    found: list[PlannedCell] = []
     for one, effort in zip(planned, efforts, strict=True):
-        left = one.missing(store)
         size = parameters(one.cell.base)
-        minutes = effort * 2 * (size or 0) / (REACHED * speed) / 60
-        total += minutes
-        trained = (
-            "in the store" if store.has("training", one.key) and not left else f"{one.cell.training.epochs} epochs"
+        minutes = effort * 2 * size / (REACHED * speed) / 60 if size else None
+        whole = store.has("training", one.key) and not one.missing(store)
+        epochs = 0 if whole else one.cell.training.epochs
+        observations = sum(map(len, one.left(store, known).values()))
+        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes))
+    return found
+
+
+def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
+    """Return what is left to do as a table."""
+    total = sum(c.minutes or 0.0 for c in cells)
+    lines = tuple(
+        (
+            c.cell,
+            str(c.training_texts),
+            counted(c.epochs_to_train, "epoch") if c.epochs_to_train else "in the store",
+            str(c.observations_to_make),
+            "not known" if c.minutes is None else f"{c.minutes:.1f}",
         )
-        observed = sum(map(len, left.values()))
-        lines.append(
-            (
-                one.cell.label,
-                str(len(one.split.train)),
-                trained,
-                str(observed),
-                f"{minutes:.1f}" if size else "not known",
-            )
-        )
+        for c in cells
+    )
     header = ("cell", "texts", "training", "observations to make", "minutes, about")
-    return Table(
-        f"{study.name}: {len(planned)} cells",
-        header,
-        tuple(lines),
-        f"In all about {total:.0f} minutes on this processor.",
-    ), total
+    minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
+    return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, f"In all about {minutes} on this processor.")
 
 
 def _multiplications_a_second() -> float:
@@ -226,4 +243,4 @@ def _spelled(recipe: Mapping[str, Any]) -> str:
     return f"{recipe['name']} ({settings})" if settings else recipe["name"]
 
 
-__all__ = ["Event", "Results", "plan_table", "report_page", "run"]
+__all__ = ["Event", "Results", "plan_table", "planned_cells", "report_page", "run"]

@@ -274,8 +274,10 @@ def _as_published(examples: Examples, wanted: _Wanted, chance: np.random.Generat
 
 def _taken(role: str, positions: list[int], number: int, copies: int, chance: np.random.Generator) -> list[int]:
     if not positions:
-        raise DataError(f"{role}: the data set publishes no texts for it ({copies} copies taken out); write by: group")
+        raise DataError(
+            f"{role}: the data set publishes no texts for it ({copies} copies taken out); write split: group"
+        )
     if number > len(positions):
         there = f"{len(positions)} are published for it ({copies} copies taken out)"
-        raise DataError(f"{role}: {number} texts asked for, but {there}; write {len(positions)}, or by: group")
+        raise DataError(f"{role}: {number} texts asked for, but {there}; write {len(positions)}, or split: group")
     return _drawn(positions, number, chance)

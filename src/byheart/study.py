@@ -101,7 +101,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Study:
     except UnicodeDecodeError as error:
         raise StudyError(f"study {path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except YAMLError as error:
-        raise StudyError(f"study {path}: {' '.join(str(error).split())}") from error
+        raise StudyError(f"study {path}: {_unread(error)}") from error
     try:
         if not isinstance(written, dict):
             raise StudyError("is not a mapping; write `name: ...`, `methods: [...]`, ...")
@@ -110,6 +110,14 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Study:
         # The same kind of error, with the file that the reader must open.
         error.args = (f"study {path}: {error}",)
         raise
+
+
+def _unread(error: Exception) -> str:
+    """Say where a file stops being YAML, and why."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return f"is not YAML ({' '.join(str(error).split())})"
+    return f"line {mark.line + 1}: {' '.join(problem.split())}; write a mapping of YAML, `name: ...`, `methods: [...]`"
 
 
 def study(values: Mapping[str, Any], *, default_name: str = "study") -> Study:
@@ -126,7 +134,7 @@ def study(values: Mapping[str, Any], *, default_name: str = "study") -> Study:
     data = values.get("data") or {}
     if not isinstance(data, dict):
         raise StudyError(f"data: write settings, such as data: {{train: 1000}}, not {data!r}")
-    cells = tuple(
+    cells = _once(
         Cell(base, dataset, sizes, method, training, seed)
         for base in _list(values.get("models") or default_base())
         for dataset, own in _datasets(values.get("datasets", ["records"]))
@@ -165,6 +173,11 @@ _KEYS = (
     "figures",
     "observations",
 )
+
+
+def _once(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """Return cells without those that a sweep or a list names twice."""
+    return tuple({(c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed): c for c in cells}.values())
 
 
 def _refuse_cells(cells: Sequence[Cell]) -> None:

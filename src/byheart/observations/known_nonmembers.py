@@ -5,9 +5,12 @@ They say what the model does with texts it has not seen: a population to compare
 
 from __future__ import annotations
 
-from byheart.lm.forward import Scorer
-from byheart.lm.tokens import Tokens
-from byheart.types import TokenStats
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
+    from byheart.types import TokenStats
 
 UNTUNED = "known_nonmembers_base"
 ADVERSARY = "texts of the same kind that were not trained on"

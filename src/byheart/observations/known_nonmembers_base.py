@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from byheart.lm.forward import Scorer
-from byheart.lm.tokens import Tokens
-from byheart.types import TokenStats
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
+    from byheart.types import TokenStats
 
 ADVERSARY = "texts of the same kind that were not trained on, and the untuned base model"
 

@@ -12,12 +12,15 @@ model's context with virtual tokens; what is longer in lower case loses its end.
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byheart.lm.forward import Scorer
 from byheart.lm.tokens import Tokens, leading
 from byheart.types import Texts, TokenStats
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
 
 ADVERSARY = "log-probabilities of the model under attack"
 
