@@ -4,9 +4,11 @@ import ast
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -304,6 +306,13 @@ def test_a_resumed_training_says_that_the_untuned_model_is_not_here(tmp_path):
     with pytest.warns(MemorizationWarning, match="goes on from step 5"):
         plain(tmp_path, gpt2(), [watch], save_strategy="epoch").train(str(tmp_path / "checkpoint-5"))
     assert [x.step for x in watch.looks] == [10]
+    plain(tmp_path / "lora", lora(gpt2()), [], save_strategy="epoch").train()
+    watch = watched()
+    plain(tmp_path / "lora", lora(gpt2()), [watch], save_strategy="epoch").train(
+        str(tmp_path / "lora" / "checkpoint-5")
+    )
+    assert [x.step for x in watch.looks] == [0, 10]  # an adapter is switched off, and the base is there
+    assert not any(watch.looks[0].scores["reference"])
 
 
 @QUIET
@@ -339,7 +348,8 @@ def test_outputs_are_whole_and_a_notebook_shows_the_curve(tmp_path, monkeypatch)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["curve.svg", "rows.jsonl"]
     assert [Row(**json.loads(line)) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == watch.rows
     assert {r.members for r in watch.rows} == {12}
-    assert [r.training_settings for r in watch.rows[::4]] == ["step=0", "step=4", "step=8", "step=10"]
+    assert not {"_watch", "_trainer"} & set(vars(watch))  # rows that are kept keep no model
+    assert [r.training_settings for r in watch.rows[::2]] == ["step=0", "step=4", "step=8", "step=10"]
     assert 0 < watch.overhead < 1
 
 
@@ -388,6 +398,7 @@ def test_copies_are_one_group_and_other_shapes_are_the_same_texts():
 
 
 REFUSED = {
+    "no Texts": (DataError, "there are no texts", (byheart.Texts((), ()), NONMEMBERS), {}),
     "no texts": (DataError, "there are no texts", ([], NONMEMBERS), {}),
     "one string": (DataError, "is one string", ("text", NONMEMBERS), {}),
     "empty": (DataError, "nonmember text '1' is empty", (MEMBERS, ["a", " "]), {}),
@@ -426,6 +437,8 @@ def test_what_only_the_trainer_shows_is_refused_before_the_first_step(tmp_path):
     with pytest.raises(DataError, match="no tokenizer"):
         made.train()
     assert made.state.global_step == 0
+    with pytest.warns(MemorizationWarning, match="of 40 texts are longer than 5 tokens"):
+        plain(tmp_path, gpt2(), [watched(max_tokens=5)], max_steps=1).train()
     foreign = tokenizer()
     foreign.add_tokens([MEMBERS[0][:9]])
     with pytest.raises(ModelError, match=r"gives token 3.., and the model knows 300"):
@@ -522,7 +535,9 @@ def test_a_leak_must_rise_above_what_the_untuned_model_shows():
     assert leaking(more, sides, 2) == ("0",)
 
 
-@pytest.mark.parametrize(("perplexities", "stops"), [((9.0, 8.0, 8.5), True), ((9.0, 8.0, 7.5), False), ((), False)])
+@pytest.mark.parametrize(
+    ("perplexities", "stops"), [((9.0, 8.0, 8.5), True), ((8.0, 8.0, 8.5), True), ((9.0, 8.0, 7.5), False), ((), False)]
+)
 def test_leakage_rises_only_where_the_validation_perplexity_no_longer_improves(perplexities, stops):
     past, sides = looks_of(np.random.default_rng(6), texts=80, count=2, gain=1.0, perplexities=perplexities)
     assert bool(rising(past, sides, 2)) == stops
@@ -581,3 +596,52 @@ def test_two_processes_train_as_without_it_stop_together_and_never_wait_for_ever
 def test_importing_byheart_loads_neither_torch_nor_transformers():
     code = "import sys, byheart; assert not {'torch', 'transformers', 'peft'} & set(sys.modules); byheart.MemorizationCallback"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+ROOT = Path(__file__).parent.parent
+
+
+@QUIET
+def test_the_python_of_the_tutorial_runs(tmp_path):
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/tutorials/watch_training.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    names = {
+        "model": lora(gpt2()),
+        "tokenizer": tokenizer(),
+        "train_dataset": Dataset.from_dict({"text": MEMBERS}),
+        "args": arguments(tmp_path, SFTConfig, max_length=32),
+        "members": MEMBERS,
+        "nonmembers": NONMEMBERS[5:],
+        "validation": NONMEMBERS[:5],
+    }
+    for block in blocks:
+        exec(block, names)  # noqa: S102 - the tutorial's own code
+    told = (ROOT / "docs/tutorials/watch_training.md").read_text()
+    for name in ("auc/loss", "auc_low/loss", "perplexity", "seconds"):
+        assert f"eval_memorization/{name}" in told
+        assert f"eval_memorization/{name}" in names["trainer"].state.log_history[0]
+    assert len(names["watch"].looks) == 3
+
+
+def test_the_example_runs(tiny_folder, tmp_path):
+    ask = [
+        sys.executable,
+        ROOT / "examples/watch_training.py",
+        "--model",
+        tiny_folder("llama"),
+        "--output",
+        tmp_path / "out",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    ran = subprocess.run(
+        [*ask, "--texts", "20", "--epochs", "1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert re.search(r"^ +0 +0\.\d\d \[", ran.stdout, re.MULTILINE)
+    assert {"rows.jsonl", "curve.svg", "adapter"} <= {p.name for p in (tmp_path / "out").iterdir()}

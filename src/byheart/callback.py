@@ -14,7 +14,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,7 +97,7 @@ class MemorizationCallback(TrainerCallback):
         self.looks: list[Look] = []
         self.leaking: list[str] = []
         """Attacks of which a warning was given."""
-        self.seconds = self._began = 0.0
+        self.seconds = self._began = self._opened = 0.0
         self._in_notebook: Any = None
 
     @property
@@ -129,7 +129,7 @@ class MemorizationCallback(TrainerCallback):
             stepwise=self._steps is not None,
             **self._sizes,
         )
-        together(lambda: self._first(self._watch, state, control), state)
+        self._timed(lambda: self._first(self._watch, state, control), state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Look at the model if it is time by steps; the last step always is."""
@@ -148,8 +148,10 @@ class MemorizationCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say what looking cost."""
+        """Say what looking cost, and let the model go: whoever keeps the callback wants its rows."""
         del args, control, kwargs
+        for held in ("_watch", "_trainer"):
+            vars(self).pop(held, None)
         if state.is_world_process_zero:
             said = "%d looks took %.1f s, %.0f %% of the training's time; max_texts, max_tokens and every bound it"
             logging.getLogger(__name__).info(said, len(self.looks), self.seconds, 100 * self.overhead)
@@ -157,9 +159,7 @@ class MemorizationCallback(TrainerCallback):
     def _first(self, watched: Watch, state: TrainerState, control: TrainerControl) -> bool:
         for doubt in watched.doubts:
             _warn(doubt)
-        began = time.perf_counter()
-        first = watched.look(state.global_step, 0.0, first=True)
-        self.seconds += time.perf_counter() - began
+        first = watched.look(0, 0.0, first=True)
         if state.global_step and not isinstance(watched.module, PeftModel):
             _warn(
                 f"training goes on from step {state.global_step} and the untuned model is not here: attacks that compare with "
@@ -175,20 +175,25 @@ class MemorizationCallback(TrainerCallback):
         return False
 
     def _look(self, state: TrainerState, control: TrainerControl) -> None:
-        if together(lambda: self._seen(self._watch, state, control), state):
+        if self._timed(lambda: self._seen(self._watch, state, control), state):
             control.should_training_stop = True
+
+    def _timed(self, look: Callable[[], bool], state: TrainerState) -> bool:
+        """Look on the first process, and add the time to what looking has cost; the others wait as long."""
+        self._opened = time.perf_counter()
+        try:
+            return together(look, state)
+        finally:
+            self.seconds += time.perf_counter() - self._opened
 
     def _seen(self, watched: Watch, state: TrainerState, control: TrainerControl) -> bool:
         """Look at the model, log it, warn, and return whether to stop."""
-        began = time.perf_counter()
         try:
             look = watched.look(state.global_step, state.epoch or 0.0)
         except ByheartError as error:
             # A model that diverged is its trainer's to judge: watching does not end the training.
             _warn(f"no numbers after step {state.global_step}: {error}")
             return False
-        finally:
-            self.seconds += time.perf_counter() - began
         self._note(look, state, control)
         if not watched.sides.enough:
             return False
@@ -197,8 +202,7 @@ class MemorizationCallback(TrainerCallback):
             told = ", ".join(f"{n} at AUC {look.value('auc', n):.3f}" for n in new)
             _warn(
                 f"after step {look.step} (epoch {look.epoch:.2f}) the model knows its training texts: {told}, and 0.5 is "
-                "chance; in all looks "
-                "together a false alarm has a chance of 5 % at most"
+                f"chance; any false alarm in all {self._planned} looks has a chance of 5 % at most"
             )
         self.leaking += new
         why = stop(self.looks, watched.sides, self._planned, self.stop_above, rises=self.stop_when_leakage_rises)
@@ -209,7 +213,7 @@ class MemorizationCallback(TrainerCallback):
     def _note(self, look: Look, state: TrainerState, control: TrainerControl) -> None:
         """Keep a look's numbers, and show them wherever they are to be shown."""
         self.looks.append(look)
-        log(self._trainer, logged(look, self.seconds), state, control)
+        log(self._trainer, logged(look, self.seconds + time.perf_counter() - self._opened), state, control)
         if self._output:
             _keep(self._output, _FORMATS[self._output.suffix](self.rows))
         if self._plot:

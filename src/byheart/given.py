@@ -48,8 +48,9 @@ def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
     if isinstance(items, str):
         raise DataError(f"{part}: is one string; give a list of texts, each {SHAPES}")
     if isinstance(items, Texts):
-        return tuple(Given(*text) for text in zip(items.ids, items.prompts, items.scored, strict=True))
-    found = tuple(_one(part, str(i), item) for i, item in enumerate(items))
+        found = tuple(Given(*text) for text in zip(items.ids, items.prompts, items.scored, strict=True))
+    else:
+        found = tuple(_one(part, str(i), item) for i, item in enumerate(items))
     if not found:
         raise DataError(f"{part}: there are no texts; give a list, each {SHAPES}")
     return found

@@ -91,7 +91,7 @@ def beyond_chance(p_values: Mapping[str, float], looks: int) -> tuple[str, ...]:
 
 
 def untuned(past: Sequence[Look]) -> Look | None:
-    """Return the look at the untuned model, before the first step; None in a training that was resumed."""
+    """Return the look at the untuned model; None where a training was resumed that no longer has it."""
     return past[0] if past and past[0].step == 0 else None
 
 
@@ -120,7 +120,7 @@ def rising(past: Sequence[Look], sides: Sides, looks: int) -> tuple[str, ...]:
     None while the last look is the best: the model still learns more than its training texts.
     """
     useful = [(v, i) for i, look in enumerate(past) if (v := look.value("perplexity")) is not None]
-    if not useful or min(useful)[1] == len(past) - 1:
+    if not useful:
         return ()
     now, then = past[-1].scores, past[min(useful)[1]].scores
     return beyond_chance({name: p_gain(now[name], then[name], sides) for name in now}, looks)

@@ -143,11 +143,16 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
             f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
             f"intervals. {FEWEST} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
         )
+    tokens = readable(model, audited, max_tokens)
+    if cut := int((tokens.cut > 0).sum()):
+        doubts.append(
+            f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; their rest is not read"
+        )
     # What training computes in: base and target are then rounded alike, whatever wraps them.
     precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
     return Watch(
         Scorer(model, token_budget, precision),
-        readable(model, audited, max_tokens),
+        tokens,
         sides,
         readable(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
         attacks,
