@@ -3,7 +3,7 @@
     python examples/watch_training.py
 
 Trains a LoRA on made-up customer and patient records; as many others, which it never sees, are what the texts it trains
-on are told from. Writes rows and the curve beside the adapter. Four minutes on one core; the model comes from PyPI.
+on are told from. Writes rows and the curve beside the adapter. About five minutes of one core; the model comes from PyPI.
 """
 
 import argparse
