@@ -15,15 +15,17 @@ from byheart.errors import ModelError
 
 @contextmanager
 def untouched(module: torch.nn.Module) -> Generator[None]:
-    """Put back the random state of Python, NumPy and torch (every GPU's too), and which weights are trained.
+    """Put back the random state of Python, NumPy and torch (the model's GPUs' too), and which weights are trained.
 
     Modes are put back by the scorer, part by part. Weights and gradients it never changes.
     """
     trained = {p: p.requires_grad for p in module.parameters()}
     own = set(vars(module))
+    # Not all that are there: another process's GPU would be opened to read its state.
+    gpus = sorted({p.device.index for p in trained if p.device.type == "cuda"})
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - another's data loader may draw from it
     try:
-        with torch.random.fork_rng(enabled=True):
+        with torch.random.fork_rng(gpus):
             yield
     finally:
         random.setstate(python)
