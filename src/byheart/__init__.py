@@ -1,7 +1,8 @@
 """byheart finds out what a fine-tuned language model knows by heart.
 
 `byheart.run(study)` trains, attacks and measures; `byheart.token_stats(model, tokenizer, texts)` gives the evidence that
-attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)`. Names are imported on first use.
+attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)`; `byheart.MemorizationCallback` watches
+a model in somebody else's trainer. Names are imported on first use.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from byheart.callback import MemorizationCallback
     from byheart.face import token_stats
     from byheart.session import run
     from byheart.types import LogProbs, Texts, TokenStats
 
-__all__ = ["LogProbs", "Texts", "TokenStats", "run", "token_stats"]
+__all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "run", "token_stats"]
 
 _HOMES = {
     "LogProbs": "byheart.types",
+    "MemorizationCallback": "byheart.callback",
     "Texts": "byheart.types",
     "TokenStats": "byheart.types",
     "run": "byheart.session",

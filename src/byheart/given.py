@@ -1,0 +1,187 @@
+"""Texts as somebody holds them in memory: strings, pairs, records, chats; what they are to byheart's `Texts`.
+
+What can be refused without a tokenizer is refused when the texts are handed over, not after a model was trained. Of a
+chat only what the assistant says is scored, a text for each of its turns, prompted by all that was said before in the
+tokenizer's own template; turns of one chat are one group, as copies of one text are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from byheart.errors import DataError
+from byheart.lm.tokens import leading
+from byheart.types import Texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SHAPES = "a string, a (prompt, completion) pair, or a record with `text`, `prompt` + `completion`, or `messages`"
+
+
+@dataclass(frozen=True)
+class Given:
+    """One text with its name: prompt and scored string, or a chat whose assistant is scored from turn `begin` on."""
+
+    name: str
+    prompt: str = ""
+    scored: str = ""
+    chat: tuple[Mapping[str, Any], ...] = ()
+    begin: int = 0
+
+    @property
+    def content(self) -> str:
+        """What tells this text from any other, whatever its name."""
+        return json.dumps([self.prompt, self.scored, self.chat, self.begin], sort_keys=True, default=str)
+
+
+def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
+    """Return what somebody gave as `part`, which names it in errors.
+
+    Raises `DataError` for no texts, for an empty one, and for a shape that says not which text is meant.
+    """
+    if isinstance(items, str):
+        raise DataError(f"{part}: is one string; give a list of texts, each {SHAPES}")
+    if isinstance(items, Texts):
+        found = tuple(Given(*text) for text in zip(items.ids, items.prompts, items.scored, strict=True))
+    else:
+        found = tuple(_one(part, str(i), item) for i, item in enumerate(items))
+    if not found:
+        raise DataError(f"{part}: there are no texts; give a list, each {SHAPES}")
+    return found
+
+
+def refuse_shared(part: str, texts: Sequence[Given], other_part: str, others: Sequence[Given]) -> None:
+    """Raise `DataError` where one text plays two parts that exclude each other."""
+    known = {t.content: t.name for t in others}
+    for text in texts:
+        if text.content in known:
+            raise DataError(
+                f"{part} text {text.name!r} is {other_part} text {known[text.content]!r} too; remove it from one of them"
+            )
+
+
+def parts(
+    members: Texts | Iterable[Any], nonmembers: Texts | Iterable[Any], validation: Texts | Iterable[Any] | None
+) -> dict[str, tuple[Given, ...]]:
+    """Return the texts by the part they play: "member", "nonmember" and, where given, "validation".
+
+    Raises `DataError` as `given` does, and for a text that was trained on and plays another part too.
+    """
+    found = {"member": given("member", members), "nonmember": given("nonmember", nonmembers)}
+    if validation is not None:
+        found["validation"] = given("validation", validation)
+    for part in list(found)[1:]:
+        refuse_shared(part, found[part], "member", found["member"])
+    return found
+
+
+def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
+    """Return at most so many of the texts, drawn by chance but always the same ones, in their order."""
+    if len(texts) <= most:
+        return tuple(texts)
+    drawn = np.random.default_rng(0).permutation(len(texts))[:most]
+    return tuple(texts[i] for i in np.sort(drawn))
+
+
+def spelled(
+    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase
+) -> tuple[Texts, tuple[str, ...]]:
+    """Return at most so many texts and the group of each; a chat comes whole or not, the first always.
+
+    Raises `DataError` for a chat that the tokenizer's template cannot write.
+    """
+    lines: list[tuple[str, str, str, str]] = []
+    for text in sample(texts, most):
+        written = (
+            [(f"{part}/{text.name}", text.prompt, text.scored)] if not text.chat else _turns(part, text, tokenizer)
+        )
+        if lines and len(lines) + len(written) > most:
+            break
+        lines += [(*line, text.content) for line in written]
+    names, prompts, scored, contents = zip(*lines, strict=True)
+    numbers = {content: f"{part}/{i}" for i, content in enumerate(dict.fromkeys(contents))}
+    return Texts(names, scored, prompts), tuple(numbers[c] for c in contents)
+
+
+def _one(part: str, name: str, item: Any) -> Given:
+    if isinstance(item, Mapping):
+        found = _record(part, name, cast("Mapping[str, Any]", item))
+    elif isinstance(item, str):
+        found = Given(name, "", item)
+    elif isinstance(item, tuple | list) and [type(x) for x in cast("Sequence[Any]", item)] == [str, str]:
+        prompt, completion = cast("Sequence[str]", item)
+        found = Given(name, prompt, completion)
+    else:
+        raise DataError(f"{part} text {name!r} is a {type(item).__name__}; write {SHAPES}")
+    if not found.chat and not found.scored.strip():
+        raise DataError(f"{part} text {name!r} is empty; remove it")
+    return found
+
+
+def _record(part: str, name: str, item: Mapping[str, Any]) -> Given:
+    prompt, completion, messages = item.get("prompt"), item.get("completion"), item.get("messages")
+    if isinstance(messages, Sequence) and not isinstance(messages, str):
+        return _chat(part, name, cast("Sequence[Any]", messages), 0)
+    if isinstance(prompt, str) and isinstance(completion, str):
+        return Given(name, prompt, completion)
+    if isinstance(prompt, list) and isinstance(completion, list):
+        before, after = cast("list[Any]", prompt), cast("list[Any]", completion)
+        return _chat(part, name, [*before, *after], len(before))
+    if isinstance(text := item.get("text"), str):
+        return Given(name, "", text)
+    raise DataError(f"{part} text {name!r} has the fields {', '.join(map(str, item)) or 'none'}; write {SHAPES}")
+
+
+def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> Given:
+    for turn in messages:
+        if not isinstance(turn, Mapping) or not isinstance(cast("Mapping[str, Any]", turn).get("role"), str):
+            raise DataError(f"{part} text {name!r}: each of its messages needs a `role` and a `content`")
+    found = Given(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), begin=begin)
+    if not any(_said(turn) for turn in found.chat[begin:]):
+        raise DataError(f"{part} text {name!r} holds no words of the assistant, and only those are scored; remove it")
+    return found
+
+
+def _said(turn: Mapping[str, Any]) -> str:
+    """Return the assistant's words of a turn; "" for anybody else's, and where it said none (it called a tool)."""
+    words = turn.get("content")
+    return words.strip() if turn["role"] == "assistant" and isinstance(words, str) else ""
+
+
+def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str, str]]:
+    """Return name, prompt and scored string of every turn of the assistant."""
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        raise DataError(f"{part} text {text.name!r} is a chat, and the tokenizer has no chat template; set one")
+    lines: list[tuple[str, str, str]] = []
+    for i in range(text.begin, len(text.chat)):
+        said = _said(text.chat[i])
+        if not said:
+            continue
+        try:
+            whole, before = (_written(tokenizer, text.chat[:end], asked=end == i) for end in (i + 1, i))
+        except (TemplateError, ValueError, TypeError, LookupError) as error:
+            raise DataError(f"{part} text {text.name!r}: the tokenizer's chat template refuses it ({error})") from error
+        # Searched for behind what asks for it: a short answer may also stand in the marks around it.
+        at = whole.find(said, len(before)) if whole.startswith(before) else whole.rfind(said)
+        if at < 0:
+            raise DataError(
+                f"{part} text {text.name!r}: the tokenizer's chat template leaves out what the assistant says; write prompt and completion"
+            )
+        lines.append((f"{part}/{text.name}#{i}", whole[:at], said))
+    return lines
+
+
+def _written(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Mapping[str, Any]], *, asked: bool) -> str:
+    if not chat:
+        return ""
+    whole = str(tokenizer.apply_chat_template([dict(t) for t in chat], tokenize=False, add_generation_prompt=asked))
+    # A BOS that the template writes is put first again with the tokens, once, where the tokenizer adds one by itself.
+    return whole.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in leading(tokenizer) else whole

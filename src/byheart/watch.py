@@ -1,0 +1,246 @@
+"""One look at a model that is being trained elsewhere: observe, attack, measure, and leave it as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from peft import PeftModel, PeftType
+
+from byheart.errors import DataError, ModelError, SettingError
+from byheart.given import Given, spelled
+from byheart.inference import resolution
+from byheart.lm.forward import Scorer, trunk
+from byheart.lm.load import LanguageModel
+from byheart.lm.tokens import Tokens, tokenise
+from byheart.lm.untouched import refuse_sharded, untouched, untuned
+from byheart.looks import FEWEST, Look, Sides
+from byheart.shelf import Choice, choose
+from byheart.types import Estimate, Row, Texts, TokenStats
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+METHODS = {"PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
+"""peft's names of methods that byheart calls by others; the rest are the same in small letters."""
+INPUTS = ("model", "base_model", "tokens")
+"""What an observation may ask for here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """A model in training with what is done at each look. `base` is what the untuned model said of the audited texts."""
+
+    scorer: Scorer
+    tokens: Tokens
+    sides: Sides
+    validation: Tokens | None
+    attacks: Mapping[str, Choice]
+    metrics: tuple[Choice, ...]
+    seed: int
+    stepwise: bool
+    doubts: tuple[str, ...] = ()
+    base: dict[str, TokenStats] = field(default_factory=dict[str, TokenStats])
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The model."""
+        return self.scorer.model.module
+
+    def look(self, step: int, epoch: float, *, first: bool = False) -> Look:
+        """Look at the model; the `first` time at what it was tuned from, an adapter switched off, which is kept.
+
+        Raises `ModelError` or `CellError` where its numbers are not finite.
+        """
+        with untouched(self.module), untuned(self.module) if first else nullcontext():
+            evidence = self._observed(first=first)
+            validation = None if self.validation is None else self.scorer(self.validation)
+        if first:
+            self.base["base"] = evidence["target"]
+        known = {**evidence, **self.base, "texts": self.tokens.texts}
+        scores = {name: a(*(known[n] for n in a.needs)) for name, a in self.attacks.items()}
+        rows: list[Row] = []
+        if validation is not None:
+            metric = choose("metrics", "perplexity")
+            rows.append(self._row(step, epoch, metric, metric(validation)))
+        for name, attack in self.attacks.items():
+            rows += [self._row(step, epoch, m, m(scores[name], *self.sides), attack) for m in self.metrics]
+        return Look(step, epoch, scores, tuple(rows))
+
+    def _observed(self, *, first: bool) -> dict[str, TokenStats]:
+        inputs = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
+        wanted = dict.fromkeys(["target", *(n for a in self.attacks.values() for n in a.needs)])
+        made: dict[str, TokenStats] = {}
+        for name in wanted:
+            if name == "base" and first:
+                made[name] = made["target"]
+            elif name not in {"base", "texts"}:
+                observation = choose("observations", name)
+                made[name] = observation(*(inputs[n] for n in observation.needs))
+        return made
+
+    def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
+        module: Any = self.module
+        method = PeftType(module.active_peft_config.peft_type).value if isinstance(module, PeftModel) else "full"
+        return Row(
+            base=self.scorer.model.name,
+            dataset="texts",
+            dataset_settings="",
+            method=METHODS.get(method, method.lower()),
+            method_settings="",
+            # A row has no step: where looks come within an epoch, it is what tells them apart.
+            training_settings=f"step={step}" if self.stepwise else "",
+            seed=self.seed,
+            epoch=math.floor(epoch + 1e-6),  # the trainer adds up shares of an epoch
+            attack=attack.name if attack else "",
+            attack_settings=attack.label if attack else "",
+            metric=metric.name,
+            metric_settings=metric.label,
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            members=estimate.members,
+            nonmembers=estimate.nonmembers,
+            cell="",
+            scores="",
+        )
+
+
+def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
+    module: torch.nn.Module,
+    holder: Any,
+    parts: Mapping[str, Sequence[Given]],
+    *,
+    args: TrainingArguments,
+    attacks: Mapping[str, Choice],
+    metrics: tuple[Choice, ...],
+    stepwise: bool,
+    max_texts: int,
+    max_tokens: int,
+    token_budget: int,
+) -> Watch:
+    """Return what is to be looked at. `holder` is the tokenizer, or a processor that holds it.
+
+    Raises `ModelError` for a model that cannot be read, `DataError` where there is no tokenizer, or one without the chat
+    template that the texts need.
+    """
+    refuse_sharded(module)
+    trunk(module)
+    tokenizer, config = text_tokenizer(holder), cast("Any", module).config
+    model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)
+    spelt = {part: spelled(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
+    (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
+    audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
+    sides = Sides(np.arange(len(audited)) < len(ours), our_groups + their_groups)
+    resolved, doubts = _resolved(metrics, len(theirs))
+    if not sides.enough:
+        doubts.append(
+            f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
+            f"intervals. {FEWEST} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
+        )
+    tokens = readable(model, audited, max_tokens)
+    if cut := int((tokens.cut > 0).sum()):
+        doubts.append(
+            f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; their rest is not read"
+        )
+    # What training computes in: base and target are then rounded alike, whatever wraps them.
+    precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
+    return Watch(
+        Scorer(model, token_budget, precision),
+        tokens,
+        sides,
+        readable(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
+        attacks,
+        resolved,
+        args.seed,
+        stepwise,
+        tuple(doubts),
+    )
+
+
+def _resolved(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
+    """Return the metrics that so many non-members can realise, and in words what they cannot."""
+    kept: list[Choice] = []
+    doubts: list[str] = []
+    for metric in metrics:
+        fpr: float = metric.given.get("fpr", 1.0)
+        try:
+            resolution(nonmembers, fpr)
+            kept.append(metric)
+        except DataError:
+            doubts.append(
+                f"TPR at {100 * fpr:g} % FPR needs {math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}: it "
+                "is left out; give more, or raise fpr"
+            )
+    return tuple(kept), doubts
+
+
+def chosen(attacks: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> dict[str, Choice]:
+    """Return attacks by their names with what is set of them, from "name" or {name: {setting: value}}.
+
+    Raises `SettingError` for one named twice, or one that needs what cannot be observed in the middle of training,
+    `UnknownNameError` for one that does not exist.
+    """
+    if isinstance(attacks, str):
+        raise SettingError(f"attacks = {attacks!r}: write a list, [{attacks!r}]")
+    found: dict[str, Choice] = {}
+    for written in attacks:
+        for name, given in ({written: {}} if isinstance(written, str) else written).items():
+            attack = choose("attacks", name, given)
+            _refuse_evidence(attack)
+            label = f"{name}({attack.label})" if attack.label else name
+            if label in found:
+                raise SettingError(f"attacks: {label} is named twice")
+            found[label] = attack
+    if not found:
+        raise SettingError("attacks: none is named; leave it out for the usual ones")
+    return found
+
+
+def _refuse_evidence(attack: Choice) -> None:
+    for name in attack.needs:
+        asked = () if name in {"texts", "base"} else choose("observations", name).needs
+        if beyond := [n for n in asked if n not in INPUTS]:
+            raise SettingError(
+                f"attacks {attack.name}: needs the evidence {name!r}, which asks for {beyond[0]!r}; here are only the model and the texts"
+            )
+
+
+def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
+    """Return texts as tokens that the model can read, cut to `max_tokens` and to its context beside virtual tokens.
+
+    Raises `ModelError` for a tokenizer that gives tokens which the model does not know.
+    """
+    module: Any = model.module
+    virtual = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
+    room = max_tokens if model.context is None else min(max_tokens, model.context - virtual)
+    tokens = tokenise(model.tokenizer, texts, room)
+    if (largest := int(tokens.ids.max())) >= model.vocabulary:
+        raise ModelError(
+            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; pass the model's own as tokenizer="
+        )
+    return tokens
+
+
+def is_prompted(module: Any) -> bool:
+    """Whether virtual tokens stand before the texts."""
+    return isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning
+
+
+def text_tokenizer(found: Any) -> PreTrainedTokenizerBase:
+    """Return the tokenizer among what a trainer holds: itself, or that of a processor of texts and pictures.
+
+    Raises `DataError` where there is none.
+    """
+    from transformers import PreTrainedTokenizerBase, ProcessorMixin
+
+    if isinstance(found, ProcessorMixin):
+        found = found.__dict__.get("tokenizer")
+    if not isinstance(found, PreTrainedTokenizerBase):
+        raise DataError("the trainer holds no tokenizer; pass one: MemorizationCallback(..., tokenizer=tokenizer)")
+    return found
