@@ -1,5 +1,6 @@
 """The exam that every attack on the shelf sits, and each attack against its paper's formula as a plain loop."""
 
+import dataclasses
 import inspect
 import math
 import re
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from byheart import shelf
 from byheart.errors import DataError, SettingError
+from byheart.kinds import Frequencies
 from byheart.types import Texts, TokenStats
 
 ATTACKS = {name: shelf.find("attacks", name) for name in shelf.names("attacks")}
@@ -46,10 +48,22 @@ def evidence(gain):
     # In lower case: other tokens, a little less likely, and nothing that fine-tuning has changed.
     lower_starts = np.concatenate(([0], np.cumsum(lengths + generator.integers(-5, 6, COUNT))))
     lowered = -0.5 - generator.gamma(3.0, size=lower_starts[-1])
+    # Texts that nobody was trained on; a second reading leaves a fifth of any loss.
+    known_base = -generator.gamma(3.0, size=starts[-1])
+    known = np.minimum(known_base + generator.normal(0, 0.1, starts[-1]), -1e-3)
+    common = Frequencies(
+        frequency=generator.uniform(1e-5, 1e-3, starts[-1]), first=generator.random(starts[-1]) < 0.7, starts=starts
+    )
+    common.first[starts[:-1]] = True
     return {
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
         "lowercased": stats(lowered, lower_starts, shared),
+        "repeated": stats(target / 5, starts, shared),
+        "frequencies": common,
+        "known_nonmembers": stats(known, starts, shared),
+        "known_nonmembers_base": stats(known_base, starts, shared),
+        "known_nonmembers_repeated": stats(known / 5, starts, shared),
         "texts": Texts(tuple(f"t{i}" for i in range(COUNT)), strings),
     }
 
@@ -67,8 +81,14 @@ def take(found, order):
         return found.take(int(i) for i in order)
     pieces = [np.arange(found.starts[i], found.starts[i + 1]) for i in order]
     tokens = np.concatenate(pieces)
-    columns = {name: getattr(found, name)[tokens] for name in ("logp", "mean", "std", "entropy", "rank")}
-    return TokenStats(starts=np.cumsum([0, *map(len, pieces)]), **columns)
+    columns = {f.name: getattr(found, f.name)[tokens] for f in dataclasses.fields(found) if f.name != "starts"}
+    return type(found)(starts=np.cumsum([0, *map(len, pieces)]), **columns)
+
+
+def taken(attack, given_, order):
+    """What an attack asks for, of these audited texts in this order; the adversary knows as much as before."""
+    named = zip(shelf.needs(attack), given_, strict=True)
+    return [found if name.startswith("known_") else take(found, order) for name, found in named]
 
 
 @pytest.fixture(params=sorted(ATTACKS))
@@ -91,11 +111,11 @@ def test_the_same_score_whatever_the_order_and_whoever_else_is_scored(attack):
     scores = attack(*given_)
     generator = np.random.default_rng(3)
     for order in (generator.permutation(COUNT), generator.choice(COUNT, 7, replace=False), np.array([4])):
-        assert np.array_equal(attack(*(take(found, order) for found in given_)), scores[order])
+        assert np.array_equal(attack(*taken(attack, given_, order)), scores[order])
 
 
 def test_higher_means_member(attack):
-    flat, planted = (attack(*asked(attack, evidence(gain))) for gain in (0.0, 1.5))
+    flat, planted = (attack(*asked(attack, evidence(gain))) for gain in (0.0, 2.5))
     assert auc(planted) > 0.8
     assert 0.3 < auc(flat) < 0.7
     assert (planted >= flat)[MEMBERS].all()
@@ -114,7 +134,10 @@ def test_shortest_texts_and_a_certain_model(attack):
     starts = np.array([0, 1, 3])
     zeros = np.zeros(3, dtype=np.float32)
     certain = TokenStats(logp=zeros, starts=starts, mean=zeros, std=zeros, entropy=zeros, rank=np.zeros(3, dtype=int))
-    known = {"target": certain, "base": certain, "lowercased": certain, "texts": Texts(("a", "b"), ("x", "\udc80 y"))}
+    known = dict.fromkeys(("target", "base", "lowercased", "repeated"), certain)
+    known |= dict.fromkeys(("known_nonmembers", "known_nonmembers_base", "known_nonmembers_repeated"), certain)
+    known["texts"] = Texts(("a", "b"), ("x", "\udc80 y"))
+    known["frequencies"] = Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts)
     assert np.isfinite(attack(*asked(attack, known))).all()
 
 

@@ -325,7 +325,7 @@ def test_a_study_with_every_attack(tiny_folder, tmp_path, method):
             "name": "tiny",
             "models": str(tiny_folder("llama")),
             "datasets": [{"records": {"count": 60}}],
-            "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
+            "data": {"train": 15, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60},
             "methods": [method],
             "training": {"epochs": 2, "batch_size": 4},
             "attacks": [*shelf.names("attacks"), {"wbc": {"windows": [1, 5]}}],

@@ -54,6 +54,9 @@ ATTACKS = {
     "surp": "SURP",
     "error_zone": "EZ-MIA",
     "wbc": "WBC",
+    "dc_pdd": "DC-PDD",
+    "camia": "CAMIA",
+    "wel": "WEL-MIA",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {

@@ -17,6 +17,11 @@ def lengths(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tex
     return np.diff(starts)
 
 
+def places(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tokens"]:
+    """Place of each token in its text, from 0."""
+    return np.arange(starts[-1]) - np.repeat(starts[:-1], lengths(starts))
+
+
 def sums(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]
 ) -> Float[np.ndarray, " texts"]:
@@ -58,8 +63,7 @@ def _smallest(
     counts = np.maximum(1, np.floor(share * lengths(starts)).astype(np.intp))
     text_of = np.repeat(np.arange(len(counts)), lengths(starts))
     ascending = np.lexsort((values, text_of))  # sorted within each text, so `starts` still holds
-    place = np.arange(len(values)) - np.repeat(starts[:-1], lengths(starts))
-    return ascending[place < np.repeat(counts, lengths(starts))], np.concatenate(([0], np.cumsum(counts)))
+    return ascending[places(starts) < np.repeat(counts, lengths(starts))], np.concatenate(([0], np.cumsum(counts)))
 
 
 def window_sums(

@@ -44,6 +44,14 @@ class LanguageModel:
         return getattr(config, "max_position_embeddings", None)
 
     @property
+    def room(self) -> int | None:
+        """The longest text (tokens) that the model has room for: its context without virtual tokens; None if unknown."""
+        from peft import PeftModel
+
+        config = self.module.active_peft_config if isinstance(self.module, PeftModel) else None
+        return self.context and self.context - (getattr(config, "num_virtual_tokens", 0) or 0)
+
+    @property
     def vocabulary(self) -> int:
         """How many tokens the model knows."""
         return self.module.get_input_embeddings().num_embeddings

@@ -1,0 +1,60 @@
+"""How common each scored token is in texts that the model was not trained on; no model reads anything.
+
+The reference texts are those that the adversary knows not to have been trained on, and with `source` the texts of a
+file too: a large public corpus says far better than a few dozen texts which tokens are common. The file is known by its
+path alone: save a changed one under another name, or the frequencies of the old one are used.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from byheart import reading
+from byheart.kinds import Frequencies
+from byheart.lm.forward import Scorer
+from byheart.lm.tokens import Tokens
+
+PASSES = 0.0
+ADVERSARY = "texts of the same kind that were not trained on"
+
+BLOCK = 1000
+"""Texts of a corpus that are cut into tokens at a time."""
+
+
+def frequencies(
+    base_model: Scorer, tokens: Tokens, known_nonmember_tokens: Tokens, *, source: str = "", field: str = "text"
+) -> Frequencies:
+    """Laplace-smoothed frequency of each scored token in reference texts, and whether it is the first in its text.
+
+    `source` is a JSONL, CSV, Parquet or text file that is counted too, `field` the field of its rows; raises `DataError`
+    where it cannot be read. A token that no reference text holds has 1 / (reference tokens + vocabulary).
+    """
+    counts = np.bincount(known_nonmember_tokens.true, minlength=base_model.model.vocabulary)
+    if source:
+        strings = [reading.string(row, field) for row in reading.read(Path(source).expanduser())]
+        counts = counts + _counts(base_model, strings, len(counts))
+    smoothed = (counts + 1) / (counts.sum() + len(counts))
+    starts = tokens.scored_starts
+    return Frequencies(frequency=smoothed[tokens.true], first=_first(tokens.true, starts), starts=starts)
+
+
+def _counts(model: Scorer, strings: Sequence[str], vocabulary: int) -> Int[np.ndarray, " vocabulary"]:
+    """How often each token occurs in these texts."""
+    counts = np.zeros(vocabulary, dtype=np.int64)
+    for at in range(0, len(strings), BLOCK):
+        ids = model.model.tokenizer(list(strings[at : at + BLOCK]), add_special_tokens=False)["input_ids"]
+        counts += np.bincount(np.fromiter(itertools.chain.from_iterable(ids), np.int64), minlength=vocabulary)
+    return counts
+
+
+def _first(ids: Int[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]) -> Bool[np.ndarray, " tokens"]:
+    """True where a token occurs for the first time among the scored tokens of its text."""
+    text_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    first = np.zeros(len(ids), dtype=np.bool_)
+    first[np.unique(text_of * (ids.max(initial=0) + 1) + ids, return_index=True)[1]] = True
+    return first

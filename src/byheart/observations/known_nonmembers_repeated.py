@@ -1,0 +1,16 @@
+"""The model under attack reads the known non-members twice in a row, as `repeated` does the audited texts."""
+
+from __future__ import annotations
+
+from byheart.lm.forward import Scorer
+from byheart.lm.tokens import Tokens
+from byheart.observations._repetition import second_reading
+from byheart.types import LogProbs
+
+PASSES = 2.0
+ADVERSARY = "texts of the same kind that were not trained on"
+
+
+def known_nonmembers_repeated(model: Scorer, known_nonmember_tokens: Tokens) -> LogProbs:
+    """Log-probabilities of the known non-members after themselves, under the model that is attacked."""
+    return second_reading(model, known_nonmember_tokens)
