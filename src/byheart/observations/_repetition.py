@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byheart.lm.forward import Scorer
 from byheart.lm.tokens import Tokens, leading
 from byheart.types import LogProbs, Texts
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
 
 BETWEEN = "\n"
 """What stands between the readings: a text's last word is not to run into its first."""

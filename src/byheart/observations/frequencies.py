@@ -10,14 +10,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from byheart import reading
 from byheart.kinds import Frequencies
-from byheart.lm.forward import Scorer
-from byheart.lm.tokens import Tokens
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
 
 PASSES = 0.0
 ADVERSARY = "texts of the same kind that were not trained on"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from byheart.lm.forward import Scorer
-from byheart.lm.tokens import Tokens
+from typing import TYPE_CHECKING
+
 from byheart.observations._repetition import second_reading
-from byheart.types import LogProbs
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
+    from byheart.types import LogProbs
 
 PASSES = 2.0
 ADVERSARY = "texts of the same kind that were not trained on"
