@@ -1,5 +1,6 @@
 """The exam that every attack on the shelf sits, and each attack against its paper's formula as a plain loop."""
 
+import dataclasses
 import inspect
 import math
 import re
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from byheart import shelf
 from byheart.errors import DataError, SettingError
-from byheart.types import Texts, TokenStats
+from byheart.kinds import Variants
+from byheart.types import LogProbs, Texts, TokenStats
 
 ATTACKS = {name: shelf.find("attacks", name) for name in shelf.names("attacks")}
 
@@ -46,12 +48,24 @@ def evidence(gain):
     # In lower case: other tokens, a little less likely, and nothing that fine-tuning has changed.
     lower_starts = np.concatenate(([0], np.cumsum(lengths + generator.integers(-5, 6, COUNT))))
     lowered = -0.5 - generator.gamma(3.0, size=lower_starts[-1])
+    # After other texts: a little less likely, and of what fine-tuning has changed a part is left after members.
+    strange = np.minimum(base + generator.normal(-0.2, 0.1, starts[-1]), -1e-3)
+    familiar = np.minimum(strange + gain / 2 * np.repeat(MEMBERS, lengths), -1e-3)
+    probes = np.array([generator.normal(means(base, starts), 0.1) for _ in range(3)])
     return {
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
         "lowercased": stats(lowered, lower_starts, shared),
+        "after_nonmembers": LogProbs(logp=strange, starts=starts),
+        "after_members": LogProbs(logp=familiar, starts=starts),
+        "after_masked": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
+        "after_similar": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
         "texts": Texts(tuple(f"t{i}" for i in range(COUNT)), strings),
     }
+
+
+def means(values, starts):
+    return np.add.reduceat(values, starts[:-1]) / np.diff(starts)
 
 
 def asked(attack, known):
@@ -67,8 +81,8 @@ def take(found, order):
         return found.take(int(i) for i in order)
     pieces = [np.arange(found.starts[i], found.starts[i + 1]) for i in order]
     tokens = np.concatenate(pieces)
-    columns = {name: getattr(found, name)[tokens] for name in ("logp", "mean", "std", "entropy", "rank")}
-    return TokenStats(starts=np.cumsum([0, *map(len, pieces)]), **columns)
+    columns = {f.name: getattr(found, f.name)[tokens] for f in dataclasses.fields(found) if f.name != "starts"}
+    return type(found)(starts=np.cumsum([0, *map(len, pieces)]), **columns)
 
 
 @pytest.fixture(params=sorted(ATTACKS))
@@ -114,7 +128,12 @@ def test_shortest_texts_and_a_certain_model(attack):
     starts = np.array([0, 1, 3])
     zeros = np.zeros(3, dtype=np.float32)
     certain = TokenStats(logp=zeros, starts=starts, mean=zeros, std=zeros, entropy=zeros, rank=np.zeros(3, dtype=int))
-    known = {"target": certain, "base": certain, "lowercased": certain, "texts": Texts(("a", "b"), ("x", "\udc80 y"))}
+    probes = Variants(loglik=np.zeros(3), starts=starts)
+    known = {
+        **dict.fromkeys(("target", "base", "lowercased", "after_nonmembers", "after_members"), certain),
+        **dict.fromkeys(("after_masked", "after_similar"), probes),
+        "texts": Texts(("a", "b"), ("x", "\udc80 y")),
+    }
     assert np.isfinite(attack(*asked(attack, known))).all()
 
 

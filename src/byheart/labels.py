@@ -49,6 +49,10 @@ ATTACKS = {
     "zlib_ratio": "Zlib",
     "min_k": "Min-K%",
     "min_k_plus_plus": "Min-K%++",
+    "recall": "ReCaLL",
+    "con_recall": "Con-ReCall",
+    "icp": "ICP-MIA",
+    "icp_similar": "ICP-MIA (similar texts)",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
