@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from byheart import shelf
 from byheart.errors import DataError, SettingError
-from byheart.kinds import Frequencies
-from byheart.types import Texts, TokenStats
+from byheart.kinds import Frequencies, Variants
+from byheart.types import LogProbs, Texts, TokenStats
 
 ATTACKS = {name: shelf.find("attacks", name) for name in shelf.names("attacks")}
 
@@ -55,6 +55,10 @@ def evidence(gain):
         frequency=generator.uniform(1e-5, 1e-3, starts[-1]), first=generator.random(starts[-1]) < 0.7, starts=starts
     )
     common.first[starts[:-1]] = True
+    # After other texts: a little less likely, and of what fine-tuning has changed a part is left after members.
+    strange = np.minimum(base + generator.normal(-0.2, 0.1, starts[-1]), -1e-3)
+    familiar = np.minimum(strange + gain / 2 * np.repeat(MEMBERS, lengths), -1e-3)
+    probes = np.array([generator.normal(means(base, starts), 0.1) for _ in range(3)])
     return {
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
@@ -64,8 +68,16 @@ def evidence(gain):
         "known_nonmembers": stats(known, starts, shared),
         "known_nonmembers_base": stats(known_base, starts, shared),
         "known_nonmembers_repeated": stats(known / 5, starts, shared),
+        "after_nonmembers": LogProbs(logp=strange, starts=starts),
+        "after_members": LogProbs(logp=familiar, starts=starts),
+        "after_masked": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
+        "after_similar": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
         "texts": Texts(tuple(f"t{i}" for i in range(COUNT)), strings),
     }
+
+
+def means(values, starts):
+    return np.add.reduceat(values, starts[:-1]) / np.diff(starts)
 
 
 def asked(attack, known):
@@ -138,6 +150,8 @@ def test_shortest_texts_and_a_certain_model(attack):
     known |= dict.fromkeys(("known_nonmembers", "known_nonmembers_base", "known_nonmembers_repeated"), certain)
     known["texts"] = Texts(("a", "b"), ("x", "\udc80 y"))
     known["frequencies"] = Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts)
+    known |= dict.fromkeys(("after_nonmembers", "after_members"), certain)
+    known |= dict.fromkeys(("after_masked", "after_similar"), Variants(loglik=np.zeros(3), starts=starts))
     assert np.isfinite(attack(*asked(attack, known))).all()
 
 

@@ -1,5 +1,6 @@
 """Training against a plain loop, method by method; what is trained, what is left alone, how it resumes."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -130,6 +131,17 @@ def test_head_is_untied_and_its_trunk_is_passed_once(tiny, sentences, monkeypatc
     for _ in run(model, tokens, Training(epochs=3, batch_size=4), budget=10_000):
         forward.token_stats(model, tokens)
     assert len(passes) == 1
+
+
+def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences):
+    model = made(tiny("llama"), "head")
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:3]), 64)
+    turned = dataclasses.replace(tokens, ids=tokens.ids[::-1].copy())
+    later = dataclasses.replace(tokens, first=tokens.first + 1)
+    alone, backwards, fewer = (forward.token_stats(model, t) for t in (tokens, turned, later))
+    assert np.abs(alone.logp - backwards.logp).max() > 0.01
+    assert len(fewer.logp) == len(alone.logp) - 3
+    assert len({tokens.digest, turned.digest, later.digest}) == 3
 
 
 def test_only_a_fixed_trunk_remembers(tiny):

@@ -57,6 +57,10 @@ ATTACKS = {
     "dc_pdd": "DC-PDD",
     "camia": "CAMIA",
     "wel": "WEL-MIA",
+    "recall": "ReCaLL",
+    "con_recall": "Con-ReCall",
+    "icp": "ICP-MIA",
+    "icp_similar": "ICP-MIA (similar texts)",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {

@@ -216,7 +216,8 @@ def remembered(model: LanguageModel, tokens: Tokens, budget: int) -> torch.Tenso
     Above `MEMORY` bytes they live in an unnamed file mapped into memory, which goes with the process.
     """
     assert model.hidden is not None, "its trunk can change"  # noqa: S101 - for the type checker
-    name = tokens.texts.digest
+    # Not the texts' digest: the same texts are read after other tokens too.
+    name = tokens.digest
     if name not in model.hidden:
         kept: torch.Tensor | None = None
         with _scoring(model.module, torch.float32):

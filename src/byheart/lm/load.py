@@ -28,7 +28,7 @@ _SAME = 1e-2
 class LanguageModel:
     """A causal language model with its tokenizer.
 
-    `hidden` keeps the trunk's hidden states by the texts' digest, for a model whose trunk cannot change while it
+    `hidden` keeps the trunk's hidden states by the tokens' digest, for a model whose trunk cannot change while it
     is trained; None for all others.
     """
 

@@ -8,6 +8,7 @@ first token cannot be scored: nothing comes before it.
 from __future__ import annotations
 
 import functools
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,14 @@ class Tokens:
         """Ids of the scored tokens, packed end to end."""
         place = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
         return self.ids[place >= np.repeat(self.first, self.lengths)]
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Content hash (32 hex digits) of what a model reads and of which tokens are scored."""
+        whole = hashlib.blake2b(digest_size=16)
+        for numbers in (self.starts, self.first, self.ids):
+            whole.update(numbers.astype("<i8").tobytes())
+        return whole.hexdigest()
 
 
 def leading(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -1,0 +1,26 @@
+"""Losses of the same tokens, alone and after something else, fit to be divided."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from byheart import ragged
+from byheart.errors import DataError
+from byheart.types import LogProbs
+
+SMALLEST_LOSS = 1e-6  # nats per token; below it a float32 softmax holds only rounding
+
+
+def losses(attack: str, target: LogProbs, *conditioned: LogProbs) -> tuple[Float[np.ndarray, " texts"], ...]:
+    """Mean loss (nats per token, 1e-6 at least) of each text alone, then after each other context.
+
+    Raises `DataError` where other tokens were scored after it.
+    """
+    for other in conditioned:
+        if not np.array_equal(target.starts, other.starts):
+            raise DataError(
+                f"{attack} compares the same tokens alone and after others; alone {target.starts[-1]} tokens of "
+                f"{len(target)} texts were scored, after others {other.starts[-1]} of {len(other)}: score the same ones"
+            )
+    return tuple(np.maximum(-ragged.means(r.logp, r.starts), SMALLEST_LOSS) for r in (target, *conditioned))
