@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from byheart import shelf
 from byheart.errors import DataError, SettingError
+from byheart.kinds import Variants
 from byheart.types import Texts, TokenStats
 
 ATTACKS = {name: shelf.find("attacks", name) for name in shelf.names("attacks")}
@@ -46,10 +47,16 @@ def evidence(gain):
     # In lower case: other tokens, a little less likely, and nothing that fine-tuning has changed.
     lower_starts = np.concatenate(([0], np.cumsum(lengths + generator.integers(-5, 6, COUNT))))
     lowered = -0.5 - generator.gamma(3.0, size=lower_starts[-1])
+    # Neighbours: from one to five a text, a little less likely than the text is to the base, whatever the target learned.
+    counts = generator.integers(1, 6, COUNT)
+    near_starts = np.concatenate(([0], np.cumsum(counts)))
+    near = np.repeat([m.mean() for m in np.split(base, starts[1:-1])], counts) - generator.gamma(2.0, 0.1, counts.sum())
     return {
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
         "lowercased": stats(lowered, lower_starts, shared),
+        "neighbours": Variants(loglik=near, starts=near_starts),
+        "neighbours_base": Variants(loglik=near - 0.01, starts=near_starts),
         "texts": Texts(tuple(f"t{i}" for i in range(COUNT)), strings),
     }
 
@@ -67,6 +74,8 @@ def take(found, order):
         return found.take(int(i) for i in order)
     pieces = [np.arange(found.starts[i], found.starts[i + 1]) for i in order]
     tokens = np.concatenate(pieces)
+    if isinstance(found, Variants):
+        return Variants(loglik=found.loglik[tokens], starts=np.cumsum([0, *map(len, pieces)]))
     columns = {name: getattr(found, name)[tokens] for name in ("logp", "mean", "std", "entropy", "rank")}
     return TokenStats(starts=np.cumsum([0, *map(len, pieces)]), **columns)
 
@@ -114,7 +123,9 @@ def test_shortest_texts_and_a_certain_model(attack):
     starts = np.array([0, 1, 3])
     zeros = np.zeros(3, dtype=np.float32)
     certain = TokenStats(logp=zeros, starts=starts, mean=zeros, std=zeros, entropy=zeros, rank=np.zeros(3, dtype=int))
-    known = {"target": certain, "base": certain, "lowercased": certain, "texts": Texts(("a", "b"), ("x", "\udc80 y"))}
+    near = Variants(loglik=np.zeros(3), starts=starts)
+    known = {"target": certain, "base": certain, "lowercased": certain, "neighbours": near, "neighbours_base": near}
+    known["texts"] = Texts(("a", "b"), ("x", "\udc80 y"))
     assert np.isfinite(attack(*asked(attack, known))).all()
 
 

@@ -49,6 +49,8 @@ ATTACKS = {
     "zlib_ratio": "Zlib",
     "min_k": "Min-K%",
     "min_k_plus_plus": "Min-K%++",
+    "neighbourhood": "Neighbourhood",
+    "spv": "SPV-MIA",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
