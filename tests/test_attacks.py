@@ -59,6 +59,10 @@ def evidence(gain):
     strange = np.minimum(base + generator.normal(-0.2, 0.1, starts[-1]), -1e-3)
     familiar = np.minimum(strange + gain / 2 * np.repeat(MEMBERS, lengths), -1e-3)
     probes = np.array([generator.normal(means(base, starts), 0.1) for _ in range(3)])
+    # Neighbours: from one to five a text, a little less likely than the text is to the base, whatever the target learned.
+    counts = generator.integers(1, 6, COUNT)
+    near_starts = np.concatenate(([0], np.cumsum(counts)))
+    near = np.repeat([m.mean() for m in np.split(base, starts[1:-1])], counts) - generator.gamma(2.0, 0.1, counts.sum())
     return {
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
@@ -72,6 +76,8 @@ def evidence(gain):
         "after_members": LogProbs(logp=familiar, starts=starts),
         "after_masked": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
         "after_similar": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
+        "neighbours": Variants(loglik=near, starts=near_starts),
+        "neighbours_base": Variants(loglik=near - 0.01, starts=near_starts),
         "texts": Texts(tuple(f"t{i}" for i in range(COUNT)), strings),
     }
 
@@ -151,7 +157,8 @@ def test_shortest_texts_and_a_certain_model(attack):
     known["texts"] = Texts(("a", "b"), ("x", "\udc80 y"))
     known["frequencies"] = Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts)
     known |= dict.fromkeys(("after_nonmembers", "after_members"), certain)
-    known |= dict.fromkeys(("after_masked", "after_similar"), Variants(loglik=np.zeros(3), starts=starts))
+    others = ("after_masked", "after_similar", "neighbours", "neighbours_base")
+    known |= dict.fromkeys(others, Variants(loglik=np.zeros(3), starts=starts))
     assert np.isfinite(attack(*asked(attack, known))).all()
 
 

@@ -124,7 +124,7 @@ def test_files_that_show_it_are_refused_without_loading(edited, name, monkeypatc
     with pytest.raises(ModelError, match=message) as refused:
         bases.refuse(folder)
     assert folder in one_line(refused)
-    monkeypatch.setattr("byheart.lm.load._module", lambda *_, **__: pytest.fail("weights were loaded"))
+    monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: pytest.fail("weights were loaded"))
     with pytest.raises(ModelError, match=message):
         load(folder)
 
@@ -256,8 +256,8 @@ def test_weights_that_cannot_be_kept_name_the_cache(tmp_path, monkeypatch, tiny)
     place = tmp_path / "model.gguf"
     place.write_bytes(b"GGUF")
     whole = tiny("llama")
-    monkeypatch.setattr("byheart.lm.load._module", lambda *_, **__: whole.module)
-    monkeypatch.setattr("byheart.lm.load._tokenizer", lambda *_, **__: whole.tokenizer)
+    monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: whole.module)
+    monkeypatch.setattr("byheart.lm.load.read_tokenizer", lambda *_, **__: whole.tokenizer)
     with pytest.raises(ModelError, match="free some space there or set BYHEART_CACHE to another folder") as refused:
         load(str(place))
     one_line(refused)

@@ -49,9 +49,9 @@ class Variants:
 
 @dataclass(frozen=True, kw_only=True)
 class Substitutes:
-    """Neighbours of each text as token ids: text i has `starts[i+1] - starts[i]` of them, each as long as the text.
+    """Neighbours of each text as token ids: text i has `starts[i+1] - starts[i]` of them, one at least.
 
-    Neighbour j is `ids[offsets[j]:offsets[j+1]]`, BOS and prompt included.
+    Neighbour j is `ids[offsets[j]:offsets[j+1]]`, BOS and prompt included, which are the text's own.
     """
 
     ids: Int[np.ndarray, " tokens"]

@@ -61,6 +61,8 @@ ATTACKS = {
     "con_recall": "Con-ReCall",
     "icp": "ICP-MIA",
     "icp_similar": "ICP-MIA (similar texts)",
+    "neighbourhood": "Neighbourhood",
+    "spv": "SPV-MIA",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {

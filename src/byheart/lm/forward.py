@@ -15,14 +15,14 @@ Shapes: B texts, T padded positions, D hidden size, R scored rows, V vocabulary.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from peft import PeftModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import ModelOutput
@@ -99,14 +99,14 @@ def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray,
     """
     device = device_of(module)
     ids_BT, mask_BT, scored_BT = (t.to(device) for t in padded(tokens, chosen))
-    with _tapped(trunk(module)) as tap:
+    with tapped(trunk(module)) as tap:
         module(input_ids=ids_BT, attention_mask=mask_BT)
     hidden_BTD = tap[0][:, tap[0].shape[1] - ids_BT.shape[1] :]
     return hidden_BTD[:, :-1][scored_BT[:, 1:]]
 
 
 @contextmanager
-def _tapped(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
+def tapped(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
     """Take the trunk's hidden states out and leave one row in their place, so that the head costs nothing."""
     taken: list[torch.Tensor] = []
 
@@ -168,19 +168,37 @@ def token_stats(
     `budget` bounds the padded tokens of a batch and is halved when memory runs out. `precision` is what the trunk
     and the head compute in; the softmax is float32 whatever it is. Raises `ModelError` for a result that is not finite.
     """
-    offsets = tokens.scored_starts
-    found = np.empty((5, int(offsets[-1])), dtype=np.float32)
+    found = each_token(model, tokens, statistics, numbers=5, budget=budget, precision=precision)
+    _refuse_nonfinite(found, model.name)
+    logp, mean, std, entropy, rank = found
+    return TokenStats(
+        logp=logp, starts=tokens.scored_starts, mean=mean, std=std, entropy=entropy, rank=rank.astype(np.int32)
+    )
+
+
+def each_token(
+    model: LanguageModel,
+    tokens: Tokens,
+    reduce: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    *,
+    numbers: int,
+    budget: int,
+    precision: torch.dtype,
+) -> Float[np.ndarray, "numbers tokens"]:
+    """Return the `numbers` that `reduce` makes of each scored token's logits (R, V) and true id (R), in the texts' order.
+
+    `reduce` is called on a block of rows at a time and returns (numbers, R).
+    """
+    found = np.empty((numbers, len(tokens.true)), dtype=np.float32)
     with _scoring(model.module, precision):
         for places, hidden_RD in _hidden(model, tokens, budget):
             true_R = torch.from_numpy(tokens.true[places]).to(hidden_RD.device)
             blocks = [
-                statistics(logits(model.module, rows), truth)
+                reduce(logits(model.module, rows), truth)
                 for rows, truth in zip(hidden_RD.split(ROWS), true_R.split(ROWS), strict=True)
             ]
             found[:, places] = torch.cat(blocks, dim=1).cpu().numpy()
-    _refuse_nonfinite(found, model.name)
-    logp, mean, std, entropy, rank = found
-    return TokenStats(logp=logp, starts=offsets, mean=mean, std=std, entropy=entropy, rank=rank.astype(np.int32))
+    return found
 
 
 @contextmanager

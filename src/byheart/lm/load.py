@@ -78,9 +78,9 @@ def load(base: str) -> LanguageModel:
     refuse(base)
     path = locate(base)
     where = base if path is None else str(_dequantised(path) if path.is_file() else path)
-    name, pinned = _pinned(where)
-    module = _module(base, name, config=config_of(base, where), **pinned)
-    tokenizer = _tokenizer(base, name, **pinned)
+    name, pinned = pinned_name(where)
+    module = read_module(base, name, config=config_of(base, where), **pinned)
+    tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
     _refuse_foresight(base, module)
     return LanguageModel(module, tokenizer, base)
@@ -93,24 +93,30 @@ def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     """
     if where is None and str(locate(base) or "").endswith(".gguf"):
         return None
-    from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
-    _quiet()
-    name, pinned = _pinned(where or str(locate(base) or base))
-    try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
-    except _faults() as error:
-        raise _unloaded(base, error) from error
+    quiet()
+    name, pinned = pinned_name(where or str(locate(base) or base))
+    config = read_config(base, name, **pinned)
     kind = config.model_type
     # BERT and its like can be built as causal models too, but then need `is_decoder`: without it they see the future.
     masked = kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder or masked:
         raise ModelError(f"model {base!r}: {kind} is not a causal language model; choose one that is")
     return config
+
+
+def read_config(base: str, name: str, **pinned: str) -> PreTrainedConfig:
+    """Return a model's config, whatever kind of model it is; raises `ModelError` for one that cannot be read."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
+    except _faults() as error:
+        raise _unloaded(base, error) from error
 
 
 def device(choice: str) -> Any:
@@ -130,13 +136,14 @@ def device(choice: str) -> Any:
     return chosen
 
 
-def _pinned(where: str) -> tuple[str, dict[str, str]]:
+def pinned_name(where: str) -> tuple[str, dict[str, str]]:
     """Return a folder, or a Hub id apart from its revision (`owner/name@revision`)."""
     name, _, revision = where.partition("@") if not Path(where).exists() else (where, "", "")
     return name, {"revision": revision} if revision else {}
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """Let transformers say nothing: what matters is said by what is raised."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -167,16 +174,19 @@ def _unloaded(base: str, error: Exception) -> ModelError:
     return ModelError(f"model {base!r} cannot be loaded ({_told(error)}); fetch it again or choose another")
 
 
-def _module(base: str, name: str | Path, **how: Any) -> torch.nn.Module:
-    """Return the model with every weight from its files: what they lack would be filled in by chance."""
+def read_module(base: str, name: str | Path, kind: Any = None, **how: Any) -> torch.nn.Module:
+    """Return the model with every weight from its files: what they lack would be filled in by chance.
+
+    `kind` is one of transformers' classes that choose a model, that of causal models unless told otherwise.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     # Another shape than the config's is let through here, to be refused below with its name.
     how = {"dtype": torch.float32, "trust_remote_code": False, "ignore_mismatched_sizes": True, **how}
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, output_loading_info=True, **how)
-
+        chosen = kind or AutoModelForCausalLM
+        loaded: Any = chosen.from_pretrained(name, use_safetensors=True, output_loading_info=True, **how)
     except _faults() as error:
         raise _unloaded(base, error) from error
     module, found = loaded
@@ -191,7 +201,8 @@ def _module(base: str, name: str | Path, **how: Any) -> torch.nn.Module:
     return module.eval()
 
 
-def _tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokenizerBase:
+def read_tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokenizerBase:
+    """Return a model's tokenizer; raises `ModelError` for one that cannot be read."""
     from transformers import AutoTokenizer
 
     try:
@@ -221,10 +232,10 @@ def _dequantised(path: Path) -> Path:
     from safetensors import SafetensorError
     from transformers import GgufConfig
 
-    _quiet()
+    quiet()
     packed = {"gguf_file": path.name}
-    module = _module(str(path), path.parent, quantization_config=GgufConfig(dequantize=True), **packed)
-    tokenizer = _tokenizer(str(path), path.parent, **packed)
+    module = read_module(str(path), path.parent, quantization_config=GgufConfig(dequantize=True), **packed)
+    tokenizer = read_tokenizer(str(path), path.parent, **packed)
     aside = kept.with_name(f".{kept.name}-{uuid.uuid4().hex}")
     try:
         aside.mkdir(parents=True)

@@ -1,0 +1,42 @@
+"""How likely a model finds each text's neighbours: read as the text itself is read, from the same token on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from byheart import ragged
+from byheart.kinds import Substitutes, Variants
+from byheart.lm.tokens import Tokens
+from byheart.types import NO_TEXTS
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+
+BLOCK = 1 << 18
+"""Tokens read before their log-probabilities are averaged: their statistics are many times what is kept of them."""
+
+
+def read(model: Scorer, tokens: Tokens, substitutes: Substitutes) -> Variants:
+    """Return the mean log-probability (nats) of each neighbour's scored tokens, behind the prompt of its text."""
+    # A trunk that cannot change is passed again all the same: hidden states of all neighbours would fill the disk.
+    unremembered = dataclasses.replace(model, model=dataclasses.replace(model.model, hidden=None))
+    first = np.repeat(tokens.first, np.diff(substitutes.starts))
+    offsets = substitutes.offsets
+    found: list[np.ndarray] = []
+    at = 0
+    while at < len(first):
+        end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + BLOCK, side="right")) - 1)
+        block = Tokens(
+            ids=substitutes.ids[offsets[at] : offsets[end]],
+            starts=offsets[at : end + 1] - offsets[at],
+            first=first[at:end],
+            cut=np.zeros(end - at, dtype=np.int64),
+            texts=NO_TEXTS,  # neighbours are ids; their strings are not needed
+        )
+        stats = unremembered(block)
+        found.append(ragged.means(stats.logp, stats.starts))
+        at = end
+    return Variants(loglik=np.concatenate(found), starts=substitutes.starts)

@@ -1,0 +1,20 @@
+"""The untuned base model reads every audited text's neighbours, once for all methods, seeds and epochs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from byheart.observations._neighbours import read
+
+if TYPE_CHECKING:
+    from byheart.kinds import Substitutes, Variants
+    from byheart.lm.forward import Scorer
+    from byheart.lm.tokens import Tokens
+
+PASSES = "count"
+ADVERSARY = "log-probabilities of the untuned base model, for many texts more"
+
+
+def neighbours_base(base_model: Scorer, tokens: Tokens, substitutes: Substitutes) -> Variants:
+    """Mean log-probability of each neighbour's scored tokens under the untuned base model."""
+    return read(base_model, tokens, substitutes)
