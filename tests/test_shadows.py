@@ -57,18 +57,44 @@ def done(tiny_folder, tmp_path_factory):
     return store, content(tiny_folder("llama")), byheart.run(content(tiny_folder("llama")), store=store)
 
 
-def test_each_audited_text_is_inside_half_of_the_shadows_and_others_in_none(done):
+def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_texts_in_all(done):
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     inside = np.array(planned.halves(4))
     assert (inside.sum(0) == 2).all()
     assert (inside[0] == ~inside[1]).all()
     assert (inside[0] != inside[2]).any()
-    ids = planned.split.audited.ids
+    ids, trained = planned.split.audited.ids, planned.split.train.ids
+    rest = tuple(name for i, name in enumerate(trained) if i not in planned.split.members)
+    assert set(rest) == set(trained) - set(ids)
+    assert len(rest) == 6
     for shadow, half in zip(planned.shadows, inside, strict=True):
-        assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
+        assert shadow.texts["train"].ids == (*np.array(ids)[half], *rest)
         assert shadow.texts["audited"] == planned.texts["audited"]
     assert len({s.key for s in (planned, *planned.shadows)}) == 5
+
+
+def test_an_adversary_may_know_none_of_the_other_training_texts(done):
+    store, asked, _ = done
+    alone = {**asked, "observations": [{"shadows": {"models": 4, "rest": False}}]}
+    (planned,), (knowing,) = (plan(parsed(a), store) for a in (alone, asked))
+    ids = planned.split.audited.ids
+    for shadow, other, half in zip(planned.shadows, knowing.shadows, planned.halves(4), strict=True):
+        assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
+        assert shadow.key != other.key
+    assert planned.evidence_key(planned.observation("shadows"), 1) != knowing.evidence_key(
+        knowing.observation("shadows"), 1
+    )
+
+
+def test_no_text_that_is_held_out_is_in_a_shadow(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    split = planned.split
+    held = {t.casefold() for t in (*split.known_nonmembers.scored, *split.validation.scored)}
+    for shadow in planned.shadows:
+        assert not held & {t.casefold() for t in shadow.texts["train"].scored}
+    assert not held & {t.casefold() for t in split.audited.scored}
 
 
 def test_shadows_know_the_texts_that_they_were_tuned_on(done):
@@ -116,7 +142,9 @@ def test_an_attack_that_needs_known_texts_is_refused_without(tiny_folder, tmp_pa
     fitted.__module__ = "their_known"
     monkeypatch.setitem(sys.modules, "their_known", module)
     asked = content(tiny_folder("llama"), attacks=["their_known:fitted"], data={**DATA, "known": 0})
-    with pytest.raises(DataError, match=r"attacks their_known:fitted needs texts that its adversary knows; set data\.known"):
+    with pytest.raises(
+        DataError, match=r"attacks their_known:fitted needs texts that its adversary knows; set data\.known"
+    ):
         byheart.run(asked, store=tmp_path / "store")
     asked["data"] = {**DATA, "known": 7}
     with pytest.raises(SettingError, match=r"data\.members = 10 and data\.known = 7: only 16"):

@@ -126,7 +126,7 @@ class Planned:
         """Models tuned as this cell's, each on a half of the audited texts; none where no attack needs them.
 
         They come in pairs, the second of a pair tuned on the half that the first is not, so that each text is in half of
-        them. Whole groups are dealt: a text's group may give it away.
+        them. Whole groups are dealt: a text's group may give it away. What the target is tuned on besides, all are too.
         """
         asking = next((o for o in self.observations if "shadow_passes" in o.needs), None)
         if asking is None:
@@ -135,13 +135,16 @@ class Planned:
         if len(self.texts["known_nonmembers"]):
             observed.append(choose("observations", "known_nonmembers"))
         number = asking.settings["models"]
+        known = asking.settings.get("rest", True)
+        members = set(self.split.members)
+        rest = self.split.train.take(i for i in range(len(self.split.train)) if known and i not in members)
         return tuple(
             dataclasses.replace(
                 self,
                 attacks=(),
                 metrics=(),
                 observations=tuple(observed),
-                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist())},
+                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest)},
                 shadow=f"shadow {i + 1} of {number}",
             )
             for i, inside in enumerate(self.halves(number))
