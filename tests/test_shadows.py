@@ -1,5 +1,6 @@
 """Texts that an adversary knows, and shadow models: what they are tuned on, that they are shared, what they cost."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -173,3 +174,41 @@ def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     assert planned.work(store, set()) == 0
+
+
+def grouped(folder, path, count, groups, **changes):
+    """A study of texts in few groups, in a file."""
+    rows = [{"text": f"Letter {i} of {i * 37 % 101} words to {i % groups}.", "group": i % groups} for i in range(count)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    data = {"train": 8, "members": 8, "nonmembers": 8, "validation": 2, "near_duplicate": 1.0, "max_tokens": 60}
+    return content(folder, datasets=[{"files": {"path": str(path), "group": "group"}}], data=data, **changes)
+
+
+def test_no_two_shadows_are_tuned_on_the_same_texts(tiny_folder, tmp_path):
+    store = Store.open(tmp_path / "store")
+    asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
+    (planned,) = plan(parsed({**asked, "observations": [{"shadows": {"models": 6}}]}), store)
+    assert len(set(planned.split.groups)) == 4
+    halves = np.array(planned.halves(6))  # all there are of four groups, so that any repeat would show
+    assert len(np.unique(halves, axis=0)) == 6
+    assert (halves.sum(0) == 3).all()
+    assert len({s.key for s in planned.shadows}) == 6
+    eight = {**asked, "observations": [{"shadows": {"models": 8}}]}
+    with pytest.raises(DataError, match=r"8 shadows need as many different halves .* of 4 groups only"):
+        byheart.run(eight, store=store)
+
+
+def test_a_shadow_that_is_dealt_the_targets_own_texts_is_still_another_model(tiny_folder, tmp_path):
+    asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    same = dataclasses.replace(planned, shadow="shadow 1 of 4")
+    assert same.texts["train"] == planned.texts["train"]
+    assert same.key != planned.key
+
+
+def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
+    store, asked, _ = done
+    cells = plan(parsed({**asked, "seeds": [0, 1]}), store)
+    assert not np.array_equal(cells[0].halves(4), cells[1].halves(4))
+    for epoch in (0, 1):
+        assert len({c.evidence_key(c.observation("shadows"), epoch) for c in cells}) == 2
