@@ -49,6 +49,9 @@ ATTACKS = {
     "zlib_ratio": "Zlib",
     "min_k": "Min-K%",
     "min_k_plus_plus": "Min-K%++",
+    "lira": "LiRA",
+    "rmia": "RMIA",
+    "info_rmia": "InfoRMIA",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
