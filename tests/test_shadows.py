@@ -12,8 +12,10 @@ import byheart
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Shadows
 from byheart.plan import plan
+from byheart.splitting import split
 from byheart.store import Store, read_arrays
 from byheart.study import study as parsed
+from byheart.types import Examples, Texts
 
 DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
 
@@ -98,6 +100,22 @@ def test_no_text_that_is_held_out_is_in_a_shadow(done):
     assert not held & {t.casefold() for t in split.audited.scored}
 
 
+@pytest.mark.parametrize("by", ["group", "published"])
+def test_a_population_holds_no_copy_of_what_is_audited_or_trained_on(by):
+    strings = [f"Letter {i % 30} tells of {i % 30 * 7} ships and of {i % 30 + 3} storms." for i in range(120)]
+    texts = Texts(tuple(map(str, range(120))), tuple(t.upper() if i % 2 else t for i, t in enumerate(strings)))
+    published = tuple("train" if i < 40 else "nonmember" if i < 100 else "validation" for i in range(120))
+    examples = Examples(texts, published, tuple(map(str, range(120))))
+    if by == "published":
+        examples = Examples(
+            examples.texts.take([*range(8), *range(40, 120)]), (*published[:8], *published[40:]), ("g",) * 88
+        )
+    dealt = split(examples, train=8, members=5, nonmembers=5, validation=3, known=3, by=by, near_duplicate=1.0)
+    others = {t.casefold() for t in (*dealt.audited.scored, *dealt.train.scored)}
+    assert len(dealt.known_nonmembers) == 3
+    assert not others & {t.casefold() for t in dealt.known_nonmembers.scored}
+
+
 def test_shadows_know_the_texts_that_they_were_tuned_on(done):
     _, _, results = done
     assert not results.failed, results.failed
@@ -171,6 +189,11 @@ def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
     (without,) = plan(parsed(content(tiny_folder("llama"), attacks=["loss"])), fresh)
     known = set()
     assert with_shadows.work(fresh, known) > 3 * without.work(fresh, set())
+    # What shadows cost: their training, and at each epoch after 0 (the base's, which is read anyway) two readings.
+    read = sum(len(t) for part in ("audited", "known_nonmembers") for t in with_shadows.texts[part].scored) / 4
+    population = sum(map(len, with_shadows.texts["known_nonmembers"].scored)) / 4
+    theirs = sum(2 * s.epoch_work + 2 * read for s in with_shadows.shadows)
+    assert with_shadows.work(fresh, set()) == pytest.approx(without.work(fresh, set()) + theirs + population)
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     assert planned.work(store, set()) == 0
