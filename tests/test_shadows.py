@@ -1,5 +1,6 @@
 """Texts that an adversary knows, and shadow models: what they are tuned on, that they are shared, what they cost."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -11,8 +12,10 @@ import byheart
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Shadows
 from byheart.plan import plan
+from byheart.splitting import split
 from byheart.store import Store, read_arrays
 from byheart.study import study as parsed
+from byheart.types import Examples, Texts
 
 DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
 
@@ -57,18 +60,60 @@ def done(tiny_folder, tmp_path_factory):
     return store, content(tiny_folder("llama")), byheart.run(content(tiny_folder("llama")), store=store)
 
 
-def test_each_audited_text_is_inside_half_of_the_shadows_and_others_in_none(done):
+def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_texts_in_all(done):
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     inside = np.array(planned.halves(4))
     assert (inside.sum(0) == 2).all()
     assert (inside[0] == ~inside[1]).all()
     assert (inside[0] != inside[2]).any()
-    ids = planned.split.audited.ids
+    ids, trained = planned.split.audited.ids, planned.split.train.ids
+    rest = tuple(name for i, name in enumerate(trained) if i not in planned.split.members)
+    assert set(rest) == set(trained) - set(ids)
+    assert len(rest) == 6
     for shadow, half in zip(planned.shadows, inside, strict=True):
-        assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
+        assert shadow.texts["train"].ids == (*np.array(ids)[half], *rest)
         assert shadow.texts["audited"] == planned.texts["audited"]
     assert len({s.key for s in (planned, *planned.shadows)}) == 5
+
+
+def test_an_adversary_may_know_none_of_the_other_training_texts(done):
+    store, asked, _ = done
+    alone = {**asked, "observations": [{"shadows": {"models": 4, "rest": False}}]}
+    (planned,), (knowing,) = (plan(parsed(a), store) for a in (alone, asked))
+    ids = planned.split.audited.ids
+    for shadow, other, half in zip(planned.shadows, knowing.shadows, planned.halves(4), strict=True):
+        assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
+        assert shadow.key != other.key
+    assert planned.evidence_key(planned.observation("shadows"), 1) != knowing.evidence_key(
+        knowing.observation("shadows"), 1
+    )
+
+
+def test_no_text_that_is_held_out_is_in_a_shadow(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    split = planned.split
+    held = {t.casefold() for t in (*split.known_nonmembers.scored, *split.validation.scored)}
+    for shadow in planned.shadows:
+        assert not held & {t.casefold() for t in shadow.texts["train"].scored}
+    assert not held & {t.casefold() for t in split.audited.scored}
+
+
+@pytest.mark.parametrize("by", ["group", "published"])
+def test_a_population_holds_no_copy_of_what_is_audited_or_trained_on(by):
+    strings = [f"Letter {i % 30} tells of {i % 30 * 7} ships and of {i % 30 + 3} storms." for i in range(120)]
+    texts = Texts(tuple(map(str, range(120))), tuple(t.upper() if i % 2 else t for i, t in enumerate(strings)))
+    published = tuple("train" if i < 40 else "nonmember" if i < 100 else "validation" for i in range(120))
+    examples = Examples(texts, published, tuple(map(str, range(120))))
+    if by == "published":
+        examples = Examples(
+            examples.texts.take([*range(8), *range(40, 120)]), (*published[:8], *published[40:]), ("g",) * 88
+        )
+    dealt = split(examples, train=8, members=5, nonmembers=5, validation=3, known=3, by=by, near_duplicate=1.0)
+    others = {t.casefold() for t in (*dealt.audited.scored, *dealt.train.scored)}
+    assert len(dealt.known_nonmembers) == 3
+    assert not others & {t.casefold() for t in dealt.known_nonmembers.scored}
 
 
 def test_shadows_know_the_texts_that_they_were_tuned_on(done):
@@ -146,6 +191,49 @@ def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
     (without,) = plan(parsed(content(tiny_folder("llama"), attacks=["loss"])), fresh)
     known = set()
     assert with_shadows.work(fresh, known) > 3 * without.work(fresh, set())
+    # What shadows cost: their training, and at each epoch after 0 (the base's, which is read anyway) two readings.
+    read = sum(len(t) for part in ("audited", "known_nonmembers") for t in with_shadows.texts[part].scored) / 4
+    population = sum(map(len, with_shadows.texts["known_nonmembers"].scored)) / 4
+    theirs = sum(2 * s.epoch_work + 2 * read for s in with_shadows.shadows)
+    assert with_shadows.work(fresh, set()) == pytest.approx(without.work(fresh, set()) + theirs + population)
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     assert planned.work(store, set()) == 0
+
+
+def grouped(folder, path, count, groups, **changes):
+    """A study of texts in few groups, in a file."""
+    rows = [{"text": f"Letter {i} of {i * 37 % 101} words to {i % groups}.", "group": i % groups} for i in range(count)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    data = {"train": 8, "members": 8, "nonmembers": 8, "validation": 2, "near_duplicate": 1.0, "max_tokens": 60}
+    return content(folder, datasets=[{"files": {"path": str(path), "group": "group"}}], data=data, **changes)
+
+
+def test_no_two_shadows_are_tuned_on_the_same_texts(tiny_folder, tmp_path):
+    store = Store.open(tmp_path / "store")
+    asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
+    (planned,) = plan(parsed({**asked, "observations": [{"shadows": {"models": 6}}]}), store)
+    assert len(set(planned.split.groups)) == 4
+    halves = np.array(planned.halves(6))  # all there are of four groups, so that any repeat would show
+    assert len(np.unique(halves, axis=0)) == 6
+    assert (halves.sum(0) == 3).all()
+    assert len({s.key for s in planned.shadows}) == 6
+    eight = {**asked, "observations": [{"shadows": {"models": 8}}]}
+    with pytest.raises(DataError, match=r"8 shadows need as many different halves .* of 4 groups only"):
+        byheart.run(eight, store=store)
+
+
+def test_a_shadow_that_is_dealt_the_targets_own_texts_is_still_another_model(tiny_folder, tmp_path):
+    asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    same = dataclasses.replace(planned, shadow="shadow 1 of 4")
+    assert same.texts["train"] == planned.texts["train"]
+    assert same.key != planned.key
+
+
+def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
+    store, asked, _ = done
+    cells = plan(parsed({**asked, "seeds": [0, 1]}), store)
+    assert not np.array_equal(cells[0].halves(4), cells[1].halves(4))
+    for epoch in (0, 1):
+        assert len({c.evidence_key(c.observation("shadows"), epoch) for c in cells}) == 2

@@ -63,6 +63,9 @@ ATTACKS = {
     "icp_similar": "ICP-MIA (similar texts)",
     "neighbourhood": "Neighbourhood",
     "spv": "SPV-MIA",
+    "lira": "LiRA",
+    "rmia": "RMIA",
+    "info_rmia": "InfoRMIA",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from byheart import lm
+from byheart.errors import DataError
 from byheart.lm.bases import identity
 from byheart.shelf import Choice, choose, key_of
 from byheart.store import Store
@@ -75,6 +76,8 @@ class Planned:
             "training": dataclasses.asdict(self.cell.training),
             "seed": self.cell.seed,
             "revision": lm.TRAIN_REVISION,
+            # Dealt the very texts of the target, a shadow would be the target but for this.
+            **({"shadow": True} if self.shadow else {}),
         }
 
     @cached_property
@@ -114,7 +117,10 @@ class Planned:
         if name in TOKENS:
             return self.tokens_recipe(TOKENS[name])
         if name == "shadow_passes":
-            return [[s.evidence_key(o, epoch) for o in s.observations] for s in self.shadows]
+            # The texts too: at epoch 0 all shadows are the base, and evidence would not tell who is tuned on what.
+            return [
+                [s.texts["train"].digest, *(s.evidence_key(o, epoch) for o in s.observations)] for s in self.shadows
+            ]
         return self.evidence_key(self.observation(name), epoch)
 
     def observation(self, name: str) -> Choice:
@@ -126,7 +132,7 @@ class Planned:
         """Models tuned as this cell's, each on a half of the audited texts; none where no attack needs them.
 
         They come in pairs, the second of a pair tuned on the half that the first is not, so that each text is in half of
-        them. Whole groups are dealt: a text's group may give it away.
+        them. Whole groups are dealt: a text's group may give it away. What the target is tuned on besides, all are too.
         """
         asking = next((o for o in self.observations if "shadow_passes" in o.needs), None)
         if asking is None:
@@ -135,26 +141,40 @@ class Planned:
         if len(self.texts["known_nonmembers"]):
             observed.append(choose("observations", "known_nonmembers"))
         number = asking.settings["models"]
+        known = asking.settings.get("rest", True)
+        members = set(self.split.members)
+        rest = self.split.train.take(i for i in range(len(self.split.train)) if known and i not in members)
         return tuple(
             dataclasses.replace(
                 self,
                 attacks=(),
                 metrics=(),
                 observations=tuple(observed),
-                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist())},
+                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest)},
                 shadow=f"shadow {i + 1} of {number}",
             )
             for i, inside in enumerate(self.halves(number))
         )
 
     def halves(self, number: int) -> list[np.ndarray]:
-        """Return which of the audited texts each shadow is tuned on."""
+        """Return which of the audited texts each shadow is tuned on, no two on the same.
+
+        Raises `DataError` where there are too few groups for so many halves.
+        """
         groups = np.array(self.split.groups)
         names = np.unique(groups)
         seed = key_of({"texts": self.texts["audited"].digest, "seed": self.cell.seed})
         chance = np.random.default_rng(int(seed, 16))
-        firsts = [np.isin(groups, chance.permutation(names)[: len(names) // 2]) for _ in range(number // 2)]
-        return [half for first in firsts for half in (first, ~first)]
+        halves: dict[bytes, np.ndarray] = {}
+        for _ in range(100 * number):
+            if len(halves) == number:
+                return list(halves.values())
+            first = np.isin(groups, chance.permutation(names)[: len(names) // 2])
+            halves |= {half.tobytes(): half for half in (first, ~first) if half.tobytes() not in halves}
+        raise DataError(
+            f"{number} shadows need as many different halves of the audited texts, which are of {len(names)} groups only; "
+            "write fewer models for observations shadows, or name data of more groups"
+        )
 
     def evidence_key(self, observation: Choice, epoch: int) -> str:
         """Return the key of an observation at an epoch: its recipe without the settings that are defaults."""

@@ -57,6 +57,10 @@ class Texts:
             tuple(self.prompts[i] for i in chosen),
         )
 
+    def joined(self, others: Texts) -> Texts:
+        """Return these texts, then the others."""
+        return Texts((*self.ids, *others.ids), (*self.scored, *others.scored), (*self.prompts, *others.prompts))
+
     @functools.cached_property
     def digest(self) -> str:
         """Content hash (hex) of ids, strings and prompts, in order."""
@@ -131,12 +135,7 @@ class Split:
     @functools.cached_property
     def audited(self) -> Texts:
         """Members, then non-members, with ids made unique by their part."""
-        members = self.train.take(self.members)
-        return Texts(
-            (*members.ids, *self.nonmembers.ids),
-            (*members.scored, *self.nonmembers.scored),
-            (*members.prompts, *self.nonmembers.prompts),
-        )
+        return self.train.take(self.members).joined(self.nonmembers)
 
     @property
     def membership(self) -> Bool[np.ndarray, " texts"]:
