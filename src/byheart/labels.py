@@ -204,7 +204,7 @@ def number(value: float) -> str:
         return "∞" if value > 0 else MISSING
     size = abs(value)
     digits = 3 if size <= 1 else 2 if size < 1000 else 0  # noqa: PLR2004 - said in the docstring
-    return f"{value:,.{digits}f}"
+    return f"{value:z,.{digits}f}"  # z: no minus before a zero
 
 
 def shown(estimate: Estimate | None) -> str:
