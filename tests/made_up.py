@@ -1,6 +1,7 @@
 """Rows and scores as a study leaves them; every number follows from its labels, so that a test can say what must be shown."""
 
 import itertools
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -70,15 +71,18 @@ def study(
 
 
 def scored(rows, *, count=200, groups=1):
-    """Look up scores whose AUC is the row's value to about 1e-4: two normals apart. A group is so many texts of a side."""
+    """Look up scores whose AUC is the row's value to about 1e-4: two normals apart, each key's in an order of its own.
+
+    A group is so many texts of a side.
+    """
     values = {r.scores: r.value for r in rows if r.metric == "auc"}
-    order = np.random.default_rng(0).permutation(count)
-    grid = ndtri((order + 0.5) / count)
+    grid = ndtri((np.arange(count) + 0.5) / count)
     members = np.arange(2 * count) < count
 
     def look_up(key):
         apart = np.sqrt(2) * ndtri(min(values[key], 1 - 1e-6))
-        held = np.concatenate([grid + apart, grid[::-1]])
+        chance = np.random.default_rng(zlib.crc32(key.encode()))
+        held = np.concatenate([chance.permutation(grid) + apart, chance.permutation(grid)])
         names = tuple(f"{'m' if m else 'n'}{i % count // groups}" for i, m in enumerate(members))
         return ScoreSet(tuple(map(str, range(2 * count))), held, members, names)
 

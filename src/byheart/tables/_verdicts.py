@@ -24,7 +24,7 @@ FPR = "0.01"
 
 CLAIMS: Mapping[Word, str] = {
     "leaks": "leaks",
-    "differs": "not shown to leak beyond what the untuned model shows",
+    "differs": "not shown to leak",
     "nothing": "no leakage detectable",
     "broken": "not to be read as leakage",
 }
@@ -62,7 +62,7 @@ class Verdict(NamedTuple):
         if self.word == "leaks":
             return f"{self.claim}: {self.found or self._ordered}"
         if self.word == "differs":
-            return self.claim
+            return f"{self.claim} beyond what the untuned model shows"
         if self.word == "broken":
             return f"{self.claim}: members and non-members are not comparable"
         return f"{self.claim} by these attacks at this power (smallest AUC told from chance: {self.smallest:.2f})"
