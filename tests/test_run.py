@@ -226,6 +226,17 @@ def command(*arguments):
     return [sys.executable, "-c", "from byheart.cli import main; main()", *map(str, arguments)]
 
 
+def test_a_run_says_the_gates_verdict_in_a_line(done, tiny_folder, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(json.dumps(content(tiny_folder("llama"))))
+    told = subprocess.run(
+        command("run", path, "--store", done[0].root), check=True, capture_output=True, text=True
+    ).stdout
+    lines = [line for line in told.splitlines() if line.startswith("members against non-members, records: ")]
+    assert len(lines) == 1
+    assert lines[0].split(": ")[1].split(" ")[0] in {"sound", "doubtful", "broken"}
+
+
 @pytest.fixture
 def study_file(tiny_folder, tmp_path):
     path = tmp_path / "tiny.yaml"
