@@ -15,66 +15,8 @@ from byheart.figures._panels import MOST_NAMED
 from byheart.figures.loss_density import loss_density
 from byheart.figures.perplexity import perplexity
 from byheart.figures.trajectory import trajectory
-from byheart.types import Row, ScoreSet
-
-METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
-ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
-FACTS = {
-    "trained_parameters": 1_234_567,
-    "train_texts": 5000,
-    "member_texts": 200,
-    "nonmember_texts": 200,
-    "validation_texts": 100,
-    "truncated_texts": 12,
-    "max_tokens": 128,
-    "exact_duplicates_removed": 33,
-    "near_duplicates_removed": 7,
-    "learning_rate": 0.0002,
-}
-
-
-def study(
-    *,
-    datasets=("webnlg", "wikitext"),
-    bases=("hub/gpt2",),
-    methods=METHODS,
-    settings=("",),
-    seeds=(0,),
-    epochs=(0, 1, 2, 3),
-):
-    """Rows as a study leaves them; every number follows from its labels, so that a test can say what must be shown."""
-    rows = []
-    for place in itertools.product(bases, datasets, methods, settings, seeds):
-        base, dataset, method, setting, seed = place
-        cell = "/".join(map(str, place))
-        blank = Row(
-            base=base, dataset=dataset, dataset_settings="", method=method, method_settings=setting,
-            training_settings="", seed=seed, epoch=None, attack="", attack_settings="", metric="", metric_settings="",
-            value=0.0, low=None, high=None, members=None, nonmembers=None, cell=cell, scores="",
-        )  # fmt: skip
-        for epoch in epochs:
-            for nth, attack in enumerate(ATTACKS):
-                auc = round(0.5 + METHODS.get(method, 0.3) * epoch / 8 - 0.004 * nth + (0.01 * seed if epoch else 0), 4)
-                known = {
-                    "epoch": epoch,
-                    "attack": attack,
-                    "members": 200,
-                    "nonmembers": 200,
-                    "scores": f"{cell}/{epoch}/{attack}",
-                }
-                rows.append(
-                    replace(
-                        blank, metric="auc", value=auc, low=round(auc - 0.03, 4), high=round(auc + 0.03, 4), **known
-                    )
-                )
-                rows.append(replace(blank, metric="tpr_at_fpr", value=auc / 10, low=0.001, high=auc / 5, **known))
-            rows.append(
-                replace(
-                    blank, epoch=epoch, metric="perplexity", value=20.0 - epoch, low=19.0 - epoch, high=21.0 - epoch
-                )
-            )
-        rows += [replace(blank, metric=metric, value=float(value)) for metric, value in FACTS.items()]
-    return rows
+from byheart.types import ScoreSet
+from made_up import study
 
 
 def scores(_):

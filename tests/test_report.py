@@ -1,7 +1,6 @@
 """The page says what the rows say, loads nothing, runs nothing, and shows whatever lies on the shelves."""
 
 import base64
-import itertools
 import re
 import subprocess
 import sys
@@ -9,84 +8,24 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
-import numpy as np
 import pytest
 
 import byheart.figures
 import byheart.tables
 from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.figures.trajectory import trajectory
-from byheart.report import figures_of, report, save, tables_of
-from byheart.types import Row, ScoreSet
+from byheart.report import Shown, figures_of, report, save, tables_of
+from made_up import judged, scored, study
 
-METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
-ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
-FACTS = {
-    "trained_parameters": 1_234_567,
-    "train_texts": 5000,
-    "member_texts": 200,
-    "nonmember_texts": 200,
-    "validation_texts": 100,
-    "truncated_texts": 12,
-    "max_tokens": 128,
-    "exact_duplicates_removed": 33,
-    "near_duplicates_removed": 7,
-    "learning_rate": 0.0002,
-}
+FEW = study(datasets=("webnlg",), methods=("full", "prompt"), epochs=(0, 3))
 
 
-def study(
-    *,
-    datasets=("webnlg", "wikitext"),
-    bases=("hub/gpt2",),
-    methods=METHODS,
-    settings=("",),
-    seeds=(0,),
-    epochs=(0, 1, 2, 3),
-):
-    """Rows as a study leaves them; every number follows from its labels, so that a test can say what must be shown."""
-    rows = []
-    for place in itertools.product(bases, datasets, methods, settings, seeds):
-        base, dataset, method, setting, seed = place
-        cell = "/".join(map(str, place))
-        blank = Row(
-            base=base, dataset=dataset, dataset_settings="", method=method, method_settings=setting,
-            training_settings="", seed=seed, epoch=None, attack="", attack_settings="", metric="", metric_settings="",
-            value=0.0, low=None, high=None, members=None, nonmembers=None, cell=cell, scores="",
-        )  # fmt: skip
-        for epoch in epochs:
-            for nth, attack in enumerate(ATTACKS):
-                auc = round(0.5 + METHODS.get(method, 0.3) * epoch / 8 - 0.004 * nth + (0.01 * seed if epoch else 0), 4)
-                known = {
-                    "epoch": epoch,
-                    "attack": attack,
-                    "members": 200,
-                    "nonmembers": 200,
-                    "scores": f"{cell}/{epoch}/{attack}",
-                }
-                rows.append(
-                    replace(
-                        blank, metric="auc", value=auc, low=round(auc - 0.03, 4), high=round(auc + 0.03, 4), **known
-                    )
-                )
-                rows.append(replace(blank, metric="tpr_at_fpr", value=auc / 10, low=0.001, high=auc / 5, **known))
-            rows.append(
-                replace(
-                    blank, epoch=epoch, metric="perplexity", value=20.0 - epoch, low=19.0 - epoch, high=21.0 - epoch
-                )
-            )
-        rows += [replace(blank, metric=metric, value=float(value)) for metric, value in FACTS.items()]
-    return rows
+def shown(rows, gates=None):
+    return Shown(rows, scored(rows), judged() if gates is None else gates)
 
 
-def scores(_):
-    rng = np.random.default_rng(0)
-    held = np.concatenate([rng.normal(-2.0, 0.3, 50), rng.normal(-3.0, 0.3, 50)])
-    return ScoreSet(tuple(map(str, range(100))), held, np.arange(100) < 50)
-
-
-def page(rows, title="A study", made=None):
-    return report(rows, scores, title=title, made=made or {"command": "byheart run study.yaml"})
+def page(rows, title="A study", made=None, gates=None):
+    return report(shown(rows, gates), title=title, made=made or {"command": "byheart run study.yaml"})
 
 
 class Read(HTMLParser):
@@ -145,7 +84,7 @@ def test_the_page_loads_nothing_and_runs_nothing(plain):
 
 def test_pictures_are_whole_and_have_words_beside_them(plain):
     pictures = [a for tag, a in Read(plain).tags if tag == "img"]
-    assert len(pictures) == len(figures_of(study(), scores)) == 3
+    assert len(pictures) == len(figures_of(shown(study()))) == 4
     for picture in pictures:
         assert "Panels:" in picture["alt"]
         root = ET.fromstring(base64.b64decode(picture["src"].partition(",")[2]))  # noqa: S314 - our own
@@ -157,30 +96,53 @@ def test_pictures_are_whole_and_have_words_beside_them(plain):
 def test_the_summary_says_what_leaks_and_claims_no_more(plain):
     words = Read(plain).words
     assert "WebNLG: 3 of 6 methods leak" in words
-    assert (
-        "full leaks Loss reaches AUC 0.838 (95 % interval 0.807 to 0.868) after epoch 3; on the untuned model 0.500."
-        in words
+    assert "Leaks: an attacker at 1 % false alarms finds 8 % (0-23 %) of the members." in words
+    assert re.search(
+        r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3; on the untuned model 0\.500\.", words
     )
     assert "Validation perplexity 20.00 → 17.00." in words
-    assert "prompt no leakage detectable by these attacks at this sample size" in words
-    assert "best of 5 attacks" in words
+    assert "No leakage detectable by these attacks at this power (smallest AUC told from chance: 0.62)." in words
+    assert "one of 60 that hold all at once" in words
     assert "optimistic" in words
-    assert not re.search(r"\b(private|safe|secure|harmless)\b", words)
+
+
+def test_the_gate_is_shown_first_with_its_reasons(plain):
+    words = Read(plain).words
+    assert words.index("Can members and non-members be compared?") < words.index("3 of 6 methods leak")
+    assert "WebNLG sound" in words
+    doubtful = Read(page(FEW, gates=judged("doubtful", "it looks odd"))).words
+    assert "WebNLG doubtful it looks odd" in doubtful
+    assert "WebNLG: 1 of 2 methods leak, in a doubtful comparison" in doubtful
+    assert "the data were never judged" in Read(page(FEW, gates={})).words
+
+
+def test_a_broken_comparison_is_read_as_nothing():
+    words = Read(page(FEW, gates=judged("broken", "copies"))).words
+    assert "WebNLG: the comparison is broken" in words
+    assert "methods leak" not in words
+    assert words.count("Not to be read as leakage: members and non-members are not comparable.") == 2
+
+
+@pytest.mark.parametrize("verdict", ["sound", "doubtful", "broken"])
+def test_nothing_is_ever_called_private_or_safe(verdict):
+    words = Read(page(FEW, gates=judged(verdict, "a reason"))).words
+    assert not re.search(r"\b(private|privacy|safe|safely|secure|harmless|protected|anonymous)\b", words, re.IGNORECASE)
 
 
 def test_a_difference_that_was_there_before_is_said(plain):
-    warning = "differ before any fine-tuning"
+    warning = "on the untuned model already"
     assert warning not in Read(plain).words
     rows = [
         replace(r, value=0.8, low=0.77, high=0.83) if (r.attack, r.metric) == ("min_k", "auc") else r for r in study()
     ]
-    assert warning in Read(page(rows)).words
-    assert "Min-K% 0.800 [0.770, 0.830]" in Read(page(rows)).words
+    assert (
+        f"Min-K% tells members from non-members {warning} (AUC 0.80, its interval above 0.6)" in Read(page(rows)).words
+    )
 
 
 def test_tables_on_the_page_hold_the_tables_cells(plain):
     words = Read(plain).words
-    for table in tables_of(study()).values():
+    for table in tables_of(shown(study())).values():
         assert table.title in words
         assert table.note in words
         for cell in {c for row in table.rows for c in row}:
@@ -193,23 +155,39 @@ def test_how_it_was_made_is_shown():
 
 
 def test_entries_with_nothing_to_show_are_left_out_and_only_those():
-    assert set(tables_of(study())) == {"methods", "methods metric=tpr_at_fpr", "cells", "data_splits"}
-    rows = study(bases=("a", "b"), settings=("", "targets=attention"))
-    assert {name.split()[0] for name in tables_of(rows)} == {
+    few = {"datasets": ("webnlg",), "methods": ("full", "lora")}
+    assert set(tables_of(shown(study(**few)))) == {
+        "methods",
+        "methods metric=tpr_at_fpr",
+        "cells",
+        "costs",
+        "data_splits",
+        "comparisons",
+        "attack_comparisons",
+        "gains",
+        "matched_utility",
+    }
+    rows = study(bases=("a", "b"), settings=("", "targets=attention"), **few)
+    assert {name.split()[0] for name in tables_of(shown(rows))} == {
         "methods",
         "cells",
+        "costs",
         "data_splits",
         "models",
         "lora_placement",
+        "comparisons",
+        "attack_comparisons",
+        "gains",
+        "matched_utility",
     }
-    assert set(figures_of(study(), scores)) == {"trajectory", "perplexity", "loss_density"}
-    assert set(figures_of([r for r in study() if not r.attack], scores)) == {"perplexity"}
+    assert set(figures_of(shown(study(**few)))) == {"trajectory", "perplexity", "loss_density", "frontier"}
+    assert set(figures_of(shown([r for r in study() if not r.attack]))) == {"perplexity"}
 
 
 def test_a_study_of_one_model_at_one_epoch_makes_a_page():
     rows = [r for r in study(datasets=("xsum",), methods=("full",), epochs=(1,)) if r.attack in ("", "min_k")]
     words = Read(page(rows)).words
-    assert "One attack was tried." in words
+    assert "One attack on one method was tried" in words
     assert "on the untuned model" not in words.partition("Words")[0]
 
 
@@ -223,10 +201,20 @@ def test_no_rows_are_refused():
 
 
 def test_seeds_bases_and_settings_all_appear():
-    words = Read(page(study(datasets=("xsum",), bases=("x/one", "x/two"), settings=("", "rank=4"), seeds=(0, 1)))).words
+    words = Read(
+        page(
+            study(
+                datasets=("xsum",),
+                methods=("full", "lora"),
+                bases=("x/one", "x/two"),
+                settings=("", "rank=4"),
+                seeds=(0, 1),
+            )
+        )
+    ).words
     assert "XSum · one: " in words
     assert "LoRA rank=4" in words
-    assert "mean of 2 seeds, their 95 % intervals span" in words
+    assert "mean of 2 seeds, " in words
 
 
 HOSTILE = '"><script>alert(1)</script><img src=http://e.vil/x onerror=alert(2)> {{ 7 * 7 }} $\\frac{'

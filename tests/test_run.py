@@ -18,7 +18,7 @@ import byheart
 from byheart import evidence, shelf
 from byheart.errors import DataError
 from byheart.plan import plan
-from byheart.rows import scores_of, study_rows
+from byheart.rows import gates_of, losses_of, scores_of, study_rows
 from byheart.store import Store, read_arrays
 from byheart.study import study as parsed
 
@@ -88,6 +88,51 @@ def test_scores_can_be_looked_up_and_give_the_row(done):
     row = next(r for r in results.rows if r.metric == "auc" and r.attack == "loss" and r.epoch == 2)
     found = scores_of(store)(row.scores)
     assert roc_auc_score(found.members, found.scores) == pytest.approx(row.value)
+
+
+def test_scores_are_kept_with_their_groups_and_those_of_old_stores_are_read_without(done, tmp_path):
+    store, results = done
+    row = next(r for r in results.rows if r.metric == "auc")
+    found = scores_of(store)(row.scores)
+    assert len(found.groups) == len(found.ids) == len(found.scores)
+    old = Store.open(tmp_path / "old")
+    folder = old.folder("scores", row.scores)
+    folder.mkdir(parents=True)
+    held = read_arrays(store.folder("scores", row.scores))
+    np.savez(folder / "arrays.npz", **{n: a for n, a in held.items() if n != "groups"})
+    assert scores_of(old)(row.scores).groups == ()
+
+
+def test_the_data_are_judged_before_training_and_the_gate_is_kept(done, tiny_folder, monkeypatch):
+    store, results = done
+    kept = gates_of(store, "tiny")
+    assert set(kept) == {(r.dataset, r.dataset_settings) for r in results.rows}
+    (gate,) = kept.values()
+    assert (gate.members, gate.nonmembers) == (10, 12)
+    assert any(f.name == "blind: words" for f in gate.findings)
+    monkeypatch.setattr("byheart.gating.gate", lambda *_, **__: pytest.fail("judged twice"))
+    byheart.run(content(tiny_folder("llama")), store=store)
+
+
+def test_data_too_few_to_be_judged_are_doubtful_and_no_reason_to_stop(tiny_folder, tmp_path):
+    few = {**DATA, "members": 5, "nonmembers": 5}
+    results = byheart.run(content(tiny_folder("llama"), data=few, methods=["head"]), store=tmp_path)
+    assert not results.failed
+    (gate,) = gates_of(Store.open(tmp_path)).values()
+    assert gate.verdict == "doubtful"
+    assert "too few" in gate.reasons[0]
+
+
+def test_the_losses_behind_each_perplexity_are_found(done):
+    store, results = done
+    look_up = losses_of(store, "tiny")
+    rows = [r for r in results.rows if r.metric == "perplexity"]
+    assert len(rows) == 6
+    for row in rows:
+        losses = look_up(row)
+        assert len(losses.nats) == 6
+        assert np.exp(losses.nats.sum() / losses.tokens.sum()) == pytest.approx(row.value)
+    assert look_up(dataclasses.replace(rows[0], value=rows[0].value * 1.01)) is None
 
 
 def test_run_again_makes_nothing_and_loads_no_model(done, tiny_folder, monkeypatch):
@@ -187,6 +232,17 @@ def test_a_new_observation_of_a_finished_cell_is_made_by_training_again(done, ti
 
 def command(*arguments):
     return [sys.executable, "-c", "from byheart.cli import main; main()", *map(str, arguments)]
+
+
+def test_a_run_says_the_gates_verdict_in_a_line(done, tiny_folder, tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(json.dumps(content(tiny_folder("llama"))))
+    told = subprocess.run(
+        command("run", path, "--store", done[0].root), check=True, capture_output=True, text=True
+    ).stdout
+    lines = [line for line in told.splitlines() if line.startswith("members against non-members, records: ")]
+    assert len(lines) == 1
+    assert lines[0].split(": ")[1].split(" ")[0] in {"sound", "doubtful", "broken"}
 
 
 @pytest.fixture

@@ -22,6 +22,9 @@ from byheart.store import Store, read_arrays, read_json, write_arrays
 from byheart.study import changed
 from byheart.types import Estimate, Machine, Row
 
+ROWS_REVISION = 1
+"""Raised when what rows point to changes, so that they are measured anew from known evidence. 1: scores hold groups."""
+
 
 def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
     """Return a cell's rows and the key that they are kept under, having made whatever was missing.
@@ -41,6 +44,7 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
         "audit": [planned.split.audited.digest, key_of({"groups": planned.split.groups})],
         "labels": _labels(planned),
         "counts": dict(planned.split.counts),
+        "revision": ROWS_REVISION,
     }
 
     def make(folder: Path) -> None:
@@ -141,13 +145,25 @@ def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
 def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
     """Return the key of an attack's scores, made if they are not there."""
     evidence = {called(o): planned.evidence_key(o, epoch) for o in planned.observations if called(o) in attack.needs}
-    recipe = {"attack": attack.recipe, "evidence": evidence, "texts": planned.split.audited.digest}
+    groups = np.array(planned.split.groups)
+    recipe = {
+        "attack": attack.recipe,
+        "evidence": evidence,
+        "texts": planned.split.audited.digest,
+        "groups": key_of({"groups": planned.split.groups}),
+    }
     key = key_of({**recipe, "attack": attack.identity})
 
     def make(folder: Path) -> None:
         found = _one_a_text(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership))
         write_arrays(
-            folder, {"scores": found, "members": planned.split.membership, "ids": np.array(planned.split.audited.ids)}
+            folder,
+            {
+                "scores": found,
+                "members": planned.split.membership,
+                "ids": np.array(planned.split.audited.ids),
+                "groups": groups,
+            },
         )
 
     store.get_or_make("scores", key, recipe, make)

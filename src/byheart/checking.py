@@ -10,15 +10,12 @@ from pathlib import Path
 from byheart.datasets.files import files
 from byheart.errors import StudyError
 from byheart.formats import as_text
+from byheart.gating import FPR, judged
 from byheart.plan import deal
-from byheart.planned import Planned
 from byheart.store import Store
-from byheart.study import Study, changed, read
+from byheart.study import Study, read
 from byheart.types import Split, Table, Texts
 from byheart.validity import Gate, gate
-
-FPR = 0.01
-"""The rate that power is told for where a study asks for none."""
 
 
 def asked(
@@ -44,33 +41,10 @@ def asked(
 def study_gates(study: Study, store: Store) -> dict[str, Gate]:
     """Return a gate for each split of the study's data sets, by the split's name.
 
-    Splits are dealt as a run deals them, and kept in the store. Raises `RequestError` for what cannot be judged.
+    Splits are dealt as a run deals them; they and the gates are kept in the store. Raises `RequestError` for what
+    cannot be split.
     """
-    groups: dict[str, Mapping[str, str]] = {}
-    gates: dict[str, Gate] = {}
-    for one in {id(p.split): p for p in deal(study, store)}.values():
-        cell = one.cell
-        if cell.dataset.key not in groups:
-            examples = cell.dataset()
-            groups[cell.dataset.key] = dict(zip(examples.texts.ids, examples.groups, strict=True))
-        gates[_name(one)] = gate(
-            one.split,
-            train_groups=[groups[cell.dataset.key][i] for i in one.split.train.ids],
-            near_duplicate=cell.data.near_duplicate,
-            max_tokens=cell.data.max_tokens,
-            fpr=_fpr(one),
-        )
-    return gates
-
-
-def _name(planned: Planned) -> str:
-    cell = planned.cell
-    return " · ".join(x for x in (cell.dataset.name, cell.dataset.label, changed(cell.data)) if x)
-
-
-def _fpr(planned: Planned) -> float:
-    """Return the lowest false positive rate that the study measures at."""
-    return min((m.recipe["settings"].get("fpr", FPR) for m in planned.metrics if m.name == "tpr_at_fpr"), default=FPR)
+    return {one.name: one.gate for one in judged(deal(study, store), store)}
 
 
 def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dict[str, Gate]:

@@ -66,8 +66,10 @@ def run(
     from byheart.formats import as_text
     from byheart.progress import shown
     from byheart.report import tables_of
+    from byheart.shelf import choose
     from byheart.store import Store
     from byheart.study import read
+    from byheart.tables._gates import panel_gates, spelled
 
     chosen = {n: v for n, v in (("device", device), ("workers", workers)) if v is not None}
     wanted = read(study, [*(overrides or []), *(f"machine.{n}={v}" for n, v in chosen.items())])
@@ -76,12 +78,15 @@ def run(
     stream = sys.stdout if json else sys.stderr
     show = shown(io.StringIO() if quiet else stream, as_json=json)
     try:
-        results = session.run(wanted, store=Store.open(store), tell=show.tell, finished=show.finished, begun=show.begun)
+        kept = Store.open(store)
+        results = session.run(wanted, store=kept, tell=show.tell, finished=show.finished, begun=show.begun)
     finally:
         show.closed()
     if results.rows and not json and not quiet:
-        table = tables_of(results.rows).get("methods")
+        found = session.shown(kept, wanted.name)
+        table = tables_of(found, [choose("tables", "methods")]).get("methods")
         typer.echo("\n" + as_text(table) if table else "")
+        typer.echo("\n".join(spelled(panel_gates(found.rows, found.scores, found.gates))))
         typer.echo(
             f"\n{len(results.rows)} rows are kept in {store}; see them with: byheart rows --store {store} --study {wanted.name}"
         )

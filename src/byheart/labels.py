@@ -28,6 +28,9 @@ INTERVAL = "95 % interval"
 UNTUNED = "untuned"
 """What the base model at epoch 0 is called."""
 
+COSTS = frozenset({"passes", "seconds"})
+"""Metrics that say what an attack took, and not what leaked."""
+
 MISSING = "\N{EN DASH}"
 """What a table shows where nothing was measured."""
 
@@ -223,7 +226,7 @@ def number(value: float) -> str:
         return "∞" if value > 0 else MISSING
     size = abs(value)
     digits = 3 if size <= 1 else 2 if size < 1000 else 0  # noqa: PLR2004 - said in the docstring
-    return f"{value:,.{digits}f}"
+    return f"{value:z,.{digits}f}"  # z: no minus before a zero
 
 
 def shown(estimate: Estimate | None) -> str:

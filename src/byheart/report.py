@@ -13,13 +13,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byheart import formats, shelf
+from byheart import formats, labels, shelf
 from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.shelf import Choice
-from byheart.tables._verdicts import differing, verdicts
-from byheart.types import Row, ScoreSet, Table
+from byheart.tables._gates import Kept, panel_gates
+from byheart.tables._verdicts import tuned, verdicts
+from byheart.types import Row, ScoreSet, Table, TextLosses
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
 ORDER = (
     "trajectory",
     "methods",
+    "gains",
+    "frontier",
+    "matched_utility",
+    "comparisons",
+    "attack_comparisons",
     "loss_density",
     "perplexity",
     "models",
@@ -57,9 +64,25 @@ class Exhibit(NamedTuple):
     width: int = 0
 
 
+def _no_losses(_: Row) -> TextLosses | None:
+    return None
+
+
+class Shown(NamedTuple):
+    """What tables and figures may ask for, by position and by these names.
+
+    `scores` looks scores up by a row's `scores`; `gates` holds the gates of the data by a row's data set and settings;
+    `losses` looks up the validation texts' losses behind a row of perplexity.
+    """
+
+    rows: Sequence[Row]
+    scores: Callable[[str], ScoreSet]
+    gates: Kept = MappingProxyType({})
+    losses: Callable[[Row], TextLosses | None] = _no_losses
+
+
 def report(
-    rows: Sequence[Row],
-    scores: Callable[[str], ScoreSet],
+    shown: Shown,
     *,
     title: str,
     made: Mapping[str, str],
@@ -71,66 +94,59 @@ def report(
     `tables` and `figures` are those to show; without them, all of the shelf that have something to show.
     Raises `DataError` where there are no rows.
     """
+    rows = shown.rows
     if not rows:
         raise DataError("a report needs rows, and there are none; run a study first")
     import jinja2
 
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = resources.files("byheart").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    left = min([0.4, *(math.floor(10 * r.low) / 10 for r in rows if r.metric == "auc" and r.low is not None)])
+    gates = panel_gates(rows, shown.scores, shown.gates)
+    told = verdicts(rows, shown.scores, gates)
+    left = min([0.4, *(math.floor(10 * v.auc.low) / 10 for those in told.values() for v in those)])
     return page.from_string(source).render(
         title=title,
         made=made,
         lines=_lines,
         numeric=formats.numeric,
-        verdicts=verdicts(rows),
-        differing=differing(rows),
-        attacks=len({(r.attack, r.attack_settings) for r in rows if r.attack and r.metric == "auc"}),
-        exhibits=sorted(_exhibits(tables_of(rows, tables), figures_of(rows, scores, figures)), key=_place),
+        gates=gates,
+        verdicts=told,
+        tests=len(tuned(rows)),
+        exhibits=sorted(_exhibits(tables_of(shown, tables), figures_of(shown, figures)), key=_place),
         # From 0 to 100 on the summary's axis, which starts at a round number below every interval and below guessing.
         place=lambda value: round(100 * (value - left) / (1 - left), 2),
     )
 
 
-def tables_of(rows: Sequence[Row], chosen: Sequence[Choice] = ()) -> dict[str, Table]:
-    """Return the chosen tables, or all of the shelf, that these rows can fill, by name and settings.
+def tables_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
+    """Return the chosen tables, or all of the shelf, that these results can fill, by name and settings.
 
     Unless chosen, one that has a `metric` is made for each.
     """
     if not chosen:
-        metrics = sorted({r.metric for r in rows if r.attack} - {"auc"})
+        metrics = sorted({r.metric for r in shown.rows if r.attack} - {"auc", *labels.COSTS})
         every = [shelf.choose("tables", n) for n in shelf.names("tables")]
         others = [
             shelf.choose("tables", c.name, {"metric": m}) for c in every if "metric" in c.defaults for m in metrics
         ]
         chosen = [*every, *others]
-    return _filled(chosen, {"rows": rows})
+    return _filled(chosen, shown)
 
 
-def figures_of(
-    rows: Sequence[Row], scores: Callable[[str], ScoreSet], chosen: Sequence[Choice] = ()
-) -> dict[str, Figure]:
-    """Return the chosen figures, or all of the shelf, that these rows can fill, by name and settings."""
-    return _filled(
-        chosen or [shelf.choose("figures", n) for n in shelf.names("figures")], {"rows": rows, "scores": scores}
-    )
+def figures_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Figure]:
+    """Return the chosen figures, or all of the shelf, that these results can fill, by name and settings."""
+    return _filled(chosen or [shelf.choose("figures", n) for n in shelf.names("figures")], shown)
 
 
-def export(
-    folder: Path,
-    rows: Sequence[Row],
-    scores: Callable[[str], ScoreSet],
-    tables: Sequence[Choice],
-    figures: Sequence[Choice],
-) -> list[Path]:
+def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequence[Choice]) -> list[Path]:
     """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF; return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for name, table in tables_of(rows, tables).items():
+    for name, table in tables_of(shown, tables).items():
         for form, spell in formats.TABLE_FORMATS.items():
             written.append(folder / f"{_file_name(name)}.{ENDINGS.get(form, form)}")
             written[-1].write_text(spell(table), encoding="utf-8")
-    for name, figure in figures_of(rows, scores, figures).items():
+    for name, figure in figures_of(shown, figures).items():
         for form in PICTURES:
             written.append(folder / f"{_file_name(name)}.{form}")
             save(figure, written[-1])
@@ -149,8 +165,9 @@ def save(figure: Figure, path: Path) -> None:
     path.write_bytes(_picture(figure, form))
 
 
-def _filled(chosen: Sequence[Choice], known: Mapping[str, Any]) -> dict[str, Any]:
-    """Call entries with the data that they ask for; leave out those to which these rows give nothing to show."""
+def _filled(chosen: Sequence[Choice], shown: Shown) -> dict[str, Any]:
+    """Call entries with the data that they ask for; leave out those to which these results give nothing to show."""
+    known = shown._asdict()
     made: dict[str, Any] = {}
     for choice in chosen:
         for need in choice.needs:

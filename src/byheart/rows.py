@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from byheart import ragged
 from byheart.errors import StoreError, UnknownNameError
 from byheart.store import Store, damaged, read_arrays, read_json
-from byheart.types import Row, ScoreSet
+from byheart.types import Row, ScoreSet, TextLosses
+from byheart.validity import Finding, Gate
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -36,18 +40,72 @@ def study_rows(store: Store, name: str | None = None) -> list[Row]:
         )
     if name is not None and name not in noted:
         raise UnknownNameError("study", name, noted)
-    keys = dict.fromkeys(k for n, s in noted.items() if name in {None, n} for k in s["rows"])
-    return [row for key in keys if store.has("rows", key) for row in read_rows(store.folder("rows", key))]
+    return [row for key in _row_keys(store, name) for row in read_rows(store.folder("rows", key))]
+
+
+def _row_keys(store: Store, name: str | None) -> list[str]:
+    keys = dict.fromkeys(k for n, s in studies(store).items() if name in {None, n} for k in s["rows"])
+    return [key for key in keys if store.has("rows", key)]
 
 
 def scores_of(store: Store) -> Callable[[str], ScoreSet]:
     """Return the function that looks scores up by a row's `scores`."""
 
+    @functools.cache
     def look_up(key: str) -> ScoreSet:
         held = read_arrays(store.folder("scores", key))
-        return ScoreSet(tuple(held["ids"].tolist()), held["scores"], held["members"])
+        groups = tuple(held["groups"].tolist()) if "groups" in held else ()  # byheart's first stores hold none
+        return ScoreSet(tuple(held["ids"].tolist()), held["scores"], held["members"], groups)
 
     return look_up
+
+
+def losses_of(store: Store, name: str | None = None) -> Callable[[Row], TextLosses | None]:
+    """Return the function that looks up the validation texts' losses behind a row of perplexity.
+
+    It gives None where the store holds them no more.
+    """
+
+    @functools.cache
+    def passes() -> Mapping[tuple[str, int], list[str]]:
+        found: dict[tuple[str, int], list[str]] = {}
+        keys = {e for row in _row_keys(store, name) for e in store.recipe("rows", row)["recipe"]["evidence"]}
+        for key in sorted(k for k in keys if store.has("evidence", k)):
+            recipe = store.recipe("evidence", key)["recipe"]
+            if recipe["observation"]["name"] == "validation":
+                model = recipe["inputs"]["model"]
+                found.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
+        return found
+
+    def look_up(row: Row) -> TextLosses | None:
+        for key in passes().get((row.cell if row.epoch else "", row.epoch or 0), []):
+            held = read_arrays(store.folder("evidence", key))
+            losses = TextLosses(-ragged.sums(held["logp"], held["starts"]), ragged.lengths(held["starts"]))
+            # One cell may be measured on several sets of validation texts: the row's own are those that give its value.
+            if math.isclose(math.exp(losses.nats.sum() / losses.tokens.sum()), row.value, rel_tol=1e-6):
+                return losses
+        return None
+
+    return look_up
+
+
+def gates_of(store: Store, name: str | None = None) -> dict[tuple[str, str], Gate]:
+    """Return the validity gates of a study's data, or of every study's, by the data set and settings of its rows."""
+    noted = [g for n, s in studies(store).items() if name in {None, n} for g in s.get("gates", [])]
+    return {
+        (g["dataset"], g["dataset_settings"]): read_gate(store.folder("gates", g["key"]))
+        for g in noted
+        if store.has("gates", g["key"])
+    }
+
+
+def read_gate(folder: Path) -> Gate:
+    """Return the gate that a folder of the store holds."""
+    try:
+        held = read_json(folder / "gate.json")
+        return Gate(held["members"], held["nonmembers"], tuple(Finding(**f) for f in held["findings"]))
+    except (TypeError, KeyError) as error:
+        raise damaged(folder, error) from error
 
 
 def last(rows: Sequence[Row], metric: str) -> dict[str, Row]:

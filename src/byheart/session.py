@@ -9,22 +9,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
+from byheart.gating import Judged, judged
 from byheart.labels import counted
 from byheart.lm.bases import parameters
 from byheart.lm.load import config_of, device
 from byheart.plan import plan, work
 from byheart.planned import Planned
-from byheart.rows import scores_of, studies, study_rows
+from byheart.rows import gates_of, losses_of, scores_of, studies, study_rows
 from byheart.shelf import Choice, choose
 from byheart.store import Store
 from byheart.study import Study, read
 from byheart.study import study as parsed
 from byheart.types import Row, Table
 from byheart.workers import Finished, Outcome, run_cells
+
+if TYPE_CHECKING:
+    from byheart.report import Shown
 
 REACHED = 0.7
 """The share of a processor's matrix product that training and scoring reach, seen on two cores in bfloat16."""
@@ -63,7 +67,9 @@ def run(
     finished: Finished = _silent,
     begun: Callable[[Sequence[Planned], float], None] | None = None,
 ) -> Results:
-    """Train, attack and measure every cell of a study (a `Study`, a file's path, or its content), and note it in the store.
+    """Judge a study's data, train, attack and measure every cell, and note it in the store.
+
+    `study` is a `Study`, a file's path, or its content. A broken comparison is told and no reason to stop.
 
     Raises `RequestError` for a request that is wrong; a cell that fails is in `Results.failed`.
     """
@@ -76,9 +82,12 @@ def run(
         _refuse_bases(planned, left)
     if begun is not None:
         begun(planned, sum(left))
-    _note(kept, whole, planned, ())
+    gates = judged(planned, kept)
+    for one in gates:
+        tell(Event("begin", one.name, f"the comparison of members with non-members is {one.gate.verdict}"))
+    _note(kept, whole, planned, gates, ())
     outcomes = run_cells(planned, kept, whole.machine, tell, finished)
-    _note(kept, whole, planned, outcomes)
+    _note(kept, whole, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
 
 
@@ -94,14 +103,17 @@ def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     return parsed(study) if isinstance(study, Mapping) else read(Path(study))
 
 
-def _note(store: Store, study: Study, planned: Sequence[Planned], outcomes: Sequence[Outcome]) -> None:
-    """Note in the store which rows belong to the study: before it is made those known already, afterwards all."""
+def _note(
+    store: Store, study: Study, planned: Sequence[Planned], gates: Sequence[Judged], outcomes: Sequence[Outcome]
+) -> None:
+    """Note in the store which rows and gates belong to the study: rows before it is made those known, afterwards all."""
     before = studies(store).get(study.name, {"rows": []})
     store.note(
         "studies",
         study.name,
         {
             "rows": [o.key for o in outcomes if o.key] or before["rows"],
+            "gates": [{"dataset": g.dataset, "dataset_settings": g.settings, "key": g.key} for g in gates],
             "failed": {o.cell: o.error for o in outcomes if o.error},
             "cells": [p.recipe for p in planned],
             "attacks": [a.recipe for a in study.attacks],
@@ -185,8 +197,8 @@ def report_page(store: Store, study: str | None, output: Path) -> Path:
     """
     from byheart.report import report  # pictures are drawn only here
 
-    rows, shown = study_rows(store, study), _shown(store, study)
-    page = report(rows, scores_of(store), title=study or ", ".join(studies(store)), made=_made(store, study), **shown)
+    title = study or ", ".join(studies(store))
+    page = report(shown(store, study), title=title, made=_made(store, study), **_chosen(store, study))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         aside = output.with_name(f".{output.name}-{os.getpid()}")
@@ -207,12 +219,19 @@ def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
     from byheart.report import export  # as in `report_page`
 
     try:
-        return export(folder, study_rows(store, study), scores_of(store), **_shown(store, study))
+        return export(folder, shown(store, study), **_chosen(store, study))
     except OSError as error:
         raise StoreError(f"folder {folder} cannot be written ({error.strerror}); choose another place") from error
 
 
-def _shown(store: Store, study: str | None) -> dict[str, list[Choice]]:
+def shown(store: Store, study: str | None) -> Shown:
+    """Return what tables, figures and the page of a study are made from; raises as `rows.study_rows` does."""
+    from byheart.report import Shown
+
+    return Shown(study_rows(store, study), scores_of(store), gates_of(store, study), losses_of(store, study))
+
+
+def _chosen(store: Store, study: str | None) -> dict[str, list[Choice]]:
     """Return the tables and figures that a study's file names."""
     noted = [s for n, s in studies(store).items() if study in {None, n}]
     return {w: [choose(w, c["name"], c["settings"]) for s in noted for c in s[w]] for w in ("tables", "figures")}

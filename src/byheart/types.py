@@ -255,11 +255,22 @@ class Machine:
 
 
 class ScoreSet(NamedTuple):
-    """One attack's scores at one epoch of one cell, with who was a member: what a density or a ROC is drawn from."""
+    """One attack's scores at one epoch of one cell, with who was a member: what a density or a ROC is drawn from.
+
+    `groups` names what belongs together; where none were kept, every text is a group of its own.
+    """
 
     ids: tuple[str, ...]
     scores: Scores
     members: Bool[np.ndarray, " texts"]
+    groups: tuple[str, ...] = ()
+
+
+class TextLosses(NamedTuple):
+    """How a model reads each text: the negative log-probability (nats) of its scored tokens, and their number."""
+
+    nats: Float[np.ndarray, " texts"]
+    tokens: Int[np.ndarray, " texts"]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ Verdict = Literal["sound", "doubtful", "broken"]
 VERDICTS: tuple[Verdict, ...] = ("sound", "doubtful", "broken")
 """From best to worst."""
 
+REVISION = 0
+"""Raised when the same texts would be judged otherwise."""
+
 ALPHA = 0.05
 BOUND = 0.6  # a blind AUC above it is as much as many an attack reaches
 COARSE = 0.65  # where only a higher AUC could be told from chance, little could be seen

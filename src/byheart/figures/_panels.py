@@ -19,6 +19,7 @@ from byheart.types import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 INK, FAINT = "#262626", "#8a8a8a"
@@ -118,7 +119,7 @@ def looks(series: labels.Naming) -> dict[str, Look]:
     drawn: dict[str, Look] = {}
     for (method, *_), name in series.names.items():
         nth, last = seen[method], max(settings[method] - 1, 1)
-        colour = _mixed(labels.colour(method), DARKEST * nth / last)
+        colour = mixed(labels.colour(method), DARKEST * nth / last)
         drawn[name] = Look(colour, "--" if method in labels.PROMPT_BASED else "-", MARKERS[nth % len(MARKERS)])
         seen[method] += 1
     return drawn
@@ -148,13 +149,27 @@ def level(axes: Axes, height: float, name: str) -> None:
     axes.axhline(height, color=FAINT, linewidth=0.9, linestyle=LEVEL, zorder=1, label=name)
 
 
+def logarithmic(axis: Axis) -> None:
+    """Number a logarithmic scale in full: matplotlib's own ticks are formulas, which our look leaves unread."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:,g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def few(drawn: Mapping[str, Look]) -> bool:
+    """Whether the names are few and short enough to stand beside their lines."""
+    return len(drawn) <= MOST_NAMED and max(map(len, drawn)) <= LONGEST_NAMED
+
+
 def name_lines(figure: Figure, panels: Mapping[str, Axes], drawn: Mapping[str, Look], note: str) -> None:
     """Name every line at its end, or in a legend where there are too many; call it when the scales are settled.
 
     `note` says what the bands are. It stands below, or heads the legend.
     """
     longest = max(map(len, drawn))
-    if len(drawn) <= MOST_NAMED and longest <= LONGEST_NAMED:
+    if few(drawn):
         figure.supxlabel(note, fontsize=7)
         figure.draw_without_rendering()  # only then are the panels' heights known
         for axes in panels.values():
@@ -194,14 +209,14 @@ def _name_ends(figure: Figure, axes: Axes) -> None:
             textcoords="axes fraction",
             va="center",
             fontsize=7,
-            color=_mixed(colour, 0.32),
+            color=mixed(colour, 0.32),
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 2},
         )
 
 
-def _mixed(colour: str, black: float) -> str:
-    # Mixed with black: a line may be pale, small print may not.
+def mixed(colour: str, black: float) -> str:
+    """Mix a colour with black, as a share: a line may be pale, small print may not."""
     from matplotlib.colors import to_hex, to_rgb
 
     red, green, blue = to_rgb(colour)

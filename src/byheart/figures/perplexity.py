@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from byheart import labels
 from byheart.errors import DataError
-from byheart.figures._panels import entitle, grid, level, look, looks, name_lines, trace
+from byheart.figures._panels import entitle, grid, level, logarithmic, look, looks, name_lines, trace
 from byheart.types import Row
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDE = 5
@@ -36,7 +35,8 @@ def perplexity(rows: Sequence[Row]) -> Figure:
         for name, there in panels.split(measured).items():
             values = [r.value for r in there]
             if max(values) > WIDE * min(values):
-                _logarithmic(axes[name])
+                axes[name].set_yscale("log")
+                logarithmic(axes[name].yaxis)
             trace(axes[name], series.split(there), drawn)
             if base := labels.untuned(there):
                 level(axes[name], base.value, labels.UNTUNED)
@@ -45,13 +45,3 @@ def perplexity(rows: Sequence[Row]) -> Figure:
         banded = any(r.low is not None for r in measured)
         name_lines(figure, axes, drawn, f"band: {labels.spread(measured)}" if banded else "")
     return figure
-
-
-def _logarithmic(axes: Axes) -> None:
-    """Set a logarithmic scale with numbers in full: matplotlib's own ticks are formulas, which our look leaves unread."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:,g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())

@@ -17,7 +17,7 @@ def costs(rows: Sequence[Row]) -> Table:
 
     Raises `DataError` where no costs were noted.
     """
-    noted = [r for r in rows if r.attack and r.epoch and r.metric in {"passes", "seconds"}]
+    noted = [r for r in rows if r.attack and r.epoch and r.metric in labels.COSTS]
     if not noted:
         raise DataError("no row holds what an attack cost; the untuned base alone was attacked, or byheart was older")
     lead, variants, attacks = Lead(noted), labels.variants(noted), labels.attacks(noted)

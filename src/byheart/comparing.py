@@ -1,0 +1,145 @@
+"""What may be said of many AUCs at once: intervals that hold together, p-values, and differences on the same texts.
+
+- Together: O. Dunn, Journal of the American Statistical Association 56 (1961) 52-64. Of K intervals each misses with
+  chance 0.05 / K, so that all hold with 95 %: whichever is picked afterwards, by whatever rule, holds too.
+- An AUC's interval and p-values are those of `inference.auc_interval`: DeLong's variance clustered by group, Student's t
+  on the logit scale, and Hoeffding's bound where that variance is zero.
+- Several seeds share their texts. A difference is then claimed only where every seed shows it: the largest p-value, and
+  the outermost ends (R. Berger, Technometrics 24 (1982) 295-300, whose test of a union this is).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from byheart.inference import (
+    TAIL,
+    Difference,
+    auc_difference,
+    hoeffding,
+    independent_pairs,
+    placement_spread,
+    placements,
+    student_reach,
+)
+from byheart.types import ScoreSet
+
+ALPHA = 0.05
+
+
+class Bounded(NamedTuple):
+    """An AUC with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class _Known(NamedTuple):
+    """An AUC, its standard error on the logit scale (0: none is known), its degrees of freedom, its independent pairs."""
+
+    value: float
+    error: float
+    freedom: float
+    pairs: float
+
+
+def groups_of(held: ScoreSet) -> tuple[str, ...]:
+    """Group of each text; its id where none were kept."""
+    return held.groups or held.ids
+
+
+def auc_at_once(held: ScoreSet, *, tests: int = 1) -> Bounded:
+    """AUC with the interval that holds together with `tests` - 1 others: each misses with chance 0.05 / tests."""
+    from scipy.special import stdtrit
+
+    known, tail = _known(held), TAIL / tests
+    if known.error:
+        logit, reach = _logit(known.value), float(stdtrit(known.freedom, 1 - tail)) * known.error
+        return Bounded(known.value, *(0.5 * (1 + math.tanh((logit + s * reach) / 2)) for s in (-1, 1)))
+
+    # Hoeffding's exponent is proportional to the number of pairs, so a smaller chance is as good as fewer pairs.
+    return Bounded(known.value, *hoeffding(known.value, known.pairs * math.log(TAIL) / math.log(tail)))
+
+
+def p_above(held: ScoreSet, truth: float) -> float:
+    """One-sided p-value of an AUC that is no higher than `truth`: at most 0.025 where the 95 % interval lies above."""
+    from scipy.special import stdtr
+
+    known = _known(held)
+    if known.error:
+        return float(stdtr(known.freedom, (_logit(truth) - _logit(known.value)) / known.error))
+    return math.exp(-known.pairs * _divergence(known.value, truth)) if known.value > truth else 1.0
+
+
+def p_apart(held: ScoreSet, truth: float = 0.5) -> float:
+    """Two-sided p-value of an AUC of `truth`."""
+    return min(1.0, 2 * min(p_above(held, truth), p_above(turned(held), 1 - truth)))
+
+
+def turned(held: ScoreSet) -> ScoreSet:
+    """Scores whose AUC is one minus theirs."""
+    return held._replace(scores=-held.scores)
+
+
+def smallest_at_once(held: ScoreSet, tests: int) -> float:
+    """Smallest AUC whose interval, one of so many at once, lies above one half four times in five.
+
+    Texts that share a group are taken to say the same, which is the worst case: no power is promised that is not there.
+    """
+    from byheart.power import effective, smallest_auc
+
+    sides = [[g for g, m in zip(groups_of(held), held.members, strict=True) if m == side] for side in (True, False)]
+    return smallest_auc(*map(effective, sides), tests=tests)
+
+
+def comparable(first: ScoreSet, second: ScoreSet) -> bool:
+    """Whether both are of the same texts, in the same order, with the same members."""
+    return first.ids == second.ids and bool(np.array_equal(first.members, second.members))
+
+
+def difference(pairs: Sequence[tuple[ScoreSet, ScoreSet]]) -> Difference:
+    """AUC of the first minus AUC of the second on the same texts, a pair for each seed; p-value and ends as said above.
+
+    Of several seeds the value is the mean; where they do not agree on the sign, the p-value is 1.
+    """
+    found = [auc_difference(a.scores, b.scores, a.members, groups_of(a)) for a, b in pairs]
+    agree = len({math.copysign(1, f.value) for f in found}) == 1
+    return Difference(
+        float(np.mean([f.value for f in found])),
+        min(f.low for f in found),
+        max(f.high for f in found),
+        max(f.p_value for f in found) if agree else 1.0,
+    )
+
+
+def widened(value: float, low: float, high: float, tests: int) -> tuple[float, float]:
+    """The 95 % interval of a share, widened to hold together with `tests` - 1 others, as a normal's would be."""
+    from scipy.special import ndtri
+
+    ratio = float(ndtri(1 - TAIL / tests)) / student_reach(math.inf)
+    return max(0.0, value - ratio * (value - low)), min(1.0, value + ratio * (high - value))
+
+
+def _known(held: ScoreSet) -> _Known:
+    groups = groups_of(held)
+    placed = placements(held.scores, held.members)
+    value = float(placed[held.members].mean())
+    variance, freedom = placement_spread(placed, held.members, groups)
+    error = math.sqrt(variance) / (value * (1 - value)) if 0 < value < 1 else 0.0
+    return _Known(value, error, freedom, independent_pairs(held.members, groups))
+
+
+def _logit(value: float) -> float:
+    return math.log(value / (1 - value))
+
+
+def _divergence(value: float, truth: float) -> float:
+    """Kullback and Leibler's divergence (nats) of two coins."""
+    from scipy.special import rel_entr
+
+    return float(rel_entr(value, truth) + rel_entr(1 - value, 1 - truth))

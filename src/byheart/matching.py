@@ -1,0 +1,88 @@
+"""Leakage at equal utility: a number along a method's epochs, read where the method reaches a given perplexity.
+
+Between two epochs AUC and the logarithm of perplexity are taken as linear. Nothing is extrapolated: a method that never
+reaches a perplexity has no number there. Of several crossings the first counts, since training might have stopped there.
+
+The interval is a bootstrap of both sets of texts, apart: the audited ones by whole groups, members and non-members apart
+(A. Davison, D. Hinkley, Bootstrap Methods and their Application, 1997, section 3.8), the validation texts one by one. All
+methods and epochs see the same draws, so differences between methods are paired. How hard the drawn validation texts are
+moves every perplexity alike, so the level moves with the untuned model's: what is held equal is the perplexity as a share
+of the untuned one. A draw that does not reach it takes the epoch that comes nearest.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from byheart.comparing import groups_of
+from byheart.inference import bootstrap_weights
+from byheart.types import ScoreSet, TextLosses
+
+DRAWS = 1000
+
+
+class Place(NamedTuple):
+    """Where along the epochs a path meets a level: `share` of the way from `epoch` to the next, by position in the path."""
+
+    epoch: Int[np.ndarray, " draws"]
+    share: Float[np.ndarray, " draws"]
+
+    def read(self, values: Float[np.ndarray, "draws epochs"]) -> Float[np.ndarray, " draws"]:
+        """Values there, along a path of at least two epochs."""
+        draws = np.arange(len(values))
+        return (1 - self.share) * values[draws, self.epoch] + self.share * values[draws, self.epoch + 1]
+
+
+def meets(perplexities: Float[np.ndarray, " epochs"], level: float) -> bool:
+    """Whether a path reaches a perplexity, from whichever side."""
+    return bool(perplexities.min() <= level <= perplexities.max())
+
+
+def meeting(perplexities: Float[np.ndarray, "draws epochs"], levels: Float[np.ndarray, " draws"]) -> Place:
+    """First place at which each path meets its level, or the epoch that comes nearest where it does not."""
+    path, level = np.log(perplexities), np.log(levels)[:, None]
+    before, after = path[:, :-1], path[:, 1:]
+    crosses = (np.minimum(before, after) <= level) & (level <= np.maximum(before, after))
+    epoch = crosses.argmax(axis=1)
+    draws = np.arange(len(path))
+    start, step = before[draws, epoch], (after - before)[draws, epoch]
+    share = np.divide(level[:, 0] - start, step, out=np.zeros(len(path)), where=step != 0)
+    nearest = np.abs(path - level).argmin(axis=1)
+    last = path.shape[1] - 2
+    missed = ~crosses.any(axis=1)
+    epoch = np.where(missed, np.minimum(nearest, last), epoch)
+    share = np.where(missed, (nearest > last).astype(np.float64), share)
+    return Place(epoch, share)
+
+
+def drawn_perplexities(losses: TextLosses, weights: Int[np.ndarray, "draws texts"]) -> Float[np.ndarray, " draws"]:
+    """Perplexity of each draw of validation texts."""
+    return np.exp((weights @ losses.nats) / (weights @ losses.tokens))
+
+
+def drawn_aucs(held: ScoreSet, weights: Int[np.ndarray, "draws texts"]) -> Float[np.ndarray, " draws"]:
+    """AUC of each draw of audited texts, ties counting half."""
+    members, others = held.scores[held.members], held.scores[~held.members]
+    order = np.argsort(others)
+    drawn = np.ascontiguousarray(weights.T, dtype=np.float64)  # (texts, draws), so that a text's draws lie together
+    chosen, rest = drawn[held.members], drawn[~held.members][order]
+    below = np.vstack([np.zeros(len(weights)), rest.cumsum(axis=0)])
+    ends = (below[np.searchsorted(others[order], members, side)] for side in ("left", "right"))
+    wins = sum((chosen * end).sum(axis=0) for end in ends) / 2
+    return wins / (chosen.sum(axis=0) * rest.sum(axis=0))
+
+
+def validation_weights(texts: int, generator: np.random.Generator) -> Int[np.ndarray, "draws texts"]:
+    """How often each validation text is drawn; the first draw is the texts themselves."""
+    drawn = generator.multinomial(texts, np.full(texts, 1 / texts), size=DRAWS)
+    return np.vstack([np.ones((1, texts), dtype=drawn.dtype), drawn])
+
+
+def audited_weights(held: ScoreSet, generator: np.random.Generator) -> Int[np.ndarray, "draws texts"]:
+    """How often each audited text is drawn, by whole groups; the first draw is the texts themselves."""
+    membership: Bool[np.ndarray, " texts"] = held.members
+    drawn = bootstrap_weights(membership, groups_of(held), resamples=DRAWS, generator=generator)
+    return np.vstack([np.ones((1, len(membership)), dtype=drawn.dtype), drawn])

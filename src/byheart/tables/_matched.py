@@ -1,0 +1,146 @@
+"""Every method's path through its epochs, and what it leaks where all have the same perplexity."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from byheart import labels
+from byheart.inference import TAIL
+from byheart.matching import audited_weights, drawn_aucs, drawn_perplexities, meeting, meets, validation_weights
+from byheart.tables._pairs import Scored, of_auc
+from byheart.types import Estimate, Row, TextLosses
+
+Losses = Callable[[Row], TextLosses | None]
+
+
+class Step(NamedTuple):
+    """One epoch of one cell under one attack: what it leaks, and what it is good for."""
+
+    leak: Row
+    use: Row
+
+
+class Matched(NamedTuple):
+    """What a method leaks at a perplexity: its estimate, and each draw's number (empty where texts' losses are not kept)."""
+
+    estimate: Estimate
+    draws: Float[np.ndarray, " draws"]
+
+
+def paths(rows: Sequence[Row]) -> dict[str, dict[str, list[list[Step]]]]:
+    """Return, by attack and method, the path of each seed through epochs at which AUC and perplexity were both measured."""
+    measured = of_auc(rows)
+    use = {(r.cell, r.epoch): r for r in rows if r.metric == "perplexity" and not r.attack}
+    variants, attacks = labels.variants(rows), labels.attacks(measured)
+    found: dict[str, dict[str, list[list[Step]]]] = {}
+    for attack, there in attacks.split(measured).items():
+        for variant, those in variants.split(there).items():
+            by_seed: dict[int, list[Step]] = {}
+            for row in sorted(those, key=lambda r: (r.seed, r.epoch or 0)):
+                if (row.cell, row.epoch) in use:
+                    by_seed.setdefault(row.seed, []).append(Step(row, use[row.cell, row.epoch]))
+            whole = [path for path in by_seed.values() if len(path) > 1]
+            if whole:
+                found.setdefault(attack, {})[variant] = whole
+    return found
+
+
+def levels(held: Mapping[str, Sequence[Sequence[Step]]]) -> list[float]:
+    """Return the lowest perplexities that all methods reach, and that at least half of them (two or more) reach.
+
+    Methods that never fall below the untuned model are not asked.
+    """
+    best: list[float] = []
+    for seeds in held.values():
+        lowest = max(min(s.use.value for s in path if s.use.epoch) for path in seeds)
+        if lowest < min(path[0].use.value for path in seeds):
+            best.append(lowest)
+    if len(best) < 2:  # noqa: PLR2004 - one method has nothing to be compared with
+        return []
+    half = sorted(best)[max(2, math.ceil(len(best) / 2)) - 1]
+    return list(dict.fromkeys((max(best), half)))
+
+
+class Draws:
+    """The draws that all methods of one data set share; made when first asked for."""
+
+    def __init__(self, scores: Scored, losses: Losses) -> None:
+        self._scores, self._losses = scores, losses
+        self._generator = np.random.default_rng(0)
+
+    @functools.cached_property
+    def _kept(self) -> dict[object, np.ndarray]:
+        return {}
+
+    def aucs(self, path: Sequence[Step]) -> Float[np.ndarray, "draws epochs"]:
+        """AUC of each draw at each epoch."""
+        return np.column_stack([self._aucs(s.leak.scores) for s in path])
+
+    def perplexities(self, path: Sequence[Step]) -> Float[np.ndarray, "draws epochs"] | None:
+        """Perplexity of each draw at each epoch; None where the texts' losses are not kept."""
+        held = [self._perplexities(s.use) for s in path]
+        return None if any(h is None for h in held) else np.column_stack([h for h in held if h is not None])
+
+    def _aucs(self, key: str) -> np.ndarray:
+        held = self._scores(key)
+        weights = self._once((held.ids, held.groups), lambda: audited_weights(held, self._generator))
+        return self._once(("auc", key), lambda: drawn_aucs(held, weights))
+
+    def _perplexities(self, row: Row) -> np.ndarray | None:
+        losses = self._losses(row)
+        if losses is None:
+            return None
+        weights = self._once(len(losses.nats), lambda: validation_weights(len(losses.nats), self._generator))
+        return self._once((row.cell, row.epoch), lambda: drawn_perplexities(losses, weights))
+
+    def _once(self, name: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+        if name not in self._kept:
+            self._kept[name] = make()
+        return self._kept[name]
+
+
+def matched(seeds: Sequence[Sequence[Step]], level: float, draws: Draws) -> Matched | None:
+    """Return what a method leaks at a perplexity, the mean of its seeds; None where a seed does not reach it.
+
+    The interval is never narrower than the rows' own, read along the path in the same way: a bootstrap of perfectly
+    separated texts knows no doubt.
+    """
+    if not all(meets(_values(s.use.value for s in path), level) for path in seeds):
+        return None
+    ends = [_ends(path, level) for path in seeds]
+    value, low, high = (float(np.mean([e[i] for e in ends])) for i in range(3))
+    drawn = [_drawn(path, level, draws) for path in seeds]
+    if any(d is None for d in drawn):
+        return Matched(Estimate(value, low, high), np.zeros(0))
+    mean = np.mean([d for d in drawn if d is not None], axis=0)
+    outer = np.quantile(mean[1:], [TAIL, 1 - TAIL])
+    return Matched(Estimate(value, min(low, float(outer[0])), max(high, float(outer[1]))), mean)
+
+
+def _ends(path: Sequence[Step], level: float) -> tuple[float, float, float]:
+    """Return AUC and the ends of its interval, read along the path."""
+    place = meeting(_values(s.use.value for s in path)[None], np.array([level]))
+    told = [
+        [(s.leak.value if end is None else end) for s, end in zip(path, ends, strict=True)]
+        for ends in ([None] * len(path), [s.leak.low for s in path], [s.leak.high for s in path])
+    ]
+    value, low, high = (float(place.read(_values(t)[None])[0]) for t in told)
+    return value, low, high
+
+
+def _drawn(path: Sequence[Step], level: float, draws: Draws) -> Float[np.ndarray, " draws"] | None:
+    perplexities = draws.perplexities(path)
+    if perplexities is None or path[0].use.epoch != 0:
+        return None
+    moved = level * perplexities[:, 0] / path[0].use.value
+    return meeting(perplexities, moved).read(draws.aucs(path))
+
+
+def _values(numbers: Iterable[float]) -> Float[np.ndarray, " epochs"]:
+    return np.array(list(numbers), dtype=np.float64)

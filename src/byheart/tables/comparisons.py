@@ -1,0 +1,27 @@
+"""Methods against each other on the same texts. Two intervals that overlap say little; the difference has its own.
+
+E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988) 837-845, clustered as N. Obuchowski, Biometrics 53 (1997)
+567-578; corrected after S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70. Peers compare methods by point
+estimates, or by intervals that leave out that the texts are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from byheart.errors import DataError
+from byheart.tables._frame import Lead
+from byheart.tables._pairs import grid, note, of_auc, pairs
+from byheart.types import Row, ScoreSet, Table
+
+
+def comparisons(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Table:
+    """Methods in pairs under each attack: AUC of the first minus AUC of the second on the same texts.
+
+    Above 0: the first leaks more. Raises `DataError` for fewer than two methods with scores of the same texts.
+    """
+    found = pairs(rows, scores)
+    attacks, lines = grid(found, "method")
+    if not lines:
+        raise DataError("the table of comparisons needs two methods that were audited on the same texts; add another")
+    return Table("Methods in pairs", (*Lead(of_auc(rows)).header, "methods", *attacks), tuple(lines), note(found, rows))

@@ -1,0 +1,114 @@
+"""Rows and scores as a study leaves them; every number follows from its labels, so that a test can say what must be shown."""
+
+import itertools
+import zlib
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import ndtri
+
+from byheart.types import Row, ScoreSet, TextLosses
+from byheart.validity import Finding, Gate
+
+METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
+ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
+FACTS = {
+    "trained_parameters": 1_234_567,
+    "train_texts": 5000,
+    "member_texts": 200,
+    "nonmember_texts": 200,
+    "validation_texts": 100,
+    "truncated_texts": 12,
+    "max_tokens": 128,
+    "exact_duplicates_removed": 33,
+    "near_duplicates_removed": 7,
+    "learning_rate": 0.0002,
+}
+
+
+def study(
+    *,
+    datasets=("webnlg", "wikitext"),
+    bases=("hub/gpt2",),
+    methods=METHODS,
+    settings=("",),
+    seeds=(0,),
+    epochs=(0, 1, 2, 3),
+):
+    """The rows of a study of five attacks by two metrics."""
+    rows = []
+    for place in itertools.product(bases, datasets, methods, settings, seeds):
+        base, dataset, method, setting, seed = place
+        cell = "/".join(map(str, place))
+        blank = Row(
+            base=base, dataset=dataset, dataset_settings="", method=method, method_settings=setting,
+            training_settings="", seed=seed, epoch=None, attack="", attack_settings="", metric="", metric_settings="",
+            value=0.0, low=None, high=None, members=None, nonmembers=None, cell=cell, scores="",
+        )  # fmt: skip
+        for epoch in epochs:
+            for nth, attack in enumerate(ATTACKS):
+                auc = round(0.5 + METHODS.get(method, 0.3) * epoch / 8 - 0.004 * nth + (0.01 * seed if epoch else 0), 4)
+                known = {
+                    "epoch": epoch,
+                    "attack": attack,
+                    "members": 200,
+                    "nonmembers": 200,
+                    "scores": f"{cell}/{epoch}/{attack}",
+                }
+                rows.append(
+                    replace(
+                        blank, metric="auc", value=auc, low=round(auc - 0.03, 4), high=round(auc + 0.03, 4), **known
+                    )
+                )
+                rows.append(replace(blank, metric="tpr_at_fpr", value=auc / 10, low=0.001, high=auc / 5, **known))
+                cost = {"passes": float(nth + 1), "seconds": 10.0 * (nth + 1) + epoch}
+                rows += [replace(blank, metric=m, value=v, epoch=epoch, attack=attack) for m, v in cost.items()]
+            rows.append(
+                replace(
+                    blank, epoch=epoch, metric="perplexity", value=20.0 - epoch, low=19.0 - epoch, high=21.0 - epoch
+                )
+            )
+        rows += [replace(blank, metric=metric, value=float(value)) for metric, value in FACTS.items()]
+    return rows
+
+
+def scored(rows, *, count=200, groups=1):
+    """Look up scores whose AUC is the row's value to about 1e-4: two normals apart, each key's in an order of its own.
+
+    A group is so many texts of a side.
+    """
+    values = {r.scores: r.value for r in rows if r.metric == "auc"}
+    grid = ndtri((np.arange(count) + 0.5) / count)
+    members = np.arange(2 * count) < count
+
+    def look_up(key):
+        apart = np.sqrt(2) * ndtri(min(values[key], 1 - 1e-6))
+        chance = np.random.default_rng(zlib.crc32(key.encode()))
+        held = np.concatenate([chance.permutation(grid) + apart, chance.permutation(grid)])
+        names = tuple(f"{'m' if m else 'n'}{i % count // groups}" for i, m in enumerate(members))
+        return ScoreSet(tuple(map(str, range(2 * count))), held, members, names)
+
+    return look_up
+
+
+def judged(verdict="sound", why=""):
+    """Gates of the data of `study`, all with one verdict, and a blind classifier of AUC 0.52."""
+    found = (
+        Finding("data", verdict, "made up", why, 0.0),
+        Finding("blind: words", "sound", "made up", "", 0.48, 0.42, 0.54, 1.0),
+        Finding("blind: surface", "sound", "made up", "", 0.52, 0.46, 0.58, 1.0),
+    )
+    return {(data, ""): Gate(200, 200, found) for data in ("webnlg", "wikitext", "xsum")}
+
+
+def read_by(row, *, count=60):
+    """Losses of validation texts whose perplexity is the row's value; texts differ in difficulty, the same for all rows."""
+    tokens = 20 + np.arange(count) % 7
+    hard = ndtri((np.arange(count) + 0.5) / count) * 0.3
+    nats = tokens * (np.log(row.value) + hard - (hard * tokens).sum() / tokens.sum())
+    return TextLosses(nats, tokens)
+
+
+def everything(rows):
+    """What tables and figures may ask for, by name."""
+    return {"rows": rows, "scores": scored(rows), "gates": judged(), "losses": read_by}
