@@ -1,5 +1,6 @@
 """The exam that every attack on the shelf sits, and each attack against its paper's formula as a plain loop."""
 
+import copy
 import inspect
 import math
 import re
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from byheart import shelf
 from byheart.errors import DataError, SettingError
+from byheart.kinds import Generations, Gradients
 from byheart.types import Texts, TokenStats
 
 ATTACKS = {name: shelf.find("attacks", name) for name in shelf.names("attacks")}
@@ -33,16 +35,33 @@ def stats(logp, starts, generator):
     )
 
 
+KNOWN = ("known_members", "known_members_base", "known_nonmembers", "known_nonmembers_base")
+
+
 def evidence(gain):
     """Evidence by name, for texts whose members' target log-probabilities are raised by `gain` nats a token."""
-    generator = np.random.default_rng(0)
+    audited, other = passes(gain, seed=0), passes(gain, seed=5)
+    sides = {"known_members": MEMBERS, "known_nonmembers": ~MEMBERS}
+    known = {n: take(other["target"], np.flatnonzero(side)) for n, side in sides.items()}
+    bases = {f"{n}_base": take(other["base"], np.flatnonzero(side)) for n, side in sides.items()}
+    chance = np.random.default_rng(2)
+    norms = chance.gamma(9.0, size=COUNT) / (1 + gain * MEMBERS)
+    rest = [" ".join(chance.choice(WORDS, 12)) for _ in range(COUNT)]
+    recalled = np.where(MEMBERS, 4 * gain, 0).astype(int)
+    written = [" ".join([*r.split()[:n], *["else"] * 6]) for r, n in zip(rest, recalled, strict=True) for _ in range(3)]
+    generations = Generations(written=tuple(written), rest=tuple(rest), starts=3 * np.arange(COUNT + 1))
+    return {**audited, **known, **bases, "gradients": Gradients(norm=norms), "continuations": generations}
+
+
+def passes(gain, seed):
+    generator = np.random.default_rng(seed)
     lengths = generator.integers(20, 40, COUNT)
     starts = np.concatenate(([0], np.cumsum(lengths)))
     base = -generator.gamma(3.0, size=starts[-1])
     noise = generator.normal(0, 0.1, starts[-1])
     target = np.minimum(base + noise + gain * np.repeat(MEMBERS, lengths), -1e-3)
     strings = tuple(" ".join(generator.choice(WORDS, n)) for n in lengths)
-    shared = np.random.default_rng(1)
+    shared = np.random.default_rng(seed + 1)
     # In lower case: other tokens, a little less likely, and nothing that fine-tuning has changed.
     lower_starts = np.concatenate(([0], np.cumsum(lengths + generator.integers(-5, 6, COUNT))))
     lowered = -0.5 - generator.gamma(3.0, size=lower_starts[-1])
@@ -65,6 +84,13 @@ def take(found, order):
     """The same evidence for these texts in this order."""
     if isinstance(found, Texts):
         return found.take(int(i) for i in order)
+    if isinstance(found, Gradients):
+        return Gradients(norm=found.norm[np.array(order)])
+    if isinstance(found, Generations):
+        several = [found.written[found.starts[i] : found.starts[i + 1]] for i in order]
+        starts = np.cumsum([0, *map(len, several)])
+        written = tuple(w for one in several for w in one)
+        return Generations(written=written, rest=tuple(found.rest[i] for i in order), starts=starts)
     pieces = [np.arange(found.starts[i], found.starts[i + 1]) for i in order]
     tokens = np.concatenate(pieces)
     columns = {name: getattr(found, name)[tokens] for name in ("logp", "mean", "std", "entropy", "rank")}
@@ -91,7 +117,12 @@ def test_the_same_score_whatever_the_order_and_whoever_else_is_scored(attack):
     scores = attack(*given_)
     generator = np.random.default_rng(3)
     for order in (generator.permutation(COUNT), generator.choice(COUNT, 7, replace=False), np.array([4])):
-        assert np.array_equal(attack(*(take(found, order) for found in given_)), scores[order])
+        # What the adversary knows is no audited text's, and stays as it is.
+        taken = [
+            found if name in KNOWN else take(found, order)
+            for name, found in zip(shelf.needs(attack), given_, strict=True)
+        ]
+        assert np.array_equal(attack(*taken), scores[order])
 
 
 def test_higher_means_member(attack):
@@ -103,7 +134,7 @@ def test_higher_means_member(attack):
 
 def test_evidence_is_left_as_it_was(attack):
     given_ = asked(attack, evidence(0.5))
-    before = [take(found, range(COUNT)) for found in given_]
+    before = [copy.deepcopy(found) for found in given_]
     attack(*given_)
     for old, new in zip(before, given_, strict=True):
         if isinstance(new, TokenStats):
@@ -114,7 +145,13 @@ def test_shortest_texts_and_a_certain_model(attack):
     starts = np.array([0, 1, 3])
     zeros = np.zeros(3, dtype=np.float32)
     certain = TokenStats(logp=zeros, starts=starts, mean=zeros, std=zeros, entropy=zeros, rank=np.zeros(3, dtype=int))
-    known = {"target": certain, "base": certain, "lowercased": certain, "texts": Texts(("a", "b"), ("x", "\udc80 y"))}
+    known = {
+        **evidence(0.5),
+        **dict.fromkeys(("target", "base", "lowercased"), certain),
+        "texts": Texts(("a", "b"), ("x", "\udc80 y")),
+        "gradients": Gradients(norm=np.zeros(2)),
+        "continuations": Generations(written=("", "\udc80"), rest=("", "y"), starts=np.array([0, 1, 2])),
+    }
     assert np.isfinite(attack(*asked(attack, known))).all()
 
 
