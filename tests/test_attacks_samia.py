@@ -175,7 +175,9 @@ def test_generations_are_kept_without_pickle():
 
 @pytest.mark.parametrize("method", ["prompt", "prefix"])
 def test_a_study_from_end_to_end(tiny_folder, tmp_path, method, sentences):
-    rows = [f'{{"id": "{i}", "prompt": "Number {i}:", "completion": "{s} ({i * 37})"}}' for i, s in enumerate(sentences * 2)]
+    rows = [
+        f'{{"id": "{i}", "prompt": "Number {i}:", "completion": "{s} ({i * 37})"}}' for i, s in enumerate(sentences * 2)
+    ]
     (tmp_path / "pairs.jsonl").write_text("\n".join(rows))
     asked = {
         "name": "continued",

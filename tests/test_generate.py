@@ -71,12 +71,12 @@ def test_samples_are_the_plain_loops(tiny, architecture, method, sentences, monk
             def choose(logits, step, chance=chance):
                 likeliest = sorted(sorted(range(len(logits)), key=lambda v: -float(logits[v]))[:20])
                 weights = np.exp([float(logits[v]) / 2 - float(logits.max()) / 2 for v in likeliest])
-                total, place = 0.0, 0
-                for place, weight in enumerate(weights / weights.sum()):
+                total = 0.0
+                for token, weight in zip(likeliest, weights / weights.sum(), strict=True):
                     total += weight
                     if total > chance[step]:
-                        break
-                return likeliest[place]
+                        return token
+                return likeliest[-1]
 
             assert got.tolist() == plain(model, opening, choose)
 

@@ -54,10 +54,14 @@ ATTACKS = {
     "surp": "SURP",
     "error_zone": "EZ-MIA",
     "wbc": "WBC",
+    "grad_norm": "GradNorm",
+    "samia": "SaMIA",
+    "ensemble": "Ensemble",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
     "auc": "ROC AUC",
+    "group_auc": "ROC AUC over groups",
     "tpr_at_fpr": "TPR at low FPR",
     "perplexity": "validation perplexity",
     "train_perplexity": "training perplexity",

@@ -52,7 +52,9 @@ def _on_target_and_base(names: tuple[str, ...]) -> bool:
     for name in names:
         others = set(needs(find("attacks", name))) - {"target", "base"}
         if others:
-            raise SettingError(f"attacks ensemble: of: {name} needs {min(others)}; write attacks on target and base alone")
+            raise SettingError(
+                f"attacks ensemble: of: {name} needs {min(others)}; write attacks on target and base alone"
+            )
     if len(set(names)) < len(names):
         raise SettingError(f"attacks ensemble: of = {', '.join(names)}: write each attack once")
     return True

@@ -149,4 +149,3 @@ def end_tokens(model: LanguageModel) -> list[int]:
     config = getattr(causal(model.module), "generation_config", None)
     told = [getattr(config, "eos_token_id", None), model.tokenizer.eos_token_id]
     return sorted({int(t) for ids in told for t in (ids if isinstance(ids, list) else [ids]) if t is not None})
-

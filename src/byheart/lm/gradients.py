@@ -35,15 +35,15 @@ def gradient_norms(
     found = np.empty(len(tokens))
     with scoring(model.module, precision), torch.enable_grad():
         for i in range(len(tokens)):
-            places = tokens.places(np.array([i]))
-            if kept is None:
-                hidden_RD = hidden_rows(model.module, tokens, np.array([i]))
-            else:
-                hidden_RD = kept[torch.from_numpy(places)].to(device)
+            alone = np.array([i])
+            places = tokens.places(alone)
+            hidden_RD = (
+                hidden_rows(model.module, tokens, alone) if kept is None else kept[torch.from_numpy(places)].to(device)
+            )
             loss = cross_entropy(logits(model.module, hidden_RD), torch.from_numpy(tokens.true[places]).to(device))
-            # An expert that no token was sent to has no gradient.
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients if g is not None]
+            # An expert that no token was sent to takes no part: its gradient is zero.
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+            norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
             found[i] = float(torch.stack(norms).norm())
     if not np.isfinite(found).all():
         raise ModelError(

@@ -39,7 +39,7 @@ def continuations(
     for i, half in enumerate(tokens.first + (tokens.lengths - tokens.first) // 2):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         openings.append(Opening(own[:half], len(own) - half))
-        rests.append(own[half:])
+        rests.append(own[half:].tolist())
         content = {n: getattr(tokens.texts, n)[i] for n in ("ids", "prompts", "scored")}
         seeds.append(int(key_of(content), 16))
     written = sampled(
@@ -52,9 +52,9 @@ def continuations(
         budget=model.budget,
         precision=model.precision,
     )
-    decode = model.model.tokenizer.decode
+    decode = model.model.tokenizer.batch_decode
     return Generations(
-        written=tuple(decode(w, skip_special_tokens=True) for several in written for w in several),
-        rest=tuple(decode(r, skip_special_tokens=True) for r in rests),
+        written=tuple(decode([w.tolist() for several in written for w in several], skip_special_tokens=True)),
+        rest=tuple(decode(rests, skip_special_tokens=True)),
         starts=samples * np.arange(len(tokens) + 1),
     )
