@@ -52,7 +52,9 @@ def test_logistic_is_scikit_learns_on_standardised_scores():
     known, _ = evidence()
     inside = columns(known["known_members"], known["known_members_base"])
     outside = columns(known["known_nonmembers"], known["known_nonmembers_base"])
-    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(np.vstack([inside, outside]), [1] * 40 + [0] * 40)
+    fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(
+        np.vstack([inside, outside]), [1] * 40 + [0] * 40
+    )
     expected = fitted.decision_function(columns(known["target"], known["base"]))
     np.testing.assert_allclose(ensemble(*known.values()), expected, rtol=1e-3, atol=1e-4)
 
@@ -116,7 +118,10 @@ def test_no_audited_text_teaches(regression):
     scores = ensemble(*known.values(), regression=regression)
     target, base = known["target"], known["base"]
     half = target.starts[30]
-    moved = {**known, "target": dataclasses.replace(target, logp=np.where(np.arange(len(target.logp)) < half, target.logp, -9.0))}
+    moved = {
+        **known,
+        "target": dataclasses.replace(target, logp=np.where(np.arange(len(target.logp)) < half, target.logp, -9.0)),
+    }
     assert np.array_equal(ensemble(*moved.values(), regression=regression)[:30], scores[:30])
 
     def first(stats):
@@ -131,7 +136,8 @@ def test_quantile_asks_no_member():
     known, _ = evidence()
     strangers = dict(zip(("known_members", "known_members_base"), read(7, np.full(3, 5.0)), strict=True))
     assert np.array_equal(
-        ensemble(*{**known, **strangers}.values(), regression="quantile"), ensemble(*known.values(), regression="quantile")
+        ensemble(*{**known, **strangers}.values(), regression="quantile"),
+        ensemble(*known.values(), regression="quantile"),
     )
 
 
@@ -198,3 +204,11 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path):
     found = {(r.attack_settings, r.epoch): r.value for r in results.rows if r.metric == "auc"}
     assert len(found) == 4
     assert all(0 <= v <= 1 for v in found.values())
+
+
+def test_too_few_known_texts_are_refused_before_anything_is_trained(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.cell.observe", lambda *_: pytest.fail("a model was loaded"))
+    asked = content(tiny_folder("gemma"))
+    asked["data"] = {**asked["data"], "known": 19}
+    with pytest.raises(DataError, match=r"attacks ensemble needs texts .* set data\.known, to 20 or more"):
+        byheart.run(asked, store=tmp_path / "store")
