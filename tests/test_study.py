@@ -66,7 +66,7 @@ def test_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("attacks: [los]", UnknownNameError, "'los' is not known; did you mean 'loss'? choices: error_zone"),
+        ("attacks: [los]", UnknownNameError, "'los' is not known; did you mean 'loss'? choices: "),
         (
             "methods: [{lora: {rnk: 4}}]",
             UnknownNameError,

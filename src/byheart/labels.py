@@ -69,10 +69,14 @@ ATTACKS = {
     "lira": "LiRA",
     "rmia": "RMIA",
     "info_rmia": "InfoRMIA",
+    "grad_norm": "GradNorm",
+    "samia": "SaMIA",
+    "ensemble": "Ensemble",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
     "auc": "ROC AUC",
+    "group_auc": "ROC AUC over groups",
     "tpr_at_fpr": "TPR at low FPR",
     "perplexity": "validation perplexity",
     "train_perplexity": "training perplexity",

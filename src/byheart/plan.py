@@ -12,7 +12,7 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.lm.bases import refuse
-from byheart.planned import INPUTS, LABELLED, TOKENS, Planned, called
+from byheart.planned import INPUTS, LABELLED, TOKENS, Planned, called, constant
 from byheart.shelf import Choice, choose, key_of, names
 from byheart.splitting import split
 from byheart.store import Store, read_json
@@ -60,17 +60,20 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
 
     Raises `DataError` for evidence that there is not, or of texts that the study sets none aside for.
     """
-    asked = [(n, f"attacks {a.name}") for a in study.attacks for n in a.needs if n != "texts"]
+    asked = [
+        (n, f"attacks {a.name}", int(constant(a, "KNOWN", 1))) for a in study.attacks for n in a.needs if n != "texts"
+    ]
     for metric in study.metrics:
         evidence = [n for n in metric.needs if n in LABELLED[3:]]
-        asked += [("validation" if n == "validation" else "target", f"metrics {metric.name}") for n in evidence]
+        asked += [("validation" if n == "validation" else "target", f"metrics {metric.name}", 1) for n in evidence]
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
-    for name, asking in asked:
+    for name, asking, least in asked:
         for observation in _asked(name, asking, given):
             for need in observation.needs:
-                if need in TOKENS and not len(parts[TOKENS[need]]):
-                    raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to 50 or so")
+                if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
+                    number = f"{least} or more" if least > 1 else "50 or so"
+                    raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")
             found.setdefault(called(observation), observation)
     return tuple(found.values())
 

@@ -97,7 +97,7 @@ class Planned:
 
     def evidence_recipe(self, observation: Choice, epoch: int) -> dict[str, Any]:
         """Return an observation's identity, which covers only the inputs that its signature names."""
-        same = _constant(observation, "UNTUNED", None)
+        same = constant(observation, "UNTUNED", None)
         if epoch == 0 and same is not None:
             # The untuned base is what the reference attack reads anyway: one pass serves both.
             observation = next((o for o in self.observations if called(o) == same), choose("observations", same))
@@ -220,14 +220,14 @@ class Planned:
     @property
     def epoch_work(self) -> float:
         """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
-        return _constant(self.cell.method, "PASSES", 3.0) * _size(self.texts["train"])
+        return constant(self.cell.method, "PASSES", 3.0) * _size(self.texts["train"])
 
     def passes(self, observation: Choice) -> float:
         """How often an observation passes its texts through a model; its file says so, one where it says nothing.
 
         A file may name the setting that says it, its own or that of an observation it asks for.
         """
-        told = _constant(observation, "PASSES", 1.0)
+        told = constant(observation, "PASSES", 1.0)
         if not isinstance(told, str):
             return told
         asked = (observation, *(self.observation(n) for n in observation.needs if n not in INPUTS))
@@ -263,7 +263,7 @@ def called(observation: Choice) -> str:
     return observation.name.rpartition(":")[2]
 
 
-def _constant(choice: Choice, name: str, default: Any) -> Any:
+def constant(choice: Choice, name: str, default: Any) -> Any:
     """Return what a shelf's file says of itself by a name in capitals."""
     return inspect.getmodule(choice.function).__dict__.get(name, default)
 

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ from byheart.errors import ModelError
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
 from byheart.types import TokenStats
+
+Found = TypeVar("Found")
 
 ROWS = 128
 """Rows of logits at a time: 128 x 49,152 float32 are 25 MB, small enough to stay near the processor."""
@@ -190,7 +192,7 @@ def each_token(
     `reduce` is called on a block of rows at a time and returns (numbers, R).
     """
     found = np.empty((numbers, len(tokens.true)), dtype=np.float32)
-    with _scoring(model.module, precision):
+    with scoring(model.module, precision):
         for places, hidden_RD in _hidden(model, tokens, budget):
             true_R = torch.from_numpy(tokens.true[places]).to(hidden_RD.device)
             blocks = [
@@ -202,7 +204,7 @@ def each_token(
 
 
 @contextmanager
-def _scoring(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
+def scoring(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
     """Score in evaluation mode, without gradients, at this precision; leave the model's mode as it was."""
     # Part by part: an adapter's wrapper may be in training mode around a model in evaluation mode.
     modes = {part: part.training for part in module.modules()}
@@ -238,7 +240,7 @@ def remembered(model: LanguageModel, tokens: Tokens, budget: int) -> torch.Tenso
     name = tokens.digest
     if name not in model.hidden:
         kept: torch.Tensor | None = None
-        with _scoring(model.module, torch.float32):
+        with scoring(model.module, torch.float32):
             for places, hidden_RD in _trunk_passes(model.module, tokens, budget):
                 if kept is None:
                     kept = _room(len(tokens.true), hidden_RD.shape[1])
@@ -258,21 +260,29 @@ def _room(rows: int, width: int) -> torch.Tensor:
 def _trunk_passes(
     module: torch.nn.Module, tokens: Tokens, budget: int
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
-    """Yield as `_hidden` does, running the trunk; out of memory, go on with half the budget."""
-    pending = list(batches(tokens.lengths, budget))
+    """Yield as `_hidden` does, running the trunk."""
+    for chosen, hidden_RD in within_memory(tokens.lengths, budget, lambda chosen: hidden_rows(module, tokens, chosen)):
+        yield tokens.places(chosen), hidden_RD
+
+
+def within_memory(
+    lengths: Int[np.ndarray, " texts"], budget: int, run: Callable[[Int[np.ndarray, " batch"]], Found]
+) -> Iterator[tuple[Int[np.ndarray, " batch"], Found]]:
+    """Yield positions of texts with what `run` gives for them, batch by batch; out of memory, go on with half the budget."""
+    pending = list(batches(lengths, budget))
     while pending:
         chosen = pending.pop(0)
         try:
-            hidden_RD = hidden_rows(module, tokens, chosen)
+            found = run(chosen)
         except torch.OutOfMemoryError:
             if len(chosen) == 1:
                 raise
             torch.cuda.empty_cache()
             budget //= 2
             remaining = np.concatenate([chosen, *pending])
-            pending = [remaining[b] for b in batches(tokens.lengths[remaining], budget)]
+            pending = [remaining[b] for b in batches(lengths[remaining], budget)]
             continue
-        yield tokens.places(chosen), hidden_RD
+        yield chosen, found
 
 
 def _refuse_nonfinite(found: np.ndarray, name: str) -> None:
