@@ -8,9 +8,9 @@ Inference Attacks via Quantile Regression. NeurIPS, 2023. arXiv 2307.03694.
     logistic:  score(x) = ln P(member | f(x)) / P(non-member | f(x)),   f(x): the scores of the attacks in `of`
     quantile:  score(x) = (LL_target(x) - mu(g(x))) / sigma(g(x)),      g(x): what the base says of x, and its length
 
-Logistic. Song et al. fit boosted trees on four attacks' scores and report on texts of the same pool; fifty known texts
-a side carry no trees, so ours is logistic regression, features standardised and weights shrunk as scikit-learn does
-unless told otherwise. It is fitted on `data.known` texts of both sides, none of which is audited.
+Logistic. Song et al. fit boosted trees on four attacks' scores; fifty known texts a side carry no trees, so ours is
+logistic regression, features standardised and weights shrunk as scikit-learn does unless told otherwise. It is fitted on
+`data.known` texts of both sides, none of which is audited.
 
 Quantile. Bertran et al. learn, from non-members alone, how a model scores a text that it was not trained on, given the
 text: x is accused at the false positive rate a where its score is above the (1 - a)-quantile. Ours is their Gaussian

@@ -43,7 +43,7 @@ def gradient_norms(
             loss = cross_entropy(logits(model.module, hidden_RD), torch.from_numpy(tokens.true[places]).to(device))
             # An expert that no token was sent to takes no part: its gradient is zero.
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-            norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]
+            norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]
             found[i] = float(torch.stack(norms).norm())
     if not np.isfinite(found).all():
         raise ModelError(
