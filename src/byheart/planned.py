@@ -204,7 +204,7 @@ class Planned:
         return left
 
     def work(self, store: Store, known: set[str]) -> float:
-        """Return what is left to do, in forward passes of one token. Four characters are taken for one token.
+        """Return what is left to do, in forward passes of one token.
 
         `known` are keys of evidence that a cell before this one makes; this cell's are added.
         """
@@ -220,7 +220,7 @@ class Planned:
     @property
     def epoch_work(self) -> float:
         """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
-        return constant(self.cell.method, "PASSES", 3.0) * _size(self.texts["train"])
+        return constant(self.cell.method, "PASSES", 3.0) * self._size("train")
 
     def passes(self, observation: Choice) -> float:
         """How often an observation passes its texts through a model; its file says so, one where it says nothing.
@@ -250,12 +250,17 @@ class Planned:
         if any("shadow_passes" in o.needs for o in evidence):
             for shadow in self.shadows:
                 work += epoch * shadow.epoch_work + sum(shadow.observation_work(o) for o in shadow.observations)
-        return work / _size(self.texts["audited"])
+        return work / self._size("audited")
+
+    def _size(self, part: str) -> float:
+        """Return about how many tokens a part's texts have: one for four characters, no more a text than are read."""
+        texts, most = self.texts[part], self.cell.data.max_tokens
+        return sum(min((len(s) + len(p)) / 4, most) for s, p in zip(texts.scored, texts.prompts, strict=True))
 
     def observation_work(self, observation: Choice) -> float:
         """Return one observation's work, in forward passes of one token."""
         part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")
-        return self.passes(observation) * _size(self.texts[part])
+        return self.passes(observation) * self._size(part)
 
 
 def called(observation: Choice) -> str:
@@ -270,10 +275,6 @@ def constant(choice: Choice, name: str, default: Any) -> Any:
 
 def _default(kind: type[Any], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(kind) if f.name == name)
-
-
-def _size(texts: Texts) -> float:
-    return sum(len(s) + len(p) for s, p in zip(texts.scored, texts.prompts, strict=True)) / 4
 
 
 def part(stats: TokenStats, chosen: slice) -> TokenStats:
