@@ -12,6 +12,7 @@ import byheart
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Shadows
 from byheart.plan import plan
+from byheart.shelf import reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_arrays
 from byheart.study import study as parsed
@@ -237,3 +238,19 @@ def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
     assert not np.array_equal(cells[0].halves(4), cells[1].halves(4))
     for epoch in (0, 1):
         assert len({c.evidence_key(c.observation("shadows"), epoch) for c in cells}) == 2
+
+
+def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_path):
+    assert [reckoned(t, {"count": 5}) for t in (2.0, "count", "count + 1", "2 * count")] == [2, 5, 6, 10]
+    asked = content(
+        tiny_folder("llama"),
+        attacks=["recall", "icp", "neighbourhood", "spv"],
+        observations=[
+            {"after_nonmembers": {"shots": 3}},
+            {"after_masked": {"probes": 4}},
+            {"substitutes": {"count": 7}},
+        ],
+    )
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    costs = {a.name: planned.cost(a, 1) for a in planned.attacks}
+    assert costs == {"recall": 1 + 4, "icp": 1 + 8, "neighbourhood": 1 + 1 + 7, "spv": 1 + 1 + 1 + 7 + 7}

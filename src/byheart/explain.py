@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import typing
+from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
-from byheart.shelf import SHELVES, find, names, needs, plain, settings, source, summary, types_of
+from byheart.shelf import SHELVES, find, names, needs, plain, reckoned, settings, source, summary, types_of
 
 
 def shelves_text() -> str:
@@ -80,11 +81,8 @@ def passes(attack: str) -> str:
 def _passes(function: Callable[..., Any]) -> str:
     if "shadow_passes" in needs(function):
         return f"training of {settings(function)['models']} models"
-    told = _constant(function, "PASSES", 1.0)
-    if not isinstance(told, str):
-        return f"{told:g}"
     asked = (function, *(find("observations", n) for n in needs(function) if n in names("observations")))
-    return f"{next(settings(f)[told] for f in asked if told in settings(f)):g}"
+    return f"{reckoned(_constant(function, 'PASSES', 1.0), dict(ChainMap(*map(settings, asked)))):g}"
 
 
 def attacks_markdown() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 from byheart import lm
 from byheart.errors import DataError
 from byheart.lm.bases import identity
-from byheart.shelf import Choice, choose, key_of
+from byheart.shelf import Choice, choose, key_of, reckoned
 from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import Scoring, Split, Texts, TokenStats, Training
@@ -225,13 +226,11 @@ class Planned:
     def passes(self, observation: Choice) -> float:
         """How often an observation passes its texts through a model; its file says so, one where it says nothing.
 
-        A file may name the setting that says it, its own or that of an observation it asks for.
+        A file may say it by settings, its own or those of an observation that it asks for.
         """
-        told = constant(observation, "PASSES", 1.0)
-        if not isinstance(told, str):
-            return told
-        asked = (observation, *(self.observation(n) for n in observation.needs if n not in INPUTS))
-        return float(next(o.settings[told] for o in asked if told in o.settings))
+        known = [self.observation(n).settings for n in observation.needs if n not in INPUTS]
+        settings = dict(ChainMap(observation.settings, *known))
+        return reckoned(constant(observation, "PASSES", 1.0), settings)
 
     def evidence_of(self, attack: Choice) -> tuple[Choice, ...]:
         """Return the observations that an attack rests on, and those that they rest on in turn, each once."""

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import math
 import pkgutil
 import types
 import typing
@@ -169,6 +170,14 @@ class Choice:
     def key(self) -> str:
         """Hash of the identity (16 hex digits)."""
         return key_of({"shelf": self.shelf, **self.identity})
+
+
+def reckoned(told: str | float, settings: Mapping[str, Any]) -> float:
+    """Return a number that a file says of itself, or says by its settings: 2, "count", "shots + 1", "2 * probes"."""
+    if not isinstance(told, str):
+        return float(told)
+    factors = ((factor.strip() for factor in term.split("*")) for term in told.split("+"))
+    return float(sum(math.prod(float(settings.get(f, f)) for f in term) for term in factors))
 
 
 def plain(value: Any) -> str:

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -158,6 +159,7 @@ def _settle(numbers: Any, workers: int) -> None:
         numbers.value += 1
     import torch
 
+    warnings.simplefilter("ignore", FutureWarning)  # as the command line does in its own process
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

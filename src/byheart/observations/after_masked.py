@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-PASSES = "probes"
+PASSES = "2 * probes"
 ADVERSARY = "log-probabilities of the model under attack"
 
 MASK = "word"

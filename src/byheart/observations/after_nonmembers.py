@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
     from byheart.types import LogProbs
 
-PASSES = "shots"
+PASSES = "shots + 1"
 ADVERSARY = "texts of the same kind that were not trained on"
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
     from byheart.types import Texts
 
-PASSES = "probes"
+PASSES = "2 * probes"
 ADVERSARY = "texts of the same kind that were not trained on"
 
 
