@@ -556,7 +556,7 @@ def test_a_foreign_metric_without_a_number_is_one_line(theirs, failed, study, st
     [
         ("theirs:absent", "has no attribute 'absent'"),
         ("theirs:NoFunction", "is a type; write the name of a function"),
-        ("theirs:asks", "asks for 'for_what_is_not_there'; there are texts, base"),
+        ("theirs:asks", "asks for 'for_what_is_not_there'; there are texts, "),
     ],
 )
 def test_foreign_code_that_cannot_be_used_is_refused_up_front(theirs, refused, study, tmp_path, name, told):
