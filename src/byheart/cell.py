@@ -15,7 +15,7 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe
-from byheart.plan import Planned, part
+from byheart.plan import LABELS, Planned, part
 from byheart.rows import read_rows
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, read_arrays, read_json, write_arrays
@@ -102,9 +102,10 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
 
 def _labelled(planned: Planned, evidence: Mapping[str, TokenStats]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
-    known: dict[str, Any] = {"membership": planned.split.membership, "groups": planned.split.groups}
+    split = planned.split
+    known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name != "scores"}
     if "target" in evidence:
-        members, everyone = len(planned.split.members), len(planned.split.membership)
+        members, everyone = len(split.members), len(split.membership)
         known["train"] = part(evidence["target"], slice(0, members))
         known["nonmember"] = part(evidence["target"], slice(members, everyone))
     if "validation" in evidence:

@@ -26,8 +26,9 @@ from byheart.store import Store, read_json
 from byheart.study import Cell, Study
 from byheart.types import Examples, Scoring, Split, Texts, TokenStats, Training, digest
 
-LABELLED = ("scores", "membership", "groups", "train", "nonmember", "validation")
-"""What a metric may ask for; all but the first three are evidence."""
+LABELS = ("scores", "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
+LABELLED = (*LABELS, "train", "nonmember", "validation")
+"""What a metric may ask for: scores, labels, and evidence."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,7 @@ class Planned:
         """The observations that attacks and metrics ask for, each once."""
         asked = [n for a in self.attacks for n in a.needs if n != "texts"]
         asked += [
-            "target" if n in {"train", "nonmember"} else n
-            for m in self.metrics
-            for n in m.needs
-            if n not in LABELLED[:3]
+            "target" if n in {"train", "nonmember"} else n for m in self.metrics for n in m.needs if n not in LABELS
         ]
         return tuple(choose("observations", n) for n in dict.fromkeys(asked))
 
@@ -212,6 +210,7 @@ def _rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
         validation=examples.texts.take(validation),
         member_groups=tuple(examples.groups[train[m]] for m in kept["members"]),
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
+        validation_groups=tuple(examples.groups[i] for i in validation),
         counts=kept["counts"],
     )
 

@@ -110,6 +110,7 @@ def _split(examples: Examples, cast: _Cast, members: tuple[int, ...]) -> Split:
         validation=examples.texts.take(cast.validation),
         member_groups=tuple(groups[cast.train[i]] for i in members),
         nonmember_groups=tuple(groups[i] for i in cast.nonmembers),
+        validation_groups=tuple(groups[i] for i in cast.validation),
         counts={
             "texts": len(examples.texts),
             "groups": len(set(groups)),

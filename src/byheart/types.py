@@ -110,6 +110,7 @@ class Split:
     member_groups: tuple[str, ...]
     nonmember_groups: tuple[str, ...]
     counts: Mapping[str, int]
+    validation_groups: tuple[str, ...] = ()
 
     @functools.cached_property
     def audited(self) -> Texts:

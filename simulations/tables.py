@@ -1,0 +1,1 @@
+"""The simulated rates as the tables of docs/statistics.md."""
