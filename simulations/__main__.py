@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import byheart
-from simulations import alarms, intervals
+from simulations import alarms, intervals, tables
 from simulations.pieces import LOT
 
 STUDIES = 10_000
@@ -49,6 +49,7 @@ def main(studies: int) -> None:
             RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
             told = ", ".join(f"{name} {count / kept['studies']:.4f}" for name, count in kept["held"].items())
             print(f"{time.perf_counter() - started:6.1f} s  {piece.name}: {told}", flush=True)  # noqa: T201 - the command's answer
+    tables.write(results["pieces"])
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from byheart import shelf
@@ -17,6 +19,7 @@ from byheart.metrics.generalisation_gap import generalisation_gap
 from byheart.metrics.perplexity import perplexity
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.metrics.train_perplexity import train_perplexity
+from byheart.proportions import mid_p
 from byheart.types import Estimate, LogProbs
 
 METRICS = {name: shelf.find("metrics", name) for name in shelf.names("metrics")}
@@ -207,6 +210,42 @@ def test_with_no_more_nonmembers_than_the_resolution_nothing_rules_out_zero():
     assert tpr_at_fpr(more.astype(float), more, alone(2100), fpr=0.01).low > 0.95
 
 
+@pytest.mark.parametrize(("nonmembers", "vouched"), [(367, False), (368, True)])
+def test_a_threshold_above_all_nonmembers_is_ruled_out_where_chance_is_below_its_share(nonmembers, vouched):
+    """0.99 ** 367 is 0.02502: with 1 % of the population above them all, 367 non-members show none so often."""
+    membership = np.arange(500 + nonmembers) < 500
+    found = tpr_at_fpr(membership + np.linspace(0, 0.5, 500 + nonmembers), membership, alone(500 + nonmembers))
+    assert found.value == 1
+    assert (found.low > 0.5) == vouched
+
+
+def test_where_texts_tie_the_ends_hold_the_members_at_every_threshold_that_may_be():
+    generator = np.random.default_rng(11)
+    membership = np.arange(2000) < 1000
+    scores = np.round(4 * (generator.normal(size=2000) + 2 * membership)) / 4
+    found = tpr_at_fpr(scores, membership, alone(2000), fpr=0.1)
+    places = np.arange(1001)
+    exact = binom.cdf(places, 1000, 0.1) - binom.pmf(places, 1000, 0.1) / 2
+    descending = np.sort(scores[~membership])[::-1]
+    strict, lax = places[exact >= 0.025].min(), places[1 - exact >= 0.025].max() + 1
+    worst, best = ((scores[membership] > descending[place - 1]).sum() for place in (strict, lax))
+    assert worst < found.value * 1000 or best > found.value * 1000
+    assert found.low <= mid_p(float(worst), 1000.0)[0] + 1e-12
+    assert found.high >= mid_p(float(best), 1000.0)[1] - 1e-12
+
+
+def test_how_groups_agree_is_seen_near_the_threshold():
+    """Scores that go together below it and not above it leave as many texts as there are."""
+    generator = np.random.default_rng(2)
+    membership = np.arange(4000) < 2000
+    own = generator.normal(size=4000) + membership
+    level = np.repeat(np.sort(generator.normal(size=1000)) - 9, 4)
+    scores = np.where(own > np.where(membership, 1.5, 0.5), own, level)
+    groups = tuple(f"g{i // 4}" for i in range(4000))
+    together, free = (tpr_at_fpr(scores, membership, g, fpr=0.1) for g in (groups, alone(4000)))
+    assert together.high - together.low < 1.15 * (free.high - free.low)
+
+
 def test_copies_within_a_group_do_not_make_it_surer():
     generator = np.random.default_rng(2)
     membership = np.arange(400) < 200
@@ -283,6 +322,56 @@ def test_one_text_has_no_interval_and_equal_texts_a_narrow_one():
     assert free(generalisation_gap, one, same) == Estimate(0.0, None, None, 1, 4)
     assert free(perplexity, same)[:3] == pytest.approx([math.exp(1.5)] * 3)
     assert free(generalisation_gap, same, same) == Estimate(0.0, 0.0, 0.0, 4, 4)
+
+
+def bent(t, skew, lean):
+    """Hall (1992), his monotone cubic, the square's factor being less what the denominator gives the variance."""
+    factor = skew / 3 - lean
+    return t + factor * t**2 + factor**2 * t**3 / 3 + skew / 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_ends_of_the_nlls_interval_are_halls(seed):
+    generator = np.random.default_rng(seed)
+    lengths = np.ceil(20 * generator.lognormal(0, 0.7, 40)).astype(int)
+    levels = 3 * generator.lognormal(0, 0.7, 40) + lengths / 60
+    texts, groups = (
+        [np.full(n, -v) for n, v in zip(lengths, levels, strict=True)],
+        tuple(f"g{i % 30}" for i in range(40)),
+    )
+    value = sum(lengths * levels) / sum(lengths)
+    left = [sum(lengths[i] * (levels[i] - value) for i in range(g, 40, 30)) for g in range(30)]
+    sizes = [sum(lengths[i] for i in range(g, 40, 30)) for g in range(30)]
+    second, third, fourth = (sum(e**k for e in left) / 30 for k in (2, 3, 4))
+    skew = third / second**1.5 / math.sqrt(30)
+    lean = (
+        sum(e * n for e, n in zip(left, sizes, strict=True))
+        / 30
+        / math.sqrt(second)
+        / (sum(sizes) / 30)
+        / math.sqrt(30)
+    )
+    reach = student.ppf(0.975, min(29, 2 * 30 / (fourth / second**2 - 1)))
+    error = math.sqrt(30 * second * 30 / 29) / sum(sizes)
+    found = perplexity(packed(texts), groups)
+    for end, expected in ((found.low, reach), (found.high, -reach)):
+        # The error alone has the factor 30 / 29, and both are over its third power.
+        straight = bent((value - math.log(end)) / error, skew * (29 / 30) ** 1.5, lean * (29 / 30) ** 1.5)
+        assert straight == pytest.approx(expected, rel=1e-9)
+
+
+def test_copies_in_a_texts_group_leave_the_nlls_intervals_alone():
+    texts, others = readings(0, 30, 2.5), readings(1, 40, 3.0)
+    names, twice = alone(30), tuple(np.repeat(alone(30), 2).tolist())
+    doubled = packed([t for t in texts for _ in range(2)])
+    assert perplexity(doubled, twice)[:3] == pytest.approx(perplexity(packed(texts), names)[:3])
+    once = generalisation_gap(packed(texts), packed(others), names, alone(40))
+    assert generalisation_gap(doubled, packed(others), twice, alone(40))[:3] == pytest.approx(once[:3])
+    assert generalisation_gap(packed(others), doubled, alone(40), twice)[:3] == pytest.approx(
+        (-once.value, -once.high, -once.low)
+    )
+    free_again = free(perplexity, doubled)
+    assert free_again.high - free_again.low < 0.8 * (perplexity(doubled, twice).high - perplexity(doubled, twice).low)
 
 
 def test_a_diverged_model_is_one_failed_cell_and_not_a_nan():
