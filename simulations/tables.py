@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from byheart.inference import clopper_pearson
 from simulations.alarms import FLAWED, NOMINAL, PREDICTED
-from simulations.pieces import may_be
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
@@ -62,7 +62,8 @@ def _rate(one: Mapping[str, Any], name: str, low: float, high: float) -> str:
     """Return a rate in per cent, in bold where no rate between low and high would give it."""
     count, studies = one["held"][name], one["studies"]
     told = f"{100 * count / studies:.1f}"
-    return told if may_be(count, studies, low, high) else f"**{told}**"
+    least, most = clopper_pearson(float(count), float(studies), confidence=0.99)
+    return told if least <= high and most >= low else f"**{told}**"
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
