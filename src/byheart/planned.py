@@ -24,8 +24,9 @@ from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import Scoring, Split, Texts, TokenStats, Training
 
-LABELLED = ("scores", "membership", "groups", "train", "nonmember", "validation")
-"""What a metric may ask for; all but the first three are evidence."""
+LABELS = ("scores", "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
+LABELLED = (*LABELS, "train", "nonmember", "validation")
+"""What a metric may ask for: scores, labels, and evidence."""
 
 TOKENS = {
     "tokens": "audited",

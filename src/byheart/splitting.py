@@ -132,6 +132,7 @@ def _split(examples: Examples, cast: _Cast, members: tuple[int, ...], known: Seq
         nonmember_groups=tuple(groups[i] for i in cast.nonmembers),
         known_members=examples.texts.take(cast.train[i] for i in known),
         known_nonmembers=examples.texts.take(cast.known),
+        validation_groups=tuple(groups[i] for i in cast.validation),
         counts={
             "texts": len(examples.texts),
             "groups": len(set(groups)),

@@ -120,6 +120,7 @@ class Split:
     counts: Mapping[str, int]
     known_members: Texts = NO_TEXTS
     known_nonmembers: Texts = NO_TEXTS
+    validation_groups: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Texts]:

@@ -2,8 +2,8 @@
 
     PPL = exp(- sum over texts and tokens of ln p / number of tokens)
 
-Every token of every text has equal weight, and the interval is that of `perplexity`: the delta method's for a ratio of
-two sums (William Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6), on the log scale, texts independent.
+Every token of every text has equal weight, and the interval is that of `perplexity`: of a ratio of two sums, corrected
+for skewness (Peter Hall, Journal of the Royal Statistical Society B 54 (1992) 221-228), texts of a group together.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from __future__ import annotations
 from byheart.metrics._nll import perplexity_of
 from byheart.types import Estimate, LogProbs
 
+REVISION = 1  # the interval is corrected for skewness and keeps groups together
 
-def train_perplexity(train: LogProbs) -> Estimate:
+
+def train_perplexity(train: LogProbs, member_groups: tuple[str, ...]) -> Estimate:
     """Perplexity per token on the audited members, which were trained on; lower is nearer to known by heart.
 
-    No interval for a single text. Raises `CellError` where it has no value.
+    No interval for a single group. Raises `CellError` where it has no value.
     """
-    return Estimate(*perplexity_of(train), members=len(train), nonmembers=None)
+    return Estimate(*perplexity_of(train, member_groups), members=len(train), nonmembers=None)
