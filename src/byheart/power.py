@@ -29,12 +29,15 @@ def effective(groups: Sequence[str]) -> float:
     return float(sizes.sum() ** 2 / (sizes @ sizes))
 
 
-def smallest_auc(members: float, nonmembers: float) -> float:
-    """Smallest AUC whose 95 % interval lies above one half four times in five; 1 where none does."""
+def smallest_auc(members: float, nonmembers: float, *, tests: int = 1) -> float:
+    """Smallest AUC whose 95 % interval lies above one half four times in five; 1 where none does.
+
+    The interval is widened by Bonferroni for so many `tests`.
+    """
     from scipy.special import ndtri
 
     spread = math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
-    return min(1.0, 0.5 + float(ndtri(1 - TAIL) + ndtri(POWER)) * spread)
+    return min(1.0, 0.5 + float(ndtri(1 - TAIL / tests) + ndtri(POWER)) * spread)
 
 
 def smallest_tpr(members: int, nonmembers: int, fpr: float) -> float:

