@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -15,11 +16,11 @@ from byheart.audit_folder import refuse_folder
 from byheart.audit_result import TUNED, Audit
 from byheart.auditing import Asked, audited
 from byheart.errors import DataError, SettingError, UnknownNameError
-from byheart.given import Given, given, refuse_shared
-from byheart.lm.finished import Finished, attached, finished, opened, tokenizer
+from byheart.given import Given, one, refuse_shared
+from byheart.lm.finished import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
 from byheart.lm.untouched import untouched, untuned
-from byheart.looks import named
+from byheart.looks import FEWEST, named
 from byheart.reading import read
 from byheart.subject import Open, Subject
 
@@ -34,7 +35,7 @@ class Bound(NamedTuple):
     most: float
 
 
-def audit_files(
+def audit_files(  # noqa: PLR0913 - what a command line says
     model: str,
     texts: Mapping[str, Path],
     settings: Asked,
@@ -43,7 +44,8 @@ def audit_files(
     base: str | None,
     device: str,
     fields: Mapping[str, str],
-    output: Path | None,
+    limits: Sequence[Bound] = (),
+    output: Path | None = None,
 ) -> Audit:
     """Return the audit of a model by name on files by part ("member", "nonmember", "validation").
 
@@ -55,59 +57,85 @@ def audit_files(
     parts = {part: _given(part, path, fields) for part, path in texts.items()}
     for part in list(parts)[1:]:
         refuse_shared(part, parts[part], "member", parts["member"])
+    members, nonmembers = (min(len(parts[side]), settings.max_texts) for side in ("member", "nonmember"))
+    _refuse_bounds(limits, members, nonmembers, settings.fpr)
     found = finished(model, adapter, base)
     return audited(_subject(found, getattr(torch, settings.precision), device), parts, settings)
 
 
 def _given(part: str, path: Path, fields: Mapping[str, str]) -> tuple[Given, ...]:
-    """Return a file's texts; a fault is told with the file and the row's number, from 1."""
-    records: list[Mapping[str, Any]] = []
+    """Return a file's texts, named by the line or row that they stand at unless they have an id."""
+    found: list[Given] = []
     for row in read(path):
-        renamed = dict(row.fields)
+        record = dict(row.fields)
         for field, own in fields.items():
-            if own not in renamed:
-                raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(renamed) or 'none'}")
-            renamed[field] = renamed[own]
-        records.append(renamed)
-    try:
-        return given(part, records)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+            if own not in record:
+                raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
+            record[field] = record[own]
+        try:
+            found.append(one(part, row.place.removeprefix(f"{path} "), record))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    names = [text.name for text in found]
+    if len(set(names)) < len(names):
+        twice = next(n for i, n in enumerate(names) if n in names[:i])
+        raise DataError(
+            f"{path}: the id {twice!r} is used twice; give each record its own, or name the field with --id"
+        )
+    return tuple(found)
 
 
 def _subject(found: Finished, dtype: torch.dtype, device: str) -> Subject:
     """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
-    named_so = {
-        "tokenizer": tokenizer(found),
-        "name": found.name,
-        "base_name": found.base or found.weights,
-        "method": found.method,
-        "hashes": lambda: found.hashes,
-        "doubts": found.doubts,
-    }
-    if found.adapter is None:
-        base: Open | None = functools.partial(opened, found.base, dtype=dtype, device=device) if found.base else None
-        return Subject(functools.partial(opened, found.weights, dtype=dtype, device=device), base, **named_so)
+    opening = functools.partial(opened, dtype=dtype, device=device)
+    tuned: Open = functools.partial(opening, found.weights)
+    base: Open | None = functools.partial(opening, found.base) if found.base else None
 
     @functools.cache
     def whole() -> LanguageModel:
-        # One copy of the weights serves both; it stays until the audit ends.
-        return attached(opened(found.weights, dtype=dtype, device=device).__enter__(), found)
+        return attached(loaded(found.weights, dtype=dtype, device=device), found)
 
     @contextmanager
     def switched(*, off: bool) -> Generator[LanguageModel]:
+        # One copy of the weights serves both; it stays until the audit ends.
         model = whole()
         with untouched(model.module), untuned(model.module) if off else nullcontext():
             yield model
 
-    return Subject(functools.partial(switched, off=False), functools.partial(switched, off=True), **named_so)
+    if found.adapter is not None:
+        tuned, base = functools.partial(switched, off=False), functools.partial(switched, off=True)
+    return Subject(
+        tuned,
+        base,
+        tokenizer(found),
+        found.name,
+        found.base or found.weights,
+        found.method,
+        lambda: found.hashes,
+        found.doubts,
+    )
+
+
+def _refuse_bounds(asked: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
+    """Raise `DataError` for bounds that so few texts cannot judge: a gate must not open because nobody could look."""
+    for bound in asked:
+        if min(members, nonmembers) < FEWEST:
+            raise DataError(
+                f"--fail-above {bound.metric}={bound.most:g} cannot be judged by {members} members and {nonmembers} non-members; "
+                f"give {FEWEST} or more of each"
+            )
+        if bound.metric == "tpr_at_fpr" and math.floor(fpr * nonmembers + 1e-9) < 1:
+            raise DataError(
+                f"--fail-above tpr_at_fpr={bound.most:g} cannot be judged: {100 * fpr:g} % false alarms need "
+                f"{math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}; give more, or raise --fpr"
+            )
 
 
 def bounds(written: Iterable[str]) -> tuple[Bound, ...]:
     """Return bounds from "metric=value"; raises `SettingError` and `UnknownNameError` for what is no bound."""
     found: list[Bound] = []
-    for one in written:
-        metric, _, value = one.partition("=")
+    for bound in written:
+        metric, _, value = bound.partition("=")
         if metric not in BOUNDED:
             raise UnknownNameError("--fail-above", metric, BOUNDED)
         try:
@@ -116,7 +144,7 @@ def bounds(written: Iterable[str]) -> tuple[Bound, ...]:
             most = -1.0
         if not 0 <= most < 1:
             raise SettingError(
-                f"--fail-above {one}: write a number from 0 to below 1, as in --fail-above {metric}=0.05"
+                f"--fail-above {bound}: write a number from 0 to below 1, as in --fail-above {metric}=0.05"
             )
         found.append(Bound(metric, most))
     return tuple(found)
@@ -130,10 +158,9 @@ def crossed(audit: Audit, asked: Sequence[Bound]) -> tuple[list[str], list[str]]
     over: list[str] = []
     near: list[str] = []
     for metric, most in asked:
+        if audit.ruling.word == "refused":
+            raise DataError(f"--fail-above {metric}={most:g} cannot be judged: {audit.verdict}; give more texts")
         rows = [r for r in audit.rows if r.metric == metric and r.epoch == TUNED]
-        if not rows or audit.ruling.word == "refused":
-            why = audit.verdict if rows else next((d for d in audit.doubts if "TPR" in d), "it was not measured")
-            raise DataError(f"--fail-above {metric}={most:g} cannot be judged: {why}")
         for row in rows:
             told = f"{metric} of {named(row)} is {labels.number(row.value)} [{labels.number(row.low or 0)}, {labels.number(row.high or 1)}]"
             if row.low is not None and row.low > most:

@@ -59,6 +59,7 @@ def audit(  # noqa: PLR0913 - a command's options
         base=base,
         device=device,
         fields={n: f for n, f in (("id", id_field), ("group", group)) if f},
+        limits=limits,
         output=output,
     )
     if output is not None:

@@ -63,7 +63,7 @@ def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
     if isinstance(items, Texts):
         found = tuple(Given(*text) for text in zip(items.ids, items.prompts, items.scored, strict=True))
     else:
-        found = tuple(_one(part, str(i), item) for i, item in enumerate(items))
+        found = tuple(one(part, str(i), item) for i, item in enumerate(items))
     if not found:
         raise DataError(f"{part}: there are no texts; give a list, each {SHAPES}")
     return found
@@ -123,7 +123,8 @@ def spelled(
     return Texts(names, scored, prompts), tuple(numbers[c] for c in contents)
 
 
-def _one(part: str, name: str, item: Any) -> Given:
+def one(part: str, name: str, item: Any) -> Given:
+    """Return one text, which its own `id` names where it has one. Raises `DataError` as `given` does."""
     if isinstance(item, Mapping):
         record = cast("Mapping[str, Any]", item)
         found = _record(part, _label(record, "id") or name, record)

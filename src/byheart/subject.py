@@ -55,11 +55,12 @@ def held(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch
         return enter
 
     name = whole.config.name_or_path or type(model).__name__
-    method, doubts = "full", ()
+    method = "full"
+    doubts: tuple[str, ...] = ()
     below = None if base is None else opening(base, lambda _: nullcontext())
     if isinstance(model, PeftModel):
         config: Any = model.active_peft_config
-        kind = PeftType(config.peft_type).value.lower()
+        kind = str(PeftType(config.peft_type).value).lower()
         method = METHODS.get(kind, kind)
         if below is None and getattr(config, "bias", "none") == "none":
             below = opening(model, untuned)

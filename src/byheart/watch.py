@@ -222,7 +222,7 @@ def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
     tokens = tokenise(model.tokenizer, texts, room)
     if (largest := int(tokens.ids.max())) >= model.vocabulary:
         raise ModelError(
-            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; pass the model's own as tokenizer="
+            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; use the model's own tokenizer"
         )
     return tokens
 

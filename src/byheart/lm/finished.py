@@ -153,19 +153,25 @@ def tokenizer(found: Finished) -> PreTrainedTokenizerBase:
     return load.tokenizer(found.weights)
 
 
-@contextmanager
-def opened(weights: str, *, dtype: torch.dtype, device: str) -> Generator[LanguageModel]:
-    """Load a whole model, and let its memory go afterwards. Raises `ModelError` where it is larger than the memory."""
+def loaded(weights: str, *, dtype: torch.dtype, device: str) -> LanguageModel:
+    """Return a whole model on its device; raises `ModelError` where it is larger than the memory that is free."""
     place = load.device(device)
     refuse_large(weights, dtype.itemsize, place)
-    held = [load.load(weights, dtype=dtype)]
-    held[0].module.to(place)
+    model = load.load(weights, dtype=dtype)
+    model.module.to(place)
+    return model
+
+
+@contextmanager
+def opened(weights: str, *, dtype: torch.dtype, device: str) -> Generator[LanguageModel]:
+    """Load a whole model as `loaded` does, and let its memory go afterwards."""
+    held = [loaded(weights, dtype=dtype, device=device)]
     try:
         yield held[0]
     finally:
         held.clear()
         gc.collect()
-        if place.type == "cuda":
+        if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
@@ -187,6 +193,10 @@ def attached(model: LanguageModel, found: Finished) -> LanguageModel:
     if lost:
         raise ModelError(
             f"adapter {found.adapter} lacks weights that its config names; save it again with save_pretrained"
+        )
+    if torch.equal(before, _probe(module)):
+        raise ModelError(
+            f"adapter {found.adapter} changes nothing: it was not trained, or not on {found.weights}; name the one that training saved"
         )
     with untouched(module), module.disable_adapter():
         after = _probe(module)
