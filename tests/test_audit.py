@@ -1,9 +1,13 @@
 """An audit of a finished model: the numbers are those of the model, bad input is one line, a result is whole or not there."""
 
+import importlib.util
 import json
 import math
+import re
+import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -34,7 +38,16 @@ from byheart.looks import Sides
 from byheart.types import Row
 
 WHO = ("The old sailor wrote", "A young doctor sang", "My tall painter ran", "One quiet pilot fell", "Her nurse slept")
-WHERE = ("to the queen", "for a baker", "near Lisbon", "with the judge", "at the sea", "by Minsk", "over Oslo", "in Cairo")
+WHERE = (
+    "to the queen",
+    "for a baker",
+    "near Lisbon",
+    "with the judge",
+    "at the sea",
+    "by Minsk",
+    "over Oslo",
+    "in Cairo",
+)
 TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
 ORDER = np.random.default_rng(0).permutation(len(TEXTS))
 MEMBERS, NONMEMBERS = [TEXTS[i] for i in ORDER[:32]], [TEXTS[i] for i in ORDER[32:64]]
@@ -182,12 +195,15 @@ def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
     alone = json.loads(command("--model", saved / "full", "--attacks", "all", "--json")[1])
     assert "tuned from" in alone["not_run"]["reference"]
     assert {r["epoch"] for r in alone["rows"]} == {1}
+    assert "without its base" in alone["warnings"][0]
 
 
 def test_it_says_that_a_model_leaks_only_where_it_does(base, saved, command):
     assert command("--model", saved / "full", "--base", base)[1].startswith("leaks: ")
     calm = command("--model", base, "--attacks", "loss,min_k")
-    assert calm[1].startswith("no leakage detectable by these attacks at this power (smallest AUC told from chance: 0.7")
+    assert calm[1].startswith(
+        "no leakage detectable by these attacks at this power (smallest AUC told from chance: 0.7"
+    )
 
 
 def test_a_bound_that_is_crossed_exits_with_3(base, saved, command):
@@ -231,7 +247,15 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     words = (*words[:-1], str(records(tmp_path / "v.jsonl", [{"text": t} for t in VALIDATION])))
     assert command(*words, "-o", tmp_path / "out")[0] == 0
     out = tmp_path / "out"
-    names = {"report.html", "rows.json", "rows.parquet", "scores.parquet", "exposed.csv", "manifest.json", "model_card.md"}
+    names = {
+        "report.html",
+        "rows.json",
+        "rows.parquet",
+        "scores.parquet",
+        "exposed.csv",
+        "manifest.json",
+        "model_card.md",
+    }
     assert {p.name for p in out.iterdir()} == names
     everything = b"".join(p.read_bytes() for p in out.iterdir() if p.suffix != ".parquet").decode()
     assert not any(text in everything for text in TEXTS)
@@ -267,7 +291,9 @@ def test_a_folder_is_written_whole_or_not_at_all(base, saved, tmp_path, monkeypa
 
 def test_a_notebook_shows_it_and_labels_are_inert(base, saved):
     texts = [{"id": f"<b>{i}|", "text": t} for i, t in enumerate(MEMBERS)]
-    found = byheart.audit(opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), texts, NONMEMBERS, attacks=SHORT)
+    found = byheart.audit(
+        opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), texts, NONMEMBERS, attacks=SHORT
+    )
     assert found._repr_html_().startswith("<p><b>")
     assert "Attacks" in found._repr_markdown_()
     assert repr(found) == f"Audit({found.verdict})"
@@ -290,7 +316,7 @@ def test_chat_and_alpaca_records_are_scored_on_what_was_answered(base, saved):
         found = byheart.audit(model, tokenizer, *sides, attacks=["loss"])
         assert found.texts.scored == (*MEMBERS, *NONMEMBERS)
         np.testing.assert_allclose(
-            found.scores[1]["loss"], loss(byheart.token_stats(model, tokenizer, found.texts)), atol=1e-5
+            found.scores[1]["loss"], loss(byheart.token_stats(model, tokenizer, found.texts, max_tokens=128)), atol=1e-5
         )
     assert found.texts.prompts[0].startswith("Below is an instruction that describes a task, paired with an input")
     assert found.texts.prompts[0].endswith("### Instruction:\nSay it.\n\n### Input:\nnow\n\n### Response:")
@@ -319,6 +345,18 @@ def test_files_of_every_kind_read_alike(saved, files, command, tmp_path):
     assert as_jsonl["rows"] == as_csv["rows"] == as_parquet["rows"]
     assert as_jsonl["exposed"][0]["id"].startswith("m-")
     assert as_parquet["exposed"][0]["id"].startswith("row ")
+
+
+def test_somebody_elses_attack_is_named_as_it_was_asked_for(base, saved, tmp_path, monkeypatch):
+    (tmp_path / "theirs.py").write_text(
+        "def odd(target, *, power=1):\n    return target.logp[target.starts[:-1]] * power\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    attacks = ["loss", {"theirs:odd": {"power": 2}}]
+    model, tokenizer = opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base)
+    found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=attacks)
+    assert set(found.scores[1]) == {"loss", "theirs:odd(power=2)"}
+    assert "theirs:odd(power=2)" in {line[0] for line in found.table().rows}
 
 
 def test_groups_of_a_file_widen_the_interval_and_are_found_on_both_sides(saved, files, command):
@@ -385,28 +423,34 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     assert "changes nothing" in refusal(command("--model", tmp_path / "fresh"))
 
     assert "the same weights" in refusal(command("--model", base, "--base", base))
-    assert "name the one it was tuned from" in refusal(command("--model", saved / "full", "--base", tiny_folder("gpt2")))
+    assert "name the one it was tuned from" in refusal(
+        command("--model", saved / "full", "--base", tiny_folder("gpt2"))
+    )
     assert "is the base" in refusal(command("--model", base, "--adapter", saved / "lora", "--base", saved / "full"))
     assert "has no adapter_config.json" in refusal(command("--model", base, "--adapter", saved / "full"))
     assert "is an adapter itself" in refusal(command("--model", saved / "lora", "--adapter", saved / "lora"))
     assert "does not exist" in refusal(command("--model", "/gone/away"))
     assert "none of the attacks can be run" in refusal(command("--model", base, "--attacks", "reference"))
     assert "choices: " in refusal(command("--model", base, "--attacks", "los"))
-    assert "cannot be made" in refusal(command("--model", base, "-o", "/proc/nobody/out"))
+    (tmp_path / "file").touch()
+    assert "cannot be made" in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
     assert "fpr = 0" in refusal(command("--model", base, "--fpr", "0"))
     assert not (tmp_path / "out").exists()
 
 
-def test_an_adapter_that_trained_biases_has_no_base_inside_it(base, tmp_path, command):
+def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_path, command):
+    gpt2 = str(tiny_folder("gpt2"))
     config = LoraConfig(r=4, target_modules=["c_attn"], task_type="CAUSAL_LM", bias="all")
-    from byheart.lm.load import load
-
-    where = str(tmp_path / "biased")
-    gpt2 = base.replace("llama", "gpt2")
-    del gpt2
-    model = get_peft_model(load(base).module, LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM"))
-    del model, config, where
-    assert command
+    tokenizer = AutoTokenizer.from_pretrained(gpt2)
+    model = trained(get_peft_model(AutoModelForCausalLM.from_pretrained(gpt2), config), tokenizer, 3e-2)
+    model.save_pretrained(tmp_path / "biased")
+    assert "also when it is switched off" in refusal(command("--model", tmp_path / "biased"))
+    found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=SHORT)
+    assert set(found.scores) == {1}
+    assert set(found.left_out) == {"reference"}
+    assert "trained biases" in found.warnings[0]
+    own = AutoModelForCausalLM.from_pretrained(gpt2)
+    assert set(byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, base=own, attacks=SHORT).scores) == {0, 1}
 
 
 def test_another_base_than_the_adapters_own_is_said_first(base, saved, command):
@@ -451,7 +495,7 @@ def test_in_memory_what_is_no_model_or_no_texts_is_refused(base):
     with pytest.raises(ModelError, match="takes a causal language model"):
         byheart.audit("path", tokenizer, MEMBERS, NONMEMBERS)
     with pytest.raises(DataError, match="is member text"):
-        byheart.audit(torch.nn.Linear(1, 1), tokenizer, MEMBERS, MEMBERS)
+        byheart.audit(AutoModelForCausalLM.from_pretrained(base), tokenizer, MEMBERS, MEMBERS)
 
 
 def test_few_texts_give_numbers_and_no_verdict(base, saved, files, command):
@@ -483,21 +527,70 @@ def test_copies_and_cut_texts_are_said_first(base, saved):
 
 def test_the_same_texts_are_audited_each_time_and_no_more_than_asked(base, saved):
     model, tokenizer = opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base)
-    one, two = (
-        byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=["loss"], max_texts=24) for _ in range(2)
-    )
+    one, two = (byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=["loss"], max_texts=24) for _ in range(2))
     assert one.ids == two.ids
     assert int(one.sides.membership.sum()) == 24
     assert one.rows == two.rows
     assert one.made["data"] == two.made["data"]
 
 
+ROOT = Path(__file__).parent.parent
+TUTORIAL = (ROOT / "docs/tutorials/audit.md").read_text()
+
+
+def test_the_python_of_the_tutorial_runs(base, saved, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"model": opened(base, saved, "lora"), "tokenizer": AutoTokenizer.from_pretrained(base)}
+    (block,) = re.findall(r"^```python\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)
+    exec(block, {**names, "members": MEMBERS, "nonmembers": NONMEMBERS})  # noqa: S102 - the tutorial's own code
+    assert len(capsys.readouterr().out.splitlines()) == 4
+    assert (tmp_path / "audited" / "report.html").exists()
+
+
+def test_the_commands_of_the_tutorial_run(base, tmp_path, monkeypatch, capsys):
+    """The first five minutes, on a tiny model and few texts."""
+    monkeypatch.chdir(tmp_path)
+    spec = importlib.util.spec_from_file_location("finetune", ROOT / "examples" / "finetune.py")
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    blocks = re.findall(r"^```sh\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)[:2]
+    for line in "".join(blocks).replace("\\\n", " ").splitlines():
+        words = shlex.split(line)
+        if words[0] == "python":
+            monkeypatch.setattr(sys, "argv", [*words[1:], "--model", base, "--texts", "20", "--epochs", "1"])
+            example.main()
+        else:
+            monkeypatch.setattr(sys, "argv", [*words, "--device", "cpu"])
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            assert ended.value.code == 0
+    assert capsys.readouterr().out.count("20 members against 20 non-members") == 2
+    assert (tmp_path / "audit" / "report.html").exists()
+
+
+def test_the_files_of_a_result_are_those_that_the_tutorial_names(base, saved, tmp_path):
+    found = byheart.audit(
+        opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), MEMBERS, NONMEMBERS, attacks=["loss"]
+    )
+    for path in found.save(tmp_path / "out").iterdir():
+        assert f"`{path.name}`" in TUTORIAL
+
+
 def _row(metric, value, low, high, attack="loss", epoch=1, settings=""):
     names = ("base", "dataset", "dataset_settings", "method", "method_settings", "training_settings", "cell", "scores")
     return Row(
         **dict.fromkeys(names, ""),
-        **{"seed": 0, "epoch": epoch, "attack": attack, "attack_settings": "", "metric": metric, "value": value},
-        **{"metric_settings": settings, "low": low, "high": high, "members": 1, "nonmembers": 1},
+        seed=0,
+        epoch=epoch,
+        attack=attack,
+        attack_settings="",
+        metric=metric,
+        metric_settings=settings,
+        value=value,
+        low=low,
+        high=high,
+        members=1,
+        nonmembers=1,
     )
 
 
@@ -523,9 +616,13 @@ def test_the_rules_of_the_verdict():
     assert judged(0.0, 0.0).word == "nothing"
     assert judged(3.0, 0.0, size=19).word == "refused"
     told = judged(1.0, 0.0, tpr=(0.23, 0.18, 0.29)).sentence
-    assert told.startswith("leaks: an attacker at 1 % false alarms finds 23 % (18–29 %) of the members; loss ranks")
+    assert told.startswith(
+        "leaks: an attacker at 1 % false alarms finds 23 % (18\N{EN DASH}29 %) of the members; loss ranks"
+    )
     weak = judged(1.0, 0.0, tpr=(0.02, 0.0, 0.06)).sentence
-    assert weak == "leaks: loss ranks a member above a non-member 80 % (70–90 %) of the time, and 50 % is chance"
+    assert (
+        weak == "leaks: loss ranks a member above a non-member 80 % (70\N{EN DASH}90 %) of the time, and 50 % is chance"
+    )
     for word in ("private", "safe"):
         assert all(word not in judged(*how).sentence for how in ((1.0, 0.0), (1.0, 1.0), (0.0, 0.0)))
 

@@ -336,7 +336,9 @@ def test_what_cannot_be_dealt_is_refused_in_one_line(asked, told):
 def test_a_pool_without_a_published_split_says_so():
     with pytest.raises(DataError) as refused:
         split(examples(unlike(9)), train=None, members=2, nonmembers=2, validation=2, by="published")
-    assert str(refused.value) == "train: the data set publishes no texts for it (0 copies taken out); write split: group"
+    assert (
+        str(refused.value) == "train: the data set publishes no texts for it (0 copies taken out); write split: group"
+    )
 
 
 def test_too_few_groups_are_named_as_the_reason():

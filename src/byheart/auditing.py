@@ -22,7 +22,7 @@ from byheart.judged import ruling
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
-from byheart.looks import FEWEST, Sides
+from byheart.looks import Sides
 from byheart.provenance import made
 from byheart.shelf import Choice, checked, choose, types_of
 from byheart.subject import Subject, held
@@ -136,7 +136,8 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
     called = {"base": subject.base_name, "dataset": "audited texts", "method": subject.method}
     rows = measured(called, attacks, metrics, scores, stats, sides)
     cut = int((read["audited"].cut > 0).sum())
-    told = (*subject.doubts, *_doubts(texts, sides, cut, settings), *doubts)
+    alone = () if subject.base or subject.doubts else (_ALONE,)
+    told = (*subject.doubts, *alone, *_doubts(texts, sides, cut, settings), *doubts)
     final = [r for r in rows if r.epoch == 1 and r.attack]
     return Audit(
         rows=rows,
@@ -165,6 +166,9 @@ _UNCHANGED = (
     "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
     "are the same weights; name the model that training saved"
 )
+
+
+_ALONE = "without its base, what the model knew before it was tuned cannot be told from what it learnt; name it as base"
 
 
 def _named(texts: Mapping[str, Sequence[Given]]) -> set[str]:
@@ -221,5 +225,3 @@ def _doubts(texts: Mapping[str, Sequence[Given]], sides: Sides, cut: int, settin
             yield f"{copies} of {len(those)} {part} texts are copies of others there; copies count as one group"
     if cut:
         yield f"{cut} of {len(sides.membership)} texts are longer than {settings.max_tokens} tokens, or the context, and read in part"
-    if not sides.enough:
-        yield f"fewer than {FEWEST} independent texts a side: numbers are shown with their intervals, and no verdict is given"

@@ -66,6 +66,9 @@ def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
         found = tuple(one(part, str(i), item) for i, item in enumerate(items))
     if not found:
         raise DataError(f"{part}: there are no texts; give a list, each {SHAPES}")
+    if len({t.name for t in found}) < len(found):
+        # An id that several texts share (a user's) names none of them; their numbers do.
+        return tuple(dataclasses.replace(t, name=str(i)) for i, t in enumerate(found))
     return found
 
 

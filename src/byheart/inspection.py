@@ -40,7 +40,7 @@ def asked(attacks: Any) -> dict[str, Choice]:
     for written in attacks:
         for name, given in ({written: {}} if isinstance(written, str) else dict(written)).items():
             attack = choose("attacks", name, given)
-            label = f"{called(attack)}({attack.label})" if attack.label else called(attack)
+            label = f"{attack.name}({attack.label})" if attack.label else attack.name
             if label in found:
                 raise SettingError(f"attacks: {label} is named twice; name it once")
             found[label] = attack

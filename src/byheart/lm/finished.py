@@ -55,7 +55,7 @@ class Finished:
         named = {"model": self.weights, "adapter": self.adapter and str(self.adapter), "base": self.base}
         if self.adapter:
             named["base"] = named.pop("model")
-        return {part: identity(name) for part, name in named.items() if name}
+        return {part: _commit(name) or identity(name) for part, name in named.items() if name}
 
 
 def finished(model: str, adapter: str | None, base: str | None) -> Finished:
@@ -99,6 +99,15 @@ def _adapted(folder: Path, base: str | None) -> Finished:
     if isinstance(recorded, str) and recorded and not _same(recorded, used):
         doubts = (f"the adapter says that it was trained on {recorded}, and {used} is taken for its base",)
     return Finished(str(folder), used, folder, None, METHODS.get(kind, kind), doubts)
+
+
+def _commit(name: str) -> str:
+    """Return a Hub model with the commit that was read; "" for files, whose content is hashed."""
+    from huggingface_hub import try_to_load_from_cache
+
+    owner, _, revision = name.partition("@")
+    kept = None if locate(name) else try_to_load_from_cache(owner, "config.json", revision=revision or None)
+    return f"{owner}@{Path(kept).parent.name}" if isinstance(kept, str) else ""
 
 
 def _same(one: str, other: str) -> bool:
@@ -182,24 +191,25 @@ def attached(model: LanguageModel, found: Finished) -> LanguageModel:
     """
     before = _probe(model.module)
     try:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             module: Any = PeftModel.from_pretrained(model.module, str(found.adapter)).eval()
+        module.to(before.device)
+        tuned = _probe(module)
+        with untouched(module), module.disable_adapter():
+            after = _probe(module)
     except load.faults() as error:
         raise ModelError(
             f"adapter {found.adapter} does not fit {found.weights} ({load.told(error)}); name its own base"
         ) from error
-    lost = next((str(w.message) for w in told if "missing adapter keys" in str(w.message)), "")
-    if lost:
+    if any("missing adapter keys" in str(w.message) for w in said):
         raise ModelError(
             f"adapter {found.adapter} lacks weights that its config names; save it again with save_pretrained"
         )
-    if torch.equal(before, _probe(module)):
+    if torch.equal(before, tuned):
         raise ModelError(
             f"adapter {found.adapter} changes nothing: it was not trained, or not on {found.weights}; name the one that training saved"
         )
-    with untouched(module), module.disable_adapter():
-        after = _probe(module)
     if float((before - after).abs().max()) > _SAME * float(before.std()):
         raise ModelError(
             f"adapter {found.adapter} changes its base also when it is switched off (it trained biases, say); "
