@@ -118,9 +118,9 @@ def opened(base, saved, name):
 def command(monkeypatch, capsys, files):
     """A function that runs `byheart audit` as a person types it, and gives exit code, output and complaints."""
 
-    def run(*words, members="members.jsonl", nonmembers="nonmembers.jsonl"):
+    def run(*words, members="members.jsonl", nonmembers="nonmembers.jsonl", device="cpu"):
         sides = ["--members", str(files / members), "--nonmembers", str(files / nonmembers)]
-        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words), *sides, "--device", "cpu"])
+        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words), *sides, "--device", device])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         told = capsys.readouterr()
@@ -381,12 +381,14 @@ def bad(name):
         "empty": ([first, {"text": " "}], "line 2' is empty"),
         "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1' is used twice"),
         "chat": ([{"messages": [{"role": "assistant", "content": "x y"}]}] * 2, "chat template"),
+        "half": ('{"text": "\\ud800 half"}', "half a surrogate pair"),
+        "number": ([{"text": 3}], "has the fields text"),
         "json": ("{", "is not JSON"),
         "none": ("", "holds no texts"),
     }[name]
 
 
-@pytest.mark.parametrize("name", ["fields", "both", "empty", "twice", "chat", "json", "none"])
+@pytest.mark.parametrize("name", ["fields", "both", "empty", "twice", "chat", "half", "number", "json", "none"])
 def test_bad_texts_are_refused_in_one_line(saved, files, command, tmp_path, name):
     content, says = bad(name)
     path = files / f"bad-{name}.jsonl"
@@ -434,6 +436,10 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     assert "choices: " in refusal(command("--model", base, "--attacks", "los"))
     (tmp_path / "file").touch()
     assert "cannot be made" in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
+    assert "no config.json" in refusal(command("--model", tmp_path))
+    assert "no config.json" in refusal(command("--model", ""))
+    assert "the Hub did not give it" in refusal(command("--model", "no-owner-of/this"))
+    assert "write auto, cpu, cuda" in refusal(command("--model", base, device="nonsense"))
     assert "fpr = 0" in refusal(command("--model", base, "--fpr", "0"))
     assert not (tmp_path / "out").exists()
 

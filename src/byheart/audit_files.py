@@ -19,6 +19,7 @@ from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.given import Given, one, refuse_shared
 from byheart.lm.finished import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
+from byheart.lm.load import device as place
 from byheart.lm.untouched import untouched, untuned
 from byheart.looks import FEWEST, named
 from byheart.reading import read
@@ -54,6 +55,7 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     """
     if output is not None:
         refuse_folder(output)
+    place(device)
     parts = {part: _given(part, path, fields) for part, path in texts.items()}
     for part in list(parts)[1:]:
         refuse_shared(part, parts[part], "member", parts["member"])

@@ -141,6 +141,13 @@ def one(part: str, name: str, item: Any) -> Given:
         raise DataError(f"{part} text {name!r} is a {type(item).__name__}; write {SHAPES}")
     if not found.chat and not found.scored.strip():
         raise DataError(f"{part} text {name!r} is empty; remove it")
+    try:
+        json.dumps([found.prompt, found.scored, found.chat], ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
+        raise DataError(
+            f"{part} text {name!r} holds half a surrogate pair, which is no character; remove it"
+        ) from error
     return found
 
 

@@ -20,7 +20,7 @@ from peft import PeftModel
 
 from byheart.errors import ModelError
 from byheart.lm import load
-from byheart.lm.bases import identity, locate
+from byheart.lm.bases import identity, locate, refuse
 from byheart.lm.load import LanguageModel
 from byheart.lm.room import refuse_large
 from byheart.lm.untouched import untouched
@@ -74,7 +74,9 @@ def finished(model: str, adapter: str | None, base: str | None) -> Finished:
             raise ModelError(f"with --adapter, --model is the base: {model!r}; leave out --base {base}")
         base = model
     if folder is None:
+        refuse(model)
         if base is not None:
+            refuse(base)
             _refuse_other(model, base)
         return Finished(model, model, None, base, "full")
     return _adapted(folder, base)
@@ -94,6 +96,7 @@ def _adapted(folder: Path, base: str | None) -> Finished:
         locate(used)
     except ModelError as error:
         raise ModelError(f"adapter {folder}: its base {used!r} is not here; name it with --base") from error
+    refuse(used)
     kind = str(config.get("peft_type", "")).lower()
     doubts = ()
     if isinstance(recorded, str) and recorded and not _same(recorded, used):

@@ -85,6 +85,8 @@ def tokenizer(base: str) -> PreTrainedTokenizerBase:
     Raises `ModelError` where there is none.
     """
     path = locate(base)
+    if path is None:
+        config_of(base)  # says whether the Hub has the model at all
     name, pinned = _pinned(base if path is None else str(_dequantised(path) if path.is_file() else path))
     return _tokenizer(base, name, **pinned)
 
@@ -125,7 +127,10 @@ def device(choice: str) -> Any:
         from accelerate import PartialState
 
         return PartialState().device
-    chosen = torch.device(choice)
+    try:
+        chosen = torch.device(choice)
+    except RuntimeError as error:
+        raise SettingError(f"machine.device = {choice!r}: write auto, cpu, cuda or cuda:1") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise SettingError(
             f"machine.device = {choice!r}: torch finds {torch.cuda.device_count()} GPUs on this machine; write auto or cpu"
