@@ -34,6 +34,7 @@ from byheart.given import given
 from byheart.judged import Ruling, adjusted, least_auc, ruling
 from byheart.lm import room
 from byheart.lm.finished import finished
+from byheart.lm.forward import Scorer
 from byheart.looks import Sides
 from byheart.types import Row
 
@@ -186,6 +187,16 @@ def test_a_model_in_memory_is_left_as_it_was(base, saved):
     )
 
 
+def test_one_pass_over_the_base_and_one_over_the_model_serve_all_plain_attacks(base, saved, monkeypatch):
+    passes, call = [], Scorer.__call__
+    monkeypatch.setattr(Scorer, "__call__", lambda self, tokens: passes.append(len(tokens)) or call(self, tokens))
+    attacks = ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus", "wbc"]
+    byheart.audit(
+        opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), MEMBERS, NONMEMBERS, attacks=attacks
+    )
+    assert passes == [64, 64]
+
+
 def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
     told = json.loads(command("--model", saved / "lora", "--attacks", "all", "--json")[1])
     run = {r["attack"] for r in told["rows"] if r["attack"]}
@@ -272,7 +283,11 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     exposed = (out / "exposed.csv").read_text().splitlines()
     assert len(exposed) == 1 + len(MEMBERS)
     assert exposed[1].startswith("m-")
-    assert "leaks" in (out / "report.html").read_text()
+    page = (out / "report.html").read_text()
+    summary = page.partition('<section id="summary"')[2].partition("</section>")[0]
+    assert "leaks: " in summary  # the audit's own verdict, and no other beside it
+    assert page.count('id="summary"') == 1
+    assert "A method is said to leak" not in page
 
     assert "there already" in refusal(command(*words, "-o", out))
     assert command(*words, "-o", tmp_path / "shown", "--show-text")[0] == 0
@@ -283,6 +298,15 @@ def test_a_folder_is_written_whole_or_not_at_all(base, saved, tmp_path, monkeypa
     found = byheart.audit(
         opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), MEMBERS, NONMEMBERS, attacks=["loss"]
     )
+    write = Path.write_bytes
+
+    def watched(path, content):
+        assert not (tmp_path / "whole").exists()
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", watched)
+    assert found.save(tmp_path / "whole") == tmp_path / "whole"
+    shutil.rmtree(tmp_path / "whole")
     monkeypatch.setattr("byheart.audit_folder.model_card", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         found.save(tmp_path / "out")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import uuid
 from importlib import import_module
@@ -51,9 +52,7 @@ def _contents(audit: Audit, *, command: str, show_text: bool) -> dict[str, str |
         del manifest[shown_elsewhere]
     everyone = int(audit.sides.membership.sum())
     return {
-        "report.html": report(
-            audit.rows, audit.score_set, title=f"Audit of {audit.made['model']}", made=_made(audit, command)
-        ),
+        "report.html": page(audit, command),
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores(audit),
@@ -63,10 +62,16 @@ def _contents(audit: Audit, *, command: str, show_text: bool) -> dict[str, str |
     }
 
 
+def page(audit: Audit, command: str = "") -> str:
+    """Return the report page, its summary the audit's own: one verdict, by one set of rules, and what is doubtful first."""
+    whole = report(audit.rows, audit.score_set, title=f"Audit of {audit.made['model']}", made=_made(audit, command))
+    own = f'<section id="summary" aria-labelledby="summary-title">\n<h2 id="summary-title">Summary</h2>\n{audit.html()}\n</section>'
+    return re.sub(r'<section id="summary".*?</section>', lambda _: own, whole, count=1, flags=re.DOTALL)
+
+
 def _made(audit: Audit, command: str) -> dict[str, str]:
-    """Return what the page says first and last: verdict, warnings, how it was made."""
-    found = {"verdict": audit.verdict, **{f"warning {i}": w for i, w in enumerate(audit.warnings, start=1)}}
-    found["epochs"] = "0 is the base, 1 the finished model, however long it was trained"
+    """Return what the page says last: how it was made."""
+    found = {"epochs": "0 is the base, 1 the finished model, however long it was trained"}
     found |= {f"not run: {name}": why for name, why in audit.left_out.items()}
     if audit.gate is not None:
         found["data gate"] = audit.gate.verdict

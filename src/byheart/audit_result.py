@@ -169,6 +169,10 @@ class Audit:
         return self.markdown()
 
     def _repr_html_(self) -> str:
+        return self.html()
+
+    def html(self) -> str:
+        """Return verdict, warnings and attacks as a piece of HTML, without any record."""
         table = self.table()
         head = "".join(f"<th>{html.escape(h)}</th>" for h in table.header)
         lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in table.rows)
