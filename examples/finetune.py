@@ -29,7 +29,7 @@ TASK = TaskType.CAUSAL_LM
 ADAPTERS = {
     "lora": (LoraConfig(task_type=TASK, r=16, lora_alpha=32, target_modules="all-linear"), 1e-3),
     "prefix": (PrefixTuningConfig(task_type=TASK, num_virtual_tokens=16), 1e-2),
-    "prompt": (PromptTuningConfig(task_type=TASK, num_virtual_tokens=16), 1e-1),
+    "prompt": (PromptTuningConfig(task_type=TASK, num_virtual_tokens=16), 1e-2),
     "p_tuning": (PromptEncoderConfig(task_type=TASK, num_virtual_tokens=16, encoder_hidden_size=128), 1e-3),
 }
 """peft's configuration and a learning rate for each kind of adapter."""
@@ -52,7 +52,7 @@ def main() -> None:
     if chosen.method == "full":
         base.module.save_pretrained(chosen.output / "base")
         base.tokenizer.save_pretrained(chosen.output / "base")
-        model, rate = base.module, 5e-5
+        model, rate = base.module, 1e-4
     else:
         config, rate = ADAPTERS[chosen.method]
         model = get_peft_model(base.module, config)

@@ -32,7 +32,7 @@ def effective(groups: Sequence[str]) -> float:
 def smallest_auc(members: float, nonmembers: float, *, tests: int = 1) -> float:
     """Smallest AUC whose 95 % interval lies above one half four times in five; 1 where none does.
 
-    The interval is widened by Bonferroni for so many `tests`.
+    Of several tests the intervals hold all at once, each missing with chance 0.05 / tests.
     """
     from scipy.special import ndtri
 
