@@ -1,8 +1,9 @@
 """byheart finds out what a fine-tuned language model knows by heart.
 
 `byheart.run(study)` trains, attacks and measures; `byheart.token_stats(model, tokenizer, texts)` gives the evidence that
-attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)`; `byheart.MemorizationCallback` watches
-a model in somebody else's trainer. Names are imported on first use.
+attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)`; `byheart.audit(model, tokenizer,
+members=..., nonmembers=...)` audits a finished model; `byheart.MemorizationCallback` watches a model in somebody else's
+trainer. Names are imported on first use.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from byheart.auditing import audit
     from byheart.callback import MemorizationCallback
     from byheart.face import token_stats
     from byheart.session import run
     from byheart.types import LogProbs, Texts, TokenStats
 
-__all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "run", "token_stats"]
+__all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "audit", "run", "token_stats"]
 
 _HOMES = {
     "LogProbs": "byheart.types",
     "MemorizationCallback": "byheart.callback",
     "Texts": "byheart.types",
     "TokenStats": "byheart.types",
+    "audit": "byheart.auditing",
     "run": "byheart.session",
     "token_stats": "byheart.face",
 }

@@ -1,7 +1,7 @@
-"""The command line. The only place that prints.
+"""The command line. The only place that prints, with the words of `byheart audit` in `cli_audit`.
 
 Exit 0: done. 1: some cells failed, the others are kept (or the reader of the output went away). 2: the request is
-wrong. 130: stopped by Ctrl-C.
+wrong. 3: an audit crossed a bound. 130: stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from byheart.cli_audit import audit
 from byheart.errors import ByheartError, RequestError
 
 if TYPE_CHECKING:
@@ -135,6 +136,9 @@ def check(
     gates = asked(study, members, nonmembers, group=group, store=store, overrides=overrides or [])
     typer.echo(as_json(gates) if json else spelled(gates))
     raise typer.Exit(1 if any(g.verdict == "broken" for g in gates.values()) else 0)
+
+
+app.command()(audit)
 
 
 @app.command()

@@ -69,11 +69,11 @@ def as_markdown(table: Table) -> str:
     """Return a pipe table, as GitHub reads it."""
     from tabulate import tabulate
 
-    cells = [[_markdown(c) for c in row] for row in table.rows]
+    cells = [[markdown(c) for c in row] for row in table.rows]
     aligned = tabulate(
-        cells, [_markdown(h) for h in table.header], "pipe", disable_numparse=True, colalign=_alignment(table)
+        cells, [markdown(h) for h in table.header], "pipe", disable_numparse=True, colalign=_alignment(table)
     )
-    return _stacked(f"**{_markdown(table.title)}**", aligned, _markdown(table.note))
+    return _stacked(f"**{markdown(table.title)}**", aligned, markdown(table.note))
 
 
 def as_latex(table: Table) -> str:
@@ -177,7 +177,8 @@ def _line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Return a label as inert Markdown, on one line."""
     inert = _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", inert)
 

@@ -7,6 +7,7 @@ tokenizer's own template; turns of one chat are one group, as copies of one text
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,18 +22,30 @@ from byheart.types import Texts
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SHAPES = "a string, a (prompt, completion) pair, or a record with `text`, `prompt` + `completion`, or `messages`"
+SHAPES = (
+    "a string, a (prompt, completion) pair, or a record with `text`, `prompt` + `completion`, `messages`, "
+    "or `instruction` + `output`"
+)
+ALPACA = (
+    "Below is an instruction that describes a task{}. Write a response that appropriately completes the request.\n\n"
+)
+"""How prompts of `instruction`, `input` and `output` begin: the format that Stanford Alpaca's data set was published with."""
+PAIRED = ", paired with an input that provides further context"
 
 
 @dataclass(frozen=True)
 class Given:
-    """One text with its name: prompt and scored string, or a chat whose assistant is scored from turn `begin` on."""
+    """One text with its name: prompt and scored string, or a chat whose assistant is scored from turn `begin` on.
+
+    `group` is what it belongs to (a user, a document), "" where that was not said: copies then are one group.
+    """
 
     name: str
     prompt: str = ""
     scored: str = ""
     chat: tuple[Mapping[str, Any], ...] = ()
     begin: int = 0
+    group: str = ""
 
     @property
     def content(self) -> str:
@@ -50,9 +63,12 @@ def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
     if isinstance(items, Texts):
         found = tuple(Given(*text) for text in zip(items.ids, items.prompts, items.scored, strict=True))
     else:
-        found = tuple(_one(part, str(i), item) for i, item in enumerate(items))
+        found = tuple(one(part, str(i), item) for i, item in enumerate(items))
     if not found:
         raise DataError(f"{part}: there are no texts; give a list, each {SHAPES}")
+    if len({t.name for t in found}) < len(found):
+        # An id that several texts share (a user's) names none of them; their numbers do.
+        return tuple(dataclasses.replace(t, name=str(i)) for i, t in enumerate(found))
     return found
 
 
@@ -103,15 +119,19 @@ def spelled(
         )
         if lines and len(lines) + len(written) > most:
             break
-        lines += [(*line, text.content) for line in written]
+        # A named group may have texts on both sides; a copy on the other side was refused before.
+        lines += [(*line, f"group/{text.group}" if text.group else text.content) for line in written]
     names, prompts, scored, contents = zip(*lines, strict=True)
-    numbers = {content: f"{part}/{i}" for i, content in enumerate(dict.fromkeys(contents))}
+    numbers = {c: c if c.startswith("group/") else f"{part}/{i}" for i, c in enumerate(dict.fromkeys(contents))}
     return Texts(names, scored, prompts), tuple(numbers[c] for c in contents)
 
 
-def _one(part: str, name: str, item: Any) -> Given:
+def one(part: str, name: str, item: Any) -> Given:
+    """Return one text, which its own `id` names where it has one. Raises `DataError` as `given` does."""
     if isinstance(item, Mapping):
-        found = _record(part, name, cast("Mapping[str, Any]", item))
+        record = cast("Mapping[str, Any]", item)
+        found = _record(part, _label(record, "id") or name, record)
+        found = dataclasses.replace(found, group=_label(record, "group"))
     elif isinstance(item, str):
         found = Given(name, "", item)
     elif isinstance(item, tuple | list) and [type(x) for x in cast("Sequence[Any]", item)] == [str, str]:
@@ -121,6 +141,13 @@ def _one(part: str, name: str, item: Any) -> Given:
         raise DataError(f"{part} text {name!r} is a {type(item).__name__}; write {SHAPES}")
     if not found.chat and not found.scored.strip():
         raise DataError(f"{part} text {name!r} is empty; remove it")
+    try:
+        json.dumps([found.prompt, found.scored, found.chat], ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
+        raise DataError(
+            f"{part} text {name!r} holds half a surrogate pair, which is no character; remove it"
+        ) from error
     return found
 
 
@@ -135,7 +162,18 @@ def _record(part: str, name: str, item: Mapping[str, Any]) -> Given:
         return _chat(part, name, [*before, *after], len(before))
     if isinstance(text := item.get("text"), str):
         return Given(name, "", text)
+    instruction, more, output = item.get("instruction"), item.get("input") or "", item.get("output")
+    if isinstance(instruction, str) and isinstance(more, str) and isinstance(output, str):
+        more = f"### Input:\n{more}\n\n" if more else ""
+        begin = ALPACA.format(PAIRED if more else "")
+        return Given(name, f"{begin}### Instruction:\n{instruction}\n\n{more}### Response:", output)
     raise DataError(f"{part} text {name!r} has the fields {', '.join(map(str, item)) or 'none'}; write {SHAPES}")
+
+
+def _label(item: Mapping[str, Any], field: str) -> str:
+    """Return what a record says that it is or belongs to; "" where it says nothing."""
+    value = item.get(field)
+    return str(value).strip() if isinstance(value, str | int) else ""
 
 
 def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> Given:

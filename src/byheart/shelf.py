@@ -110,7 +110,7 @@ def choose(shelf: str, name: str, given: Mapping[str, Any] | None = None) -> Cho
     required = [s for s, default in defaults.items() if default is inspect.Parameter.empty and s not in (given or {})]
     if required:
         raise SettingError(f"{shelf} {name} needs {required[0]!r}: write {name}: {{{required[0]}: ...}}")
-    values = {s: checked(f"{shelf} {name}: {s}", declared[s], v) for s, v in (given or {}).items()}
+    values = {s: checked(f"{shelf} {name}: {s}", declared.get(s, Any), v) for s, v in (given or {}).items()}
     revision = inspect.getmodule(function).__dict__.get("REVISION", 0)
     return Choice(shelf, name, values, defaults, revision, function)
 

@@ -40,6 +40,7 @@ class Watch:
     tokens: Tokens
     sides: Sides
     validation: Tokens | None
+    validation_groups: tuple[str, ...]
     attacks: Mapping[str, Choice]
     metrics: tuple[Choice, ...]
     seed: int
@@ -67,7 +68,7 @@ class Watch:
         rows: list[Row] = []
         if validation is not None:
             metric = choose("metrics", "perplexity")
-            rows.append(self._row(step, epoch, metric, metric(validation)))
+            rows.append(self._row(step, epoch, metric, metric(validation, self.validation_groups)))
         for name, attack in self.attacks.items():
             rows += [self._row(step, epoch, m, m(scores[name], *self.sides), attack) for m in self.metrics]
         return Look(step, epoch, scores, tuple(rows))
@@ -137,7 +138,7 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
     (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
     audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
     sides = Sides(np.arange(len(audited)) < len(ours), our_groups + their_groups)
-    resolved, doubts = _resolved(metrics, len(theirs))
+    resolved, doubts = realisable(metrics, len(theirs))
     if not sides.enough:
         doubts.append(
             f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
@@ -155,6 +156,7 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
         tokens,
         sides,
         readable(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
+        spelt["validation"][1] if "validation" in spelt else (),
         attacks,
         resolved,
         args.seed,
@@ -163,7 +165,7 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
     )
 
 
-def _resolved(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
+def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
     """Return the metrics that so many non-members can realise, and in words what they cannot."""
     kept: list[Choice] = []
     doubts: list[str] = []
@@ -222,7 +224,7 @@ def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
     tokens = tokenise(model.tokenizer, texts, room)
     if (largest := int(tokens.ids.max())) >= model.vocabulary:
         raise ModelError(
-            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; pass the model's own as tokenizer="
+            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; use the model's own tokenizer"
         )
     return tokens
 

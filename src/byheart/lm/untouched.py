@@ -57,6 +57,6 @@ def refuse_sharded(module: torch.nn.Module) -> None:
             how = "FSDP or tensor parallelism"
     if how:
         raise ModelError(
-            f"{how} keeps a share of the weights on each process, and MemorizationCallback reads whole models only; "
-            "train without it, save the whole model, and audit that afterwards"
+            f"{how} keeps a share of the weights on each process, and byheart reads whole models only; "
+            "save the whole model, and audit that afterwards"
         )

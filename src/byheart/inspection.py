@@ -1,0 +1,127 @@
+"""Evidence and scores of a finished model: what each attack rests on, made once, in memory.
+
+A base is observed first and may be freed before the finished model is loaded. Evidence that asks for no attacked model,
+but for texts or the base, is then kept for the finished one.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from byheart.errors import DataError, SettingError
+from byheart.planned import INPUTS, called
+from byheart.shelf import Choice, choose, names
+from byheart.study import ATTACKS
+from byheart.types import Scores
+
+USUAL = {"default": ATTACKS, "all": ()}
+"""Words for several attacks; for "all" the shelf is looked at."""
+
+_LACKING = {
+    "base_model": "needs the model that this one was tuned from; name it as base",
+    "validation_tokens": "needs validation texts; give some as validation",
+    "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
+    "known_member_tokens": "needs texts that its adversary knows, which an audit sets none aside for; a study does (data.known)",
+}
+
+
+def asked(attacks: Any) -> dict[str, Choice]:
+    """Return attacks by name with what is set of them, from "default", "all", or a list of names and {name: settings}.
+
+    Raises `SettingError` for none and for one that is named twice, `UnknownNameError` for one that does not exist.
+    """
+    if isinstance(attacks, str):
+        attacks = (USUAL[attacks] or names("attacks")) if attacks in USUAL else (attacks,)
+    found: dict[str, Choice] = {}
+    for written in attacks:
+        for name, given in ({written: {}} if isinstance(written, str) else dict(written)).items():
+            attack = choose("attacks", name, given)
+            label = f"{attack.name}({attack.label})" if attack.label else attack.name
+            if label in found:
+                raise SettingError(f"attacks: {label} is named twice; name it once")
+            found[label] = attack
+    if not found:
+        raise SettingError("attacks: none is named; write default, all, or names such as loss")
+    return found
+
+
+def possible(attacks: Mapping[str, Choice], inputs: set[str]) -> tuple[dict[str, Choice], dict[str, str]]:
+    """Return the attacks whose evidence can be made from these inputs, and of the others why not.
+
+    Raises `DataError` where none can be run.
+    """
+    run: dict[str, Choice] = {}
+    left: dict[str, str] = {}
+    for name, attack in attacks.items():
+        lacking = [n for o in _chain(attack) for n in o.needs if n in INPUTS and n not in inputs]
+        if lacking:
+            left[name] = _LACKING.get(lacking[0], _LACKING["known_member_tokens"])
+        else:
+            run[name] = attack
+    if not run:
+        first = next(iter(left))
+        raise DataError(f"none of the attacks can be run: {first} {left[first]}")
+    return run, left
+
+
+def _chain(attack: Choice) -> list[Choice]:
+    """Return the observations that an attack rests on, each after those that it asks for itself."""
+    found: dict[str, Choice] = {}
+
+    def add(name: str) -> None:
+        observation = choose("observations", name)
+        for need in observation.needs:
+            if need not in INPUTS:
+                add(need)
+        found.setdefault(name, observation)
+
+    for need in attack.needs:
+        if need != "texts":
+            add(need)
+    return list(found.values())
+
+
+def _reads_model(observation: Choice) -> bool:
+    """Whether it asks for the attacked model, itself or through other observations."""
+    return "model" in observation.needs or any(
+        _reads_model(choose("observations", n)) for n in observation.needs if n not in INPUTS
+    )
+
+
+def evidence(
+    attacks: Mapping[str, Choice], inputs: Mapping[str, Any], known: Mapping[str, Any], *, untuned: bool
+) -> dict[str, Any]:
+    """Return what the attacks rest on by observation; the target's own pass always.
+
+    `known` is the base's evidence, of which what asks for no attacked model is taken over. `untuned` says that the model
+    is the base: an observation that has a twin of the base (UNTUNED) is then that, and one pass serves both.
+    """
+    needed = {called(o): o for a in attacks.values() for o in _chain(a)}
+    needed.setdefault("target", choose("observations", "target"))
+    made: dict[str, Any] = {}
+    passes: dict[str, Any] = {}
+    for name, observation in needed.items():
+        if name in known and not _reads_model(observation):
+            made[name] = known[name]
+            continue
+        twin = inspect.getmodule(observation.function).__dict__.get("UNTUNED") if untuned else None
+        if (twin or name) not in passes:
+            given = (inputs[n] if n in INPUTS else made[n] for n in observation.needs)
+            passes[twin or name] = observation(*given)
+        made[name] = passes[twin or name]
+    return made
+
+
+def scored(attacks: Mapping[str, Choice], made: Mapping[str, Any], texts: int) -> dict[str, Scores]:
+    """Return each attack's scores; raises `DataError` for anything but one finite number a text."""
+    found: dict[str, Scores] = {}
+    for name, attack in attacks.items():
+        scores = np.asarray(attack(*(made[n] for n in attack.needs)), dtype=np.float64)
+        if scores.shape != (texts,) or not np.isfinite(scores).all():
+            raise DataError(f"attacks {name} must give {texts} finite scores, one a text; mend the attack")
+        found[name] = scores
+    return found
