@@ -198,7 +198,9 @@ def test_one_pass_over_the_base_and_one_over_the_model_serve_all_plain_attacks(b
 
 
 def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
-    told = json.loads(command("--model", saved / "lora", "--attacks", "all", "--json")[1])
+    done = command("--model", saved / "lora", "--attacks", "all", "--json")
+    assert done[0] == 0, done
+    told = json.loads(done[1])
     run = {r["attack"] for r in told["rows"] if r["attack"]}
     assert run | set(told["not_run"]) == set(shelf.names("attacks"))
     assert {"loss", "reference", "min_k", "lowercase", "wbc"} <= run

@@ -29,6 +29,12 @@ _LACKING = {
 }
 
 
+_UNKNOWN = {
+    "gradients": "needs to know which parameters were trained, which a saved model does not say; a study does: byheart run"
+}
+"""Observations that ask for nothing which is not here, and yet cannot be made of a model that comes for inference."""
+
+
 def asked(attacks: Any) -> dict[str, Choice]:
     """Return attacks by name with what is set of them, from "default", "all", or a list of names and {name: settings}.
 
@@ -57,8 +63,12 @@ def possible(attacks: Mapping[str, Choice], inputs: set[str]) -> tuple[dict[str,
     run: dict[str, Choice] = {}
     left: dict[str, str] = {}
     for name, attack in attacks.items():
-        lacking = [n for o in _chain(attack) for n in o.needs if n in INPUTS and n not in inputs]
-        if lacking:
+        chain = _chain(attack)
+        lacking = [n for o in chain for n in o.needs if n in INPUTS and n not in inputs]
+        unknown = [_UNKNOWN[called(o)] for o in chain if called(o) in _UNKNOWN]
+        if unknown:
+            left[name] = unknown[0]
+        elif lacking:
             left[name] = _LACKING.get(lacking[0], _LACKING["known_member_tokens"])
         else:
             run[name] = attack
