@@ -156,7 +156,7 @@ def test_a_model_that_knows_a_text_by_heart_recalls_it(tiny, sentences):
     model = tiny("llama")
     texts = texts_of(sentences[:4])
     tokens = tokenise(model.tokenizer, texts_of(sentences[:2]), 100)
-    settings = byheart.types.Training(epochs=100, batch_size=2, warmup=0.0, schedule="constant")
+    settings = byheart.settings.Training(epochs=100, batch_size=2, warmup=0.0, schedule="constant")
     made = shelf.choose("methods", "full")(model)
     how = {"learning_rate": 3e-3, "key": "0b", "precision": torch.float32, "budget": 500}
     list(train.train(LanguageModel(made.module, model.tokenizer, "m"), tokens, training=settings, **how))

@@ -72,3 +72,27 @@ def test_the_report_is_one_page_that_says_what_leaked(store, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "leaks" in page
     assert {p.suffix for p in (tmp_path / "shown").iterdir()} >= {".svg", ".png", ".pdf", ".md", ".tex", ".csv", ".txt"}
+
+
+def test_scores_are_the_same_whatever_the_batch_order_and_padding():
+    from byheart import shelf
+    from byheart.lm.bases import default_base
+    from byheart.lm.forward import token_stats
+    from byheart.lm.load import load
+    from byheart.lm.tokens import tokenise
+    from byheart.types import Texts
+
+    words = (
+        "The old sailor wrote twice to the queen of Lisbon, and twice she sent no answer.",
+        "Paris is the capital of France.",
+        "A ship.",
+        "In 1969 two people walked on the moon while a third stayed in orbit, as had been planned for years.",
+        "Customer Jane Roe, account 4471-22, phone 555-0172, was diagnosed with asthma in March.",
+    )
+    model, texts = load(default_base()), Texts(tuple("abcde"), words)
+    together, alone = (token_stats(model, tokenise(model.tokenizer, texts, 64), budget=b) for b in (4096, 1))
+    turned = token_stats(model, tokenise(model.tokenizer, texts.take(range(4, -1, -1)), 64), budget=40)
+    for name in ("loss", "min_k_plus_plus"):
+        attack = shelf.find("attacks", name)
+        assert attack(alone) == pytest.approx(attack(together), abs=1e-5)
+        assert attack(turned)[::-1] == pytest.approx(attack(together), abs=1e-5)

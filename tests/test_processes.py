@@ -12,7 +12,8 @@ from byheart import shelf
 from byheart.lm import train
 from byheart.lm.load import LanguageModel, load
 from byheart.lm.tokens import tokenise
-from byheart.types import Texts, Training
+from byheart.settings import Training
+from byheart.types import Texts
 torch.set_num_threads(1)
 folder, method, out = sys.argv[1:]
 model = load(folder)

@@ -12,7 +12,8 @@ from byheart.errors import TrainingError
 from byheart.lm import forward, train
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenise
-from byheart.types import Texts, Training
+from byheart.settings import Training
+from byheart.types import Texts
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 KEY = "00000000000000ab"

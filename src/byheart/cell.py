@@ -17,10 +17,11 @@ from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
 from byheart.planned import LABELS, Planned, called, part
 from byheart.rows import read_rows
+from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, read_arrays, read_json, write_arrays
 from byheart.study import changed
-from byheart.types import Estimate, Machine, Row
+from byheart.types import Estimate, Row
 
 ROWS_REVISION = 1
 """Raised when what rows point to changes, so that they are measured anew from known evidence. 1: scores hold groups."""

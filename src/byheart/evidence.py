@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from byheart.errors import DataError, ModelError
 from byheart.kinds import KINDS, ShadowPass, packed, unpacked
 from byheart.planned import TOKENS, Planned
+from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, damaged, read_arrays, read_json, write_arrays
-from byheart.types import Machine, Texts
+from byheart.types import Texts
 
 if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel, Tuned

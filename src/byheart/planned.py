@@ -19,10 +19,11 @@ import numpy as np
 from byheart import lm
 from byheart.errors import DataError
 from byheart.lm.bases import identity
+from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, key_of, reckoned
 from byheart.store import Store
 from byheart.study import Cell
-from byheart.types import Scoring, Split, Texts, TokenStats, Training
+from byheart.types import Split, Texts, TokenStats
 
 LABELS = ("scores", "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
 LABELLED = (*LABELS, "train", "nonmember", "validation")

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from byheart.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.lm.bases import default_base
 from byheart.overrides import override
+from byheart.settings import Data, Machine, Scoring, Training
 from byheart.shelf import Choice, checked, choose, find, plain, types_of
-from byheart.types import Data, Machine, Scoring, Training
 
 ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
 METRICS = ("auc", "perplexity", "train_perplexity", "generalisation_gap")

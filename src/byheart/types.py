@@ -6,10 +6,9 @@ import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from annotated_types import Ge, Gt, Interval
 from jaxtyping import Bool, Float, Int
 
 from byheart.errors import DataError
@@ -241,20 +240,6 @@ class Row:
     scores: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """How a study is run: nothing here may change a result's identity, so no key sees it.
-
-    `device` is "auto", "cpu", "cuda" or "cuda:1"; `precision` is what training computes in ("auto": bfloat16
-    where the processor has it); `token_budget` bounds the padded tokens of one forward pass.
-    """
-
-    device: str = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    token_budget: Annotated[int, Ge(1)] = 4096
-    workers: Annotated[int, Ge(1)] = 1
-
-
 class ScoreSet(NamedTuple):
     """One attack's scores at one epoch of one cell, with who was a member: what a density or a ROC is drawn from.
 
@@ -282,46 +267,3 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """How weights are changed. `learning_rate` None means the method's own; `warmup` is a share of all steps.
-
-    `batch_size` counts the texts of one optimiser step, `clip` is the largest gradient norm.
-    """
-
-    epochs: Annotated[int, Ge(1)] = 3
-    batch_size: Annotated[int, Ge(1)] = 8
-    learning_rate: Annotated[float, Gt(0)] | None = None
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    warmup: Annotated[float, Interval(ge=0, lt=1)] = 0.1
-    weight_decay: Annotated[float, Ge(0)] = 0.0
-    clip: Annotated[float, Gt(0)] = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """Which texts of a data set play which part.
-
-    `train` None means all that are left (`group`) or all that are published (`published`). `members` of the training
-    texts are audited. `max_tokens` counts BOS, prompt and scored text; what is longer is cut and counted. `known` texts
-    of either side are known to the adversary of some attacks (shots, calibration, a population) and never audited.
-    """
-
-    train: Annotated[int, Ge(1)] | None = None
-    members: Annotated[int, Ge(2)] = 200
-    nonmembers: Annotated[int, Ge(2)] = 200
-    validation: Annotated[int, Ge(1)] = 100
-    known: Annotated[int, Ge(0)] = 0
-    split: Literal["group", "published"] = "group"
-    near_duplicate: Annotated[float, Interval(gt=0, le=1)] = 0.8
-    max_tokens: Annotated[int, Ge(2)] = 512
-    seed: Annotated[int, Ge(0)] = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scoring:
-    """How numbers are computed that are reported: float32 unless chosen otherwise, because it moves some attacks."""
-
-    precision: Literal["float32", "bfloat16"] = "float32"

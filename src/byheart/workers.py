@@ -25,8 +25,9 @@ from byheart.cell import run_cell
 from byheart.errors import ByheartError
 from byheart.evidence import Event, Tell
 from byheart.planned import Planned
+from byheart.settings import Machine
 from byheart.store import Store
-from byheart.types import Machine, Row
+from byheart.types import Row
 
 Finished = Callable[["Outcome"], None]
 

@@ -25,7 +25,7 @@ from byheart.errors import TrainingError
 from byheart.lm.forward import batches, device_of, hidden_rows, logits, remembered, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
-from byheart.types import Training
+from byheart.settings import Training
 
 if TYPE_CHECKING:
     from jaxtyping import Int
