@@ -150,7 +150,12 @@ def store(finished, tmp_path):
 
 def byheart(*words, **how):
     command = [sys.executable, "-m", "byheart", *map(str, words)]
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
+
+    def heed() -> None:
+        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that: these must hear it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed, **how)
 
 
 # Help
