@@ -155,7 +155,7 @@ def byheart(*words, **how):
         # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that: these must hear it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed, **how)
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed, **how)  # noqa: PLW1509 - no threads here
 
 
 # Help
