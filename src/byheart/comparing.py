@@ -16,16 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from byheart.inference import (
-    TAIL,
-    Difference,
-    auc_difference,
-    hoeffding,
-    independent_pairs,
-    placement_spread,
-    placements,
-    student_reach,
-)
+from byheart.inference import TAIL, Difference, auc_difference, auc_interval, auc_p_value, student_reach
 from byheart.types import ScoreSet
 
 ALPHA = 0.05
@@ -39,15 +30,6 @@ class Bounded(NamedTuple):
     high: float
 
 
-class _Known(NamedTuple):
-    """An AUC, its standard error on the logit scale (0: none is known), its degrees of freedom, its independent pairs."""
-
-    value: float
-    error: float
-    freedom: float
-    pairs: float
-
-
 def groups_of(held: ScoreSet) -> tuple[str, ...]:
     """Group of each text; its id where none were kept."""
     return held.groups or held.ids
@@ -55,25 +37,13 @@ def groups_of(held: ScoreSet) -> tuple[str, ...]:
 
 def auc_at_once(held: ScoreSet, *, tests: int = 1) -> Bounded:
     """AUC with the interval that holds together with `tests` - 1 others: each misses with chance 0.05 / tests."""
-    from scipy.special import stdtrit
-
-    known, tail = _known(held), TAIL / tests
-    if known.error:
-        logit, reach = _logit(known.value), float(stdtrit(known.freedom, 1 - tail)) * known.error
-        return Bounded(known.value, *(0.5 * (1 + math.tanh((logit + s * reach) / 2)) for s in (-1, 1)))
-
-    # Hoeffding's exponent is proportional to the number of pairs, so a smaller chance is as good as fewer pairs.
-    return Bounded(known.value, *hoeffding(known.value, known.pairs * math.log(TAIL) / math.log(tail)))
+    value, ends = auc_interval(held.scores, held.members, groups_of(held), tail=TAIL / tests)
+    return Bounded(value, *ends)
 
 
 def p_above(held: ScoreSet, truth: float) -> float:
     """One-sided p-value of an AUC that is no higher than `truth`: at most 0.025 where the 95 % interval lies above."""
-    from scipy.special import stdtr
-
-    known = _known(held)
-    if known.error:
-        return float(stdtr(known.freedom, (_logit(truth) - _logit(known.value)) / known.error))
-    return math.exp(-known.pairs * _divergence(known.value, truth)) if known.value > truth else 1.0
+    return auc_p_value(held.scores, held.members, groups_of(held), truth)
 
 
 def p_apart(held: ScoreSet, truth: float = 0.5) -> float:
@@ -123,23 +93,3 @@ def widened(value: float, low: float, high: float, tests: int) -> tuple[float, f
 
     ratio = float(ndtri(1 - TAIL / tests)) / student_reach(math.inf)
     return max(0.0, value - ratio * (value - low)), min(1.0, value + ratio * (high - value))
-
-
-def _known(held: ScoreSet) -> _Known:
-    groups = groups_of(held)
-    placed = placements(held.scores, held.members)
-    value = float(placed[held.members].mean())
-    variance, freedom = placement_spread(placed, held.members, groups)
-    error = math.sqrt(variance) / (value * (1 - value)) if 0 < value < 1 else 0.0
-    return _Known(value, error, freedom, independent_pairs(held.members, groups))
-
-
-def _logit(value: float) -> float:
-    return math.log(value / (1 - value))
-
-
-def _divergence(value: float, truth: float) -> float:
-    """Kullback and Leibler's divergence (nats) of two coins."""
-    from scipy.special import rel_entr
-
-    return float(rel_entr(value, truth) + rel_entr(1 - value, 1 - truth))

@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
-from byheart.shelf import SHELVES, find, names, needs, plain, reckoned, settings, source, summary, types_of
+from byheart.shelf import SHELVES, constant, find, names, needs, plain, reckoned, settings, source, summary, types_of
 
 
 def shelves_text() -> str:
@@ -51,11 +51,7 @@ def adversary(name: str) -> str:
     """Return what whoever uses this evidence must have; the observation's file says it, "" for what is none."""
     if name == "texts":
         return "the text itself"
-    return _constant(find("observations", name), "ADVERSARY", "") if name in names("observations") else ""
-
-
-def _constant(function: Callable[..., Any], name: str, default: Any) -> Any:
-    return inspect.getmodule(function).__dict__.get(name, default)
+    return constant(find("observations", name), "ADVERSARY", "") if name in names("observations") else ""
 
 
 def passes(attack: str) -> str:
@@ -82,7 +78,7 @@ def _passes(function: Callable[..., Any]) -> str:
     if "shadow_passes" in needs(function):
         return f"training of {settings(function)['models']} models"
     asked = (function, *(find("observations", n) for n in needs(function) if n in names("observations")))
-    return f"{reckoned(_constant(function, 'PASSES', 1.0), dict(ChainMap(*map(settings, asked)))):g}"
+    return f"{reckoned(constant(function, 'PASSES', 1.0), dict(ChainMap(*map(settings, asked)))):g}"
 
 
 def attacks_markdown() -> str:

@@ -156,6 +156,19 @@ def auc_interval(
     return value, logit_interval(value, student_reach(spread.freedom, tail=tail) * math.sqrt(spread.variance))
 
 
+def auc_p_value(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], bound: float) -> float:
+    """One-sided p-value of an AUC of at most `bound` (above 0, below 1), of the test that `auc_interval` is made from."""
+    from scipy.special import logit, rel_entr, stdtr
+
+    placed = placements(scores, membership)
+    value, spread = float(placed[membership].mean()), placement_spread(placed, membership, groups)
+    if spread.variance == 0 or not 0 < value < 1:
+        divergence = float(rel_entr(value, bound) + rel_entr(1 - value, 1 - bound))
+        return math.exp(-independent_pairs(membership, groups) * divergence) if value > bound else 1.0
+    error = math.sqrt(spread.variance) / (value * (1 - value))
+    return float(stdtr(spread.freedom, (logit(bound) - logit(value)) / error))
+
+
 def logit_interval(value: float, reach: float) -> tuple[float, float]:
     """Interval of a number between 0 and 1 that reaches so far to either side, bent to stay there by the logit."""
     from scipy.special import expit, logit

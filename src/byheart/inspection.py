@@ -6,7 +6,6 @@ but for texts or the base, is then kept for the finished one.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from byheart.errors import DataError, SettingError
 from byheart.planned import INPUTS, called
-from byheart.shelf import Choice, choose, names
+from byheart.shelf import Choice, choose, constant, names
 from byheart.study import ATTACKS
 from byheart.types import Scores
 
@@ -118,7 +117,7 @@ def evidence(
         if name in known and not _reads_model(observation):
             made[name] = known[name]
             continue
-        twin = inspect.getmodule(observation.function).__dict__.get("UNTUNED") if untuned else None
+        twin = constant(observation.function, "UNTUNED", None) if untuned else None
         if (twin or name) not in passes:
             given = (inputs[n] if n in INPUTS else made[n] for n in observation.needs)
             passes[twin or name] = observation(*given)

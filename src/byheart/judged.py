@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from byheart.inference import TAIL, holm
-from byheart.looks import CHANCE, FEWEST, Sides, p_above, p_gain
+from byheart.looks import CHANCE, FEWEST, Sides, named, p_above, p_gain
 from byheart.power import effective, smallest_auc
 from byheart.types import Row, Scores
 from byheart.validity import Gate
@@ -51,7 +51,7 @@ def ruling(
         return Ruling("unreadable", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
     chance = adjusted({n: p_above(s, sides, CHANCE) for n, s in scores.items()})
     both = adjusted({n: max(p_above(s, sides, CHANCE), _rise(s, base.get(n), sides)) for n, s in scores.items()})
-    aucs = {_named(r): r for r in rows if r.metric == "auc"}
+    aucs = {named(r): r for r in rows if r.metric == "auc"}
     found = [n for n, p in both.items() if p <= TAIL]
     if found:
         best = max(found, key=lambda n: aucs[n].value)
@@ -87,13 +87,9 @@ def _rise(now: Scores, before: Scores | None, sides: Sides) -> float:
     return 0.0 if before is None else p_gain(now, before, sides)
 
 
-def _named(row: Row) -> str:
-    return f"{row.attack}({row.attack_settings})" if row.attack_settings else row.attack
-
-
 def _told(attack: str, rows: Sequence[Row]) -> str:
     """Say what an attacker finds: a share of the members where that is above the false alarms, else the AUC."""
-    own = {r.metric: r for r in rows if _named(r) == attack}
+    own = {r.metric: r for r in rows if named(r) == attack}
     auc, tpr = own["auc"], own.get("tpr_at_fpr")
     ranked = f"{attack} ranks a member above a non-member {_share(auc)} of the time, and 50 % is chance"
     fpr = 0.01 if tpr is None or not tpr.metric_settings else float(tpr.metric_settings.removeprefix("fpr="))

@@ -12,14 +12,13 @@ scale with Student's t, and Hoeffding's bound where there is no variance (see `i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
-from byheart.inference import auc_difference, holm, independent_pairs, placement_spread, placements
+from byheart.inference import auc_difference, auc_p_value, holm
 from byheart.types import Row, Scores
 
 ALPHA = 0.05
@@ -64,18 +63,7 @@ class Sides(NamedTuple):
 
 def p_above(scores: Scores, sides: Sides, bound: float) -> float:
     """One-sided p-value of the AUC being at most `bound` (above 0, below 1)."""
-    from scipy.special import rel_entr, stdtr
-
-    placed = placements(scores, sides.membership)
-    value = float(placed[sides.membership].mean())
-    variance, freedom = placement_spread(placed, *sides)
-    if variance == 0 or not 0 < value < 1:
-        if value <= bound:
-            return 1.0
-        divergence = float(rel_entr(value, bound) + rel_entr(1 - value, 1 - bound))
-        return math.exp(-independent_pairs(*sides) * divergence)
-    distance = math.log(value / (1 - value)) - math.log(bound / (1 - bound))
-    return float(stdtr(freedom, -distance * value * (1 - value) / math.sqrt(variance)))
+    return auc_p_value(scores, *sides, bound)
 
 
 def p_gain(now: Scores, before: Scores, sides: Sides) -> float:

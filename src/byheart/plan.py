@@ -12,8 +12,8 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.lm.bases import refuse
-from byheart.planned import INPUTS, LABELLED, LABELS, TOKENS, Planned, called, constant
-from byheart.shelf import Choice, choose, key_of, names
+from byheart.planned import INPUTS, LABELLED, LABELS, TOKENS, Planned, called
+from byheart.shelf import Choice, choose, constant, key_of, names
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
@@ -61,7 +61,10 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     Raises `DataError` for evidence that there is not, or of texts that the study sets none aside for.
     """
     asked = [
-        (n, f"attacks {a.name}", int(constant(a, "KNOWN", 1))) for a in study.attacks for n in a.needs if n != "texts"
+        (n, f"attacks {a.name}", int(constant(a.function, "KNOWN", 1)))
+        for a in study.attacks
+        for n in a.needs
+        if n != "texts"
     ]
     for metric in study.metrics:
         evidence = [n for n in metric.needs if n not in LABELS]

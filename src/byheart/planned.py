@@ -7,7 +7,6 @@ trained on; an observation's the inputs that its signature names; a score's the 
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from byheart import lm
 from byheart.errors import DataError
 from byheart.lm.bases import identity
 from byheart.settings import Scoring, Training
-from byheart.shelf import Choice, choose, key_of, reckoned
+from byheart.shelf import Choice, choose, constant, key_of, reckoned
 from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import Split, Texts, TokenStats
@@ -100,7 +99,7 @@ class Planned:
 
     def evidence_recipe(self, observation: Choice, epoch: int) -> dict[str, Any]:
         """Return an observation's identity, which covers only the inputs that its signature names."""
-        same = constant(observation, "UNTUNED", None)
+        same = constant(observation.function, "UNTUNED", None)
         if epoch == 0 and same is not None:
             # The untuned base is what the reference attack reads anyway: one pass serves both.
             observation = next((o for o in self.observations if called(o) == same), choose("observations", same))
@@ -223,7 +222,7 @@ class Planned:
     @property
     def epoch_work(self) -> float:
         """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
-        return constant(self.cell.method, "PASSES", 3.0) * self._size("train")
+        return constant(self.cell.method.function, "PASSES", 3.0) * self._size("train")
 
     def passes(self, observation: Choice) -> float:
         """How often an observation passes its texts through a model; its file says so, one where it says nothing.
@@ -232,7 +231,7 @@ class Planned:
         """
         known = [self.observation(n).settings for n in observation.needs if n not in INPUTS]
         settings = dict(ChainMap(observation.settings, *known))
-        return reckoned(constant(observation, "PASSES", 1.0), settings)
+        return reckoned(constant(observation.function, "PASSES", 1.0), settings)
 
     def evidence_of(self, attack: Choice) -> tuple[Choice, ...]:
         """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
@@ -267,11 +266,6 @@ class Planned:
 def called(observation: Choice) -> str:
     """Return the name by which attacks ask for an observation: its own, without somebody else's module."""
     return observation.name.rpartition(":")[2]
-
-
-def constant(choice: Choice, name: str, default: Any) -> Any:
-    """Return what a shelf's file says of itself by a name in capitals."""
-    return inspect.getmodule(choice.function).__dict__.get(name, default)
 
 
 def _default(kind: type[Any], name: str) -> Any:

@@ -111,8 +111,7 @@ def choose(shelf: str, name: str, given: Mapping[str, Any] | None = None) -> Cho
     if required:
         raise SettingError(f"{shelf} {name} needs {required[0]!r}: write {name}: {{{required[0]}: ...}}")
     values = {s: checked(f"{shelf} {name}: {s}", declared.get(s, Any), v) for s, v in (given or {}).items()}
-    revision = inspect.getmodule(function).__dict__.get("REVISION", 0)
-    return Choice(shelf, name, values, defaults, revision, function)
+    return Choice(shelf, name, values, defaults, constant(function, "REVISION", 0), function)
 
 
 @dataclass(frozen=True)
@@ -189,6 +188,11 @@ def key_of(identity: Mapping[str, Any]) -> str:
     """Return a hash (16 hex digits) of an identity, whatever the order of its names."""
     spelled = json.dumps(identity, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.blake2b(spelled.encode(), digest_size=8).hexdigest()
+
+
+def constant(function: Callable[..., Any], name: str, default: Any) -> Any:
+    """Return what a function's file says of itself by a name in capitals."""
+    return inspect.getmodule(function).__dict__.get(name, default)
 
 
 def summary(function: Callable[..., Any]) -> str:

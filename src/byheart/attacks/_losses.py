@@ -1,4 +1,4 @@
-"""Losses of the same tokens, alone and after something else, fit to be divided."""
+"""Losses fit to be divided: of a text, or of the same tokens alone and after something else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from byheart.types import LogProbs
 SMALLEST_LOSS = 1e-6  # nats per token; below it a float32 softmax holds only rounding
 
 
+def loss(read: LogProbs) -> Float[np.ndarray, " texts"]:
+    """Mean loss (nats per token, 1e-6 at least) of each text."""
+    return np.maximum(-ragged.means(read.logp, read.starts), SMALLEST_LOSS)
+
+
 def losses(attack: str, target: LogProbs, *conditioned: LogProbs) -> tuple[Float[np.ndarray, " texts"], ...]:
     """Mean loss (nats per token, 1e-6 at least) of each text alone, then after each other context.
 
@@ -23,4 +28,4 @@ def losses(attack: str, target: LogProbs, *conditioned: LogProbs) -> tuple[Float
                 f"{attack} compares the same tokens alone and after others; alone {target.starts[-1]} tokens of "
                 f"{len(target)} texts were scored, after others {other.starts[-1]} of {len(other)}: score the same ones"
             )
-    return tuple(np.maximum(-ragged.means(r.logp, r.starts), SMALLEST_LOSS) for r in (target, *conditioned))
+    return tuple(map(loss, (target, *conditioned)))

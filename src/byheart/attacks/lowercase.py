@@ -16,15 +16,10 @@ here and none in the authors' code.
 
 from __future__ import annotations
 
-import numpy as np
-
-from byheart import ragged
+from byheart.attacks._losses import loss
 from byheart.types import LogProbs, Scores
-
-SMALLEST_LOSS = 1e-6  # nats per token; below it a float32 softmax holds only rounding
 
 
 def lowercase(target: LogProbs, lowercased: LogProbs) -> Scores:
     """Mean log-probability of the lower-cased text divided by the text's own (no unit); higher means member."""
-    own = np.maximum(-ragged.means(target.logp, target.starts), SMALLEST_LOSS)
-    return np.maximum(-ragged.means(lowercased.logp, lowercased.starts), SMALLEST_LOSS) / own
+    return loss(lowercased) / loss(target)
