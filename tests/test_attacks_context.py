@@ -16,9 +16,7 @@ import byheart
 from byheart import shelf
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Variants
-from byheart.lm import train
 from byheart.lm.forward import Scorer
-from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import leading, tokenise
 from byheart.observations.after_masked import after_masked, masked
 from byheart.observations.after_members import after_members
@@ -27,6 +25,7 @@ from byheart.observations.after_similar import after_similar, nearest
 from byheart.observations.target import target as observed
 from byheart.store import Store, read_arrays
 from byheart.types import LogProbs, Texts, digest
+from wrapped import tuned
 
 NAMES = ("recall", "con_recall", "icp", "icp_similar")
 ATTACKS = {name: shelf.find("attacks", name) for name in NAMES}
@@ -120,19 +119,6 @@ KNOWN = ["She reads.", "Nine pilots in Cairo", "Quito is far"]
 
 def texts_of(strings, prompts=(), name="t"):
     return Texts(tuple(f"{name}{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
-
-
-def tuned(model, method):
-    """The model wrapped by a method, its trained weights moved off their start so that the wrapper has an effect."""
-    if method is None:
-        return model
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 def scorer(model):

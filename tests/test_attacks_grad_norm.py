@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import byheart
-from byheart import shelf
 from byheart.attacks.grad_norm import grad_norm
 from byheart.errors import ModelError
 from byheart.kinds import Gradients
@@ -15,25 +14,13 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import leading, tokenise
 from byheart.observations.gradients import gradients
 from byheart.types import Texts
+from wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
 
 def texts_of(strings, prompts=()):
     return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
-
-
-def tuned(model, method):
-    """The model wrapped by a method, its trained weights moved off their start so that the wrapper has an effect."""
-    if method is None:
-        return model
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 def scorer(model, precision=torch.float32):

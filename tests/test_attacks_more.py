@@ -12,13 +12,12 @@ from hypothesis import strategies as st
 import byheart
 from byheart import shelf
 from byheart.errors import DataError, SettingError
-from byheart.lm import train
 from byheart.lm.forward import Scorer
-from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import leading, tokenise
 from byheart.observations.lowercased import lowercased
 from byheart.observations.target import target as observed
 from byheart.types import Texts, TokenStats
+from wrapped import tuned
 
 ADDED = ("error_zone", "wbc", "surp", "min_k_plus_plus_calibrated", "lowercase")
 ATTACKS = {name: shelf.find("attacks", name) for name in (*ADDED, "min_k", "min_k_plus_plus")}
@@ -217,17 +216,6 @@ def texts_of(strings, prompts=()):
 
 def scorer(model):
     return Scorer(model, 100, torch.float32)
-
-
-def tuned(model, method):
-    """The model wrapped by a method, what it trains moved off its start."""
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 def plain_loop(model, before, after):

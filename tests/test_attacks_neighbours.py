@@ -14,9 +14,7 @@ import byheart
 from byheart import shelf
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Substitutes, Variants
-from byheart.lm import train
 from byheart.lm.forward import Scorer
-from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenise
 from byheart.observations import _neighbours
 from byheart.observations.neighbours import neighbours
@@ -26,6 +24,7 @@ from byheart.plan import plan
 from byheart.store import Store, read_arrays
 from byheart.study import study as parsed
 from byheart.types import LogProbs, Texts
+from wrapped import tuned
 
 ATTACKS = {name: shelf.find("attacks", name) for name in ("neighbourhood", "spv")}
 
@@ -232,17 +231,6 @@ def packed_rows(rows):
 
 
 # Reading them
-
-
-def tuned(model, method):
-    """The model wrapped by a method, its trained weights moved off their start so that the wrapper has an effect."""
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 @pytest.mark.parametrize("method", [None, "head", "lora", "prefix", "prompt", "p_tuning"])

@@ -19,6 +19,7 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenise
 from byheart.observations.continuations import continuations
 from byheart.types import Texts
+from wrapped import tuned
 
 words = st.lists(st.sampled_from(["the", "The", "river", "北", "mill."]), max_size=8).map(" ".join)
 cases = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=4)), min_size=1, max_size=5)
@@ -95,18 +96,6 @@ def test_the_authors_rest_of_a_nominal_length_is_not_the_texts_other_half():
 
 def texts_of(strings, prompts=()):
     return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
-
-
-def tuned(model, method):
-    if method is None:
-        return model
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 def observed(model, texts, budget=200, **settings):

@@ -7,11 +7,10 @@ import pytest
 import torch
 
 import byheart
-from byheart import shelf
-from byheart.lm import forward, train
-from byheart.lm.load import LanguageModel
+from byheart.lm import forward
 from byheart.lm.tokens import leading, tokenise
 from byheart.types import Texts
+from wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
@@ -39,17 +38,6 @@ def plain_loop(model, prompt, scored):
         std = float((p * (logp - mean) ** 2).sum().sqrt())
         found.append((float(logp[ids[at]]), mean, std, -mean, int((logp > logp[ids[at]]).sum())))
     return np.array(found)
-
-
-def tuned(model, method):
-    """The model wrapped by a method, its trained weights moved off their start so that the wrapper has an effect."""
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])

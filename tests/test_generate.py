@@ -4,26 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from byheart import shelf
-from byheart.lm import forward, generate, train
+from byheart.lm import forward, generate
 from byheart.lm.generate import Opening, greedy, sampled
-from byheart.lm.load import LanguageModel
+from wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 LENGTHS = ((5, 12), (1, 6), (9, 12), (9, 3), (14, 1), (3, 20))  # tokens of the opening, tokens to write
-
-
-def tuned(model, method):
-    """The model wrapped by a method, its trained weights moved off their start so that the wrapper has an effect."""
-    if method is None:
-        return model
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 def openings_of(model, sentences, lengths=LENGTHS):

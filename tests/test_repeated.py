@@ -9,12 +9,11 @@ import torch
 
 import byheart
 from byheart import shelf
-from byheart.lm import train
 from byheart.lm.forward import Scorer
-from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import leading, tokenise
 from byheart.observations import _repetition
 from byheart.types import Texts
+from wrapped import tuned
 
 repeated = shelf.find("observations", "repeated")
 known_nonmembers_repeated = shelf.find("observations", "known_nonmembers_repeated")
@@ -22,17 +21,6 @@ known_nonmembers_repeated = shelf.find("observations", "known_nonmembers_repeate
 
 def texts_of(sentences, prompts=()):
     return Texts(tuple(f"t{i}" for i in range(len(sentences))), tuple(sentences), tuple(prompts))
-
-
-def tuned(model, method):
-    """The model wrapped by a method, its trained weights moved off their start so that the wrapper has an effect."""
-    train.seed("0a")
-    made = shelf.choose("methods", method)(model)
-    with torch.no_grad():
-        for weight in train.trainable(made.module).values():
-            weight.add_(0.05 * torch.randn_like(weight))
-    made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
 
 
 def plain_second(model, prompt, scored):

@@ -15,6 +15,7 @@ from byheart import formats, labels
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
 from byheart.planned import part
+from byheart.rows import measured as row
 from byheart.shelf import Choice, choose
 from byheart.types import Estimate, Row, Scores, ScoreSet, Split, Table, Texts, TokenStats
 from byheart.validity import Gate
@@ -228,24 +229,5 @@ def _row(
     attack: Choice | None = None,
     scores: str = "",
 ) -> Row:
-    return Row(
-        base=called["base"],
-        dataset=called["dataset"],
-        dataset_settings="",
-        method=called["method"],
-        method_settings="",
-        training_settings="",
-        seed=0,
-        epoch=epoch,
-        attack=attack.name if attack else "",
-        attack_settings=attack.label if attack else "",
-        metric=metric.name,
-        metric_settings=metric.label,
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        members=estimate.members,
-        nonmembers=estimate.nonmembers,
-        cell="",
-        scores=scores,
-    )
+    blank = dict.fromkeys(("dataset_settings", "method_settings", "training_settings", "cell"), "")
+    return row({**called, **blank, "seed": 0}, epoch, metric, estimate, attack, scores)

@@ -16,7 +16,7 @@ import numpy as np
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
 from byheart.planned import LABELS, Planned, called, part
-from byheart.rows import read_rows
+from byheart.rows import measured, read_rows
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, read_arrays, read_json, write_arrays
@@ -195,21 +195,8 @@ def _row(
     attack: Choice | None = None,
     scores: str = "",
 ) -> Row:
-    named = (metric, "") if isinstance(metric, str) else (metric.name, metric.label)
-    value, low, high, members, nonmembers = estimate
-    if not all(np.isfinite(v) for v in (value, low, high) if v is not None):
-        raise DataError(f"metrics {named[0]} must give finite numbers; it gave {value} [{low}, {high}]")
-    return Row(
-        **_labels(planned),
-        epoch=epoch,
-        attack=attack.name if attack else "",
-        attack_settings=attack.label if attack else "",
-        metric=named[0],
-        metric_settings=named[1],
-        value=float(value),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
-        members=members,
-        nonmembers=nonmembers,
-        scores=scores,
-    )
+    ends = (estimate.value, estimate.low, estimate.high)
+    if not all(np.isfinite(v) for v in ends if v is not None):
+        name = metric if isinstance(metric, str) else metric.name
+        raise DataError(f"metrics {name} must give finite numbers; it gave {ends[0]} [{ends[1]}, {ends[2]}]")
+    return measured(_labels(planned), epoch, metric, estimate, attack, scores)

@@ -10,8 +10,9 @@ from typing import Any
 
 from byheart import ragged
 from byheart.errors import StoreError, UnknownNameError
+from byheart.shelf import Choice
 from byheart.store import Store, damaged, read_arrays, read_json
-from byheart.types import Row, ScoreSet, TextLosses
+from byheart.types import Estimate, Row, ScoreSet, TextLosses
 from byheart.validity import Finding, Gate
 
 
@@ -21,6 +22,32 @@ def read_rows(folder: Path) -> list[Row]:
         return [Row(**r) for r in read_json(folder / "rows.json")]
     except TypeError as error:
         raise damaged(folder, error) from error
+
+
+def measured(
+    labels: Mapping[str, Any],
+    epoch: int | None,
+    metric: Choice | str,
+    estimate: Estimate,
+    attack: Choice | None = None,
+    scores: str = "",
+) -> Row:
+    """Return the row of a measured number; `labels` say what was trained, and on what (`Row`'s fields up to the seed, cell)."""
+    value, low, high, members, nonmembers = estimate
+    return Row(
+        **labels,
+        epoch=epoch,
+        attack=attack.name if attack else "",
+        attack_settings=attack.label if attack else "",
+        metric=metric if isinstance(metric, str) else metric.name,
+        metric_settings="" if isinstance(metric, str) else metric.label,
+        value=float(value),
+        low=None if low is None else float(low),
+        high=None if high is None else float(high),
+        members=members,
+        nonmembers=nonmembers,
+        scores=scores,
+    )
 
 
 def studies(store: Store) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens, tokenise
 from byheart.lm.untouched import refuse_sharded, untouched, untuned
 from byheart.looks import FEWEST, Look, Sides
+from byheart.rows import measured
 from byheart.shelf import Choice, choose
 from byheart.types import Estimate, Row, Texts, TokenStats
 
@@ -88,28 +89,19 @@ class Watch:
     def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
         module: Any = self.module
         method = PeftType(module.active_peft_config.peft_type).value if isinstance(module, PeftModel) else "full"
-        return Row(
-            base=self.scorer.model.name,
-            dataset="texts",
-            dataset_settings="",
-            method=METHODS.get(method, method.lower()),
-            method_settings="",
+        labels = {
+            "base": self.scorer.model.name,
+            "dataset": "texts",
+            "dataset_settings": "",
+            "method": METHODS.get(method, method.lower()),
+            "method_settings": "",
             # A row has no step: where looks come within an epoch, it is what tells them apart.
-            training_settings=f"step={step}" if self.stepwise else "",
-            seed=self.seed,
-            epoch=math.floor(epoch + 1e-6),  # the trainer adds up shares of an epoch
-            attack=attack.name if attack else "",
-            attack_settings=attack.label if attack else "",
-            metric=metric.name,
-            metric_settings=metric.label,
-            value=estimate.value,
-            low=estimate.low,
-            high=estimate.high,
-            members=estimate.members,
-            nonmembers=estimate.nonmembers,
-            cell="",
-            scores="",
-        )
+            "training_settings": f"step={step}" if self.stepwise else "",
+            "seed": self.seed,
+            "cell": "",
+        }
+        # The trainer adds up shares of an epoch.
+        return measured(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
 
 
 def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
