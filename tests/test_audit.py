@@ -374,15 +374,15 @@ def test_files_of_every_kind_read_alike(saved, files, command, tmp_path):
 
 
 def test_somebody_elses_attack_is_named_as_it_was_asked_for(base, saved, tmp_path, monkeypatch):
-    (tmp_path / "theirs.py").write_text(
+    (tmp_path / "ours.py").write_text(
         "def odd(target, *, power=1):\n    return target.logp[target.starts[:-1]] * power\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    attacks = ["loss", {"theirs:odd": {"power": 2}}]
+    attacks = ["loss", {"ours:odd": {"power": 2}}]
     model, tokenizer = opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base)
     found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=attacks)
-    assert set(found.scores[1]) == {"loss", "theirs:odd(power=2)"}
-    assert "theirs:odd(power=2)" in {line[0] for line in found.table().rows}
+    assert set(found.scores[1]) == {"loss", "ours:odd(power=2)"}
+    assert "ours:odd(power=2)" in {line[0] for line in found.table().rows}
 
 
 def test_groups_of_a_file_widen_the_interval_and_are_found_on_both_sides(saved, files, command):

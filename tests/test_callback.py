@@ -411,7 +411,7 @@ REFUSED = {
     "attack": (UnknownNameError, "did you mean 'loss'", (MEMBERS, NONMEMBERS), {"attacks": ["los"]}),
     "setting": (SettingError, "attacks min_k: k", (MEMBERS, NONMEMBERS), {"attacks": [{"min_k": {"k": 2}}]}),
     "twice": (SettingError, "named twice", (MEMBERS, NONMEMBERS), {"attacks": ["loss", "loss"]}),
-    "string": (SettingError, "write a list", (MEMBERS, NONMEMBERS), {"attacks": "loss"}),
+    "all": (SettingError, "a study does", (MEMBERS, NONMEMBERS), {"attacks": "all"}),
     "none": (SettingError, "none is named", (MEMBERS, NONMEMBERS), {"attacks": []}),
     "every": (SettingError, "every = 0: write a whole number above 0, or epoch", (MEMBERS, NONMEMBERS), {"every": 0}),
     "max_texts": (SettingError, "max_texts = 0", (MEMBERS, NONMEMBERS), {"max_texts": 0}),

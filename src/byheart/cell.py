@@ -15,7 +15,8 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
-from byheart.planned import LABELS, Planned, called, part
+from byheart.needs import called
+from byheart.planned import LABELS, Planned, part
 from byheart.rows import measured, read_rows
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
@@ -157,7 +158,7 @@ def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: M
     key = key_of({**recipe, "attack": attack.identity})
 
     def make(folder: Path) -> None:
-        found = _one_a_text(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership))
+        found = one_a_text(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership))
         write_arrays(
             folder,
             {
@@ -172,7 +173,7 @@ def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: M
     return key
 
 
-def _one_a_text(attack: Choice, given: Any, texts: int) -> np.ndarray:
+def one_a_text(attack: Choice, given: Any, texts: int) -> np.ndarray:
     """Return what an attack gave as scores; raises `DataError` for anything but one finite number a text."""
     try:
         found = np.asarray(given, dtype=np.float64)

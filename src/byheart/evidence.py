@@ -1,7 +1,7 @@
 """Train and observe: everything about a cell that needs a model, epoch by epoch, resumed where it was broken off.
 
 An observation may ask, by position, for other observations, and for the inputs that `_input` makes: that closed list is
-the architecture's true border, and a new kind of input is one more entry there (and in `plan.INPUTS`, for its identity).
+the architecture's true border, and a new kind of input is one more entry there (and in `needs.INPUTS`, for its identity).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from byheart.errors import DataError, ModelError
 from byheart.kinds import KINDS, ShadowPass, packed, unpacked
-from byheart.planned import TOKENS, Planned
+from byheart.needs import TOKENS
+from byheart.planned import Planned
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, damaged, read_arrays, read_json, write_arrays

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections import ChainMap
 from collections.abc import Callable
 from typing import Any
 
-from byheart.shelf import SHELVES, constant, find, names, needs, plain, reckoned, settings, source, summary, types_of
+from byheart.needs import chain, passes_of
+from byheart.shelf import SHELVES, Choice, constant, find, names, needs, plain, settings, source, summary, types_of
 
 
 def shelves_text() -> str:
@@ -59,26 +59,17 @@ def passes(attack: str) -> str:
 
     Texts that the adversary knows are counted as passes over themselves, shadows as what is trained anew.
     """
-    found: dict[str, str] = {}
-    left = [n for n in needs(find("attacks", attack)) if n != "texts"]
-    while left:
-        name = left.pop()
-        if name not in names("observations"):
-            continue
-        function = find("observations", name)
-        if name not in found:
-            found[name] = _passes(function)
-            left += [n for n in needs(function) if n in names("observations")]
-    counted = sum(float(p) for p in found.values() if not p[0].isalpha())
-    others = [p for p in found.values() if p[0].isalpha()]
+    behind = chain(needs(find("attacks", attack)), f"attacks {attack}")
+    found = [_passes(o, behind) for o in behind]
+    counted = sum(float(p) for p in found if not p[0].isalpha())
+    others = [p for p in found if p[0].isalpha()]
     return " + ".join([f"{counted:g}", *others] if counted or not others else others)
 
 
-def _passes(function: Callable[..., Any]) -> str:
-    if "shadow_passes" in needs(function):
-        return f"training of {settings(function)['models']} models"
-    asked = (function, *(find("observations", n) for n in needs(function) if n in names("observations")))
-    return f"{reckoned(constant(function, 'PASSES', 1.0), dict(ChainMap(*map(settings, asked)))):g}"
+def _passes(observation: Choice, behind: list[Choice]) -> str:
+    if "shadow_passes" in observation.needs:
+        return f"training of {observation.settings['models']} models"
+    return f"{passes_of(observation, behind):g}"
 
 
 def attacks_markdown() -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from byheart.cell import one_a_text
 from byheart.errors import DataError, SettingError
-from byheart.planned import INPUTS, called
+from byheart.needs import INPUTS, called, chain, reads_model
 from byheart.shelf import Choice, choose, constant, names
 from byheart.study import ATTACKS
 from byheart.types import Scores
@@ -62,9 +61,9 @@ def possible(attacks: Mapping[str, Choice], inputs: set[str]) -> tuple[dict[str,
     run: dict[str, Choice] = {}
     left: dict[str, str] = {}
     for name, attack in attacks.items():
-        chain = _chain(attack)
-        lacking = [n for o in chain for n in o.needs if n in INPUTS and n not in inputs]
-        unknown = [_UNKNOWN[called(o)] for o in chain if called(o) in _UNKNOWN]
+        behind = chain(attack.needs, f"attacks {attack.name}")
+        lacking = [n for o in behind for n in o.needs if n in INPUTS and n not in inputs]
+        unknown = [_UNKNOWN[called(o)] for o in behind if called(o) in _UNKNOWN]
         if unknown:
             left[name] = unknown[0]
         elif lacking:
@@ -77,30 +76,6 @@ def possible(attacks: Mapping[str, Choice], inputs: set[str]) -> tuple[dict[str,
     return run, left
 
 
-def _chain(attack: Choice) -> list[Choice]:
-    """Return the observations that an attack rests on, each after those that it asks for itself."""
-    found: dict[str, Choice] = {}
-
-    def add(name: str) -> None:
-        observation = choose("observations", name)
-        for need in observation.needs:
-            if need not in INPUTS:
-                add(need)
-        found.setdefault(name, observation)
-
-    for need in attack.needs:
-        if need != "texts":
-            add(need)
-    return list(found.values())
-
-
-def _reads_model(observation: Choice) -> bool:
-    """Whether it asks for the attacked model, itself or through other observations."""
-    return "model" in observation.needs or any(
-        _reads_model(choose("observations", n)) for n in observation.needs if n not in INPUTS
-    )
-
-
 def evidence(
     attacks: Mapping[str, Choice], inputs: Mapping[str, Any], known: Mapping[str, Any], *, untuned: bool
 ) -> dict[str, Any]:
@@ -109,12 +84,12 @@ def evidence(
     `known` is the base's evidence, of which what asks for no attacked model is taken over. `untuned` says that the model
     is the base: an observation that has a twin of the base (UNTUNED) is then that, and one pass serves both.
     """
-    needed = {called(o): o for a in attacks.values() for o in _chain(a)}
-    needed.setdefault("target", choose("observations", "target"))
+    needed = chain(["target", *(n for a in attacks.values() for n in a.needs)], "an attack")
     made: dict[str, Any] = {}
     passes: dict[str, Any] = {}
-    for name, observation in needed.items():
-        if name in known and not _reads_model(observation):
+    for observation in needed:
+        name = called(observation)
+        if name in known and not reads_model(name, needed):
             made[name] = known[name]
             continue
         twin = constant(observation.function, "UNTUNED", None) if untuned else None
@@ -127,10 +102,4 @@ def evidence(
 
 def scored(attacks: Mapping[str, Choice], made: Mapping[str, Any], texts: int) -> dict[str, Scores]:
     """Return each attack's scores; raises `DataError` for anything but one finite number a text."""
-    found: dict[str, Scores] = {}
-    for name, attack in attacks.items():
-        scores = np.asarray(attack(*(made[n] for n in attack.needs)), dtype=np.float64)
-        if scores.shape != (texts,) or not np.isfinite(scores).all():
-            raise DataError(f"attacks {name} must give {texts} finite scores, one a text; mend the attack")
-        found[name] = scores
-    return found
+    return {name: one_a_text(a, a(*(made[n] for n in a.needs)), texts) for name, a in attacks.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from byheart.errors import DataError
 from byheart.lm.bases import refuse
-from byheart.planned import INPUTS, LABELLED, LABELS, TOKENS, Planned, called
-from byheart.shelf import Choice, choose, constant, key_of, names
+from byheart.needs import TOKENS, called, chain
+from byheart.planned import LABELLED, LABELS, Planned
+from byheart.shelf import Choice, constant, key_of
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
@@ -72,25 +73,13 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
     for name, asking, least in asked:
-        for observation in _asked(name, asking, given):
+        for observation in chain((name,), asking, given):
             for need in observation.needs:
                 if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
                     number = f"{least} or more" if least > 1 else "50 or so"
                     raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")
             found.setdefault(called(observation), observation)
     return tuple(found.values())
-
-
-def _asked(name: str, asking: str, given: Mapping[str, Choice]) -> Iterator[Choice]:
-    """Yield an observation after those that it asks for itself."""
-    known = dict.fromkeys((*names("observations"), *given))
-    if name not in known:
-        raise DataError(f"{asking} asks for {name!r}; there are texts, {', '.join(known)}")
-    observation = given.get(name) or choose("observations", name)
-    for need in observation.needs:
-        if need not in INPUTS:
-            yield from _asked(need, f"observations {name}", given)
-    yield observation
 
 
 def _split(store: Store, cell: Cell, examples: Examples) -> Split:

@@ -7,7 +7,6 @@ trained on; an observation's the inputs that its signature names; a score's the 
 from __future__ import annotations
 
 import dataclasses
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +17,9 @@ import numpy as np
 from byheart import lm
 from byheart.errors import DataError
 from byheart.lm.bases import identity
+from byheart.needs import TOKENS, called, chain, passes_of
 from byheart.settings import Scoring, Training
-from byheart.shelf import Choice, choose, constant, key_of, reckoned
+from byheart.shelf import Choice, choose, constant, key_of
 from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import Split, Texts, TokenStats
@@ -27,17 +27,6 @@ from byheart.types import Split, Texts, TokenStats
 LABELS = ("scores", "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
 LABELLED = (*LABELS, "train", "nonmember", "validation")
 """What a metric may ask for: scores, labels, and evidence."""
-
-TOKENS = {
-    "tokens": "audited",
-    "validation_tokens": "validation",
-    "known_member_tokens": "known_members",
-    "known_nonmember_tokens": "known_nonmembers",
-}
-"""The tokens that an observation may ask for, and the part of the texts that each is of."""
-
-INPUTS = ("model", "base_model", *TOKENS, "shadow_passes")
-"""All that an observation may ask for besides other observations. `evidence.py` makes each of them."""
 
 
 @dataclass(frozen=True)
@@ -224,24 +213,9 @@ class Planned:
         """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
         return constant(self.cell.method.function, "PASSES", 3.0) * self._size("train")
 
-    def passes(self, observation: Choice) -> float:
-        """How often an observation passes its texts through a model; its file says so, one where it says nothing.
-
-        A file may say it by settings, its own or those of an observation that it asks for.
-        """
-        known = [self.observation(n).settings for n in observation.needs if n not in INPUTS]
-        settings = dict(ChainMap(observation.settings, *known))
-        return reckoned(constant(observation.function, "PASSES", 1.0), settings)
-
-    def evidence_of(self, attack: Choice) -> tuple[Choice, ...]:
+    def evidence_of(self, attack: Choice) -> list[Choice]:
         """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
-        found: dict[str, Choice] = {}
-        names = [n for n in attack.needs if n != "texts"]
-        while names:
-            observation = self.observation(names.pop())
-            found[called(observation)] = observation
-            names += [n for n in observation.needs if n not in INPUTS]
-        return tuple(found.values())
+        return chain(attack.needs, f"attacks {attack.name}", {called(o): o for o in self.observations})
 
     def cost(self, attack: Choice, epoch: int) -> float:
         """Return what an attack at an epoch rests on, in forward passes over the audited texts, shadows' training included."""
@@ -260,12 +234,7 @@ class Planned:
     def observation_work(self, observation: Choice) -> float:
         """Return one observation's work, in forward passes of one token."""
         part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")
-        return self.passes(observation) * self._size(part)
-
-
-def called(observation: Choice) -> str:
-    """Return the name by which attacks ask for an observation: its own, without somebody else's module."""
-    return observation.name.rpartition(":")[2]
+        return passes_of(observation, self.observations) * self._size(part)
 
 
 def _default(kind: type[Any], name: str) -> Any:

@@ -15,6 +15,7 @@ from peft import PeftModel, PeftType
 from byheart.errors import DataError, ModelError, SettingError
 from byheart.given import Given, spelled
 from byheart.inference import resolution
+from byheart.inspection import asked, evidence, possible, scored
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens, tokenise
@@ -22,7 +23,7 @@ from byheart.lm.untouched import refuse_sharded, untouched, untuned
 from byheart.looks import FEWEST, Look, Sides
 from byheart.rows import measured
 from byheart.shelf import Choice, choose
-from byheart.types import Estimate, Row, Texts, TokenStats
+from byheart.types import Estimate, Row, Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -35,7 +36,7 @@ INPUTS = ("model", "base_model", "tokens")
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """A model in training with what is done at each look. `base` is what the untuned model said of the audited texts."""
+    """A model in training with what is done at each look. `before` is what the first look observed."""
 
     scorer: Scorer
     tokens: Tokens
@@ -47,7 +48,7 @@ class Watch:
     seed: int
     stepwise: bool
     doubts: tuple[str, ...] = ()
-    base: dict[str, TokenStats] = field(default_factory=dict[str, TokenStats])
+    before: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def module(self) -> torch.nn.Module:
@@ -60,12 +61,12 @@ class Watch:
         Raises `ModelError` or `CellError` where its numbers are not finite.
         """
         with untouched(self.module), untuned(self.module) if first else nullcontext():
-            evidence = self._observed(first=first)
+            given = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
+            observed = evidence(self.attacks, given, self.before, untuned=first)
             validation = None if self.validation is None else self.scorer(self.validation)
         if first:
-            self.base["base"] = evidence["target"]
-        known = {**evidence, **self.base, "texts": self.tokens.texts}
-        scores = {name: a(*(known[n] for n in a.needs)) for name, a in self.attacks.items()}
+            self.before.update(observed)
+        scores = scored(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
         rows: list[Row] = []
         if validation is not None:
             metric = choose("metrics", "perplexity")
@@ -73,18 +74,6 @@ class Watch:
         for name, attack in self.attacks.items():
             rows += [self._row(step, epoch, m, m(scores[name], *self.sides), attack) for m in self.metrics]
         return Look(step, epoch, scores, tuple(rows))
-
-    def _observed(self, *, first: bool) -> dict[str, TokenStats]:
-        inputs = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
-        wanted = dict.fromkeys(["target", *(n for a in self.attacks.values() for n in a.needs)])
-        made: dict[str, TokenStats] = {}
-        for name in wanted:
-            if name == "base" and first:
-                made[name] = made["target"]
-            elif name not in {"base", "texts"}:
-                observation = choose("observations", name)
-                made[name] = observation(*(inputs[n] for n in observation.needs))
-        return made
 
     def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
         module: Any = self.module
@@ -174,35 +163,18 @@ def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice
     return tuple(kept), doubts
 
 
-def chosen(attacks: Sequence[str | Mapping[str, Mapping[str, Any]]]) -> dict[str, Choice]:
-    """Return attacks by their names with what is set of them, from "name" or {name: {setting: value}}.
+def chosen(attacks: Any) -> dict[str, Choice]:
+    """Return attacks by their names with what is set of them, from "default", or a list of names and {name: {setting: value}}.
 
     Raises `SettingError` for one named twice, or one that needs what cannot be observed in the middle of training,
     `UnknownNameError` for one that does not exist.
     """
-    if isinstance(attacks, str):
-        raise SettingError(f"attacks = {attacks!r}: write a list, [{attacks!r}]")
-    found: dict[str, Choice] = {}
-    for written in attacks:
-        for name, given in ({written: {}} if isinstance(written, str) else written).items():
-            attack = choose("attacks", name, given)
-            _refuse_evidence(attack)
-            label = f"{name}({attack.label})" if attack.label else name
-            if label in found:
-                raise SettingError(f"attacks: {label} is named twice")
-            found[label] = attack
-    if not found:
-        raise SettingError("attacks: none is named; leave it out for the usual ones")
+    found = asked(attacks)
+    left = possible(found, set(INPUTS))[1]
+    if left:
+        name, why = next(iter(left.items()))
+        raise SettingError(f"attacks: {name} {why}")
     return found
-
-
-def _refuse_evidence(attack: Choice) -> None:
-    for name in attack.needs:
-        asked = () if name in {"texts", "base"} else choose("observations", name).needs
-        if beyond := [n for n in asked if n not in INPUTS]:
-            raise SettingError(
-                f"attacks {attack.name}: needs the evidence {name!r}, which asks for {beyond[0]!r}; here are only the model and the texts"
-            )
 
 
 def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:

@@ -1,0 +1,70 @@
+"""What rests on what: attacks and metrics on observations, these on one another and on a closed list of inputs.
+
+All of it is read from signatures: what a function takes by position is what must be there first.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+
+from byheart.errors import DataError
+from byheart.shelf import Choice, choose, constant, names, reckoned
+
+TOKENS = {
+    "tokens": "audited",
+    "validation_tokens": "validation",
+    "known_member_tokens": "known_members",
+    "known_nonmember_tokens": "known_nonmembers",
+}
+"""The tokens that an observation may ask for, and the part of the texts that each is of."""
+
+INPUTS = ("model", "base_model", *TOKENS, "shadow_passes")
+"""All that an observation may ask for besides other observations. `evidence.py` makes each of them."""
+
+
+def called(observation: Choice) -> str:
+    """Return the name by which attacks ask for an observation: its own, without somebody else's module."""
+    return observation.name.rpartition(":")[2]
+
+
+def chain(asked: Iterable[str], asking: str, given: Mapping[str, Choice] | None = None) -> list[Choice]:
+    """Return the observations of these names and all that they rest on, each once, after those that it asks for itself.
+
+    `given` are observations by name with settings of their own, or from elsewhere than the shelf; `asking` says, for a
+    refusal, who asks. Texts are there without an observation. Raises `DataError` for a name that there is not.
+    """
+    given = given or {}
+    known = dict.fromkeys((*names("observations"), *given))
+
+    def behind(name: str, asking: str) -> Iterator[Choice]:
+        if name not in known:
+            raise DataError(f"{asking} asks for {name!r}; there are texts, {', '.join(known)}")
+        observation = given.get(name) or choose("observations", name)
+        for need in observation.needs:
+            if need not in INPUTS:
+                yield from behind(need, f"observations {name}")
+        yield observation
+
+    return list({called(o): o for name in asked if name != "texts" for o in behind(name, asking)}.values())
+
+
+def passes_of(observation: Choice, chained: Iterable[Choice]) -> float:
+    """Return how often an observation passes its texts through a model; its file says so, one where it says nothing.
+
+    A file may say it by settings, its own or those of an observation that it asks for, found among the `chained`.
+    """
+    asked = (o.settings for o in chained if called(o) in observation.needs)
+    return reckoned(constant(observation.function, "PASSES", 1.0), dict(ChainMap(observation.settings, *asked)))
+
+
+def reads_model(name: str, chained: Iterable[Choice]) -> bool:
+    """Whether an observation among the `chained` asks for the attacked model, itself or through others."""
+    known = {called(o): o for o in chained}
+    left = [name]
+    while left:
+        observation = known[left.pop()]
+        if "model" in observation.needs:
+            return True
+        left += [n for n in observation.needs if n not in INPUTS]
+    return False
