@@ -7,6 +7,7 @@ the architecture's true border, and a new kind of input is one more entry there 
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,12 +55,11 @@ def observe(
     planned: Planned, wanted: Mapping[int, tuple[Choice, ...]], store: Store, machine: Machine, tell: Tell
 ) -> None:
     """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one."""
-    from byheart.lm import load, train
+    from byheart.lm import held, load, train
 
     tell(Event("begin", planned.label, "loading the base model"))
-    model = load.load(planned.cell.base)
     device = load.device(machine.device)
-    model.module.to(device)
+    model = held.borrow(planned.cell.base, device)
     tokens = {w: _tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
     _refuse_tokens(planned, model, tokens)
     bench = _Bench(planned, store, machine, tell, tokens)
@@ -70,7 +70,15 @@ def observe(
     train.seed(planned.key)
     tuned = planned.cell.method(model)
     tuned.module.to(device)
+    held.own(tuned.module)
     _train(bench, later, train.keep_hidden(load.LanguageModel(tuned.module, model.tokenizer, model.name)), tuned)
+
+
+def release() -> None:
+    """Let go of the base that this process keeps from cell to cell, if it ever loaded one."""
+    held = sys.modules.get("byheart.lm.held")
+    if held is not None:
+        held.release()
 
 
 def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned) -> None:

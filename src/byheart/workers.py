@@ -23,7 +23,7 @@ from typing import Any
 
 from byheart.cell import run_cell
 from byheart.errors import ByheartError
-from byheart.evidence import Event, Tell
+from byheart.evidence import Event, Tell, release
 from byheart.planned import Planned
 from byheart.settings import Machine
 from byheart.store import Store
@@ -53,7 +53,10 @@ def run_cells(
     if machine.workers > 1:
         outcomes = _in_processes(planned, store, machine, finished)
     else:
-        outcomes = _in_turn(planned, store, machine, tell, finished)
+        try:
+            outcomes = _in_turn(planned, store, machine, tell, finished)
+        finally:
+            release()
     return [outcomes[i] for i in range(len(planned))]
 
 
