@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from byheart import shelf
 from byheart.errors import DataError, SettingError
-from byheart.kinds import Frequencies, Generations, Gradients, Shadows, Variants
-from byheart.types import LogProbs, Texts, TokenStats
+from byheart.kinds import Chances, Frequencies, Generations, Gradients, Recitation, Shadows, Variants
+from byheart.types import Extraction, LogProbs, Texts, TokenStats
 
 ATTACKS = {name: shelf.find("attacks", name) for name in shelf.names("attacks")}
 
@@ -57,8 +57,24 @@ def evidence(gain):
     recalled = np.where(MEMBERS, 4 * gain, 0).astype(int)
     written = [" ".join([*r.split()[:n], *["else"] * 6]) for r, n in zip(rest, recalled, strict=True) for _ in range(3)]
     generations = Generations(written=tuple(written), rest=tuple(rest), starts=3 * np.arange(COUNT + 1))
-    written_too = {"gradients": Gradients(norm=norms), "continuations": generations}
+    written_too = {"gradients": Gradients(norm=norms), "continuations": generations, **extracting(gain)}
     return {**audited, **known, **bases, **written_too, "shadows": shadows}
+
+
+def extracting(gain):
+    """What a model writes in place of suffixes, and how likely it is to: members' right up to a place that grows with `gain`."""
+    chance = np.random.default_rng(6)
+    lengths = chance.integers(12, 30, COUNT)
+    starts = np.concatenate(([0], np.cumsum(lengths)))
+    true = chance.integers(0, 50, starts[-1])
+    place = np.arange(starts[-1]) - np.repeat(starts[:-1], lengths)
+    right = place < np.repeat(chance.integers(0, 3, COUNT) + np.where(MEMBERS, 4 * gain, 0), lengths)
+    written = np.where(right, true, 99)
+    logp = np.minimum(-chance.gamma(1.0, 2.0, starts[-1]) + gain * np.repeat(MEMBERS, lengths), 0)
+    return {
+        "recitation": Recitation(true=true, starts=starts, written=written, written_starts=starts),
+        "chances": Chances(logp=logp, starts=starts),
+    }
 
 
 def passes(gain, seed):
@@ -135,12 +151,36 @@ def take(found, order):
         starts = np.cumsum([0, *map(len, several)])
         written = tuple(w for one in several for w in one)
         return Generations(written=written, rest=tuple(found.rest[i] for i in order), starts=starts)
+    if isinstance(found, Recitation):
+        true, written = ([np.split(a, s[1:-1])[i] for i in order] for a, s in read_and_written(found))
+        return Recitation(
+            true=np.concatenate(true),
+            starts=np.cumsum([0, *map(len, true)]),
+            written=np.concatenate(written),
+            written_starts=np.cumsum([0, *map(len, written)]),
+        )
     pieces = [np.arange(found.starts[i], found.starts[i + 1]) for i in order]
     tokens, starts = np.concatenate(pieces), np.cumsum([0, *map(len, pieces)])
     if isinstance(found, Shadows):
         return dataclasses.replace(found, logp=found.logp[:, tokens], starts=starts, inside=found.inside[:, order])
     columns = {f.name: getattr(found, f.name)[tokens] for f in dataclasses.fields(found) if f.name != "starts"}
     return type(found)(starts=starts, **columns)
+
+
+def read_and_written(found):
+    return (found.true, found.starts), (found.written, found.written_starts)
+
+
+def scored(attack, given_):
+    """An attack's scores; of one that extracts texts, the likeness that its rule judges."""
+    found = attack(*given_)
+    if isinstance(found, Extraction):
+        assert found.extracted.dtype == np.bool_
+        assert found.extracted.shape == found.tokens.shape == found.scores.shape
+        assert (found.tokens > 0).all()
+        assert ((found.scores >= 0) & (found.scores <= 1)).all()
+        return found.scores
+    return found
 
 
 def taken(attack, given_, order):
@@ -158,7 +198,7 @@ def attack(request):
 
 
 def test_one_finite_float64_score_for_each_text(attack):
-    scores = attack(*asked(attack, evidence(0.5)))
+    scores = scored(attack, asked(attack, evidence(0.5)))
     assert scores.shape == (COUNT,)
     assert scores.dtype == np.float64
     assert np.isfinite(scores).all()
@@ -166,16 +206,16 @@ def test_one_finite_float64_score_for_each_text(attack):
 
 def test_the_same_score_whatever_the_order_and_whoever_else_is_scored(attack):
     given_ = asked(attack, evidence(0.5))
-    scores = attack(*given_)
+    scores = scored(attack, given_)
     generator = np.random.default_rng(3)
     for order in (generator.permutation(COUNT), generator.choice(COUNT, 7, replace=False), np.array([4])):
         if len(order) < COUNT and attack.__name__ in POOLED:
             continue
-        assert np.array_equal(attack(*taken(attack, given_, order)), scores[order])
+        assert np.array_equal(scored(attack, taken(attack, given_, order)), scores[order])
 
 
 def test_higher_means_member(attack):
-    flat, planted = (attack(*asked(attack, evidence(gain))) for gain in (0.0, 2.5))
+    flat, planted = (scored(attack, asked(attack, evidence(gain))) for gain in (0.0, 2.5))
     assert auc(planted) > 0.7
     assert 0.3 < auc(flat) < 0.7
     assert (planted >= flat)[MEMBERS].all()
@@ -211,8 +251,12 @@ def test_shortest_texts_and_a_certain_model(attack):
         "shadows": shadows,
         "gradients": Gradients(norm=np.zeros(2)),
         "continuations": Generations(written=("", "\udc80"), rest=("", "y"), starts=np.array([0, 1, 2])),
+        "recitation": Recitation(
+            true=np.array([4, 5, 6]), starts=starts, written=np.array([4]), written_starts=np.array([0, 0, 1])
+        ),
+        "chances": Chances(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
     }
-    assert np.isfinite(attack(*asked(attack, known))).all()
+    assert np.isfinite(scored(attack, asked(attack, known))).all()
 
 
 def test_source_and_help_are_there(attack):

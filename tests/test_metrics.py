@@ -27,6 +27,9 @@ RANGES = {
     "auc": (0, 1),
     "group_auc": (0, 1),
     "tpr_at_fpr": (0, 1),
+    "extraction_rate": (0, 1),
+    "extraction_rate_nonmembers": (0, 1),
+    "extraction_excess": (-1, 1),
     "perplexity": (1, math.inf),
     "train_perplexity": (1, math.inf),
 }
@@ -81,7 +84,8 @@ def by_side(groups):
 
 
 def measured(metric, scores="usual", groups="alone"):
-    known = {**EVIDENCE, "scores": SCORES[scores], "groups": GROUPS[groups], **by_side(GROUPS[groups])}
+    extracted = {"extracted": SCORES[scores] > 1}
+    known = {**EVIDENCE, "scores": SCORES[scores], **extracted, "groups": GROUPS[groups], **by_side(GROUPS[groups])}
     assert set(shelf.needs(metric)) <= set(known), "metrics take what the list of their inputs has"
     return metric(*(known[name] for name in shelf.needs(metric)))
 
@@ -119,6 +123,7 @@ def test_the_order_of_the_texts_leaves_it_alone(metric):
     order = np.random.default_rng(4).permutation(240)
     known = {
         "scores": SCORES["usual"][order],
+        "extracted": SCORES["usual"][order] > 1,
         "membership": MEMBERSHIP[order],
         "groups": tuple(GROUPS["by five"][i] for i in order),
         "train": packed(readings(0, MEMBERS, 2.0)[::-1]),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from byheart.attacked import RESULTS, arrays
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
 from byheart.needs import called
@@ -104,13 +105,15 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
         texts = as_scored(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
         labelled = _labelled(planned, evidence)
         for metric in planned.metrics:
-            if "scores" not in metric.needs:
+            if not set(metric.needs) & set(RESULTS):
                 yield _row(planned, epoch, metric=metric, estimate=metric(*(labelled[n] for n in metric.needs)))
         for attack in planned.attacks:
             key = _scores(planned, store, attack, epoch, {**evidence, "texts": texts})
-            known = {**labelled, "scores": read_arrays(store.folder("scores", key))["scores"]}
+            found = read_arrays(store.folder("scores", key))
+            known = labelled | {n: found[n] for n in RESULTS if n in found}
             for metric in planned.metrics:
-                if "scores" in metric.needs:
+                # What was extracted is asked only of attacks that extract.
+                if set(metric.needs) & set(RESULTS) and set(metric.needs) <= set(known):
                     estimate = metric(*(known[n] for n in metric.needs))
                     yield _row(planned, epoch, metric=metric, estimate=estimate, attack=attack, scores=key)
             for metric, value in _cost(planned, store, attack, epoch).items():
@@ -135,7 +138,7 @@ def _seconds(planned: Planned, store: Store, observation: Choice, epoch: int) ->
 def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
     split = planned.split
-    known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name != "scores"}
+    known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name not in RESULTS}
     if "target" in evidence:
         members, everyone = len(split.members), len(split.membership)
         known["train"] = part(evidence["target"], slice(0, members))
@@ -158,11 +161,10 @@ def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: M
     key = key_of({**recipe, "attack": attack.identity})
 
     def make(folder: Path) -> None:
-        found = one_a_text(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership))
         write_arrays(
             folder,
             {
-                "scores": found,
+                **arrays(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership)),
                 "members": planned.split.membership,
                 "ids": np.array(planned.split.audited.ids),
                 "groups": groups,
@@ -171,20 +173,6 @@ def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: M
 
     store.get_or_make("scores", key, recipe, make)
     return key
-
-
-def one_a_text(attack: Choice, given: Any, texts: int) -> np.ndarray:
-    """Return what an attack gave as scores; raises `DataError` for anything but one finite number a text."""
-    try:
-        found = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"attacks {attack.name} must give {texts} scores, one a text; it gave no numbers") from error
-    if found.shape != (texts,):
-        raise DataError(f"attacks {attack.name} must give {texts} scores, one a text; it gave shape {found.shape}")
-    if not np.isfinite(found).all():
-        wrong = int((~np.isfinite(found)).sum())
-        raise DataError(f"attacks {attack.name} must give finite scores; {wrong} of {texts} are NaN or infinite")
-    return found
 
 
 def _row(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from byheart.cell import one_a_text
+from byheart.attacked import arrays
 from byheart.errors import DataError, SettingError
 from byheart.needs import INPUTS, called, chain, reads_model
 from byheart.shelf import Choice, choose, constant, names
@@ -102,4 +102,4 @@ def evidence(
 
 def scored(attacks: Mapping[str, Choice], made: Mapping[str, Any], texts: int) -> dict[str, Scores]:
     """Return each attack's scores; raises `DataError` for anything but one finite number a text."""
-    return {name: one_a_text(a, a(*(made[n] for n in a.needs)), texts) for name, a in attacks.items()}
+    return {name: arrays(a, a(*(made[n] for n in a.needs)), texts)["scores"] for name, a in attacks.items()}

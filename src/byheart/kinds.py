@@ -79,6 +79,47 @@ class Generations:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Suffixes:
+    """Where each text is parted: its tokens `begin` to `end` are to be had from a model that is handed those before.
+
+    Places among all of a text's tokens, BOS and prompt counted; 1 at least, and `end` after `begin`.
+    """
+
+    begin: Int[np.ndarray, " texts"]
+    end: Int[np.ndarray, " texts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recitation:
+    """Token ids that a model wrote after the beginning of each text, and those that the text has there.
+
+    Packed end to end: text i has `true[starts[i]:starts[i+1]]`, one at least, and the model wrote
+    `written[written_starts[i]:written_starts[i+1]]`, as many or, where it ended by itself, fewer.
+    """
+
+    true: Int[np.ndarray, " tokens"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+    written: Int[np.ndarray, " written_tokens"]
+    written_starts: Int[np.ndarray, " texts_plus_one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chances:
+    """Log-probability (nats) that a model which samples draws each token of a suffix after those before it.
+
+    Minus infinity where it cannot. Text i has `logp[starts[i]:starts[i+1]]`, one at least.
+    """
+
+    logp: Float[np.ndarray, " tokens"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no log-probability."""
+        if np.isnan(self.logp).any() or (self.logp > 0).any():
+            raise DataError("log-probabilities are numbers of at most 0; the model's numbers overflowed")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Shadows:
     """Shadow models: tuned as the target was, each on a known half of the audited texts.
 
@@ -102,7 +143,18 @@ class ShadowPass(NamedTuple):
     population: LogProbs | None = None
 
 
-Evidence = LogProbs | Frequencies | Variants | Substitutes | Gradients | Generations | Shadows
+Evidence = (
+    LogProbs
+    | Frequencies
+    | Variants
+    | Substitutes
+    | Gradients
+    | Generations
+    | Suffixes
+    | Recitation
+    | Chances
+    | Shadows
+)
 """What an observation gives. All of it is arrays and strings, so that any of it can be stored without pickle."""
 
 

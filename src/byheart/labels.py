@@ -31,6 +31,9 @@ UNTUNED = "untuned"
 COSTS = frozenset({"passes", "seconds"})
 """Metrics that say what an attack took, and not what leaked."""
 
+EXTRACTION = frozenset({"extraction_rate", "extraction_rate_nonmembers", "extraction_excess"})
+"""Metrics of what was extracted, which have a table of their own."""
+
 MISSING = "\N{EN DASH}"
 """What a table shows where nothing was measured."""
 
@@ -72,6 +75,9 @@ ATTACKS = {
     "grad_norm": "GradNorm",
     "samia": "SaMIA",
     "ensemble": "Ensemble",
+    "discoverable": "Discoverable",
+    "approximate": "Approximate",
+    "probabilistic": "(n, p)-discoverable",
 }
 DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRICS = {
@@ -81,6 +87,9 @@ METRICS = {
     "perplexity": "validation perplexity",
     "train_perplexity": "training perplexity",
     "generalisation_gap": "generalisation gap (nats per token)",
+    "extraction_rate": "share of members extracted",
+    "extraction_rate_nonmembers": "share of non-members extracted",
+    "extraction_excess": "members extracted beyond non-members",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

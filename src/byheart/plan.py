@@ -132,6 +132,7 @@ def _try_metrics(planned: Planned) -> None:
     membership = planned.split.membership
     made_up = {
         "scores": np.random.default_rng(0).normal(size=len(membership)),
+        "extracted": np.random.default_rng(0).random(len(membership)) < 0.5,
         "membership": membership,
         "groups": planned.split.groups,
     }

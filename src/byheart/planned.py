@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from byheart import lm
+from byheart.attacked import RESULTS
 from byheart.errors import DataError
 from byheart.lm.bases import identity
 from byheart.needs import TOKENS, called, chain, passes_of
@@ -24,7 +25,7 @@ from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import Split, Texts, TokenStats
 
-LABELS = ("scores", "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
+LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
 LABELLED = (*LABELS, "train", "nonmember", "validation")
 """What a metric may ask for: scores, labels, and evidence."""
 

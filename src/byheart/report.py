@@ -30,6 +30,8 @@ ORDER = (
     "trajectory",
     "methods",
     "gains",
+    "extraction",
+    "extraction_curve",
     "frontier",
     "matched_utility",
     "comparisons",
@@ -124,7 +126,7 @@ def tables_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
     Unless chosen, one that has a `metric` is made for each.
     """
     if not chosen:
-        metrics = sorted({r.metric for r in shown.rows if r.attack} - {"auc", *labels.COSTS})
+        metrics = sorted({r.metric for r in shown.rows if r.attack} - {"auc", *labels.COSTS, *labels.EXTRACTION})
         every = [shelf.choose("tables", n) for n in shelf.names("tables")]
         others = [
             shelf.choose("tables", c.name, {"metric": m}) for c in every if "metric" in c.defaults for m in metrics

@@ -82,7 +82,8 @@ def scores_of(store: Store) -> Callable[[str], ScoreSet]:
     def look_up(key: str) -> ScoreSet:
         held = read_arrays(store.folder("scores", key))
         groups = tuple(held["groups"].tolist()) if "groups" in held else ()  # byheart's first stores hold none
-        return ScoreSet(tuple(held["ids"].tolist()), held["scores"], held["members"], groups)
+        extracted = (held.get("extracted"), held.get("tokens"))
+        return ScoreSet(tuple(held["ids"].tolist()), held["scores"], held["members"], groups, *extracted)
 
     return look_up
 

@@ -197,6 +197,18 @@ Scores = Float[np.ndarray, " texts"]
 """One float per text; higher means more likely a member, for every attack."""
 
 
+class Extraction(NamedTuple):
+    """What an attack gives that makes a model write its texts: more than scores, and measured as both.
+
+    `scores` (0 to 1) say how much of a text was had, higher means more; `extracted` is the attack's own rule on them;
+    `tokens` is how many tokens of each text were to be had.
+    """
+
+    scores: Scores
+    extracted: Bool[np.ndarray, " texts"]
+    tokens: Int[np.ndarray, " texts"]
+
+
 class Estimate(NamedTuple):
     """A measured number with its interval (95 % unless said otherwise) and the counts behind it.
 
@@ -243,13 +255,16 @@ class Row:
 class ScoreSet(NamedTuple):
     """One attack's scores at one epoch of one cell, with who was a member: what a density or a ROC is drawn from.
 
-    `groups` names what belongs together; where none were kept, every text is a group of its own.
+    `groups` names what belongs together; where none were kept, every text is a group of its own. `extracted` and `tokens`
+    are those of an `Extraction`, None for any other attack.
     """
 
     ids: tuple[str, ...]
     scores: Scores
     members: Bool[np.ndarray, " texts"]
     groups: tuple[str, ...] = ()
+    extracted: Bool[np.ndarray, " texts"] | None = None
+    tokens: Int[np.ndarray, " texts"] | None = None
 
 
 class TextLosses(NamedTuple):

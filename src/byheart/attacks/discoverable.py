@@ -1,0 +1,40 @@
+"""Discoverable extraction: handed the beginning of a text, does the model write the rest word for word?
+
+Nicholas Carlini, Daphne Ippolito, Matthew Jagielski, Katherine Lee, Florian Tramèr, Chiyuan Zhang. Quantifying
+Memorization Across Neural Language Models. ICLR, 2023. arXiv 2202.07646.
+
+    x = (prefix, suffix)        y: what the model writes after the prefix, always its likeliest token
+    extracted(x) where y = suffix, token for token
+    score(x) = tokens of the suffix that y has before its first wrong one / tokens of the suffix
+
+Prefix and suffix are the observation `suffixes`, 50 tokens each and fewer in shorter texts; of a prompt and a completion
+the prompt is the prefix. A model that stops by itself has written less than the suffix. The rate among members says
+little alone, since a suffix may be what anybody would write: non-members and the untuned model go through the same, and what
+counts is the excess over both.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from byheart.kinds import Recitation
+from byheart.types import Extraction
+
+
+def discoverable(recitation: Recitation) -> Extraction:
+    """Share (0 to 1) of the suffix that the model writes before its first wrong token; higher means member.
+
+    Extracted is a text of which all of the suffix is written.
+    """
+    lengths = np.diff(recitation.starts)
+    written = np.split(recitation.written, recitation.written_starts[1:-1])
+    true = np.split(recitation.true, recitation.starts[1:-1])
+    right = np.array([_right(y, suffix) for y, suffix in zip(written, true, strict=True)])
+    return Extraction(right / lengths, right == lengths, lengths)
+
+
+def _right(written: np.ndarray, suffix: np.ndarray) -> int:
+    """Return how many tokens are as they should be before the first that is not."""
+    count = min(len(written), len(suffix))
+    wrong = np.flatnonzero(written[:count] != suffix[:count])
+    return int(wrong[0]) if len(wrong) else count

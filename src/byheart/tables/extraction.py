@@ -1,0 +1,109 @@
+"""What each method lets be extracted, beside both controls: texts that were never trained on, and the untuned model.
+
+Jamie Hayes et al., arXiv 2410.19482, ask for non-members beside every extraction rate: a suffix may be what anybody
+would write. What the model could write before it was tuned is a control of its own. The excess over both is a difference
+of differences on the same texts: members' rise over the untuned model less that of the non-members. Its interval adds the
+ends of all four shares, each text paired with itself and texts of a group taken together (`byheart.shares`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from byheart import labels
+from byheart.comparing import comparable, groups_of
+from byheart.errors import DataError
+from byheart.shares import Share, apart, paired, pooled, share
+from byheart.tables._frame import Lead, note
+from byheart.types import Row, ScoreSet, Table
+
+RATE = "extraction_rate"
+
+
+def extraction(
+    rows: Sequence[Row], scores: Callable[[str], ScoreSet], *, epoch: int | None = None, each: bool = False
+) -> Table:
+    """Share of members that each attack extracts, of non-members, of members from the untuned model, and what is more.
+
+    After an epoch (null: the last); `each` gives a line for every epoch. Raises `DataError` where no attack extracts.
+    """
+    measured = [r for r in rows if r.metric == RATE and r.scores]
+    if not any(r.epoch for r in measured):
+        raise DataError(f"the table of extraction needs the metric {RATE} of an attack that extracts, discoverable say")
+    variants, attacks = labels.variants(rows), labels.attacks(measured)
+    lines: list[tuple[str, ...]] = []
+    shown: list[Row] = []
+    for lead, there in Lead(measured).split(measured).items():
+        for variant, of_method in variants.split(there).items():
+            for attack, of_attack in attacks.split(of_method).items():
+                before = {r.cell: r for r in of_attack if r.epoch == 0}
+                for at in sorted({r.epoch for r in of_attack if r.epoch}) if each else [epoch]:
+                    now = [r for r in labels.at(of_attack, at) if r.epoch]
+                    if now:
+                        shown += now
+                        told = (str(at),) if each else ()
+                        lines.append((*lead, variant, attack, *told, *_cells(now, before, scores)))
+    if not lines:
+        raise DataError(f"nothing was extracted at epoch {epoch}; the last is {max(r.epoch or 0 for r in measured)}")
+    numbers = ("members", "non-members", "members, untuned model", "over non-members", "over both")
+    header = (*Lead(measured).header, "method", "attack", *(("epoch",) if each else ()), *numbers)
+    return Table("What can be extracted", header, tuple(lines), f"{note(shown, RATE, epoch)} {_note(shown, scores)}")
+
+
+def _cells(now: Sequence[Row], before: dict[str, Row], scores: Callable[[str], ScoreSet]) -> tuple[str, ...]:
+    """Return the five numbers of one line; a row for each seed."""
+    found = [_sides(scores(r.scores)) for r in now]
+    pairs = [(scores(r.scores), scores(before[r.cell].scores)) for r in now if r.cell in before]
+    same = [(a, b) for a, b in pairs if comparable(a, b)]
+    untuned = [_sides(b)[0] for _, b in same]
+    columns = (
+        [members for members, _ in found],
+        [others for _, others in found],
+        untuned,
+        [apart(*both) for both in found],
+        [apart(_rise(a, b, members=True), _rise(a, b, members=False)) for a, b in same],
+    )
+    return tuple(_shown(column) for column in columns)
+
+
+def _sides(held: ScoreSet) -> tuple[Share, Share]:
+    return _share(held, members=True), _share(held, members=False)
+
+
+def _share(held: ScoreSet, *, members: bool) -> Share:
+    return share(*_side(held, members=members))
+
+
+def _rise(now: ScoreSet, before: ScoreSet, *, members: bool) -> Share:
+    """Return how much more of one side is extracted than from the untuned model."""
+    (after, groups), (first, _) = (_side(held, members=members) for held in (now, before))
+    return paired(after, first, groups)
+
+
+def _side(held: ScoreSet, *, members: bool) -> tuple[np.ndarray, tuple[str, ...]]:
+    if held.extracted is None:
+        raise DataError("these scores are of an attack that extracts nothing; run the study again")
+    on = held.members == members
+    return held.extracted[on], tuple(g for g, chosen in zip(groups_of(held), on, strict=True) if chosen)
+
+
+def _shown(found: Sequence[Share]) -> str:
+    if not found:
+        return labels.MISSING
+    value, low, high = pooled(found)
+    return f"{labels.number(value)} [{labels.number(low)}, {labels.number(high)}]"
+
+
+def _note(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> str:
+    tokens = np.concatenate([held for r in rows if (held := scores(r.scores).tokens) is not None])
+    return (
+        f"To be had were {tokens.min()} to {tokens.max()} tokens of a text, half of the texts having {np.median(tokens):.0f} or "
+        "more. Over non-members: members' share less theirs. Over both: how much more that is than on the untuned model, on the "
+        f"same texts. Intervals of 95 % by themselves{_of_seeds(rows)}; above 0 in full is leaked."
+    )
+
+
+def _of_seeds(rows: Sequence[Row]) -> str:
+    return ", of several seeds the outermost ends around their mean" if len({r.seed for r in rows}) > 1 else ""
