@@ -25,7 +25,7 @@ from byheart.kinds import Suffixes
 if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
-PASSES = 0
+PASSES = 0.0
 ADVERSARY = "the beginning of each text"
 USUAL = 50
 """Tokens of a prefix where nobody says how many, in a text that has twice as many."""
