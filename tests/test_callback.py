@@ -158,12 +158,15 @@ RUNS = {
 }
 
 
+ALL_KINDS = ["loss", "reference", "lowercase", "discoverable"]  # read once, against the base, otherwise, written
+
+
 @QUIET
 @pytest.mark.parametrize("run", list(RUNS))
 def test_the_final_weights_are_the_same_bit_for_bit(run, tmp_path):
     trainer, model, how = RUNS[run]
     found = []
-    for callbacks in ([], [watched(every=2, validation=TEXTS[1:6:2], attacks=["loss", "reference", "lowercase"])]):
+    for callbacks in ([], [watched(every=2, validation=TEXTS[1:6:2], attacks=ALL_KINDS)]):
         module = model()
         trains = {n: p.requires_grad for n, p in module.named_parameters()}
         own = set(vars(module))

@@ -157,15 +157,20 @@ def plain_logp(logits, token, temperature, top_k, top_p):
     return np.log(kept[token] / sum(kept.values())) if token in kept else -np.inf
 
 
+@pytest.mark.parametrize("method", [None, "head", "lora", "prefix", "prompt", "p_tuning"])
+def test_a_suffixs_chances_are_the_plain_loops(tiny, architecture, method, sentences):
+    assert_chances(tuned(tiny(architecture), method), (1.5, 40, 0.9), sentences)
+
+
 @pytest.mark.parametrize(
     "settings", [(1.0, 40, 1.0), (0.7, None, 1.0), (1.5, None, 0.8), (2.0, 30, 0.6), (1.0, 1, 1.0)]
 )
-@pytest.mark.parametrize("method", [None, "head", "lora", "prefix", "prompt", "p_tuning"])
-def test_a_suffixs_chances_are_the_plain_loops(tiny, architecture, method, settings, sentences):
+def test_chances_after_what_sampling_cuts_off(tiny, settings, sentences):
+    assert_chances(tuned(tiny("llama"), "prompt"), settings, sentences)
+
+
+def assert_chances(model, settings, sentences):
     temperature, top_k, top_p = settings
-    if (top_k, top_p) != (40, 1.0) and architecture in {"gpt2", "mixtral"}:
-        pytest.skip("what is cut off does not depend on the architecture")
-    model = tuned(tiny(architecture), method)
     tokens = read(model, sentences[:3], PROMPTS[:3])
     parted = suffixes(tokens, suffix=5)
     found = chances(scorer(model), tokens, parted, temperature=temperature, top_k=top_k, top_p=top_p)
@@ -414,3 +419,64 @@ def test_prompts_and_completions_with_virtual_tokens(tiny_folder, tmp_path, meth
     results = byheart.run(asked, store=tmp_path / "store")
     assert not results.failed, results.failed
     assert {r.epoch for r in results.rows if r.metric == "extraction_rate"} == {0, 1}
+
+
+# In an audit
+
+
+@pytest.fixture(scope="module")
+def audited(tiny_folder, tmp_path_factory):
+    """An audit of a model that was tuned until it recites, with its base beside it."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    rows = [
+        json.loads(line)
+        for line in written_texts(tmp_path_factory.mktemp("audited") / "t.jsonl").read_text().splitlines()
+    ]
+    strings = [r["text"] for r in rows]
+    base, model = (AutoModelForCausalLM.from_pretrained(tiny_folder("llama")) for _ in range(2))
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder("llama"))
+    batch = [torch.tensor([tokenizer(s)["input_ids"]]) for s in strings[:20]]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.005)
+    for ids in batch * 20:
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    attacks = ["loss", "discoverable", {"probabilistic": {"n": 10}}]
+    found = byheart.audit(model, tokenizer, strings[:20], strings[20:], base=base, attacks=attacks)
+    return found, (model, tokenizer, strings)
+
+
+def test_an_audit_tells_what_is_recited_and_judges_by_other_attacks(audited):
+    found, _ = audited
+    assert "discoverable" not in found.verdict
+    assert found.ruling.attack == found.attack == "loss"
+    assert {r.attack for r in found.rows if r.metric == "auc"} == {"loss"}
+    rates = {(r.attack, r.epoch): r.value for r in found.rows if r.metric == "extraction_rate"}
+    assert rates["discoverable", 1] > 0.5
+    assert rates["discoverable", 0] == 0
+    attacks, recited = found.tables()
+    assert [line[0] for line in attacks.rows] == ["loss"]
+    assert [line[recited.header.index("attack")] for line in recited.rows] == [
+        "Discoverable",
+        "(n, p)-discoverable",
+    ]
+    for spelled in (found.spelled(), found.markdown(), found.html()):
+        assert "What can be extracted" in spelled or "non-members" in spelled
+        assert "Discoverable" in spelled
+
+
+def test_an_audit_is_kept_with_what_was_recited(audited, tmp_path):
+    from pyarrow import parquet
+
+    found, _ = audited
+    found.save(tmp_path / "audit")
+    columns = parquet.read_table(tmp_path / "audit" / "scores.parquet").column_names
+    assert {"loss", "discoverable", "base/discoverable"} <= set(columns)
+    assert "What can be extracted" in (tmp_path / "audit" / "report.html").read_text()
+
+
+def test_an_audit_needs_an_attack_that_judges(audited):
+    _, (model, tokenizer, strings) = audited
+    with pytest.raises(SettingError, match="name one more, such as loss"):
+        byheart.audit(model, tokenizer, strings[:20], strings[20:], attacks=["discoverable"])

@@ -89,7 +89,8 @@ def _scores(audit: Audit) -> bytes:
     parquet: Any = import_module("pyarrow.parquet")
     columns: dict[str, Any] = {"id": audit.ids, "member": audit.sides.membership, "group": audit.sides.groups}
     for epoch, found in sorted(audit.scores.items(), reverse=True):
-        columns |= {name if epoch else f"base/{name}": scores for name, scores in found.items()}
+        written = {name: given.scores for name, given in audit.extractions.get(epoch, {}).items()}
+        columns |= {name if epoch else f"base/{name}": scores for name, scores in {**found, **written}.items()}
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table({n: pa.array(c) for n, c in columns.items()}), sink)
     return sink.getvalue().to_pybytes()

@@ -5,19 +5,21 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from byheart import formats, labels
+from byheart.inspection import rates
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
 from byheart.planned import part
 from byheart.rows import measured as row
 from byheart.shelf import Choice, choose
-from byheart.types import Estimate, Row, Scores, ScoreSet, Split, Table, Texts, TokenStats
+from byheart.tables.extraction import extraction
+from byheart.types import Estimate, Extraction, Row, Scores, ScoreSet, Split, Table, Texts, TokenStats
 from byheart.validity import Gate
 
 BASE, TUNED = 0, 1
@@ -40,7 +42,8 @@ class Audit:
     """A finished model's audit. Shows itself in a notebook; `save` writes all of it into a folder.
 
     `doubts` are to be read before the numbers; `left_out` says of each attack that was not run why not; `made` is what
-    another person needs to repeat it. `scores` are by epoch (0: the base, 1: the finished model) and attack.
+    another person needs to repeat it. `scores` are by epoch (0: the base, 1: the finished model) and attack; so are
+    `extractions`, of attacks that extract texts, on which no verdict rests.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +56,7 @@ class Audit:
     sides: Sides
     texts: Texts
     made: Mapping[str, Any]
+    extractions: Mapping[int, Mapping[str, Extraction]] = field(default_factory=dict[int, dict[str, Extraction]])
 
     @property
     def verdict(self) -> str:
@@ -79,6 +83,9 @@ class Audit:
     def score_set(self, key: str) -> ScoreSet:
         """Return the scores that a row was measured from, by its `scores`."""
         epoch, _, attack = key.partition("/")
+        if attack in self.extractions.get(int(epoch), {}):
+            scores, *extracted = self.extractions[int(epoch)][attack]
+            return ScoreSet(self.ids, scores, *self.sides, *extracted)
         return ScoreSet(self.ids, self.scores[int(epoch)][attack], *self.sides)
 
     def exposed(self, most: int = SHOWN) -> list[Exposed]:
@@ -112,6 +119,11 @@ class Audit:
         left = "".join(f" Not run: {name} {why}." for name, why in self.left_out.items())
         return Table("Attacks", header, tuple(lines), note + left)
 
+    def tables(self) -> tuple[Table, ...]:
+        """Return the table of attacks, and that of what was extracted where any attack did."""
+        extracted = [extraction(self.rows, self.score_set)] if self.extractions.get(TUNED) else []
+        return self.table(), *extracted
+
     def _shown(self, attack: str, metric: str, epoch: int) -> str:
         row = next((r for r in self.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
         return labels.shown(row and Estimate(row.value, row.low, row.high))
@@ -129,12 +141,13 @@ class Audit:
     def markdown(self) -> str:
         """Return verdict, warnings and attacks as Markdown, without any record."""
         said = "".join(f"- {formats.markdown(w)}\n" for w in self.warnings)
-        return f"**{formats.markdown(self.verdict)}**\n\n{said}\n{formats.as_markdown(self.table())}"
+        tables = "\n".join(map(formats.as_markdown, self.tables()))
+        return f"**{formats.markdown(self.verdict)}**\n\n{said}\n{tables}"
 
     def spelled(self, *, show_text: bool = False) -> str:
         """Return the same for a terminal, with the records most exposed by id."""
         said = "".join(f"  - {w}\n" for w in self.warnings)
-        tables = [self.table()]
+        tables = [*self.tables()]
         if self.ruling.word == "leaks":
             tables.append(self.exposed_table(show_text=show_text))
         return "\n".join([f"{self.verdict}\n{said}", *(formats.as_text(t) for t in tables)])
@@ -174,14 +187,15 @@ class Audit:
 
     def html(self) -> str:
         """Return verdict, warnings and attacks as a piece of HTML, without any record."""
-        table = self.table()
-        head = "".join(f"<th>{html.escape(h)}</th>" for h in table.header)
-        lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in table.rows)
         said = "".join(f"<li>{html.escape(w)}</li>" for w in self.warnings)
-        return (
-            f"<p><b>{html.escape(self.verdict)}</b></p><ul>{said}</ul><table><thead><tr>{head}</tr></thead>"
-            f"<tbody>{lines}</tbody></table><p>{html.escape(table.note)}</p>"
-        )
+        tables = "".join(map(_html, self.tables()))
+        return f"<p><b>{html.escape(self.verdict)}</b></p><ul>{said}</ul>{tables}"
+
+
+def _html(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in table.header)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in table.rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table><p>{html.escape(table.note)}</p>"
 
 
 def measured(
@@ -189,6 +203,7 @@ def measured(
     attacks: Mapping[str, Choice],
     metrics: Sequence[Choice],
     scores: Mapping[int, Mapping[str, Scores]],
+    extractions: Mapping[int, Mapping[str, Extraction]],
     stats: Mapping[int, Mapping[str, TokenStats]],
     split: Split,
 ) -> tuple[Row, ...]:
@@ -197,10 +212,13 @@ def measured(
     for epoch, found in scores.items():
         for metric, estimate in _of_model(stats[epoch], split):
             rows.append(_row(called, epoch, metric, estimate))
-        for name, attack in attacks.items():
-            key = f"{epoch}/{name}"
+        sides = (split.membership, split.groups)
+        for name, scored in found.items():
+            rows += [_row(called, epoch, m, m(scored, *sides), attacks[name], f"{epoch}/{name}") for m in metrics]
+        for name, extracted in extractions.get(epoch, {}).items():
             rows += [
-                _row(called, epoch, m, m(found[name], split.membership, split.groups), attack, key) for m in metrics
+                _row(called, epoch, m, m(extracted.extracted, *sides), attacks[name], f"{epoch}/{name}")
+                for m in rates()
             ]
     return tuple(rows)
 

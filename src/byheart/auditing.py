@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from byheart.attacked import extracts
 from byheart.audit_result import Audit, measured
 from byheart.errors import ModelError, SettingError
 from byheart.given import Given, parts, spelled
-from byheart.inspection import asked, evidence, possible, scored
+from byheart.inspection import asked, attacked, evidence, possible
 from byheart.judged import ruling
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
@@ -26,7 +27,7 @@ from byheart.looks import Sides
 from byheart.provenance import made
 from byheart.shelf import Choice, checked, choose, types_of
 from byheart.subject import Subject, held
-from byheart.types import Scores, Split, Texts, digest
+from byheart.types import Extraction, Scores, Split, Texts, digest
 from byheart.validity import Gate, gate
 from byheart.watch import readable, realisable
 
@@ -109,10 +110,16 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
     began = time.monotonic()
     inputs = {"model", "tokens"} | ({"base_model"} if subject.base else set())
     attacks, left_out = possible(settings.attacks, inputs | ({"validation_tokens"} & _named(texts)))
+    if all(map(extracts, attacks.values())):
+        raise SettingError(
+            f"attacks: {', '.join(attacks)} tell what a model writes of its texts and not whether it was trained on them, which "
+            "is what an audit judges; name one more, such as loss"
+        )
     split, sides = _split(texts, subject.tokenizer, settings)
     metrics, doubts = realisable(settings.metrics, len(split.nonmembers))
     judged = _gate(split, sides, texts, subject.tokenizer, settings)
     scores: dict[int, dict[str, Scores]] = {}
+    extractions: dict[int, dict[str, Extraction]] = {}
     known: dict[str, Any] = {}
     stats: dict[int, dict[str, Any]] = {}
     read: dict[str, Tokens] = {}
@@ -132,9 +139,11 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
             if "validation" in read:
                 stats[epoch]["validation"] = observed.get("validation") or scorer(read["validation"])
         known = observed
-        scores[epoch] = scored(attacks, {**observed, "texts": read["audited"].texts}, len(sides.membership))
+        found = attacked(attacks, {**observed, "texts": read["audited"].texts}, len(sides.membership))
+        scores[epoch] = {n: given["scores"] for n, given in found.items() if "extracted" not in given}
+        extractions[epoch] = {n: Extraction(**given) for n, given in found.items() if "extracted" in given}
     called = {"base": subject.base_name, "dataset": "audited texts", "method": subject.method}
-    rows = measured(called, attacks, metrics, scores, stats, split)
+    rows = measured(called, attacks, metrics, scores, extractions, stats, split)
     cut = int((read["audited"].cut > 0).sum())
     alone = () if subject.base or subject.doubts else (_ALONE,)
     told = (*subject.doubts, *alone, *_doubts(texts, sides, cut, settings), *doubts)
@@ -147,6 +156,7 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
         left_out=left_out,
         ids=split.audited.ids,
         scores=scores,
+        extractions=extractions,
         sides=sides,
         texts=split.audited,
         made={

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from byheart.attacked import arrays
 from byheart.errors import DataError, SettingError
+from byheart.labels import EXTRACTION
 from byheart.needs import INPUTS, called, chain, reads_model
 from byheart.shelf import Choice, choose, constant, names
 from byheart.study import ATTACKS
-from byheart.types import Scores
 
 USUAL = {"default": ATTACKS, "all": ()}
 """Words for several attacks; for "all" the shelf is looked at."""
@@ -100,6 +102,11 @@ def evidence(
     return made
 
 
-def scored(attacks: Mapping[str, Choice], made: Mapping[str, Any], texts: int) -> dict[str, Scores]:
-    """Return each attack's scores; raises `DataError` for anything but one finite number a text."""
-    return {name: arrays(a, a(*(made[n] for n in a.needs)), texts)["scores"] for name, a in attacks.items()}
+def rates() -> tuple[Choice, ...]:
+    """Return what is measured of attacks that extract texts."""
+    return tuple(choose("metrics", name) for name in EXTRACTION)
+
+
+def attacked(attacks: Mapping[str, Choice], made: Mapping[str, Any], texts: int) -> dict[str, dict[str, np.ndarray]]:
+    """Return what each attack gave, as `attacked.arrays` does; raises `DataError` for anything but one number a text."""
+    return {name: arrays(a, a(*(made[n] for n in a.needs)), texts) for name, a in attacks.items()}

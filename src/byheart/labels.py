@@ -31,8 +31,8 @@ UNTUNED = "untuned"
 COSTS = frozenset({"passes", "seconds"})
 """Metrics that say what an attack took, and not what leaked."""
 
-EXTRACTION = frozenset({"extraction_rate", "extraction_rate_nonmembers", "extraction_excess"})
-"""Metrics of what was extracted, which have a table of their own."""
+EXTRACTION = ("extraction_rate", "extraction_rate_nonmembers", "extraction_excess")
+"""Metrics of what was extracted, measured only of attacks that extract, and shown in a table of their own."""
 
 MISSING = "\N{EN DASH}"
 """What a table shows where nothing was measured."""

@@ -17,17 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from byheart.errors import ByheartError, SettingError, StudyError, UnknownNameError
+from byheart.labels import EXTRACTION
 from byheart.lm.bases import default_base
 from byheart.overrides import override
 from byheart.settings import Data, Machine, Scoring, Training
 from byheart.shelf import Choice, checked, choose, find, plain, types_of
 
 ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
-METRICS = (
-    *("auc", "perplexity", "train_perplexity", "generalisation_gap"),
-    *("extraction_rate", "extraction_rate_nonmembers", "extraction_excess"),
-)
-"""What is measured where nothing is said: the last three only of attacks that extract texts."""
+METRICS = ("auc", "perplexity", "train_perplexity", "generalisation_gap", *EXTRACTION)
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
 Settings = TypeVar("Settings", Data, Training, Scoring, Machine)

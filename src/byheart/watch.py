@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from peft import PeftModel, PeftType
 
+from byheart.attacked import extracts
 from byheart.errors import DataError, ModelError, SettingError
 from byheart.given import Given, spelled
 from byheart.inference import resolution
-from byheart.inspection import asked, evidence, possible, scored
+from byheart.inspection import asked, attacked, evidence, possible, rates
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens, tokenise
@@ -66,14 +67,16 @@ class Watch:
             validation = None if self.validation is None else self.scorer(self.validation)
         if first:
             self.before.update(observed)
-        scores = scored(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
+        found = attacked(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
         rows: list[Row] = []
         if validation is not None:
             metric = choose("metrics", "perplexity")
             rows.append(self._row(step, epoch, metric, metric(validation, self.validation_groups)))
         for name, attack in self.attacks.items():
-            rows += [self._row(step, epoch, m, m(scores[name], *self.sides), attack) for m in self.metrics]
-        return Look(step, epoch, scores, tuple(rows))
+            rows += [self._row(step, epoch, m, m(found[name]["scores"], *self.sides), attack) for m in self.metrics]
+            for metric in rates() if extracts(attack) else ():
+                rows.append(self._row(step, epoch, metric, metric(found[name]["extracted"], *self.sides), attack))
+        return Look(step, epoch, {name: given["scores"] for name, given in found.items()}, tuple(rows))
 
     def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
         module: Any = self.module
