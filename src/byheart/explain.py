@@ -8,8 +8,22 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+from byheart.attacked import extracts
 from byheart.needs import chain, passes_of
-from byheart.shelf import SHELVES, Choice, constant, find, names, needs, plain, settings, source, summary, types_of
+from byheart.shelf import (
+    SHELVES,
+    Choice,
+    choose,
+    constant,
+    find,
+    names,
+    needs,
+    plain,
+    settings,
+    source,
+    summary,
+    types_of,
+)
 
 
 def shelves_text() -> str:
@@ -74,11 +88,16 @@ def _passes(observation: Choice, behind: list[Choice]) -> str:
 
 def attacks_markdown() -> str:
     """Return the page that compares all attacks: what each needs of its adversary, what it costs, where it is from."""
-    lines = [
-        f"| [`{n}`](shelves/attacks.md#{n}) | {summary(find('attacks', n))} | {'; '.join(_owned(n))} | {passes(n)} | {_arxiv(n)} |"
-        for n in names("attacks")
-    ]
-    return "\n".join([ATTACKS_HEAD, *lines, ""])
+    extracting = [n for n in names("attacks") if extracts(choose("attacks", n))]
+    judging = [n for n in names("attacks") if n not in extracting]
+    sections = ((MEMBERSHIP_HEAD, judging), (EXTRACTION_HEAD, extracting))
+    tables = ["\n".join([head, COLUMNS, *map(_attack_line, those)]) for head, those in sections]
+    return "\n\n".join([ATTACKS_HEAD, *tables]) + "\n"
+
+
+def _attack_line(name: str) -> str:
+    cells = (summary(find("attacks", name)), "; ".join(_owned(name)), passes(name), _arxiv(name))
+    return f"| [`{name}`](shelves/attacks.md#{name}) | {' | '.join(cells)} |"
 
 
 def _owned(attack: str) -> list[str]:
@@ -92,12 +111,23 @@ def _arxiv(attack: str) -> str:
 
 ATTACKS_HEAD = """# Attacks
 
-Every attack scores the same tokens of the same texts, and higher always means more likely a member. What an attack asks
-for by name is what its adversary must own; the passes are forward passes over the audited texts, with the defaults, that
-attacks share: two attacks on `target` and `base` need two passes together. Texts known to the adversary
-(`data.known`) are passed too, and are few. `byheart run` writes what each attack took, in passes and seconds, into the rows.
+Higher always means more leaked. What an attack asks for by name is what its adversary must own; the passes are forward passes
+over the audited texts, with the defaults, that attacks share: two attacks on `target` and `base` need two passes
+together. Texts known to the adversary (`data.known`) are passed too, and are few. `byheart run` writes what each attack took,
+in passes and seconds, into the rows."""
+MEMBERSHIP_HEAD = """## Was this text trained on?
 
-| attack | score | the adversary must have | passes | source |
+Every attack scores the same tokens of the same texts, and higher means more likely a member.
+"""
+EXTRACTION_HEAD = """## Can this text be had from the model?
+
+The adversary has a text's beginning (the observation `suffixes`: the first 50 tokens, or half of a shorter text, or the whole
+prompt) and wants the rest, at most 50 tokens. Such an attack gives a score and says of each text whether it was extracted.
+`extraction_rate` is the share of members, `extraction_rate_nonmembers` the control by texts that were never trained on, epoch 0
+the control by the untuned model; the table `extraction` shows the excess over both, and that is what leaked. An
+audit shows the same and rests no verdict on it.
+"""
+COLUMNS = """| attack | score | the adversary must have | passes | source |
 | --- | --- | --- | --- | --- |"""
 
 
