@@ -81,6 +81,9 @@ METRICS = {
     "perplexity": "validation perplexity",
     "train_perplexity": "training perplexity",
     "generalisation_gap": "generalisation gap (nats per token)",
+    "exposure": "exposure (bits)",
+    "held_out_exposure": "exposure of held-out canaries (bits)",
+    "epsilon_lower_bound": "epsilon, lower bound",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

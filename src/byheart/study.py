@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 from byheart.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.lm.bases import default_base
 from byheart.overrides import override
-from byheart.settings import Data, Machine, Scoring, Training
+from byheart.settings import Canaries, Data, Machine, Scoring, Training
 from byheart.shelf import Choice, checked, choose, find, plain, types_of
 
 ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
 METRICS = ("auc", "perplexity", "train_perplexity", "generalisation_gap")
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
-Settings = TypeVar("Settings", Data, Training, Scoring, Machine)
+Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,14 @@ def short(base: str) -> str:
 def changed(values: Data | Training | Scoring) -> str:
     """Return the settings that differ from their defaults, as "name=value, ..."."""
     pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values))
-    return ", ".join(f"{n}={plain(v)}" for n, v, default in pairs if v != default)
+    return ", ".join(f"{n}={plain(_spelled(v))}" for n, v, default in pairs if v != default)
+
+
+def _spelled(value: Any) -> Any:
+    """Return settings within settings as those of them that differ from their defaults."""
+    if not isinstance(value, Canaries):
+        return value
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if getattr(value, f.name) != f.default}
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -266,7 +273,12 @@ def _one(where: str, kind: type[Settings], given: Any) -> Settings:
     for name in given:
         if name not in declared:
             raise UnknownNameError(f"setting of {where}", str(name), declared)
-    return kind(**{n: checked(f"{where}.{n}", declared[n], v) for n, v in given.items()})
+    nested = {n: _one(f"{where}.{n}", _NESTED[kind, n], v) for n, v in given.items() if v is not None and (kind, n) in _NESTED}
+    return kind(**{n: checked(f"{where}.{n}", declared[n], v) for n, v in given.items() if n not in nested}, **nested)
+
+
+_NESTED = {(Data, "canaries"): Canaries}
+"""Settings that are settings themselves, so that a wrong name within them is told too."""
 
 
 @functools.cache
