@@ -68,9 +68,7 @@ def test_gaussian_chances_of_a_real_mechanism_are_never_refused():
     m, mu = 60, 1.0
     epsilon = privacy.gaussian_epsilon(mu, delta=1e-5)
     rate = norm.cdf(mu / 2)
-    over = sum(
-        binom.pmf(v, m, rate) for v in range(m + 1) if privacy.one_run_gaussian(m, m, v, delta=1e-5) > epsilon
-    )
+    over = sum(binom.pmf(v, m, rate) for v in range(m + 1) if privacy.one_run_gaussian(m, m, v, delta=1e-5) > epsilon)
     assert over <= 0.05
 
 
@@ -159,7 +157,9 @@ def test_many_runs_take_both_ratios(counts):
 
 
 def test_many_runs_see_a_text_whose_absence_is_what_shows():
-    assert privacy.many_runs(200, 200, 120, 200, delta=1e-5) > 2  # never missed where it is, missing half where it is not
+    assert (
+        privacy.many_runs(200, 200, 120, 200, delta=1e-5) > 2
+    )  # never missed where it is, missing half where it is not
     assert privacy.many_runs(80, 200, 0, 200, delta=1e-5) > 2
 
 

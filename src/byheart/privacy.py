@@ -103,7 +103,7 @@ def gaussian_epsilon(mu: float, *, delta: float) -> float:
     return _first(held) if mu else 0.0
 
 
-def many_runs(  # noqa: PLR0913 - two counts of two
+def many_runs(
     found: int, members: int, alarms: int, nonmembers: int, *, delta: float, confidence: float = 0.95
 ) -> float:
     """Epsilon that the training has at least, from one guess a run; 0 where nothing is shown.
@@ -115,7 +115,7 @@ def many_runs(  # noqa: PLR0913 - two counts of two
     refuse_delta(delta)
     if not (0 <= found <= members > 0 and 0 <= alarms <= nonmembers > 0):
         raise DataError(
-            f"{found} of {members} runs with the text and {alarms} of {nonmembers} without: write one run a side or more, and counts that fit"
+            f"{found} of {members} runs with the text and {alarms} of {nonmembers} without: each needs one run, and counts that fit"
         )
     low = float(clopper_pearson(float(found), float(members), confidence=confidence)[0])
     high = float(clopper_pearson(float(alarms), float(nonmembers), confidence=confidence)[1])

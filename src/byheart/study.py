@@ -273,12 +273,13 @@ def _one(where: str, kind: type[Settings], given: Any) -> Settings:
     for name in given:
         if name not in declared:
             raise UnknownNameError(f"setting of {where}", str(name), declared)
-    nested = {n: _one(f"{where}.{n}", _NESTED[kind, n], v) for n, v in given.items() if v is not None and (kind, n) in _NESTED}
-    return kind(**{n: checked(f"{where}.{n}", declared[n], v) for n, v in given.items() if n not in nested}, **nested)
+    return kind(**{n: _value(f"{where}.{n}", declared[n], v) for n, v in given.items()})
 
 
-_NESTED = {(Data, "canaries"): Canaries}
-"""Settings that are settings themselves, so that a wrong name within them is told too."""
+def _value(where: str, declared: Any, given: Any) -> Any:
+    """Return one setting; settings within settings are read as settings are, so that a wrong name is told there too."""
+    nested = Canaries in typing.get_args(declared) and given is not None
+    return _one(where, Canaries, given) if nested else checked(where, declared, given)
 
 
 @functools.cache

@@ -122,7 +122,9 @@ class Planted:
     @functools.cached_property
     def copies(self) -> Texts:
         """What is trained on: each included canary as often as it is to be repeated, with ids of their own."""
-        told = [(i, n) for i, (x, r) in enumerate(zip(self.included, self.repetitions, strict=True)) if x for n in range(r)]
+        told = [
+            (i, n) for i, (x, r) in enumerate(zip(self.included, self.repetitions, strict=True)) if x for n in range(r)
+        ]
         return Texts(
             tuple(f"{self.texts.ids[i]}/copy/{n}" for i, n in told),
             tuple(self.texts.scored[i] for i, _ in told),

@@ -23,7 +23,7 @@ from byheart.types import Estimate, LogProbs, Planted
 FAIR = 0.5
 
 
-def epsilon_lower_bound(  # noqa: PLR0913 - settings by keyword
+def epsilon_lower_bound(
     canaries: LogProbs,
     canaries_base: LogProbs,
     planted: Planted,

@@ -24,5 +24,7 @@ def held_out_exposure(
     values, chosen = exposures(canaries, canary_references, planted, estimate), ~np.array(planted.included)
     found = mean_exposure(values, chosen, planted, estimate)
     if found is None:
-        raise DataError("exposure of canaries held out: the coins had all of them trained on; raise data.canaries.count")
+        raise DataError(
+            "exposure of canaries held out: the coins had all of them trained on; raise data.canaries.count"
+        )
     return found._replace(nonmembers=int((chosen & ~np.isnan(values)).sum()))
