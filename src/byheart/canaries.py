@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,7 +65,7 @@ class Form(NamedTuple):
         found: dict[str, None] = {}
         while len(found) < number:
             drawn = chance.integers(len(self.choices), size=self.draws)
-            found.setdefault(self.before + self.between.join(self.choices[i] for i in drawn))
+            found.setdefault(self.before + self.between.join(self.choices[int(i)] for i in drawn))
         return list(found)
 
 
@@ -116,10 +116,11 @@ def plant(settings: Canaries, examples: Examples, split: Split, *, near_duplicat
         ),
         reference_kinds=tuple(kind for kind, _ in others),
         bits={kind: form.bits for kind, form in forms.items()},
+        by_seed=settings.by_seed,
     )
 
 
-def _chance(content: dict[str, object], what: str) -> np.random.Generator:
+def _chance(content: Mapping[str, Any], what: str) -> np.random.Generator:
     return np.random.default_rng(int(key_of({**content, "what": what}), 16))
 
 

@@ -19,6 +19,7 @@ less than 1 half of the time, and above k bits once in 2^k times.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import numpy as np
 from jaxtyping import Float
@@ -52,7 +53,7 @@ def by_extrapolation(
         raise CellError(
             f"{len(losses)} references of one likelihood give no distribution; write estimate: sampling, or more references"
         )
-    shape, place, scale = skewnorm.fit(losses)
+    shape, place, scale = cast("tuple[float, float, float]", skewnorm.fit(losses))
     nats = [-log_share((-x - place) / scale, float(shape)) for x in canaries]
     return np.minimum(np.array(nats) / math.log(2), bits)
 

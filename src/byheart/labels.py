@@ -84,6 +84,7 @@ METRICS = {
     "exposure": "exposure (bits)",
     "held_out_exposure": "exposure of held-out canaries (bits)",
     "epsilon_lower_bound": "epsilon, lower bound",
+    "canary_guess": "guess that a canary was trained on",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

@@ -131,7 +131,9 @@ def _rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
         validation_groups=tuple(examples.groups[i] for i in others["validation"]),
         counts=kept["counts"],
-        **{part: examples.texts.take(chosen) for part, chosen in others.items()},
+        validation=examples.texts.take(others["validation"]),
+        known_members=examples.texts.take(others["known_members"]),
+        known_nonmembers=examples.texts.take(others["known_nonmembers"]),
     )
 
 

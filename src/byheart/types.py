@@ -107,7 +107,8 @@ class Planted:
     """Canaries: texts that a coin each had trained on, so many times, or held out; never audited otherwise.
 
     `references` are other fillings of the formats of the kinds that have one, `reference_kinds` says whose, and `bits` how
-    many fillings a kind has (log2). `coin` is the chance with which each was to be trained on.
+    many fillings a kind has (log2). `coin` is the chance with which each was to be trained on; `by_seed` says that every
+    training seed flips its own.
     """
 
     texts: Texts
@@ -118,6 +119,7 @@ class Planted:
     references: Texts
     reference_kinds: tuple[str, ...]
     bits: Mapping[str, float]
+    by_seed: bool = False
 
     @functools.cached_property
     def copies(self) -> Texts:
