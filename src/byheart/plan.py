@@ -86,8 +86,10 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     for name, asking, least in asked:
         for observation in chain((name,), asking, given):
             for need in observation.needs:
-                if need.startswith("canary") and not len(parts[TOKENS[need]]):
+                if need.startswith("canary") and not len(parts["canaries"]):
                     raise DataError(f"{asking} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
+                if need == "canary_reference_tokens" and not len(parts[TOKENS[need]]):
+                    raise DataError(f"{asking} ranks canaries in a format; real_texts have none: name another kind")
                 if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
                     number = f"{least} or more" if least > 1 else "50 or so"
                     raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")

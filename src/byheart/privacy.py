@@ -28,7 +28,7 @@ from jaxtyping import Bool, Float
 from byheart.errors import DataError
 from byheart.inference import clopper_pearson
 
-STEP = 0.05  # of epsilon, in the search for the first that is not refused
+STEP = 0.2  # of epsilon, in the search for the first that is not refused
 LARGEST = 50.0  # no number of guesses that fits into memory shows more
 
 
@@ -44,13 +44,15 @@ def right_guesses(scores: Float[np.ndarray, " texts"], coins: Bool[np.ndarray, "
 
 def one_run_p_value(canaries: int, guesses: int, right: int, *, epsilon: float, delta: float) -> float:
     """Largest chance of so many right guesses or more under (epsilon, delta)-DP; coins are fair."""
-    from scipy.stats import binom
+    from scipy.special import betainc, gammaln, xlog1py, xlogy
 
-    rate = 1 / (1 + math.exp(-epsilon))
-    beyond = float(binom.sf(right - 1, guesses, rate))
     if not right:
         return 1.0
-    below = np.cumsum(binom.pmf(np.arange(right - 1, -1, -1), guesses, rate))
+    rate = 1 / (1 + math.exp(-epsilon))
+    beyond = float(betainc(right, guesses - right + 1, rate))
+    counts = np.arange(right - 1.0, -1.0, -1.0)
+    ways = gammaln(guesses + 1) - gammaln(counts + 1) - gammaln(guesses - counts + 1)
+    below = np.cumsum(np.exp(ways + xlogy(counts, rate) + xlog1py(guesses - counts, -rate)))
     return min(1.0, beyond + 2 * canaries * delta * float((below / np.arange(1, right + 1)).max()))
 
 
@@ -154,7 +156,7 @@ def _first(held: Callable[[float], bool]) -> float:
     if not above:
         return 0.0
     below = above - STEP
-    for _ in range(40):
+    for _ in range(30):
         middle = (below + above) / 2
         below, above = (below, middle) if held(middle) else (middle, above)
     return below

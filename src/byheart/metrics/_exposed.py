@@ -50,7 +50,7 @@ def mean_exposure(
     most = math.log2(fewest + 1) if estimate == "sampling" else max(planted.bits.values())
     spread = float(kept.std(ddof=1)) if len(kept) > 1 else 0.0
     if not spread:
-        low, high = hoeffding(value / most, float(len(kept)))
+        low, high = hoeffding(min(1.0, value / most), float(len(kept)))
         return Estimate(value, low * most, high * most)
     reach = student_reach(len(kept) - 1.0) * spread / math.sqrt(len(kept))
     return Estimate(value, max(0.0, value - reach), min(most, value + reach))

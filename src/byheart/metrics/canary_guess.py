@@ -27,7 +27,7 @@ def canary_guess(
     repeated: Annotated[int, Ge(1)] = 1,
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05,
 ) -> Estimate:
-    """1 where the first canary of so many repetitions is guessed to be trained on, 0 where it is not.
+    """1 where the first canary of so many repetitions is guessed to be trained on, else 0; right guesses over runs tell what leaked.
 
     It is where less than `share` of its references are as likely or likelier. Counts it as a member where the coin had it
     trained on, else as a non-member. Raises `DataError` where no canary with a format is to be repeated so many times, and
@@ -37,18 +37,12 @@ def canary_guess(
         raise DataError(
             "canary_guess is one guess a run, each with coins of its own: write by_seed: true for data.canaries"
         )
-    first = next(
-        (
-            i
-            for i, (k, r) in enumerate(zip(planted.kinds, planted.repetitions, strict=True))
-            if r == repeated and k in planted.bits
-        ),
-        None,
-    )
-    if first is None:
+    asked = [i for i, k in enumerate(planted.kinds) if planted.repetitions[i] == repeated and k in planted.bits]
+    if not asked:
         raise DataError(
             f"canary_guess: no canary with a format is repeated {repeated} times; write one of data.canaries.repetitions"
         )
+    first = min(asked, key=lambda i: planted.texts.ids[i])
     others = ragged.sums(canary_references.logp, canary_references.starts)
     among = others[np.array(planted.reference_kinds) == planted.kinds[first]]
     own = ragged.sums(canaries.logp, canaries.starts)[first]

@@ -34,7 +34,7 @@ def epsilon_lower_bound(
     repeated: Annotated[int, Ge(1)] = 1,
     assume: Literal["nothing", "gaussian"] = "nothing",
 ) -> Estimate:
-    """Epsilon that training has at least, at delta, for one text added or removed; 0 where nothing is shown.
+    """Epsilon that training has at least, for one text added or removed; higher leaks more, 0 where nothing is shown.
 
     Holds with `confidence` for one model and one epoch named beforehand; it is the lower end itself. `guesses` None: half
     of the canaries trained on once if at all. `repeated` 4: for four copies of a text together. `assume: gaussian` is

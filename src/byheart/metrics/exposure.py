@@ -29,7 +29,7 @@ def exposure(
     repeated: Annotated[int, Ge(1)] = 1,
     estimate: Way = "sampling",
 ) -> Estimate:
-    """Mean exposure (bits) of the canaries trained on `repeated` times; 1.44 is that of canaries never seen.
+    """Mean exposure (bits) of the canaries trained on `repeated` times; higher is more exposed, 1.44 that of canaries never seen.
 
     By sampling, log2(references + 1) is the most there is. Counts the canaries as members; their interval takes them as
     independent. Raises `DataError` where there is no such canary.
