@@ -15,13 +15,13 @@ from byheart.tables.exposure import exposure as exposure_table
 from byheart.tables.privacy_bounds import privacy_bounds
 from byheart.types import LogProbs
 
-CANARIES = {"count": 24, "repetitions": [1, 8], "kinds": ["digits", "names"], "references": 40}
+CANARIES = {"count": 32, "repetitions": [1, 8], "kinds": ["digits", "names"], "references": 40}
 DATA = {"train": 16, "members": 10, "nonmembers": 10, "validation": 6, "max_tokens": 60}
 METRICS = [
     "auc",
     {"exposure": {"repeated": [1, 8], "estimate": ["sampling", "extrapolation"]}},
     "held_out_exposure",
-    {"epsilon_lower_bound": {"guesses": 10, "repeated": 8}},
+    {"epsilon_lower_bound": {"guesses": 12, "repeated": 8}},
 ]
 
 
@@ -66,10 +66,10 @@ def test_exposure_grows_with_repetitions_and_epochs_and_twins_stay(done):
 
 
 def test_the_bound_is_nothing_before_training_and_something_after(done):
-    bound = values(done[2], "epsilon_lower_bound", "guesses=10, repeated=8")
+    bound = values(done[2], "epsilon_lower_bound", "guesses=12, repeated=8")
     assert bound[0].value == 0
     assert bound[2].value > 0
-    assert bound[2].members + bound[2].nonmembers == 12
+    assert bound[2].members + bound[2].nonmembers == 16
 
 
 def test_what_was_planted_is_counted(done):
@@ -77,7 +77,7 @@ def test_what_was_planted_is_counted(done):
     (planned,) = plan(parsed(asked), store)
     facts = {r.metric: r.value for r in results.rows if r.epoch is None}
     inside = planned.split.planted.included
-    assert facts["canaries"] == 24
+    assert facts["canaries"] == 32
     assert facts["canaries_trained_on"] == sum(inside)
     assert facts["canary_copies"] == len(planned.texts["train"]) - len(planned.split.train)
     assert facts["canary_references"] == 80
@@ -187,7 +187,7 @@ def test_tables_show_it(done):
     ]
     bounds = privacy_bounds(results.rows)
     (line,) = bounds.rows
-    assert line[2] == "one run, seed 0, 10 guesses on 12 canaries"
+    assert line[2] == "one run, seed 0, 12 guesses on 16 canaries"
     assert float(line[3]) > 0
     assert float(line[4]) == 0
     assert float(line[5]) >= float(line[3])
