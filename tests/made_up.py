@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from byheart.types import Row, ScoreSet, TextLosses
+from byheart.types import Planted, Row, ScoreSet, TextLosses, Texts
 from byheart.validity import Finding, Gate
 
 METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
@@ -112,3 +112,23 @@ def read_by(row, *, count=60):
 def everything(rows):
     """What tables and figures may ask for, by name."""
     return {"rows": rows, "scores": scored(rows), "gates": judged(), "losses": read_by}
+
+
+def numbered(name, number):
+    return Texts(tuple(f"{name}/{i}" for i in range(number)), tuple(f"{name} {i}" for i in range(number)))
+
+
+def planted(included, repetitions, kinds, *, references=(("digits", 30),), coin=0.5, bits=None, by_seed=False):
+    """Canaries by their labels, with so many references of each kind."""
+    kinds_of = tuple(kind for kind, number in references for _ in range(number))
+    return Planted(
+        texts=numbered("canary", len(included)),
+        included=tuple(included),
+        repetitions=tuple(repetitions),
+        kinds=tuple(kinds),
+        coin=coin,
+        references=numbered("reference", len(kinds_of)),
+        reference_kinds=kinds_of,
+        bits=bits or dict.fromkeys(dict.fromkeys(kinds_of), 29.9),
+        by_seed=by_seed,
+    )

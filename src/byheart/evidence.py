@@ -194,12 +194,25 @@ def _refuse_tokens(planned: Planned, model: LanguageModel, tokens: Mapping[str, 
         raise ModelError(
             f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary}; use the model's own tokenizer"
         )
+    if "canaries" in tokens:
+        _refuse_cut(planned, tokens["canaries"])
     virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))
     longest = max(int(t.lengths.max()) for t in tokens.values())
     if model.context is not None and longest + virtual > model.context:
         raise DataError(
             f"the longest text has {longest} tokens, with {virtual} virtual ones more than the model's context of {model.context}; "
             f"set data.max_tokens to {model.context - virtual} or fewer"
+        )
+
+
+def _refuse_cut(planned: Planned, canaries: Tokens) -> None:
+    """Refuse canaries whose completion is not all trained on: what was not trained on says nothing of what was kept."""
+    whole = planned.texts["canaries"].scored
+    cut = [i for i, kept, text in zip(canaries.texts.ids, canaries.texts.scored, whole, strict=True) if kept != text]
+    if cut:
+        raise DataError(
+            f"{len(cut)} of {len(whole)} canaries, {cut[0]!r} first, are cut at data.max_tokens = {planned.cell.data.max_tokens}: "
+            "write a larger one, or leave out the kinds of long canaries"
         )
 
 

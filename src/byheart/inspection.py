@@ -25,6 +25,8 @@ _LACKING = {
     "base_model": "needs the model that this one was tuned from; name it as base",
     "validation_tokens": "needs validation texts; give some as validation",
     "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
+    "canary_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
+    "canary_reference_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
     "known_member_tokens": "needs texts that its adversary knows, which an audit sets none aside for; a study does (data.known)",
 }
 

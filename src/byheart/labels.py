@@ -90,6 +90,10 @@ METRICS = {
     "extraction_rate": "share of members extracted",
     "extraction_rate_nonmembers": "share of non-members extracted",
     "extraction_excess": "members extracted beyond non-members",
+    "exposure": "exposure (bits)",
+    "held_out_exposure": "exposure of held-out canaries (bits)",
+    "epsilon_lower_bound": "epsilon, lower bound",
+    "canary_guess": "guess that a canary was trained on",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

@@ -16,6 +16,8 @@ TOKENS = {
     "validation_tokens": "validation",
     "known_member_tokens": "known_members",
     "known_nonmember_tokens": "known_nonmembers",
+    "canary_tokens": "canaries",
+    "canary_reference_tokens": "canary_references",
 }
 """The tokens that an observation may ask for, and the part of the texts that each is of."""
 

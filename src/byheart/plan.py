@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from byheart.canaries import plant
 from byheart.errors import DataError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
-from byheart.planned import LABELLED, LABELS, Planned
+from byheart.planned import CANARIES, LABELLED, LABELS, Planned
 from byheart.shelf import Choice, constant, key_of
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
-from byheart.types import Examples, Split, Texts, digest
+from byheart.types import Examples, LogProbs, Split, Texts, digest
 
 
 def plan(study: Study, store: Store) -> tuple[Planned, ...]:
@@ -46,9 +47,18 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
     for cell in sorted(study.cells, key=lambda c: c.base):
         if cell.dataset.key not in loaded:
             loaded[cell.dataset.key] = cell.dataset()
-        name = key_of({"dataset": cell.dataset.key, "data": dataclasses.asdict(cell.data)})
+        canaries = cell.data.canaries
+        seed = cell.seed if canaries is not None and canaries.by_seed else cell.data.seed
+        name = key_of({"dataset": cell.dataset.key, "data": dataclasses.asdict(cell.data), "coins": seed})
         if name not in splits:
-            splits[name] = _split(store, cell, loaded[cell.dataset.key])
+            examples = loaded[cell.dataset.key]
+            dealt = _split(store, cell, examples)
+            if canaries is not None:
+                near = cell.data.near_duplicate
+                dealt = dataclasses.replace(
+                    dealt, planted=plant(canaries, examples, dealt, near_duplicate=near, seed=seed)
+                )
+            splits[name] = dealt
         parts = splits[name].parts
         planned.append(
             Planned(cell, splits[name], study.attacks, study.metrics, study.scoring, _observed(study, parts), parts)
@@ -69,12 +79,17 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     ]
     for metric in study.metrics:
         evidence = [n for n in metric.needs if n not in LABELS]
-        asked += [("validation" if n == "validation" else "target", f"metrics {metric.name}", 1) for n in evidence]
+        own = {"validation", *CANARIES}
+        asked += [(n if n in own else "target", f"metrics {metric.name}", 1) for n in evidence]
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
     for name, asking, least in asked:
         for observation in chain((name,), asking, given):
             for need in observation.needs:
+                if need.startswith("canary") and not len(parts["canaries"]):
+                    raise DataError(f"{asking} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
+                if need == "canary_reference_tokens" and not len(parts[TOKENS[need]]):
+                    raise DataError(f"{asking} ranks canaries in a format; real_texts have none: name another kind")
                 if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
                     number = f"{least} or more" if least > 1 else "50 or so"
                     raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")
@@ -85,7 +100,8 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
 def _split(store: Store, cell: Cell, examples: Examples) -> Split:
     """Return the split of a data set, dealt once and kept as ids."""
     content = digest([(examples.texts.digest,), examples.roles, examples.groups])
-    sizes = {f.name: getattr(cell.data, f.name) for f in dataclasses.fields(cell.data) if f.name != "max_tokens"}
+    others = {"max_tokens", "canaries"}  # which change nobody's part
+    sizes = {f.name: getattr(cell.data, f.name) for f in dataclasses.fields(cell.data) if f.name not in others}
     recipe = {"dataset": cell.dataset.recipe, "content": content, "data": sizes}
 
     def make(folder: Path) -> None:
@@ -117,7 +133,9 @@ def _rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
         validation_groups=tuple(examples.groups[i] for i in others["validation"]),
         counts=kept["counts"],
-        **{part: examples.texts.take(chosen) for part, chosen in others.items()},
+        validation=examples.texts.take(others["validation"]),
+        known_members=examples.texts.take(others["known_members"]),
+        known_nonmembers=examples.texts.take(others["known_nonmembers"]),
     )
 
 
@@ -129,13 +147,18 @@ def work(planned: Sequence[Planned], store: Store) -> list[float]:
 
 def _try_metrics(planned: Planned) -> None:
     """Measure made-up scores of the same size: a rate below resolution is refused here, not after a night's training."""
-    membership = planned.split.membership
-    made_up = {
-        "scores": np.random.default_rng(0).normal(size=len(membership)),
+    membership, planted = planned.split.membership, planned.split.planted
+    chance = np.random.default_rng(0)
+    made_up: dict[str, Any] = {
+        "scores": chance.normal(size=len(membership)),
         "extracted": np.arange(len(membership)) % 2 == 0,
         "membership": membership,
         "groups": planned.split.groups,
     }
+    if planted is not None:
+        made_up["planted"] = planted
+        sizes = zip(CANARIES, map(len, (planted.texts, planted.texts, planted.references)), strict=True)
+        made_up |= {n: LogProbs(logp=-chance.random(size), starts=np.arange(size + 1)) for n, size in sizes}
     for metric in planned.metrics:
         unknown = [n for n in metric.needs if n not in LABELLED]
         if unknown:

@@ -25,8 +25,9 @@ from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import Split, Texts, TokenStats
 
-LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
-LABELLED = (*LABELS, "train", "nonmember", "validation")
+LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
+CANARIES = ("canaries", "canaries_base", "canary_references")
+LABELLED = (*LABELS, "train", "nonmember", "validation", *CANARIES)
 """What a metric may ask for: scores, labels, and evidence."""
 
 
@@ -135,7 +136,8 @@ class Planned:
         number = asking.settings["models"]
         known = asking.settings.get("rest", True)
         members = set(self.split.members)
-        rest = self.split.train.take(i for i in range(len(self.split.train)) if known and i not in members)
+        whole = self.texts["train"]  # canaries too
+        rest = whole.take(i for i in range(len(whole)) if known and i not in members)
         return tuple(
             dataclasses.replace(
                 self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, Len
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,25 @@ class Training:
     clip: Annotated[float, Gt(0)] = 1.0
 
 
+CanaryKind = Literal["random_tokens", "digits", "names", "in_distribution", "real_texts"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canaries:
+    """Texts that are trained on or held out by a coin each, so that what a training keeps of them can be measured.
+
+    `count` of them, of every kind at every number of `repetitions` in turn. `coin` is the chance of being trained on,
+    flipped anew for every training seed where `by_seed` says so. `references` are drawn for each kind.
+    """
+
+    count: Annotated[int, Ge(2)] = 48
+    repetitions: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (1, 4, 16)
+    kinds: Annotated[tuple[CanaryKind, ...], Len(1)] = ("random_tokens", "digits", "names", "in_distribution")
+    coin: Annotated[float, Interval(gt=0, lt=1)] = 0.5
+    by_seed: bool = False
+    references: Annotated[int, Ge(1)] = 200
+
+
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """Which texts of a data set play which part.
@@ -45,6 +64,7 @@ class Data:
     `train` None means all that are left (`group`) or all that are published (`published`). `members` of the training
     texts are audited. `max_tokens` counts BOS, prompt and scored text; what is longer is cut and counted. `known` texts
     of either side are known to the adversary of some attacks (shots, calibration, a population) and never audited.
+    `canaries` are trained on besides.
     """
 
     train: Annotated[int, Ge(1)] | None = None
@@ -56,6 +76,7 @@ class Data:
     near_duplicate: Annotated[float, Interval(gt=0, le=1)] = 0.8
     max_tokens: Annotated[int, Ge(2)] = 512
     seed: Annotated[int, Ge(0)] = 0
+    canaries: Canaries | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

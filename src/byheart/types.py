@@ -103,11 +103,44 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Planted:
+    """Canaries: texts that a coin each had trained on, so many times, or held out; never audited otherwise.
+
+    `references` are other fillings of the formats of the kinds that have one, `reference_kinds` says whose, and `bits` how
+    many fillings a kind has (log2). `coin` is the chance with which each was to be trained on; `by_seed` says that every
+    training seed flips its own.
+    """
+
+    texts: Texts
+    included: tuple[bool, ...]
+    repetitions: tuple[int, ...]
+    kinds: tuple[str, ...]
+    coin: float
+    references: Texts
+    reference_kinds: tuple[str, ...]
+    bits: Mapping[str, float]
+    by_seed: bool = False
+
+    @functools.cached_property
+    def copies(self) -> Texts:
+        """What is trained on: each included canary as often as it is to be repeated, with ids of their own."""
+        told = [
+            (i, n) for i, (x, r) in enumerate(zip(self.included, self.repetitions, strict=True)) if x for n in range(r)
+        ]
+        return Texts(
+            tuple(f"{self.texts.ids[i]}/copy/{n}" for i, n in told),
+            tuple(self.texts.scored[i] for i, _ in told),
+            tuple(self.texts.prompts[i] for i, _ in told),
+        )
+
+
+@dataclass(frozen=True)
 class Split:
     """Who plays which part. `members` are positions in `train`: the audited sample of what was trained on.
 
     `known_members` (of `train`) and `known_nonmembers` are what an adversary knows already; none of them is audited.
-    `counts` is what splitting did (duplicates removed, groups, texts left over), by name.
+    `counts` is what splitting did (duplicates removed, groups, texts left over), by name. `planted` canaries are trained
+    on besides `train`.
     """
 
     train: Texts
@@ -120,16 +153,20 @@ class Split:
     known_members: Texts = NO_TEXTS
     known_nonmembers: Texts = NO_TEXTS
     validation_groups: tuple[str, ...] = ()
+    planted: Planted | None = None
 
     @property
     def parts(self) -> dict[str, Texts]:
         """The texts that a model reads, by the part they play."""
+        planted = self.planted
         return {
-            "train": self.train,
+            "train": self.train if planted is None else self.train.joined(planted.copies),
             "audited": self.audited,
             "validation": self.validation,
             "known_members": self.known_members,
             "known_nonmembers": self.known_nonmembers,
+            "canaries": NO_TEXTS if planted is None else planted.texts,
+            "canary_references": NO_TEXTS if planted is None else planted.references,
         }
 
     @functools.cached_property
