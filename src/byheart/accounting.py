@@ -9,12 +9,15 @@ data sets are neighbours where one has one text more. The accountant is opacus's
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
+import warnings
 from dataclasses import dataclass
 
 from byheart.errors import SettingError
 from byheart.settings import Privacy, Training
+from byheart.shelf import Choice, constant
 
 LOOSE = 40.0
 """An epsilon, by Rényi's accountant, above which no better one is sought."""
@@ -36,6 +39,13 @@ class Spending:
     def epsilon(self, epochs: int) -> float:
         """Return what so many epochs spend, an upper bound at `delta`: 0 before training."""
         return _epsilon(self.noise_multiplier, self.rate, self.steps * epochs, self.delta) if epochs else 0.0
+
+
+def promised(method: Choice) -> Privacy | None:
+    """Return what a method promises by its settings; None for one whose file does not say that it is private."""
+    if not constant(method.function, "PRIVATE", default=False):
+        return None
+    return Privacy(**{f.name: method.settings[f.name] for f in dataclasses.fields(Privacy)})
 
 
 def spending(privacy: Privacy, texts: int, training: Training) -> Spending:
@@ -68,9 +78,11 @@ def _noise(epsilon: float, rate: float, steps: int, delta: float) -> float:
 
     kind = "prv" if epsilon <= LOOSE / 2 else "rdp"
     try:
-        return get_noise_multiplier(
-            target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps, accountant=kind
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return get_noise_multiplier(
+                target_epsilon=epsilon, target_delta=delta, sample_rate=rate, steps=steps, accountant=kind
+            )
     except ValueError as error:
         raise SettingError(
             f"epsilon = {epsilon:g}: no noise is enough for {steps} steps at delta = {delta:g}; write a larger epsilon"
@@ -85,7 +97,9 @@ def _epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> 
     history = [(noise_multiplier, rate, steps)]
     rough, close = RDPAccountant(), PRVAccountant()
     rough.history, close.history = history, history
-    bound = float(rough.get_epsilon(delta))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the rough one could be closer, which is why there is another
+        bound = float(rough.get_epsilon(delta))
     return bound if bound > LOOSE else min(bound, float(close.get_epsilon(delta)))
 
 

@@ -92,9 +92,12 @@ def _facts(planned: Planned, store: Store) -> Iterator[Row]:
         "trained_parameters": facts["trained_parameters"],
         "learning_rate": facts["learning_rate"],
         **planned.split.counts,
+        **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
     for metric, value in numbers.items():
         yield _row(planned, None, metric=metric, estimate=Estimate(float(value)))
+    for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
+        yield _row(planned, epoch, metric="accountant_epsilon", estimate=Estimate(epsilon))
 
 
 def _measured(planned: Planned, store: Store) -> Iterator[Row]:

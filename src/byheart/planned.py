@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from byheart import lm
+from byheart.accounting import Spending, promised, spending
 from byheart.attacked import RESULTS
 from byheart.errors import DataError
 from byheart.lm.bases import identity
@@ -82,6 +83,12 @@ class Planned:
     def epochs(self) -> range:
         """Every epoch that is observed; 0 is the untuned base."""
         return range(self.cell.training.epochs + 1)
+
+    @cached_property
+    def spending(self) -> Spending | None:
+        """What private training spends; None where it is not private. Raises `SettingError` for a promise that means nothing."""
+        privacy = promised(self.cell.method)
+        return spending(privacy, len(self.texts["train"]), self.cell.training) if privacy else None
 
     def tokens_recipe(self, what: str) -> dict[str, Any]:
         """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
