@@ -68,8 +68,8 @@ def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, meth
         own = torch.autograd.grad(loss, parameters, allow_unused=True)
         own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, own, strict=True)]
         norms.append(math.sqrt(sum(float(g.square().sum()) for g in own)))
-        for total, g in zip(expected, own, strict=True):
-            total += g * min(1, spent.clip / norms[-1])
+        scale = min(1, spent.clip / norms[-1])
+        expected = [total + g * scale for total, g in zip(expected, own, strict=True)]
     assert min(norms) > spent.clip, "nothing was clipped"
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
     private = Private(optimizer, spent, len(tokens))
@@ -137,8 +137,7 @@ def test_a_promised_epsilon_is_spent_by_the_last_epoch_and_not_passed(epsilon):
     assert 0.85 * epsilon < spent.epsilon(4) <= epsilon
 
 
-def test_shuffled_batches_would_be_told_another_epsilon():
-    """A whole pass at once draws every text: what the accountant says of a rate of one."""
+def test_a_batch_larger_than_the_texts_is_all_of_them():
     spent = spending(Privacy(epsilon=None, noise_multiplier=1.0, delta=None, clip=1.0), 50, Training(batch_size=80))
     assert (spent.rate, spent.steps) == (1.0, 1)
 

@@ -30,18 +30,19 @@ class Private:
 
         self._spending, self._texts = spending, texts
         self._parameters: list[torch.nn.Parameter] = [p for g in optimizer.param_groups for p in g["params"]]
+        self._chance = torch.Generator(self._parameters[0].device)
         self._noisy = DPOptimizer(
             optimizer,
             noise_multiplier=spending.noise_multiplier,
             max_grad_norm=spending.clip,
             # Not how many were drawn: that number would tell of a text.
             expected_batch_size=spending.rate * texts,
-            generator=torch.Generator(self._parameters[0].device),
+            generator=self._chance,
         )
 
     def drawn(self, chance: np.random.Generator) -> Iterator[Int[np.ndarray, " batch"]]:
         """Yield the texts of each of an epoch's steps, sometimes none; the epoch's noise is drawn from `chance` too."""
-        self._noisy.generator.manual_seed(int(chance.integers(1 << 63)))
+        self._chance.manual_seed(int(chance.integers(1 << 63)))
         for _ in range(self._spending.steps):
             yield np.flatnonzero(chance.random(self._texts) < self._spending.rate)
 

@@ -82,7 +82,7 @@ def precision_of(choice: Literal["auto", "float32", "bfloat16"], device: torch.d
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
-def train(
+def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by keyword
     model: LanguageModel,
     tokens: Tokens,
     *,

@@ -23,6 +23,6 @@ def refuse_memory(model: LanguageModel) -> None:
     if changed:
         layer = module.get_submodule(changed[0].rpartition(".")[0])
         raise ModelError(
-            f"model {model.name!r}: {changed[0]} ({type(layer).__name__}) changes with the texts that it reads, and no noise is added to it, "
-            "so that private training would promise what it does not keep; choose another model, or a method without privacy"
+            f"model {model.name!r}: {changed[0]} ({type(layer).__name__}) changes with the texts that it reads and gets no noise, "
+            "so that private training would not keep its promise; choose another model, or a method without privacy"
         )

@@ -28,7 +28,7 @@ PRIVATE = True
 """The settings `epsilon`, `noise_multiplier`, `delta` and `clip` are a promise, which plans tell."""
 
 
-def dp_lora(
+def dp_lora(  # noqa: PLR0913 - one name for each setting
     model: LanguageModel,
     *,
     epsilon: Annotated[float, Gt(0)] | None = 8.0,
