@@ -1,5 +1,6 @@
 """Defences that are training settings or choices of rows: goldfish loss, early stopping."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,11 @@ from byheart.lm import forward, train
 from byheart.lm.generate import Opening, greedy
 from byheart.lm.goldfish import CONTEXT, counted
 from byheart.lm.tokens import tokenise
+from byheart.plan import deal
 from byheart.settings import Training
+from byheart.shelf import key_of
+from byheart.store import Store, _first_difference
+from byheart.study import study as parsed
 from byheart.tables.early_stopping import early_stopping
 from byheart.types import Texts
 from made_up import study
@@ -191,3 +196,50 @@ def test_every_seed_is_stopped_by_itself():
 def test_without_tuned_epochs_there_is_nothing_to_stop():
     with pytest.raises(DataError, match="early stopping needs"):
         early_stopping(on_path([20]))
+
+
+# --- deduplication
+
+
+@pytest.fixture
+def repeated(tmp_path):
+    """A study of texts of which each group says some twice, with and without deduplication."""
+    lines = [
+        {"text": f"Note {g}: the {w} of house {g * 7} was painted green by {w} number {g}.", "group": str(g)}
+        for g in range(40)
+        for w in ("door", "gate", "door")
+    ]
+    (tmp_path / "notes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return {
+        "models": "some/model",
+        "datasets": [{"files": {"path": str(tmp_path / "notes.jsonl"), "group": "group"}}],
+        "data": {"train": 60, "members": 30, "nonmembers": 30, "validation": 6, "near_duplicate": 1},
+        "methods": ["lora"],
+        "training": {"deduplicate": [None, 1, 0.1]},
+        "attacks": ["lira"],
+        "observations": [{"shadows": {"models": 4}}],
+    }
+
+
+def test_copies_are_trained_on_once_and_the_audited_stay(repeated, tmp_path):
+    whole, copies, near = deal(parsed(repeated), Store.open(tmp_path / "store"))
+    assert len({p.split.audited.digest for p in (whole, copies, near)}) == 1
+    assert len({p.key for p in (whole, copies, near)}) == 3
+    trained = whole.texts["train"].scored
+    assert len(trained) == 60 > len(set(trained)) >= 40
+    assert copies.texts["train"].scored == tuple(dict.fromkeys(trained))
+    # Door and gate of one house share most of their words' runs; of those, the first is kept.
+    assert len(near.texts["train"]) < len(copies.texts["train"])
+    assert set(near.texts["train"].scored) < set(trained)
+    for shadow in copies.shadows:
+        assert len(set(shadow.texts["train"].scored)) == len(shadow.texts["train"])
+
+
+def test_results_of_before_the_settings_were_there_are_still_read(repeated, tmp_path):
+    """Neither key nor recipe of a cell tells apart a setting that is not there and one that is left alone."""
+    one, *_ = deal(parsed(repeated), Store.open(tmp_path / "store"))
+    old = {n: v for n, v in one.recipe["training"].items() if n not in {"goldfish", "deduplicate"}}
+    assert not _first_difference({**one.recipe, "training": old}, one.recipe)
+    given = {n: v for n, v in old.items() if v != getattr(Training(), n)}
+    assert one.key == key_of({**one.recipe, "method": one.cell.method.identity, "training": given})
+    assert one.texts["train"].digest == one.split.train.digest

@@ -1,19 +1,24 @@
 """Private training against a plain loop: clipping, noise, drawing, the accountant; what is refused; how it resumes."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from byheart import shelf
+import byheart
+from byheart import accounting, evidence, shelf
 from byheart.accounting import Spending, spending
 from byheart.errors import ModelError, SettingError
 from byheart.lm import train
 from byheart.lm.load import LanguageModel
 from byheart.lm.private import Private
 from byheart.lm.tokens import tokenise
+from byheart.session import plan_table, planned_cells
 from byheart.settings import Privacy, Training
+from byheart.store import Store
+from byheart.study import study as parsed
 from byheart.types import Texts
 
 KEY = "00000000000000ab"
@@ -195,3 +200,76 @@ def test_private_training_learns_where_noise_is_small(tiny, architecture, method
     assert losses[-1] < losses[0] - 0.02
     assert not model.module.training
     assert all(getattr(p, "grad_sample", None) is None for p in model.module.parameters())
+
+
+# --- from a study file to rows
+
+
+def content(folder, **changes):
+    return {
+        "name": "tiny",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 60}}],
+        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
+        "methods": ["lora", {"dp_lora": {"epsilon": 4}}],
+        "training": {"epochs": 2, "batch_size": 4},
+        "attacks": ["loss"],
+        "metrics": ["auc", "perplexity"],
+        **changes,
+    }
+
+
+def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):
+    store, written = Store.open(tmp_path), content(tiny_folder("llama"))
+    free, private = planned_cells(parsed(written), store)
+    assert free.epsilon is None
+    assert 3.9 < private.epsilon <= 4
+    table = plan_table("tiny", [free, private])
+    assert [row[-1] for row in table.rows] == ["no bound", f"{private.epsilon:.2f}"]
+    results = byheart.run(written, store=store)
+    assert not results.failed
+    rows = [r for r in results.rows if r.method == "dp_lora"]
+    spent = {r.epoch: r.value for r in rows if r.metric == "accountant_epsilon"}
+    assert spent[0] == 0 < spent[1] < spent[2] == private.epsilon
+    facts = {r.metric: r.value for r in rows if r.epoch is None}
+    assert facts["delta"] == pytest.approx(12**-1.1)
+    assert facts["noise_multiplier"] > 0.3
+    assert not [r for r in results.rows if r.method == "lora" and r.metric in {"accountant_epsilon", "delta"}]
+
+
+def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_folder, tmp_path, monkeypatch):
+    written = content(tiny_folder("llama"), methods=[{"dp_lora": {"rank": 2}}], training={"epochs": 3, "batch_size": 4})
+    whole = byheart.run(written, store=tmp_path / "whole")
+    kept = evidence._keep_state
+
+    def stopped(planned, store, epoch, facts):
+        kept(planned, store, epoch, facts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence, "_keep_state", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        byheart.run(written, store=tmp_path / "killed")
+    monkeypatch.undo()
+    resumed = byheart.run(written, store=tmp_path / "killed")
+    strip = [[r for r in found.rows if r.metric != "seconds"] for found in (whole, resumed)]
+    assert strip[0] == strip[1]
+
+
+def test_a_promise_that_means_nothing_is_refused_before_any_work(tiny_folder, tmp_path):
+    written = content(tiny_folder("llama"), methods=[{"dp_full": {"delta": 0.2}}])
+    with pytest.raises(SettingError, match=r"methods dp_full: delta = 0\.2: publishing one of 12 training texts"):
+        byheart.run(written, store=tmp_path)
+    assert not (tmp_path / "training").exists()
+
+
+def test_without_opacus_the_mend_is_told(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    accounting._noise.cache_clear()
+    with pytest.raises(SettingError, match=r"methods dp_lora: .*pip install 'byheart\[dp\]'"):
+        byheart.run(content(tiny_folder("llama")), store=tmp_path)
+
+
+def test_a_method_that_says_one_thing_and_gives_another_is_refused(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.methods.dp_lora.PRIVATE", False)
+    results = byheart.run(content(tiny_folder("llama"), methods=["dp_lora"]), store=tmp_path)
+    assert "let it say PRIVATE = True" in results.failed[0].error

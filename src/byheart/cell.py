@@ -92,6 +92,8 @@ def _facts(planned: Planned, store: Store) -> Iterator[Row]:
         "trained_parameters": facts["trained_parameters"],
         "learning_rate": facts["learning_rate"],
         **planned.split.counts,
+        # Fewer where copies are left out, more where canaries are trained on besides.
+        "trained_texts": len(planned.texts["train"]),
         **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
     for metric, value in numbers.items():

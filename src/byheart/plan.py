@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from byheart.deduplication import trained_on
 from byheart.errors import DataError, SettingError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
@@ -52,6 +53,7 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
         if name not in splits:
             splits[name] = _split(store, cell, loaded[cell.dataset.key])
         parts = splits[name].parts
+        parts["train"] = trained_on(parts["train"], cell.training)
         planned.append(
             Planned(cell, splits[name], study.attacks, study.metrics, study.scoring, _observed(study, parts), parts)
         )

@@ -17,6 +17,7 @@ import numpy as np
 from byheart import lm
 from byheart.accounting import Spending, promised, spending
 from byheart.attacked import RESULTS
+from byheart.deduplication import trained_on
 from byheart.errors import DataError
 from byheart.lm.bases import identity
 from byheart.needs import TOKENS, called, chain, passes_of
@@ -143,16 +144,19 @@ class Planned:
         known = asking.settings.get("rest", True)
         members = set(self.split.members)
         rest = self.split.train.take(i for i in range(len(self.split.train)) if known and i not in members)
+        trained = [
+            self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest) for inside in self.halves(number)
+        ]
         return tuple(
             dataclasses.replace(
                 self,
                 attacks=(),
                 metrics=(),
                 observations=tuple(observed),
-                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest)},
+                texts={**self.texts, "train": trained_on(texts, self.cell.training)},
                 shadow=f"shadow {i + 1} of {number}",
             )
-            for i, inside in enumerate(self.halves(number))
+            for i, texts in enumerate(trained)
         )
 
     def halves(self, number: int) -> list[np.ndarray]:

@@ -27,7 +27,8 @@ class Training:
     """How weights are changed. `learning_rate` None means the method's own; `warmup` is a share of all steps.
 
     `batch_size` counts the texts of one optimiser step, `clip` is the largest gradient norm. `goldfish` is k of the
-    goldfish loss: one token in k, always the same ones after the same words, is left out of the loss.
+    goldfish loss: one token in k, always the same ones after the same words, is left out of the loss. `deduplicate` is the
+    overlap of words (Jaccard, of five-word shingles) from which on the later of two training texts is left out; 1 for copies.
     """
 
     epochs: Annotated[int, Ge(1)] = 3
@@ -39,6 +40,7 @@ class Training:
     clip: Annotated[float, Gt(0)] = 1.0
     # None, as the default of any setting added here must be: recipes written before it was there hold none.
     goldfish: Annotated[int, Ge(2)] | None = None
+    deduplicate: Annotated[float, Interval(gt=0, le=1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
