@@ -77,13 +77,10 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
     kept = counted(tokens, 2)
     ours.module.requires_grad_(True)
     settings = Training(epochs=1, batch_size=4, goldfish=2, schedule="constant", warmup=0)
-    next(
-        iter(
-            train.train(
-                ours, tokens, training=settings, learning_rate=1e-3, key="0a", precision=torch.float32, budget=50
-            )
-        )
+    steps = train.train(
+        ours, tokens, training=settings, learning_rate=1e-3, key="0a", precision=torch.float32, budget=50
     )
+    told = next(iter(steps)).loss
     optimizer = torch.optim.AdamW(plain.module.parameters(), lr=1e-3, weight_decay=0)
     logp = []
     for i in range(4):
@@ -91,7 +88,9 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
         own = plain.module(input_ids=ids[None]).logits[0].log_softmax(1)
         first = int(tokens.first[i])
         logp.append(own[first - 1 : -1].gather(1, ids[first:, None])[:, 0])
-    (-torch.cat(logp)[torch.from_numpy(kept)].mean()).backward()
+    loss = -torch.cat(logp)[torch.from_numpy(kept)].mean()
+    assert told == pytest.approx(float(loss.detach()), rel=1e-5)
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(plain.module.parameters(), 1.0)
     optimizer.step()
     for (name, a), b in zip(ours.module.named_parameters(), plain.module.parameters(), strict=True):
