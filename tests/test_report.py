@@ -164,6 +164,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "data_splits",
         "comparisons",
         "attack_comparisons",
+        "early_stopping",
         "gains",
         "matched_utility",
     }
@@ -177,6 +178,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "lora_placement",
         "comparisons",
         "attack_comparisons",
+        "early_stopping",
         "gains",
         "matched_utility",
     }

@@ -94,9 +94,14 @@ def _facts(planned: Planned, store: Store) -> Iterator[Row]:
         "learning_rate": facts["learning_rate"],
         **planned.split.counts,
         **_canaries(planned.split.planted),
+        # Fewer where copies are left out, more where canaries are trained on besides.
+        "trained_texts": len(planned.texts["train"]),
+        **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
     for metric, value in numbers.items():
         yield _row(planned, None, metric=metric, estimate=Estimate(float(value)))
+    for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
+        yield _row(planned, epoch, metric="accountant_epsilon", estimate=Estimate(epsilon))
 
 
 def _planted(planted: Planted | None) -> dict[str, Any]:

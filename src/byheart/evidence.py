@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from byheart.accounting import promised
 from byheart.errors import DataError, ModelError
 from byheart.kinds import KINDS, ShadowPass, packed, unpacked
 from byheart.needs import TOKENS
@@ -86,6 +87,11 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     from byheart.lm.forward import device_of
 
     planned, store, settings = bench.planned, bench.store, bench.planned.cell.training
+    if tuned.privacy != promised(planned.cell.method):
+        raise DataError(
+            f"methods {planned.cell.method.name} gives privacy = {tuned.privacy}, its file says {promised(planned.cell.method)}; "
+            "let it say PRIVATE = True, and give its settings as they are"
+        )
     rate = settings.learning_rate or tuned.learning_rate
     first = min(later, default=settings.epochs)
     start = _latest_state(planned, store, first)
@@ -103,6 +109,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         precision=train.precision_of(bench.machine.precision, device_of(model.module)),
         budget=bench.machine.token_budget,
         start=start,
+        spending=planned.spending,
     )
     began = time.monotonic()
     for epoch in epochs:
@@ -121,10 +128,23 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         "losses": losses,
         "seconds": seconds,
         "truncated_texts": _truncated(bench),
+        **_spent(planned),
     }
     store.get_or_make("training", planned.key, planned.recipe, lambda folder: _write_checkpoint(folder, model, facts))
     for number in planned.epochs:
         store.drop("states", _state_key(planned, number))
+
+
+def _spent(planned: Planned) -> dict[str, Any]:
+    """Return what private training spent by each epoch, and with how much noise; nothing of training that is not private."""
+    if planned.spending is None:
+        return {}
+    epsilons = [planned.spending.epsilon(e) for e in planned.epochs]
+    return {
+        "noise_multiplier": planned.spending.noise_multiplier,
+        "delta": planned.spending.delta,
+        "accountant_epsilon": epsilons,
+    }
 
 
 def _truncated(bench: _Bench) -> int:

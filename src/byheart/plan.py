@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from byheart.canaries import plant
-from byheart.errors import DataError
+from byheart.deduplication import trained_on
+from byheart.errors import DataError, SettingError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
 from byheart.planned import CANARIES, LABELLED, LABELS, Planned
@@ -31,6 +32,8 @@ def plan(study: Study, store: Store) -> tuple[Planned, ...]:
     for base in dict.fromkeys(c.base for c in study.cells):
         refuse(base)
     planned = deal(study, store)
+    for one in planned:
+        _refuse_promise(one)
     for one in {id(p.split): p for p in planned}.values():
         _try_metrics(one)
     return planned
@@ -60,10 +63,20 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
                 )
             splits[name] = dealt
         parts = splits[name].parts
+        parts["train"] = trained_on(parts["train"], cell.training)
         planned.append(
             Planned(cell, splits[name], study.attacks, study.metrics, study.scoring, _observed(study, parts), parts)
         )
     return tuple(planned)
+
+
+def _refuse_promise(planned: Planned) -> None:
+    """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others."""
+    for one in (planned, *planned.shadows):
+        try:
+            _ = one.spending
+        except SettingError as error:
+            raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
 
 
 def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from byheart import lm
+from byheart.accounting import Spending, promised, spending
 from byheart.attacked import RESULTS
+from byheart.deduplication import trained_on
 from byheart.errors import DataError
 from byheart.lm.bases import identity
 from byheart.needs import TOKENS, called, chain, passes_of
@@ -84,6 +86,12 @@ class Planned:
         """Every epoch that is observed; 0 is the untuned base."""
         return range(self.cell.training.epochs + 1)
 
+    @cached_property
+    def spending(self) -> Spending | None:
+        """What private training spends; None where it is not private. Raises `SettingError` for a promise that means nothing."""
+        privacy = promised(self.cell.method)
+        return spending(privacy, len(self.texts["train"]), self.cell.training) if privacy else None
+
     def tokens_recipe(self, what: str) -> dict[str, Any]:
         """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
         return {"base": self.base, "texts": self.texts[what].digest, "max_tokens": self.cell.data.max_tokens}
@@ -136,18 +144,21 @@ class Planned:
         number = asking.settings["models"]
         known = asking.settings.get("rest", True)
         members = set(self.split.members)
-        whole = self.texts["train"]  # canaries too
+        whole = self.split.parts["train"]  # canaries too, and what deduplication leaves out
         rest = whole.take(i for i in range(len(whole)) if known and i not in members)
+        trained = [
+            self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest) for inside in self.halves(number)
+        ]
         return tuple(
             dataclasses.replace(
                 self,
                 attacks=(),
                 metrics=(),
                 observations=tuple(observed),
-                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest)},
+                texts={**self.texts, "train": trained_on(texts, self.cell.training)},
                 shadow=f"shadow {i + 1} of {number}",
             )
-            for i, inside in enumerate(self.halves(number))
+            for i, texts in enumerate(trained)
         )
 
     def halves(self, number: int) -> list[np.ndarray]:

@@ -128,13 +128,17 @@ def _note(
 
 
 class PlannedCell(NamedTuple):
-    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched."""
+    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
+
+    `epsilon` is what private training will have spent at its end, None where it is not private.
+    """
 
     cell: str
     training_texts: int
     epochs_to_train: int
     observations_to_make: int
     minutes: float | None
+    epsilon: float | None = None
 
 
 def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
@@ -155,13 +159,15 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
         whole = store.has("training", one.key) and not one.missing(store)
         epochs = 0 if whole else one.cell.training.epochs
         observations = sum(map(len, one.left(store, known).values()))
-        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes))
+        epsilon = one.spending.epsilon(one.cell.training.epochs) if one.spending else None
+        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes, epsilon))
     return found
 
 
 def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     """Return what is left to do as a table."""
     total = sum(c.minutes or 0.0 for c in cells)
+    public = all(c.epsilon is None for c in cells)
     lines = tuple(
         (
             c.cell,
@@ -169,10 +175,12 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
             counted(c.epochs_to_train, "epoch") if c.epochs_to_train else "in the store",
             str(c.observations_to_make),
             "not known" if c.minutes is None else f"{c.minutes:.1f}",
+            *([] if public else ["no bound" if c.epsilon is None else f"{c.epsilon:.2f}"]),
         )
         for c in cells
     )
     header = ("cell", "texts", "training", "observations to make", "minutes, about")
+    header += () if public else ("epsilon spent",)
     minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
     return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, f"In all about {minutes} on this processor.")
 

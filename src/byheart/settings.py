@@ -26,7 +26,9 @@ class Machine:
 class Training:
     """How weights are changed. `learning_rate` None means the method's own; `warmup` is a share of all steps.
 
-    `batch_size` counts the texts of one optimiser step, `clip` is the largest gradient norm.
+    `batch_size` counts the texts of one optimiser step, `clip` is the largest gradient norm. `goldfish` is k of the
+    goldfish loss: one token in k, always the same ones after the same words, is left out of the loss. `deduplicate` is the
+    overlap of words (Jaccard, of five-word shingles) from which on the later of two training texts is left out; 1 for copies.
     """
 
     epochs: Annotated[int, Ge(1)] = 3
@@ -36,6 +38,24 @@ class Training:
     warmup: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.0
     clip: Annotated[float, Gt(0)] = 1.0
+    # None, as the default of any setting added here must be: recipes written before it was there hold none.
+    goldfish: Annotated[int, Ge(2)] | None = None
+    deduplicate: Annotated[float, Interval(gt=0, le=1)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Privacy:
+    """What differentially private training is to promise each training text, as a method's settings of these names.
+
+    `epsilon` is spent by the last epoch and sets the noise; or `noise_multiplier` (standard deviation of the noise, in
+    units of `clip`) is given and `epsilon` is None. `clip` is the largest norm of one text's gradient. `delta` None
+    stands for n to the power of -1.1, n being the number of training texts.
+    """
+
+    epsilon: Annotated[float, Gt(0)] | None
+    noise_multiplier: Annotated[float, Gt(0)] | None
+    delta: Annotated[float, Interval(gt=0, lt=1)] | None
+    clip: Annotated[float, Gt(0)]
 
 
 CanaryKind = Literal["random_tokens", "digits", "names", "in_distribution", "real_texts"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.errors import ModelError, SettingError
 from byheart.lm.bases import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
+from byheart.settings import Privacy
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +59,14 @@ class LanguageModel:
 
 
 class Tuned(NamedTuple):
-    """What a fine-tuning method gives: the model with exactly what is trained requiring gradients, and the rate."""
+    """What a fine-tuning method gives: the model with exactly what is trained requiring gradients, and the rate.
+
+    With `privacy` it is trained with differential privacy, and keeps that promise.
+    """
 
     module: torch.nn.Module
     learning_rate: float
+    privacy: Privacy | None = None
 
 
 def cache() -> Path:
