@@ -215,6 +215,8 @@ def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> 
         write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
         kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
         (folder / "cut.json").write_text(json.dumps(kept))
+        if any(texts.chats):
+            (folder / "prompts.json").write_text(json.dumps(made.texts.prompts))
 
     folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
     return Tokens(**read_arrays(folder), texts=as_scored(texts, folder))
@@ -272,8 +274,10 @@ def _write_checkpoint(folder: Path, model: LanguageModel, facts: Mapping[str, An
 
 
 def as_scored(texts: Texts, folder: Path) -> Texts:
-    """Return texts without what was cut off them, as the folder of their tokens has it."""
+    """Return texts as the folder of their tokens has them: without what was cut off, chats in their model's template."""
     kept: dict[str, str] = read_json(folder / "cut.json")
-    if not kept:
+    written = any(texts.chats)
+    if not kept and not written:
         return texts
-    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), texts.prompts)
+    prompts = tuple(read_json(folder / "prompts.json")) if written else texts.prompts
+    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)
