@@ -16,7 +16,7 @@ import numpy as np
 
 from byheart import lm
 from byheart.errors import DataError
-from byheart.lm.bases import identity
+from byheart.lm.bases import identity, template
 from byheart.needs import TOKENS, called, chain, passes_of
 from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, constant, key_of
@@ -53,8 +53,14 @@ class Planned:
 
     @cached_property
     def base(self) -> str:
-        """What tells the base model from any other."""
-        return identity(self.cell.base)
+        """What tells the base model from any other, its chat template too where it writes chats."""
+        spoken = template(self.cell.base) if self.chats else ""
+        return identity(self.cell.base) + spoken
+
+    @property
+    def chats(self) -> bool:
+        """Whether any text is an answer in a chat."""
+        return any(any(texts.chats) for texts in self.texts.values())
 
     @cached_property
     def recipe(self) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def messages_of(row: Row, scored: str, given: str | None) -> tuple[int, list[cha
     A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
     nothing that is scored.
     """
-    told, before = row.fields.get(scored), [] if given in {None, scored} else row.fields.get(given)
+    told, before = row.fields.get(scored), [] if given is None or given == scored else row.fields.get(given)
     if given == scored and not isinstance(told, list):
         raise DataError(f"{row.place}: {scored!r} is no list of messages; write text: {scored} if it is a text")
     if not isinstance(told, list) or not isinstance(before, list):

@@ -16,7 +16,7 @@ from byheart.evidence import Event, Tell
 from byheart.gating import Judged, judged
 from byheart.labels import counted
 from byheart.lm.bases import parameters
-from byheart.lm.load import config_of, device
+from byheart.lm.load import config_of, device, refuse_untemplated
 from byheart.plan import plan, work
 from byheart.planned import Planned
 from byheart.rows import gates_of, losses_of, scores_of, studies, study_rows
@@ -92,9 +92,15 @@ def run(
 
 
 def _refuse_bases(planned: Sequence[Planned], left: Sequence[float]) -> None:
-    """Read the config of every base that is still to be loaded: one that is not causal is refused here, for all cells."""
-    for base in dict.fromkeys(p.cell.base for p, effort in zip(planned, left, strict=True) if effort):
+    """Read the config of every base that is still to be loaded: one that is not causal is refused here, for all cells.
+
+    So is one that cannot write chats, where texts are chats.
+    """
+    wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
+    for base in dict.fromkeys(p.cell.base for p in wanted):
         config_of(base)
+    for base in dict.fromkeys(p.cell.base for p in wanted if p.chats):
+        refuse_untemplated(base)
 
 
 def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:

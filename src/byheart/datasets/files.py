@@ -22,7 +22,7 @@ from byheart.reading import ROLES, Example, Row, examples, filled, messages_of, 
 from byheart.types import Examples, Role
 
 
-def files(
+def files(  # noqa: PLR0913 - each setting names a field
     *,
     path: str,
     text: str | None = None,

@@ -99,6 +99,15 @@ def tokenizer(base: str) -> PreTrainedTokenizerBase:
     return read_tokenizer(base, name, **pinned)
 
 
+def refuse_untemplated(base: str) -> None:
+    """Raise `ModelError` for a base that cannot write chats; of a GGUF file it shows when it is dequantised."""
+    if not str(locate(base) or "").endswith(".gguf") and not tokenizer(base).chat_template:
+        raise ModelError(
+            f"model {base!r}: its tokenizer has no chat template, and the data are chats; choose a model that was tuned "
+            "for chats, or put a chat_template.jinja beside the tokenizer"
+        )
+
+
 def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     """Return a base's config; None for a GGUF file, whose config is known once it is dequantised into `where`.
 

@@ -91,7 +91,9 @@ def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], 
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
-        raise DataError(f"{place} is a chat, and the tokenizer has no chat template; set one")
+        raise DataError(
+            f"{place} is a chat, and the tokenizer has no chat template; set one, or choose a model that has one"
+        )
     said = chats.said(chat[-1])
     try:
         whole, asked = _written(tokenizer, chat, asked=False), _written(tokenizer, chat[:-1], asked=True)
