@@ -7,6 +7,7 @@ split is files of a folder or splits of a Hub repository, named train, test, val
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -186,7 +187,7 @@ def read(path: Path) -> list[Row]:
     Raises `DataError` in one line that names the file, and the line or row where there is one: for a file that is
     missing, unreadable or empty, for another suffix, and for what is not UTF-8, JSON, CSV or Parquet inside.
     """
-    kinds = f"a {', '.join(_READERS)} file"
+    kinds = f"a {_KINDS} file"
     if path.suffix not in _READERS:
         raise DataError(f"{path} is no kind of file that can be read; write the path of {kinds}")
     try:
@@ -197,6 +198,15 @@ def read(path: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{path} holds no texts; write another path")
     return rows
+
+
+def content(path: Path) -> str:
+    """Return a file's content hash (32 hex digits); raises `DataError` where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); write the path of a {_KINDS} file") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -271,4 +281,5 @@ def _numbered(place: str, rows: Iterable[Mapping[str, object]]) -> Iterator[Row]
 
 
 _READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet, ".txt": _text}
-_EXPECTED = f"{', '.join(ROLES)} files ({', '.join(_READERS)})"
+_KINDS = ", ".join(_READERS)
+_EXPECTED = f"{', '.join(ROLES)} files ({_KINDS})"

@@ -131,6 +131,26 @@ def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     return config
 
 
+def refuse_unmasked(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
+    """Return where a masked language model lies, its revision if one is named, and its config; no weights are read.
+
+    Raises `ModelError` for one that is missing, not masked, or not safe to load.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    refuse(name)
+    path = locate(name)
+    quiet()
+    where, pinned = pinned_name(name if path is None else str(path))
+    config = read_config(name, where, **pinned)
+    if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
+        raise ModelError(
+            f"model {name!r}: {config.model_type} is not a masked language model; choose one that is, "
+            "such as distilbert/distilroberta-base"
+        )
+    return where, pinned, config
+
+
 def read_config(base: str, name: str, **pinned: str) -> PreTrainedConfig:
     """Return a model's config, whatever kind of model it is; raises `ModelError` for one that cannot be read."""
     from transformers import AutoConfig

@@ -1,8 +1,8 @@
 """How common each scored token is in texts that the model was not trained on; no model reads anything.
 
 The reference texts are those that the adversary knows not to have been trained on, and with `source` the texts of a
-file too: a large public corpus says far better than a few dozen texts which tokens are common. The file is known by its
-path alone: save a changed one under another name, or the frequencies of the old one are used.
+file too: a large public corpus says far better than a few dozen texts which tokens are common. A file that has
+changed is counted anew.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from byheart import reading
 from byheart.kinds import Frequencies
+from byheart.shelf import StandsFor
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -29,8 +30,18 @@ BLOCK = 1000
 """Texts of a corpus that are cut into tokens at a time."""
 
 
+def _content(source: str) -> str:
+    """Return what tells a corpus from any other; raises `DataError` where it cannot be read."""
+    return reading.content(Path(source).expanduser()) if source else ""
+
+
 def frequencies(
-    base_model: Scorer, tokens: Tokens, known_nonmember_tokens: Tokens, *, source: str = "", field: str = "text"
+    base_model: Scorer,
+    tokens: Tokens,
+    known_nonmember_tokens: Tokens,
+    *,
+    source: Annotated[str, StandsFor(_content)] = "",
+    field: str = "text",
 ) -> Frequencies:
     """Laplace-smoothed frequency of each scored token in reference texts, and whether it is the first in its text.
 
