@@ -315,7 +315,6 @@ def test_a_study_with_a_masked_model_and_one_that_is_refused_before_training(
     assert not results.failed, results.failed
     assert len([r for r in results.rows if r.metric == "auc"]) == 4
     asked["observations"] = [{"substitutes": {"masked_model": str(tiny_folder("llama"))}}]
-    (failed,) = byheart.run(asked, store=tmp_path / "fresh").failed
-    assert "llama is not a masked language model" in failed.error
-    assert not list((tmp_path / "fresh").glob("training/*/recipe.json"))
-    assert not list((tmp_path / "fresh").glob("states/*"))
+    with pytest.raises(ModelError, match="llama is not a masked language model"):
+        byheart.run(asked, store=tmp_path / "fresh")
+    assert not list((tmp_path / "fresh").glob("evidence/*"))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 import types
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 
 import byheart
+from byheart import evidence
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Shadows
 from byheart.plan import plan
+from byheart.session import plan_table, planned_cells
 from byheart.shelf import reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_arrays
@@ -254,3 +257,68 @@ def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_pat
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
     costs = {a.name: planned.cost(a, 1) for a in planned.attacks}
     assert costs == {"recall": 1 + 4, "icp": 1 + 8, "neighbourhood": 1 + 1 + 7, "spv": 1 + 1 + 1 + 7 + 7}
+
+
+def test_a_shadow_leaves_what_it_said_and_no_weights(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    kept = {key: {p.name for p in store.folder("training", key).iterdir()} for key in (planned.key,)}
+    assert kept[planned.key] == {"adapter", "facts.json", "recipe.json"}
+    for shadow in planned.shadows:
+        assert {p.name for p in store.folder("training", shadow.key).iterdir()} == {"facts.json", "recipe.json"}
+    assert not list(store.root.glob("states/*"))
+
+
+def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, monkeypatch):
+    """Broken off after a shadow's first epoch, and with evidence of another lost: the same numbers come out."""
+    _, asked, results = done
+    fresh = Store.open(tmp_path / "store")
+    (planned,) = plan(parsed(asked), fresh)
+    broken, kept = planned.shadows[1], evidence._keep_state
+
+    def cut(one, *told):
+        kept(one, *told)
+        if one.key == broken.key:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evidence, "_keep_state", cut)
+        with pytest.raises(KeyboardInterrupt):
+            byheart.run(asked, store=fresh)
+    assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]
+    lost = planned.shadows[0]
+    fresh.drop("evidence", lost.evidence_key(lost.observation("target"), 2))
+    again = byheart.run(asked, store=fresh)
+    assert not again.failed, again.failed
+    numbers = [[r.value for r in run.rows if r.metric == "auc"] for run in (results, again)]
+    assert numbers[0] == numbers[1]
+
+
+def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
+    store, asked, _ = done
+    (fresh,) = planned_cells(parsed(asked), Store.open(tmp_path / "fresh"))
+    assert (fresh.epochs_to_train, fresh.shadow_epochs) == (2, 8)
+    # The target's: base or target and shadows at three epochs; each shadow's: texts and population at two, and the
+    # population once at epoch 0, which is the base's.
+    assert fresh.observations_to_make == 3 + 3 + 4 * 2 * 2 + 1
+    assert "2 epochs, 8 epochs of shadows" in plan_table("x", [fresh]).rows[0]
+    (kept,) = planned_cells(parsed(asked), store)
+    assert (kept.epochs_to_train, kept.shadow_epochs, kept.observations_to_make) == (0, 0, 0)
+    (planned,) = plan(parsed(asked), store)
+    lost = planned.shadows[2]
+    recipe = planned.evidence_key(planned.observation("shadows"), 2)
+    copy = Store.open(tmp_path / "copy")
+    shutil.copytree(store.root, copy.root, dirs_exist_ok=True)
+    copy.drop("evidence", recipe)
+    copy.drop("evidence", lost.evidence_key(lost.observation("target"), 1))
+    (some,) = planned_cells(parsed(asked), copy)
+    assert (some.epochs_to_train, some.shadow_epochs, some.observations_to_make) == (2, 1, 2)
+
+
+def test_what_the_untuned_base_refuses_is_refused_before_a_shadow_is_trained(tiny_folder, tmp_path):
+    asked = content(tiny_folder("llama"), attacks=["lira", "recall"])
+    asked["observations"].append({"after_nonmembers": {"shots": 9}})
+    (failed,) = byheart.run(asked, store=tmp_path / "store").failed
+    assert "shots = 9, but there are 5 known texts" in failed.error
+    assert not list((tmp_path / "store").glob("training/*"))
+    assert not list((tmp_path / "store").glob("states/*"))

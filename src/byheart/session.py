@@ -134,13 +134,17 @@ def _note(
 
 
 class PlannedCell(NamedTuple):
-    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched."""
+    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
+
+    `shadow_epochs` are those of its shadow models together, whose observations are counted too.
+    """
 
     cell: str
     training_texts: int
     epochs_to_train: int
     observations_to_make: int
     minutes: float | None
+    shadow_epochs: int = 0
 
 
 def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
@@ -158,10 +162,10 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
     for one, effort in zip(planned, efforts, strict=True):
         size = parameters(one.cell.base)
         minutes = effort * 2 * size / (REACHED * speed) / 60 if size else None
-        whole = store.has("training", one.key) and not one.missing(store)
-        epochs = 0 if whole else one.cell.training.epochs
-        observations = sum(map(len, one.left(store, known).values()))
-        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes))
+        (_, epochs, made), *shadows = one.todo(store, known)
+        observations = len(made) + sum(len(o) for _, _, o in shadows)
+        theirs = sum(e for _, e, _ in shadows)
+        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes, theirs))
     return found
 
 
@@ -172,7 +176,7 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
         (
             c.cell,
             str(c.training_texts),
-            counted(c.epochs_to_train, "epoch") if c.epochs_to_train else "in the store",
+            _training(c),
             str(c.observations_to_make),
             "not known" if c.minutes is None else f"{c.minutes:.1f}",
         )
@@ -181,6 +185,12 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     header = ("cell", "texts", "training", "observations to make", "minutes, about")
     minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
     return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, f"In all about {minutes} on this processor.")
+
+
+def _training(cell: PlannedCell) -> str:
+    own = [counted(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
+    theirs = [f"{counted(cell.shadow_epochs, 'epoch')} of shadows"] if cell.shadow_epochs else []
+    return ", ".join((*own, *theirs)) or "in the store"
 
 
 def _multiplications_a_second() -> float:
