@@ -316,9 +316,29 @@ def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
 
 
 def test_what_the_untuned_base_refuses_is_refused_before_a_shadow_is_trained(tiny_folder, tmp_path):
-    asked = content(tiny_folder("llama"), attacks=["lira", "recall"])
-    asked["observations"].append({"after_nonmembers": {"shots": 9}})
+    """Here a corpus that an audited text stands in, with other spaces and letters."""
+    asked = content(tiny_folder("llama"), attacks=["lira", "dc_pdd"])
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    text = planned.split.audited.scored[3]
+    (tmp_path / "corpus.txt").write_text(f"Something else.\n{text.upper().replace(' ', '  ')} And more.\n")
+    asked["observations"].append({"frequencies": {"source": str(tmp_path / "corpus.txt")}})
     (failed,) = byheart.run(asked, store=tmp_path / "store").failed
-    assert "shots = 9, but there are 5 known texts" in failed.error
+    assert "1 of 2 texts of" in failed.error
+    assert "are audited ones; name a corpus without them" in failed.error
     assert not list((tmp_path / "store").glob("training/*"))
     assert not list((tmp_path / "store").glob("states/*"))
+
+
+@pytest.mark.parametrize(
+    ("attack", "least"), [("camia", 10), ("wel", 10), ("rmia", 10), ("recall", 7), ("icp_similar", 10)]
+)
+def test_too_few_known_texts_are_refused_when_the_study_is_planned(tiny_folder, tmp_path, attack, least):
+    asked = content(tiny_folder("llama"), attacks=[attack])
+    says = rf"attacks {attack} needs texts .*; there are 5; set data\.known, to {least} or more"
+    with pytest.raises(DataError, match=says) as error:
+        plan(parsed(asked), Store.open(tmp_path / "store"))
+    assert "\n" not in str(error.value)
+    if attack == "recall":
+        assert "or shots of observations after_nonmembers to 5" in str(error.value)
+        asked["observations"].append({"after_nonmembers": {"shots": 5}})
+        assert plan(parsed(asked), Store.open(tmp_path / "store"))
