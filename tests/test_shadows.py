@@ -13,8 +13,8 @@ import byheart
 from byheart import evidence
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Shadows
+from byheart.outlook import plan_table, planned_cells
 from byheart.plan import plan
-from byheart.session import plan_table, planned_cells
 from byheart.shelf import reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_arrays

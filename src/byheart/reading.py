@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from byheart import chats
 from byheart.errors import DataError
 from byheart.types import Examples, Role, Texts, digest
 
@@ -86,24 +85,6 @@ def filled(row: Row, field: str) -> str:
     if not value.strip():
         raise DataError(f"{row.place}: {field!r} is empty; remove the row or name another field")
     return value
-
-
-def messages_of(row: Row, scored: str, given: str | None) -> tuple[int, list[chats.Message]]:
-    """Return a row's chat, and the turn from which on it is scored; no turns where its two fields are strings.
-
-    A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
-    nothing that is scored.
-    """
-    told, before = row.fields.get(scored), [] if given is None or given == scored else row.fields.get(given)
-    if given == scored and not isinstance(told, list):
-        raise DataError(f"{row.place}: {scored!r} is no list of messages; write text: {scored} if it is a text")
-    if not isinstance(told, list) or not isinstance(before, list):
-        return 0, []
-    turns = cast("list[Any]", [*before, *told])
-    chats.refuse(row.place, turns, len(before))
-    if any(isinstance(turn.get("content"), str) and _SURROGATE.search(turn["content"]) for turn in turns):
-        raise DataError(f"{row.place}: a message holds half a surrogate pair, which is no character; remove it")
-    return len(before), turns
 
 
 def shortened(text: str, characters: int | None) -> str:

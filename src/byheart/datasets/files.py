@@ -13,12 +13,14 @@ its beginning is cut.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
 from byheart import chats
 from byheart.errors import DataError
-from byheart.reading import ROLES, Example, Row, examples, filled, messages_of, published, read, string
+from byheart.reading import ROLES, Example, Row, examples, filled, published, read, string
 from byheart.types import Examples, Role
 
 
@@ -69,7 +71,7 @@ def files(  # noqa: PLR0913 - each setting names a field
 def _texts(row: Row, known: Example, fields: tuple[str, str | None], attributes: tuple[str, ...]) -> Iterator[Example]:
     """Yield the row's texts: itself, or each turn of the assistant."""
     scored, given = fields
-    begin, turns = messages_of(row, scored, given)
+    begin, turns = _messages(row, scored, given)
     if not turns:
         text = filled(row, scored)
         prompt = "" if given is None else string(row, given)
@@ -86,6 +88,29 @@ def _texts(row: Row, known: Example, fields: tuple[str, str | None], attributes:
             attributes={field: value for field, value in values.items() if value in words},
             chat=chats.coded(turns[: i + 1]),
         )
+
+
+def _messages(row: Row, scored: str, given: str | None) -> tuple[int, list[chats.Message]]:
+    """Return a row's chat, and the turn from which on it is scored; no turns where its two fields are strings.
+
+    A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
+    nothing that is scored.
+    """
+    told, before = row.fields.get(scored), [] if given is None or given == scored else row.fields.get(given)
+    if given == scored and not isinstance(told, list):
+        raise DataError(f"{row.place}: {scored!r} is no list of messages; write text: {scored} if it is a text")
+    if not isinstance(told, list) or not isinstance(before, list):
+        return 0, []
+    turns = cast("list[Any]", [*before, *told])
+    chats.refuse(row.place, turns, len(before))
+    try:
+        json.dumps(turns, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
+        raise DataError(
+            f"{row.place}: a message holds half a surrogate pair, which is no character; remove it"
+        ) from error
+    return len(before), turns
 
 
 def _scored(row: Row, asked: Mapping[str, str | None]) -> tuple[str, str | None]:
