@@ -16,7 +16,7 @@ import numpy as np
 from byheart.attacked import RESULTS, arrays
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
-from byheart.needs import called
+from byheart.needs import called, rests_on
 from byheart.planned import CANARIES, LABELS, Planned, part
 from byheart.rows import measured, read_rows
 from byheart.settings import Machine
@@ -34,7 +34,12 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
 
     Raises `CellError` or `RequestError` where the cell cannot be made.
     """
-    if any("shadow_passes" in o.needs for wanted in planned.missing(store).values() for o in wanted):
+    wanted = planned.missing(store)
+    if any("shadow_passes" in o.needs for observations in wanted.values() for o in observations):
+        # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
+        alone = tuple(o for o in wanted.get(0, ()) if not rests_on("shadow_passes", o, planned.observations))
+        if alone:
+            observe(planned, {0: alone}, store, machine, tell, untuned=True)
         for shadow in planned.shadows:
             _train_and_observe(shadow, store, machine, tell)
     _train_and_observe(planned, store, machine, tell)

@@ -106,7 +106,7 @@ def plan(
     import json as coded
 
     from byheart.formats import as_text
-    from byheart.session import plan_table, planned_cells
+    from byheart.outlook import plan_table, planned_cells
     from byheart.store import Store
     from byheart.study import read
 

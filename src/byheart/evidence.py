@@ -53,9 +53,18 @@ class _Bench:
 
 
 def observe(
-    planned: Planned, wanted: Mapping[int, tuple[Choice, ...]], store: Store, machine: Machine, tell: Tell
+    planned: Planned,
+    wanted: Mapping[int, tuple[Choice, ...]],
+    store: Store,
+    machine: Machine,
+    tell: Tell,
+    *,
+    untuned: bool = False,
 ) -> None:
-    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one."""
+    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one.
+
+    With `untuned` nothing is trained: what is wanted at epoch 0 is made, and whatever it refuses is refused.
+    """
     from byheart.lm import held, load, train
 
     tell(Event("begin", planned.label, "loading the base model"))
@@ -66,7 +75,7 @@ def observe(
     bench = _Bench(planned, store, machine, tell, tokens)
     _make_evidence(bench, 0, wanted.get(0, ()), model)
     later = {e: w for e, w in wanted.items() if e > 0}
-    if not later and store.has("training", planned.key):
+    if untuned or (not later and store.has("training", planned.key)):
         return
     train.seed(planned.key)
     tuned = planned.cell.method(model)
@@ -130,7 +139,13 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         "truncated_texts": _truncated(bench),
         **_spent(planned),
     }
-    store.get_or_make("training", planned.key, planned.recipe, lambda folder: _write_checkpoint(folder, model, facts))
+
+    def make(folder: Path) -> None:
+        if not planned.shadow:  # nobody reads a shadow's weights again: there are many, and what they said is kept
+            _write_checkpoint(folder, model)
+        (folder / "facts.json").write_text(json.dumps(facts))
+
+    store.get_or_make("training", planned.key, planned.recipe, make)
     for number in planned.epochs:
         store.drop("states", _state_key(planned, number))
 
@@ -248,6 +263,8 @@ def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> 
         write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
         kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
         (folder / "cut.json").write_text(json.dumps(kept))
+        if any(texts.chats):
+            (folder / "prompts.json").write_text(json.dumps(made.texts.prompts))
 
     folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
     return Tokens(**read_arrays(folder), texts=as_scored(texts, folder))
@@ -285,7 +302,7 @@ def _keep_state(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, 
     store.drop("states", _state_key(planned, epoch.number - 1))
 
 
-def _write_checkpoint(folder: Path, model: LanguageModel, facts: Mapping[str, Any]) -> None:
+def _write_checkpoint(folder: Path, model: LanguageModel) -> None:
     """Write the last weights: an adapter's folder, a whole model's if all of it was trained, else the trained part by name."""
     from peft import PeftModel
     from safetensors.torch import save_file
@@ -301,12 +318,13 @@ def _write_checkpoint(folder: Path, model: LanguageModel, facts: Mapping[str, An
         model.tokenizer.save_pretrained(folder / "model")
     else:
         save_file({n: p.detach().cpu().contiguous() for n, p in trained.items()}, folder / "trained.safetensors")
-    (folder / "facts.json").write_text(json.dumps(facts))
 
 
 def as_scored(texts: Texts, folder: Path) -> Texts:
-    """Return texts without what was cut off them, as the folder of their tokens has it."""
+    """Return texts as the folder of their tokens has them: without what was cut off, chats in their model's template."""
     kept: dict[str, str] = read_json(folder / "cut.json")
-    if not kept:
+    written = any(texts.chats)
+    if not kept and not written:
         return texts
-    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), texts.prompts)
+    prompts = tuple(read_json(folder / "prompts.json")) if written else texts.prompts
+    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)

@@ -14,7 +14,7 @@ import numpy as np
 from byheart.attacked import arrays
 from byheart.errors import DataError, SettingError
 from byheart.labels import EXTRACTION
-from byheart.needs import INPUTS, called, chain, reads_model
+from byheart.needs import INPUTS, called, chain, rests_on
 from byheart.shelf import Choice, choose, constant, names
 from byheart.study import ATTACKS
 
@@ -93,7 +93,7 @@ def evidence(
     passes: dict[str, Any] = {}
     for observation in needed:
         name = called(observation)
-        if name in known and not reads_model(name, needed):
+        if name in known and not rests_on("model", observation, needed):
             made[name] = known[name]
             continue
         twin = constant(observation.function, "UNTUNED", None) if untuned else None

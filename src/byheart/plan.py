@@ -16,7 +16,7 @@ from byheart.errors import DataError, SettingError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
 from byheart.planned import CANARIES, LABELLED, LABELS, Planned
-from byheart.shelf import Choice, constant, key_of
+from byheart.shelf import Choice, constant, key_of, reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
@@ -99,15 +99,32 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     for name, asking, least in asked:
         for observation in chain((name,), asking, given):
             for need in observation.needs:
-                if need.startswith("canary") and not len(parts["canaries"]):
-                    raise DataError(f"{asking} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
-                if need == "canary_reference_tokens" and not len(parts[TOKENS[need]]):
-                    raise DataError(f"{asking} ranks canaries in a format; real_texts have none: name another kind")
-                if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
-                    number = f"{least} or more" if least > 1 else "50 or so"
-                    raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")
+                if need.startswith("canary"):
+                    _refuse_canaries(asking, need, parts)
+                elif need in TOKENS:
+                    _refuse_few(asking, observation, need, len(parts[TOKENS[need]]), least)
             found.setdefault(called(observation), observation)
     return tuple(found.values())
+
+
+def _refuse_canaries(asking: str, need: str, parts: Mapping[str, Texts]) -> None:
+    """Raise `DataError` where there are no canaries, or none in a format of which there are others."""
+    if not len(parts["canaries"]):
+        raise DataError(f"{asking} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
+    if not len(parts[TOKENS[need]]):
+        raise DataError(f"{asking} ranks canaries in a format; real_texts have none: name another kind")
+
+
+def _refuse_few(asking: str, observation: Choice, need: str, there: int, least: int) -> None:
+    """Raise `DataError` where there are fewer texts of a kind than an attack or the observation says that it needs."""
+    told = constant(observation.function, "KNOWN", 1.0)
+    wanted = max(least, int(reckoned(told, observation.settings))) if need.startswith("known") else 1
+    if there >= wanted:
+        return
+    number = f"{wanted} or more" if wanted > 1 else "50 or so"
+    held = f"; there are {there}" if there else ""
+    fewer = f", or {told} of observations {called(observation)} to {there}" if isinstance(told, str) and there else ""
+    raise DataError(f"{asking} needs texts that its adversary knows{held}; set data.known, to {number}{fewer}")
 
 
 def _split(store: Store, cell: Cell, examples: Examples) -> Split:

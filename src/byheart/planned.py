@@ -19,7 +19,7 @@ from byheart.accounting import Spending, promised, spending
 from byheart.attacked import RESULTS
 from byheart.deduplication import trained_on
 from byheart.errors import DataError
-from byheart.lm.bases import identity
+from byheart.lm.bases import identity, template
 from byheart.needs import TOKENS, called, chain, passes_of
 from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, constant, key_of
@@ -57,8 +57,14 @@ class Planned:
 
     @cached_property
     def base(self) -> str:
-        """What tells the base model from any other."""
-        return identity(self.cell.base)
+        """What tells the base model from any other, its chat template too where it writes chats."""
+        spoken = template(self.cell.base) if self.chats else ""
+        return identity(self.cell.base) + spoken
+
+    @property
+    def chats(self) -> bool:
+        """Whether any text is an answer in a chat."""
+        return any(any(texts.chats) for texts in self.texts.values())
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -213,14 +219,23 @@ class Planned:
 
         `known` are keys of evidence that a cell before this one makes; this cell's are added.
         """
+        return sum(
+            one.epoch_work * epochs + sum(map(one.observation_work, made))
+            for one, epochs, made in self.todo(store, known)
+        )
+
+    def todo(self, store: Store, known: set[str]) -> list[tuple[Planned, int, tuple[Choice, ...]]]:
+        """Return what is left to do, this cell's first, then its shadows': epochs to train, and observations to make.
+
+        `known` are keys of evidence that a cell before this one makes; this cell's are added.
+        """
         left = self.left(store, known)
-        shadowed = any("shadow_passes" in o.needs for wanted in left.values() for o in wanted)
-        shadows = sum(s.work(store, known) for s in self.shadows) if shadowed else 0.0
+        made = tuple(o for wanted in left.values() for o in wanted)
         trained = max((e for e in left if e > 0), default=0)
         if not store.has("training", self.key):
             trained = self.cell.training.epochs
-        observed = sum(self.observation_work(o) for wanted in left.values() for o in wanted)
-        return shadows + trained * self.epoch_work + observed
+        shadowed = any("shadow_passes" in o.needs for o in made)
+        return [(self, trained, made), *(t for s in self.shadows if shadowed for t in s.todo(store, known))]
 
     @property
     def epoch_work(self) -> float:

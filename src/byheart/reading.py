@@ -7,6 +7,7 @@ split is files of a folder or splits of a Hub repository, named train, test, val
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -41,6 +42,7 @@ class Example(NamedTuple):
     role: Role = "pool"
     group: str | None = None
     attributes: Mapping[str, str] = {}
+    chat: str = ""
 
 
 def examples(parts: Iterable[Example]) -> Examples:
@@ -49,7 +51,12 @@ def examples(parts: Iterable[Example]) -> Examples:
     if not rows:
         raise DataError("the data set holds no texts; loosen its settings or name another source")
     return Examples(
-        Texts(tuple(r.id for r in rows), tuple(r.scored for r in rows), tuple(r.prompt for r in rows)),
+        Texts(
+            tuple(r.id for r in rows),
+            tuple(r.scored for r in rows),
+            tuple(r.prompt for r in rows),
+            tuple(r.chat for r in rows),
+        ),
         tuple(r.role for r in rows),
         tuple(r.id if r.group is None else r.group for r in rows),
         tuple(r.attributes for r in rows),
@@ -161,7 +168,7 @@ def read(path: Path) -> list[Row]:
     Raises `DataError` in one line that names the file, and the line or row where there is one: for a file that is
     missing, unreadable or empty, for another suffix, and for what is not UTF-8, JSON, CSV or Parquet inside.
     """
-    kinds = f"a {', '.join(_READERS)} file"
+    kinds = f"a {_KINDS} file"
     if path.suffix not in _READERS:
         raise DataError(f"{path} is no kind of file that can be read; write the path of {kinds}")
     try:
@@ -172,6 +179,15 @@ def read(path: Path) -> list[Row]:
     if not rows:
         raise DataError(f"{path} holds no texts; write another path")
     return rows
+
+
+def content(path: Path) -> str:
+    """Return a file's content hash (32 hex digits); raises `DataError` where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); write the path of a {_KINDS} file") from error
 
 
 def _first_line(error: Exception) -> str:
@@ -246,4 +262,5 @@ def _numbered(place: str, rows: Iterable[Mapping[str, object]]) -> Iterator[Row]
 
 
 _READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet, ".txt": _text}
-_EXPECTED = f"{', '.join(ROLES)} files ({', '.join(_READERS)})"
+_KINDS = ", ".join(_READERS)
+_EXPECTED = f"{', '.join(ROLES)} files ({_KINDS})"

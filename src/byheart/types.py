@@ -21,21 +21,25 @@ Role = Literal["train", "nonmember", "validation", "pool"]
 class Texts:
     """Texts in order: an id each, the string that is scored, and the prompt that conditions it ("" for none).
 
+    Of an answer in a chat `chats` holds all that was said, the answer last (`byheart.chats.coded`; "" for any other
+    text), which each model's own template writes; the prompt is then the same in plain words, for who reads no model.
     Carries no membership: an attack that is handed `Texts` cannot see who is a member.
     """
 
     ids: tuple[str, ...]
     scored: tuple[str, ...]
     prompts: tuple[str, ...] = ()
+    chats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse ids that are not unique, empty texts, and columns of unequal length."""
-        if not self.prompts:
-            object.__setattr__(self, "prompts", ("",) * len(self.ids))
-        if not len(self.ids) == len(self.scored) == len(self.prompts):
+        for column in ("prompts", "chats"):
+            if not getattr(self, column):
+                object.__setattr__(self, column, ("",) * len(self.ids))
+        if not len(self.ids) == len(self.scored) == len(self.prompts) == len(self.chats):
             raise DataError(
-                f"texts need one id, string and prompt each: {len(self.ids)} ids, {len(self.scored)} strings, "
-                f"{len(self.prompts)} prompts"
+                f"texts need one id, string, prompt and chat each: {len(self.ids)} ids, {len(self.scored)} strings, "
+                f"{len(self.prompts)} prompts, {len(self.chats)} chats"
             )
         if len(set(self.ids)) != len(self.ids):
             twice = next(i for i in self.ids if self.ids.count(i) > 1)
@@ -50,20 +54,21 @@ class Texts:
     def take(self, indices: Iterable[int]) -> Texts:
         """Return the texts at these positions, in this order."""
         chosen = list(indices)
-        return Texts(
-            tuple(self.ids[i] for i in chosen),
-            tuple(self.scored[i] for i in chosen),
-            tuple(self.prompts[i] for i in chosen),
-        )
+        return Texts(*(tuple(column[i] for i in chosen) for column in self._columns))
 
     def joined(self, others: Texts) -> Texts:
         """Return these texts, then the others."""
-        return Texts((*self.ids, *others.ids), (*self.scored, *others.scored), (*self.prompts, *others.prompts))
+        return Texts(*((*ours, *theirs) for ours, theirs in zip(self._columns, others._columns, strict=True)))
+
+    @property
+    def _columns(self) -> tuple[tuple[str, ...], ...]:
+        return self.ids, self.scored, self.prompts, self.chats
 
     @functools.cached_property
     def digest(self) -> str:
-        """Content hash (hex) of ids, strings and prompts, in order."""
-        return digest(zip(self.ids, self.prompts, self.scored, strict=True))
+        """Content hash (hex) of ids, strings and prompts, in order; chats by all that was said."""
+        rows = list(zip(self.ids, self.prompts, self.scored, strict=True))
+        return digest([*rows, *(("chat", name, chat) for name, chat in zip(self.ids, self.chats, strict=True) if chat)])
 
 
 def digest(rows: Iterable[Sequence[str]]) -> str:

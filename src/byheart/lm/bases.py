@@ -93,6 +93,17 @@ def identity(base: str) -> str:
     return whole.hexdigest()
 
 
+def template(base: str) -> str:
+    """Return what tells the chat template in a base's folder from any other; "" where no file of its own holds it.
+
+    It is no part of `identity`: only chats are written by it.
+    """
+    path = locate(base)
+    if path is None or path.is_file():
+        return ""
+    return "".join(hashlib.blake2b(p.read_bytes(), digest_size=8).hexdigest() for p in sorted(path.rglob("*.jinja")))
+
+
 def parameters(base: str) -> int | None:
     """Return about how many parameters a model has, from its files; None for a Hub id, whose files may not be here."""
     path = locate(base)

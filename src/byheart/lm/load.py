@@ -104,6 +104,15 @@ def tokenizer(base: str) -> PreTrainedTokenizerBase:
     return read_tokenizer(base, name, **pinned)
 
 
+def refuse_untemplated(base: str) -> None:
+    """Raise `ModelError` for a base that cannot write chats; of a GGUF file it shows when it is dequantised."""
+    if not str(locate(base) or "").endswith(".gguf") and not tokenizer(base).chat_template:
+        raise ModelError(
+            f"model {base!r}: its tokenizer has no chat template, and the data are chats; choose a model that was tuned "
+            "for chats, or put a chat_template.jinja beside the tokenizer"
+        )
+
+
 def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     """Return a base's config; None for a GGUF file, whose config is known once it is dequantised into `where`.
 
@@ -125,6 +134,26 @@ def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder or masked:
         raise ModelError(f"model {base!r}: {kind} is not a causal language model; choose one that is")
     return config
+
+
+def refuse_unmasked(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
+    """Return where a masked language model lies, its revision if one is named, and its config; no weights are read.
+
+    Raises `ModelError` for one that is missing, not masked, or not safe to load.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    refuse(name)
+    path = locate(name)
+    quiet()
+    where, pinned = pinned_name(name if path is None else str(path))
+    config = read_config(name, where, **pinned)
+    if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
+        raise ModelError(
+            f"model {name!r}: {config.model_type} is not a masked language model; choose one that is, "
+            "such as distilbert/distilroberta-base"
+        )
+    return where, pinned, config
 
 
 def read_config(base: str, name: str, **pinned: str) -> PreTrainedConfig:
