@@ -106,11 +106,11 @@ def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
 
 
 def spelled(
-    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase
+    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[Texts, tuple[str, ...]]:
     """Return at most so many texts and the group of each; a chat comes whole or not, the first always.
 
-    Raises `DataError` for a chat that the tokenizer's template cannot write.
+    Raises `DataError` for a chat that the tokenizer's template cannot write, or where there is no tokenizer.
     """
     lines: list[tuple[str, str, str, str]] = []
     for text in sample(texts, most):
@@ -192,10 +192,15 @@ def _said(turn: Mapping[str, Any]) -> str:
     return words.strip() if turn["role"] == "assistant" and isinstance(words, str) else ""
 
 
-def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str, str]]:
+def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:
     """Return name, prompt and scored string of every turn of the assistant."""
     from jinja2 import TemplateError
 
+    if tokenizer is None:
+        raise DataError(
+            f"{part} text {text.name!r} is a chat, and only the model's tokenizer can write it as the model reads it; name one "
+            "that is here with --tokenizer, or write prompt and completion"
+        )
     if not tokenizer.chat_template:
         raise DataError(f"{part} text {text.name!r} is a chat, and the tokenizer has no chat template; set one")
     lines: list[tuple[str, str, str]] = []
