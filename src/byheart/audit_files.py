@@ -15,11 +15,14 @@ from byheart import labels
 from byheart.audit_folder import refuse_folder
 from byheart.audit_result import TUNED, Audit
 from byheart.auditing import Asked, audited
+from byheart.auditing_endpoint import Told, audited_endpoint
+from byheart.endpoint import Endpoint
 from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.given import Given, one, refuse_shared
 from byheart.lm.finished import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
 from byheart.lm.load import device as place
+from byheart.lm.load import tokenizer as named_tokenizer
 from byheart.lm.untouched import untouched, untuned
 from byheart.looks import FEWEST, named
 from byheart.reading import read
@@ -56,13 +59,44 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     if output is not None:
         refuse_folder(output)
     place(device)
+    parts = _parts(texts, settings, fields, limits)
+    found = finished(model, adapter, base)
+    return audited(_subject(found, getattr(torch, settings.precision), device), parts, settings)
+
+
+def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
+    endpoint: Endpoint,
+    names: tuple[str, str | None],
+    texts: Mapping[str, Path],
+    settings: Asked,
+    *,
+    tokens: str | None,
+    fields: Mapping[str, str],
+    limits: Sequence[Bound] = (),
+    output: Path | None = None,
+    told: Told = lambda _done, _all: None,
+) -> Audit:
+    """Return the audit of a model and its base by their names at an endpoint; `tokens` names a tokenizer that is here.
+
+    Raises `RequestError` before anything is sent for what names and files alone show to be wrong.
+    """
+    if output is not None:
+        refuse_folder(output)
+    parts = _parts(texts, settings, fields, limits)
+    held = None if tokens is None else named_tokenizer(tokens)
+    return audited_endpoint(endpoint, names, parts, settings, tokenizer=held, told=told)
+
+
+def _parts(
+    texts: Mapping[str, Path], settings: Asked, fields: Mapping[str, str], limits: Sequence[Bound]
+) -> dict[str, tuple[Given, ...]]:
+    """Return the files' texts by part, after what they alone show to be wrong is refused."""
     parts = {part: _given(part, path, fields) for part, path in texts.items()}
     for part in list(parts)[1:]:
         refuse_shared(part, parts[part], "member", parts["member"])
     members, nonmembers = (min(len(parts[side]), settings.max_texts) for side in ("member", "nonmember"))
     _refuse_bounds(limits, members, nonmembers, settings.fpr)
-    found = finished(model, adapter, base)
-    return audited(_subject(found, getattr(torch, settings.precision), device), parts, settings)
+    return parts
 
 
 def _given(part: str, path: Path, fields: Mapping[str, str]) -> tuple[Given, ...]:

@@ -132,7 +132,7 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
             given |= {"base_model": scorer} if epoch == 0 else {}
             observed = evidence(attacks, given, known, untuned=epoch == 0)
             if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
-                raise ModelError(_UNCHANGED)
+                raise ModelError(UNCHANGED)
             stats[epoch] = {"target": observed["target"]}
             if "validation" in read:
                 stats[epoch]["validation"] = observed.get("validation") or scorer(read["validation"])
@@ -145,7 +145,7 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
     return concluded(who, seen, Found(attacks, left_out, scores, extractions, stats, cut), texts, settings.recipe, began)
 
 
-_UNCHANGED = (
+UNCHANGED = (
     "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
     "are the same weights; name the model that training saved"
 )
