@@ -19,7 +19,7 @@ from byheart.planned import part
 from byheart.rows import measured as row
 from byheart.shelf import Choice, choose
 from byheart.tables.extraction import extraction
-from byheart.types import Estimate, Extraction, Row, Scores, ScoreSet, Split, Table, Texts, TokenStats
+from byheart.types import Estimate, Extraction, LogProbs, Row, Scores, ScoreSet, Split, Table, Texts
 from byheart.validity import Gate
 
 BASE, TUNED = 0, 1
@@ -204,7 +204,7 @@ def measured(
     metrics: Sequence[Choice],
     scores: Mapping[int, Mapping[str, Scores]],
     extractions: Mapping[int, Mapping[str, Extraction]],
-    stats: Mapping[int, Mapping[str, TokenStats]],
+    stats: Mapping[int, Mapping[str, LogProbs]],
     split: Split,
 ) -> tuple[Row, ...]:
     """Return every number of an audit; `called` are base, data set and method, `stats` the passes over the texts."""
@@ -223,7 +223,7 @@ def measured(
     return tuple(rows)
 
 
-def _of_model(stats: Mapping[str, TokenStats], split: Split) -> Iterator[tuple[Choice, Estimate]]:
+def _of_model(stats: Mapping[str, LogProbs], split: Split) -> Iterator[tuple[Choice, Estimate]]:
     """Yield the metrics that need no attack: perplexities, and the gap between members and non-members."""
     members, everyone = len(split.members), len(split.membership)
     known = {

@@ -20,6 +20,7 @@ from byheart.errors import ModelError, SettingError, UnknownNameError
 from byheart.given import Given, parts
 from byheart.inspection import scored
 from byheart.served import MADE, REQUESTS, Reading, Seen, Served, packed, servable
+from byheart.shelf import Choice
 from byheart.types import Scores, Texts
 
 if TYPE_CHECKING:
@@ -97,21 +98,7 @@ def audited_endpoint(
         tick = _counting(told, _work(seen, wanted) * len(models))
         served = {epoch: Served(endpoint, n, settings.max_tokens, tick) for epoch, n in models.items() if n}
         doubts = [*_listed(endpoint, [n for n in (name, base) if n]), *_shown(served.values(), seen.split.audited)]
-        scores: dict[int, dict[str, Scores]] = {}
-        stats: dict[int, dict[str, Any]] = {}
-        before: dict[str, Any] = {}
-        for epoch, model in served.items():
-            read = model.read(seen.split.audited)
-            _refuse_other(read, before.get("read"))
-            as_scored = Texts(seen.split.audited.ids, tuple(r.scored for r in read), seen.split.audited.prompts)
-            made = {n: MADE[n](model, Seen(as_scored, read)) for n in sorted(wanted)}
-            if before and np.array_equal(made["target"].logp, before["target"].logp):
-                raise ModelError(UNCHANGED)
-            before = {"read": read, "target": made["target"], "base": before.get("target", made["target"])}
-            scores[epoch] = scored(attacks, {**made, "base": before["base"], "texts": as_scored}, len(read))
-            stats[epoch] = {"target": made["target"]}
-            if len(seen.split.validation):
-                stats[epoch]["validation"] = packed(model.read(seen.split.validation))
+        scores, stats, read = _observed(served, attacks, wanted, seen)
     spanned = sum(r.spans for r in read)
     if spanned:
         doubts.append(
@@ -129,6 +116,28 @@ def audited_endpoint(
     }
     cut = sum(r.cut for r in read)
     return concluded(who, seen, Found(attacks, left_out, scores, stats, cut), texts, recipe, began)
+
+
+def _observed(
+    served: Mapping[int, Served], attacks: Mapping[str, Choice], wanted: Iterable[str], seen: Compared
+) -> tuple[dict[int, dict[str, Scores]], dict[int, dict[str, Any]], list[Reading]]:
+    """Return scores and passes by epoch, and how the model read the texts; raises `ModelError` where base and model are one."""
+    audited, read = seen.split.audited, list[Reading]()
+    scores: dict[int, dict[str, Scores]] = {}
+    stats: dict[int, dict[str, Any]] = {}
+    for epoch, model in served.items():
+        before, read = read, model.read(audited)
+        _refuse_other(read, before or read)
+        as_scored = Texts(audited.ids, tuple(r.scored for r in read), audited.prompts)
+        made = {n: MADE[n](model, Seen(as_scored, read)) for n in sorted(wanted)}
+        if before and np.array_equal(made["target"].logp, stats[0]["target"].logp):
+            raise ModelError(UNCHANGED)
+        base = stats[0]["target"] if before else made["target"]
+        scores[epoch] = scored(attacks, {**made, "base": base, "texts": as_scored}, len(read))
+        stats[epoch] = {"target": made["target"]}
+        if len(seen.split.validation):
+            stats[epoch]["validation"] = packed(model.read(seen.split.validation))
+    return scores, stats, read
 
 
 def _work(seen: Compared, wanted: Iterable[str]) -> int:
@@ -207,9 +216,9 @@ def _only(model: Served, text: Texts) -> Reading:
     return Served(model.endpoint, model.name, model.max_tokens).read(text)[0]
 
 
-def _refuse_other(read: Sequence[Reading], before: Sequence[Reading] | None) -> None:
+def _refuse_other(read: Sequence[Reading], before: Sequence[Reading]) -> None:
     """Raise `ModelError` where a model reads the texts as other tokens than its base."""
-    if before is not None and any(one.tokens != other.tokens for one, other in zip(read, before, strict=True)):
+    if any(one.tokens != other.tokens for one, other in zip(read, before, strict=True)):
         raise ModelError(
             "model and base read the texts as other tokens, or other parts of them, so they cannot be compared; name the base that it "
             "was tuned from"

@@ -73,7 +73,7 @@ def audit(  # noqa: PLR0913 - a command's options
     fields = {n: f for n, f in (("id", id_field), ("group", group)) if f}
     if (served := _served(model, adapter, base, endpoint, model_name, base_name, tokenizer)) is not None:
         patience = Patience(timeout=timeout, max_requests=max_requests)
-        with _progress() as told:
+        with _progress() as shown:
             found = audit_files_endpoint(
                 Endpoint(served.url, patience),
                 (served.name, base_name),
@@ -83,7 +83,7 @@ def audit(  # noqa: PLR0913 - a command's options
                 fields=fields,
                 limits=limits,
                 output=output,
-                told=told,
+                told=shown,
             )
     else:
         found = audit_files(

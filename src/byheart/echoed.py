@@ -54,17 +54,10 @@ def echo(answer: Mapping[str, Any], sent: str) -> Echo:
     """
     choice, tokens, logp, tops = _listed(answer)
     written = _count(answer, "completion_tokens")
-    for before in range(min(LEADING, len(tokens)) + 1):
-        if before and not np.isnan(logp[0]):
-            break  # what stands before a text is listed with nothing before it
-        reach = _reach(sent, tokens[before:])
-        own = _own(sent, reach, len(tokens) - before, written)
-        if own is not None:
-            break
-    else:
-        own = None
-    if own is None:
+    way = _laid(sent, tokens, logp, written)
+    if way is None:
         raise ModelError(_unlike(sent, tokens, _reach(sent, tokens)))
+    before, own, reach = way
     end = before + own
     placed = _placed(choice, sent, tokens[end:], written)
     if placed is False or (end < len(tokens) and _early(tokens, logp, tops, end)):
@@ -177,6 +170,20 @@ def _begins(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> Int[
         at = max(p for p in reach[i] if at in set(_ends(text, tokens[i], p)))
         begins[i] = at
     return begins
+
+
+def _laid(
+    sent: str, tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], written: int | None
+) -> tuple[int, int, list[set[int]]] | None:
+    """Return how many tokens stand before the text, how many are its own, and the places that they reach; None for no way."""
+    for before in range(min(LEADING, len(tokens)) + 1):
+        if before and not np.isnan(logp[0]):
+            return None  # what stands before a text is listed with nothing before it
+        reach = _reach(sent, tokens[before:])
+        own = _own(sent, reach, len(tokens) - before, written)
+        if own is not None:
+            return before, own, reach
+    return None
 
 
 def _placed(choice: Mapping[str, Any], sent: str, last: Sequence[str], written: int | None) -> bool | None:

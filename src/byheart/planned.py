@@ -25,6 +25,7 @@ from byheart.store import Store
 from byheart.study import Cell
 from byheart.types import LogProbs, Split, Texts
 
+Read = TypeVar("Read", bound=LogProbs)
 LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
 LABELLED = (*LABELS, "train", "nonmember", "validation")
 """What a metric may ask for: scores, labels, and evidence."""
@@ -240,9 +241,6 @@ class Planned:
 
 def _default(kind: type[Any], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(kind) if f.name == name)
-
-
-Read = TypeVar("Read", bound=LogProbs)
 
 
 def part(stats: Read, chosen: slice) -> Read:
