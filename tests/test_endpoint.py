@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -329,6 +330,20 @@ def test_a_server_that_fails_halfway_leaves_nothing(folders, command):
         assert "answers 400 to POST /completions: gone" in refusal(command(server.url, "--model-name", "tuned"))
         assert len(server.requests) < 40  # what was not under way is not sent any more
     assert not (command.folder / "out").exists()
+
+
+def test_a_failure_does_not_wait_for_what_waits(folders, monkeypatch):
+    monkeypatch.setattr(endpoint, "LONGEST_WAIT", 30.0)
+
+    def failing(number, body):
+        if not body or number < 3:  # the list of models, and the first text twice
+            return None
+        return (400, {"error": "gone"}) if body["prompt"] == MEMBERS[0] else (503, "busy", {"Retry-After": "30"})
+
+    began = time.monotonic()
+    with StandIn(folders("llama"), fail=failing) as server, pytest.raises(ModelError, match="gone"):
+        byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize(
