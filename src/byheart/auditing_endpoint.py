@@ -53,7 +53,7 @@ def audit_endpoint(  # noqa: PLR0913 - settings come in by keyword
     max_tokens: int = 512,
     fpr: float = 0.01,
     max_requests: int = 10_000,
-    timeout: float = 120.0,
+    timeout: float = 600.0,
 ) -> Audit:
     """Audit a model by its name at an OpenAI-compatible server that gives log-probabilities of its prompt.
 

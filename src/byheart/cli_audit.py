@@ -46,7 +46,7 @@ def audit(  # noqa: PLR0913 - a command's options
     max_requests: Annotated[
         int, typer.Option(min=1, help="Requests to --endpoint, further attempts counted.")
     ] = 10_000,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Of an answer of --endpoint.")] = 120.0,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Of an answer of --endpoint.")] = 600.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Of weights and scoring.")] = "float32",
     output: Annotated[

@@ -23,6 +23,10 @@ from byheart.errors import ModelError, SettingError
 KEY = "BYHEART_API_KEY"
 """Where the key is read from. Not another service's variable: its key must not travel to whatever URL is audited."""
 ATTEMPTS = 5
+LATE = 2
+"""Attempts that may pass without an answer in time: a server that computes for minutes is seldom quicker the third time."""
+CONNECT = 20.0
+"""Seconds within which a server that is there takes a connection."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 LONGEST_WAIT = 30.0
 LARGEST_ANSWER = 1 << 28
@@ -39,7 +43,7 @@ class TooLongError(ModelError):
 class Patience:
     """How long an answer is waited for (seconds), how many requests there may be, and the first wait before another try."""
 
-    timeout: float = 120.0
+    timeout: float = 600.0
     max_requests: int = 10_000
     wait: float = 0.5
 
@@ -71,7 +75,7 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx2.Client(
             headers=headers,
-            timeout=self.patience.timeout,
+            timeout=httpx2.Timeout(self.patience.timeout, connect=min(CONNECT, self.patience.timeout)),
             # A redirect would carry texts, and perhaps the key, to a place that nobody named.
             follow_redirects=False,
             # What runs on this machine is not reached through a proxy.
@@ -105,18 +109,20 @@ class Endpoint:
 
     def _tried(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         """Return status and body of an answer, after as many attempts as it takes or are allowed."""
-        wait, why = self.patience.wait, ""
-        for attempt in range(ATTEMPTS):
+        wait, why, attempt, late = self.patience.wait, "", 0, 0
+        while attempt < ATTEMPTS and late < LATE:
             if attempt:
                 self._closed.wait(min(wait, LONGEST_WAIT) * (1 + 0.25 * random.random()))  # noqa: S311 - so that threads part
                 wait *= 2
             if self._closed.is_set():
                 raise ModelError(f"{self.url} is asked no more")
             self._count()
+            attempt += 1
             try:
                 status, answer, after = self._once(method, path, body)
-            except httpx2.TimeoutException:
+            except (httpx2.ReadTimeout, httpx2.WriteTimeout):
                 why = f"gave no answer within {self.patience.timeout:g} seconds; allow more with --timeout"
+                late += 1
                 continue
             except httpx2.TransportError as error:
                 why = f"cannot be reached ({self._shown(str(error))}); start it, or mend the URL"
@@ -131,7 +137,7 @@ class Endpoint:
             wait = max(wait, after)
             if _too_long(status, answer):
                 return status, answer
-        raise ModelError(f"{self.url} {why} ({ATTEMPTS} attempts)")
+        raise ModelError(f"{self.url} {why} ({attempt} attempts)")
 
     def _once(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes, float]:
         """Return status, body and the wait that the server asks for (0: none), of one attempt."""
