@@ -22,6 +22,7 @@ WHERE = ("to the queen", "for a baker", "near Lisbon", "with the judge", "at the
 TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
 ORDER = np.random.default_rng(0).permutation(len(TEXTS))
 MEMBERS, NONMEMBERS = [TEXTS[i] for i in ORDER[:24]], [TEXTS[i] for i in ORDER[24:48]]
+VALIDATION = [TEXTS[i] for i in ORDER[48:]]
 FEW = ["loss"]
 
 
@@ -60,16 +61,19 @@ def weights(folders, members=MEMBERS, nonmembers=NONMEMBERS, **asked):
 @pytest.mark.parametrize(("name", "bos"), [("llama", False), ("gemma", True)])
 def test_scores_are_those_of_the_weights(folders, name, bos):
     attacks = ["loss", "min_k", "reference", "zlib_ratio", "wbc", "lowercase"]
-    own = weights(folders(name), attacks=attacks)
+    asked = {"attacks": attacks, "validation": VALIDATION}
+    own = weights(folders(name), **asked)
     with StandIn(folders(name), bos=bos) as server:
-        found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", attacks=attacks)
+        found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", **asked)
     for epoch in (0, 1):
         for attack in attacks:
             np.testing.assert_allclose(
                 found.scores[epoch][attack], own.scores[epoch][attack], atol=2e-4, err_msg=attack
             )
     assert found.ruling.word == own.ruling.word
-    assert {r.metric for r in found.rows} == {r.metric for r in own.rows}
+    ours, theirs = ({(r.attack, r.metric, r.epoch): r.value for r in a.rows} for a in (own, found))
+    assert theirs == pytest.approx(ours, rel=1e-3)
+    assert ("", "perplexity", 1) in theirs
     assert found.made["weights"].keys() == {"base", "tuned"}
 
 
