@@ -9,8 +9,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from byheart import labels
 from byheart.audit_folder import refuse_folder
 from byheart.audit_result import TUNED, Audit
@@ -21,8 +19,8 @@ from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.given import Given, one, refuse_shared
 from byheart.lm.finished import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
-from byheart.lm.load import device as place
 from byheart.lm.load import tokenizer as named_tokenizer
+from byheart.lm.placing import Placing
 from byheart.lm.untouched import untouched, untuned
 from byheart.looks import FEWEST, named
 from byheart.reading import read
@@ -46,7 +44,7 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     *,
     adapter: str | None,
     base: str | None,
-    device: str,
+    placing: Placing,
     fields: Mapping[str, str],
     limits: Sequence[Bound] = (),
     output: Path | None = None,
@@ -58,10 +56,9 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     """
     if output is not None:
         refuse_folder(output)
-    place(device)
     parts = _parts(texts, settings, fields, limits)
     found = finished(model, adapter, base)
-    return audited(_subject(found, getattr(torch, settings.precision), device), parts, settings)
+    return audited(_subject(found, placing), parts, settings)
 
 
 def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
@@ -121,15 +118,15 @@ def _given(part: str, path: Path, fields: Mapping[str, str]) -> tuple[Given, ...
     return tuple(found)
 
 
-def _subject(found: Finished, dtype: torch.dtype, device: str) -> Subject:
+def _subject(found: Finished, placing: Placing) -> Subject:
     """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
-    opening = functools.partial(opened, dtype=dtype, device=device)
+    opening = functools.partial(opened, placing=placing)
     tuned: Open = functools.partial(opening, found.weights)
     base: Open | None = functools.partial(opening, found.base) if found.base else None
 
     @functools.cache
     def whole() -> LanguageModel:
-        return attached(loaded(found.weights, dtype=dtype, device=device), found)
+        return attached(loaded(found.weights, placing), found, placing)
 
     @contextmanager
     def switched(*, off: bool) -> Generator[LanguageModel]:

@@ -7,14 +7,22 @@ import shlex
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import typer
 
 from byheart.errors import SettingError
 
 CROSSED = 3
+
+
+class Bits(Enum):
+    """How many bits a weight may be loaded in."""
+
+    FOUR = "4"
+    EIGHT = "8"
 
 
 def audit(  # noqa: PLR0913 - a command's options
@@ -48,6 +56,10 @@ def audit(  # noqa: PLR0913 - a command's options
     ] = 10_000,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Of an answer of --endpoint.")] = 600.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    device_map: Annotated[
+        Literal["auto"] | None, typer.Option(help="Spread the model over all GPUs and memory.")
+    ] = None,
+    quantize: Annotated[Bits | None, typer.Option(help="Load weights in 4 or 8 bits (bitsandbytes).")] = None,
     precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Of weights and scoring.")] = "float32",
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="A new folder for it all.")
@@ -62,9 +74,12 @@ def audit(  # noqa: PLR0913 - a command's options
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Audit a model that somebody else trained: what it knows of its training texts, and which records are exposed."""
+    import torch
+
     from byheart.audit_files import audit_files, audit_files_endpoint, bounds, crossed
     from byheart.auditing import Asked
     from byheart.endpoint import Endpoint, Patience
+    from byheart.lm.placing import Placing
 
     limits = bounds(fail_above or [])
     texts = {"member": members, "nonmember": nonmembers} | ({"validation": validation} if validation else {})
@@ -72,6 +87,8 @@ def audit(  # noqa: PLR0913 - a command's options
     settings = Asked(attacks=names, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, precision=precision)
     fields = {n: f for n, f in (("id", id_field), ("group", group)) if f}
     if (served := _served(model, adapter, base, endpoint, model_name, base_name, tokenizer)) is not None:
+        if device_map or quantize:
+            raise SettingError("--device-map and --quantize are of weights that are here, and --endpoint has its own; leave them out")
         patience = Patience(timeout=timeout, max_requests=max_requests)
         with _progress() as shown:
             found = audit_files_endpoint(
@@ -92,7 +109,12 @@ def audit(  # noqa: PLR0913 - a command's options
             settings,
             adapter=adapter,
             base=base,
-            device=device,
+            placing=Placing(
+                dtype=getattr(torch, precision),
+                device=device,
+                spread=device_map is not None,
+                bits=cast("Literal[4, 8]", int(quantize.value)) if quantize else None,
+            ),
             fields=fields,
             limits=limits,
             output=output,

@@ -30,8 +30,9 @@ from jaxtyping import Int
 
 from byheart.errors import ModelError
 from byheart.lm.bases import locate, refuse
-from byheart.lm.forward import Scorer, device_of, logits, tapped, trunk
+from byheart.lm.forward import Scorer, logits, tapped, trunk
 from byheart.lm.load import LanguageModel, pinned_name, quiet, read_config, read_module, read_tokenizer
+from byheart.lm.placing import device_of
 from byheart.lm.propose import ordinary, ranked, swaps
 from byheart.lm.tokens import Tokens, leading
 from byheart.shelf import key_of

@@ -22,8 +22,9 @@ from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
 from byheart.errors import TrainingError
-from byheart.lm.forward import batches, device_of, hidden_rows, logits, remembered, trunk
+from byheart.lm.forward import batches, hidden_rows, logits, remembered, trunk
 from byheart.lm.load import LanguageModel
+from byheart.lm.placing import device_of
 from byheart.lm.tokens import Tokens
 from byheart.settings import Training
 

@@ -34,8 +34,9 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.kinds import Substitutes
-from byheart.lm.forward import Scorer, device_of
+from byheart.lm.forward import Scorer
 from byheart.lm.masked import load_masked, word_neighbours
+from byheart.lm.placing import device_of
 from byheart.lm.propose import token_neighbours
 
 if TYPE_CHECKING:
