@@ -16,14 +16,14 @@ from byheart.auditing import Asked, audited
 from byheart.auditing_endpoint import Told, audited_endpoint
 from byheart.endpoint import Endpoint
 from byheart.errors import DataError, SettingError, UnknownNameError
-from byheart.given import Given, one, refuse_shared
+from byheart.given import Given, one, refuse_overlaps
 from byheart.lm.finished import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
 from byheart.lm.load import tokenizer as named_tokenizer
 from byheart.lm.placing import Placing
 from byheart.lm.untouched import untouched, untuned
 from byheart.looks import FEWEST, named
-from byheart.reading import read
+from byheart.sources import read_source
 from byheart.subject import Open, Subject
 
 BOUNDED = ("auc", "tpr_at_fpr")
@@ -39,7 +39,7 @@ class Bound(NamedTuple):
 
 def audit_files(  # noqa: PLR0913 - what a command line says
     model: str,
-    texts: Mapping[str, Path],
+    texts: Mapping[str, str],
     settings: Asked,
     *,
     adapter: str | None,
@@ -49,10 +49,10 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     limits: Sequence[Bound] = (),
     output: Path | None = None,
 ) -> Audit:
-    """Return the audit of a model by name on files by part ("member", "nonmember", "validation").
+    """Return the audit of a model by name on texts by part ("member", "nonmember", ...).
 
-    `fields` says by which names the files call `id` and `group`. Raises `RequestError` before anything is loaded for
-    what names and files alone show to be wrong.
+    Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`. Raises
+    `RequestError` before anything is loaded for what names and files alone show to be wrong.
     """
     if output is not None:
         refuse_folder(output)
@@ -64,7 +64,7 @@ def audit_files(  # noqa: PLR0913 - what a command line says
 def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
     endpoint: Endpoint,
     names: tuple[str, str | None],
-    texts: Mapping[str, Path],
+    texts: Mapping[str, str],
     settings: Asked,
     *,
     tokens: str | None,
@@ -85,28 +85,27 @@ def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
 
 
 def _parts(
-    texts: Mapping[str, Path], settings: Asked, fields: Mapping[str, str], limits: Sequence[Bound]
+    texts: Mapping[str, str], settings: Asked, fields: Mapping[str, str], limits: Sequence[Bound]
 ) -> dict[str, tuple[Given, ...]]:
     """Return the files' texts by part, after what they alone show to be wrong is refused."""
     parts = {part: _given(part, path, fields) for part, path in texts.items()}
-    for part in list(parts)[1:]:
-        refuse_shared(part, parts[part], "member", parts["member"])
-    members, nonmembers = (min(len(parts[side]), settings.max_texts) for side in ("member", "nonmember"))
+    refuse_overlaps(parts)
+    members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
     _refuse_bounds(limits, members, nonmembers, settings.fpr)
     return parts
 
 
-def _given(part: str, path: Path, fields: Mapping[str, str]) -> tuple[Given, ...]:
-    """Return a file's texts, named by the line or row that they stand at unless they have an id."""
+def _given(part: str, path: str, fields: Mapping[str, str]) -> tuple[Given, ...]:
+    """Return a source's texts, named by the line or row that they stand at unless they have an id."""
     found: list[Given] = []
-    for row in read(path):
+    for row in read_source(path):
         record = dict(row.fields)
         for field, own in fields.items():
             if own not in record:
                 raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
             record[field] = record[own]
         try:
-            found.append(one(part, row.place.removeprefix(f"{path} "), record))
+            found.append(one(part, row.place.removeprefix(path).lstrip(" /"), record))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     names = [text.name for text in found]

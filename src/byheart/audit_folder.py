@@ -100,10 +100,11 @@ def model_card(audit: Audit, command: str = "") -> str:
     """Return a section for a Hugging Face model card: verdict, warnings, attacks, and how to repeat it."""
     texts, versions = audit.made["texts"], audit.made["versions"]
     again = f"\n\n```sh\n{command}\n```" if command else ""
+    others = f" and {texts['nonmembers']} texts that were not trained on" if audit.compared else " alone"
     return (
         "## Memorization audit\n\n"
         f"{audit.markdown()}\n"
-        f"Membership inference on {texts['members']} training texts and {texts['nonmembers']} texts that were not trained on, by "
+        f"Membership inference on {texts['members']} training texts{others}, by "
         f"byheart {versions.get('byheart', '')} on {audit.made['at'][:10]}. Attacks bound what is known: an attack at chance does "
         f"not show that nothing was memorized.{again}\n"
     )

@@ -19,10 +19,11 @@ from byheart.audit_result import Audit
 from byheart.concluded import Found, Who, compared, concluded
 from byheart.errors import ModelError, SettingError
 from byheart.given import Given, parts
-from byheart.inspection import asked, attacked, evidence, possible
+from byheart.inspection import asked, attacked, evidence, possible, refuse_unasked
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
+from byheart.needs import TOKENS
 from byheart.shelf import Choice, checked, choose, types_of
 from byheart.subject import Subject, held
 from byheart.types import Extraction, Scores, Split, Texts
@@ -68,10 +69,12 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     model: torch.nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     members: Texts | Iterable[Any],
-    nonmembers: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None = None,
     *,
     base: torch.nn.Module | None = None,
     validation: Texts | Iterable[Any] | None = None,
+    known_members: Texts | Iterable[Any] | None = None,
+    known_nonmembers: Texts | Iterable[Any] | None = None,
     attacks: str | Sequence[str | Mapping[str, Mapping[str, Any]]] = "default",
     max_texts: int = 1000,
     max_tokens: int = 512,
@@ -81,8 +84,10 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
 ) -> Audit:
     """Audit a model in memory: was it trained on `members`, so far as the usual attacks can tell?
 
+    Without `nonmembers` there are scores, beside the base's, and no rate and no verdict.
     Texts are strings, (prompt, completion) pairs, or records with `text`, `prompt` + `completion`, `messages` or Alpaca's
-    fields, and may name their `id` and `group`. The base of a peft model is itself with the adapter switched off, of
+    fields, and may name their `id` and `group`. The known ones are an adversary's, for attacks that need some; none of them
+    may be audited too. The base of a peft model is itself with the adapter switched off, of
     another model it is `base`; without one, attacks that need it are left out, which the result says. The model is left
     as it was. Raises `DataError`, `ModelError`, `SettingError` and `UnknownNameError` in one line each.
     """
@@ -94,14 +99,17 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
         precision=precision,
         token_budget=token_budget,
     )
-    return audited(held(model, tokenizer, base), parts(members, nonmembers, validation), settings)
+    texts = parts(members, nonmembers, validation, known_members, known_nonmembers)
+    return audited(held(model, tokenizer, base), texts, settings)
 
 
 def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: Asked) -> Audit:
     """Return the audit of a subject on texts by their part ("member", "nonmember", "validation")."""
     began = time.monotonic()
     inputs = {"model", "tokens"} | ({"base_model"} if subject.base else set())
-    attacks, left_out = possible(settings.attacks, inputs | ({"validation_tokens"} & _named(texts)))
+    others = {f"{part}_tokens": min(len(those), settings.max_texts) for part, those in texts.items()}
+    attacks, left_out = possible(settings.attacks, inputs | (others.keys() & set(TOKENS)), others)
+    refuse_unasked(settings.attacks, others)
     if all(map(extracts, attacks.values())):
         raise SettingError(
             f"attacks: {', '.join(attacks)} tell what a model writes of its texts and not whether it was trained on them, which "
@@ -128,7 +136,7 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
             trunk(model.module)
             scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
             read = _read(model, split, settings, read)
-            given = {"model": scorer, "tokens": read["audited"], "validation_tokens": read.get("validation")}
+            given = {"model": scorer, **{need: read[part] for need, part in TOKENS.items() if part in read}}
             given |= {"base_model": scorer} if epoch == 0 else {}
             observed = evidence(attacks, given, known, untuned=epoch == 0)
             if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
@@ -151,14 +159,10 @@ UNCHANGED = (
 )
 
 
-def _named(texts: Mapping[str, Sequence[Given]]) -> set[str]:
-    return {f"{part}_tokens" for part in texts}
-
-
 def _read(model: LanguageModel, split: Split, settings: Asked, before: Mapping[str, Tokens]) -> dict[str, Tokens]:
     """Return the texts as this model's tokens; raises `ModelError` where its base, `before`, reads others."""
-    kinds = {"audited": split.audited} | ({"validation": split.validation} if len(split.validation) else {})
-    read = {part: readable(model, those, settings.max_tokens) for part, those in kinds.items()}
+    kinds = (part for part in TOKENS.values() if len(split.parts[part]))
+    read = {part: readable(model, split.parts[part], settings.max_tokens) for part in kinds}
     for part, tokens in before.items():
         if not np.array_equal(tokens.ids, read[part].ids):
             raise ModelError(

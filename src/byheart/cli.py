@@ -213,7 +213,8 @@ def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
     # What libraries say to their developers, and each try to reach the Hub, is no news to ours' users.
     warnings.simplefilter("ignore", FutureWarning)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    for library in ("huggingface_hub", "bitsandbytes"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:

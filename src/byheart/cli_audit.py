@@ -27,8 +27,10 @@ class Bits(Enum):
 
 def audit(  # noqa: PLR0913 - a command's options
     *,
-    members: Annotated[Path, typer.Option(metavar="FILE", help="Texts trained on: .jsonl, .csv, .parquet, .txt.")],
-    nonmembers: Annotated[Path, typer.Option(metavar="FILE", help="Texts like them, not trained on.")],
+    members: Annotated[
+        str, typer.Option(metavar="TEXTS", help="Trained on: a file, a folder, or hub:OWNER/NAME:SPLIT.")
+    ],
+    nonmembers: Annotated[str | None, typer.Option(metavar="TEXTS", help="Texts like them, not trained on.")] = None,
     model: Annotated[
         str | None, typer.Option(metavar="PATH_OR_ID", help="The finished model, or a peft adapter's folder.")
     ] = None,
@@ -36,7 +38,13 @@ def audit(  # noqa: PLR0913 - a command's options
         str | None, typer.Option(metavar="DIR", help="An adapter on --model, which is its base.")
     ] = None,
     base: Annotated[str | None, typer.Option(metavar="PATH_OR_ID", help="What the model was tuned from.")] = None,
-    validation: Annotated[Path | None, typer.Option(metavar="FILE", help="Other texts, for perplexity.")] = None,
+    validation: Annotated[str | None, typer.Option(metavar="TEXTS", help="Other texts, for perplexity.")] = None,
+    known_members: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Trained on too, and known: for attacks such as con_recall.")
+    ] = None,
+    known_nonmembers: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Known not to be trained on: for attacks such as recall.")
+    ] = None,
     id_field: Annotated[str | None, typer.Option("--id", metavar="FIELD", help="Names a record (id).")] = None,
     group: Annotated[str | None, typer.Option(metavar="FIELD", help="What belongs together (group).")] = None,
     attacks: Annotated[str, typer.Option(metavar="NAMES", help="default, all, or names with commas.")] = "default",
@@ -82,13 +90,17 @@ def audit(  # noqa: PLR0913 - a command's options
     from byheart.lm.placing import Placing
 
     limits = bounds(fail_above or [])
-    texts = {"member": members, "nonmember": nonmembers} | ({"validation": validation} if validation else {})
+    told = {"member": members, "nonmember": nonmembers, "validation": validation}
+    told |= {"known_member": known_members, "known_nonmember": known_nonmembers}
+    texts = {part: source for part, source in told.items() if source}
     names = attacks if attacks in {"default", "all"} else [n.strip() for n in attacks.split(",") if n.strip()]
     settings = Asked(attacks=names, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, precision=precision)
     fields = {n: f for n, f in (("id", id_field), ("group", group)) if f}
     if (served := _served(model, adapter, base, endpoint, model_name, base_name, tokenizer)) is not None:
-        if device_map or quantize:
-            raise SettingError("--device-map and --quantize are of weights that are here, and --endpoint has its own; leave them out")
+        if device_map or quantize or known_members or known_nonmembers:
+            raise SettingError(
+                "--device-map, --quantize, --known-members and --known-nonmembers are of --model, and --endpoint takes none of them"
+            )
         patience = Patience(timeout=timeout, max_requests=max_requests)
         with _progress() as shown:
             found = audit_files_endpoint(
@@ -123,8 +135,8 @@ def audit(  # noqa: PLR0913 - a command's options
         found.save(output, command=shlex.join(["byheart", *sys.argv[1:]]), show_text=show_text)
     over, near = crossed(found, limits)
     if json:
-        told: dict[str, Any] = {**found.as_dict(), "crossed": over, "near": near, "output": output and str(output)}
-        typer.echo(coded.dumps(told, ensure_ascii=False, indent=1, allow_nan=False))
+        content: dict[str, Any] = {**found.as_dict(), "crossed": over, "near": near, "output": output and str(output)}
+        typer.echo(coded.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
     else:
         typer.echo(found.spelled(show_text=show_text))
         if output is not None:

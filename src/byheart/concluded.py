@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byheart.audit_result import TUNED, Audit, measured
+from byheart.audit_result import BASE, TUNED, Audit
+from byheart.audit_rows import measured
 from byheart.given import Given, spelled
-from byheart.judged import ruling
+from byheart.judged import Ruling, ruling, uncompared
 from byheart.looks import Sides
 from byheart.provenance import made
 from byheart.shelf import Choice
-from byheart.types import Extraction, LogProbs, Scores, Split, Texts, digest
+from byheart.types import NO_TEXTS, Extraction, LogProbs, Scores, Split, digest
 from byheart.validity import Gate, gate
 from byheart.watch import realisable
 
@@ -73,11 +74,15 @@ def compared(
     max_tokens: int,
     fpr: float,
 ) -> Compared:
-    """Return what is compared of texts by their part ("member", "nonmember", "validation"), judged before any model reads.
+    """Return what is compared of texts by their part ("member", "nonmember", ...), judged before any model reads.
+
+    Without non-members nothing is compared: there are no metrics of attacks.
 
     Raises `DataError` as `given.spelled` does.
     """
     split, sides = _split(texts, tokenizer, max_texts)
+    if not len(split.nonmembers):
+        return Compared(split, sides, (), None, ())
     kept, doubts = realisable(metrics, len(split.nonmembers))
     judged = _gate(split, sides, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
     return Compared(split, sides, kept, judged, tuple(doubts))
@@ -96,11 +101,18 @@ def concluded(
     called = {"base": who.base_name, "dataset": "audited texts", "method": who.method}
     rows = measured(called, found.attacks, seen.metrics, scores, found.extractions, found.stats, split)
     final = [r for r in rows if r.epoch == TUNED and r.attack]
+
+    def ruled() -> Ruling:
+        if not len(split.nonmembers):
+            before = found.stats[BASE]["target"] if BASE in found.stats else None
+            return uncompared(found.stats[TUNED]["target"], before, sides.groups)
+        return ruling(scores[TUNED], scores.get(BASE, {}), final, sides, seen.gate)
+
     alone = () if 0 in scores or who.doubts else (_ALONE,)
     doubts = _doubts(texts, sides, found.cut, int(settings["max_tokens"]))
     return Audit(
         rows=rows,
-        ruling=ruling(scores[1], scores.get(0, {}), final, sides, seen.gate),
+        ruling=ruled(),
         gate=seen.gate,
         doubts=(*who.doubts, *alone, *doubts, *seen.doubts),
         left_out=found.left_out,
@@ -131,8 +143,8 @@ def _split(
 ) -> tuple[Split, Sides]:
     """Return who plays which part, and the sides that are compared."""
     drawn = {part: spelled(part, those, most, tokenizer) for part, those in texts.items()}
-    (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn["nonmember"]
-    validation, validation_groups = drawn.get("validation", (Texts((), ()), ()))
+    (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn.get("nonmember", (NO_TEXTS, ()))
+    validation, validation_groups = drawn.get("validation", (NO_TEXTS, ()))
     split = Split(
         ours,
         tuple(range(len(ours))),
@@ -141,6 +153,8 @@ def _split(
         our_groups,
         their_groups,
         {},
+        known_members=drawn.get("known_member", (NO_TEXTS, ()))[0],
+        known_nonmembers=drawn.get("known_nonmember", (NO_TEXTS, ()))[0],
         validation_groups=validation_groups,
     )
     return split, Sides(split.membership, split.groups)

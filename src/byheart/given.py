@@ -32,6 +32,13 @@ ALPACA = (
 """How prompts of `instruction`, `input` and `output` begin: the format that Stanford Alpaca's data set was published with."""
 PAIRED = ", paired with an input that provides further context"
 
+EXCLUSIVE = (
+    *((part, "member") for part in ("nonmember", "validation", "known_member", "known_nonmember")),
+    *((part, "nonmember") for part in ("known_member", "known_nonmember")),
+    *(("known_member", other) for other in ("known_nonmember", "validation")),
+)
+"""Parts that no text may play both of: trained on or not, and known to the adversary or asked for."""
+
 
 @dataclass(frozen=True)
 class Given:
@@ -83,18 +90,29 @@ def refuse_shared(part: str, texts: Sequence[Given], other_part: str, others: Se
 
 
 def parts(
-    members: Texts | Iterable[Any], nonmembers: Texts | Iterable[Any], validation: Texts | Iterable[Any] | None
+    members: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None,
+    validation: Texts | Iterable[Any] | None,
+    known_members: Texts | Iterable[Any] | None = None,
+    known_nonmembers: Texts | Iterable[Any] | None = None,
 ) -> dict[str, tuple[Given, ...]]:
-    """Return the texts by the part they play: "member", "nonmember" and, where given, "validation".
+    """Return the texts by the part they play: "member", "nonmember", "validation", ..., those that were given.
 
-    Raises `DataError` as `given` does, and for a text that was trained on and plays another part too.
+    Raises `DataError` as `given` and `refuse_overlaps` do.
     """
-    found = {"member": given("member", members), "nonmember": given("nonmember", nonmembers)}
-    if validation is not None:
-        found["validation"] = given("validation", validation)
-    for part in list(found)[1:]:
-        refuse_shared(part, found[part], "member", found["member"])
+    named = {"nonmember": nonmembers, "validation": validation}
+    named |= {"known_member": known_members, "known_nonmember": known_nonmembers}
+    found = {"member": given("member", members)}
+    found |= {part: given(part, items) for part, items in named.items() if items is not None}
+    refuse_overlaps(found)
     return found
+
+
+def refuse_overlaps(texts: Mapping[str, Sequence[Given]]) -> None:
+    """Raise `DataError` for a text that plays two parts of which one says that it was trained on, or is not audited."""
+    for part, other in EXCLUSIVE:
+        if part in texts and other in texts:
+            refuse_shared(part, texts[part], other, texts[other])
 
 
 def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:

@@ -14,7 +14,7 @@ from byheart.errors import DataError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
 from byheart.planned import LABELLED, LABELS, Planned
-from byheart.shelf import Choice, constant, key_of
+from byheart.shelf import Choice, constant, key_of, reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
@@ -74,9 +74,10 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     found: dict[str, Choice] = {}
     for name, asking, least in asked:
         for observation in chain((name,), asking, given):
+            wanted = max(least, int(reckoned(constant(observation.function, "KNOWN", 1.0), observation.settings)))
             for need in observation.needs:
-                if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
-                    number = f"{least} or more" if least > 1 else "50 or so"
+                if need in TOKENS and len(parts[TOKENS[need]]) < (wanted if need.startswith("known") else 1):
+                    number = f"{wanted} or more" if wanted > 1 else "50 or so"
                     raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")
             found.setdefault(called(observation), observation)
     return tuple(found.values())
