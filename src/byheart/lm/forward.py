@@ -31,6 +31,7 @@ from byheart.errors import ModelError
 from byheart.lm.load import LanguageModel
 from byheart.lm.placing import device_of
 from byheart.lm.tokens import Tokens
+from byheart.lm.untouched import sharing
 from byheart.types import TokenStats
 
 Found = TypeVar("Found")
@@ -261,21 +262,33 @@ def _trunk_passes(
     module: torch.nn.Module, tokens: Tokens, budget: int
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
     """Yield as `_hidden` does, running the trunk."""
-    for chosen, hidden_RD in within_memory(tokens.lengths, budget, lambda chosen: hidden_rows(module, tokens, chosen)):
+
+    def run(chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
+        return hidden_rows(module, tokens, chosen)
+
+    # Processes that hold a part of the weights each must all make the same passes.
+    for chosen, hidden_RD in within_memory(tokens.lengths, budget, run, again=not sharing(module)):
         yield tokens.places(chosen), hidden_RD
 
 
 def within_memory(
-    lengths: Int[np.ndarray, " texts"], budget: int, run: Callable[[Int[np.ndarray, " batch"]], Found]
+    lengths: Int[np.ndarray, " texts"],
+    budget: int,
+    run: Callable[[Int[np.ndarray, " batch"]], Found],
+    *,
+    again: bool = True,
 ) -> Iterator[tuple[Int[np.ndarray, " batch"], Found]]:
-    """Yield positions of texts with what `run` gives for them, batch by batch; out of memory, go on with half the budget."""
+    """Yield positions of texts with what `run` gives for them, batch by batch.
+
+    Out of memory it goes `again` with half the budget.
+    """
     pending = list(batches(lengths, budget))
     while pending:
         chosen = pending.pop(0)
         try:
             found = run(chosen)
         except torch.OutOfMemoryError:
-            if len(chosen) == 1:
+            if len(chosen) == 1 or not again:
                 raise
             torch.cuda.empty_cache()
             budget //= 2
