@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import uuid
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from byheart import formats
@@ -23,9 +23,14 @@ def refuse_folder(folder: Path) -> None:
     """Raise `StoreError` for a place where no new folder can be made; asked before an audit is computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} is there already; write another -o, or remove it")
+    if folder.absolute() == Path.cwd():
+        raise StoreError(f"{folder} is the folder that you are in; write a new one, as in -o audit")
     near = next(p for p in folder.absolute().parents if p.exists())
-    if not near.is_dir() or not os.access(near, os.W_OK):
-        raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o")
+    try:
+        # Tried, not asked: a disk may be mounted for reading only, and root may write everywhere by its rights.
+        TemporaryFile(dir=near).close()
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o") from error
 
 
 def written(audit: Audit, folder: Path, *, command: str, show_text: bool) -> Path:

@@ -228,7 +228,13 @@ def main() -> None:
         raise SystemExit(_told("the disk is full; free some space and run again, whole results are kept", 2)) from None
     # Typer keeps an interruption to itself and returns the exit code of one.
     if code == STOPPED:
-        _told("stopped; whole results are kept, run the same command to go on", STOPPED)
+        # An audit is made in memory, and written whole or not at all.
+        left = (
+            "nothing was written"
+            if sys.argv[1:2] == ["audit"]
+            else "whole results are kept, run the same command to go on"
+        )
+        _told(f"stopped; {left}", STOPPED)
     raise SystemExit(code or 0)
 
 

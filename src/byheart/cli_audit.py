@@ -92,7 +92,7 @@ def audit(  # noqa: PLR0913 - a command's options
     limits = bounds(fail_above or [])
     told = {"member": members, "nonmember": nonmembers, "validation": validation}
     told |= {"known_member": known_members, "known_nonmember": known_nonmembers}
-    texts = {part: source for part, source in told.items() if source}
+    texts = {part: source for part, source in told.items() if source is not None}
     names = attacks if attacks in {"default", "all"} else [n.strip() for n in attacks.split(",") if n.strip()]
     settings = Asked(attacks=names, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, precision=precision)
     fields = {n: f for n, f in (("id", id_field), ("group", group)) if f}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from byheart.errors import DataError
-from byheart.types import Examples, Role, Texts, digest
+from byheart.types import Examples, Role, Texts
 
 ROLES: Mapping[str, Role] = {"train": "train", "test": "nonmember", "validation": "validation"}
 """What a published split's name says of its texts."""
@@ -86,26 +85,6 @@ def shortened(text: str, characters: int | None) -> str:
         return text
     head = text[:characters]
     return (head if text[characters].isspace() else re.sub(r"\s\S*$", "", head)).rstrip()
-
-
-def summaries(
-    source: str, *, document: str, summary: str, prompt_characters: int | None, limit: int | None
-) -> Examples:
-    """Return document -> summary texts with their published roles; all summaries of a document are one group.
-
-    The prompt is the document's beginning and the cue "Summary:"; the summary is scored. Rows that were published
-    with an empty document or summary are left out. Raises `DataError` for a source or a row that cannot be read.
-    """
-
-    def parts() -> Iterator[Example]:
-        for split, rows in published(source).items():
-            for number, row in enumerate(itertools.islice(rows, limit)):
-                text, scored = string(row, document).strip(), string(row, summary).strip()
-                if text and scored:
-                    prompt = f"{shortened(text, prompt_characters)}\nSummary:"
-                    yield Example(f"{split}/{number}", f" {scored}", prompt, ROLES[split], digest([[text]]))
-
-    return examples(parts())
 
 
 def published(source: str, config: str | None = None) -> dict[str, Iterable[Row]]:
@@ -211,7 +190,9 @@ def _jsonl(path: Path) -> Iterator[Row]:
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    rows = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
+    text = _decoded(path)
+    usual = csv.field_size_limit(max(len(text), 131_072))  # a document may be longer than Python's usual limit
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     line = 1
     try:
@@ -229,6 +210,8 @@ def _csv(path: Path) -> Iterator[Row]:
                 yield Row(place, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(f"{path} line {line} is not CSV ({error})") from error
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _parquet(path: Path) -> Iterator[Row]:

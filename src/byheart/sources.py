@@ -27,6 +27,8 @@ def read_source(name: str) -> list[Row]:
     """
     if name.startswith("hub:"):
         return _filled(name, numbered(name, _hub(name)))
+    if not name:
+        raise DataError("a name of texts is empty; write a file, a folder, or hub:OWNER/NAME:SPLIT")
     path = Path(name).expanduser()
     if not path.is_dir():
         return read(path)
