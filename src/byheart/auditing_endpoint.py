@@ -43,7 +43,7 @@ def audit_endpoint(  # noqa: PLR0913 - settings come in by keyword
     url: str,
     model_name: str,
     members: Texts | Iterable[Any],
-    nonmembers: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None = None,
     *,
     base_name: str | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,

@@ -25,8 +25,10 @@ _LACKING = {
     "base_model": "needs the model that this one was tuned from; name it as base",
     "validation_tokens": "needs validation texts; give some as validation",
     "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
-    "known_member_tokens": "needs members that its adversary knows, none of them audited; give some as known members",
-    "known_nonmember_tokens": "needs non-members that its adversary knows, none of them audited; give some as known non-members",
+    "known_member_tokens": "needs members that its adversary knows, none of them audited: byheart audit takes known members, and a study "
+    "does (data.known)",
+    "known_nonmember_tokens": "needs non-members that its adversary knows, none of them audited: byheart audit takes known non-members, "
+    "and a study does (data.known)",
 }
 
 
