@@ -93,7 +93,7 @@ def release() -> None:
 
 def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned) -> None:
     from byheart.lm import train
-    from byheart.lm.forward import device_of
+    from byheart.lm.placing import device_of
 
     planned, store, settings = bench.planned, bench.store, bench.planned.cell.training
     if tuned.privacy != promised(planned.cell.method):

@@ -33,6 +33,13 @@ ALPACA = (
 """How prompts of `instruction`, `input` and `output` begin: the format that Stanford Alpaca's data set was published with."""
 PAIRED = ", paired with an input that provides further context"
 
+EXCLUSIVE = (
+    *((part, "member") for part in ("nonmember", "validation", "known_member", "known_nonmember")),
+    *((part, "nonmember") for part in ("known_member", "known_nonmember")),
+    *(("known_member", other) for other in ("known_nonmember", "validation")),
+)
+"""Parts that no text may play both of: trained on or not, and known to the adversary or asked for."""
+
 
 @dataclass(frozen=True)
 class Given:
@@ -84,18 +91,29 @@ def refuse_shared(part: str, texts: Sequence[Given], other_part: str, others: Se
 
 
 def parts(
-    members: Texts | Iterable[Any], nonmembers: Texts | Iterable[Any], validation: Texts | Iterable[Any] | None
+    members: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None,
+    validation: Texts | Iterable[Any] | None,
+    known_members: Texts | Iterable[Any] | None = None,
+    known_nonmembers: Texts | Iterable[Any] | None = None,
 ) -> dict[str, tuple[Given, ...]]:
-    """Return the texts by the part they play: "member", "nonmember" and, where given, "validation".
+    """Return the texts by the part they play: "member", "nonmember", "validation", ..., those that were given.
 
-    Raises `DataError` as `given` does, and for a text that was trained on and plays another part too.
+    Raises `DataError` as `given` and `refuse_overlaps` do.
     """
-    found = {"member": given("member", members), "nonmember": given("nonmember", nonmembers)}
-    if validation is not None:
-        found["validation"] = given("validation", validation)
-    for part in list(found)[1:]:
-        refuse_shared(part, found[part], "member", found["member"])
+    named = {"nonmember": nonmembers, "validation": validation}
+    named |= {"known_member": known_members, "known_nonmember": known_nonmembers}
+    found = {"member": given("member", members)}
+    found |= {part: given(part, items) for part, items in named.items() if items is not None}
+    refuse_overlaps(found)
     return found
+
+
+def refuse_overlaps(texts: Mapping[str, Sequence[Given]]) -> None:
+    """Raise `DataError` for a text that plays two parts of which one says that it was trained on, or is not audited."""
+    for part, other in EXCLUSIVE:
+        if part in texts and other in texts:
+            refuse_shared(part, texts[part], other, texts[other])
 
 
 def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
@@ -107,11 +125,11 @@ def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
 
 
 def spelled(
-    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase
+    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[Texts, tuple[str, ...]]:
     """Return at most so many texts and the group of each; a chat comes whole or not, the first always.
 
-    Raises `DataError` for a chat that the tokenizer's template cannot write.
+    Raises `DataError` for a chat that the tokenizer's template cannot write, or where there is no tokenizer.
     """
     lines: list[tuple[str, str, str, str]] = []
     for text in sample(texts, most):
@@ -190,8 +208,13 @@ def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> Given:
     return Given(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), begin=begin)
 
 
-def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str, str]]:
+def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:
     """Return name, prompt and scored string of every turn of the assistant."""
+    if tokenizer is None:
+        raise DataError(
+            f"{part} text {text.name!r} is a chat, and only the model's tokenizer can write it as the model reads it; name one "
+            "that is here with --tokenizer, or write prompt and completion"
+        )
     place = f"{part} text {text.name!r}"
     return [
         (f"{part}/{text.name}#{i}", prompted(tokenizer, text.chat[: i + 1], place=place), said)

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, constant, key_of
 from byheart.store import Store
 from byheart.study import Cell
-from byheart.types import Split, Texts, TokenStats
+from byheart.types import LogProbs, Split, Texts
 
+Read = TypeVar("Read", bound=LogProbs)
 LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
 CANARIES = ("canaries", "canaries_base", "canary_references")
 LABELLED = (*LABELS, "train", "nonmember", "validation", *CANARIES)
@@ -270,9 +271,9 @@ def _default(kind: type[Any], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(kind) if f.name == name)
 
 
-def part(stats: TokenStats, chosen: slice) -> TokenStats:
-    """Return the token statistics of a run of texts."""
+def part(stats: Read, chosen: slice) -> Read:
+    """Return what was read of a run of texts: token statistics, or log-probabilities alone."""
     lo, hi = int(stats.starts[chosen.start]), int(stats.starts[chosen.stop])
     arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
     starts = stats.starts[chosen.start : chosen.stop + 1] - lo
-    return TokenStats(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})
+    return type(stats)(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})

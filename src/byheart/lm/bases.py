@@ -12,6 +12,7 @@ import importlib.util
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +113,13 @@ def parameters(base: str) -> int | None:
     if path.is_file():
         # Q4 keeps about 5 bits a weight; only estimates of time use this.
         return path.stat().st_size * 8 // 5
-    return sum(
-        math.prod(t["shape"])
-        for file in path.glob("*.safetensors")
-        for n, t in _header(file).items()
-        if n != "__metadata__"
-    )
+    return sum(math.prod(shape) for _, shape in tensors(path))
+
+
+def tensors(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield kind of number ("F32", "U8") and shape of each tensor in a folder's files of safetensors."""
+    for file in folder.glob("*.safetensors"):
+        yield from ((t["dtype"], tuple(t["shape"])) for n, t in _header(file).items() if n != "__metadata__")
 
 
 def refuse(base: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -75,19 +76,20 @@ def cache() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "byheart"
 
 
-def load(base: str, *, dtype: torch.dtype | None = None) -> LanguageModel:
-    """Return the model on the CPU, in float32 unless told otherwise, in evaluation mode, with its tokenizer.
+def load(base: str, *, how: Mapping[str, Any] | None = None) -> LanguageModel:
+    """Return the model on the CPU in float32, in evaluation mode, with its tokenizer.
 
-    Raises `ModelError` in one line for whatever is missing, not causal, or not safe to load.
+    `how` tells transformers otherwise. Raises `ModelError` in one line for whatever is missing, not causal, or not safe to
+    load.
     """
     refuse(base)
     path = locate(base)
     where = base if path is None else str(_dequantised(path) if path.is_file() else path)
     name, pinned = pinned_name(where)
-    how = {"dtype": dtype} if dtype else {}
-    module = read_module(base, name, config=config_of(base, where), **how, **pinned)
+    module = read_module(base, name, config=config_of(base, where), **dict(how or {}), **pinned)
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
+    _keep_layout(module)
     _refuse_foresight(base, module)
     return LanguageModel(module, tokenizer, base)
 
@@ -264,11 +266,21 @@ def read_tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokeniz
         ) from error
 
 
+def _keep_layout(module: torch.nn.Module) -> None:
+    """Keep bitsandbytes from laying 4-bit weights out for this processor at their first pass.
+
+    Version 0.50 undoes that when a `state_dict` is asked for, which attaching an adapter does, and then has other weights.
+    """
+    for part in module.modules():
+        if "support_avx512bf16_for_cpu" in vars(part):
+            part.support_avx512bf16_for_cpu = False
+
+
 def _refuse_foresight(base: str, module: torch.nn.Module) -> None:
     """Refuse a model whose earlier logits depend on a later token: its log-probabilities would mean nothing."""
     import torch
 
-    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % module.config.get_text_config().vocab_size
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=module.device) % module.config.get_text_config().vocab_size
     with torch.no_grad():
         one, two = module(input_ids=ids).logits[:, :3].float()
     if (one - two).abs().max() > _SAME * one.std():

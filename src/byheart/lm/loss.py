@@ -15,7 +15,8 @@ import torch
 from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
-from byheart.lm.forward import batches, device_of, hidden_rows, logits, remembered
+from byheart.lm.forward import batches, hidden_rows, logits, remembered
+from byheart.lm.placing import device_of
 from byheart.lm.goldfish import counted
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens

@@ -29,8 +29,9 @@ import torch
 from jaxtyping import Int
 
 from byheart.errors import ModelError
-from byheart.lm.forward import Scorer, device_of, logits, tapped, trunk
+from byheart.lm.forward import Scorer, logits, tapped, trunk
 from byheart.lm.load import LanguageModel, read_module, read_tokenizer, refuse_unmasked
+from byheart.lm.placing import device_of
 from byheart.lm.propose import ordinary, ranked, swaps
 from byheart.lm.tokens import Tokens, leading
 from byheart.shelf import key_of

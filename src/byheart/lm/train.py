@@ -23,9 +23,10 @@ from accelerate import Accelerator
 
 from byheart.accounting import Spending
 from byheart.errors import TrainingError
-from byheart.lm.forward import device_of, remembered, trunk
+from byheart.lm.forward import remembered, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import Loss
+from byheart.lm.placing import device_of
 from byheart.lm.private import Private
 from byheart.lm.tokens import Tokens
 from byheart.settings import Training
