@@ -114,6 +114,21 @@ def everything(rows):
     return {"rows": rows, "scores": scored(rows), "gates": judged(), "losses": read_by}
 
 
+def canary_rows(rows):
+    """Exposures, bounds and guesses beside each perplexity of a study."""
+    for row in (r for r in rows if r.metric == "perplexity"):
+        for often in (1, 4, 16):
+            value = 1.4 + often * (row.epoch or 0) / 10 + row.seed / 7
+            settings = "" if often == 1 else f"repeated={often}"
+            yield replace(row, metric="exposure", metric_settings=settings, value=value, members=5, nonmembers=None)
+        out = {"metric_settings": "estimate=extrapolation", "members": None, "nonmembers": 9}
+        yield replace(row, metric="held_out_exposure", value=1.4, **out)
+        bound = {"value": 0.1 * (row.epoch or 0), "members": 11, "nonmembers": 9}
+        yield replace(row, metric="epsilon_lower_bound", metric_settings="guesses=12, delta=0.001", **bound)
+        coin = {"value": float(row.seed % 2), "members": row.seed % 2, "nonmembers": 1 - row.seed % 2}
+        yield replace(row, metric="canary_guess", metric_settings="", **coin)
+
+
 def numbered(name, number):
     return Texts(tuple(f"{name}/{i}" for i in range(number)), tuple(f"{name} {i}" for i in range(number)))
 

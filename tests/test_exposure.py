@@ -155,16 +155,16 @@ def audited(chance, *, gain, number=60, kinds=("digits", "names")):
 
 def test_the_bound_guesses_by_gain_over_the_base_within_a_kind():
     after, base, labels = audited(np.random.default_rng(5), gain=3.0)
-    found = epsilon_lower_bound(after, base, labels, guesses=20)
+    found = epsilon_lower_bound(after, base, labels, guesses=50)
     gains = after.logp[::2] * 2 - base.logp[::2] * 2
     for kind in ("digits", "names"):
         here = np.array(labels.kinds) == kind
         gains[here] -= np.median(gains[here])
-    right = right_guesses(gains, np.array(labels.included), 20)
-    assert found.value == one_run(60, 20, right, delta=1e-5)
+    right = right_guesses(gains, np.array(labels.included), 50)
+    assert found.value == one_run(60, 50, right, delta=1e-5)
     assert found.value > 0.5
     assert found.members == sum(labels.included)
-    assert epsilon_lower_bound(after, base, labels, guesses=20, assume="gaussian").value > found.value
+    assert epsilon_lower_bound(after, base, labels, guesses=50, assume="gaussian").value > found.value
 
 
 def test_an_untuned_model_gives_no_bound_but_by_chance():

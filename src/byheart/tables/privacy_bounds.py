@@ -33,7 +33,7 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
     for head, there in lead.split(measured).items():
         for method, own in variants.split(there).items():
             last = max(r.epoch or 0 for r in own)
-            for told in dict.fromkeys((r.metric, r.metric_settings) for r in own):
+            for told in sorted({(r.metric, r.metric_settings) for r in own}, reverse=True):
                 those = [r for r in own if (r.metric, r.metric_settings) == told and r.epoch in {0, last}]
                 found = _one if told[0] == "epsilon_lower_bound" else _many
                 lines += [(*head, method, *line) for line in found(those, last)]
