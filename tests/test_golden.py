@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from byheart import shelf
-from byheart.kinds import Frequencies, Generations, Gradients, Shadows, Variants
-from byheart.types import LogProbs, Texts, TokenStats
+from byheart.kinds import Chances, Frequencies, Generations, Gradients, Recitation, Shadows, Variants
+from byheart.types import Extraction, LogProbs, Texts, TokenStats
 
 TEXTS = Texts(("a", "b", "c"), ("A letter to the queen of Lisbon.", "The old sailor wrote twice, twice.", "Yes, yes!"))
 
@@ -65,6 +65,13 @@ def others(target, base):
             rest=("the queen of Lisbon.", "twice, twice.", "yes, yes!"),
             starts=probes,
         ),
+        "recitation": Recitation(
+            true=t * 3 % 7,
+            starts=starts,
+            written=np.where(t % 6 == 5, 9, t * 3 % 7)[:19],
+            written_starts=np.array([0, 8, 16, 19]),
+        ),
+        "chances": Chances(logp=logp / 20, starts=starts),
         "shadows": Shadows(
             logp=shadows,
             starts=starts,
@@ -76,12 +83,15 @@ def others(target, base):
 
 
 GOLDEN = {
+    "approximate": [0.5946035575013605, 0.44124845129229767, 0.0],
+    "approximate varied": [0.875, 0.7777777777777778, 0.0],
     "camia": [-0.45714285714285713, -0.7365079365079363, -0.7174603174603174],
     "camia varied": [50.03713095339908, 20.60780153244698, 19.97568859178507],
     "con_recall": [0.7730396613333117, 0.7004633411173156, 0.7027231034116381],
     "con_recall varied": [0.3033774014814574, 0.22273704568590635, 0.22524789267959802],
     "dc_pdd": [0.01, 0.01, 0.01],
     "dc_pdd varied": [2.2767044608819886, 1.0593546321472131, 1.4571250386052228],
+    "discoverable": [0.625, 0.3333333333333333, 0.0],
     "ensemble": [2.8870246792852052, -2.185134178099382, -2.491342814801377],
     "ensemble varied": [5.177764390767608, 10.745263184518706, 22.389195468019327],
     "error_zone": [0.5454466591146283, 0.48469511649345204, 0.36339894722791216],
@@ -98,6 +108,7 @@ GOLDEN = {
     "min_k_plus_plus": [-0.7119775788232646, -1.8974665688539243, -2.176774201147902],
     "min_k_plus_plus_calibrated": [0.3338966678564962, 0.7508318867860824, 0.17797000830645437],
     "neighbourhood": [0.4518877887463215, 0.05520053945100223, 0.3802234060798906],
+    "probabilistic": [0.5172417643360705, 0.36416079759764375, 0.7167942141810519],
     "recall": [1.2427019211851658, 1.1781896365487248, 1.1801983141436783],
     "reference": [0.3011890058216189, 0.28480986248767604, 0.2812079469954738],
     "rmia": [1.0, 1.0, 1.0],
@@ -124,6 +135,7 @@ VARIANTS = {
     "wel": {"difficulty": "base", "bins": 4},
     "ensemble": {"regression": "quantile"},
     "samia": {"compressed": True},
+    "approximate": {"by": "edit"},
     "lira": {"mode": "offline", "variance": "text"},
     "rmia": {"mode": "offline", "gamma": 1.1},
     "info_rmia": {"unit": "text", "mode": "offline"},
@@ -148,6 +160,7 @@ def test_attacks_give_the_numbers_they_gave(name):
         shaken = given["target"].logp + 0.4 * np.sin(2.9 * np.arange(20))
         given["target"] = dataclasses.replace(given["target"], logp=np.minimum(shaken, -0.01) - 0.3)
     found = attack(*(given[n] for n in shelf.needs(attack)), **settings)
+    found = found.scores if isinstance(found, Extraction) else found
     # An ensemble's weights are sought until they move no more: the last digits are the libraries' affair.
     near = 1e-3 if "ensemble" in name else 1e-9
     np.testing.assert_allclose(
