@@ -151,7 +151,9 @@ class Audit:
 
         def told(epoch: int, name: str) -> str:
             found = self.extractions.get(epoch, {}).get(name)
-            return labels.MISSING if found is None else labels.shown(Estimate(*share(found.extracted, self.sides.groups)))
+            return (
+                labels.MISSING if found is None else labels.shown(Estimate(*share(found.extracted, self.sides.groups)))
+            )
 
         lines = tuple((name, told(TUNED, name), told(BASE, name)) for name in self.extractions[TUNED])
         note = "Share of the training texts; without non-members nobody can say how much of it the model would write of any text."

@@ -150,7 +150,9 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
         extractions[epoch] = {n: Extraction(**given) for n, given in found.items() if "extracted" in given}
     who = Who(subject.name, subject.base_name, subject.method, dict(subject.hashes()), subject.doubts)
     cut = int((read["audited"].cut > 0).sum())
-    return concluded(who, seen, Found(attacks, left_out, scores, extractions, stats, cut), texts, settings.recipe, began)
+    return concluded(
+        who, seen, Found(attacks, left_out, scores, extractions, stats, cut), texts, settings.recipe, began
+    )
 
 
 UNCHANGED = (
