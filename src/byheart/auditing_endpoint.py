@@ -18,7 +18,7 @@ from byheart.concluded import Compared, Found, Who, compared, concluded
 from byheart.endpoint import Endpoint, Patience
 from byheart.errors import ModelError, SettingError, UnknownNameError
 from byheart.given import Given, parts
-from byheart.inspection import scored
+from byheart.inspection import attacked
 from byheart.served import MADE, REQUESTS, Reading, Seen, Served, packed, servable
 from byheart.shelf import Choice
 from byheart.types import Scores, Texts
@@ -115,7 +115,7 @@ def audited_endpoint(
         "requests": endpoint.sent,
     }
     cut = sum(r.cut for r in read)
-    return concluded(who, seen, Found(attacks, left_out, scores, stats, cut), texts, recipe, began)
+    return concluded(who, seen, Found(attacks, left_out, scores, {}, stats, cut), texts, recipe, began)
 
 
 def _observed(
@@ -133,7 +133,8 @@ def _observed(
         if before and np.array_equal(made["target"].logp, stats[0]["target"].logp):
             raise ModelError(UNCHANGED)
         base = stats[0]["target"] if before else made["target"]
-        scores[epoch] = scored(attacks, {**made, "base": base, "texts": as_scored}, len(read))
+        found = attacked(attacks, {**made, "base": base, "texts": as_scored}, len(read))
+        scores[epoch] = {n: given["scores"] for n, given in found.items()}
         stats[epoch] = {"target": made["target"]}
         if len(seen.split.validation):
             stats[epoch]["validation"] = packed(model.read(seen.split.validation))
