@@ -37,6 +37,7 @@ from byheart.lm.finished import finished
 from byheart.lm.forward import Scorer
 from byheart.looks import Sides
 from byheart.types import Row
+from stand_in import StandIn
 
 WHO = ("The old sailor wrote", "A young doctor sang", "My tall painter ran", "One quiet pilot fell", "Her nurse slept")
 WHERE = (
@@ -573,10 +574,14 @@ TUTORIAL = (ROOT / "docs/tutorials/audit.md").read_text()
 def test_the_python_of_the_tutorial_runs(base, saved, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"model": opened(base, saved, "lora"), "tokenizer": AutoTokenizer.from_pretrained(base)}
-    (block,) = re.findall(r"^```python\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)
+    block, served = re.findall(r"^```python\n(.*?)^```", TUTORIAL, re.DOTALL | re.MULTILINE)
     exec(block, {**names, "members": MEMBERS, "nonmembers": NONMEMBERS})  # noqa: S102 - the tutorial's own code
     assert len(capsys.readouterr().out.splitlines()) == 4
     assert (tmp_path / "audited" / "report.html").exists()
+    with StandIn({"my-model": base}) as server:
+        words = served.replace("http://localhost:8000/v1", server.url)
+        exec(words, held := {"byheart": byheart, "members": MEMBERS, "nonmembers": NONMEMBERS})  # noqa: S102 - the same
+    assert set(held["audit"].scores) == {1}
 
 
 def test_the_commands_of_the_tutorial_run(base, tmp_path, monkeypatch, capsys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from byheart.inspection import rates
-from byheart.planned import part
+from byheart.ragged import part
 from byheart.rows import measured as row
 from byheart.shelf import Choice, choose
 from byheart.types import Estimate, Extraction, LogProbs, Row, Scores, Split

@@ -17,7 +17,8 @@ from byheart.attacked import RESULTS, arrays
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
 from byheart.needs import called, rests_on
-from byheart.planned import CANARIES, LABELS, Planned, part
+from byheart.planned import CANARIES, LABELS, Planned
+from byheart.ragged import part
 from byheart.rows import measured, read_rows
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -25,9 +25,8 @@ from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, constant, key_of
 from byheart.store import Store
 from byheart.study import Cell
-from byheart.types import LogProbs, Split, Texts
+from byheart.types import Split, Texts
 
-Read = TypeVar("Read", bound=LogProbs)
 LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
 CANARIES = ("canaries", "canaries_base", "canary_references")
 LABELLED = (*LABELS, "train", "nonmember", "validation", *CANARIES)
@@ -269,11 +268,3 @@ class Planned:
 
 def _default(kind: type[Any], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(kind) if f.name == name)
-
-
-def part(stats: Read, chosen: slice) -> Read:
-    """Return what was read of a run of texts: token statistics, or log-probabilities alone."""
-    lo, hi = int(stats.starts[chosen.start]), int(stats.starts[chosen.stop])
-    arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
-    starts = stats.starts[chosen.start : chosen.stop + 1] - lo
-    return type(stats)(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})

@@ -6,10 +6,16 @@ text is summed by itself, and so its number does not depend on which texts stand
 
 from __future__ import annotations
 
+import dataclasses
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from byheart.errors import DataError, SettingError
+from byheart.types import LogProbs
+
+Read = TypeVar("Read", bound=LogProbs)
 
 
 def lengths(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " texts"]:
@@ -108,3 +114,11 @@ def refuse_other_tokens(
             f"{attack} compares the same tokens under two models; the target scored {starts[-1]} tokens of "
             f"{len(starts) - 1} texts, the base {others[-1]} of {len(others) - 1}: use the target's own tokenizer for both"
         )
+
+
+def part(stats: Read, chosen: slice) -> Read:
+    """Return what was read of a run of texts: token statistics, or log-probabilities alone."""
+    lo, hi = int(stats.starts[chosen.start]), int(stats.starts[chosen.stop])
+    arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
+    starts = stats.starts[chosen.start : chosen.stop + 1] - lo
+    return type(stats)(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from byheart.attacked import extracts
 from byheart.echoed import echo
 from byheart.endpoint import Endpoint, TooLongError
 from byheart.errors import DataError, ModelError
@@ -223,6 +224,8 @@ def servable(attacks: Mapping[str, Choice], *, base: bool) -> tuple[dict[str, Ch
 
 def _lacking(attack: Choice, *, base: bool) -> str:
     """Return why an attack cannot be run on what a server tells; "" where it can."""
+    if extracts(attack):
+        return "tells what a model writes word for word, which this audit asks no server for"
     for need in attack.needs:
         if need not in {"texts", "base", *MADE}:
             asked = constant(choose("observations", need).function, "ADVERSARY", "")
