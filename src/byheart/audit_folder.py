@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import uuid
 from importlib import import_module
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from byheart import formats
 from byheart.errors import StoreError
-from byheart.report import Shown, report
+from byheart.report import Shown, Spoken, report
 
 if TYPE_CHECKING:
     from byheart.audit_result import Audit
@@ -63,12 +62,11 @@ def _contents(audit: Audit, *, command: str, show_text: bool) -> dict[str, str |
 
 
 def page(audit: Audit, command: str = "") -> str:
-    """Return the report page, its summary the audit's own: one verdict, by one set of rules, and what is doubtful first."""
+    """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = Shown(audit.rows, audit.score_set, gates)
-    whole = report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command))
-    own = f'<section id="summary" aria-labelledby="summary-title">\n<h2 id="summary-title">Summary</h2>\n{audit.html()}\n</section>'
-    return re.sub(r'<section id="summary".*?</section>', lambda _: own, whole, count=1, flags=re.DOTALL)
+    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit.table())
+    return report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command), spoken=spoken)
 
 
 def _made(audit: Audit, command: str) -> dict[str, str]:
