@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from byheart.errors import SettingError
 
 if TYPE_CHECKING:
-    import altair
+    import altair as alt
 
 FORMS = ("svg", "png", "pdf")
 """The formats of a picture in a file."""
@@ -43,7 +43,7 @@ class Figure:
     """
 
     title: str
-    chart: altair.TopLevelMixin = field(repr=False)
+    chart: alt.TopLevelMixin = field(repr=False)
     data: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict, repr=False)
     words: str = ""
     heading: str = ""
@@ -137,7 +137,7 @@ def config(*, dark: bool = False, letters: int = 10) -> dict[str, Any]:
 def legible(colour: str, ground: str) -> str:
     """Return the colour, mixed with black or white as little as makes a line of it seen on its ground."""
     towards = 255.0 if _luminance(_rgb(ground)) < 0.2 else 0.0  # noqa: PLR2004 - dark or light
-    own = _rgb(colour)
+    own = mixed = _rgb(colour)
     for share in range(0, 101, 4):
         mixed = [float(round((1 - share / 100) * v + share / 100 * towards)) for v in own]
         if _contrast(mixed, _rgb(ground)) >= CONTRAST:

@@ -19,6 +19,8 @@ from byheart.types import Row, Scores, ScoreSet
 MOST, NUMBERS = 100, 150_000
 """Records of a model that are told, and numbers of all models together: with many attacks and epochs, fewer records."""
 FEWEST = 10
+LONGEST = 200
+"""Letters of an id that are shown."""
 
 
 def exposed(
@@ -38,7 +40,10 @@ def exposed(
         cells[panels(r), series(r), r.seed].append(dataclasses.replace(r, metric_settings=""))
     most = max(FEWEST, min(MOST, NUMBERS // max(1, len({r.scores for r in held}))))
     found: list[dict[str, Any]] = []
-    for (panel, method, seed), those in sorted(cells.items(), key=lambda place: place[0]):
+    order = [list(panels.names.values()), list(series.names.values())]
+    for (panel, method, seed), those in sorted(
+        cells.items(), key=lambda place: (order[0].index(place[0][0]), order[1].index(place[0][1]), place[0][2])
+    ):
         by_attack = {name: {r.epoch: r for r in own} for name, own in attacks.split(those).items()}
         epochs = sorted({r.epoch for r in those if r.epoch is not None})
         known = {r.scores: scores(r.scores) for r in those}
@@ -70,7 +75,7 @@ def _records(
     chosen = on[first]
     told: dict[str, Any] = {
         "members": len(on),
-        "ids": [visible(one.ids[i].removeprefix("member/")) for i in chosen],
+        "ids": [visible(one.ids[i].removeprefix("member/"), LONGEST) for i in chosen],
         "rows": chosen.tolist(),
         "scores": {},
         "shares": {},
@@ -87,6 +92,7 @@ def _below(scores: Scores, others: Scores) -> Float[np.ndarray, " texts"]:
     return np.floor(1000 * np.searchsorted(np.sort(others), scores, "left") / max(1, len(others)))
 
 
-def visible(text: str) -> str:
-    """Return text in which every character that would not be seen, or would steer the line, is spelled out."""
-    return "".join(c if c.isprintable() else "⏎" if c == "\n" else f"⟨U+{ord(c):04X}⟩" for c in text)
+def visible(text: str, most: int | None = None) -> str:
+    """Return text in which every character that would not be seen, or would steer the line, is spelled out; cut to `most`."""
+    cut = text if most is None or len(text) <= most else f"{text[:most]}…"
+    return "".join(c if c.isprintable() else "⏎" if c == "\n" else f"⟨U+{ord(c):04X}⟩" for c in cut)

@@ -107,6 +107,7 @@ def report(
     if not rows:
         raise DataError("a report needs rows, and there are none; run a study first")
     import jinja2
+    from markupsafe import Markup
 
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = resources.files("byheart").joinpath("page", "report.html.jinja").read_text(encoding="utf-8")
@@ -119,7 +120,14 @@ def report(
         leaking = {(labels.panels(rows)(r), labels.variants(rows)(r)) for r in rows}
     records = exposed(rows, shown.scores, leaking)
     given = {f"{c.name} {c.label}".strip(): c.given for c in figures}
-    held = page_data.content(rows, drawn, given, records, {})
+    slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
+    held = page_data.content(
+        rows,
+        {slugs[n]: f for n, f in drawn.items()},
+        {slugs[n]: g for n, g in given.items() if n in slugs},
+        records,
+        {},
+    )
     exhibits = sorted(_exhibits(tables_of(shown, tables), drawn), key=_place)
     first = next((e for e in exhibits if e.figure), None)
     scripts = [page_data.library(), page_data.script()] if drawn or records else []
@@ -134,12 +142,13 @@ def report(
         tests=len(tuned(rows)),
         first=first,
         exhibits=[e for e in exhibits if e is not first],
+        slugs=slugs,
         switches=page_data.switches(rows),
         picked=held["picked"],
         records=len(records),
         policy=" ".join(map(page_data.allowed, scripts)) or "'none'",
-        scripts=[jinja2.utils.markupsafe.Markup(s) for s in scripts],
-        style=jinja2.utils.markupsafe.Markup(page_data.style()),
+        scripts=[Markup(s) for s in scripts],
+        style=Markup(page_data.style()),
         data=page_data.packed(held),
         # From 0 to 100 on the summary's axis, which starts at a round number below every interval and below guessing.
         place=lambda value: round(100 * (value - left) / (1 - left), 2),
@@ -189,6 +198,11 @@ def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequen
             written.append(folder / f"{_file_name(name)}.{form}")
             save(figure, written[-1])
     return written
+
+
+def _slug(name: str, nth: int) -> str:
+    """Return what the page's script calls a figure: settings may hold what no attribute keeps as it is."""
+    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{_file_name(name.split(' ')[0])}-{nth}"
 
 
 def _file_name(name: str) -> str:

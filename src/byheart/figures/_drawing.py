@@ -92,7 +92,7 @@ def coloured(drawn: Looks, *, dashed: bool = False, shaped: bool = False, named:
     return found
 
 
-def faceted(
+def faceted(  # noqa: PLR0913 - settings come in by keyword
     layers: Sequence[alt.Chart],
     panels: Sequence[str],
     transforms: Sequence[Any],
@@ -175,8 +175,8 @@ def names_at_ends(base: alt.Chart, drawn: Looks, x: str, *, aside: bool) -> list
     order: Mapping[str, Any] = {"sort": [alt.SortField("height", order="ascending")], "groupby": ["panel"]}
 
     def window(op: str, source: str, name: str, frame: list[int | None]) -> Any:
-        field = {"field": source} if source else {}
-        return alt.WindowTransform(window=[alt.WindowFieldDef(op=op, **field, **{"as": name})], frame=frame, **order)
+        field: Any = {"op": op, "as": name, **({"field": source} if source else {})}
+        return alt.WindowTransform(window=[alt.WindowFieldDef(**field)], frame=frame, **order)
 
     placed: Any = base.copy()
     placed.transform = [

@@ -83,9 +83,9 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
             *level(base),
             bars,
             path,
+            *names_at_ends(base, drawn, "perplexity:Q", aside=False),
             dots,
             star.encode(x=across, y=value),
-            *names_at_ends(base, drawn, "perplexity:Q", aside=False),
         ],
         [n for n in names.panels.names.values() if n in {p["panel"] for p in there}],
         [

@@ -38,7 +38,7 @@ def perplexity(rows: Sequence[Row]) -> Figure:
         x=epoch, y=value, tooltip=told(), **coloured(drawn, shaped=True)
     )
     chart = faceted(
-        [band, line, dots, *names_at_ends(base, drawn, "epoch:Q", aside=True)],
+        [band, line, *names_at_ends(base, drawn, "epoch:Q", aside=True), dots],
         list(names.panels.split(measured)),
         [where("datum.metric === 'perplexity'", SEED, PANEL), *ends(log=True, apart=True)],
         picks(seed=POOLED, panel=""),

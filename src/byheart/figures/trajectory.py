@@ -49,7 +49,7 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
         x=epoch, y=value, tooltip=told(), **coloured(drawn, shaped=True)
     )
     chart = faceted(
-        [*level(base), band, line, dots, *names_at_ends(base, drawn, "epoch:Q", aside=True)],
+        [*level(base), band, line, *names_at_ends(base, drawn, "epoch:Q", aside=True), dots],
         list(names.panels.split(leaks(rows))),
         [where(LEAK, SEED, PANEL), *ends()],
         picks(attack=called, metric=measure, seed=POOLED, panel=""),

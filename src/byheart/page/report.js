@@ -79,6 +79,7 @@
       ast: true,
       renderer: "svg",
       actions: false,
+      logLevel: 1, // a panel that is left has, for the moment before it goes, nothing to draw, which Vega warns of
       defaultStyle: false,
       tooltip: { theme: dark() ? "dark" : "light", disableDefaultStyle: true },
     });
