@@ -132,7 +132,7 @@ def test_records_are_the_members_with_the_highest_scores_by_id_alone():
     below = (scores.scores[~scores.members] < scores.scores[best]).mean()
     assert cell["shares"]["Min-K%"][at][3] == int(1000 * below)
     assert (cell["members"], len(cell["ids"]), cell["leaks"], cell["epochs"]) == (200, 100, True, [0, 1, 2, 3])
-    assert held["texts"] == {}
+    assert cell["texts"] == []
 
 
 def test_the_summary_says_what_leaks_and_claims_no_more(plain):

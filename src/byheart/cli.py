@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from byheart.cli_audit import audit
-from byheart.errors import ByheartError, RequestError
+from byheart.errors import ByheartError, RequestError, SettingError
 
 if TYPE_CHECKING:
     from byheart.store import Store
@@ -172,14 +172,25 @@ def report(
     ),
     export: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also write each table (txt, md, tex, csv, json) and figure (svg, png, pdf)."),
+        typer.Option(
+            metavar="DIR",
+            help="Also write each table (txt, md, tex, csv, json), figure (svg, png, pdf), all as Parquet.",
+        ),
     ] = None,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Put exposed records' texts into the page, private values masked.")
+    ] = False,
+    show_private: Annotated[
+        bool, typer.Option("--show-private", help="With --show-text: leave private values as they are.")
+    ] = False,
 ) -> None:
     """Write one self-contained page: what leaked, tables, figures, how it was made."""
     from byheart.session import export_folder, report_page
 
+    if show_private and not show_text:
+        raise SettingError("--show-private shows private values in texts; write --show-text too")
     kept = _existing(store)
-    typer.echo(f"report: {report_page(kept, study, output).absolute()}")
+    typer.echo(f"report: {report_page(kept, study, output, show_text=show_text, show_private=show_private).absolute()}")
     if export is not None:
         typer.echo(f"{len(export_folder(kept, study, export))} files: {export.absolute()}")
 

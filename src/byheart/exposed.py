@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -23,8 +23,28 @@ LONGEST = 200
 """Letters of an id that are shown."""
 
 
+class Told(NamedTuple):
+    """A text as a model read it: its pieces, which of them are masked, and log p (nats) of each under the tuned model.
+
+    `base` is the same under the model before tuning; both are None where no model was asked. `note` says what is missing.
+    """
+
+    pieces: list[str]
+    masked: list[int]
+    tuned: list[float] | None
+    base: list[float] | None
+    note: str = ""
+
+
+Texts = Callable[[Row, Sequence[int]], Sequence[Told]]
+"""Gives audited texts, by a row of scores and their positions among the audited, as the row's model read them."""
+
+
 def exposed(
-    rows: Sequence[Row], scores: Callable[[str], ScoreSet], leaking: Collection[tuple[str, str]]
+    rows: Sequence[Row],
+    scores: Callable[[str], ScoreSet],
+    leaking: Collection[tuple[str, str]],
+    texts: Texts | None = None,
 ) -> list[dict[str, Any]]:
     """Return for each model its most exposed members, by id, with their scores by attack and epoch.
 
@@ -47,6 +67,10 @@ def exposed(
         by_attack = {name: {r.epoch: r for r in own} for name, own in attacks.split(those).items()}
         epochs = sorted({r.epoch for r in those if r.epoch is not None})
         known = {r.scores: scores(r.scores) for r in those}
+        records = _records(by_attack, epochs, known, most)
+        last = next(r for r in those if r.epoch == epochs[-1])
+        places = records.pop("places")
+        told = texts(last, places) if texts else []
         found.append(
             {
                 "panel": panel,
@@ -55,7 +79,8 @@ def exposed(
                 "first": seed == min(s for p, m, s in cells if (p, m) == (panel, method)),
                 "epochs": epochs,
                 "leaks": (panel, method) in leaking,
-                **_records(by_attack, epochs, known, most),
+                **records,
+                "texts": [t._asdict() for t in told],
             }
         )
     return found
@@ -76,7 +101,7 @@ def _records(
     told: dict[str, Any] = {
         "members": len(on),
         "ids": [visible(one.ids[i].removeprefix("member/"), LONGEST) for i in chosen],
-        "rows": chosen.tolist(),
+        "places": chosen.tolist(),
         "scores": {},
         "shares": {},
     }

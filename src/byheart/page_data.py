@@ -67,7 +67,6 @@ def content(
     figures: Mapping[str, Figure],
     given: Mapping[str, Mapping[str, Any]],
     records: Sequence[Mapping[str, Any]],
-    texts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what the script reads. `given` holds what a study's file sets of each figure, which no switch changes."""
     specs = {name: figure.bare for name, figure in figures.items()}
@@ -85,7 +84,6 @@ def content(
         },
         "colours": _colours(specs.values()),
         "records": records,
-        "texts": texts,
         "panels": panels(rows),
         "seeds": offered.get("seed", []),
         "picked": picked(rows, specs.values()),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from byheart import formats, labels, page_data, shelf
 from byheart.drawing import FORMS, Figure
 from byheart.errors import DataError, SettingError, UnknownNameError
-from byheart.exposed import exposed
+from byheart.exposed import Texts, exposed
 from byheart.shelf import Choice
 from byheart.tables._gates import Kept, panel_gates
 from byheart.tables._verdicts import tuned, verdicts
@@ -80,13 +80,15 @@ class Shown(NamedTuple):
     """What tables and figures may ask for, by position and by these names.
 
     `scores` looks scores up by a row's `scores`; `gates` holds the gates of the data by a row's data set and settings;
-    `losses` looks up the validation texts' losses behind a row of perplexity.
+    `losses` looks up the validation texts' losses behind a row of perplexity. `texts` gives the texts of records, where the
+    reader asked for them: the page alone reads them.
     """
 
     rows: Sequence[Row]
     scores: Callable[[str], ScoreSet]
     gates: Kept = MappingProxyType({})
     losses: Callable[[Row], TextLosses | None] = _no_losses
+    texts: Texts | None = None
 
 
 def report(
@@ -118,7 +120,7 @@ def report(
     leaking = {(panel, v.method) for panel, those in told.items() for v in those if v.word == "leaks"}
     if spoken and spoken.word == "leaks":
         leaking = {(labels.panels(rows)(r), labels.variants(rows)(r)) for r in rows}
-    records = exposed(rows, shown.scores, leaking)
+    records = exposed(rows, shown.scores, leaking, shown.texts)
     given = {f"{c.name} {c.label}".strip(): c.given for c in figures}
     slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
     held = page_data.content(
@@ -126,7 +128,6 @@ def report(
         {slugs[n]: f for n, f in drawn.items()},
         {slugs[n]: g for n, g in given.items() if n in slugs},
         records,
-        {},
     )
     exhibits = sorted(_exhibits(tables_of(shown, tables), drawn), key=_place)
     first = next((e for e in exhibits if e.figure), None)
@@ -147,8 +148,8 @@ def report(
         picked=held["picked"],
         records=len(records),
         policy=" ".join(map(page_data.allowed, scripts)) or "'none'",
-        scripts=[Markup(s) for s in scripts],
-        style=Markup(page_data.style()),
+        scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files
+        style=Markup(page_data.style()),  # noqa: S704 - the same
         data=page_data.packed(held),
         # From 0 to 100 on the summary's axis, which starts at a round number below every interval and below guessing.
         place=lambda value: round(100 * (value - left) / (1 - left), 2),
@@ -202,7 +203,7 @@ def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequen
 
 def _slug(name: str, nth: int) -> str:
     """Return what the page's script calls a figure: settings may hold what no attribute keeps as it is."""
-    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{_file_name(name.split(' ')[0])}-{nth}"
+    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{_file_name(name.split(' ', maxsplit=1)[0])}-{nth}"
 
 
 def _file_name(name: str) -> str:

@@ -190,15 +190,22 @@ def _multiplications_a_second() -> float:
     return done * 2 * 1024**3 / (time.perf_counter() - began)
 
 
-def report_page(store: Store, study: str | None, output: Path) -> Path:
-    """Write a study's page and return its path.
+def report_page(
+    store: Store, study: str | None, output: Path, *, show_text: bool = False, show_private: bool = False
+) -> Path:
+    """Write a study's page and return its path. `show_text` puts the most exposed records' texts into it.
 
-    Raises `RequestError` where there is nothing to show or the page cannot be written.
+    `show_private` leaves private values in them. Raises `RequestError` where there is nothing to show or the page cannot be written.
     """
     from byheart.report import report  # pictures are drawn only here
 
     title = study or ", ".join(studies(store))
-    page = report(shown(store, study), title=title, made=_made(store, study), **_chosen(store, study))
+    held = shown(store, study)
+    if show_text:
+        from byheart.reading_texts import texts_of
+
+        held = held._replace(texts=texts_of(store, study, private=show_private))
+    page = report(held, title=title, made=_made(store, study), **_chosen(store, study))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         aside = output.with_name(f".{output.name}-{os.getpid()}")

@@ -285,25 +285,25 @@
     const scroll = make("div", null, { class: "scroll plain", tabindex: "0", role: "region", "aria-label": `scores of ${record.id}` });
     scroll.append(inner);
     wide.append(make("p", "Share of non-members that score below this record; small: the score.", { class: "note" }), scroll);
-    const read = (held.texts[cell.texts] || {})[record.id];
-    if (read) wide.append(tokens(cell, record, read));
+    const read = cell.texts[record.i];
+    if (read) wide.append(tokens(record, read));
     line.append(wide);
     return line;
   };
-  const tokens = (cell, record, read) => {
-    const box = make("div", null, { class: "tokens", dir: "auto" });
-    const target = cell.logp[record.id];
+  const tokens = (record, read) => {
+    const box = make("div", null, { class: "tokens", dir: "auto", tabindex: "0", role: "region", "aria-label": `text of ${record.id}` });
     read.pieces.forEach((piece, i) => {
-      const now = target ? target[i] : null;
-      const gain = now === null || read.base === null ? 0 : now - read.base[i];
       const span = make("span", piece, { class: read.masked.includes(i) ? "token masked" : "token" });
-      span.style.setProperty("--gain", Math.max(0, Math.min(1, gain / 6)).toFixed(2));
-      const told = [now === null ? "" : `tuned ${exact(-now)} nats`, read.base === null ? "" : `base ${exact(-read.base[i])} nats`];
-      span.title = told.filter((x) => x).join(", ");
+      if (read.tuned) {
+        const gain = read.base ? read.tuned[i] - read.base[i] : 0;
+        span.style.setProperty("--gain", Math.max(0, Math.min(1, gain / 6)).toFixed(2));
+        span.title = [`tuned ${exact(-read.tuned[i])} nats`, read.base ? `base ${exact(-read.base[i])} nats` : ""].filter((x) => x).join(", ");
+      }
       box.append(span);
     });
     const holder = make("div");
-    holder.append(make("p", `Each token as the model read it; the darker, the less it surprises the tuned model against its base (6 nats or more: darkest). ${read.note}`, { class: "note" }), box);
+    const how = read.tuned && read.base ? "The text as the model read it, token by token; the darker, the less it surprises the tuned model against its base (6 nats or more: darkest)." : "The text.";
+    holder.append(make("p", `${how} ${read.note}`, { class: "note" }), box);
     return holder;
   };
   if (place) {
