@@ -87,10 +87,14 @@ def test_no_text_leaves_the_store_unless_asked_and_no_private_value_unless_asked
     words = ("refunded", "invoice", "Complaint", "Billing")
     assert not any(w in bare for w in words)
     # Pieces are shorter than a value, so the texts are put together again.
-    texts = ["".join(t["pieces"]) for c in json.loads(masked[masked.rindex('{"figures"') :])["records"] for t in c["texts"]]
+    texts = [
+        "".join(t["pieces"]) for c in json.loads(masked[masked.rindex('{"figures"') :])["records"] for t in c["texts"]
+    ]
     assert len(texts) == 10
     assert not [v for v in private() for t in texts if v.casefold() in t.casefold()]
-    texts = ["".join(t["pieces"]) for c in json.loads(whole[whole.rindex('{"figures"') :])["records"] for t in c["texts"]]
+    texts = [
+        "".join(t["pieces"]) for c in json.loads(whole[whole.rindex('{"figures"') :])["records"] for t in c["texts"]
+    ]
     assert sum(v in t for v in private() for t in texts) >= 8
 
 

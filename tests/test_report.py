@@ -18,7 +18,8 @@ import byheart.figures
 import byheart.tables
 from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.figures.trajectory import trajectory
-from byheart.report import Shown, figures_of, report, save, tables_of
+from byheart.report import Shown, export, figures_of, report, save, tables_of
+from byheart.shelf import choose
 from made_up import judged, scored, study
 
 FEW = study(datasets=("webnlg",), methods=("full", "prompt"), epochs=(0, 3))
@@ -355,3 +356,22 @@ def test_tables_figures_and_report_import_without_what_they_need_later():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
+
+
+def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_path):
+    import pyarrow.parquet as pq
+
+    rows = study(datasets=("xsum",), methods=("full",))
+    written = {p.name for p in export(tmp_path, shown(rows), [choose("tables", "cells")], [choose("figures", "roc")])}
+    assert written == {
+        *(f"cells.{e}" for e in ("txt", "md", "tex", "csv", "json")),
+        *(f"roc.{e}" for e in ("svg", "png", "pdf")),
+        "rows.parquet",
+        "scores.parquet",
+    }
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == len(rows)
+    held = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+    row = next(r for r in rows if r.scores and r.epoch == 3)
+    own = [h for h in held if h["scores"] == row.scores]
+    assert [h["score"] for h in own] == scored(rows)(row.scores).scores.tolist()
+    assert sum(h["member"] for h in own) == 200

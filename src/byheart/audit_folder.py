@@ -75,7 +75,7 @@ def page(audit: Audit, command: str = "", *, show_text: bool = False) -> str:
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
-    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit.table())
+    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit.tables())
     return report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command), spoken=spoken)
 
 

@@ -63,8 +63,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """Train, attack and measure every cell of a study; go on where an earlier run stopped."""
-    from byheart import session
-    from byheart.formats import as_text
+    from byheart import session, terminal
     from byheart.progress import shown
     from byheart.report import tables_of
     from byheart.shelf import choose
@@ -86,7 +85,10 @@ def run(
     if results.rows and not json and not quiet:
         found = session.shown(kept, wanted.name)
         table = tables_of(found, [choose("tables", "methods")]).get("methods")
-        typer.echo("\n" + as_text(table) if table else "")
+        width = terminal.screen(sys.stdout)
+        typer.echo("\n" + terminal.fitted(table, width) if table else "")
+        if width is not None and (lines := terminal.trajectories(found.rows, colour="NO_COLOR" not in os.environ)):
+            typer.echo(lines)
         typer.echo("\n".join(spelled(panel_gates(found.rows, found.scores, found.gates))))
         typer.echo(
             f"\n{len(results.rows)} rows are kept in {store}; see them with: byheart rows --store {store} --study {wanted.name}"
@@ -149,7 +151,7 @@ def rows(
     format: Annotated[Formats, typer.Option("--format", help="How to print them.")] = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Print the store's results as tidy rows."""
-    from byheart import formats
+    from byheart import formats, terminal
     from byheart.rows import study_rows
 
     found = study_rows(_existing(store), study)
@@ -158,8 +160,10 @@ def rows(
     elif format in {"csv", "json"}:
         typer.echo({"csv": formats.rows_csv, "json": formats.rows_json}[format](found), nl=False)
     else:
-        spell = {"table": formats.as_text, "markdown": formats.as_markdown, "latex": formats.as_latex}[format]
-        typer.echo(spell(formats.rows_table(found)))
+        width = terminal.screen(sys.stdout)
+        spell = {"markdown": formats.as_markdown, "latex": formats.as_latex}
+        table = formats.rows_table(found)
+        typer.echo(spell[format](table) if format in spell else terminal.fitted(table, width))
 
 
 @app.command()

@@ -86,6 +86,8 @@ def content(
         "records": records,
         "panels": panels(rows),
         "seeds": offered.get("seed", []),
+        "attacks": offered["attack"],
+        "metrics": offered["metric"],
         "picked": picked(rows, specs.values()),
     }
 

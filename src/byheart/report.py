@@ -64,12 +64,12 @@ class Exhibit(NamedTuple):
 
 
 class Spoken(NamedTuple):
-    """A verdict in words: one for programs, a sentence, what is doubtful and to be read first, and its table."""
+    """A verdict in words: one for programs, a sentence, what is doubtful and to be read first, and its tables."""
 
     word: str
     sentence: str
     doubts: Sequence[str]
-    table: Table
+    tables: Sequence[Table]
 
 
 def _no_losses(_: Row) -> TextLosses | None:
@@ -187,7 +187,7 @@ def _measured(choice: Choice, rows: Sequence[Row]) -> Choice:
 
 
 def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequence[Choice]) -> list[Path]:
-    """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF; return their paths."""
+    """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF, all rows and scores as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, table in tables_of(shown, tables).items():
@@ -198,6 +198,13 @@ def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequen
         for form in FORMS:
             written.append(folder / f"{_file_name(name)}.{form}")
             save(figure, written[-1])
+    keys = {r.scores: None for r in shown.rows if r.scores}
+    for name, content in (
+        ("rows", formats.rows_parquet(shown.rows)),
+        ("scores", formats.scores_parquet({key: shown.scores(key) for key in keys})),
+    ):
+        written.append(folder / f"{name}.parquet")
+        written[-1].write_bytes(content)
     return written
 
 

@@ -5,12 +5,14 @@ altair is imported inside functions: the shelf is listed without it.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart import labels
 from byheart.drawing import PAPER, legible
+from byheart.types import Row
 
 if TYPE_CHECKING:
     import altair as alt
@@ -19,6 +21,7 @@ HEIGHT, HALF, WHOLE = 190, 230, 250
 """Pixels (1/96 inch) of a panel: its height, its width beside another one, its width alone in one column."""
 GAP = 11
 """Pixels between two names that stand above one another."""
+MOST_TICKS = 8
 MOST_NAMED, LONGEST_NAMED = 9, 24
 """How many lines, and of how many letters, are named at their ends; else the names stand in a legend."""
 DARKEST = 0.55
@@ -123,6 +126,16 @@ def faceted(  # noqa: PLR0913 - settings come in by keyword
     whole.transform = list(transforms)
     grown = [alt.param(name="tall", value=height), alt.param(name="gap", value=GAP)] if grows else []
     return whole.add_params(*parameters, *grown)
+
+
+def by_epoch(rows: Sequence[Row]) -> alt.X:
+    """Return the encoding of the epoch across, its scale numbered at whole epochs."""
+    import altair as alt
+
+    last = max(r.epoch or 0 for r in rows)
+    step = math.ceil(max(last, 1) / MOST_TICKS)
+    axis = alt.Axis(values=list(range(0, last + 1, step)), format="d")
+    return alt.X("epoch:Q", title="epoch", axis=axis, scale=alt.Scale(nice=False))
 
 
 def where(*conditions: str) -> Any:

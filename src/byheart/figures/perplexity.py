@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from byheart import labels
 from byheart.drawing import Figure
 from byheart.errors import DataError
-from byheart.figures._drawing import PANEL, SEED, coloured, ends, faceted, looks, names_at_ends, picks, told, where
+from byheart.figures._drawing import (
+    PANEL,
+    SEED,
+    by_epoch,
+    coloured,
+    ends,
+    faceted,
+    looks,
+    names_at_ends,
+    picks,
+    told,
+    where,
+)
 from byheart.figures._points import POOLED, named, points, useful
 from byheart.types import Row
 
@@ -27,7 +39,7 @@ def perplexity(rows: Sequence[Row]) -> Figure:
 
     names, drawn = named(measured), looks(named(measured).series)
     base = alt.Chart()
-    epoch = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False))
+    epoch = by_epoch(measured)
     scale = alt.Scale(type="log", nice=False)
     value = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5, format="~r"))
     band = base.mark_area(opacity=0.15, aria=False).encode(

@@ -13,6 +13,7 @@ from byheart.figures._drawing import (
     LEAK,
     PANEL,
     SEED,
+    by_epoch,
     coloured,
     ends,
     faceted,
@@ -37,7 +38,7 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
 
     names, drawn = named(rows), looks(named(leaks(rows)).series)
     base = alt.Chart()
-    epoch = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False))
+    epoch = by_epoch(leaks(rows))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
     band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **coloured(drawn))
     line = base.mark_line(strokeWidth=1.8, aria=False).encode(

@@ -171,7 +171,21 @@
   };
 
   // ---- switches
-  const settle = () => {
+  // Not every attack is measured by every metric: what was picked last stays, and the other goes to the first that fits.
+  const measured = new Map();
+  for (const p of held.data.points || []) {
+    if (!p.attack) continue;
+    if (!measured.has(p.attack)) measured.set(p.attack, new Set());
+    measured.get(p.attack).add(p.metric);
+  }
+  const fit = (what) => {
+    const has = (attack, metric) => (measured.get(attack) || new Set()).has(metric);
+    if (!measured.size || has(picked.attack, picked.metric)) return;
+    if (what === "metric") picked.attack = held.attacks.find((a) => has(a, picked.metric)) || picked.attack;
+    else picked.metric = held.metrics.find((m) => has(picked.attack, m)) || picked.metric;
+  };
+  const settle = (changed) => {
+    fit(changed);
     const panel = panelOf(state.data, state.base) || held.panels.find((p) => p.data === state.data);
     if (panel) {
       state.base = panel.base;
@@ -189,7 +203,7 @@
       const what = control.dataset.pick;
       if (what in state) state[what] = control.value;
       else picked[what] = what === "epoch" ? Number(control.value) : control.value;
-      settle();
+      settle(what);
       await update();
     });
   }
