@@ -35,6 +35,8 @@
   const parametersOf = (spec) => new Set((spec.params || []).map((p) => p.name));
   const rowsOf = (spec, name) => (held.data[name] || []).map((row) => ({ ...row }));
 
+  // What grows may also shrink; a table of cells is scrolled where it does not fit.
+  const least = (spec) => (parametersOf(spec).has("tall") ? 120 : spec.spec.width);
   const fitted = (spec, box) => {
     const room = box.clientWidth;
     const inner = spec.spec;
@@ -42,7 +44,8 @@
     // One panel fills the page's width; small multiples keep their size and stand as many abreast as there is room for.
     const alone = spec.facet.field === "panel";
     const across = alone ? 1 : Math.max(1, Math.min(spec.columns, Math.floor(room / (inner.width + 34))));
-    const wide = alone ? Math.max(170, room - (narrow() ? 90 : 150)) : Math.max(inner.width, Math.floor(room / across) - 44);
+    const free = room - (narrow() ? 90 : 150);
+    const wide = alone ? Math.max(least(spec), free) : Math.max(inner.width, Math.floor(room / across) - 44);
     const grows = parametersOf(spec).has("tall");
     const tall = grows ? Math.max(inner.height, narrow() ? 220 : 320) : inner.height;
     const params = (spec.params || []).map((p) => (p.name === "tall" ? { ...p, value: tall } : p.name === "gap" ? { ...p, value: 14 } : p));
@@ -54,14 +57,21 @@
     for (let turn = 0; turn < 3; turn += 1) {
       const svg = box.querySelector("svg");
       const over = svg ? Number(svg.getAttribute("width")) - box.clientWidth : 0;
-      if (over <= 0) return;
+      if (over <= 0) break;
       try {
-        view.signal("child_width", Math.max(120, view.signal("child_width") - over - 2));
+        const [now, end] = [view.signal("child_width"), least(held.figures[box.dataset.name])];
+        if (now <= end) break;
+        view.signal("child_width", Math.max(end, now - over - 2));
       } catch (_) {
         return;
       }
       await view.resize().runAsync();
     }
+    const svg = box.querySelector("svg");
+    const wide = Boolean(svg) && Number(svg.getAttribute("width")) > box.clientWidth && Boolean(held.figures[box.dataset.name].spec);
+    box.classList.toggle("wide", wide);
+    if (wide) for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", `Chart: ${box.dataset.name}`]]) box.setAttribute(name, value);
+    else for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
   };
 
   const draw = async (box) => {
