@@ -17,8 +17,9 @@ import pytest
 import byheart.figures
 import byheart.tables
 from byheart.errors import DataError, SettingError, UnknownNameError
+from byheart.exporting import export, save
 from byheart.figures.trajectory import trajectory
-from byheart.report import Shown, export, figures_of, report, save, tables_of
+from byheart.report import Shown, figures_of, report, tables_of
 from byheart.shelf import choose
 from made_up import judged, scored, study
 

@@ -160,10 +160,9 @@ def rows(
     elif format in {"csv", "json"}:
         typer.echo({"csv": formats.rows_csv, "json": formats.rows_json}[format](found), nl=False)
     else:
-        width = terminal.screen(sys.stdout)
         spell = {"markdown": formats.as_markdown, "latex": formats.as_latex}
         table = formats.rows_table(found)
-        typer.echo(spell[format](table) if format in spell else terminal.fitted(table, width))
+        typer.echo(spell[format](table) if format in spell else terminal.fitted(table, terminal.screen(sys.stdout)))
 
 
 @app.command()

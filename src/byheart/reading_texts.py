@@ -111,7 +111,7 @@ def _told(
     )
 
 
-def _pieces(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, int]]:
+def _pieces(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, int]]:
     """Return the strings of tokens with how many tokens each is: a letter of several tokens is one piece."""
     found: list[tuple[str, int]] = []
     at = 0

@@ -12,13 +12,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from byheart import formats, labels, page_data, shelf
-from byheart.drawing import FORMS, Figure
-from byheart.errors import DataError, SettingError, UnknownNameError
+from byheart.drawing import Figure
+from byheart.errors import DataError, UnknownNameError
 from byheart.exposed import Texts, exposed
 from byheart.shelf import Choice
 from byheart.tables._gates import Kept, panel_gates
@@ -47,9 +46,6 @@ ORDER = (
     "data_splits",
 )
 """What is shown first; other entries of the shelves follow by name."""
-
-ENDINGS = {"text": "txt", "markdown": "md", "latex": "tex"}
-"""File endings of table formats that differ from the format's name."""
 
 
 class Exhibit(NamedTuple):
@@ -186,43 +182,9 @@ def _measured(choice: Choice, rows: Sequence[Row]) -> Choice:
     return shelf.choose(choice.shelf, choice.name, {"attack": attacks[0]})
 
 
-def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequence[Choice]) -> list[Path]:
-    """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF, all rows and scores as Parquet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for name, table in tables_of(shown, tables).items():
-        for form, spell in formats.TABLE_FORMATS.items():
-            written.append(folder / f"{_file_name(name)}.{ENDINGS.get(form, form)}")
-            written[-1].write_text(spell(table), encoding="utf-8")
-    for name, figure in figures_of(shown, figures).items():
-        for form in FORMS:
-            written.append(folder / f"{_file_name(name)}.{form}")
-            save(figure, written[-1])
-    keys = {r.scores: None for r in shown.rows if r.scores}
-    for name, content in (
-        ("rows", formats.rows_parquet(shown.rows)),
-        ("scores", formats.scores_parquet({key: shown.scores(key) for key in keys})),
-    ):
-        written.append(folder / f"{name}.parquet")
-        written[-1].write_bytes(content)
-    return written
-
-
 def _slug(name: str, nth: int) -> str:
     """Return what the page's script calls a figure: settings may hold what no attribute keeps as it is."""
-    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{_file_name(name.split(' ', maxsplit=1)[0])}-{nth}"
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as its file's ending says: .svg, .png or .pdf. Equal figures make equal SVG and PNG files."""
-    form = path.suffix.removeprefix(".").lower()
-    if form not in FORMS:
-        raise SettingError(f"figure file {str(path)!r}: the ending must be one of .{', .'.join(FORMS)}")
-    path.write_bytes(figure.picture(form))
+    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{name.split(' ', maxsplit=1)[0]}-{nth}"
 
 
 def _filled(chosen: Sequence[Choice], shown: Shown) -> dict[str, Any]:

@@ -200,12 +200,12 @@ def report_page(
     from byheart.report import report  # pictures are drawn only here
 
     title = study or ", ".join(studies(store))
-    held = shown(store, study)
+    held, chosen = shown(store, study), _chosen(store, study)
     if show_text:
         from byheart.reading_texts import texts_of
 
         held = held._replace(texts=texts_of(store, study, private=show_private))
-    page = report(held, title=title, made=_made(store, study), **_chosen(store, study))
+    page = report(held, title=title, made=_made(store, study), tables=chosen["tables"], figures=chosen["figures"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         aside = output.with_name(f".{output.name}-{os.getpid()}")
@@ -223,7 +223,7 @@ def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
 
     Raises `RequestError` where there is nothing to show or the folder cannot be written.
     """
-    from byheart.report import export  # as in `report_page`
+    from byheart.exporting import export  # as in `report_page`
 
     try:
         return export(folder, shown(store, study), **_chosen(store, study))

@@ -23,11 +23,12 @@ def fitted(table: Table, width: int | None) -> str:
     A column that says the same in every line is told once, above. The other columns are parted into blocks, each with
     the labels at its left.
     """
-    if width is None:
+    if width is None or len(table.header) == 0:
         return formats.as_text(table)
+    first = next(iter(table.rows), table.header)
     same = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
     kept = [i for i, s in enumerate(same) if not s]
-    said = ", ".join(f"{table.header[i]} {table.rows[0][i]}" for i, s in enumerate(same) if s and table.rows[0][i])
+    said = ", ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
     wide = [max(len(table.header[i]) + BETWEEN, *(len(row[i]) for row in table.rows), 1) + BETWEEN for i in kept]
     if sum(wide) <= width + BETWEEN:
         return _blocks(table, [kept], said)
