@@ -1,6 +1,7 @@
 """Simulates, and writes the tables of docs/statistics.md: `make simulate`, or `python -m simulations 2000` for fewer.
 
-What results.json holds is not simulated again, unless the code that it measured has changed.
+What results.json holds is not simulated again, unless the code that it measured has changed. A part may be named:
+`python -m simulations 10000 guesses`.
 """
 
 import ast
@@ -8,23 +9,45 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import byheart
-from simulations import alarms, intervals, tables
-from simulations.pieces import LOT
+from simulations import alarms, guesses, intervals, tables
+from simulations.pieces import LOT, Piece
 
 STUDIES = 10_000
 ROUNDS = (2, 5, 12)  # lots of every piece, before any piece is finished: an early stop leaves whole tables
-MEASURED = ("inference.py", "combining.py", "proportions.py", "power.py", "blind.py", "metrics/*.py")
-DRAWING = ("draws.py", "pieces.py", "intervals.py", "alarms.py")
 RESULTS = Path(__file__).parent / "results.json"
 
 
-def code() -> str:
+class Part(NamedTuple):
+    """Pieces that measure the same code: files of byheart, and the files here that draw for them."""
+
+    pieces: tuple[Callable[[], Iterator[Piece]], ...]
+    measured: tuple[str, ...]
+    drawing: tuple[str, ...]
+
+
+METRICS = ("tpr_at_fpr", "perplexity", "train_perplexity", "generalisation_gap", "_nll")
+PARTS = {
+    "intervals": Part(
+        (intervals.pieces, alarms.pieces),
+        (
+            *("inference.py", "combining.py", "proportions.py", "power.py", "blind.py"),
+            *(f"metrics/{name}.py" for name in METRICS),
+        ),
+        ("draws.py", "pieces.py", "intervals.py", "alarms.py"),
+    ),
+    "guesses": Part((guesses.pieces,), ("privacy.py", "inference.py"), ("pieces.py", "guesses.py")),
+}
+
+
+def code(part: Part) -> str:
     """Return what tells the code that is measured from any other; comments and docstrings count for nothing."""
     source = Path(byheart.__file__).parent
-    files = [f for pattern in MEASURED for f in sorted(source.glob(pattern))] + [RESULTS.parent / f for f in DRAWING]
+    files = [source / name for name in part.measured] + [RESULTS.parent / name for name in part.drawing]
     trees = [ast.parse(f.read_text(encoding="utf-8")) for f in files]
     for tree in trees:
         for node in ast.walk(tree):
@@ -33,12 +56,16 @@ def code() -> str:
     return hashlib.sha256("".join(map(ast.dump, trees)).encode()).hexdigest()[:16]
 
 
-def main(studies: int) -> None:
-    """Simulate so many studies of every piece that does not cost more."""
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results = known if known.get("code") == code() else {"code": code(), "pieces": {}}
+def main(studies: int, parts: Sequence[str]) -> None:
+    """Simulate so many studies of every piece of these parts that does not cost more."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"code": {}, "pieces": {}}
+    for name in parts:
+        if results["code"].get(name) != code(PARTS[name]):
+            results["code"][name] = code(PARTS[name])
+            for piece in pieces_of(name):
+                results["pieces"].pop(piece.name, None)
     for lots in (*(r for r in ROUNDS if r * LOT < studies), -(-studies // LOT)):
-        for piece in (*intervals.pieces(), *alarms.pieces()):
+        for piece in (one for name in parts for one in pieces_of(name)):
             kept = results["pieces"].setdefault(piece.name, {"lots": 0, "studies": 0, "held": {}})
             started = time.perf_counter()
             while kept["lots"] < lots:
@@ -52,5 +79,11 @@ def main(studies: int) -> None:
     tables.write(results["pieces"])
 
 
+def pieces_of(part: str) -> Iterator[Piece]:
+    """Yield every piece of a part."""
+    for made in PARTS[part].pieces:
+        yield from made()
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES, sys.argv[2:] or list(PARTS))

@@ -15,6 +15,15 @@ LEAST = 0.94
 ALLOWANCE = 0.004
 """An alarm of nominal 2.5 % or 5 % may come so much more often: the tests are approximate, as intervals of 94 % are."""
 
+LEAST_BOUND = 0.95
+BOUNDS = {
+    "one run": "one run, above a fifth",
+    "one run, Gaussian": "one run, Gaussian, above a fifth",
+    "one run, delta's term left out": "",
+    "many runs": "many runs, above a fifth",
+}
+"""Bounds on epsilon, and by what name it is counted that they say something."""
+
 REACHED = ("AUC above 0.5", "TPR at 1 % FPR, exact test")
 """What has the power that is predicted."""
 
@@ -43,6 +52,8 @@ def text(pieces: Pieces) -> str:
             _alarms(pieces),
             "### How often a leak is seen",
             _power(pieces),
+            "### How often a bound on epsilon holds",
+            _bounds(pieces),
         ]
     )
 
@@ -117,4 +128,23 @@ def _power(pieces: Pieces) -> str:
         for name in PREDICTED
     )
     head = [f"seen, % of {_studies(found.values())} studies", "predicted", *(f"{n:,} texts a side" for n in sizes)]
+    return _table(head, rows)
+
+
+def _bounds(pieces: Pieces) -> str:
+    rows: list[list[str]] = []
+    for table in ("guesses", "outright", "runs"):
+        found = _of(pieces, table)
+        sizes = sorted({size for _, size in found})
+        for population in dict.fromkeys(p for p, _ in found):
+            here = {n: found[population, n] for n in sizes}
+
+            def rates(name: str, least: float, here: Mapping[int, Mapping[str, Any]] = here) -> str:
+                return ", ".join(f"{_rate(one, name, least, 1)} ({n:,})" for n, one in here.items())
+
+            for name in (n for n in BOUNDS if n in here[sizes[0]]["held"]):
+                also = BOUNDS[name]
+                told = (rates(name, LEAST_BOUND), rates(also, 0) if also in here[sizes[0]]["held"] else "")
+                rows.append([name, population, *told, _studies(here.values())])
+    head = ("bound", "mechanism", "held, % (canaries or runs)", "above a fifth of epsilon, %", "studies")
     return _table(head, rows)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from byheart.types import Row, ScoreSet, TextLosses
+from byheart.types import Planted, Row, ScoreSet, TextLosses, Texts
 from byheart.validity import Finding, Gate
 
 METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
@@ -112,3 +112,38 @@ def read_by(row, *, count=60):
 def everything(rows):
     """What tables and figures may ask for, by name."""
     return {"rows": rows, "scores": scored(rows), "gates": judged(), "losses": read_by}
+
+
+def canary_rows(rows):
+    """Exposures, bounds and guesses beside each perplexity of a study."""
+    for row in (r for r in rows if r.metric == "perplexity"):
+        for often in (1, 4, 16):
+            value = 1.4 + often * (row.epoch or 0) / 10 + row.seed / 7
+            settings = "" if often == 1 else f"repeated={often}"
+            yield replace(row, metric="exposure", metric_settings=settings, value=value, members=5, nonmembers=None)
+        out = {"metric_settings": "estimate=extrapolation", "members": None, "nonmembers": 9}
+        yield replace(row, metric="held_out_exposure", value=1.4, **out)
+        bound = {"value": 0.1 * (row.epoch or 0), "members": 11, "nonmembers": 9}
+        yield replace(row, metric="epsilon_lower_bound", metric_settings="guesses=12, delta=0.001", **bound)
+        coin = {"value": float(row.seed % 2), "members": row.seed % 2, "nonmembers": 1 - row.seed % 2}
+        yield replace(row, metric="canary_guess", metric_settings="", **coin)
+
+
+def numbered(name, number):
+    return Texts(tuple(f"{name}/{i}" for i in range(number)), tuple(f"{name} {i}" for i in range(number)))
+
+
+def planted(included, repetitions, kinds, *, references=(("digits", 30),), coin=0.5, bits=None, by_seed=False):
+    """Canaries by their labels, with so many references of each kind."""
+    kinds_of = tuple(kind for kind, number in references for _ in range(number))
+    return Planted(
+        texts=numbered("canary", len(included)),
+        included=tuple(included),
+        repetitions=tuple(repetitions),
+        kinds=tuple(kinds),
+        coin=coin,
+        references=numbered("reference", len(kinds_of)),
+        reference_kinds=kinds_of,
+        bits=bits or dict.fromkeys(dict.fromkeys(kinds_of), 29.9),
+        by_seed=by_seed,
+    )

@@ -408,7 +408,7 @@ def test_prompts_and_virtual_tokens_are_read_as_ever(tiny_folder, tmp_path):
         "name": "prompted",
         "models": str(tiny_folder("gpt2")),
         "datasets": [{"files": {"path": str(tmp_path / "rows.jsonl")}}],
-        "data": {"train": 14, "members": 10, "nonmembers": 10, "validation": 4, "known": 4, "near_duplicate": 1.0},
+        "data": {"train": 20, "members": 10, "nonmembers": 10, "validation": 4, "known": 10, "near_duplicate": 1.0},
         "methods": [{"prompt": {"virtual_tokens": 4}}],
         "training": {"epochs": 1},
         "attacks": ["lira", "rmia", "info_rmia"],

@@ -496,7 +496,7 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(saved, c
     monkeypatch.setattr(room, "_free", lambda: 100_000)
     told = refusal(command("--model", saved / "lora"))
     assert "billion parameters and needs about" in told
-    assert "bfloat16 halves it" in told
+    assert "take --precision bfloat16, --quantize 8, a smaller model or a larger machine" in told
 
 
 def test_a_model_in_memory_that_says_what_its_base_says_is_refused(base):

@@ -469,7 +469,7 @@ def test_shared_out_weights_are_refused(monkeypatch):
             refuse_sharded(model)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
-        with pytest.raises(ModelError, match="FSDP or tensor parallelism keeps a share"):
+        with pytest.raises(ModelError, match="FSDP2 keeps a share"):
             refuse_sharded(fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (1,))))
     finally:
         torch.distributed.destroy_process_group()
@@ -576,9 +576,10 @@ open(f"{sys.argv[2]}.{rank}", "w").write(repr(said))
 """
 
 
-def test_two_processes_train_as_without_it_stop_together_and_never_wait_for_ever(tmp_path):
+def two_processes(code, tmp_path):
+    """What each of two processes that run this code leaves."""
     script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
+    script.write_text(code)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     ran = subprocess.run(
@@ -590,10 +591,83 @@ def test_two_processes_train_as_without_it_stop_together_and_never_wait_for_ever
         timeout=240,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
-    first, second = (ast.literal_eval((tmp_path / f"out.{rank}").read_text()) for rank in (0, 1))
+    return [(tmp_path / f"out.{rank}").read_text() for rank in (0, 1)]
+
+
+def test_two_processes_train_as_without_it_stop_together_and_never_wait_for_ever(tmp_path):
+    first, second = (ast.literal_eval(told) for told in two_processes(SCRIPT, tmp_path))
     assert first[:2] == second[:2]
     assert first[1] < first[0] == 18
     assert (first[2], second[2]) == ("KeyError", "ModelError")
+
+
+SHARED = '''
+import sys, warnings, torch
+sys.path.insert(0, sys.argv[1])
+import test_callback as t
+import byheart
+from torch.distributed.fsdp import fully_shard
+from byheart.attacks.loss import loss
+t.FOLDERS["gpt2"] = sys.argv[3]
+rank = int(__import__("os").environ.get("RANK", 0))
+def shared(model, trainer):
+    """Share the weights out by hand: on processors without a GPU accelerate would take DistributedDataParallel instead."""
+    mesh = torch.distributed.init_device_mesh("cpu", (2,))
+    for layer in (model.get_base_model() if hasattr(model, "peft_config") else model).transformer.h:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    trainer.accelerator.prepare_model = lambda model, **_: model
+said, weights = [], []
+stopping = t.watched(stop_above=0.5, every=2)
+for wrap, watches in ((t.gpt2, (None, t.watched(), stopping)), (lambda: t.lora(t.gpt2()), (None, t.watched()))):
+    for watch in watches:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = wrap()
+            trainer = t.plain(sys.argv[2], model, [watch] if watch else [], num_train_epochs=3, ddp_backend="gloo")
+            shared(model, trainer)
+            trainer.train()
+        whole = {n: p.full_tensor().detach() for n, p in trainer.model.named_parameters()}
+        assert any(isinstance(p, torch.distributed.tensor.DTensor) for p in trainer.model.parameters())
+        if watch is None:
+            weights = whole
+        elif watch.stop_above is None:
+            assert all(torch.equal(p, weights[n]) for n, p in whole.items())
+            assert bool(watch.looks) == (rank == 0)
+            own = wrap().eval()
+            own.load_state_dict(whole, strict=False)
+            told = byheart.token_stats(own, t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
+            for look in watch.looks[-1:]:
+                assert abs(look.scores["loss"] - loss(told)).max() < 1e-4
+            base = byheart.token_stats(t.gpt2().eval(), t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
+            for look in watch.looks[:1]:
+                assert abs(look.scores["loss"] - loss(base)).max() < 1e-4
+        else:
+            said.append(trainer.state.global_step)
+open(f"{sys.argv[2]}.{rank}", "w").write(repr(said))
+'''
+
+
+def test_weights_that_processes_share_out_are_looked_at_by_all_of_them(tmp_path):
+    """FSDP2, full and LoRA: weights as without it, scores those of the whole model, all stop together."""
+    said = [ast.literal_eval(told) for told in two_processes(SHARED, tmp_path)]
+    assert said[0] == said[1]
+    assert said[0][0] < 9
+
+
+@pytest.mark.parametrize("how", ["FSDP1", "DeepSpeed ZeRO-3", "tensor parallelism"])
+def test_weights_shared_out_in_other_ways_are_left_to_the_end_in_plain_words(tmp_path, monkeypatch, how):
+    monkeypatch.setattr("byheart.callback.sharing", lambda _: how)
+    trained = plain(tmp_path, gpt2(), [watch := watched()])
+    with pytest.warns(MemorizationWarning) as said:
+        trained.train()
+    (told,) = [str(w.message) for w in said if w.category is MemorizationWarning]
+    assert told.startswith(f"{how} keeps a share of the weights on each process: nothing is looked at while it trains.")
+    assert "byheart audit --model" in told
+    assert watch.rows == []
+    assert trained.state.global_step > 0
+    with pytest.raises(ModelError, match="cannot be watched, nor stopped"):
+        plain(tmp_path, gpt2(), [watched(stop_above=0.6)]).train()
 
 
 def test_importing_byheart_loads_neither_torch_nor_transformers():

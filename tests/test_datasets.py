@@ -315,7 +315,7 @@ def test_shards_of_a_split_are_read_in_order(tmp_path):
     assert files(path=str(tmp_path)).texts.scored == ("shard 0", "shard 1")
 
 
-FIELDS = "write text: FIELD, or prompt: FIELD and completion: FIELD"
+FIELDS = "write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD"
 BAD = {
     "missing.jsonl": (None, "{path} cannot be read (No such file or directory); write the path of a {kinds} file"),
     "folder.jsonl/": (None, "{path} holds no {splits} files ({kinds}); found: nothing"),
@@ -343,11 +343,11 @@ BAD = {
     ),
     "unnamed.jsonl": (
         b'{"body": "a", "title": "b"}\n',
-        f"{{path}} line 1 has no field text, nor prompt and completion; its fields: body, title; {FIELDS}",
+        f"{{path}} line 1 has no field text, nor prompt and completion, nor messages; its fields: body, title; {FIELDS}",
     ),
     "half.csv": (
         b"prompt,body\na,b\n",
-        f"{{path}} line 2 has no field text, nor prompt and completion; its fields: prompt, body; {FIELDS}",
+        f"{{path}} line 2 has no field text, nor prompt and completion, nor messages; its fields: prompt, body; {FIELDS}",
     ),
     "twice.csv": (b"text,text\na,b\n", "{path} line 1 names a column twice: text, text"),
     "ragged.csv": (b'text,who\n"a\nb",c\nd\n', "{path} line 4 has 1 cells, but the header has 2"),

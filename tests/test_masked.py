@@ -315,7 +315,75 @@ def test_a_study_with_a_masked_model_and_one_that_is_refused_before_training(
     assert not results.failed, results.failed
     assert len([r for r in results.rows if r.metric == "auc"]) == 4
     asked["observations"] = [{"substitutes": {"masked_model": str(tiny_folder("llama"))}}]
-    (failed,) = byheart.run(asked, store=tmp_path / "fresh").failed
-    assert "llama is not a masked language model" in failed.error
-    assert not list((tmp_path / "fresh").glob("training/*/recipe.json"))
-    assert not list((tmp_path / "fresh").glob("states/*"))
+    with pytest.raises(ModelError, match="llama is not a masked language model"):
+        byheart.run(asked, store=tmp_path / "fresh")
+    assert not list((tmp_path / "fresh").glob("evidence/*"))
+
+
+KINDS = {
+    "of people": ("old", "young", "tall", "quiet", "proud", "blind", "brave", "poor"),
+    "people": ("sailor", "doctor", "painter", "teacher", "farmer", "singer", "baker", "judge"),
+    "deeds": ("saw", "met", "called", "thanked", "left", "hid", "paid", "fed"),
+    "towns": ("Lisbon", "Oslo", "Cairo", "Lima", "Quito", "Minsk", "Turin", "Bergen"),
+}
+KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
+
+
+def grammatical(count, seed):
+    """Sentences of one grammar, each of their words drawn from its kind."""
+    chance = np.random.default_rng(seed)
+    for _ in range(count):
+        a, b = (f"{chance.choice(KINDS['of people'])} {chance.choice(KINDS['people'])}" for _ in range(2))
+        yield f"The {a} {chance.choice(KINDS['deeds'])} the {b} in {chance.choice(KINDS['towns'])}."
+
+
+@pytest.fixture(scope="module", params=["taught", "untaught"])
+def grammarian(request, tmp_path_factory):
+    """A small BERT, pre-trained on the grammar by masking words, and the same one before."""
+    torch.manual_seed(0)
+    vocabulary = [*SPECIAL, "the", "in", ".", *(word.lower() for word in KIND_OF)]
+    made = Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocabulary)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    made.post_processor = ENDS
+    model = AutoModelForMaskedLM.from_config(
+        BertConfig(
+            vocab_size=len(vocabulary), hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4
+        )
+    )
+    place = tmp_path_factory.mktemp(request.param)
+    if request.param == "taught":
+        ids = torch.tensor([e.ids for e in made.encode_batch(list(grammatical(2000, 0)))])
+        steps = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        for _ in range(150):
+            true = ids[torch.randint(len(ids), (48,))]
+            hidden = (torch.rand(true.shape) < 0.25) & (true > 4)
+            loss = model(input_ids=true.masked_fill(hidden, 4), labels=true.masked_fill(~hidden, -100)).loss
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+    model.eval().save_pretrained(place)
+    special = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    PreTrainedTokenizerFast(tokenizer_object=made, mask_token="[MASK]", **special).save_pretrained(place)
+    return request.param, str(place)
+
+
+def test_a_model_that_knows_the_grammar_puts_like_words_for_like(tiny, grammarian):
+    """What a real masked model is for: its neighbours could have been written, those of a random one could not."""
+    taught, name = grammarian
+    model = tiny("llama")
+    strings = list(grammatical(12, 1))
+    tokens = read_texts(model, [*strings, "0 " * 60], most=128)  # the last is the longest, so that no neighbour is cut
+    found = rows_of(substitutes(scorer(model), tokens, count=10, masked_model=name))
+    alike = []
+    for text, near in zip(strings, found[:-1], strict=True):
+        assert len(near) == 10
+        for row in near:
+            ((old, new),) = [
+                p for p in zip(text.split(), model.tokenizer.decode(row).split(), strict=True) if p[0] != p[1]
+            ]
+            old, new = old.strip(".").title(), new.strip(".").title()
+            kinds = {w.title(): k for w, k in KIND_OF.items()}
+            alike.append(kinds.get(old) == kinds.get(new))
+    assert np.mean(alike) > 0.9 if taught == "taught" else np.mean(alike) < 0.5, np.mean(alike)

@@ -3,6 +3,7 @@
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,9 +22,14 @@ from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.metrics.train_perplexity import train_perplexity
 from byheart.proportions import mid_p
 from byheart.types import Estimate, LogProbs
+from made_up import planted
 
 METRICS = {name: shelf.find("metrics", name) for name in shelf.names("metrics")}
 RANGES = {
+    "canary_guess": (0, 1),
+    "exposure": (0, math.log2(21)),
+    "held_out_exposure": (0, math.log2(21)),
+    "epsilon_lower_bound": (0, math.inf),
     "auc": (0, 1),
     "group_auc": (0, 1),
     "tpr_at_fpr": (0, 1),
@@ -65,13 +71,33 @@ def readings(seed, count, mean):
     return [-generator.gamma(2.0, mean / 2, size=n) for n in generator.integers(1, 40, count)]
 
 
+CANARIES = 60
 EVIDENCE = {
     "membership": MEMBERSHIP,
     "train": packed(readings(0, MEMBERS, 2.0)),
     "validation": packed(readings(1, 90, 3.0)),
     "nonmember": packed(readings(2, NONMEMBERS, 3.0)),
     "validation_groups": alone(90),
+    "canaries": packed(readings(3, CANARIES, 2.0)),
+    "canaries_base": packed(readings(4, CANARIES, 3.0)),
+    "canary_references": packed(readings(5, 40, 3.0)),
+    "planted": planted(
+        [i % 3 > 0 for i in range(CANARIES)],
+        [1] * CANARIES,
+        ["digits", "names"] * (CANARIES // 2),
+        references=(("digits", 20), ("names", 20)),
+        by_seed=True,
+    ),
 }
+
+
+def backwards(labels):
+    return replace(
+        labels,
+        texts=labels.texts.take(range(CANARIES)[::-1]),
+        references=labels.references.take(range(40)[::-1]),
+        **{n: getattr(labels, n)[::-1] for n in ("included", "repetitions", "kinds", "reference_kinds")},
+    )
 
 
 def without_answer(metric, scores, groups):
@@ -130,6 +156,10 @@ def test_the_order_of_the_texts_leaves_it_alone(metric):
         "validation": packed(readings(1, 90, 3.0)[::-1]),
         "nonmember": packed(readings(2, NONMEMBERS, 3.0)[::-1]),
         "validation_groups": alone(90)[::-1],
+        "canaries": packed(readings(3, CANARIES, 2.0)[::-1]),
+        "canaries_base": packed(readings(4, CANARIES, 3.0)[::-1]),
+        "canary_references": packed(readings(5, 40, 3.0)[::-1]),
+        "planted": backwards(EVIDENCE["planted"]),
         **{name: own[::-1] for name, own in by_side(GROUPS["by five"]).items()},
     }
     shuffled = metric(*(known[name] for name in shelf.needs(metric)))

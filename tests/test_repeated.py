@@ -127,7 +127,7 @@ def content(folder, dataset, methods):
         "name": "compared",
         "models": str(folder),
         "datasets": [dataset],
-        "data": {"train": 20, "members": 12, "nonmembers": 12, "validation": 6, "known": 8, "max_tokens": 60},
+        "data": {"train": 22, "members": 12, "nonmembers": 12, "validation": 6, "known": 10, "max_tokens": 60},
         "methods": methods,
         "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.02},
         "attacks": ["dc_pdd", "camia", {"camia": {"combine": "fisher"}}, "wel", {"wel": {"difficulty": "base"}}],
@@ -137,7 +137,7 @@ def content(folder, dataset, methods):
 
 def test_a_study_with_prompts_and_a_prompt_method(tiny_folder, tmp_path):
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows(80))))
-    (tmp_path / "corpus.txt").write_text("\n".join(r["completion"] for r in rows(200)))
+    (tmp_path / "corpus.txt").write_text("\n".join(r["completion"] for r in list(rows(200))[80:]))
     asked = content(tiny_folder("gpt2"), {"files": {"path": str(tmp_path / "pairs.jsonl")}}, ["prefix", "lora"])
     asked["observations"] = [{"frequencies": {"source": str(tmp_path / "corpus.txt")}}]
     results = byheart.run(asked, store=tmp_path / "store")

@@ -209,6 +209,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "data_splits",
         "comparisons",
         "attack_comparisons",
+        "early_stopping",
         "gains",
         "matched_utility",
     }
@@ -222,6 +223,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "lora_placement",
         "comparisons",
         "attack_comparisons",
+        "early_stopping",
         "gains",
         "matched_utility",
     }

@@ -423,4 +423,4 @@ def test_metrics_get_labels_and_attacks_do_not():
     labelled = {"membership", "groups", "train", "nonmember"}
     for name in shelf.names("attacks"):
         assert not labelled & set(shelf.needs(shelf.find("attacks", name)))
-    assert {f.name for f in dataclasses.fields(byheart.Texts)} == {"ids", "scored", "prompts"}
+    assert {f.name for f in dataclasses.fields(byheart.Texts)} == {"ids", "scored", "prompts", "chats"}

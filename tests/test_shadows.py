@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 import types
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 import byheart
+from byheart import evidence
 from byheart.errors import DataError, SettingError
 from byheart.kinds import Shadows
+from byheart.outlook import plan_table, planned_cells
 from byheart.plan import plan
 from byheart.shelf import reckoned
 from byheart.splitting import split
@@ -254,3 +257,88 @@ def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_pat
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
     costs = {a.name: planned.cost(a, 1) for a in planned.attacks}
     assert costs == {"recall": 1 + 4, "icp": 1 + 8, "neighbourhood": 1 + 1 + 7, "spv": 1 + 1 + 1 + 7 + 7}
+
+
+def test_a_shadow_leaves_what_it_said_and_no_weights(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    kept = {key: {p.name for p in store.folder("training", key).iterdir()} for key in (planned.key,)}
+    assert kept[planned.key] == {"adapter", "facts.json", "recipe.json"}
+    for shadow in planned.shadows:
+        assert {p.name for p in store.folder("training", shadow.key).iterdir()} == {"facts.json", "recipe.json"}
+    assert not list(store.root.glob("states/*"))
+
+
+def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, monkeypatch):
+    """Broken off after a shadow's first epoch, and with evidence of another lost: the same numbers come out."""
+    _, asked, results = done
+    fresh = Store.open(tmp_path / "store")
+    (planned,) = plan(parsed(asked), fresh)
+    broken, kept = planned.shadows[1], evidence._keep_state
+
+    def cut(one, *told):
+        kept(one, *told)
+        if one.key == broken.key:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(evidence, "_keep_state", cut)
+        with pytest.raises(KeyboardInterrupt):
+            byheart.run(asked, store=fresh)
+    assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]
+    lost = planned.shadows[0]
+    fresh.drop("evidence", lost.evidence_key(lost.observation("target"), 2))
+    again = byheart.run(asked, store=fresh)
+    assert not again.failed, again.failed
+    numbers = [[r.value for r in run.rows if r.metric == "auc"] for run in (results, again)]
+    assert numbers[0] == numbers[1]
+
+
+def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
+    store, asked, _ = done
+    (fresh,) = planned_cells(parsed(asked), Store.open(tmp_path / "fresh"))
+    assert (fresh.epochs_to_train, fresh.shadow_epochs) == (2, 8)
+    # The target's: base or target and shadows at three epochs; each shadow's: texts and population at two, and the
+    # population once at epoch 0, which is the base's.
+    assert fresh.observations_to_make == 3 + 3 + 4 * 2 * 2 + 1
+    assert "2 epochs, 8 epochs of shadows" in plan_table("x", [fresh]).rows[0]
+    (kept,) = planned_cells(parsed(asked), store)
+    assert (kept.epochs_to_train, kept.shadow_epochs, kept.observations_to_make) == (0, 0, 0)
+    (planned,) = plan(parsed(asked), store)
+    lost = planned.shadows[2]
+    recipe = planned.evidence_key(planned.observation("shadows"), 2)
+    copy = Store.open(tmp_path / "copy")
+    shutil.copytree(store.root, copy.root, dirs_exist_ok=True)
+    copy.drop("evidence", recipe)
+    copy.drop("evidence", lost.evidence_key(lost.observation("target"), 1))
+    (some,) = planned_cells(parsed(asked), copy)
+    assert (some.epochs_to_train, some.shadow_epochs, some.observations_to_make) == (2, 1, 2)
+
+
+def test_what_the_untuned_base_refuses_is_refused_before_a_shadow_is_trained(tiny_folder, tmp_path):
+    """Here a corpus that an audited text stands in, with other spaces and letters."""
+    asked = content(tiny_folder("llama"), attacks=["lira", "dc_pdd"])
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    text = planned.split.audited.scored[3]
+    (tmp_path / "corpus.txt").write_text(f"Something else.\n{text.upper().replace(' ', '  ')} And more.\n")
+    asked["observations"].append({"frequencies": {"source": str(tmp_path / "corpus.txt")}})
+    (failed,) = byheart.run(asked, store=tmp_path / "store").failed
+    assert "1 of 2 texts of" in failed.error
+    assert "are audited ones; name a corpus without them" in failed.error
+    assert not list((tmp_path / "store").glob("training/*"))
+    assert not list((tmp_path / "store").glob("states/*"))
+
+
+@pytest.mark.parametrize(
+    ("attack", "least"), [("camia", 10), ("wel", 10), ("rmia", 10), ("recall", 7), ("icp_similar", 10)]
+)
+def test_too_few_known_texts_are_refused_when_the_study_is_planned(tiny_folder, tmp_path, attack, least):
+    asked = content(tiny_folder("llama"), attacks=[attack])
+    says = rf"attacks {attack} needs texts .*; there are 5; set data\.known, to {least} or more"
+    with pytest.raises(DataError, match=says) as error:
+        plan(parsed(asked), Store.open(tmp_path / "store"))
+    assert "\n" not in str(error.value)
+    if attack == "recall":
+        assert "or shots of observations after_nonmembers to 5" in str(error.value)
+        asked["observations"].append({"after_nonmembers": {"shots": 5}})
+        assert plan(parsed(asked), Store.open(tmp_path / "store"))

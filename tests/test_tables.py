@@ -12,7 +12,7 @@ from byheart.tables.data_splits import data_splits
 from byheart.tables.lora_placement import lora_placement
 from byheart.tables.methods import methods
 from byheart.tables.models import models
-from made_up import ATTACKS, METHODS, everything, scored, study
+from made_up import ATTACKS, METHODS, canary_rows, everything, scored, study
 
 
 def methods_of(rows, **settings):
@@ -39,6 +39,18 @@ def of(rows, **labelled):
 
 def spelled(row):
     return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
+
+
+def private(cell, row, *, epochs=(0, 1, 2, 3)):
+    """The rows that a private cell has besides others'."""
+    facts = {"noise_multiplier": 0.54, "delta": 0.0142}
+    return [
+        *(replace(row, metric=m, value=v, epoch=None, cell=cell, attack="", scores="") for m, v in facts.items()),
+        *(
+            replace(row, metric="accountant_epsilon", value=2.0 * e, epoch=e, cell=cell, attack="", scores="")
+            for e in epochs
+        ),
+    ]
 
 
 # --- the table of methods
@@ -215,6 +227,8 @@ def test_costs_are_of_tuned_epochs():
 def test_a_table_is_the_same_whatever_the_order_of_rows(name):
     few = {"datasets": ("webnlg",), "methods": ("full", "lora"), "epochs": (0, 1)}
     rows = study(bases=("a", "b"), settings=("", "targets=attention"), seeds=(1, 0), **few)
+    rows += [r for row in {r.cell: r for r in rows}.values() for r in private(row.cell, row, epochs=(0, 1))]
+    rows += list(canary_rows(rows))
     table = called(name, rows)
     assert called(name, rows[::-1]) == table
     assert all(len(row) == len(table.header) for row in table.rows)
@@ -256,3 +270,26 @@ def test_a_method_keeps_its_colour_whatever_else_is_shown():
 )
 def test_numbers(value, shown):
     assert labels.number(value) == shown
+
+
+# --- what private training spent
+
+
+def test_what_was_spent_stands_beside_what_was_shown():
+    rows = study(datasets=("webnlg",), methods=("full", "dp_lora"), seeds=(0, 1))
+    own = [next(r for r in rows if r.method == "dp_lora" and r.seed == seed) for seed in (0, 1)]
+    rows += private(own[0].cell, own[0]) + private(own[1].cell, own[1])
+    shown = replace(own[1], metric="epsilon_lower_bound", metric_settings="delta=0.0142", epoch=3, value=0.7, attack="")
+    rows += [shown, replace(shown, epoch=0, value=9.0)]
+    table = called("privacy_spent", rows)
+    assert len(table.rows) == 2
+    first, second = found(table, "WebNLG", "DP LoRA", "0"), found(table, "WebNLG", "DP LoRA", "1")
+    assert (first["noise multiplier"], first["delta"], first["epoch"]) == ("0.540", "0.014", "3")
+    assert first["epsilon at most"] == second["epsilon at most"] == "6.00"
+    assert first["epsilon at least"] == labels.MISSING
+    assert second["epsilon at least"] == "0.700 (delta=0.0142)"
+
+
+def test_without_private_training_nothing_was_spent():
+    with pytest.raises(DataError, match="add dp_lora or dp_full"):
+        called("privacy_spent", study())

@@ -2,7 +2,8 @@
 
 `byheart.run(study)` trains, attacks and measures; `byheart.token_stats(model, tokenizer, texts)` gives the evidence that
 attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)`; `byheart.audit(model, tokenizer,
-members=..., nonmembers=...)` audits a finished model; `byheart.MemorizationCallback` watches a model in somebody else's
+members=..., nonmembers=...)` audits a finished model, `byheart.audit_endpoint(url, name, members, nonmembers)` one behind a server;
+`byheart.MemorizationCallback` watches a model in somebody else's
 trainer. Names are imported on first use.
 """
 
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from byheart.auditing import audit
+    from byheart.auditing_endpoint import audit_endpoint
     from byheart.callback import MemorizationCallback
     from byheart.face import token_stats
     from byheart.session import run
     from byheart.types import LogProbs, Texts, TokenStats
 
-__all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "audit", "run", "token_stats"]
+__all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "audit", "audit_endpoint", "run", "token_stats"]
 
 _HOMES = {
     "LogProbs": "byheart.types",
@@ -27,6 +29,7 @@ _HOMES = {
     "Texts": "byheart.types",
     "TokenStats": "byheart.types",
     "audit": "byheart.auditing",
+    "audit_endpoint": "byheart.auditing_endpoint",
     "run": "byheart.session",
     "token_stats": "byheart.face",
 }

@@ -9,20 +9,21 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from byheart import labels
 from byheart.audit_folder import refuse_folder
 from byheart.audit_result import TUNED, Audit
 from byheart.auditing import Asked, audited
+from byheart.auditing_endpoint import Told, audited_endpoint
+from byheart.endpoint import Endpoint
 from byheart.errors import DataError, SettingError, UnknownNameError
-from byheart.given import Given, one, refuse_shared
+from byheart.given import Given, one, refuse_overlaps
 from byheart.lm.finished import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
-from byheart.lm.load import device as place
+from byheart.lm.load import tokenizer as named_tokenizer
+from byheart.lm.placing import Placing
 from byheart.lm.untouched import untouched, untuned
 from byheart.looks import FEWEST, named
-from byheart.reading import read
+from byheart.sources import read_source
 from byheart.subject import Open, Subject
 
 BOUNDED = ("auc", "tpr_at_fpr")
@@ -38,44 +39,73 @@ class Bound(NamedTuple):
 
 def audit_files(  # noqa: PLR0913 - what a command line says
     model: str,
-    texts: Mapping[str, Path],
+    texts: Mapping[str, str],
     settings: Asked,
     *,
     adapter: str | None,
     base: str | None,
-    device: str,
+    placing: Placing,
     fields: Mapping[str, str],
     limits: Sequence[Bound] = (),
     output: Path | None = None,
 ) -> Audit:
-    """Return the audit of a model by name on files by part ("member", "nonmember", "validation").
+    """Return the audit of a model by name on texts by part ("member", "nonmember", ...).
 
-    `fields` says by which names the files call `id` and `group`. Raises `RequestError` before anything is loaded for
-    what names and files alone show to be wrong.
+    Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`. Raises
+    `RequestError` before anything is loaded for what names and files alone show to be wrong.
     """
     if output is not None:
         refuse_folder(output)
-    place(device)
-    parts = {part: _given(part, path, fields) for part, path in texts.items()}
-    for part in list(parts)[1:]:
-        refuse_shared(part, parts[part], "member", parts["member"])
-    members, nonmembers = (min(len(parts[side]), settings.max_texts) for side in ("member", "nonmember"))
-    _refuse_bounds(limits, members, nonmembers, settings.fpr)
+    parts = _parts(texts, settings, fields, limits)
     found = finished(model, adapter, base)
-    return audited(_subject(found, getattr(torch, settings.precision), device), parts, settings)
+    return audited(_subject(found, placing), parts, settings)
 
 
-def _given(part: str, path: Path, fields: Mapping[str, str]) -> tuple[Given, ...]:
-    """Return a file's texts, named by the line or row that they stand at unless they have an id."""
+def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
+    endpoint: Endpoint,
+    names: tuple[str, str | None],
+    texts: Mapping[str, str],
+    settings: Asked,
+    *,
+    tokens: str | None,
+    fields: Mapping[str, str],
+    limits: Sequence[Bound] = (),
+    output: Path | None = None,
+    told: Told = lambda _done, _all: None,
+) -> Audit:
+    """Return the audit of a model and its base by their names at an endpoint; `tokens` names a tokenizer that is here.
+
+    Raises `RequestError` before anything is sent for what names and files alone show to be wrong.
+    """
+    if output is not None:
+        refuse_folder(output)
+    parts = _parts(texts, settings, fields, limits)
+    held = None if tokens is None else named_tokenizer(tokens)
+    return audited_endpoint(endpoint, names, parts, settings, tokenizer=held, told=told)
+
+
+def _parts(
+    texts: Mapping[str, str], settings: Asked, fields: Mapping[str, str], limits: Sequence[Bound]
+) -> dict[str, tuple[Given, ...]]:
+    """Return the files' texts by part, after what they alone show to be wrong is refused."""
+    parts = {part: _given(part, path, fields) for part, path in texts.items()}
+    refuse_overlaps(parts)
+    members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
+    _refuse_bounds(limits, members, nonmembers, settings.fpr)
+    return parts
+
+
+def _given(part: str, path: str, fields: Mapping[str, str]) -> tuple[Given, ...]:
+    """Return a source's texts, named by the line or row that they stand at unless they have an id."""
     found: list[Given] = []
-    for row in read(path):
+    for row in read_source(path):
         record = dict(row.fields)
         for field, own in fields.items():
             if own not in record:
                 raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
             record[field] = record[own]
         try:
-            found.append(one(part, row.place.removeprefix(f"{path} "), record))
+            found.append(one(part, row.place.removeprefix(path).lstrip(" /"), record))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     names = [text.name for text in found]
@@ -87,15 +117,15 @@ def _given(part: str, path: Path, fields: Mapping[str, str]) -> tuple[Given, ...
     return tuple(found)
 
 
-def _subject(found: Finished, dtype: torch.dtype, device: str) -> Subject:
+def _subject(found: Finished, placing: Placing) -> Subject:
     """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
-    opening = functools.partial(opened, dtype=dtype, device=device)
+    opening = functools.partial(opened, placing=placing)
     tuned: Open = functools.partial(opening, found.weights)
     base: Open | None = functools.partial(opening, found.base) if found.base else None
 
     @functools.cache
     def whole() -> LanguageModel:
-        return attached(loaded(found.weights, dtype=dtype, device=device), found)
+        return attached(loaded(found.weights, placing), found, placing)
 
     @contextmanager
     def switched(*, off: bool) -> Generator[LanguageModel]:

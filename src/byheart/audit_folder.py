@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from byheart import formats
@@ -28,9 +28,14 @@ def refuse_folder(folder: Path) -> None:
     """Raise `StoreError` for a place where no new folder can be made; asked before an audit is computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} is there already; write another -o, or remove it")
+    if folder.absolute() == Path.cwd():
+        raise StoreError(f"{folder} is the folder that you are in; write a new one, as in -o audit")
     near = next(p for p in folder.absolute().parents if p.exists())
-    if not near.is_dir() or not os.access(near, os.W_OK):
-        raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o")
+    try:
+        # Tried, not asked: a disk may be mounted for reading only, and root may write everywhere by its rights.
+        TemporaryFile(dir=near).close()
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o") from error
 
 
 def written(audit: Audit, folder: Path, *, command: str, show_text: bool) -> Path:
@@ -108,10 +113,11 @@ def model_card(audit: Audit, command: str = "") -> str:
     """Return a section for a Hugging Face model card: verdict, warnings, attacks, and how to repeat it."""
     texts, versions = audit.made["texts"], audit.made["versions"]
     again = f"\n\n```sh\n{command}\n```" if command else ""
+    others = f" and {texts['nonmembers']} texts that were not trained on" if audit.compared else " alone"
     return (
         "## Memorization audit\n\n"
         f"{audit.markdown()}\n"
-        f"Membership inference on {texts['members']} training texts and {texts['nonmembers']} texts that were not trained on, by "
+        f"Membership inference on {texts['members']} training texts{others}, by "
         f"byheart {versions.get('byheart', '')} on {audit.made['at'][:10]}. Attacks bound what is known: an attack at chance does "
         f"not show that nothing was memorized.{again}\n"
     )

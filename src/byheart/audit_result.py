@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,14 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byheart import formats, labels
-from byheart.inspection import rates
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
-from byheart.planned import part
-from byheart.rows import measured as row
-from byheart.shelf import Choice, choose
+from byheart.shares import share
 from byheart.tables.extraction import extraction
-from byheart.types import Estimate, Extraction, Row, Scores, ScoreSet, Split, Table, Texts, TokenStats
+from byheart.types import Estimate, Extraction, Row, Scores, ScoreSet, Table, Texts
 from byheart.validity import Gate
 
 BASE, TUNED = 0, 1
@@ -29,12 +26,12 @@ SHOWN = 10
 
 
 class Exposed(NamedTuple):
-    """A member that an attack finds: its id, its score, and the share of non-members that score below it."""
+    """A member that an attack finds: its id, its score, the share of non-members that score below it (None without any)."""
 
     id: str
     attack: str
     score: float
-    above: float
+    above: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +72,16 @@ class Audit:
         return (*self.doubts, *found)
 
     @property
+    def compared(self) -> bool:
+        """Whether there are non-members, so that there are AUCs and false alarms."""
+        return not bool(self.sides.membership.all())
+
+    @property
     def attack(self) -> str:
-        """The attack that records are ranked by: the verdict's, else the one of the highest AUC."""
+        """The attack that records are ranked by: the verdict's, else the one of the highest AUC, else the gain over the base."""
+        if not self.compared:
+            run = self.scores[TUNED]
+            return next((n for n in ("reference", "loss") if n in run), next(iter(run)))
         aucs = {named(r): r.value for r in self.rows if r.metric == "auc" and r.epoch == TUNED}
         return self.ruling.attack or max(aucs, key=lambda name: aucs[name])
 
@@ -98,13 +103,18 @@ class Audit:
         order = [int(i) for i in np.argsort(-scores, kind="stable") if on[i]][:most]
         return [
             Exposed(
-                self.ids[i].removeprefix("member/"), self.attack, float(scores[i]), float((others < scores[i]).mean())
+                self.ids[i].removeprefix("member/"),
+                self.attack,
+                float(scores[i]),
+                float((others < scores[i]).mean()) if self.compared else None,
             )
             for i in order
         ]
 
     def table(self) -> Table:
-        """Return a line for each attack: AUC and TPR of the finished model, AUC of its base."""
+        """Return a line for each attack: AUC and TPR of the finished model, AUC of its base; without non-members scores."""
+        if not self.compared:
+            return self._alone()
         lines: list[tuple[str, ...]] = []
         tpr = next((r for r in self.rows if r.metric == "tpr_at_fpr"), None)
         fpr = float(tpr.metric_settings.removeprefix("fpr=") or 0.01) if tpr else 0.0
@@ -116,13 +126,38 @@ class Audit:
         header = ("attack", "AUC", *([f"TPR at {100 * fpr:g} % FPR"] if tpr else []), "AUC of the base")
         members = int(self.sides.membership.sum())
         note = f"{members} members against {len(self.ids) - members} non-members; in brackets the 95 % interval."
-        left = "".join(f" Not run: {name} {why}." for name, why in self.left_out.items())
-        return Table("Attacks", header, tuple(lines), note + left)
+        return Table("Attacks", header, tuple(lines), note + self._left)
+
+    def _alone(self) -> Table:
+        lines = tuple(
+            (name, *(f"{np.median(self.scores[e][name]):.4f}" if e in self.scores else "" for e in (TUNED, BASE)))
+            for name in self.scores[TUNED]
+        )
+        note = f"{len(self.ids)} texts, all of them trained on: no AUC, no false alarms."
+        return Table("Attacks", ("attack", "median score", "median score of the base"), lines, note + self._left)
+
+    @property
+    def _left(self) -> str:
+        return "".join(f" Not run: {name} {why}." for name, why in self.left_out.items())
 
     def tables(self) -> tuple[Table, ...]:
         """Return the table of attacks, and that of what was extracted where any attack did."""
-        extracted = [extraction(self.rows, self.score_set)] if self.extractions.get(TUNED) else []
-        return self.table(), *extracted
+        if not self.extractions.get(TUNED):
+            return (self.table(),)
+        return self.table(), extraction(self.rows, self.score_set) if self.compared else self._extracted()
+
+    def _extracted(self) -> Table:
+        """Return what share of the training texts each attack extracts, where nothing is compared."""
+
+        def told(epoch: int, name: str) -> str:
+            found = self.extractions.get(epoch, {}).get(name)
+            return (
+                labels.MISSING if found is None else labels.shown(Estimate(*share(found.extracted, self.sides.groups)))
+            )
+
+        lines = tuple((name, told(TUNED, name), told(BASE, name)) for name in self.extractions[TUNED])
+        note = "Share of the training texts; without non-members nobody can say how much of it the model would write of any text."
+        return Table("What can be extracted", ("attack", "model", "base"), lines, note)
 
     def _shown(self, attack: str, metric: str, epoch: int) -> str:
         row = next((r for r in self.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
@@ -132,10 +167,16 @@ class Audit:
         """Return the most exposed members as a table; their text only where it is asked for."""
         text = {i.removeprefix("member/"): s for i, s in zip(self.texts.ids, self.texts.scored, strict=True)}
         lines = tuple(
-            (e.id, f"{e.score:.4f}", f"{100 * e.above:.1f} %", *([text[e.id]] if show_text else []))
+            (
+                e.id,
+                f"{e.score:.4f}",
+                *([] if e.above is None else [f"{100 * e.above:.1f} %"]),
+                *([text[e.id]] if show_text else []),
+            )
             for e in self.exposed(most)
         )
-        header = ("id", f"score ({self.attack})", "non-members below", *(["text"] if show_text else []))
+        below = ["non-members below"] if self.compared else []
+        header = ("id", f"score ({self.attack})", *below, *(["text"] if show_text else []))
         return Table("Records most exposed", header, lines)
 
     def markdown(self) -> str:
@@ -148,7 +189,7 @@ class Audit:
         """Return the same for a terminal, with the records most exposed by id."""
         said = "".join(f"  - {w}\n" for w in self.warnings)
         tables = [*self.tables()]
-        if self.ruling.word == "leaks":
+        if self.ruling.word in {"leaks", "uncompared"}:
             tables.append(self.exposed_table(show_text=show_text))
         return "\n".join([f"{self.verdict}\n{said}", *(formats.as_text(t) for t in tables)])
 
@@ -196,56 +237,3 @@ def _html(table: Table) -> str:
     head = "".join(f"<th>{html.escape(h)}</th>" for h in table.header)
     lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in table.rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table><p>{html.escape(table.note)}</p>"
-
-
-def measured(
-    called: Mapping[str, str],
-    attacks: Mapping[str, Choice],
-    metrics: Sequence[Choice],
-    scores: Mapping[int, Mapping[str, Scores]],
-    extractions: Mapping[int, Mapping[str, Extraction]],
-    stats: Mapping[int, Mapping[str, TokenStats]],
-    split: Split,
-) -> tuple[Row, ...]:
-    """Return every number of an audit; `called` are base, data set and method, `stats` the passes over the texts."""
-    rows: list[Row] = []
-    for epoch, found in scores.items():
-        for metric, estimate in _of_model(stats[epoch], split):
-            rows.append(_row(called, epoch, metric, estimate))
-        sides = (split.membership, split.groups)
-        for name, scored in found.items():
-            rows += [_row(called, epoch, m, m(scored, *sides), attacks[name], f"{epoch}/{name}") for m in metrics]
-        for name, extracted in extractions.get(epoch, {}).items():
-            rows += [
-                _row(called, epoch, m, m(extracted.extracted, *sides), attacks[name], f"{epoch}/{name}")
-                for m in rates()
-            ]
-    return tuple(rows)
-
-
-def _of_model(stats: Mapping[str, TokenStats], split: Split) -> Iterator[tuple[Choice, Estimate]]:
-    """Yield the metrics that need no attack: perplexities, and the gap between members and non-members."""
-    members, everyone = len(split.members), len(split.membership)
-    known = {
-        "train": part(stats["target"], slice(0, members)),
-        "nonmember": part(stats["target"], slice(members, everyone)),
-        "validation": stats.get("validation"),
-        "member_groups": split.member_groups,
-        "validation_groups": split.validation_groups,
-    }
-    for name in ("perplexity", "train_perplexity", "generalisation_gap"):
-        metric = choose("metrics", name)
-        if all(known.get(n) is not None for n in metric.needs):
-            yield metric, metric(*(known[n] for n in metric.needs))
-
-
-def _row(
-    called: Mapping[str, str],
-    epoch: int,
-    metric: Choice,
-    estimate: Estimate,
-    attack: Choice | None = None,
-    scores: str = "",
-) -> Row:
-    blank = dict.fromkeys(("dataset_settings", "method_settings", "training_settings", "cell"), "")
-    return row({**called, **blank, "seed": 0}, epoch, metric, estimate, attack, scores)

@@ -2,16 +2,13 @@
 
 Works in any `transformers.Trainer` and in TRL's `SFTTrainer`. The model that is handed to callbacks is the one inside
 DistributedDataParallel, so the first process looks alone while the others wait for its word; what it says, stop or go
-on, all of them do.
+on, all of them do. Under FSDP2, where each holds a part of the weights, all pass the same texts and the first one judges.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import math
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,9 +19,10 @@ from peft import PeftModel
 from transformers import TrainerCallback
 
 from byheart.curve import FORMS, in_notebook, pictured, shown
-from byheart.errors import ByheartError, SettingError
-from byheart.formats import ROW_FORMATS
+from byheart.errors import ByheartError, ModelError, SettingError
 from byheart.given import parts
+from byheart.keeping import FORMATS, keep, place
+from byheart.lm.untouched import FSDP2, sharing
 from byheart.looks import Look, apart, leaking, logged, stop
 from byheart.shelf import choose
 from byheart.study import ATTACKS
@@ -54,8 +52,9 @@ class MemorizationCallback(TrainerCallback):
     `plot` the curve (.svg, .png, .pdf); a notebook shows it by itself.
 
     Raises `DataError` for texts that are missing, empty or trained on and held out at once, `SettingError` and
-    `UnknownNameError` for settings; at the beginning of training `ModelError` for weights that are shared out over
-    processes (FSDP, ZeRO-3), and `DataError` where there is no tokenizer.
+    `UnknownNameError` for settings; at the beginning of training `DataError` where there is no tokenizer. Weights that are
+    shared out over processes in another way than FSDP2's (FSDP1, ZeRO-3, tensor parallelism) are not looked at: a warning
+    says so before the first step, and that the audit is left to the end; `ModelError` where it was told to stop the training.
     """
 
     def __init__(  # noqa: PLR0913 - settings come in by keyword
@@ -90,7 +89,7 @@ class MemorizationCallback(TrainerCallback):
         self._parts = parts(members, nonmembers, validation)
         self._attacks = chosen(attacks)
         self._tpr = choose("metrics", "tpr_at_fpr", {"fpr": fpr})
-        self._output, self._plot = _place("output", output, tuple(_FORMATS)), _place("plot", plot, FORMS)
+        self._output, self._plot = place("output", output, tuple(FORMATS)), place("plot", plot, FORMS)
         self._tokenizer, self._sizes = tokenizer, whole
         self._steps: int | None = given.get("every")
         self.stop_above, self.stop_when_leakage_rises = stop_above, stop_when_leakage_rises
@@ -98,6 +97,8 @@ class MemorizationCallback(TrainerCallback):
         self.leaking: list[str] = []
         """Attacks of which a warning was given."""
         self.seconds = self._began = self._opened = 0.0
+        self._begun = False
+        self._beside: Callable[[], object] | None = None
         self._in_notebook: Any = None
 
     @property
@@ -115,6 +116,12 @@ class MemorizationCallback(TrainerCallback):
     ) -> None:
         """Look at the untuned model, and keep what it says of the texts."""
         self.looks, self.leaking, self.seconds, self._began = [], [], 0.0, time.perf_counter()
+        self._begun, self._beside = False, None
+        if how := sharing(kwargs["model"]):
+            if how != FSDP2:
+                self._defer(how, state)
+                return
+            self._beside = lambda: self._watch.look(state.global_step, state.epoch or 0.0, first=not self._begun)
         self._trainer = calling_trainer()
         self._planned = min(state.num_train_epochs, state.max_steps)
         if self._steps:
@@ -130,6 +137,7 @@ class MemorizationCallback(TrainerCallback):
             **self._sizes,
         )
         self._timed(lambda: self._first(self._watch, state, control), state)
+        self._begun = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Look at the model if it is time by steps; the last step always is."""
@@ -152,7 +160,8 @@ class MemorizationCallback(TrainerCallback):
         del args, control, kwargs
         for held in ("_watch", "_trainer"):
             vars(self).pop(held, None)
-        if state.is_world_process_zero:
+        self._beside = None
+        if self._begun and state.is_world_process_zero:
             said = "%d looks took %.1f s, %.0f %% of the training's time; max_texts, max_tokens and every bound it"
             logging.getLogger(__name__).info(said, len(self.looks), self.seconds, 100 * self.overhead)
 
@@ -174,7 +183,22 @@ class MemorizationCallback(TrainerCallback):
             )
         return False
 
+    def _defer(self, how: str, state: TrainerState) -> None:
+        """Say that nothing is looked at while this model trains."""
+        if self.stop_above is not None or self.stop_when_leakage_rises:
+            raise ModelError(
+                f"{how} keeps a share of the weights on each process, so that this training cannot be watched, nor stopped for what "
+                "it leaks; leave out stop_above and stop_when_leakage_rises, or train with FSDP2 or DistributedDataParallel"
+            )
+        if state.is_world_process_zero:
+            _warn(
+                f"{how} keeps a share of the weights on each process: nothing is looked at while it trains. Save the whole model at "
+                "the end and audit that: byheart audit --model FOLDER --members FILE --nonmembers FILE"
+            )
+
     def _look(self, state: TrainerState, control: TrainerControl) -> None:
+        if not self._begun:
+            return
         if self._timed(lambda: self._seen(self._watch, state, control), state):
             control.should_training_stop = True
 
@@ -182,7 +206,7 @@ class MemorizationCallback(TrainerCallback):
         """Look on the first process, and add the time to what looking has cost; the others wait as long."""
         self._opened = time.perf_counter()
         try:
-            return together(look, state)
+            return together(look, state, self._beside)
         finally:
             self.seconds += time.perf_counter() - self._opened
 
@@ -215,35 +239,11 @@ class MemorizationCallback(TrainerCallback):
         self.looks.append(look)
         log(self._trainer, logged(look, self.seconds + time.perf_counter() - self._opened), state, control)
         if self._output:
-            _keep(self._output, _FORMATS[self._output.suffix](self.rows))
+            keep(self._output, FORMATS[self._output.suffix](self.rows))
         if self._plot:
-            _keep(self._plot, pictured(self.looks, self._plot.suffix[1:]))
+            keep(self._plot, pictured(self.looks, self._plot.suffix[1:]))
         if in_notebook():
             self._in_notebook = shown(self.looks, self._in_notebook)
-
-
-def _lines(rows: Sequence[Row]) -> bytes:
-    return "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in rows).encode()
-
-
-_FORMATS = {".jsonl": _lines, **{f".{name}": ROW_FORMATS[name] for name in ("json", "parquet", "csv")}}
-
-
-def _place(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | None:
-    """Return where to write; raises `SettingError` for an ending that says no format, or a folder that is not there."""
-    place = None if path is None else Path(path)
-    if place is not None and place.suffix not in endings:
-        raise SettingError(f"{name} = {str(path)!r}: end it in {', '.join(endings)}")
-    if place is not None and not place.parent.is_dir():
-        raise SettingError(f"{name} = {str(path)!r}: the folder {place.parent} is not there; make it first")
-    return place
-
-
-def _keep(place: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a training may be killed at any moment."""
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    aside.write_bytes(content)
-    aside.replace(place)
 
 
 def _warn(message: str) -> None:

@@ -16,14 +16,14 @@ import numpy as np
 from byheart.attacked import RESULTS, arrays
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
-from byheart.needs import called
-from byheart.planned import LABELS, Planned, part
+from byheart.needs import called, rests_on
+from byheart.planned import CANARIES, LABELS, Planned, part
 from byheart.rows import measured, read_rows
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
 from byheart.store import Store, read_arrays, read_json, write_arrays
 from byheart.study import changed
-from byheart.types import Estimate, Row
+from byheart.types import Estimate, Planted, Row
 
 ROWS_REVISION = 1
 """Raised when what rows point to changes, so that they are measured anew from known evidence. 1: scores hold groups."""
@@ -34,7 +34,12 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
 
     Raises `CellError` or `RequestError` where the cell cannot be made.
     """
-    if any("shadow_passes" in o.needs for wanted in planned.missing(store).values() for o in wanted):
+    wanted = planned.missing(store)
+    if any("shadow_passes" in o.needs for observations in wanted.values() for o in observations):
+        # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
+        alone = tuple(o for o in wanted.get(0, ()) if not rests_on("shadow_passes", o, planned.observations))
+        if alone:
+            observe(planned, {0: alone}, store, machine, tell, untuned=True)
         for shadow in planned.shadows:
             _train_and_observe(shadow, store, machine, tell)
     _train_and_observe(planned, store, machine, tell)
@@ -47,6 +52,7 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
         "audit": [planned.split.audited.digest, key_of({"groups": planned.split.groups})],
         "labels": _labels(planned),
         "counts": dict(planned.split.counts),
+        **_planted(planned.split.planted),
         "revision": ROWS_REVISION,
     }
 
@@ -92,13 +98,38 @@ def _facts(planned: Planned, store: Store) -> Iterator[Row]:
         "trained_parameters": facts["trained_parameters"],
         "learning_rate": facts["learning_rate"],
         **planned.split.counts,
+        **_canaries(planned.split.planted),
+        # Fewer where copies are left out, more where canaries are trained on besides.
+        "trained_texts": len(planned.texts["train"]),
+        **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
     for metric, value in numbers.items():
         yield _row(planned, None, metric=metric, estimate=Estimate(float(value)))
+    for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
+        yield _row(planned, epoch, metric="accountant_epsilon", estimate=Estimate(epsilon))
+
+
+def _planted(planted: Planted | None) -> dict[str, Any]:
+    """Return what rows owe to canaries besides evidence, so that rows without any keep their key."""
+    if planted is None:
+        return {}
+    labels = [planted.included, planted.repetitions, planted.kinds, planted.coin, planted.reference_kinds]
+    return {"canaries": key_of({"texts": planted.texts.digest, "labels": labels})}
+
+
+def _canaries(planted: Planted | None) -> dict[str, int]:
+    if planted is None:
+        return {}
+    return {
+        "canaries": len(planted.texts),
+        "canaries_trained_on": sum(planted.included),
+        "canary_copies": len(planted.copies),
+        "canary_references": len(planted.references),
+    }
 
 
 def _measured(planned: Planned, store: Store) -> Iterator[Row]:
-    needed = {"target", "validation", *(n for a in planned.attacks for n in a.needs)}
+    needed = {"target", "validation", *(n for a in (*planned.attacks, *planned.metrics) for n in a.needs)}
     asked = [o for o in planned.observations if called(o) in needed]
     for epoch in planned.epochs:
         evidence = {called(o): read_evidence(planned, store, o, epoch) for o in asked}
@@ -145,7 +176,7 @@ def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
         known["nonmember"] = part(evidence["target"], slice(members, everyone))
     if "validation" in evidence:
         known["validation"] = evidence["validation"]
-    return known
+    return known | {name: evidence[name] for name in CANARIES if name in evidence}
 
 
 def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:

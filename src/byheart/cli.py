@@ -108,7 +108,7 @@ def plan(
     import json as coded
 
     from byheart.formats import as_text
-    from byheart.session import plan_table, planned_cells
+    from byheart.outlook import plan_table, planned_cells
     from byheart.store import Store
     from byheart.study import read
 
@@ -227,7 +227,8 @@ def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
     # What libraries say to their developers, and each try to reach the Hub, is no news to ours' users.
     warnings.simplefilter("ignore", FutureWarning)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    for library in ("huggingface_hub", "bitsandbytes"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:
@@ -241,7 +242,13 @@ def main() -> None:
         raise SystemExit(_told("the disk is full; free some space and run again, whole results are kept", 2)) from None
     # Typer keeps an interruption to itself and returns the exit code of one.
     if code == STOPPED:
-        _told("stopped; whole results are kept, run the same command to go on", STOPPED)
+        # An audit is made in memory, and written whole or not at all.
+        left = (
+            "nothing was written"
+            if sys.argv[1:2] == ["audit"]
+            else "whole results are kept, run the same command to go on"
+        )
+        _told(f"stopped; {left}", STOPPED)
     raise SystemExit(code or 0)
 
 

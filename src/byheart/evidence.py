@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from byheart.accounting import promised
 from byheart.errors import DataError, ModelError
 from byheart.kinds import KINDS, ShadowPass, packed, unpacked
 from byheart.needs import TOKENS
@@ -52,9 +53,18 @@ class _Bench:
 
 
 def observe(
-    planned: Planned, wanted: Mapping[int, tuple[Choice, ...]], store: Store, machine: Machine, tell: Tell
+    planned: Planned,
+    wanted: Mapping[int, tuple[Choice, ...]],
+    store: Store,
+    machine: Machine,
+    tell: Tell,
+    *,
+    untuned: bool = False,
 ) -> None:
-    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one."""
+    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one.
+
+    With `untuned` nothing is trained: what is wanted at epoch 0 is made, and whatever it refuses is refused.
+    """
     from byheart.lm import held, load, train
 
     tell(Event("begin", planned.label, "loading the base model"))
@@ -65,7 +75,7 @@ def observe(
     bench = _Bench(planned, store, machine, tell, tokens)
     _make_evidence(bench, 0, wanted.get(0, ()), model)
     later = {e: w for e, w in wanted.items() if e > 0}
-    if not later and store.has("training", planned.key):
+    if untuned or (not later and store.has("training", planned.key)):
         return
     train.seed(planned.key)
     tuned = planned.cell.method(model)
@@ -83,9 +93,14 @@ def release() -> None:
 
 def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned) -> None:
     from byheart.lm import train
-    from byheart.lm.forward import device_of
+    from byheart.lm.placing import device_of
 
     planned, store, settings = bench.planned, bench.store, bench.planned.cell.training
+    if tuned.privacy != promised(planned.cell.method):
+        raise DataError(
+            f"methods {planned.cell.method.name} gives privacy = {tuned.privacy}, its file says {promised(planned.cell.method)}; "
+            "let it say PRIVATE = True, and give its settings as they are"
+        )
     rate = settings.learning_rate or tuned.learning_rate
     first = min(later, default=settings.epochs)
     start = _latest_state(planned, store, first)
@@ -103,6 +118,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         precision=train.precision_of(bench.machine.precision, device_of(model.module)),
         budget=bench.machine.token_budget,
         start=start,
+        spending=planned.spending,
     )
     began = time.monotonic()
     for epoch in epochs:
@@ -121,10 +137,29 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         "losses": losses,
         "seconds": seconds,
         "truncated_texts": _truncated(bench),
+        **_spent(planned),
     }
-    store.get_or_make("training", planned.key, planned.recipe, lambda folder: _write_checkpoint(folder, model, facts))
+
+    def make(folder: Path) -> None:
+        if not planned.shadow:  # nobody reads a shadow's weights again: there are many, and what they said is kept
+            _write_checkpoint(folder, model)
+        (folder / "facts.json").write_text(json.dumps(facts))
+
+    store.get_or_make("training", planned.key, planned.recipe, make)
     for number in planned.epochs:
         store.drop("states", _state_key(planned, number))
+
+
+def _spent(planned: Planned) -> dict[str, Any]:
+    """Return what private training spent by each epoch, and with how much noise; nothing of training that is not private."""
+    if planned.spending is None:
+        return {}
+    epsilons = [planned.spending.epsilon(e) for e in planned.epochs]
+    return {
+        "noise_multiplier": planned.spending.noise_multiplier,
+        "delta": planned.spending.delta,
+        "accountant_epsilon": epsilons,
+    }
 
 
 def _truncated(bench: _Bench) -> int:
@@ -194,12 +229,25 @@ def _refuse_tokens(planned: Planned, model: LanguageModel, tokens: Mapping[str, 
         raise ModelError(
             f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary}; use the model's own tokenizer"
         )
+    if "canaries" in tokens:
+        _refuse_cut(planned, tokens["canaries"])
     virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))
     longest = max(int(t.lengths.max()) for t in tokens.values())
     if model.context is not None and longest + virtual > model.context:
         raise DataError(
             f"the longest text has {longest} tokens, with {virtual} virtual ones more than the model's context of {model.context}; "
             f"set data.max_tokens to {model.context - virtual} or fewer"
+        )
+
+
+def _refuse_cut(planned: Planned, canaries: Tokens) -> None:
+    """Refuse canaries whose completion is not all trained on: what was not trained on says nothing of what was kept."""
+    whole = planned.texts["canaries"].scored
+    cut = [i for i, kept, text in zip(canaries.texts.ids, canaries.texts.scored, whole, strict=True) if kept != text]
+    if cut:
+        raise DataError(
+            f"{len(cut)} of {len(whole)} canaries, {cut[0]!r} first, are cut at data.max_tokens = {planned.cell.data.max_tokens}: "
+            "write a larger one, or leave out the kinds of long canaries"
         )
 
 
@@ -215,6 +263,8 @@ def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> 
         write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
         kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
         (folder / "cut.json").write_text(json.dumps(kept))
+        if any(texts.chats):
+            (folder / "prompts.json").write_text(json.dumps(made.texts.prompts))
 
     folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
     return Tokens(**read_arrays(folder), texts=as_scored(texts, folder))
@@ -252,7 +302,7 @@ def _keep_state(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, 
     store.drop("states", _state_key(planned, epoch.number - 1))
 
 
-def _write_checkpoint(folder: Path, model: LanguageModel, facts: Mapping[str, Any]) -> None:
+def _write_checkpoint(folder: Path, model: LanguageModel) -> None:
     """Write the last weights: an adapter's folder, a whole model's if all of it was trained, else the trained part by name."""
     from peft import PeftModel
     from safetensors.torch import save_file
@@ -268,12 +318,13 @@ def _write_checkpoint(folder: Path, model: LanguageModel, facts: Mapping[str, An
         model.tokenizer.save_pretrained(folder / "model")
     else:
         save_file({n: p.detach().cpu().contiguous() for n, p in trained.items()}, folder / "trained.safetensors")
-    (folder / "facts.json").write_text(json.dumps(facts))
 
 
 def as_scored(texts: Texts, folder: Path) -> Texts:
-    """Return texts without what was cut off them, as the folder of their tokens has it."""
+    """Return texts as the folder of their tokens has them: without what was cut off, chats in their model's template."""
     kept: dict[str, str] = read_json(folder / "cut.json")
-    if not kept:
+    written = any(texts.chats)
+    if not kept and not written:
         return texts
-    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), texts.prompts)
+    prompts = tuple(read_json(folder / "prompts.json")) if written else texts.prompts
+    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from byheart import chats
 from byheart.errors import DataError
-from byheart.lm.tokens import leading
+from byheart.lm.tokens import prompted
 from byheart.types import Texts
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ ALPACA = (
 )
 """How prompts of `instruction`, `input` and `output` begin: the format that Stanford Alpaca's data set was published with."""
 PAIRED = ", paired with an input that provides further context"
+
+EXCLUSIVE = (
+    *((part, "member") for part in ("nonmember", "validation", "known_member", "known_nonmember")),
+    *((part, "nonmember") for part in ("known_member", "known_nonmember")),
+    *(("known_member", other) for other in ("known_nonmember", "validation")),
+)
+"""Parts that no text may play both of: trained on or not, and known to the adversary or asked for."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
     if isinstance(items, str):
         raise DataError(f"{part}: is one string; give a list of texts, each {SHAPES}")
     if isinstance(items, Texts):
-        found = tuple(Given(*text) for text in zip(items.ids, items.prompts, items.scored, strict=True))
+        found = tuple(_whole(*text) for text in zip(items.ids, items.prompts, items.scored, items.chats, strict=True))
     else:
         found = tuple(one(part, str(i), item) for i, item in enumerate(items))
     if not found:
@@ -83,18 +91,29 @@ def refuse_shared(part: str, texts: Sequence[Given], other_part: str, others: Se
 
 
 def parts(
-    members: Texts | Iterable[Any], nonmembers: Texts | Iterable[Any], validation: Texts | Iterable[Any] | None
+    members: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None,
+    validation: Texts | Iterable[Any] | None,
+    known_members: Texts | Iterable[Any] | None = None,
+    known_nonmembers: Texts | Iterable[Any] | None = None,
 ) -> dict[str, tuple[Given, ...]]:
-    """Return the texts by the part they play: "member", "nonmember" and, where given, "validation".
+    """Return the texts by the part they play: "member", "nonmember", "validation", ..., those that were given.
 
-    Raises `DataError` as `given` does, and for a text that was trained on and plays another part too.
+    Raises `DataError` as `given` and `refuse_overlaps` do.
     """
-    found = {"member": given("member", members), "nonmember": given("nonmember", nonmembers)}
-    if validation is not None:
-        found["validation"] = given("validation", validation)
-    for part in list(found)[1:]:
-        refuse_shared(part, found[part], "member", found["member"])
+    named = {"nonmember": nonmembers, "validation": validation}
+    named |= {"known_member": known_members, "known_nonmember": known_nonmembers}
+    found = {"member": given("member", members)}
+    found |= {part: given(part, items) for part, items in named.items() if items is not None}
+    refuse_overlaps(found)
     return found
+
+
+def refuse_overlaps(texts: Mapping[str, Sequence[Given]]) -> None:
+    """Raise `DataError` for a text that plays two parts of which one says that it was trained on, or is not audited."""
+    for part, other in EXCLUSIVE:
+        if part in texts and other in texts:
+            refuse_shared(part, texts[part], other, texts[other])
 
 
 def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
@@ -106,11 +125,11 @@ def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
 
 
 def spelled(
-    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase
+    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[Texts, tuple[str, ...]]:
     """Return at most so many texts and the group of each; a chat comes whole or not, the first always.
 
-    Raises `DataError` for a chat that the tokenizer's template cannot write.
+    Raises `DataError` for a chat that the tokenizer's template cannot write, or where there is no tokenizer.
     """
     lines: list[tuple[str, str, str, str]] = []
     for text in sample(texts, most):
@@ -170,6 +189,14 @@ def _record(part: str, name: str, item: Mapping[str, Any]) -> Given:
     raise DataError(f"{part} text {name!r} has the fields {', '.join(map(str, item)) or 'none'}; write {SHAPES}")
 
 
+def _whole(name: str, prompt: str, scored: str, chat: str) -> Given:
+    """Return one of `Texts`, whose chat ends with what is scored."""
+    if not chat:
+        return Given(name, prompt, scored)
+    turns = tuple(chats.decoded(chat))
+    return Given(name, chat=turns, begin=len(turns) - 1)
+
+
 def _label(item: Mapping[str, Any], field: str) -> str:
     """Return what a record says that it is or belongs to; "" where it says nothing."""
     value = item.get(field)
@@ -177,49 +204,19 @@ def _label(item: Mapping[str, Any], field: str) -> str:
 
 
 def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> Given:
-    for turn in messages:
-        if not isinstance(turn, Mapping) or not isinstance(cast("Mapping[str, Any]", turn).get("role"), str):
-            raise DataError(f"{part} text {name!r}: each of its messages needs a `role` and a `content`")
-    found = Given(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), begin=begin)
-    if not any(_said(turn) for turn in found.chat[begin:]):
-        raise DataError(f"{part} text {name!r} holds no words of the assistant, and only those are scored; remove it")
-    return found
+    chats.refuse(f"{part} text {name!r}", messages, begin)
+    return Given(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), begin=begin)
 
 
-def _said(turn: Mapping[str, Any]) -> str:
-    """Return the assistant's words of a turn; "" for anybody else's, and where it said none (it called a tool)."""
-    words = turn.get("content")
-    return words.strip() if turn["role"] == "assistant" and isinstance(words, str) else ""
-
-
-def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, str, str]]:
+def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:
     """Return name, prompt and scored string of every turn of the assistant."""
-    from jinja2 import TemplateError
-
-    if not tokenizer.chat_template:
-        raise DataError(f"{part} text {text.name!r} is a chat, and the tokenizer has no chat template; set one")
-    lines: list[tuple[str, str, str]] = []
-    for i in range(text.begin, len(text.chat)):
-        said = _said(text.chat[i])
-        if not said:
-            continue
-        try:
-            whole, before = (_written(tokenizer, text.chat[:end], asked=end == i) for end in (i + 1, i))
-        except (TemplateError, ValueError, TypeError, LookupError) as error:
-            raise DataError(f"{part} text {text.name!r}: the tokenizer's chat template refuses it ({error})") from error
-        # Searched for behind what asks for it: a short answer may also stand in the marks around it.
-        at = whole.find(said, len(before)) if whole.startswith(before) else whole.rfind(said)
-        if at < 0:
-            raise DataError(
-                f"{part} text {text.name!r}: the tokenizer's chat template leaves out what the assistant says; write prompt and completion"
-            )
-        lines.append((f"{part}/{text.name}#{i}", whole[:at], said))
-    return lines
-
-
-def _written(tokenizer: PreTrainedTokenizerBase, chat: Sequence[Mapping[str, Any]], *, asked: bool) -> str:
-    if not chat:
-        return ""
-    whole = str(tokenizer.apply_chat_template([dict(t) for t in chat], tokenize=False, add_generation_prompt=asked))
-    # A BOS that the template writes is put first again with the tokens, once, where the tokenizer adds one by itself.
-    return whole.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in leading(tokenizer) else whole
+    if tokenizer is None:
+        raise DataError(
+            f"{part} text {text.name!r} is a chat, and only the model's tokenizer can write it as the model reads it; name one "
+            "that is here with --tokenizer, or write prompt and completion"
+        )
+    place = f"{part} text {text.name!r}"
+    return [
+        (f"{part}/{text.name}#{i}", prompted(tokenizer, text.chat[: i + 1], place=place), said)
+        for i, said in chats.answers(text.chat, text.begin)
+    ]

@@ -6,7 +6,7 @@ but for texts or the base, is then kept for the finished one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import numpy as np
 from byheart.attacked import arrays
 from byheart.errors import DataError, SettingError
 from byheart.labels import EXTRACTION
-from byheart.needs import INPUTS, called, chain, reads_model
-from byheart.shelf import Choice, choose, constant, names
+from byheart.needs import INPUTS, called, chain, rests_on
+from byheart.shelf import Choice, choose, constant, names, reckoned
 from byheart.study import ATTACKS
 
 USUAL = {"default": ATTACKS, "all": ()}
@@ -25,9 +25,17 @@ _LACKING = {
     "base_model": "needs the model that this one was tuned from; name it as base",
     "validation_tokens": "needs validation texts; give some as validation",
     "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
-    "known_member_tokens": "needs texts that its adversary knows, which an audit sets none aside for; a study does (data.known)",
+    "canary_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
+    "canary_reference_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
+    "known_member_tokens": "needs members that its adversary knows, none of them audited: byheart audit takes known members, and a study "
+    "does (data.known)",
+    "known_nonmember_tokens": "needs non-members that its adversary knows, none of them audited: byheart audit takes known non-members, "
+    "and a study does (data.known)",
 }
 
+
+SIDES = {"known_member_tokens": "known members", "known_nonmember_tokens": "known non-members"}
+"""Whose texts these are, in words."""
 
 _UNKNOWN = {
     "gradients": "needs to know which parameters were trained, which a saved model does not say; a study does: byheart run"
@@ -55,10 +63,13 @@ def asked(attacks: Any) -> dict[str, Choice]:
     return found
 
 
-def possible(attacks: Mapping[str, Choice], inputs: set[str]) -> tuple[dict[str, Choice], dict[str, str]]:
+def possible(
+    attacks: Mapping[str, Choice], inputs: set[str], known: Mapping[str, int] | None = None
+) -> tuple[dict[str, Choice], dict[str, str]]:
     """Return the attacks whose evidence can be made from these inputs, and of the others why not.
 
-    Raises `DataError` where none can be run.
+    `known` says how many texts there are of an input that an adversary knows. Raises `DataError` where no attack can be
+    run.
     """
     run: dict[str, Choice] = {}
     left: dict[str, str] = {}
@@ -69,13 +80,37 @@ def possible(attacks: Mapping[str, Choice], inputs: set[str]) -> tuple[dict[str,
         if unknown:
             left[name] = unknown[0]
         elif lacking:
-            left[name] = _LACKING.get(lacking[0], _LACKING["known_member_tokens"])
+            left[name] = _LACKING.get(lacking[0], f"needs {lacking[0]}, which an audit has none of")
+        elif few := _few(attack, behind, known or {}):
+            left[name] = few
         else:
             run[name] = attack
     if not run:
         first = next(iter(left))
         raise DataError(f"none of the attacks can be run: {first} {left[first]}")
     return run, left
+
+
+def refuse_unasked(attacks: Mapping[str, Choice], given: Iterable[str]) -> None:
+    """Raise `DataError` for known texts that none of the attacks asks for."""
+    asked_for = {n for name, a in attacks.items() for o in chain(a.needs, f"attacks {name}") for n in o.needs}
+    for need in given:
+        if need in SIDES and need not in asked_for:
+            able = [n for n in names("attacks") if any(need in o.needs for o in chain(choose("attacks", n).needs, n))]
+            raise DataError(
+                f"there are {SIDES[need]}, and none of the attacks asks for any; name one that does: {', '.join(able)}"
+            )
+
+
+def _few(attack: Choice, behind: Iterable[Choice], known: Mapping[str, int]) -> str:
+    """Return in words of which known texts an attack needs more than there are; "" for none."""
+    for observation in behind:
+        least = reckoned(constant(observation.function, "KNOWN", 1.0), observation.settings)
+        least = int(max(least, constant(attack.function, "KNOWN", 1)))
+        for need in observation.needs:
+            if known.get(need, least) < least:
+                return f"needs {least} {SIDES[need]} or more, and there are {known[need]}; give more"
+    return ""
 
 
 def evidence(
@@ -91,7 +126,7 @@ def evidence(
     passes: dict[str, Any] = {}
     for observation in needed:
         name = called(observation)
-        if name in known and not reads_model(name, needed):
+        if name in known and not rests_on("model", observation, needed):
             made[name] = known[name]
             continue
         twin = constant(observation.function, "UNTUNED", None) if untuned else None

@@ -13,13 +13,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from byheart.inference import TAIL, holm
+from byheart.inference import TAIL, clopper_pearson, holm
 from byheart.looks import CHANCE, FEWEST, Sides, named, p_above, p_gain
 from byheart.power import effective, smallest_auc
-from byheart.types import Row, Scores
+from byheart.ragged import means
+from byheart.types import LogProbs, Row, Scores
 from byheart.validity import Gate
 
-Word = Literal["leaks", "differs", "nothing", "unreadable", "refused"]
+Word = Literal["leaks", "differs", "nothing", "unreadable", "refused", "uncompared"]
 
 
 class Ruling(NamedTuple):
@@ -68,6 +69,26 @@ def ruling(
     return Ruling(
         "nothing",
         f"no leakage detectable by these attacks at this power (smallest AUC told from chance: {smallest:.2f})",
+    )
+
+
+def uncompared(now: LogProbs, before: LogProbs | None, groups: Sequence[str]) -> Ruling:
+    """Return what can be said of training texts alone: how much likelier the model finds them than its base does.
+
+    A text's likelihood is its mean over tokens; a group counts as one text, by the mean of its texts.
+    """
+    why = "no verdict: without texts that were not trained on nobody can say how often a score comes by chance"
+    if before is None:
+        return Ruling("uncompared", f"{why}; give some as non-members, and what the model was tuned from as base")
+    gain = means(now.logp, now.starts) - means(before.logp, before.starts)
+    own = np.unique(np.array(groups), return_inverse=True)[1]
+    risen = np.bincount(own, weights=gain) / np.bincount(own)
+    low, high = clopper_pearson(float((risen > 0).sum()), float(len(risen)))
+    return Ruling(
+        "uncompared",
+        f"{why}; the model finds {100 * (risen > 0).mean():.0f} % ({100 * low:.0f}\N{EN DASH}{100 * high:.0f} %) of its training "
+        f"texts likelier than its base does, by {np.median(risen):.2f} nats a token at the median, and tuning does so to texts "
+        "of their kind that it never saw as well",
     )
 
 

@@ -42,12 +42,14 @@ METHODS = {
     "full": ("full", "#D55E00"),
     "head": ("head", "#E69F00"),
     "lora": ("LoRA", "#CC79A7"),
+    "dp_full": ("DP full", "#661100"),
+    "dp_lora": ("DP LoRA", "#882255"),
     "prefix": ("prefix", "#0072B2"),
     "prompt": ("prompt", "#56B4E9"),
     "p_tuning": ("P-tuning", "#009E73"),
 }
 PROMPT_BASED = frozenset({"prefix", "prompt", "p_tuning"})
-SPARE_COLOURS = ("#332288", "#999933", "#882255", "#117733", "#661100", "#44AA99", "#AA4499")
+SPARE_COLOURS = ("#332288", "#999933", "#117733", "#44AA99", "#AA4499")
 
 ATTACKS = {
     "loss": "Loss",
@@ -90,6 +92,11 @@ METRICS = {
     "extraction_rate": "share of members extracted",
     "extraction_rate_nonmembers": "share of non-members extracted",
     "extraction_excess": "members extracted beyond non-members",
+    "exposure": "exposure (bits)",
+    "held_out_exposure": "exposure of held-out canaries (bits)",
+    "epsilon_lower_bound": "epsilon, lower bound",
+    "canary_guess": "guess that a canary was trained on",
+    "accountant_epsilon": "epsilon by the accountant, an upper bound",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

@@ -16,6 +16,8 @@ TOKENS = {
     "validation_tokens": "validation",
     "known_member_tokens": "known_members",
     "known_nonmember_tokens": "known_nonmembers",
+    "canary_tokens": "canaries",
+    "canary_reference_tokens": "canary_references",
 }
 """The tokens that an observation may ask for, and the part of the texts that each is of."""
 
@@ -58,13 +60,13 @@ def passes_of(observation: Choice, chained: Iterable[Choice]) -> float:
     return reckoned(constant(observation.function, "PASSES", 1.0), dict(ChainMap(observation.settings, *asked)))
 
 
-def reads_model(name: str, chained: Iterable[Choice]) -> bool:
-    """Whether an observation among the `chained` asks for the attacked model, itself or through others."""
+def rests_on(input_name: str, observation: Choice, chained: Iterable[Choice]) -> bool:
+    """Whether an observation asks for this input, itself or through others among the `chained`."""
     known = {called(o): o for o in chained}
-    left = [name]
+    left = [observation]
     while left:
-        observation = known[left.pop()]
-        if "model" in observation.needs:
+        asking = left.pop()
+        if input_name in asking.needs:
             return True
-        left += [n for n in observation.needs if n not in INPUTS]
+        left += [known[n] for n in asking.needs if n not in INPUTS]
     return False

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from byheart.errors import DataError
+from byheart.canaries import plant
+from byheart.deduplication import trained_on
+from byheart.errors import DataError, SettingError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
-from byheart.planned import LABELLED, LABELS, Planned
-from byheart.shelf import Choice, constant, key_of
+from byheart.planned import CANARIES, LABELLED, LABELS, Planned
+from byheart.shelf import Choice, constant, key_of, reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
-from byheart.types import Examples, Split, Texts, digest
+from byheart.types import Examples, LogProbs, Split, Texts, digest
 
 
 def plan(study: Study, store: Store) -> tuple[Planned, ...]:
@@ -30,6 +32,8 @@ def plan(study: Study, store: Store) -> tuple[Planned, ...]:
     for base in dict.fromkeys(c.base for c in study.cells):
         refuse(base)
     planned = deal(study, store)
+    for one in planned:
+        _refuse_promise(one)
     for one in {id(p.split): p for p in planned}.values():
         _try_metrics(one)
     return planned
@@ -46,14 +50,33 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
     for cell in sorted(study.cells, key=lambda c: c.base):
         if cell.dataset.key not in loaded:
             loaded[cell.dataset.key] = cell.dataset()
-        name = key_of({"dataset": cell.dataset.key, "data": dataclasses.asdict(cell.data)})
+        canaries = cell.data.canaries
+        seed = cell.seed if canaries is not None and canaries.by_seed else cell.data.seed
+        name = key_of({"dataset": cell.dataset.key, "data": dataclasses.asdict(cell.data), "coins": seed})
         if name not in splits:
-            splits[name] = _split(store, cell, loaded[cell.dataset.key])
+            examples = loaded[cell.dataset.key]
+            dealt = _split(store, cell, examples)
+            if canaries is not None:
+                near = cell.data.near_duplicate
+                dealt = dataclasses.replace(
+                    dealt, planted=plant(canaries, examples, dealt, near_duplicate=near, seed=seed)
+                )
+            splits[name] = dealt
         parts = splits[name].parts
+        parts["train"] = trained_on(parts["train"], cell.training)
         planned.append(
             Planned(cell, splits[name], study.attacks, study.metrics, study.scoring, _observed(study, parts), parts)
         )
     return tuple(planned)
+
+
+def _refuse_promise(planned: Planned) -> None:
+    """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others."""
+    for one in (planned, *planned.shadows):
+        try:
+            _ = one.spending
+        except SettingError as error:
+            raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
 
 
 def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
@@ -69,23 +92,46 @@ def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     ]
     for metric in study.metrics:
         evidence = [n for n in metric.needs if n not in LABELS]
-        asked += [("validation" if n == "validation" else "target", f"metrics {metric.name}", 1) for n in evidence]
+        own = {"validation", *CANARIES}
+        asked += [(n if n in own else "target", f"metrics {metric.name}", 1) for n in evidence]
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
     for name, asking, least in asked:
         for observation in chain((name,), asking, given):
             for need in observation.needs:
-                if need in TOKENS and len(parts[TOKENS[need]]) < (least if need.startswith("known") else 1):
-                    number = f"{least} or more" if least > 1 else "50 or so"
-                    raise DataError(f"{asking} needs texts that its adversary knows; set data.known, to {number}")
+                if need.startswith("canary"):
+                    _refuse_canaries(asking, need, parts)
+                elif need in TOKENS:
+                    _refuse_few(asking, observation, need, len(parts[TOKENS[need]]), least)
             found.setdefault(called(observation), observation)
     return tuple(found.values())
+
+
+def _refuse_canaries(asking: str, need: str, parts: Mapping[str, Texts]) -> None:
+    """Raise `DataError` where there are no canaries, or none in a format of which there are others."""
+    if not len(parts["canaries"]):
+        raise DataError(f"{asking} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
+    if not len(parts[TOKENS[need]]):
+        raise DataError(f"{asking} ranks canaries in a format; real_texts have none: name another kind")
+
+
+def _refuse_few(asking: str, observation: Choice, need: str, there: int, least: int) -> None:
+    """Raise `DataError` where there are fewer texts of a kind than an attack or the observation says that it needs."""
+    told = constant(observation.function, "KNOWN", 1.0)
+    wanted = max(least, int(reckoned(told, observation.settings))) if need.startswith("known") else 1
+    if there >= wanted:
+        return
+    number = f"{wanted} or more" if wanted > 1 else "50 or so"
+    held = f"; there are {there}" if there else ""
+    fewer = f", or {told} of observations {called(observation)} to {there}" if isinstance(told, str) and there else ""
+    raise DataError(f"{asking} needs texts that its adversary knows{held}; set data.known, to {number}{fewer}")
 
 
 def _split(store: Store, cell: Cell, examples: Examples) -> Split:
     """Return the split of a data set, dealt once and kept as ids."""
     content = digest([(examples.texts.digest,), examples.roles, examples.groups])
-    sizes = {f.name: getattr(cell.data, f.name) for f in dataclasses.fields(cell.data) if f.name != "max_tokens"}
+    others = {"max_tokens", "canaries"}  # which change nobody's part
+    sizes = {f.name: getattr(cell.data, f.name) for f in dataclasses.fields(cell.data) if f.name not in others}
     recipe = {"dataset": cell.dataset.recipe, "content": content, "data": sizes}
 
     def make(folder: Path) -> None:
@@ -118,7 +164,9 @@ def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
         validation_groups=tuple(examples.groups[i] for i in others["validation"]),
         counts=kept["counts"],
-        **{part: examples.texts.take(chosen) for part, chosen in others.items()},
+        validation=examples.texts.take(others["validation"]),
+        known_members=examples.texts.take(others["known_members"]),
+        known_nonmembers=examples.texts.take(others["known_nonmembers"]),
     )
 
 
@@ -130,13 +178,18 @@ def work(planned: Sequence[Planned], store: Store) -> list[float]:
 
 def _try_metrics(planned: Planned) -> None:
     """Measure made-up scores of the same size: a rate below resolution is refused here, not after a night's training."""
-    membership = planned.split.membership
-    made_up = {
-        "scores": np.random.default_rng(0).normal(size=len(membership)),
+    membership, planted = planned.split.membership, planned.split.planted
+    chance = np.random.default_rng(0)
+    made_up: dict[str, Any] = {
+        "scores": chance.normal(size=len(membership)),
         "extracted": np.arange(len(membership)) % 2 == 0,
         "membership": membership,
         "groups": planned.split.groups,
     }
+    if planted is not None:
+        made_up["planted"] = planted
+        sizes = zip(CANARIES, map(len, (planted.texts, planted.texts, planted.references)), strict=True)
+        made_up |= {n: LogProbs(logp=-chance.random(size), starts=np.arange(size + 1)) for n, size in sizes}
     for metric in planned.metrics:
         unknown = [n for n in metric.needs if n not in LABELLED]
         if unknown:

@@ -10,23 +10,27 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from byheart import lm
+from byheart.accounting import Spending, promised, spending
 from byheart.attacked import RESULTS
+from byheart.deduplication import trained_on
 from byheart.errors import DataError
-from byheart.lm.bases import identity
+from byheart.lm.bases import identity, template
 from byheart.needs import TOKENS, called, chain, passes_of
 from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, constant, key_of
 from byheart.store import Store
 from byheart.study import Cell
-from byheart.types import Split, Texts, TokenStats
+from byheart.types import LogProbs, Split, Texts
 
-LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups")
-LABELLED = (*LABELS, "train", "nonmember", "validation")
+Read = TypeVar("Read", bound=LogProbs)
+LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
+CANARIES = ("canaries", "canaries_base", "canary_references")
+LABELLED = (*LABELS, "train", "nonmember", "validation", *CANARIES)
 """What a metric may ask for: scores, labels, and evidence."""
 
 
@@ -54,8 +58,14 @@ class Planned:
 
     @cached_property
     def base(self) -> str:
-        """What tells the base model from any other."""
-        return identity(self.cell.base)
+        """What tells the base model from any other, its chat template too where it writes chats."""
+        spoken = template(self.cell.base) if self.chats else ""
+        return identity(self.cell.base) + spoken
+
+    @property
+    def chats(self) -> bool:
+        """Whether any text is an answer in a chat."""
+        return any(any(texts.chats) for texts in self.texts.values())
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -82,6 +92,12 @@ class Planned:
     def epochs(self) -> range:
         """Every epoch that is observed; 0 is the untuned base."""
         return range(self.cell.training.epochs + 1)
+
+    @cached_property
+    def spending(self) -> Spending | None:
+        """What private training spends; None where it is not private. Raises `SettingError` for a promise that means nothing."""
+        privacy = promised(self.cell.method)
+        return spending(privacy, len(self.texts["train"]), self.cell.training) if privacy else None
 
     def tokens_recipe(self, what: str) -> dict[str, Any]:
         """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
@@ -135,17 +151,21 @@ class Planned:
         number = asking.settings["models"]
         known = asking.settings.get("rest", True)
         members = set(self.split.members)
-        rest = self.split.train.take(i for i in range(len(self.split.train)) if known and i not in members)
+        whole = self.split.parts["train"]  # canaries too, and what deduplication leaves out
+        rest = whole.take(i for i in range(len(whole)) if known and i not in members)
+        trained = [
+            self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest) for inside in self.halves(number)
+        ]
         return tuple(
             dataclasses.replace(
                 self,
                 attacks=(),
                 metrics=(),
                 observations=tuple(observed),
-                texts={**self.texts, "train": self.texts["audited"].take(np.flatnonzero(inside).tolist()).joined(rest)},
+                texts={**self.texts, "train": trained_on(texts, self.cell.training)},
                 shadow=f"shadow {i + 1} of {number}",
             )
-            for i, inside in enumerate(self.halves(number))
+            for i, texts in enumerate(trained)
         )
 
     def halves(self, number: int) -> list[np.ndarray]:
@@ -200,14 +220,23 @@ class Planned:
 
         `known` are keys of evidence that a cell before this one makes; this cell's are added.
         """
+        return sum(
+            one.epoch_work * epochs + sum(map(one.observation_work, made))
+            for one, epochs, made in self.todo(store, known)
+        )
+
+    def todo(self, store: Store, known: set[str]) -> list[tuple[Planned, int, tuple[Choice, ...]]]:
+        """Return what is left to do, this cell's first, then its shadows': epochs to train, and observations to make.
+
+        `known` are keys of evidence that a cell before this one makes; this cell's are added.
+        """
         left = self.left(store, known)
-        shadowed = any("shadow_passes" in o.needs for wanted in left.values() for o in wanted)
-        shadows = sum(s.work(store, known) for s in self.shadows) if shadowed else 0.0
+        made = tuple(o for wanted in left.values() for o in wanted)
         trained = max((e for e in left if e > 0), default=0)
         if not store.has("training", self.key):
             trained = self.cell.training.epochs
-        observed = sum(self.observation_work(o) for wanted in left.values() for o in wanted)
-        return shadows + trained * self.epoch_work + observed
+        shadowed = any("shadow_passes" in o.needs for o in made)
+        return [(self, trained, made), *(t for s in self.shadows if shadowed for t in s.todo(store, known))]
 
     @property
     def epoch_work(self) -> float:
@@ -242,9 +271,9 @@ def _default(kind: type[Any], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(kind) if f.name == name)
 
 
-def part(stats: TokenStats, chosen: slice) -> TokenStats:
-    """Return the token statistics of a run of texts."""
+def part(stats: Read, chosen: slice) -> Read:
+    """Return what was read of a run of texts: token statistics, or log-probabilities alone."""
     lo, hi = int(stats.starts[chosen.start]), int(stats.starts[chosen.stop])
     arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
     starts = stats.starts[chosen.start : chosen.stop + 1] - lo
-    return TokenStats(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})
+    return type(stats)(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})

@@ -1,14 +1,14 @@
-"""Rows of JSONL, CSV, Parquet and text files and of the Hugging Face Hub, each with the place it was read at.
+"""Rows of JSONL, CSV, Parquet and text files and of the Hugging Face Hub.
 
-A row knows its place ("notes.jsonl line 3"), so that whoever finds a fault in it can say where it is. A published
-split is files of a folder or splits of a Hub repository, named train, test, validation. No data set's code is run.
+Each knows its place ("notes.jsonl line 3"), to say where a fault is. A published split is files of a folder or splits of
+a Hub repository, named train, test, validation. No data set's code is run.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from byheart.errors import DataError
-from byheart.types import Examples, Role, Texts, digest
+from byheart.types import Examples, Role, Texts
 
 ROLES: Mapping[str, Role] = {"train": "train", "test": "nonmember", "validation": "validation"}
 """What a published split's name says of its texts."""
@@ -41,6 +41,7 @@ class Example(NamedTuple):
     role: Role = "pool"
     group: str | None = None
     attributes: Mapping[str, str] = {}
+    chat: str = ""
 
 
 def examples(parts: Iterable[Example]) -> Examples:
@@ -49,7 +50,12 @@ def examples(parts: Iterable[Example]) -> Examples:
     if not rows:
         raise DataError("the data set holds no texts; loosen its settings or name another source")
     return Examples(
-        Texts(tuple(r.id for r in rows), tuple(r.scored for r in rows), tuple(r.prompt for r in rows)),
+        Texts(
+            tuple(r.id for r in rows),
+            tuple(r.scored for r in rows),
+            tuple(r.prompt for r in rows),
+            tuple(r.chat for r in rows),
+        ),
         tuple(r.role for r in rows),
         tuple(r.id if r.group is None else r.group for r in rows),
         tuple(r.attributes for r in rows),
@@ -88,26 +94,6 @@ def shortened(text: str, characters: int | None) -> str:
     return (head if text[characters].isspace() else re.sub(r"\s\S*$", "", head)).rstrip()
 
 
-def summaries(
-    source: str, *, document: str, summary: str, prompt_characters: int | None, limit: int | None
-) -> Examples:
-    """Return document -> summary texts with their published roles; all summaries of a document are one group.
-
-    The prompt is the document's beginning and the cue "Summary:"; the summary is scored. Rows that were published
-    with an empty document or summary are left out. Raises `DataError` for a source or a row that cannot be read.
-    """
-
-    def parts() -> Iterator[Example]:
-        for split, rows in published(source).items():
-            for number, row in enumerate(itertools.islice(rows, limit)):
-                text, scored = string(row, document).strip(), string(row, summary).strip()
-                if text and scored:
-                    prompt = f"{shortened(text, prompt_characters)}\nSummary:"
-                    yield Example(f"{split}/{number}", f" {scored}", prompt, ROLES[split], digest([[text]]))
-
-    return examples(parts())
-
-
 def published(source: str, config: str | None = None) -> dict[str, Iterable[Row]]:
     """Return each published split's rows, from a folder or else from the Hub; raises `DataError` for neither."""
     path = Path(source).expanduser()
@@ -119,7 +105,7 @@ def published(source: str, config: str | None = None) -> dict[str, Iterable[Row]
     found = [split for split in ROLES if split in loaded]
     if not found:
         raise DataError(f"{source} publishes {', '.join(loaded) or 'no splits'}; needed: {', '.join(ROLES)}")
-    return {split: _numbered(f"{source} {split}", loaded[split]) for split in found}
+    return {split: numbered(f"{source} {split}", loaded[split]) for split in found}
 
 
 def _hub(source: str, config: str | None) -> Mapping[str, Iterable[Mapping[str, object]]]:
@@ -136,7 +122,7 @@ def _hub(source: str, config: str | None) -> Mapping[str, Iterable[Mapping[str, 
             files = {split: f"{config or 'default'}/{split}/*.parquet" for split in ROLES}
             return load(source, data_files=files, revision="refs/convert/parquet")
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
-        told = f"{source} is no folder here, and the Hub did not give it ({_first_line(error)})"
+        told = f"{source} is no folder here, and the Hub did not give it ({first_line(error)})"
         raise DataError(f"{told}; write source: FOLDER with {_EXPECTED}") from error
 
 
@@ -144,7 +130,7 @@ def _folder(path: Path) -> dict[str, Iterable[Row]]:
     found: dict[str, Iterable[Row]] = {}
     for split in ROLES:
         # Large data sets are published in shards: train-00000-of-00002.parquet.
-        files = sorted(f for f in path.iterdir() if f.suffix in _READERS and re.split("[-.]", f.name)[0] == split)
+        files = sorted(f for f in path.iterdir() if f.suffix in READERS and re.split("[-.]", f.name)[0] == split)
         if len({f.suffix for f in files}) > 1:
             raise DataError(f"{path} holds {' and '.join(f.name for f in files)}; keep one kind of file")
         if files:
@@ -161,20 +147,30 @@ def read(path: Path) -> list[Row]:
     Raises `DataError` in one line that names the file, and the line or row where there is one: for a file that is
     missing, unreadable or empty, for another suffix, and for what is not UTF-8, JSON, CSV or Parquet inside.
     """
-    kinds = f"a {', '.join(_READERS)} file"
-    if path.suffix not in _READERS:
+    kinds = f"a {_KINDS} file"
+    if path.suffix not in READERS:
         raise DataError(f"{path} is no kind of file that can be read; write the path of {kinds}")
     try:
-        rows = list(_READERS[path.suffix](path))
+        rows = list(READERS[path.suffix](path))
     except OSError as error:
-        why = error.strerror or _first_line(error)
+        why = error.strerror or first_line(error)
         raise DataError(f"{path} cannot be read ({why}); write the path of {kinds}") from error
     if not rows:
         raise DataError(f"{path} holds no texts; write another path")
     return rows
 
 
-def _first_line(error: Exception) -> str:
+def content(path: Path) -> str:
+    """Return a file's content hash (32 hex digits); raises `DataError` where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); write the path of a {_KINDS} file") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a library says of a fault."""
     return (str(error).splitlines() or [""])[0]
 
 
@@ -203,14 +199,16 @@ def _jsonl(path: Path) -> Iterator[Row]:
         try:
             fields: object = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{place} is not JSON ({_first_line(error)}); write one object a line") from error
+            raise DataError(f"{place} is not JSON ({first_line(error)}); write one object a line") from error
         if not isinstance(fields, dict):
             raise DataError(f'{place} is not a JSON object; write one object a line, as in {{"text": "..."}}')
         yield Row(place, fields)  # pyright: ignore[reportUnknownArgumentType] - JSON's keys are strings
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    rows = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
+    text = _decoded(path)
+    usual = csv.field_size_limit(max(len(text), 131_072))  # a document may be longer than Python's usual limit
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] | None = None
     line = 1
     try:
@@ -228,6 +226,8 @@ def _csv(path: Path) -> Iterator[Row]:
                 yield Row(place, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         raise DataError(f"{path} line {line} is not CSV ({error})") from error
+    finally:
+        csv.field_size_limit(usual)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
@@ -235,15 +235,17 @@ def _parquet(path: Path) -> Iterator[Row]:
 
     try:
         batches = cast("Any", pyarrow.parquet.ParquetFile(path)).iter_batches()
-        yield from _numbered(str(path), (fields for batch in batches for fields in batch.to_pylist()))
+        yield from numbered(str(path), (fields for batch in batches for fields in batch.to_pylist()))
     except (ValueError, NotImplementedError) as error:  # what Arrow's own errors are, all but its OSError
-        raise DataError(f"{path} is not a Parquet file that can be read ({_first_line(error)})") from error
+        raise DataError(f"{path} is not a Parquet file that can be read ({first_line(error)})") from error
 
 
-def _numbered(place: str, rows: Iterable[Mapping[str, object]]) -> Iterator[Row]:
+def numbered(place: str, rows: Iterable[Mapping[str, object]]) -> Iterator[Row]:
+    """Yield rows with their places, counted from 1."""
     for number, fields in enumerate(rows, start=1):
         yield Row(f"{place} row {number}", fields)
 
 
-_READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet, ".txt": _text}
-_EXPECTED = f"{', '.join(ROLES)} files ({', '.join(_READERS)})"
+READERS = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet, ".txt": _text}
+_KINDS = ", ".join(READERS)
+_EXPECTED = f"{', '.join(ROLES)} files ({_KINDS})"

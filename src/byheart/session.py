@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
 from byheart.gating import Judged, judged
-from byheart.labels import counted
-from byheart.lm.bases import parameters
-from byheart.lm.load import config_of, device
+from byheart.lm.load import device
+from byheart.outlook import refuse_bases
 from byheart.plan import plan, work
 from byheart.planned import Planned
 from byheart.rows import gates_of, losses_of, scores_of, studies, study_rows
@@ -24,18 +23,11 @@ from byheart.shelf import Choice, choose
 from byheart.store import Store
 from byheart.study import Study, read
 from byheart.study import study as parsed
-from byheart.types import Row, Table
+from byheart.types import Row
 from byheart.workers import Finished, Outcome, run_cells
 
 if TYPE_CHECKING:
     from byheart.report import Shown
-
-REACHED = 0.7
-"""The share of a processor's matrix product that training and scoring reach, seen on two cores in bfloat16."""
-
-
-TRIAL = 0.1
-"""Seconds that a plan spends on finding out how fast the processor is."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +71,7 @@ def run(
     left = work(planned, kept)
     if any(left):
         device(whole.machine.device)
-        _refuse_bases(planned, left)
+        refuse_bases(planned, left)
     if begun is not None:
         begun(planned, sum(left))
     gates = judged(planned, kept)
@@ -89,12 +81,6 @@ def run(
     outcomes = run_cells(planned, kept, whole.machine, tell, finished)
     _note(kept, whole, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
-
-
-def _refuse_bases(planned: Sequence[Planned], left: Sequence[float]) -> None:
-    """Read the config of every base that is still to be loaded: one that is not causal is refused here, for all cells."""
-    for base in dict.fromkeys(p.cell.base for p, effort in zip(planned, left, strict=True) if effort):
-        config_of(base)
 
 
 def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:
@@ -125,69 +111,6 @@ def _note(
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
-
-
-class PlannedCell(NamedTuple):
-    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched."""
-
-    cell: str
-    training_texts: int
-    epochs_to_train: int
-    observations_to_make: int
-    minutes: float | None
-
-
-def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
-    """Return what would be made for each cell, and about how long it takes on this processor.
-
-    The estimate multiplies two matrices to see how fast the processor is; it does not know of a GPU. What cells share
-    is counted for the first that needs it.
-    """
-    planned = plan(study, store)
-    efforts = work(planned, store)
-    _refuse_bases(planned, efforts)
-    speed = _multiplications_a_second()
-    known: set[str] = set()
-    found: list[PlannedCell] = []
-    for one, effort in zip(planned, efforts, strict=True):
-        size = parameters(one.cell.base)
-        minutes = effort * 2 * size / (REACHED * speed) / 60 if size else None
-        whole = store.has("training", one.key) and not one.missing(store)
-        epochs = 0 if whole else one.cell.training.epochs
-        observations = sum(map(len, one.left(store, known).values()))
-        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes))
-    return found
-
-
-def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
-    """Return what is left to do as a table."""
-    total = sum(c.minutes or 0.0 for c in cells)
-    lines = tuple(
-        (
-            c.cell,
-            str(c.training_texts),
-            counted(c.epochs_to_train, "epoch") if c.epochs_to_train else "in the store",
-            str(c.observations_to_make),
-            "not known" if c.minutes is None else f"{c.minutes:.1f}",
-        )
-        for c in cells
-    )
-    header = ("cell", "texts", "training", "observations to make", "minutes, about")
-    minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
-    return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, f"In all about {minutes} on this processor.")
-
-
-def _multiplications_a_second() -> float:
-    """Return floating-point operations a second of a float32 matrix product, measured for a tenth of a second."""
-    import numpy as np
-
-    matrix = np.ones((1024, 1024), dtype=np.float32)
-    np.matmul(matrix, matrix)
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < TRIAL:
-        np.matmul(matrix, matrix)
-        done += 1
-    return done * 2 * 1024**3 / (time.perf_counter() - began)
 
 
 def report_page(
@@ -269,4 +192,4 @@ def _spelled(recipe: Mapping[str, Any]) -> str:
     return f"{recipe['name']} ({settings})" if settings else recipe["name"]
 
 
-__all__ = ["Event", "Results", "plan_table", "planned_cells", "report_page", "run"]
+__all__ = ["Event", "Results", "report_page", "run"]

@@ -22,6 +22,18 @@ from typing import Any
 
 from byheart.errors import SettingError, UnknownNameError
 
+
+@dataclass(frozen=True)
+class StandsFor:
+    """Said of a setting in its type: what the value stands for may change while the value stays, and `identity` tells it.
+
+    A path stands for a file's content, a model's name for its weights, an attack's for its code. `identity` of a value is
+    part of the key of whatever is set so; None, {} and "" where there is nothing to tell. It may refuse the value.
+    """
+
+    identity: Callable[[Any], Any]
+
+
 SHELVES = ("attacks", "methods", "datasets", "metrics", "figures", "tables", "observations")
 
 
@@ -146,8 +158,20 @@ class Choice:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes it another result: name, changed settings, revision."""
-        return {"name": self.name, "settings": self.changed, "revision": self.revision}
+        """What makes it another result: name, changed settings, revision, and what settings stand for."""
+        content = {"content": self.content} if self.content else {}
+        return {"name": self.name, "settings": self.changed, "revision": self.revision, **content}
+
+    @functools.cached_property
+    def content(self) -> dict[str, Any]:
+        """What settings stand for besides their values, by name (`StandsFor`); raises what they refuse."""
+        told = {
+            s: mark.identity(self.settings[s])
+            for s, declared in types_of(self.function).items()
+            for mark in getattr(declared, "__metadata__", ())
+            if isinstance(mark, StandsFor)
+        }
+        return {s: found for s, found in told.items() if found}
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from byheart.errors import ByheartError, SettingError, StudyError, UnknownNameEr
 from byheart.labels import EXTRACTION
 from byheart.lm.bases import default_base
 from byheart.overrides import override
-from byheart.settings import Data, Machine, Scoring, Training
+from byheart.settings import Canaries, Data, Machine, Scoring, Training
 from byheart.shelf import Choice, checked, choose, find, plain, types_of
 
 ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
 METRICS = ("auc", "perplexity", "train_perplexity", "generalisation_gap", *EXTRACTION)
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
-Settings = TypeVar("Settings", Data, Training, Scoring, Machine)
+Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,14 @@ def short(base: str) -> str:
 def changed(values: Data | Training | Scoring) -> str:
     """Return the settings that differ from their defaults, as "name=value, ..."."""
     pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values))
-    return ", ".join(f"{n}={plain(v)}" for n, v, default in pairs if v != default)
+    return ", ".join(f"{n}={plain(_spelled(v))}" for n, v, default in pairs if v != default)
+
+
+def _spelled(value: Any) -> Any:
+    """Return settings within settings as those of them that differ from their defaults."""
+    if not isinstance(value, Canaries):
+        return value
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if getattr(value, f.name) != f.default}
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -267,7 +274,13 @@ def _one(where: str, kind: type[Settings], given: Any) -> Settings:
     for name in given:
         if name not in declared:
             raise UnknownNameError(f"setting of {where}", str(name), declared)
-    return kind(**{n: checked(f"{where}.{n}", declared[n], v) for n, v in given.items()})
+    return kind(**{n: _value(f"{where}.{n}", declared[n], v) for n, v in given.items()})
+
+
+def _value(where: str, declared: Any, given: Any) -> Any:
+    """Return one setting; settings within settings are read as settings are, so that a wrong name is told there too."""
+    nested = Canaries in typing.get_args(declared) and given is not None
+    return _one(where, Canaries, given) if nested else checked(where, declared, given)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import align_module_device
 from peft import PeftModel, PeftType
 
 from byheart.errors import ModelError
@@ -82,7 +83,14 @@ def held(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch
 
 def _content(module: torch.nn.Module) -> str:
     """Return a hash of a model's weights: of each its name, its shape, and its first numbers."""
-    return digest(
-        (name, str(tuple(p.shape)), p.detach().flatten()[:4096].float().cpu().numpy().tobytes().hex())
-        for name, p in module.named_parameters()
-    )
+    found: dict[str, tuple[str, str, str]] = {}
+    for place, part in module.named_modules():
+        with align_module_device(part):  # what waits on the disk is fetched
+            for own, p in part.named_parameters(recurse=False):
+                name = f"{place}.{own}"
+                found[name] = (
+                    name,
+                    str(tuple(p.shape)),
+                    p.detach().flatten()[:4096].float().cpu().numpy().tobytes().hex(),
+                )
+    return digest(found[name] for name, _ in module.named_parameters())

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from accelerate.utils import broadcast_object_list
 
-from byheart.errors import ModelError
+from byheart.errors import ByheartError, ModelError
 
 if TYPE_CHECKING:
     from transformers import Trainer, TrainerControl, TrainerState
@@ -44,8 +45,8 @@ def log(trainer: Trainer | None, numbers: dict[str, float], state: TrainerState,
     control.should_log = due  # logging takes back what the trainer is about to log of this step
 
 
-def together(make: Callable[[], bool], state: TrainerState) -> bool:
-    """Return on every process what the first one makes, which it makes alone.
+def together(make: Callable[[], bool], state: TrainerState, beside: Callable[[], object] | None = None) -> bool:
+    """Return on every process what the first one makes, which it makes alone, or while the others run `beside`.
 
     Raises `ModelError` on the others where the first one raised.
     """
@@ -53,6 +54,9 @@ def together(make: Callable[[], bool], state: TrainerState) -> bool:
     try:
         if state.is_world_process_zero:
             told[0] = make()
+        elif beside is not None:
+            with suppress(ByheartError):  # the first process meets the same, and says it
+                beside()
     finally:
         # Also when it raised: the others would wait for ever.
         broadcast_object_list(told)

@@ -21,21 +21,25 @@ Role = Literal["train", "nonmember", "validation", "pool"]
 class Texts:
     """Texts in order: an id each, the string that is scored, and the prompt that conditions it ("" for none).
 
+    Of an answer in a chat `chats` holds all that was said, the answer last (`byheart.chats.coded`; "" for any other
+    text), which each model's own template writes; the prompt is then the same in plain words, for who reads no model.
     Carries no membership: an attack that is handed `Texts` cannot see who is a member.
     """
 
     ids: tuple[str, ...]
     scored: tuple[str, ...]
     prompts: tuple[str, ...] = ()
+    chats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse ids that are not unique, empty texts, and columns of unequal length."""
-        if not self.prompts:
-            object.__setattr__(self, "prompts", ("",) * len(self.ids))
-        if not len(self.ids) == len(self.scored) == len(self.prompts):
+        for column in ("prompts", "chats"):
+            if not getattr(self, column):
+                object.__setattr__(self, column, ("",) * len(self.ids))
+        if not len(self.ids) == len(self.scored) == len(self.prompts) == len(self.chats):
             raise DataError(
-                f"texts need one id, string and prompt each: {len(self.ids)} ids, {len(self.scored)} strings, "
-                f"{len(self.prompts)} prompts"
+                f"texts need one id, string, prompt and chat each: {len(self.ids)} ids, {len(self.scored)} strings, "
+                f"{len(self.prompts)} prompts, {len(self.chats)} chats"
             )
         if len(set(self.ids)) != len(self.ids):
             twice = next(i for i in self.ids if self.ids.count(i) > 1)
@@ -50,20 +54,21 @@ class Texts:
     def take(self, indices: Iterable[int]) -> Texts:
         """Return the texts at these positions, in this order."""
         chosen = list(indices)
-        return Texts(
-            tuple(self.ids[i] for i in chosen),
-            tuple(self.scored[i] for i in chosen),
-            tuple(self.prompts[i] for i in chosen),
-        )
+        return Texts(*(tuple(column[i] for i in chosen) for column in self._columns))
 
     def joined(self, others: Texts) -> Texts:
         """Return these texts, then the others."""
-        return Texts((*self.ids, *others.ids), (*self.scored, *others.scored), (*self.prompts, *others.prompts))
+        return Texts(*((*ours, *theirs) for ours, theirs in zip(self._columns, others._columns, strict=True)))
+
+    @property
+    def _columns(self) -> tuple[tuple[str, ...], ...]:
+        return self.ids, self.scored, self.prompts, self.chats
 
     @functools.cached_property
     def digest(self) -> str:
-        """Content hash (hex) of ids, strings and prompts, in order."""
-        return digest(zip(self.ids, self.prompts, self.scored, strict=True))
+        """Content hash (hex) of ids, strings and prompts, in order; chats by all that was said."""
+        rows = list(zip(self.ids, self.prompts, self.scored, strict=True))
+        return digest([*rows, *(("chat", name, chat) for name, chat in zip(self.ids, self.chats, strict=True) if chat)])
 
 
 def digest(rows: Iterable[Sequence[str]]) -> str:
@@ -103,11 +108,44 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Planted:
+    """Canaries: texts that a coin each had trained on, so many times, or held out; never audited otherwise.
+
+    `references` are other fillings of the formats of the kinds that have one, `reference_kinds` says whose, and `bits` how
+    many fillings a kind has (log2). `coin` is the chance with which each was to be trained on; `by_seed` says that every
+    training seed flips its own.
+    """
+
+    texts: Texts
+    included: tuple[bool, ...]
+    repetitions: tuple[int, ...]
+    kinds: tuple[str, ...]
+    coin: float
+    references: Texts
+    reference_kinds: tuple[str, ...]
+    bits: Mapping[str, float]
+    by_seed: bool = False
+
+    @functools.cached_property
+    def copies(self) -> Texts:
+        """What is trained on: each included canary as often as it is to be repeated, with ids of their own."""
+        told = [
+            (i, n) for i, (x, r) in enumerate(zip(self.included, self.repetitions, strict=True)) if x for n in range(r)
+        ]
+        return Texts(
+            tuple(f"{self.texts.ids[i]}/copy/{n}" for i, n in told),
+            tuple(self.texts.scored[i] for i, _ in told),
+            tuple(self.texts.prompts[i] for i, _ in told),
+        )
+
+
+@dataclass(frozen=True)
 class Split:
     """Who plays which part. `members` are positions in `train`: the audited sample of what was trained on.
 
     `known_members` (of `train`) and `known_nonmembers` are what an adversary knows already; none of them is audited.
-    `counts` is what splitting did (duplicates removed, groups, texts left over), by name.
+    `counts` is what splitting did (duplicates removed, groups, texts left over), by name. `planted` canaries are trained
+    on besides `train`.
     """
 
     train: Texts
@@ -120,16 +158,20 @@ class Split:
     known_members: Texts = NO_TEXTS
     known_nonmembers: Texts = NO_TEXTS
     validation_groups: tuple[str, ...] = ()
+    planted: Planted | None = None
 
     @property
     def parts(self) -> dict[str, Texts]:
         """The texts that a model reads, by the part they play."""
+        planted = self.planted
         return {
-            "train": self.train,
+            "train": self.train if planted is None else self.train.joined(planted.copies),
             "audited": self.audited,
             "validation": self.validation,
             "known_members": self.known_members,
             "known_nonmembers": self.known_nonmembers,
+            "canaries": NO_TEXTS if planted is None else planted.texts,
+            "canary_references": NO_TEXTS if planted is None else planted.references,
         }
 
     @functools.cached_property

@@ -20,7 +20,7 @@ from byheart.inspection import asked, attacked, evidence, possible, rates
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens, tokenise
-from byheart.lm.untouched import refuse_sharded, untouched, untuned
+from byheart.lm.untouched import untouched, untuned
 from byheart.looks import FEWEST, Look, Sides
 from byheart.rows import measured
 from byheart.shelf import Choice, choose
@@ -114,7 +114,6 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
     Raises `ModelError` for a model that cannot be read, `DataError` where there is no tokenizer, or one without the chat
     template that the texts need.
     """
-    refuse_sharded(module)
     trunk(module)
     tokenizer, config = text_tokenizer(holder), cast("Any", module).config
     model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)

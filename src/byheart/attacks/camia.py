@@ -52,6 +52,9 @@ TOLERANCE = 0.8  # standard deviations within which two losses are alike
 NO_EVIDENCE = np.inf
 """A signal of a text that is too short to have one: as high as can be, p = 1."""
 
+KNOWN = 10
+"""The fewest known non-members: of fewer every p-value is a tenth or more."""
+
 
 def camia(
     target: LogProbs,

@@ -34,7 +34,7 @@ from jaxtyping import Bool, Float
 
 from byheart import ragged
 from byheart.errors import DataError, SettingError
-from byheart.shelf import find, needs
+from byheart.shelf import StandsFor, constant, find, needs
 from byheart.types import Scores, TokenStats
 
 KNOWN = 20
@@ -60,6 +60,12 @@ def _on_target_and_base(names: tuple[str, ...]) -> bool:
     return True
 
 
+def _revisions(names: tuple[str, ...]) -> dict[str, int]:
+    """Return which of the attacks have other numbers than they once had."""
+    told = {name: constant(find("attacks", name), "REVISION", 0) for name in names}
+    return {name: revision for name, revision in told.items() if revision}
+
+
 def ensemble(
     target: TokenStats,
     base: TokenStats,
@@ -68,7 +74,7 @@ def ensemble(
     known_nonmembers: TokenStats,
     known_nonmembers_base: TokenStats,
     *,
-    of: Annotated[tuple[str, ...], MinLen(1), Predicate(_on_target_and_base)] = OF,
+    of: Annotated[tuple[str, ...], MinLen(1), Predicate(_on_target_and_base), StandsFor(_revisions)] = OF,
     regression: Literal["logistic", "quantile"] = "logistic",
 ) -> Scores:
     """Log-odds (logistic) or standard deviations above a non-member (quantile), fitted on known texts; higher is member.

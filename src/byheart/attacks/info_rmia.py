@@ -9,12 +9,20 @@ as Information-Theoretic Membership Inference for Granular Quantification of Mem
     p(x) from shadows as in `rmia`: online (mean inside + mean outside) / 2, offline ((1 + a) p_out + (1 - a)) / 2
 
 Where `rmia` counts, this measures: no two texts tie, whatever the size of the population. Of texts, the second term is one
-number for the whole model; it changes no order and is left out here, so no population is asked for. Of tokens, the
-authors' population is the vocabulary at each place: the second term is then the divergence of two whole next-token
-distributions, the mean shadow's and the target's, and evidence here holds the true token's probability alone. So our
-token score is their first term, what they call memorisation, without their second, which they call generalisation.
+number for the whole model; it changes no order and is left out here, so no population is asked for.
 
-No code of the authors' was found to compare with; the formula is as several accounts of the paper give it.
+Of tokens, the population is the vocabulary at each place, and the second term does change the order:
+
+    s_t = ln p(x_t | x_<t, target) / p(x_t | x_<t) + sum_v p(v | x_<t) ln p(v | x_<t) / p(v | x_<t, target)
+
+It does not ask which token is the true one: it is large wherever target and shadows expect different words, in a text
+that nobody was tuned on too. It needs every model's whole next-token distribution at every place, the vocabulary's size
+times what is kept of shadows here, or all of them in memory at once. Our token score is the first term alone, what the
+authors call memorisation, without the second, which they call generalisation.
+
+No code of the authors' was found; the formula is as several accounts of the paper give it. A public re-implementation
+takes both terms at a temperature of 2 and then turns the sign of their sum around, having found it lower for members of
+pre-trained models: with the second term in it the sum's direction is not given by what memory does, with the first it is.
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ from byheart.errors import DataError
 from byheart.kinds import Shadows
 from byheart.types import LogProbs, Scores
 
+KNOWN = 10
+"""The fewest texts of a population: the score has no more steps than these."""
+
 
 def rmia(
     target: LogProbs,

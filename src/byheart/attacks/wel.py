@@ -37,6 +37,9 @@ from byheart import ragged
 from byheart.errors import DataError
 from byheart.types import LogProbs, Scores
 
+KNOWN = 10
+"""The fewest known non-members: their tokens are dealt into ten bins, each of which is to hold some of several texts."""
+
 
 def wel(
     target: LogProbs,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.reading import summaries
+from byheart.datasets._summaries import summaries
 from byheart.types import Examples
 
 

@@ -3,24 +3,34 @@
 Source and licence: yours. A file holds one text a row, either in one field (scored whole) or as a prompt and its
 completion (only the completion is scored); a plain-text file holds one text a line. A folder holds files named
 train, test and validation, whose names are the published split.
+
+Or a row holds a chat: `messages` of a `role` and a `content` each, as OpenAI's and TRL's data do (or `prompt` and
+`completion` as lists of these). Each turn of the assistant is then a text of its own, prompted by all that was said
+before in the base model's own chat template, and a chat is a group, so that `data` counts turns and never splits a
+chat. Only the assistant's words are trained on and scored, the marks around them are not. Where a chat is too long
+its beginning is cut.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, cast
 
+from byheart import chats
 from byheart.errors import DataError
 from byheart.reading import ROLES, Example, Row, examples, filled, published, read, string
 from byheart.types import Examples, Role
 
 
-def files(
+def files(  # noqa: PLR0913 - each setting names a field
     *,
     path: str,
     text: str | None = None,
     prompt: str | None = None,
     completion: str | None = None,
+    messages: str | None = None,
     group: str | None = None,
     split: str | None = None,
     id: str | None = None,  # noqa: A002 - the setting is named as the field is
@@ -28,7 +38,7 @@ def files(
 ) -> Examples:
     """Give the texts of a file or of a folder with files named train, test and validation.
 
-    The settings name fields. Without `text` or `prompt` and `completion`, the fields of these names are taken.
+    The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are taken.
     `group` is what belongs together and must not be split (a user, a document), `split` holds train, test or
     validation, `attributes` are private values that stand in the text. Raises `DataError`, with the file and the
     line, for a file that cannot be read and for a row without a field or with an empty one.
@@ -41,40 +51,90 @@ def files(
         whole = {name: list(rows) for name, rows in published(path).items()}
     else:
         whole = {place.stem: read(place)}
-    asked = {"text": text, "prompt": prompt, "completion": completion}
+    asked = {"text": text, "prompt": prompt, "completion": completion, "messages": messages}
 
     def parts() -> Iterator[Example]:
         for name, rows in whole.items():
-            scored, given = _scored(rows[0], asked)
+            fields = _scored(rows[0], asked)
             for number, row in enumerate(rows):
-                yield Example(
+                known = Example(
                     f"{name}/{number}" if id is None else _label(row, id),
-                    filled(row, scored),
-                    "" if given is None else string(row, given),
-                    _role(row, split) if split is not None else ROLES[name] if place.is_dir() else "pool",
-                    None if group is None else _label(row, group),
-                    _private(row, attributes, filled(row, scored)),
+                    "",
+                    role=_role(row, split) if split is not None else ROLES[name] if place.is_dir() else "pool",
+                    group=None if group is None else _label(row, group),
                 )
+                yield from _texts(row, known, fields, attributes)
 
     return examples(parts())
 
 
+def _texts(row: Row, known: Example, fields: tuple[str, str | None], attributes: tuple[str, ...]) -> Iterator[Example]:
+    """Yield the row's texts: itself, or each turn of the assistant."""
+    scored, given = fields
+    begin, turns = _messages(row, scored, given)
+    if not turns:
+        text = filled(row, scored)
+        prompt = "" if given is None else string(row, given)
+        yield known._replace(scored=text, prompt=prompt, attributes=_private(row, attributes, text))
+        return
+    told = [words for _, words in chats.answers(turns, begin)]
+    values = _private(row, attributes, "\n".join(told))
+    for i, words in chats.answers(turns, begin):
+        yield known._replace(
+            id=f"{known.id}#{i}",
+            scored=words,
+            prompt=chats.plain(turns[:i]),
+            group=known.group or known.id,
+            attributes={field: value for field, value in values.items() if value in words},
+            chat=chats.coded(turns[: i + 1]),
+        )
+
+
+def _messages(row: Row, scored: str, given: str | None) -> tuple[int, list[chats.Message]]:
+    """Return a row's chat, and the turn from which on it is scored; no turns where its two fields are strings.
+
+    A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
+    nothing that is scored.
+    """
+    told, before = row.fields.get(scored), [] if given is None or given == scored else row.fields.get(given)
+    if given == scored and not isinstance(told, list):
+        raise DataError(f"{row.place}: {scored!r} is no list of messages; write text: {scored} if it is a text")
+    if not isinstance(told, list) or not isinstance(before, list):
+        return 0, []
+    turns = cast("list[Any]", [*before, *told])
+    chats.refuse(row.place, turns, len(before))
+    try:
+        json.dumps(turns, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
+        raise DataError(
+            f"{row.place}: a message holds half a surrogate pair, which is no character; remove it"
+        ) from error
+    return len(before), turns
+
+
 def _scored(row: Row, asked: Mapping[str, str | None]) -> tuple[str, str | None]:
-    """Return the field that is scored, and the field that conditions it or None."""
-    text, prompt, completion = asked["text"], asked["prompt"], asked["completion"]
+    """Return the field that is scored, and the field that conditions it or None; a chat's one field is both."""
+    text, prompt, completion, messages = (asked[n] for n in ("text", "prompt", "completion", "messages"))
     if text is not None and (prompt or completion) is not None:
         raise DataError(f"text: {text} and prompt or completion cannot both be scored; write one or the other")
+    if messages is not None and (text or prompt or completion) is not None:
+        raise DataError(f"messages: {messages} hold all that is scored; leave out text, prompt and completion")
     if text is not None:
         return text, None
+    if messages is not None:
+        return messages, messages
     if (prompt is None) != (completion is None):
         raise DataError("prompt and completion go together; write both, or text alone")
     if prompt is None and "text" in row.fields:
         return "text", None
     pair = (completion or "completion", prompt or "prompt")
     if prompt is None and not all(field in row.fields for field in pair):
+        if "messages" in row.fields:
+            return "messages", "messages"
         raise DataError(
-            f"{row.place} has no field text, nor prompt and completion; its fields: {', '.join(row.fields)}; "
-            "write text: FIELD, or prompt: FIELD and completion: FIELD"
+            f"{row.place} has no field text, nor prompt and completion, nor messages; its fields: {', '.join(row.fields)}; "
+            "write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD"
         )
     return pair
 

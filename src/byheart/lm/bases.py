@@ -12,6 +12,7 @@ import importlib.util
 import json
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,17 @@ def identity(base: str) -> str:
     return whole.hexdigest()
 
 
+def template(base: str) -> str:
+    """Return what tells the chat template in a base's folder from any other; "" where no file of its own holds it.
+
+    It is no part of `identity`: only chats are written by it.
+    """
+    path = locate(base)
+    if path is None or path.is_file():
+        return ""
+    return "".join(hashlib.blake2b(p.read_bytes(), digest_size=8).hexdigest() for p in sorted(path.rglob("*.jinja")))
+
+
 def parameters(base: str) -> int | None:
     """Return about how many parameters a model has, from its files; None for a Hub id, whose files may not be here."""
     path = locate(base)
@@ -101,12 +113,13 @@ def parameters(base: str) -> int | None:
     if path.is_file():
         # Q4 keeps about 5 bits a weight; only estimates of time use this.
         return path.stat().st_size * 8 // 5
-    return sum(
-        math.prod(t["shape"])
-        for file in path.glob("*.safetensors")
-        for n, t in _header(file).items()
-        if n != "__metadata__"
-    )
+    return sum(math.prod(shape) for _, shape in tensors(path))
+
+
+def tensors(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield kind of number ("F32", "U8") and shape of each tensor in a folder's files of safetensors."""
+    for file in folder.glob("*.safetensors"):
+        yield from ((t["dtype"], tuple(t["shape"])) for n, t in _header(file).items() if n != "__metadata__")
 
 
 def refuse(base: str) -> None:

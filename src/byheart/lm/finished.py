@@ -22,6 +22,7 @@ from byheart.errors import ModelError
 from byheart.lm import load
 from byheart.lm.bases import identity, locate, refuse
 from byheart.lm.load import LanguageModel
+from byheart.lm.placing import Placing, device_of
 from byheart.lm.room import refuse_large
 from byheart.lm.untouched import untouched
 
@@ -165,19 +166,21 @@ def tokenizer(found: Finished) -> PreTrainedTokenizerBase:
     return load.tokenizer(found.weights)
 
 
-def loaded(weights: str, *, dtype: torch.dtype, device: str) -> LanguageModel:
-    """Return a whole model on its device; raises `ModelError` where it is larger than the memory that is free."""
-    place = load.device(device)
-    refuse_large(weights, dtype.itemsize, place)
-    model = load.load(weights, dtype=dtype)
-    model.module.to(place)
+def loaded(weights: str, placing: Placing) -> LanguageModel:
+    """Return a whole model where it is to lie; raises `ModelError` where it is larger than the memory that is free."""
+    config = load.config_of(weights)
+    how = placing.how(weights, config)
+    refuse_large(weights, placing, config)
+    model = load.load(weights, how=how)
+    if not placing.mapped(config):
+        model.module.to(placing.place)
     return model
 
 
 @contextmanager
-def opened(weights: str, *, dtype: torch.dtype, device: str) -> Generator[LanguageModel]:
+def opened(weights: str, *, placing: Placing) -> Generator[LanguageModel]:
     """Load a whole model as `loaded` does, and let its memory go afterwards."""
-    held = [loaded(weights, dtype=dtype, device=device)]
+    held = [loaded(weights, placing)]
     try:
         yield held[0]
     finally:
@@ -187,7 +190,7 @@ def opened(weights: str, *, dtype: torch.dtype, device: str) -> Generator[Langua
             torch.cuda.empty_cache()
 
 
-def attached(model: LanguageModel, found: Finished) -> LanguageModel:
+def attached(model: LanguageModel, found: Finished, placing: Placing) -> LanguageModel:
     """Return the model with its adapter, which leaves the base as it was once it is switched off.
 
     Raises `ModelError` for an adapter that does not fit its base, or is a part of the base even when switched off.
@@ -197,7 +200,8 @@ def attached(model: LanguageModel, found: Finished) -> LanguageModel:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             module: Any = PeftModel.from_pretrained(model.module, str(found.adapter)).eval()
-        module.to(before.device)
+        if not placing.mapped(module.config):
+            module.to(before.device)
         tuned = _probe(module)
         with untouched(module), module.disable_adapter():
             after = _probe(module)
@@ -223,7 +227,6 @@ def attached(model: LanguageModel, found: Finished) -> LanguageModel:
 
 def _probe(module: Any) -> torch.Tensor:
     """Logits of a few tokens, which tell one model from another."""
-    device = next(module.parameters()).device
-    ids = torch.tensor([[5, 6, 7, 8]], device=device) % module.config.get_text_config().vocab_size
+    ids = torch.tensor([[5, 6, 7, 8]], device=device_of(module)) % module.config.get_text_config().vocab_size
     with torch.no_grad():
         return module(input_ids=ids).logits[:, -4:].float()

@@ -29,7 +29,9 @@ from transformers.utils.generic import ModelOutput
 
 from byheart.errors import ModelError
 from byheart.lm.load import LanguageModel
+from byheart.lm.placing import device_of
 from byheart.lm.tokens import Tokens
+from byheart.lm.untouched import sharing
 from byheart.types import TokenStats
 
 Found = TypeVar("Found")
@@ -72,11 +74,6 @@ def trunk(module: torch.nn.Module) -> torch.nn.Module:
             f"{type(whole).__name__} does not keep its trunk apart from its output head; choose another model"
         )
     return body
-
-
-def device_of(module: torch.nn.Module) -> torch.device:
-    """Return the device of the model's first parameter."""
-    return next(module.parameters()).device
 
 
 def padded(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -137,12 +134,16 @@ def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
     whole, body = causal(module), trunk(module)
     known = _Known(last_hidden_state=hidden_RD[None])
     # An instance's own `forward` goes before its class's; hooks still run, and `del` restores the class's exactly.
+    own = vars(body).get("forward")  # one that a model spread over devices was given by accelerate
     body.forward = lambda *_, **__: known
     try:
         unused = torch.zeros(1, 1, dtype=torch.long, device=hidden_RD.device)
         return whole(input_ids=unused).logits[0].float()
     finally:
-        del body.forward
+        if own is None:
+            del body.forward
+        else:
+            body.forward = own
 
 
 def statistics(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
@@ -194,9 +195,9 @@ def each_token(
     found = np.empty((numbers, len(tokens.true)), dtype=np.float32)
     with scoring(model.module, precision):
         for places, hidden_RD in _hidden(model, tokens, budget):
-            true_R = torch.from_numpy(tokens.true[places]).to(hidden_RD.device)
+            true_R = torch.from_numpy(tokens.true[places])
             blocks = [
-                reduce(logits(model.module, rows), truth)
+                reduce(found_RV := logits(model.module, rows), truth.to(found_RV.device))
                 for rows, truth in zip(hidden_RD.split(ROWS), true_R.split(ROWS), strict=True)
             ]
             found[:, places] = torch.cat(blocks, dim=1).cpu().numpy()
@@ -261,21 +262,33 @@ def _trunk_passes(
     module: torch.nn.Module, tokens: Tokens, budget: int
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
     """Yield as `_hidden` does, running the trunk."""
-    for chosen, hidden_RD in within_memory(tokens.lengths, budget, lambda chosen: hidden_rows(module, tokens, chosen)):
+
+    def run(chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
+        return hidden_rows(module, tokens, chosen)
+
+    # Processes that hold a part of the weights each must all make the same passes.
+    for chosen, hidden_RD in within_memory(tokens.lengths, budget, run, again=not sharing(module)):
         yield tokens.places(chosen), hidden_RD
 
 
 def within_memory(
-    lengths: Int[np.ndarray, " texts"], budget: int, run: Callable[[Int[np.ndarray, " batch"]], Found]
+    lengths: Int[np.ndarray, " texts"],
+    budget: int,
+    run: Callable[[Int[np.ndarray, " batch"]], Found],
+    *,
+    again: bool = True,
 ) -> Iterator[tuple[Int[np.ndarray, " batch"], Found]]:
-    """Yield positions of texts with what `run` gives for them, batch by batch; out of memory, go on with half the budget."""
+    """Yield positions of texts with what `run` gives for them, batch by batch.
+
+    Out of memory it goes `again` with half the budget.
+    """
     pending = list(batches(lengths, budget))
     while pending:
         chosen = pending.pop(0)
         try:
             found = run(chosen)
         except torch.OutOfMemoryError:
-            if len(chosen) == 1:
+            if len(chosen) == 1 or not again:
                 raise
             torch.cuda.empty_cache()
             budget //= 2

@@ -22,8 +22,9 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from byheart.lm.forward import causal, device_of, logits, scoring, tapped, trunk, within_memory
+from byheart.lm.forward import causal, logits, scoring, tapped, trunk, within_memory
 from byheart.lm.load import LanguageModel
+from byheart.lm.placing import device_of
 
 Written = Int[np.ndarray, " written"]
 Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

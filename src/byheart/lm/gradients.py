@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch.nn.functional import cross_entropy
 
 from byheart.errors import ModelError
-from byheart.lm.forward import device_of, hidden_rows, logits, remembered, scoring
+from byheart.lm.forward import hidden_rows, logits, remembered, scoring
 from byheart.lm.load import LanguageModel
+from byheart.lm.placing import device_of
 from byheart.lm.tokens import Tokens
 from byheart.lm.train import trainable
 

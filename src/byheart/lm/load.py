@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.errors import ModelError, SettingError
 from byheart.lm.bases import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
+from byheart.settings import Privacy
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +60,14 @@ class LanguageModel:
 
 
 class Tuned(NamedTuple):
-    """What a fine-tuning method gives: the model with exactly what is trained requiring gradients, and the rate."""
+    """What a fine-tuning method gives: the model with exactly what is trained requiring gradients, and the rate.
+
+    With `privacy` it is trained with differential privacy, and keeps that promise.
+    """
 
     module: torch.nn.Module
     learning_rate: float
+    privacy: Privacy | None = None
 
 
 def cache() -> Path:
@@ -70,19 +76,20 @@ def cache() -> Path:
     return Path(chosen) if chosen else Path.home() / ".cache" / "byheart"
 
 
-def load(base: str, *, dtype: torch.dtype | None = None) -> LanguageModel:
-    """Return the model on the CPU, in float32 unless told otherwise, in evaluation mode, with its tokenizer.
+def load(base: str, *, how: Mapping[str, Any] | None = None) -> LanguageModel:
+    """Return the model on the CPU in float32, in evaluation mode, with its tokenizer.
 
-    Raises `ModelError` in one line for whatever is missing, not causal, or not safe to load.
+    `how` tells transformers otherwise. Raises `ModelError` in one line for whatever is missing, not causal, or not safe to
+    load.
     """
     refuse(base)
     path = locate(base)
     where = base if path is None else str(_dequantised(path) if path.is_file() else path)
     name, pinned = pinned_name(where)
-    how = {"dtype": dtype} if dtype else {}
-    module = read_module(base, name, config=config_of(base, where), **how, **pinned)
+    module = read_module(base, name, config=config_of(base, where), **dict(how or {}), **pinned)
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
+    _keep_layout(module)
     _refuse_foresight(base, module)
     return LanguageModel(module, tokenizer, base)
 
@@ -97,6 +104,15 @@ def tokenizer(base: str) -> PreTrainedTokenizerBase:
         config_of(base)  # says whether the Hub has the model at all
     name, pinned = pinned_name(base if path is None else str(_dequantised(path) if path.is_file() else path))
     return read_tokenizer(base, name, **pinned)
+
+
+def refuse_untemplated(base: str) -> None:
+    """Raise `ModelError` for a base that cannot write chats; of a GGUF file it shows when it is dequantised."""
+    if not str(locate(base) or "").endswith(".gguf") and not tokenizer(base).chat_template:
+        raise ModelError(
+            f"model {base!r}: its tokenizer has no chat template, and the data are chats; choose a model that was tuned "
+            "for chats, or put a chat_template.jinja beside the tokenizer"
+        )
 
 
 def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
@@ -120,6 +136,26 @@ def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder or masked:
         raise ModelError(f"model {base!r}: {kind} is not a causal language model; choose one that is")
     return config
+
+
+def refuse_unmasked(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
+    """Return where a masked language model lies, its revision if one is named, and its config; no weights are read.
+
+    Raises `ModelError` for one that is missing, not masked, or not safe to load.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    refuse(name)
+    path = locate(name)
+    quiet()
+    where, pinned = pinned_name(name if path is None else str(path))
+    config = read_config(name, where, **pinned)
+    if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
+        raise ModelError(
+            f"model {name!r}: {config.model_type} is not a masked language model; choose one that is, "
+            "such as distilbert/distilroberta-base"
+        )
+    return where, pinned, config
 
 
 def read_config(base: str, name: str, **pinned: str) -> PreTrainedConfig:
@@ -230,11 +266,21 @@ def read_tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokeniz
         ) from error
 
 
+def _keep_layout(module: torch.nn.Module) -> None:
+    """Keep bitsandbytes from laying 4-bit weights out for this processor at their first pass.
+
+    Version 0.50 undoes that when a `state_dict` is asked for, which attaching an adapter does, and then has other weights.
+    """
+    for part in module.modules():
+        if "support_avx512bf16_for_cpu" in vars(part):
+            part.support_avx512bf16_for_cpu = False
+
+
 def _refuse_foresight(base: str, module: torch.nn.Module) -> None:
     """Refuse a model whose earlier logits depend on a later token: its log-probabilities would mean nothing."""
     import torch
 
-    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]]) % module.config.get_text_config().vocab_size
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=module.device) % module.config.get_text_config().vocab_size
     with torch.no_grad():
         one, two = module(input_ids=ids).logits[:, :3].float()
     if (one - two).abs().max() > _SAME * one.std():

@@ -29,9 +29,9 @@ import torch
 from jaxtyping import Int
 
 from byheart.errors import ModelError
-from byheart.lm.bases import locate, refuse
-from byheart.lm.forward import Scorer, device_of, logits, tapped, trunk
-from byheart.lm.load import LanguageModel, pinned_name, quiet, read_config, read_module, read_tokenizer
+from byheart.lm.forward import Scorer, logits, tapped, trunk
+from byheart.lm.load import LanguageModel, read_module, read_tokenizer, refuse_unmasked
+from byheart.lm.placing import device_of
 from byheart.lm.propose import ordinary, ranked, swaps
 from byheart.lm.tokens import Tokens, leading
 from byheart.shelf import key_of
@@ -53,18 +53,8 @@ def load_masked(name: str) -> LanguageModel:
     say where in a text a token stands.
     """
     from transformers import AutoModelForMaskedLM
-    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    refuse(name)
-    path = locate(name)
-    quiet()
-    where, pinned = pinned_name(name if path is None else str(path))
-    config = read_config(name, where, **pinned)
-    if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
-        raise ModelError(
-            f"model {name!r}: {config.model_type} is not a masked language model; choose one that is, "
-            "such as distilbert/distilroberta-base"
-        )
+    where, pinned, config = refuse_unmasked(name)
     module = read_module(name, where, AutoModelForMaskedLM, config=config, **pinned)
     tokenizer = read_tokenizer(name, where, **pinned)
     if not tokenizer.is_fast:

@@ -3,18 +3,22 @@
 Prompt and completion are tokenised apart and joined, so that the scored tokens do not depend on where the prompt
 ends. A BOS that the tokenizer adds by itself stands first, once, and is never scored. Without BOS and prompt the
 first token cannot be scored: nothing comes before it.
+
+The prompt of a chat is what was said before, written by the tokenizer's own template up to the answer's first word.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
 
+from byheart import chats
 from byheart.errors import DataError
 from byheart.types import Texts
 
@@ -79,12 +83,57 @@ def leading(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return []
 
 
+def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], *, place: str) -> str:
+    """Return what the tokenizer's chat template puts before the words of a chat's last message, which is the assistant's.
+
+    Raises `DataError`, which names the text by `place`, where there is no template, and where it cannot write this.
+    """
+    from jinja2 import TemplateError
+
+    if not tokenizer.chat_template:
+        raise DataError(
+            f"{place} is a chat, and the tokenizer has no chat template; set one, or choose a model that has one"
+        )
+    said = chats.said(chat[-1])
+    try:
+        whole, asked = _written(tokenizer, chat, asked=False), _written(tokenizer, chat[:-1], asked=True)
+    except (TemplateError, ValueError, TypeError, LookupError) as error:
+        raise DataError(f"{place}: the tokenizer's chat template refuses it ({error})") from error
+    # Searched for behind what asks for it: a short answer may also stand in the marks around it.
+    at = whole.find(said, len(asked)) if whole.startswith(asked) else whole.rfind(said)
+    if at < 0:
+        raise DataError(
+            f"{place}: the tokenizer's chat template leaves out what the assistant says; write prompt and completion"
+        )
+    return whole[:at]
+
+
+def _written(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], *, asked: bool) -> str:
+    if not chat:
+        return ""
+    whole = str(tokenizer.apply_chat_template([dict(t) for t in chat], tokenize=False, add_generation_prompt=asked))
+    # A BOS that the template writes is put first again with the tokens, once, where the tokenizer adds one by itself.
+    return whole.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in leading(tokenizer) else whole
+
+
+def in_words(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
+    """Return the texts with their chats written out as prompts; raises `DataError` as `prompted` does."""
+    if not any(texts.chats):
+        return texts
+    prompts = tuple(
+        prompted(tokenizer, chats.decoded(chat), place=f"text {name!r}") if chat else prompt
+        for name, prompt, chat in zip(texts.ids, texts.prompts, texts.chats, strict=True)
+    )
+    return Texts(texts.ids, texts.scored, prompts)
+
+
 def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) -> Tokens:
-    """Return the texts' tokens, at most `max_tokens` each (BOS and prompt included).
+    """Return the texts' tokens, at most `max_tokens` each (BOS and prompt included), chats written out.
 
     What is too long loses the beginning of its prompt first (what stands next to the completion conditions it
     most), then the end of its scored part. Raises `DataError` for a text without a token to score.
     """
+    texts = in_words(tokenizer, texts)
     bos = leading(tokenizer)
     prompts = _plain_ids(tokenizer, texts.prompts)
     scored = _plain_ids(tokenizer, texts.scored)

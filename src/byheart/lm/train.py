@@ -3,6 +3,7 @@
 AdamW with warm-up and a schedule, clipping, batches of texts split by a token budget, the loss on the scored tokens
 only (the mean over all of a step's). What is frozen is cast to the training precision once, not at every step. Where
 nothing below the output head is trained, the trunk's hidden states are computed once and reused in every epoch.
+Private training (`spending`) draws its texts, clips and adds noise in `private.py`; all else is the same loop.
 
 Every epoch draws its order and its dropout from (key, epoch), so that training resumed at an epoch's border takes
 the same steps as training that was never broken.
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.nn.functional import cross_entropy
 
+from byheart.accounting import Spending
 from byheart.errors import TrainingError
-from byheart.lm.forward import batches, device_of, hidden_rows, logits, remembered, trunk
+from byheart.lm.forward import remembered, trunk
 from byheart.lm.load import LanguageModel
+from byheart.lm.loss import Loss
+from byheart.lm.placing import device_of
+from byheart.lm.private import Private
 from byheart.lm.tokens import Tokens
 from byheart.settings import Training
 
@@ -79,7 +83,7 @@ def precision_of(choice: Literal["auto", "float32", "bfloat16"], device: torch.d
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
 
 
-def train(
+def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by keyword
     model: LanguageModel,
     tokens: Tokens,
     *,
@@ -89,41 +93,52 @@ def train(
     precision: torch.dtype,
     budget: int,
     start: tuple[int, State] | None = None,
+    spending: Spending | None = None,
 ) -> Iterator[Epoch]:
     """Train and yield after every epoch, with the model then in evaluation mode and at full precision.
 
-    `start` is an ended epoch's number and state: training goes on after it. Raises `TrainingError` for a loss or a
-    gradient that is not finite, naming the step and the settings to try.
+    `start` is an ended epoch's number and state: training goes on after it. With `spending` training is private:
+    `training.clip` says nothing then. Raises `TrainingError` for a loss or a gradient that is not finite, naming the
+    step and the settings to try.
     """
     accelerator = Accelerator(cpu=device_of(model.module).type == "cpu")
     parameters = trainable(model.module)
     optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=training.weight_decay, fused=True)
     if start is not None:
         _restore(parameters, optimizer, start[1])
-    run = _Run(model, tokens, accelerator, precision, budget)
+    loss_of = Loss(model, tokens, accelerator, precision, budget, training.goldfish)
+    private = Private(optimizer, spending, len(tokens)) if spending else None
     if model.hidden is not None:
         # Now, while every weight still has its full precision.
         remembered(model, tokens, budget)
     steps = math.ceil(len(tokens) / training.batch_size)
     for epoch in range(1 + (start[0] if start else 0), training.epochs + 1):
-        order = seed(key, epoch).permutation(len(tokens))
-        total = 0.0
+        chance = seed(key, epoch)
+        drawn = private.drawn(chance) if private else _dealt(chance.permutation(len(tokens)), training.batch_size)
+        total, seen = 0.0, 0
         with _lowered(model.module, precision):
-            for step in range(steps):
+            for step, chosen in enumerate(drawn):
                 _set_rate(
                     optimizer, learning_rate * rate(training, (epoch - 1) * steps + step, training.epochs * steps)
                 )
-                chosen = order[step * training.batch_size : (step + 1) * training.batch_size]
-                loss = run.gradients(chosen)
-                norm = float(accelerator.clip_grad_norm_(parameters.values(), training.clip))
+                if private:
+                    loss, norm = private.gradients(chosen, loss_of.gradients)
+                else:
+                    loss = loss_of.gradients(chosen)
+                    norm = float(accelerator.clip_grad_norm_(parameters.values(), training.clip))
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     place = f"epoch {epoch}, step {step + 1} of {steps}"
                     raise TrainingError(_not_finite(loss, norm, place, learning_rate))
                 optimizer.step()
                 optimizer.zero_grad()
-                total += loss * len(chosen)
-        yield Epoch(epoch, total / len(tokens), lambda: _state(parameters, optimizer))
+                total, seen = total + loss * len(chosen), seen + len(chosen)
+        yield Epoch(epoch, total / max(seen, 1), lambda: _state(parameters, optimizer))
     accelerator.free_memory()
+
+
+def _dealt(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    for at in range(0, len(order), size):
+        yield order[at : at + size]
 
 
 def _not_finite(loss: float, norm: float, place: str, learning_rate: float) -> str:
@@ -146,50 +161,6 @@ def rate(training: Training, step: int, steps: int) -> float:
 def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same from step to step."""
-
-    model: LanguageModel
-    tokens: Tokens
-    accelerator: Accelerator
-    precision: torch.dtype
-    budget: int
-
-    def gradients(self, chosen: Int[np.ndarray, " batch"]) -> float:
-        """Set the gradients of the mean loss over these texts' scored tokens; return that loss (nats a token).
-
-        With several processes each takes its share of the texts, and gradients are summed over all once a step.
-        A wrapper that exchanges them inside the backward pass would miss a head that is trained without its trunk.
-        """
-        share = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
-        scored = int((self.tokens.lengths - self.tokens.first)[chosen].sum())
-        loss = torch.zeros((), device=device_of(self.model.module))
-        for part in batches(self.tokens.lengths[share], self.budget):
-            mean = self._summed_loss(share[part]) / scored
-            self.accelerator.backward(mean)
-            loss += mean.detach()
-        if self.accelerator.num_processes == 1:
-            return float(loss)
-        for parameter in trainable(self.model.module).values():
-            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = self.accelerator.reduce(own, "sum")
-        return float(self.accelerator.reduce(loss, "sum"))
-
-    def _summed_loss(self, chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
-        module, device = self.model.module, device_of(self.model.module)
-        places = self.tokens.places(chosen)
-        true_R = torch.from_numpy(self.tokens.true[places]).to(device)
-        module.train()
-        with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            if self.model.hidden is None:
-                hidden_RD = hidden_rows(module, self.tokens, chosen)
-            else:
-                hidden_RD = remembered(self.model, self.tokens, self.budget)[torch.from_numpy(places)].to(device)
-            logits_RV = logits(module, hidden_RD)
-        return cross_entropy(logits_RV, true_R, reduction="sum")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,9 @@ def untouched(module: torch.nn.Module) -> Generator[None]:
             parameter.requires_grad_(was)
         for name in set(vars(module)) - own:
             delattr(module, name)
+        # FSDP2 keeps the outermost part's weights whole after a pass, for a backward pass that does not come here.
+        for part in _shared_parts(module):
+            part.reshard()
 
 
 def untuned(module: torch.nn.Module) -> AbstractContextManager[None]:
@@ -42,20 +46,43 @@ def untuned(module: torch.nn.Module) -> AbstractContextManager[None]:
     return module.disable_adapter() if isinstance(module, PeftModel) else nullcontext()
 
 
-def refuse_sharded(module: torch.nn.Module) -> None:
-    """Raise `ModelError` where a process holds a share of the weights only: FSDP, tensor parallelism, DeepSpeed ZeRO-3."""
+def _shared_parts(module: torch.nn.Module) -> list[Any]:
+    """Return the parts whose weights FSDP2 shares out."""
+    if not torch.distributed.is_available():
+        return []
+    from torch.distributed.fsdp import FSDPModule
+
+    return [part for part in module.modules() if isinstance(part, FSDPModule)]
+
+
+FSDP2 = "FSDP2"
+"""The one way of sharing weights out under which a pass that all processes make together is an ordinary one."""
+
+
+def sharing(module: torch.nn.Module) -> str:
+    """Return by what name a model's weights are shared out, so that a process holds a part of them only; "" for whole."""
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-    how = "DeepSpeed ZeRO-3" if is_deepspeed_zero3_enabled() else ""
-    if torch.distributed.is_available():
-        from torch.distributed.fsdp import FullyShardedDataParallel
-        from torch.distributed.tensor import DTensor
+    if is_deepspeed_zero3_enabled():
+        return "DeepSpeed ZeRO-3"
+    if not torch.distributed.is_available():
+        return ""
+    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+    from torch.distributed.tensor import DTensor
 
-        if any(isinstance(part, FullyShardedDataParallel) for part in module.modules()):
-            how = "FSDP"
-        elif any(isinstance(weight, DTensor) for weight in module.parameters()):
-            how = "FSDP or tensor parallelism"
-    if how:
+    if any(isinstance(part, FullyShardedDataParallel) for part in module.modules()):
+        return "FSDP1"
+    dealt = [w for w in module.parameters() if isinstance(w, DTensor)]
+    if not dealt:
+        return ""
+    # A mesh of two dimensions is FSDP with something else beside it.
+    plain = isinstance(module, FSDPModule) and all(w.device_mesh.ndim == 1 for w in dealt)
+    return FSDP2 if plain else "tensor parallelism"
+
+
+def refuse_sharded(module: torch.nn.Module) -> None:
+    """Raise `ModelError` where a process holds a share of the weights only: FSDP, tensor parallelism, DeepSpeed ZeRO-3."""
+    if how := sharing(module):
         raise ModelError(
             f"{how} keeps a share of the weights on each process, and byheart reads whole models only; "
             "save the whole model, and audit that afterwards"

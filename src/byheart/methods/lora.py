@@ -10,19 +10,12 @@ is an attention block, else "projection" (the feed-forward block). Routers and g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Ge, Gt, Interval
 
 from byheart.lm.load import LanguageModel, Tuned
-
-if TYPE_CHECKING:
-    import torch
-
-Targets = Literal["attention", "projection", "all"]
-
-EXPERTS = 3
-"""Dimensions of a weight that holds a layer's experts: experts, out, in."""
+from byheart.methods._lora import Targets, adapted
 
 PASSES = 2.0
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -38,38 +31,5 @@ def lora(
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
 ) -> Tuned:
     """Train low-rank updates of the trunk's linear layers. Dropout is refused where experts are adapted (peft has none)."""
-    from peft import LoraConfig, get_peft_model
-
-    layers, experts = _places(model.module, targets)
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        target_modules=layers,
-        target_parameters=experts or None,
-        fan_in_fan_out=any(type(model.module.get_submodule(n)).__name__ == "Conv1D" for n in layers),
-    )
-    return Tuned(get_peft_model(model.module, config), learning_rate)
-
-
-def _places(module: torch.nn.Module, targets: Targets) -> tuple[list[str], list[str]]:
-    """Return names of linear layers, and of three-dimensional expert weights, that the choice covers."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
-    trunk = {id(m) for m in module.base_model.modules()}
-    layers: list[str] = []
-    experts: list[str] = []
-    for name, layer in module.named_modules():
-        if id(layer) not in trunk or not _covered(name, targets):
-            continue
-        if isinstance(layer, (torch.nn.Linear, Conv1D)) and min(layer.weight.shape) > 1:
-            layers.append(name)
-        experts += [f"{name}.{n}" for n, p in layer.named_parameters(recurse=False) if p.ndim == EXPERTS]
-    return layers, experts
-
-
-def _covered(name: str, targets: Targets) -> bool:
-    inside = any("attn" in part or "attention" in part for part in name.lower().split("."))
-    return targets == "all" or inside == (targets == "attention")
+    module = adapted(model.module, rank=rank, alpha=alpha, dropout=dropout, targets=targets)
+    return Tuned(module, learning_rate)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from byheart.types import LogProbs
 
 PASSES = "shots + 1"
+KNOWN = "shots"
 ADVERSARY = "texts of the same kind that were not trained on"
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from byheart.types import Texts
 
 PASSES = "2 * probes"
+KNOWN = "probes"
 ADVERSARY = "texts of the same kind that were not trained on"
 
 

@@ -1,8 +1,9 @@
 """How common each scored token is in texts that the model was not trained on; no model reads anything.
 
 The reference texts are those that the adversary knows not to have been trained on, and with `source` the texts of a
-file too: a large public corpus says far better than a few dozen texts which tokens are common. The file is known by its
-path alone: save a changed one under another name, or the frequencies of the old one are used.
+file too: a large public corpus says far better than a few dozen texts which tokens are common. A file that has
+changed is counted anew. One that holds an audited text is refused: its tokens would be common for standing there, and
+a member's perhaps more often than another's.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from byheart import reading
+from byheart.errors import DataError
 from byheart.kinds import Frequencies
+from byheart.shelf import StandsFor
+from byheart.splitting import SHINGLE
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -29,21 +33,49 @@ BLOCK = 1000
 """Texts of a corpus that are cut into tokens at a time."""
 
 
+def _content(source: str) -> str:
+    """Return what tells a corpus from any other; raises `DataError` where it cannot be read."""
+    return reading.content(Path(source).expanduser()) if source else ""
+
+
 def frequencies(
-    base_model: Scorer, tokens: Tokens, known_nonmember_tokens: Tokens, *, source: str = "", field: str = "text"
+    base_model: Scorer,
+    tokens: Tokens,
+    known_nonmember_tokens: Tokens,
+    *,
+    source: Annotated[str, StandsFor(_content)] = "",
+    field: str = "text",
 ) -> Frequencies:
     """Laplace-smoothed frequency of each scored token in reference texts, and whether it is the first in its text.
 
     `source` is a JSONL, CSV, Parquet or text file that is counted too, `field` the field of its rows; raises `DataError`
-    where it cannot be read. A token that no reference text holds has 1 / (reference tokens + vocabulary).
+    where it cannot be read, and where a row begins with an audited text. A token that no reference text holds has
+    1 / (reference tokens + vocabulary).
     """
     counts = np.bincount(known_nonmember_tokens.true, minlength=base_model.model.vocabulary)
     if source:
         strings = [reading.string(row, field) for row in reading.read(Path(source).expanduser())]
+        _refuse_audited(source, strings, tokens.texts.scored)
         counts = counts + _counts(base_model, strings, len(counts))
     smoothed = (counts + 1) / (counts.sum() + len(counts))
     starts = tokens.scored_starts
     return Frequencies(frequency=smoothed[tokens.true], first=_first(tokens.true, starts), starts=starts)
+
+
+def _refuse_audited(source: str, strings: Sequence[str], audited: Sequence[str]) -> None:
+    """Raise `DataError` for a corpus with rows that begin with an audited text; those of fewer than five words may be anywhere."""
+    beginnings: dict[tuple[str, ...], list[str]] = {}
+    for words in (text.casefold().split() for text in audited):
+        if len(words) >= SHINGLE:
+            beginnings.setdefault(tuple(words[:SHINGLE]), []).append(" ".join(words))
+    found = 0
+    for words in (text.casefold().split() for text in strings):
+        whole = " ".join(words)
+        found += any(whole.startswith(text) for text in beginnings.get(tuple(words[:SHINGLE]), ()))
+    if found:
+        raise DataError(
+            f"observations frequencies: {found} of {len(strings)} texts of {source} are audited ones; name a corpus without them"
+        )
 
 
 def _counts(model: Scorer, strings: Sequence[str], vocabulary: int) -> Int[np.ndarray, " vocabulary"]:

@@ -11,8 +11,7 @@ They are made once for a base and its texts, for all methods, seeds and epochs. 
 With `masked_model` (the name of a masked language model such as `distilbert/distilroberta-base`, or a folder that holds
 one), as in the paper: p is that model's distribution at a word whose embedding has 70 % of its numbers dropped, words
 are changed for words, and what comes before and after is seen. It costs a pass of that model a word of each text, and
-only texts that put spaces between words have neighbours. What tells it from another is its name: a folder whose
-contents have changed needs another name.
+only texts that put spaces between words have neighbours.
 
 Without it, the base model proposes: p is its next-token distribution, one pass for all texts. It sees only what comes
 before, so that a neighbour may not go on as its text does. It changes tokens, which may be parts of words. And a
@@ -34,23 +33,40 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.kinds import Substitutes
-from byheart.lm.forward import Scorer, device_of
-from byheart.lm.masked import load_masked, word_neighbours
-from byheart.lm.propose import token_neighbours
+from byheart.lm.bases import identity, locate
+from byheart.lm.load import refuse_unmasked
+from byheart.shelf import StandsFor
 
 if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
 ADVERSARY = "the untuned base model, or a masked language model, to write neighbours of a text with"
 
 
+def _weights(masked_model: str) -> str:
+    """Return what tells a masked model in a folder from any other; raises `ModelError` for one that is none."""
+    if not masked_model or locate(masked_model) is None:  # the Hub's need not be at hand where its evidence is
+        return ""
+    refuse_unmasked(masked_model)
+    return identity(masked_model)
+
+
 def substitutes(
-    base_model: Scorer, tokens: Tokens, *, count: Annotated[int, Ge(1)] = 25, masked_model: str = ""
+    base_model: Scorer,
+    tokens: Tokens,
+    *,
+    count: Annotated[int, Ge(1)] = 25,
+    masked_model: Annotated[str, StandsFor(_weights)] = "",
 ) -> Substitutes:
     """Up to `count` neighbours of each audited text, by a masked model or else by the base model, as token ids.
 
     Raises `ModelError` for a masked model that is missing, not masked, or not safe to load.
     """
+    from byheart.lm.masked import load_masked, word_neighbours
+    from byheart.lm.placing import device_of  # torch, which naming a masked model need not load
+    from byheart.lm.propose import token_neighbours
+
     if masked_model:
         masked = load_masked(masked_model)
         masked.module.to(device_of(base_model.model.module))

@@ -20,6 +20,8 @@ COLUMNS = {
     "member_texts": "members",
     "nonmember_texts": "non-members",
     "validation_texts": "validation",
+    "canaries": "canaries",
+    "canary_copies": "copies of canaries trained on besides",
     "exact_duplicates_removed": "exact duplicates removed",
     "near_duplicates_removed": "near duplicates removed",
     "truncated_texts": "truncated",

@@ -1,0 +1,29 @@
+"""Documents with their summaries, as several data sets publish them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from byheart.reading import ROLES, Example, examples, published, shortened, string
+from byheart.types import Examples, digest
+
+
+def summaries(
+    source: str, *, document: str, summary: str, prompt_characters: int | None, limit: int | None
+) -> Examples:
+    """Return document -> summary texts with their published roles; all summaries of a document are one group.
+
+    The prompt is the document's beginning and the cue "Summary:"; the summary is scored. Rows that were published
+    with an empty document or summary are left out. Raises `DataError` for a source or a row that cannot be read.
+    """
+
+    def parts() -> Iterator[Example]:
+        for split, rows in published(source).items():
+            for number, row in enumerate(itertools.islice(rows, limit)):
+                text, scored = string(row, document).strip(), string(row, summary).strip()
+                if text and scored:
+                    prompt = f"{shortened(text, prompt_characters)}\nSummary:"
+                    yield Example(f"{split}/{number}", f" {scored}", prompt, ROLES[split], digest([[text]]))
+
+    return examples(parts())

@@ -1,0 +1,52 @@
+"""Where low-rank updates sit, found by the model's structure, and the wrapping by peft; what LoRA and private LoRA share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Targets = Literal["attention", "projection", "all"]
+
+EXPERTS = 3
+"""Dimensions of a weight that holds a layer's experts: experts, out, in."""
+
+
+def adapted(module: torch.nn.Module, *, rank: int, alpha: float, dropout: float, targets: Targets) -> torch.nn.Module:
+    """Return the module with low-rank updates beside its frozen weights, alone open to training."""
+    from peft import LoraConfig, get_peft_model
+
+    layers, experts = _places(module, targets)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=layers,
+        target_parameters=experts or None,
+        fan_in_fan_out=any(type(module.get_submodule(n)).__name__ == "Conv1D" for n in layers),
+    )
+    return get_peft_model(module, config)
+
+
+def _places(module: torch.nn.Module, targets: Targets) -> tuple[list[str], list[str]]:
+    """Return names of linear layers, and of three-dimensional expert weights, that the choice covers."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    trunk = {id(m) for m in module.base_model.modules()}
+    layers: list[str] = []
+    experts: list[str] = []
+    for name, layer in module.named_modules():
+        if id(layer) not in trunk or not _covered(name, targets):
+            continue
+        if isinstance(layer, (torch.nn.Linear, Conv1D)) and min(layer.weight.shape) > 1:
+            layers.append(name)
+        experts += [f"{name}.{n}" for n, p in layer.named_parameters(recurse=False) if p.ndim == EXPERTS]
+    return layers, experts
+
+
+def _covered(name: str, targets: Targets) -> bool:
+    inside = any("attn" in part or "attention" in part for part in name.lower().split("."))
+    return targets == "all" or inside == (targets == "attention")

@@ -1,0 +1,43 @@
+"""Full fine-tuning with differential privacy (DP-SGD): no single text decides what the model becomes.
+
+"Deep Learning with Differential Privacy", Abadi et al., CCS 2016, arXiv 1607.00133; for language models "Large Language Models
+Can Be Strong Differentially Private Learners", Li et al., ICLR 2022, arXiv 2110.05679. Each text's gradient is clipped to a
+norm, noise is added to their sum, and AdamW does the rest. Tied embeddings stay tied and count once.
+
+What the promise is of, and from whom: see `dp_lora`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Gt, Interval
+
+from byheart.lm.load import LanguageModel, Tuned
+from byheart.methods._private import refuse_memory
+from byheart.settings import Privacy
+
+PASSES = 5.0
+"""What training costs a token, in forward passes: for estimates of time only."""
+
+PRIVATE = True
+"""The settings `epsilon`, `noise_multiplier`, `delta` and `clip` are a promise, which plans tell."""
+
+
+def dp_full(
+    model: LanguageModel,
+    *,
+    epsilon: Annotated[float, Gt(0)] | None = 8.0,
+    noise_multiplier: Annotated[float, Gt(0)] | None = None,
+    delta: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+    clip: Annotated[float, Gt(0)] = 0.1,
+    learning_rate: Annotated[float, Gt(0)] = 1e-4,
+) -> Tuned:
+    """Train every weight with differential privacy: `epsilon` is spent by the last epoch, smaller protects more.
+
+    To set the noise itself write `epsilon: null` and a `noise_multiplier`. `delta` null stands for n to the power of -1.1, n
+    being the number of training texts. Larger `training.batch_size` serves better here than without privacy.
+    """
+    refuse_memory(model)
+    privacy = Privacy(epsilon=epsilon, noise_multiplier=noise_multiplier, delta=delta, clip=clip)
+    return Tuned(model.module.requires_grad_(True), learning_rate, privacy)

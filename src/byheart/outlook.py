@@ -1,0 +1,114 @@
+"""What a study would take: what is left to train and observe, about how long it takes, and whether its bases will do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from byheart.labels import counted
+from byheart.lm.bases import parameters
+from byheart.lm.load import config_of, refuse_untemplated
+from byheart.plan import plan, work
+from byheart.planned import Planned
+from byheart.store import Store
+from byheart.study import Study
+from byheart.types import Table
+
+REACHED = 0.7
+"""The share of a processor's matrix product that training and scoring reach, seen on two cores in bfloat16."""
+
+
+TRIAL = 0.1
+"""Seconds that a plan spends on finding out how fast the processor is."""
+
+
+def refuse_bases(planned: Sequence[Planned], left: Sequence[float]) -> None:
+    """Read the config of every base that is still to be loaded: one that is not causal is refused here, for all cells.
+
+    So is one that cannot write chats, where texts are chats.
+    """
+    wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
+    for base in dict.fromkeys(p.cell.base for p in wanted):
+        config_of(base)
+    for base in dict.fromkeys(p.cell.base for p in wanted if p.chats):
+        refuse_untemplated(base)
+
+
+class PlannedCell(NamedTuple):
+    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
+
+    `shadow_epochs` are those of its shadow models together, whose observations are counted too. `epsilon` is what private
+    training will have spent at its end, None where it is not private.
+    """
+
+    cell: str
+    training_texts: int
+    epochs_to_train: int
+    observations_to_make: int
+    minutes: float | None
+    shadow_epochs: int = 0
+    epsilon: float | None = None
+
+
+def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
+    """Return what would be made for each cell, and about how long it takes on this processor.
+
+    The estimate multiplies two matrices to see how fast the processor is; it does not know of a GPU. What cells share
+    is counted for the first that needs it.
+    """
+    planned = plan(study, store)
+    efforts = work(planned, store)
+    refuse_bases(planned, efforts)
+    speed = _multiplications_a_second()
+    known: set[str] = set()
+    found: list[PlannedCell] = []
+    for one, effort in zip(planned, efforts, strict=True):
+        size = parameters(one.cell.base)
+        minutes = effort * 2 * size / (REACHED * speed) / 60 if size else None
+        (_, epochs, made), *shadows = one.todo(store, known)
+        observations = len(made) + sum(len(o) for _, _, o in shadows)
+        theirs = sum(e for _, e, _ in shadows)
+        spent = one.spending.epsilon(one.cell.training.epochs) if one.spending else None
+        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes, theirs, spent))
+    return found
+
+
+def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
+    """Return what is left to do as a table."""
+    total = sum(c.minutes or 0.0 for c in cells)
+    public = all(c.epsilon is None for c in cells)
+    lines = tuple(
+        (
+            c.cell,
+            str(c.training_texts),
+            _training(c),
+            str(c.observations_to_make),
+            "not known" if c.minutes is None else f"{c.minutes:.1f}",
+            *([] if public else ["no bound" if c.epsilon is None else f"{c.epsilon:.2f}"]),
+        )
+        for c in cells
+    )
+    header = ("cell", "texts", "training", "observations to make", "minutes, about")
+    header += () if public else ("epsilon spent",)
+    minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
+    return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, f"In all about {minutes} on this processor.")
+
+
+def _training(cell: PlannedCell) -> str:
+    own = [counted(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
+    theirs = [f"{counted(cell.shadow_epochs, 'epoch')} of shadows"] if cell.shadow_epochs else []
+    return ", ".join((*own, *theirs)) or "in the store"
+
+
+def _multiplications_a_second() -> float:
+    """Return floating-point operations a second of a float32 matrix product, measured for a tenth of a second."""
+    import numpy as np
+
+    matrix = np.ones((1024, 1024), dtype=np.float32)
+    np.matmul(matrix, matrix)
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < TRIAL:
+        np.matmul(matrix, matrix)
+        done += 1
+    return done * 2 * 1024**3 / (time.perf_counter() - began)

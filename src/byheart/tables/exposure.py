@@ -1,0 +1,78 @@
+"""Exposure of canaries against repetitions and epochs, for each method.
+
+Nicholas Carlini, Chang Liu, Ulfar Erlingsson, Jernej Kos, Dawn Song. The Secret Sharer. USENIX Security 2019.
+arXiv 1802.08232, its figures 4 and 5 in one. Departs from the paper: the untuned model's exposure of the same canaries, and
+that of canaries that were held out, stand beside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from byheart import labels
+from byheart.errors import DataError
+from byheart.tables._frame import Lead, untuned
+from byheart.types import Row, Table
+
+COLUMNS = 5
+"""Epochs that are shown: all where there are so many, else the last and others evenly before it."""
+
+HELD_OUT = "held out"
+
+
+def exposure(rows: Sequence[Row]) -> Table:
+    """Mean exposure (bits) of canaries by method, number of repetitions and epoch; canaries never seen have 1.44.
+
+    Raises `DataError` where none was measured.
+    """
+    measured = [r for r in rows if r.metric in {"exposure", "held_out_exposure"}]
+    if not measured:
+        raise DataError(
+            "no row holds an exposure; set data.canaries and ask for metrics: [exposure, held_out_exposure]"
+        )
+    lead, variants = Lead(measured), labels.variants(measured)
+    epochs = _shown(sorted({r.epoch for r in measured if r.epoch}))
+    ways = sorted({_way(r) for r in measured}, reverse=True)
+    lines = [
+        (*head, method, way, _told(often), untuned(those), *(_at(those, e) for e in epochs))
+        for head, there in lead.split(measured).items()
+        for method, own in variants.split(there).items()
+        for way in ways
+        for often in sorted({_repeated(r) for r in own if _way(r) == way})
+        if (those := [r for r in own if _way(r) == way and _repeated(r) == often])
+    ]
+    header = (*lead.header, "method", "estimated by", "trained on", labels.UNTUNED, *(f"epoch {e}" for e in epochs))
+    note = (
+        f"Mean exposure in bits; in brackets the {labels.spread(measured)}, canaries taken as independent. Canaries that a model "
+        "never saw have 1.44 on average, the untuned model's and those held out too. By sampling there is no more than "
+        "log2(references + 1); by extrapolation a skew-normal distribution of the references is taken for granted."
+    )
+    return Table("Exposure of canaries", header, tuple(lines), note)
+
+
+def _shown(epochs: Sequence[int]) -> list[int]:
+    if len(epochs) <= COLUMNS:
+        return list(epochs)
+    return [epochs[round(i * (len(epochs) - 1) / (COLUMNS - 1))] for i in range(COLUMNS)]
+
+
+def _settings(row: Row) -> dict[str, str]:
+    return dict(p.split("=", 1) for p in labels.parts(row.metric_settings) if p)
+
+
+def _way(row: Row) -> str:
+    return _settings(row).get("estimate", "sampling")
+
+
+def _repeated(row: Row) -> int:
+    """Return how often a row's canaries were trained on: 0 for those held out."""
+    return int(_settings(row).get("repeated", "1")) if row.metric == "exposure" else 0
+
+
+def _told(often: int) -> str:
+    return {0: HELD_OUT, 1: "once"}.get(often, f"{often} times")
+
+
+def _at(rows: Sequence[Row], epoch: int) -> str:
+    there = [r for r in rows if r.epoch == epoch]
+    return labels.shown(labels.pooled(there))

@@ -1,0 +1,163 @@
+"""A server that answers as llama-cpp-python's and vLLM's do, backed by tiny models; it can be told to fail in every way."""
+
+import functools
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+@functools.cache
+def opened(folder):
+    return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+class StandIn:
+    """Serves models by name from folders. `like` says whose answers it gives: "vllm" or "llama_cpp".
+
+    `fail` is called with the number of the request (from 0) and its body; where it returns something, that is answered: a
+    status with a body (and headers), a function of the answer, or a pause in seconds. `bos` puts <s> before every text.
+    """
+
+    def __init__(self, folders, *, like="vllm", bos=False, context=128, fail=None, key="", listed=None):
+        self.models, self.tokenizers = ({n: opened(f)[i] for n, f in folders.items()} for i in (0, 1))
+        self.like, self.bos, self.context, self.key = like, bos, context, key
+        self.fail = fail or (lambda number, body: None)
+        self.listed = sorted(folders) if listed is None else listed
+        self.requests, self.lock, self.calm = [], threading.Lock(), threading.Event()
+
+    def __enter__(self):
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *words):
+                pass
+
+            def do_GET(self):
+                stand_in.answered(self, None)
+
+            def do_POST(self):
+                stand_in.answered(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.handle_error = lambda request, address: None  # who asked may have gone
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.calm.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def answered(self, handler, body):
+        with self.lock:
+            number = len(self.requests)
+            self.requests.append((handler.path, dict(handler.headers), body))
+        told = self.fail(number, body)
+        if isinstance(told, float):
+            self.calm.wait(told)
+            told = None
+        if told == "hang up":
+            handler.close_connection = True
+            return
+        if told == "drip":
+            self.dripped(handler)
+            return
+        if isinstance(told, tuple):
+            status, answer, headers = (*told, {})[:3]
+        elif self.key and handler.headers.get("Authorization") != f"Bearer {self.key}":
+            status, answer, headers = 401, {"detail": f"Invalid: {handler.headers.get('Authorization')}"}, {}
+        else:
+            status, answer = self.usual(handler.path, body)
+            answer, headers = (told(answer) if callable(told) and status == 200 else answer), {}
+        whole = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        handler.send_response(status)
+        for name, value in {"Content-Length": str(len(whole)), **headers}.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(whole)
+
+    def dripped(self, handler):
+        """An answer that never ends, a space at a time."""
+        handler.send_response(200)
+        handler.end_headers()
+        handler.close_connection = True
+        try:
+            while not self.calm.wait(0.02):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+        except OSError:
+            pass
+
+    def usual(self, path, body):
+        if path == "/v1/models":
+            return 200, {"object": "list", "data": [{"id": n, "object": "model"} for n in self.listed]}
+        if path != "/v1/completions" or body is None:
+            return 404, {"detail": "Not Found"}
+        # llama-cpp-python answers any other name with the model that it has.
+        name = body["model"] if body["model"] in self.models else min(self.models)
+        return self.completed(name, body)
+
+    def completed(self, name, body):
+        model, tokenizer = self.models[name], self.tokenizers[name]
+        own = tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]
+        ids = ([tokenizer.bos_token_id] if self.bos else []) + own
+        if len(ids) >= self.context:
+            said = f"This model's maximum context length is {self.context} tokens, however you requested {len(ids) + 1} tokens"
+            return 400, {"error": {"message": said, "code": "context_length_exceeded"}}
+        with self.lock, torch.no_grad():
+            if not body.get("echo"):
+                return 200, self.sampled(name, ids, body)
+            logp = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        written = int(logp[-1].argmax())
+        listed = [*ids, written]
+        rows = [None, *logp]
+        if self.like == "llama_cpp":
+            # Its rows are those of the tokens before, if a BOS was taken off; else each token's own.
+            rows, listed = list(logp), own + ([written] if self.bos else [])
+        spelt = [tokenizer.decode([i]) for i in listed]
+        spelt = [s.replace("\ufffd", "") for s in spelt] if self.like == "llama_cpp" else spelt
+        numbers = [None if i == 0 else float(rows[i][t]) for i, t in enumerate(listed)]
+        tops = [
+            None if i == 0 else {tokenizer.decode([int(rows[i].argmax())]): float(rows[i].max())}
+            for i in range(len(listed))
+        ]
+        offsets = [len("".join(spelt[:i])) for i in range(len(spelt))]
+        return 200, {
+            "id": "cmpl-0",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": name,
+            "choices": [
+                {
+                    "text": body["prompt"] + tokenizer.decode([written]),
+                    "index": 0,
+                    "logprobs": {
+                        "text_offset": offsets,
+                        "token_logprobs": numbers,
+                        "tokens": spelt,
+                        "top_logprobs": tops,
+                    },
+                    "finish_reason": "length",
+                }
+            ],
+            "usage": {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1},
+        }
+
+    def sampled(self, name, ids, body):
+        torch.manual_seed(body.get("seed", 0))
+        made = self.models[name].generate(
+            torch.tensor([ids]), max_new_tokens=body["max_tokens"], do_sample=True, top_k=body["top_k"], pad_token_id=0
+        )
+        text = self.tokenizers[name].decode(made[0][len(ids) :])
+        return {"model": name, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": "length"}]}
