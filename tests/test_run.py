@@ -348,12 +348,11 @@ def dropped(scores, membership):
 ''',
     "figures": '''
 """An empty frame."""
-from matplotlib.figure import Figure
+import altair as alt
+from byheart.drawing import Figure
 def dropped(rows):
     """A figure with a title that says how many rows there are."""
-    figure = Figure()
-    figure.suptitle(f"dropped figure of {len(rows)} rows")
-    return figure
+    return Figure(f"dropped figure of {len(rows)} rows", alt.Chart(alt.NamedData(name="one")).mark_point(), {"one": [{"n": 1}]})
 ''',
 }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import uuid
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from byheart import formats
 from byheart.errors import StoreError
-from byheart.report import Shown, report
+from byheart.exposed import Told, visible
+from byheart.report import Shown, Spoken, report
+from byheart.types import Row
 
 if TYPE_CHECKING:
     from byheart.audit_result import Audit
+
+LONGEST_TEXT = 10_000
+"""Letters of a text that the page shows; `exposed.csv` holds all of it."""
 
 
 def refuse_folder(folder: Path) -> None:
@@ -57,7 +62,7 @@ def _contents(audit: Audit, *, command: str, show_text: bool) -> dict[str, str |
         del manifest[shown_elsewhere]
     everyone = int(audit.sides.membership.sum())
     return {
-        "report.html": page(audit, command),
+        "report.html": page(audit, command, show_text=show_text),
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores(audit),
@@ -67,13 +72,16 @@ def _contents(audit: Audit, *, command: str, show_text: bool) -> dict[str, str |
     }
 
 
-def page(audit: Audit, command: str = "") -> str:
-    """Return the report page, its summary the audit's own: one verdict, by one set of rules, and what is doubtful first."""
+def page(audit: Audit, command: str = "", *, show_text: bool = False) -> str:
+    """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
+
+    def texts(_: Row, places: Sequence[int]) -> list[Told]:
+        return [Told([visible(audit.texts.scored[i], LONGEST_TEXT)], [], None, None) for i in places]
+
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
-    shown = Shown(audit.rows, audit.score_set, gates)
-    whole = report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command))
-    own = f'<section id="summary" aria-labelledby="summary-title">\n<h2 id="summary-title">Summary</h2>\n{audit.html()}\n</section>'
-    return re.sub(r'<section id="summary".*?</section>', lambda _: own, whole, count=1, flags=re.DOTALL)
+    shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
+    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit.tables())
+    return report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command), spoken=spoken)
 
 
 def _made(audit: Audit, command: str) -> dict[str, str]:

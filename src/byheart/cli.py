@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from byheart.cli_audit import audit
-from byheart.errors import ByheartError, RequestError
+from byheart.errors import ByheartError, RequestError, SettingError
 
 if TYPE_CHECKING:
     from byheart.store import Store
@@ -63,8 +63,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """Train, attack and measure every cell of a study; go on where an earlier run stopped."""
-    from byheart import session
-    from byheart.formats import as_text
+    from byheart import session, terminal
     from byheart.progress import shown
     from byheart.report import tables_of
     from byheart.shelf import choose
@@ -86,7 +85,10 @@ def run(
     if results.rows and not json and not quiet:
         found = session.shown(kept, wanted.name)
         table = tables_of(found, [choose("tables", "methods")]).get("methods")
-        typer.echo("\n" + as_text(table) if table else "")
+        width = terminal.screen(sys.stdout)
+        typer.echo("\n" + terminal.fitted(table, width) if table else "")
+        if width is not None and (lines := terminal.trajectories(found.rows, colour="NO_COLOR" not in os.environ)):
+            typer.echo(lines)
         typer.echo("\n".join(spelled(panel_gates(found.rows, found.scores, found.gates))))
         typer.echo(
             f"\n{len(results.rows)} rows are kept in {store}; see them with: byheart rows --store {store} --study {wanted.name}"
@@ -149,7 +151,7 @@ def rows(
     format: Annotated[Formats, typer.Option("--format", help="How to print them.")] = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Print the store's results as tidy rows."""
-    from byheart import formats
+    from byheart import formats, terminal
     from byheart.rows import study_rows
 
     found = study_rows(_existing(store), study)
@@ -158,8 +160,9 @@ def rows(
     elif format in {"csv", "json"}:
         typer.echo({"csv": formats.rows_csv, "json": formats.rows_json}[format](found), nl=False)
     else:
-        spell = {"table": formats.as_text, "markdown": formats.as_markdown, "latex": formats.as_latex}[format]
-        typer.echo(spell(formats.rows_table(found)))
+        spell = {"markdown": formats.as_markdown, "latex": formats.as_latex}
+        table = formats.rows_table(found)
+        typer.echo(spell[format](table) if format in spell else terminal.fitted(table, terminal.screen(sys.stdout)))
 
 
 @app.command()
@@ -172,14 +175,25 @@ def report(
     ),
     export: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also write each table (txt, md, tex, csv, json) and figure (svg, png, pdf)."),
+        typer.Option(
+            metavar="DIR",
+            help="Also write each table (txt, md, tex, csv, json), figure (svg, png, pdf), all as Parquet.",
+        ),
     ] = None,
+    show_text: Annotated[
+        bool, typer.Option("--show-text", help="Put exposed records' texts into the page, private values masked.")
+    ] = False,
+    show_private: Annotated[
+        bool, typer.Option("--show-private", help="With --show-text: leave private values as they are.")
+    ] = False,
 ) -> None:
     """Write one self-contained page: what leaked, tables, figures, how it was made."""
     from byheart.session import export_folder, report_page
 
+    if show_private and not show_text:
+        raise SettingError("--show-private shows private values in texts; write --show-text too")
     kept = _existing(store)
-    typer.echo(f"report: {report_page(kept, study, output).absolute()}")
+    typer.echo(f"report: {report_page(kept, study, output, show_text=show_text, show_private=show_private).absolute()}")
     if export is not None:
         typer.echo(f"{len(export_folder(kept, study, export))} files: {export.absolute()}")
 

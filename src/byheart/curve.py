@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from byheart import labels
+from byheart.drawing import PAPER, Figure, legible
 from byheart.looks import Look, named
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 FORMS = (".svg", ".png", ".pdf")
+WIDTH = 300
+"""Pixels of the curve's width."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Masataka Okabe and Kei Ito's colours, which the colour-blind tell apart."""
 
@@ -25,46 +23,48 @@ def curve(looks: Sequence[Look]) -> Figure:
 
     Epoch 0 is the untuned model.
     """
-    from matplotlib.figure import Figure
-
-    from byheart.figures._panels import entitle, level, look
+    import altair as alt
 
     attacks = list(dict.fromkeys(named(r) for seen in looks for r in seen.rows if r.metric == "auc"))
-    useful = any(seen.value("perplexity") is not None for seen in looks)
-    with look():
-        figure = Figure(figsize=(5.2, 4.6 if useful else 3.0), layout="constrained")
-        panels = figure.subplots(
-            2 if useful else 1, sharex=True, squeeze=False, height_ratios=[3, 2] if useful else None
-        )
-        top: Axes = panels[0, 0]
-        for attack, colour in zip(attacks, COLOURS * len(attacks), strict=False):
-            _trace(top, looks, "auc", attack, colour)
-        level(top, labels.CHANCE, "chance")
-        top.set_ylabel("AUC")
-        figure.legend(loc="outside right upper")
-        if useful:
-            _trace(panels[1, 0], looks, "perplexity", "", COLOURS[0])
-            panels[1, 0].set_ylabel("validation perplexity")
-        panels[-1, 0].set_xlabel("epoch")
-        entitle(figure, "What the model knows of its training texts")
-    return figure
+    colours = [legible(c, PAPER) for c, _ in zip(COLOURS * len(attacks), attacks, strict=False)]
+    colour = alt.Color(
+        "attack:N",
+        scale=alt.Scale(domain=attacks, range=colours),
+        legend=alt.Legend(title=None, symbolType="stroke", symbolOpacity=1),
+    )
+    top: Any = _traced("auc", "AUC").encode(color=colour)
+    base = alt.Chart(alt.NamedData(name="auc"))
+    chance = base.mark_rule(strokeDash=[1, 3], style="level").encode(y=alt.Y("min(chance):Q"))
+    panels = [alt.layer(chance, top).properties(width=WIDTH, height=190)]
+    data = {"auc": [p | {"chance": labels.CHANCE} for p in _points(looks, "auc")]}
+    if any(seen.value("perplexity") is not None for seen in looks):
+        data["perplexity"] = _points(looks, "perplexity")
+        below: Any = _traced("perplexity", "validation perplexity").encode(color=alt.value(legible(COLOURS[0], PAPER)))
+        panels.append(below.properties(width=WIDTH, height=120))
+    return Figure("What the model knows of its training texts", alt.vconcat(*panels), data)
 
 
-def _trace(axes: Axes, looks: Sequence[Look], metric: str, attack: str, colour: str) -> None:
-    points = [(s.epoch, r) for s in looks for r in s.rows if r.metric == metric and named(r) == attack]
-    at = [epoch for epoch, _ in points]
-    axes.plot(at, [r.value for _, r in points], color=colour, marker="o", markersize=2.5, label=attack or None)
-    banded = [(epoch, r.low, r.high) for epoch, r in points if r.low is not None]
-    if banded:
-        where, low, high = zip(*banded, strict=True)
-        axes.fill_between(where, low, high, color=colour, alpha=0.12, linewidth=0)
+def _traced(name: str, title: str) -> Any:
+    """Return the lines of a metric with their bands, still without a colour."""
+    import altair as alt
+
+    base = alt.Chart(alt.NamedData(name=name))
+    epoch = alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(format="~r", labelOverlap=True))
+    value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
+    return alt.layer(
+        base.mark_area(opacity=0.12).encode(x=epoch, y="low:Q", y2="high:Q"),
+        base.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=24)).encode(x=epoch, y=value),
+    )
+
+
+def _points(looks: Sequence[Look], metric: str) -> list[dict[str, Any]]:
+    rows = [(seen.epoch, r) for seen in looks for r in seen.rows if r.metric == metric]
+    return [{"epoch": e, "attack": named(r), "value": r.value, "low": r.low, "high": r.high} for e, r in rows]
 
 
 def pictured(looks: Sequence[Look], form: str) -> bytes:
     """Return the curve as a picture in this form (`svg`, `png`, `pdf`)."""
-    sink = io.BytesIO()
-    curve(looks).savefig(sink, format=form, dpi=200)
-    return sink.getvalue()
+    return curve(looks).picture(form)
 
 
 def in_notebook() -> bool:

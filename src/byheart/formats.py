@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from byheart.types import Row, Table
+from byheart.types import Row, ScoreSet, Table
 
 COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 """The columns of rows, in order."""
@@ -135,6 +135,24 @@ def rows_parquet(rows: Sequence[Row]) -> bytes:
     schema = pa.schema([(f.name, arrow.get(str(f.type), pa.float64())) for f in dataclasses.fields(Row)])
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pylist([dataclasses.asdict(r) for r in rows], schema=schema), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def scores_parquet(scores: Mapping[str, ScoreSet]) -> bytes:
+    """Return every text's scores as one Parquet file: by a row's `scores`, the id, whether it is a member, its group."""
+    pa: Any = import_module("pyarrow")
+    parquet: Any = import_module("pyarrow.parquet")
+    names = ("scores", "id", "member", "group", "score")
+    held = [
+        (key, i, bool(m), g, float(s))
+        for key, one in scores.items()
+        for i, m, g, s in zip(one.ids, one.members, one.groups or one.ids, one.scores, strict=True)
+    ]
+    kinds = (pa.string(), pa.string(), pa.bool_(), pa.string(), pa.float64())
+    columns = list(zip(*held, strict=True)) or [()] * len(names)
+    table = pa.table({n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)})
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink)
     return sink.getvalue().to_pybytes()
 
 

@@ -148,10 +148,11 @@ def _split(store: Store, cell: Cell, examples: Examples) -> Split:
         }
         (folder / "split.json").write_text(json.dumps(held))
 
-    return _rebuilt(examples, read_json(store.get_or_make("splits", key_of(recipe), recipe, make) / "split.json"))
+    return rebuilt(examples, read_json(store.get_or_make("splits", key_of(recipe), recipe, make) / "split.json"))
 
 
-def _rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
+def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
+    """Return the split that was dealt, from what is kept of it."""
     at = {name: i for i, name in enumerate(examples.texts.ids)}
     train, nonmembers = ([at[i] for i in kept[part]] for part in ("train", "nonmembers"))
     others = {part: [at[i] for i in kept[part]] for part in ("validation", "known_members", "known_nonmembers")}

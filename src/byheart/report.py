@@ -1,43 +1,44 @@
 """Rows and scores as one self-contained HTML page: what leaked in plain words, then the evidence, then how it was made.
 
-The page loads nothing: style is inline, pictures are data, no script is needed and a Content-Security-Policy forbids
-the network. Labels may come from strangers, so jinja2 escapes all of them; pictures are images, in which nothing runs.
+The page loads nothing: style, scripts and numbers are in it, and a Content-Security-Policy forbids the network and every
+script but its own two, told by their hashes. Labels may come from strangers, so jinja2 escapes all of them, and the
+scripts write them as text. Without scripts the words, the tables and a still of every figure are there.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from byheart import formats, labels, shelf
-from byheart.errors import DataError, SettingError, UnknownNameError
+from byheart import formats, labels, page_data, shelf
+from byheart.drawing import Figure
+from byheart.errors import DataError, UnknownNameError
+from byheart.exposed import Texts, exposed
 from byheart.shelf import Choice
 from byheart.tables._gates import Kept, panel_gates
 from byheart.tables._verdicts import tuned, verdicts
 from byheart.types import Row, ScoreSet, Table, TextLosses
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 ORDER = (
+    "frontier",
     "trajectory",
+    "heat_map",
     "methods",
     "gains",
     "extraction",
     "extraction_curve",
-    "frontier",
     "matched_utility",
     "comparisons",
     "attack_comparisons",
     "loss_density",
+    "roc",
     "perplexity",
+    "scale_study",
     "models",
     "lora_placement",
     "cells",
@@ -46,24 +47,25 @@ ORDER = (
 )
 """What is shown first; other entries of the shelves follow by name."""
 
-PICTURES = {"svg": {"Date": None}, "png": {"Software": None}, "pdf": {"CreationDate": None}}
-"""The formats of a figure, each with the metadata that would make two equal figures differ."""
-
-
-ENDINGS = {"text": "txt", "markdown": "md", "latex": "tex"}
-"""File endings of table formats that differ from the format's name."""
-
 
 class Exhibit(NamedTuple):
-    """One table or figure as the page shows it; of `table` and `picture` one is set."""
+    """One table or figure as the page shows it; of `table` and `figure` one is set. `still` is the figure as an SVG."""
 
     name: str
     title: str
     caption: str
     table: Table | None = None
-    picture: str = ""
-    alternative: str = ""
-    width: int = 0
+    figure: Figure | None = None
+    still: str = ""
+
+
+class Spoken(NamedTuple):
+    """A verdict in words: one for programs, a sentence, what is doubtful and to be read first, and its tables."""
+
+    word: str
+    sentence: str
+    doubts: Sequence[str]
+    tables: Sequence[Table]
 
 
 def _no_losses(_: Row) -> TextLosses | None:
@@ -74,13 +76,15 @@ class Shown(NamedTuple):
     """What tables and figures may ask for, by position and by these names.
 
     `scores` looks scores up by a row's `scores`; `gates` holds the gates of the data by a row's data set and settings;
-    `losses` looks up the validation texts' losses behind a row of perplexity.
+    `losses` looks up the validation texts' losses behind a row of perplexity. `texts` gives the texts of records, where the
+    reader asked for them: the page alone reads them.
     """
 
     rows: Sequence[Row]
     scores: Callable[[str], ScoreSet]
     gates: Kept = MappingProxyType({})
     losses: Callable[[Row], TextLosses | None] = _no_losses
+    texts: Texts | None = None
 
 
 def report(
@@ -90,22 +94,40 @@ def report(
     made: Mapping[str, str],
     tables: Sequence[Choice] = (),
     figures: Sequence[Choice] = (),
+    spoken: Spoken | None = None,
 ) -> str:
     """Return the page. `made` says how the numbers came about, by name: settings, versions, command.
 
-    `tables` and `figures` are those to show; without them, all of the shelf that have something to show.
-    Raises `DataError` where there are no rows.
+    `tables` and `figures` are those to show; without them, all of the shelf that have something to show. `spoken` is a
+    verdict that was reached elsewhere, in place of the study's own. Raises `DataError` where there are no rows.
     """
     rows = shown.rows
     if not rows:
         raise DataError("a report needs rows, and there are none; run a study first")
     import jinja2
+    from markupsafe import Markup
 
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files("byheart").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    source = resources.files("byheart").joinpath("page", "report.html.jinja").read_text(encoding="utf-8")
     gates = panel_gates(rows, shown.scores, shown.gates)
-    told = verdicts(rows, shown.scores, gates)
+    told = {} if spoken else verdicts(rows, shown.scores, gates)
     left = min([0.4, *(math.floor(10 * v.auc.low) / 10 for those in told.values() for v in those)])
+    drawn = figures_of(shown, figures)
+    leaking = {(panel, v.method) for panel, those in told.items() for v in those if v.word == "leaks"}
+    if spoken and spoken.word == "leaks":
+        leaking = {(labels.panels(rows)(r), labels.variants(rows)(r)) for r in rows}
+    records = exposed(rows, shown.scores, leaking, shown.texts)
+    given = {f"{c.name} {c.label}".strip(): c.given for c in figures}
+    slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
+    held = page_data.content(
+        rows,
+        {slugs[n]: f for n, f in drawn.items()},
+        {slugs[n]: g for n, g in given.items() if n in slugs},
+        records,
+    )
+    exhibits = sorted(_exhibits(tables_of(shown, tables), drawn), key=_place)
+    first = next((e for e in exhibits if e.figure), None)
+    scripts = [page_data.library(), page_data.script()] if drawn or records else []
     return page.from_string(source).render(
         title=title,
         made=made,
@@ -113,8 +135,18 @@ def report(
         numeric=formats.numeric,
         gates=gates,
         verdicts=told,
+        spoken=spoken,
         tests=len(tuned(rows)),
-        exhibits=sorted(_exhibits(tables_of(shown, tables), figures_of(shown, figures)), key=_place),
+        first=first,
+        exhibits=[e for e in exhibits if e is not first],
+        slugs=slugs,
+        switches=page_data.switches(rows),
+        picked=held["picked"],
+        records=len(records),
+        policy=" ".join(map(page_data.allowed, scripts)) or "'none'",
+        scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files
+        style=Markup(page_data.style()),  # noqa: S704 - the same
+        data=page_data.packed(held),
         # From 0 to 100 on the summary's axis, which starts at a round number below every interval and below guessing.
         place=lambda value: round(100 * (value - left) / (1 - left), 2),
     )
@@ -136,35 +168,23 @@ def tables_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
 
 
 def figures_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Figure]:
-    """Return the chosen figures, or all of the shelf, that these results can fill, by name and settings."""
-    return _filled(chosen or [shelf.choose("figures", n) for n in shelf.names("figures")], shown)
+    """Return the chosen figures, or all of the shelf, that these results can fill, by name and settings.
+
+    Unless chosen, one that is of an `attack` is of the first that was measured, where its own default was not.
+    """
+    return _filled(chosen or [_measured(shelf.choose("figures", n), shown.rows) for n in shelf.names("figures")], shown)
 
 
-def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequence[Choice]) -> list[Path]:
-    """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written: list[Path] = []
-    for name, table in tables_of(shown, tables).items():
-        for form, spell in formats.TABLE_FORMATS.items():
-            written.append(folder / f"{_file_name(name)}.{ENDINGS.get(form, form)}")
-            written[-1].write_text(spell(table), encoding="utf-8")
-    for name, figure in figures_of(shown, figures).items():
-        for form in PICTURES:
-            written.append(folder / f"{_file_name(name)}.{form}")
-            save(figure, written[-1])
-    return written
+def _measured(choice: Choice, rows: Sequence[Row]) -> Choice:
+    attacks = sorted({r.attack for r in rows if r.attack})
+    if not attacks or choice.defaults.get("attack", attacks[0]) in attacks:
+        return choice
+    return shelf.choose(choice.shelf, choice.name, {"attack": attacks[0]})
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as its file's ending says: .svg, .png or .pdf. Equal figures make equal files."""
-    form = path.suffix.removeprefix(".").lower()
-    if form not in PICTURES:
-        raise SettingError(f"figure file {str(path)!r}: the ending must be one of .{', .'.join(PICTURES)}")
-    path.write_bytes(_picture(figure, form))
+def _slug(name: str, nth: int) -> str:
+    """Return what the page's script calls a figure: settings may hold what no attribute keeps as it is."""
+    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{name.split(' ', maxsplit=1)[0]}-{nth}"
 
 
 def _filled(chosen: Sequence[Choice], shown: Shown) -> dict[str, Any]:
@@ -188,28 +208,14 @@ def _exhibits(tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Ite
         yield Exhibit(name, table.title, caption, table)
     for name, figure in figures.items():
         caption = shelf.summary(shelf.find("figures", name.split(" ")[0]))
-        title = figure.get_suptitle() or name
-        figure.suptitle("")  # the page's own heading says it
-        shown = "; ".join(dict.fromkeys(t for axes in figure.axes if (t := axes.get_title(loc="left"))))
-        alternative = f"{title}. {caption} Panels: {shown}."
-        picture = base64.b64encode(_picture(figure, "svg", transparent=True)).decode()
-        width = round(96 * figure.get_size_inches()[0])
-        yield Exhibit(name, title, caption, picture=picture, alternative=alternative, width=width)
+        # Where no script runs, a picture stands in the chart's place.
+        still = base64.b64encode(figure.picture("svg", titled=False)).decode()
+        yield Exhibit(name, figure.heading or figure.title, caption, figure=figure, still=still)
 
 
 def _place(exhibit: Exhibit) -> tuple[int, str]:
     first = exhibit.name.split(" ")[0]
     return (ORDER.index(first) if first in ORDER else len(ORDER)), exhibit.name
-
-
-def _picture(figure: Figure, form: str, *, transparent: bool = False) -> bytes:
-    import matplotlib as mpl
-
-    sink = io.BytesIO()
-    # Letters as outlines look the same everywhere; a PDF keeps its letters, as TrueType, which journals ask for.
-    with mpl.rc_context({"svg.hashsalt": "byheart", "svg.fonttype": "path", "pdf.fonttype": 42}):
-        figure.savefig(sink, format=form, dpi=200, metadata=PICTURES[form], transparent=transparent)
-    return sink.getvalue()
 
 
 class _Cell(NamedTuple):

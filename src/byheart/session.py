@@ -113,15 +113,22 @@ def _note(
     )
 
 
-def report_page(store: Store, study: str | None, output: Path) -> Path:
-    """Write a study's page and return its path.
+def report_page(
+    store: Store, study: str | None, output: Path, *, show_text: bool = False, show_private: bool = False
+) -> Path:
+    """Write a study's page and return its path. `show_text` puts the most exposed records' texts into it.
 
-    Raises `RequestError` where there is nothing to show or the page cannot be written.
+    `show_private` leaves private values in them. Raises `RequestError` where there is nothing to show or the page cannot be written.
     """
     from byheart.report import report  # pictures are drawn only here
 
     title = study or ", ".join(studies(store))
-    page = report(shown(store, study), title=title, made=_made(store, study), **_chosen(store, study))
+    held, chosen = shown(store, study), _chosen(store, study)
+    if show_text:
+        from byheart.reading_texts import texts_of
+
+        held = held._replace(texts=texts_of(store, study, private=show_private))
+    page = report(held, title=title, made=_made(store, study), tables=chosen["tables"], figures=chosen["figures"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         aside = output.with_name(f".{output.name}-{os.getpid()}")
@@ -139,7 +146,7 @@ def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
 
     Raises `RequestError` where there is nothing to show or the folder cannot be written.
     """
-    from byheart.report import export  # as in `report_page`
+    from byheart.exporting import export  # as in `report_page`
 
     try:
         return export(folder, shown(store, study), **_chosen(store, study))

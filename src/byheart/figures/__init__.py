@@ -1,1 +1,1 @@
-"""Figures: rows and scores in, a matplotlib figure out."""
+"""Figures: rows and scores in, Vega-Lite charts out."""

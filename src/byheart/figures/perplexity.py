@@ -1,47 +1,61 @@
 """Utility by epoch: Figure 3 of "Impact of Fine-Tuning Methods on Memorization in Large Language Models".
 
-Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: the untuned model's level is drawn.
+Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: begins at epoch 0, the untuned model, and has bands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from byheart import labels
+from byheart.drawing import Figure
 from byheart.errors import DataError
-from byheart.figures._panels import entitle, grid, level, logarithmic, look, looks, name_lines, trace
+from byheart.figures._drawing import (
+    PANEL,
+    SEED,
+    by_epoch,
+    coloured,
+    ends,
+    faceted,
+    looks,
+    names_at_ends,
+    picks,
+    told,
+    where,
+)
+from byheart.figures._points import POOLED, named, points, useful
 from byheart.types import Row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-WIDE = 5
-"""A panel whose highest value is this many times its lowest gets a logarithmic scale."""
 
 
 def perplexity(rows: Sequence[Row]) -> Figure:
     """Validation perplexity by epoch, a line for each method, a panel for each data set; lower is better.
 
-    Epoch 0 is the untuned model. Raises `DataError` where no perplexity was measured.
+    Epoch 0 is the untuned model; the scale is logarithmic. Raises `DataError` where no perplexity was measured.
     """
-    measured = [r for r in rows if r.metric == "perplexity" and not r.attack and r.epoch is not None]
+    measured = useful(rows)
     if not measured:
         raise DataError("the figure of perplexity needs rows of `perplexity` by epoch, and there are none")
-    panels, series = labels.panels(measured), labels.series(measured)
-    drawn = looks(series)
-    with look():
-        figure, axes = grid(list(panels.names.values()), shared=False)
-        for name, there in panels.split(measured).items():
-            values = [r.value for r in there]
-            if max(values) > WIDE * min(values):
-                axes[name].set_yscale("log")
-                logarithmic(axes[name].yaxis)
-            trace(axes[name], series.split(there), drawn)
-            if base := labels.untuned(there):
-                level(axes[name], base.value, labels.UNTUNED)
-        entitle(figure, "Validation perplexity by epoch")
-        figure.supylabel("validation perplexity", fontsize=8)
-        banded = any(r.low is not None for r in measured)
-        name_lines(figure, axes, drawn, f"band: {labels.spread(measured)}" if banded else "")
-    return figure
+    import altair as alt
+
+    names, drawn = named(measured), looks(named(measured).series)
+    base = alt.Chart()
+    epoch = by_epoch(measured)
+    scale = alt.Scale(type="log", nice=False)
+    value = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5, format="~r"))
+    band = base.mark_area(opacity=0.15, aria=False).encode(
+        x=epoch, y=alt.Y("low:Q", scale=scale), y2="high:Q", **coloured(drawn)
+    )
+    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **coloured(drawn, dashed=True))
+    dots = base.mark_point(filled=True, opacity=1, size=34).encode(
+        x=epoch, y=value, tooltip=told(), **coloured(drawn, shaped=True)
+    )
+    chart = faceted(
+        [band, line, *names_at_ends(base, drawn, "epoch:Q", aside=True), dots],
+        list(names.panels.split(measured)),
+        [where("datum.metric === 'perplexity'", SEED, PANEL), *ends(log=True, apart=True)],
+        picks(seed=POOLED, panel=""),
+    ).resolve_scale(y="independent")
+    words = f"Band: {labels.spread(measured)}." if any(r.low is not None for r in measured) else ""
+    return Figure(
+        "Validation perplexity by epoch", chart, {"points": points(rows)}, words, "Validation perplexity by epoch"
+    )

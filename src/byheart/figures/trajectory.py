@@ -6,15 +6,26 @@ Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: starts at ep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from byheart import labels
-from byheart.errors import DataError
-from byheart.figures._panels import entitle, grid, level, look, looks, name_lines, trace
+from byheart.drawing import Figure
+from byheart.figures._drawing import (
+    LEAK,
+    PANEL,
+    SEED,
+    by_epoch,
+    coloured,
+    ends,
+    faceted,
+    level,
+    looks,
+    names_at_ends,
+    picks,
+    told,
+    where,
+)
+from byheart.figures._points import POOLED, leaks, named, picked, points
 from byheart.types import Row
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:
@@ -22,19 +33,29 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
 
     Epoch 0 is the untuned model. Raises `DataError` where the attack was not measured by this metric at an epoch.
     """
-    measured = [r for r in rows if r.attack == attack and r.metric == metric and r.epoch is not None]
-    if not measured:
-        known = ", ".join(sorted({r.attack for r in rows if r.attack})) or "none"
-        raise DataError(f"the trajectory needs the {metric!r} of the attack {attack!r} by epoch; attacks: {known}")
-    panels, series = labels.panels(measured), labels.series(measured)
-    drawn, measure = looks(series), labels.metric_name(metric)
-    with look():
-        figure, axes = grid(list(panels.names.values()), shared=True)
-        for name, there in panels.split(measured).items():
-            trace(axes[name], series.split(there), drawn)
-            if metric == "auc":
-                level(axes[name], labels.CHANCE, "chance")
-        entitle(figure, f"{measure} of the attack {labels.attack_name(attack)} by epoch")
-        figure.supylabel(measure, fontsize=8)
-        name_lines(figure, axes, drawn, f"band: {labels.spread(measured)}")
-    return figure
+    called, measure = picked(rows, attack, metric)
+    import altair as alt
+
+    names, drawn = named(rows), looks(named(leaks(rows)).series)
+    base = alt.Chart()
+    epoch = by_epoch(leaks(rows))
+    value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
+    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **coloured(drawn))
+    line = base.mark_line(strokeWidth=1.8, aria=False).encode(
+        x=epoch,
+        y=value,
+        **coloured(drawn, dashed=True),
+    )
+    dots = base.mark_point(filled=True, opacity=1, size=34).encode(
+        x=epoch, y=value, tooltip=told(), **coloured(drawn, shaped=True)
+    )
+    chart = faceted(
+        [*level(base), band, line, *names_at_ends(base, drawn, "epoch:Q", aside=True), dots],
+        list(names.panels.split(leaks(rows))),
+        [where(LEAK, SEED, PANEL), *ends()],
+        picks(attack=called, metric=measure, seed=POOLED, panel=""),
+    )
+    words = f"Dotted: guessing. Band: {labels.spread(leaks(rows))}."
+    return Figure(
+        f"{measure} of the attack {called} by epoch", chart, {"points": points(rows)}, words, "Leakage by epoch"
+    )

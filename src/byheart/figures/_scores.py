@@ -1,0 +1,107 @@
+"""What figures draw of scores: the density of each side, and the ROC, for every model, epoch and attack."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from byheart import labels
+from byheart.figures._points import Point, named
+from byheart.types import Row, Scores, ScoreSet
+
+BINS, PLACES = 256, 64
+"""Bins that scores are counted in before they are smoothed, and places at which a density is told."""
+TAILS = (0.5, 99.5)
+"""The percentiles between which scores are drawn: one far text must not flatten all the others."""
+STEPS = 48
+"""Numbers of false alarms at which a ROC is told: every one up to about a dozen, then evenly by their logarithm."""
+
+
+def scored(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of AUC that hold scores."""
+    return [r for r in rows if r.attack and r.metric == "auc" and r.scores and r.epoch is not None]
+
+
+def _labelled(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, str], Point, Row]]:
+    """Yield each row of scores with what it is called; `first` marks the lowest seed's, which stands for all."""
+    names = named(rows)
+    held: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for r in scored(rows):
+        attack = names.attacks(dataclasses.replace(r, metric_settings=""))
+        held[names.panels(r), names.series(r), attack, r.seed].append(r)
+    lowest = {key[:3]: min(k[3] for k in held if k[:3] == key[:3]) for key in held}
+    for (panel, series, attack, seed), those in sorted(held.items(), key=lambda place: place[0]):
+        last = max(r.epoch or 0 for r in those)
+        of_seed = {"panel": panel, "series": series, "attack": attack, "seed": str(seed)}
+        for r in sorted({r.epoch: r for r in those}.values(), key=lambda r: r.epoch or 0):
+            at = {"epoch": r.epoch, "last": last, "first": seed == lowest[panel, series, attack]}
+            counts = {"auc": r.value, "low": r.low, "high": r.high, "members": r.members, "nonmembers": r.nonmembers}
+            yield (panel, attack), of_seed | at | counts, r
+
+
+def densities(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> list[Point]:
+    """Return the density of each side's scores at `PLACES` scores, on one scale for all models and epochs of an attack.
+
+    The untuned model, which every cell repeats, is told once a data set. Smoothed by a normal kernel of the width of
+    D. W. Scott (Multivariate Density Estimation, 1992).
+    """
+    found: list[Point] = []
+    held = functools.cache(scores)
+    by_scale: defaultdict[tuple[str, str], list[tuple[Point, Row]]] = defaultdict(list)
+    for scale, labelled, r in _labelled(rows):
+        by_scale[scale].append((labelled, r))
+    for those in by_scale.values():
+        seen = [np.percentile(held(r.scores).scores, TAILS) for _, r in those]
+        low, high = min(s[0] for s in seen), max(s[1] for s in seen)
+        margin = 0.1 * (high - low) or 1.0
+        edges = np.linspace(low - margin, high + margin, BINS + 1)
+        at = np.linspace(low - margin, high + margin, PLACES)
+        told = False
+        for labelled, r in those:
+            if r.epoch == 0:
+                if told:
+                    continue
+                told, labelled["series"], labelled["first"] = True, labels.UNTUNED, True
+            sides = held(r.scores)
+            for side, chosen in (("members", sides.members), ("non-members", ~sides.members)):
+                if chosen.any():
+                    heights = _density(sides.scores[chosen], edges, at)
+                    found.append({**labelled, "side": side, "at": _short(at), "height": _short(heights)})
+    return found
+
+
+def _density(scores: Scores, edges: Float[np.ndarray, " edges"], at: Float[np.ndarray, " places"]) -> np.ndarray:
+    middle = (edges[1:] + edges[:-1]) / 2
+    spread = float(scores.std(ddof=1)) if len(scores) > 1 else 0.0
+    width = max(spread * len(scores) ** -0.2, float(at[1] - at[0]))
+    counts = np.histogram(scores, edges)[0] / len(scores)
+    kernel = np.exp(-0.5 * ((at[:, None] - middle) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    return kernel @ counts
+
+
+def rocs(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> list[Point]:
+    """Return, for numbers of false alarms from 1 up, their rate and the share of members that is found at it.
+
+    As in the metric `tpr_at_fpr`: never interpolated, and tied texts are accused together or not at all.
+    """
+    found: list[Point] = []
+    for _, labelled, r in _labelled(rows):
+        held = scores(r.scores)
+        members, others = np.sort(held.scores[held.members]), np.sort(held.scores[~held.members])[::-1]
+        if not len(members) or not len(others):
+            continue
+        alarms = np.unique(np.geomspace(1, len(others), STEPS).round().astype(int))
+        thresholds = np.append(others, -np.inf)[alarms]
+        tpr = 1 - np.searchsorted(members, thresholds, "right") / len(members)
+        found.append({**labelled, "fpr": _short(alarms / len(others)), "tpr": _short(tpr), "finest": 1 / len(others)})
+    return found
+
+
+def _short(values: np.ndarray) -> list[float]:
+    return [float(f"{v:.4g}") for v in values]

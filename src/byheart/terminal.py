@@ -1,0 +1,99 @@
+"""Tables and lines that fit a screen: columns that do not fit stand below, under the labels of their lines again.
+
+Colours and small pictures are for people: what is written into a file or a pipe has neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from byheart import formats, labels
+from byheart.types import Row, Table
+
+BARS = "▁▂▃▄▅▆▇█"
+BETWEEN = 2
+"""Spaces between two columns, and those that a heading gets besides."""
+RED, PLAIN = "\x1b[31m", "\x1b[0m"
+
+
+def fitted(table: Table, width: int | None) -> str:
+    """Return a table as text, no line wider than `width` letters where that can be (None: as wide as it is).
+
+    A column that says the same in every line is told once, above. The other columns are parted into blocks, each with
+    the labels at its left.
+    """
+    if width is None or len(table.header) == 0:
+        return formats.as_text(table)
+    first = next(iter(table.rows), table.header)
+    same = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
+    kept = [i for i, s in enumerate(same) if not s]
+    said = ", ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
+    wide = [max(len(table.header[i]) + BETWEEN, *(len(row[i]) for row in table.rows), 1) + BETWEEN for i in kept]
+    if sum(wide) <= width + BETWEEN:
+        return _blocks(table, [kept], said)
+    numeric = formats.numeric(table)
+    lead: list[int] = []
+    for i, w in zip(kept, wide, strict=True):
+        if numeric[i] or sum(wide[: len(lead)]) + w > width // 2:
+            break
+        lead.append(i)
+    blocks: list[list[int]] = [list(lead)]
+    room = width + BETWEEN - sum(wide[: len(lead)])
+    left = room
+    for i, w in zip(kept[len(lead) :], wide[len(lead) :], strict=True):
+        if w > left and len(blocks[-1]) > len(lead):
+            blocks.append(list(lead))
+            left = room
+        blocks[-1].append(i)
+        left -= w
+    return _blocks(table, blocks, said)
+
+
+def _blocks(table: Table, blocks: Sequence[Sequence[int]], said: str) -> str:
+    parts: list[str] = []
+    for nth, block in enumerate(blocks):
+        header = tuple(table.header[i] for i in block)
+        rows = tuple(tuple(row[i] for i in block) for row in table.rows)
+        first, last = nth == 0, nth == len(blocks) - 1
+        head = f"{table.title} ({said})" if said else table.title
+        parts.append(formats.as_text(Table(head if first else "", header, rows, table.note if last else "")))
+    return "\n".join(parts)
+
+
+def sparkline(values: Sequence[float], low: float, high: float) -> str:
+    """Return values as bars between two ends, a letter each."""
+    span = max(high - low, 1e-9)
+    return "".join(BARS[min(len(BARS) - 1, max(0, int((v - low) / span * len(BARS))))] for v in values)
+
+
+def trajectories(rows: Sequence[Row], *, colour: bool) -> str:
+    """Return a line for each data set, method and attack: AUC by epoch as bars from chance to one; "" without epochs.
+
+    Those whose last interval lies above chance are coloured where `colour` says so. Seeds are pooled.
+    """
+    measured = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
+    lines: list[tuple[str, str, str, bool]] = []
+    for panel, there in labels.panels(rows).split(measured).items():
+        for method, those in labels.variants(rows).split(there).items():
+            for attack, own in labels.attacks(measured).split(those).items():
+                epochs = sorted({r.epoch for r in own if r.epoch is not None})
+                pooled = [p for e in epochs if (p := labels.pooled([r for r in own if r.epoch == e]))]
+                bars = sparkline([p.value for p in pooled], labels.CHANCE, 1.0)
+                ends = f"{labels.number(pooled[0].value)} → {labels.number(pooled[-1].value)}"
+                lines.append((f"{panel}, {method}, {attack}", bars, ends, (pooled[-1].low or 0) > labels.CHANCE))
+    if not any(len(bars) > 1 for _, bars, _, _ in lines):
+        return ""
+    wide = max(len(name) for name, _, _, _ in lines)
+    told = [
+        f"{name:<{wide}}  {RED if colour and above else ''}{bars}{PLAIN if colour and above else ''}  {ends}"
+        for name, bars, ends, above in lines
+    ]
+    return "\n".join(["AUC by epoch, from chance to one", "", *told, ""])
+
+
+def screen(stream: TextIO) -> int | None:
+    """Return how many letters fit into a line of the terminal; None where the stream is none."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if stream.isatty() else None
