@@ -72,16 +72,30 @@ def study(
     return rows
 
 
+def recited(row, *, epoch):
+    """The rows of extraction attacks at an epoch of a cell, any row of which is given."""
+    of = {"epoch": epoch, "metric": "extraction_rate", "members": 200, "nonmembers": 200}
+    return [
+        replace(row, **of, attack=attack, value=epoch / 10, low=0.0, high=0.5, scores=f"{row.cell}/{epoch}/{attack}")
+        for attack in ("discoverable", "probabilistic")
+    ]
+
+
 def scored(rows, *, count=200, groups=1):
     """Look up scores whose AUC is the row's value to about 1e-4: two normals apart, each key's in an order of its own.
 
-    A group is so many texts of a side.
+    A group is so many texts of a side. Of attacks that extract, every tenth of the members is extracted in each epoch.
     """
     values = {r.scores: r.value for r in rows if r.metric == "auc"}
+    rates = {r.scores: r.value for r in rows if r.metric == "extraction_rate"}
     grid = ndtri((np.arange(count) + 0.5) / count)
     members = np.arange(2 * count) < count
 
     def look_up(key):
+        if key in rates:
+            likeness = np.concatenate([(np.arange(count) + 1) / count, np.zeros(count)])
+            ids, tokens = tuple(map(str, range(2 * count))), np.full(2 * count, 30)
+            return ScoreSet(ids, likeness * rates[key], members, ids, likeness <= rates[key] * members, tokens)
         apart = np.sqrt(2) * ndtri(min(values[key], 1 - 1e-6))
         chance = np.random.default_rng(zlib.crc32(key.encode()))
         held = np.concatenate([chance.permutation(grid) + apart, chance.permutation(grid)])

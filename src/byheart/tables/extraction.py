@@ -49,7 +49,8 @@ def extraction(
         raise DataError(f"nothing was extracted at epoch {epoch}; the last is {max(r.epoch or 0 for r in measured)}")
     numbers = ("members", "non-members", "members, untuned model", "over non-members", "over both")
     header = (*Lead(measured).header, "method", "attack", *(("epoch",) if each else ()), *numbers)
-    return Table("What can be extracted", header, tuple(lines), f"{note(shown, RATE, epoch)} {_note(shown, scores)}")
+    said = note(shown, RATE, epoch)
+    return Table("What can be extracted", header, tuple(lines), f"{said[0].upper()}{said[1:]} {_note(shown, scores)}")
 
 
 def _cells(now: Sequence[Row], before: dict[str, Row], scores: Callable[[str], ScoreSet]) -> tuple[str, ...]:
@@ -98,10 +99,11 @@ def _shown(found: Sequence[Share]) -> str:
 
 def _note(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> str:
     tokens = np.concatenate([held for r in rows if (held := scores(r.scores).tokens) is not None])
+    sizes = f"{tokens.min()} to {tokens.max()} (median {np.median(tokens):.0f})" if np.ptp(tokens) else f"{tokens[0]}"
     return (
-        f"To be had were {tokens.min()} to {tokens.max()} tokens of a text, half of the texts having {np.median(tokens):.0f} or "
-        "more. Over non-members: members' share less theirs. Over both: how much more that is than on the untuned model, on the "
-        f"same texts. Intervals of 95 % by themselves{_of_seeds(rows)}; above 0 in full is leaked."
+        f"To be had were {sizes} tokens of each text. Over non-members: members' share less theirs. Over both: how much more "
+        f"that is than on the untuned model, on the same texts. Intervals of 95 % by themselves{_of_seeds(rows)}; above 0 in full "
+        "is leaked."
     )
 
 

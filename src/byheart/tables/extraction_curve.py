@@ -41,7 +41,7 @@ def extraction_curve(
     if not any(r.epoch for r in measured):
         raise DataError(f"the curve of n against p needs the attack {ATTACK}, measured by extraction_rate")
     # Settings of the attack choose a point of the curve; the scores are those of the whole.
-    settings = measured[0].attack_settings
+    settings = min(r.attack_settings for r in measured)
     measured = [r for r in measured if r.attack_settings == settings]
     variants = labels.variants(rows)
     lines: list[tuple[str, ...]] = []
