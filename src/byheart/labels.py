@@ -268,6 +268,16 @@ def parts(*settings: str) -> list[str]:
     return [part for several in settings if several for part in re.split(r", (?=\w+=)", several)]
 
 
+def settings(told: str) -> dict[str, str]:
+    """Return a row's settings by name, as they are written."""
+    return dict(part.split("=", 1) for part in parts(told))
+
+
+def times(number: int) -> str:
+    """Return how often something was done: "once", "16 times"."""
+    return "once" if number == 1 else f"{number} times"
+
+
 def _naming(rows: Iterable[Row], key: Callable[[Row], Key], pretty: Callable[[str], str], first: Key) -> Naming:
     def order(k: Key) -> tuple[int, list[tuple[int, str]]]:
         return (first.index(k[0]) if k[0] in first else len(first)), _natural(" ".join(k))

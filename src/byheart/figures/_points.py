@@ -65,8 +65,7 @@ def _metric(metric: str, settings: str) -> str:
 
 def false_alarms(settings: str) -> float:
     """Return the share of false alarms at which a row of `tpr_at_fpr` was measured."""
-    told = dict(p.split("=", 1) for p in labels.parts(settings))
-    return float(told.get("fpr") or shelf.settings(shelf.find("metrics", "tpr_at_fpr"))["fpr"])
+    return float(labels.settings(settings).get("fpr") or shelf.settings(shelf.find("metrics", "tpr_at_fpr"))["fpr"])
 
 
 def _chance(row: Row) -> float | None:

@@ -105,15 +105,20 @@ class Draws:
         return self._kept[name]
 
 
+def reaches(path: Sequence[Step], level: float) -> bool:
+    """Whether a path reaches a perplexity."""
+    return meets(_values(s.use.value for s in path), level)
+
+
 def matched(seeds: Sequence[Sequence[Step]], level: float, draws: Draws) -> Matched | None:
     """Return what a method leaks at a perplexity, the mean of its seeds; None where a seed does not reach it.
 
     The interval is never narrower than the rows' own, read along the path in the same way: a bootstrap of perfectly
     separated texts knows no doubt.
     """
-    if not all(meets(_values(s.use.value for s in path), level) for path in seeds):
+    if not all(reaches(path, level) for path in seeds):
         return None
-    ends = [_ends(path, level) for path in seeds]
+    ends = [along(path, level) for path in seeds]
     value, low, high = (float(np.mean([e[i] for e in ends])) for i in range(3))
     drawn = [_drawn(path, level, draws) for path in seeds]
     if any(d is None for d in drawn):
@@ -123,8 +128,8 @@ def matched(seeds: Sequence[Sequence[Step]], level: float, draws: Draws) -> Matc
     return Matched(Estimate(value, min(low, float(outer[0])), max(high, float(outer[1]))), mean)
 
 
-def _ends(path: Sequence[Step], level: float) -> tuple[float, float, float]:
-    """Return AUC and the ends of its interval, read along the path."""
+def along(path: Sequence[Step], level: float) -> tuple[float, float, float]:
+    """Return a number and the ends of its interval, read along the path where it first meets a perplexity."""
     place = meeting(_values(s.use.value for s in path)[None], np.array([level]))
     told = [
         [(s.leak.value if end is None else end) for s, end in zip(path, ends, strict=True)]

@@ -56,21 +56,17 @@ def _shown(epochs: Sequence[int]) -> list[int]:
     return [epochs[round(i * (len(epochs) - 1) / (COLUMNS - 1))] for i in range(COLUMNS)]
 
 
-def _settings(row: Row) -> dict[str, str]:
-    return dict(p.split("=", 1) for p in labels.parts(row.metric_settings) if p)
-
-
 def _way(row: Row) -> str:
-    return _settings(row).get("estimate", "sampling")
+    return labels.settings(row.metric_settings).get("estimate", "sampling")
 
 
 def _repeated(row: Row) -> int:
     """Return how often a row's canaries were trained on: 0 for those held out."""
-    return int(_settings(row).get("repeated", "1")) if row.metric == "exposure" else 0
+    return int(labels.settings(row.metric_settings).get("repeated", "1")) if row.metric == "exposure" else 0
 
 
 def _told(often: int) -> str:
-    return {0: HELD_OUT, 1: "once"}.get(often, f"{often} times")
+    return labels.times(often) if often else HELD_OUT
 
 
 def _at(rows: Sequence[Row], epoch: int) -> str:

@@ -1,0 +1,109 @@
+"""The four risks of each method at equal utility, and where they disagree.
+
+A method may be at chance for membership and still recite a telephone number, or the other way round. The risks are those
+of Yeom et al. (membership, arXiv 1709.01604), Carlini et al. (extraction, arXiv 2202.07646; canaries, arXiv 1802.08232) and Lukas et
+al. (private attributes, arXiv 2302.00539); Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 name the last three as what their
+study leaves out. Read at one validation perplexity, since a method that learned less keeps less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Gt
+
+from byheart import labels
+from byheart.comparing import widened
+from byheart.errors import DataError
+from byheart.tables._frame import Lead
+from byheart.tables._matched import Step, along, levels, reaches
+from byheart.tables._pairs import MARK
+from byheart.tables._risks import Risk, paths
+from byheart.tables._risks import risks as known
+from byheart.types import Estimate, Row, Table
+
+FEWEST = 2
+NOT_REACHED = "not reached"
+
+
+def risks(
+    rows: Sequence[Row],
+    *,
+    attack: str = "loss",
+    extraction: str = "discoverable",
+    perplexity: Annotated[float, Gt(0)] | None = None,
+) -> Table:
+    """Membership, extraction, attributes and canaries by method, each where the method reaches the same perplexity.
+
+    `perplexity` None stands for two: the lowest that all methods reach which improve on the untuned model, and the
+    lowest that half of them reach; for one method, for its last epoch's. Raises `DataError` for fewer than two risks.
+    """
+    lead = Lead(rows)
+    asked = [r for r in known(rows, attack, extraction) if any(r.holds(row) for row in rows)]
+    if len(asked) < FEWEST:
+        raise DataError(
+            "risks are compared where two or more were measured: membership, extraction, attributes, canaries"
+        )
+    found = {head: {risk.name: paths(there, risk) for risk in asked} for head, there in lead.split(rows).items()}
+    tests = sum(len(held) for by_risk in found.values() for held in by_risk.values())
+    lines = [line for head, by_risk in found.items() for line in _lines(head, asked, by_risk, perplexity, tests)]
+    if not lines:
+        raise DataError("risks at equal utility need two risks and perplexity, both by epoch")
+    header = (*lead.header, "perplexity", "method", *(r.name for r in asked), "seen by")
+    measured = "; ".join(f"{r.name}: {r.measure} ({labels.number(r.nothing)}: nothing)" for r in asked)
+    note = (
+        f"{measured[0].upper()}{measured[1:]}. Each where the method first reaches that perplexity, read between its epochs, "
+        f"in brackets the 95 % interval, read so too. {MARK}: above nothing by an interval that is widened to hold together "
+        f"with all {tests} of the table; of what is not marked no more is known than the interval says. "
+        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: at no epoch; nothing is extrapolated."
+    )
+    return Table("Four risks at equal validation perplexity", header, tuple(lines), note)
+
+
+def _lines(
+    head: tuple[str, ...],
+    asked: Sequence[Risk],
+    found: dict[str, dict[str, list[list[Step]]]],
+    perplexity: float | None,
+    tests: int,
+) -> Iterator[tuple[str, ...]]:
+    methods = list(dict.fromkeys(m for held in found.values() for m in held))
+    whole = {m: next(held[m] for held in found.values() if m in held) for m in methods}
+    last = [float(np.mean([path[-1].use.value for path in seeds])) for seeds in whole.values()]
+    for level in [perplexity] if perplexity is not None else levels(whole) or last[:1]:
+        for method in methods:
+            cells: list[str] = []
+            seen: list[str] = []
+            for risk in asked:
+                number = _read(found[risk.name].get(method, []), level)
+                leaks = number is not None and _above(number, risk.nothing, tests)
+                seen += [risk.name] if leaks else []
+                cells.append(_shown(number, leaks=leaks, there=method in found[risk.name]))
+            if any(c not in {NOT_REACHED, labels.MISSING} for c in cells):
+                yield (*head, labels.number(level), method, *cells, ", ".join(seen) or "none")
+            else:
+                yield (*head, labels.number(level), method, *cells, labels.MISSING)
+
+
+def _read(seeds: Sequence[Sequence[Step]], level: float) -> Estimate | None:
+    """Return a number at a perplexity, the mean of its seeds; None where a seed does not reach it."""
+    if not seeds or not all(reaches(path, level) for path in seeds):
+        return None
+    value, low, high = (float(np.mean(ends)) for ends in zip(*(along(p, level) for p in seeds), strict=True))
+    return Estimate(value, low, high)
+
+
+def _above(number: Estimate, nothing: float, tests: int) -> bool:
+    """Whether a number stays above nothing with its interval widened to hold together with all others."""
+    if number.low is None or number.high is None:
+        return False
+    return widened(number.value, number.low, number.high, tests)[0] > nothing
+
+
+def _shown(number: Estimate | None, *, leaks: bool, there: bool) -> str:
+    if number is None:
+        return NOT_REACHED if there else labels.MISSING
+    value, _, ends = labels.shown(number).partition(" ")
+    return f"{value}{MARK if leaks else ''} {ends}".strip()
