@@ -77,6 +77,16 @@ def test_scores_are_those_of_the_weights(folders, name, bos):
     assert found.made["weights"].keys() == {"base", "tuned"}
 
 
+def test_without_held_out_texts_there_are_scores_and_no_rate(folders):
+    base, tuned = (AutoModelForCausalLM.from_pretrained(folders("llama")[n]) for n in ("base", "tuned"))
+    tokenizer = AutoTokenizer.from_pretrained(folders("llama")["tuned"])
+    own = byheart.audit(tuned, tokenizer, MEMBERS, base=base, attacks=["loss", "reference"])
+    with StandIn(folders("llama")) as server:
+        found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, base_name="base", attacks=["loss", "reference"])
+    assert found.ruling == own.ruling
+    np.testing.assert_allclose(found.scores[1]["reference"], own.scores[1]["reference"], atol=2e-4)
+
+
 def test_answers_like_llama_cpps_are_read_without_the_first_token(folders):
     model, tokenizer = (c.from_pretrained(folders("gemma")["tuned"]) for c in (AutoModelForCausalLM, AutoTokenizer))
     stats = byheart.token_stats(model, tokenizer, MEMBERS + NONMEMBERS)
@@ -185,10 +195,8 @@ def test_an_attack_that_does_not_say_what_it_takes_is_left_out(tmp_path, monkeyp
     assert "annotate" in served.servable(attacks, base=False)[1]["unsaid:odd"]
 
 
-@pytest.mark.parametrize(
-    "passing", [(429, {"error": "slow down"}, {"Retry-After": "0"}), (500, "oops"), (503, "<html>"), "hang up"]
-)
-def test_what_may_pass_is_tried_again(folders, passing):
+def at_first(passing):
+    """A fault of the first attempt of every request, however many threads ask."""
     tried = set()
 
     def first(number, body):
@@ -196,7 +204,14 @@ def test_what_may_pass_is_tried_again(folders, passing):
         known, _ = asked in tried, tried.add(asked)
         return None if known else passing
 
-    with StandIn(folders("llama"), fail=first) as server:
+    return first
+
+
+@pytest.mark.parametrize(
+    "passing", [(429, {"error": "slow down"}, {"Retry-After": "0"}), (500, "oops"), (503, "<html>"), "hang up"]
+)
+def test_what_may_pass_is_tried_again(folders, passing):
+    with StandIn(folders("llama"), fail=at_first(passing)) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
         assert len(server.requests) == found.made["settings"]["requests"] > 100
     with StandIn(folders("llama")) as server:
@@ -224,7 +239,7 @@ def test_requests_are_limited(folders):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=51)
         assert not server.requests
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=52)
-    with StandIn(folders("llama"), fail=lambda n, body: (500, "no") if n % 3 == 2 else None) as server:
+    with StandIn(folders("llama"), fail=at_first((500, "no"))) as server:
         with pytest.raises(ModelError, match="60 requests were sent"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=60)
         assert len(server.requests) == 60
