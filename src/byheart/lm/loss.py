@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from torch.nn.functional import cross_entropy
 
 from byheart.lm.forward import batches, hidden_rows, logits, remembered
-from byheart.lm.placing import device_of
 from byheart.lm.goldfish import counted
 from byheart.lm.load import LanguageModel
+from byheart.lm.placing import device_of
 from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:

@@ -63,8 +63,8 @@ def substitutes(
 
     Raises `ModelError` for a masked model that is missing, not masked, or not safe to load.
     """
-    from byheart.lm.placing import device_of  # torch, which naming a masked model need not load
     from byheart.lm.masked import load_masked, word_neighbours
+    from byheart.lm.placing import device_of  # torch, which naming a masked model need not load
     from byheart.lm.propose import token_neighbours
 
     if masked_model:
