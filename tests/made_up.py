@@ -81,6 +81,32 @@ def recited(row, *, epoch):
     ]
 
 
+def attributed(rows):
+    """Rows of private attributes of two kinds, at every epoch of the cells that these rows are of."""
+    found = []
+    for r in (r for r in rows if r.metric == "perplexity"):
+        shares = {"members": 0.1 + METHODS.get(r.method, 0.3) * r.epoch / 8 + 0.01 * r.seed, "nonmembers": 0.1}
+        for kind in ("all", "email", "phone"):
+            for metric, measure in (("attribute_inference", "top1"), ("attribute_recital", "recited")):
+                told = {f"measure={measure}, of={of}": value for of, value in shares.items()}
+                told["measure=majority, of=members"] = 0.1
+                for over in ("nonmembers", "untuned", "majority"):
+                    told[f"measure=advantage, over={over}"] = shares["members"] - 0.1
+                found += [
+                    replace(
+                        r,
+                        metric=metric,
+                        metric_settings=f"kind={kind}, {n}",
+                        value=v,
+                        low=v - 0.05,
+                        high=v + 0.05,
+                        members=50,
+                    )
+                    for n, v in told.items()
+                ]
+    return found
+
+
 def scored(rows, *, count=200, groups=1):
     """Look up scores whose AUC is the row's value to about 1e-4: two normals apart, each key's in an order of its own.
 

@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from byheart import shelf
 from byheart.errors import CellError, DataError, SettingError
+from byheart.kinds import Candidates, RecitedAttributes, Variants
 from byheart.metrics.auc import auc
 from byheart.metrics.generalisation_gap import generalisation_gap
 from byheart.metrics.perplexity import perplexity
@@ -38,6 +39,8 @@ RANGES = {
     "extraction_excess": (-1, 1),
     "perplexity": (1, math.inf),
     "train_perplexity": (1, math.inf),
+    "attribute_inference": (-1, 1),
+    "attribute_recital": (-1, 1),
 }
 
 MEMBERS, NONMEMBERS = 110, 130
@@ -72,7 +75,37 @@ def readings(seed, count, mean):
 
 
 CANARIES = 60
+
+
+def private(order):
+    """Made-up evidence of two private attributes of each text, for the texts in this order; every fifth lacks the second."""
+    rows = [(place, kind, 10 * t + kind) for place, t in enumerate(order) for kind in range(2 - (t % 5 == 0))]
+    text, kind = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
+    drawn = [np.random.default_rng(seed) for _, _, seed in rows]
+    asked = {"kinds": ("email", "phone"), "kind": kind, "text": text, "left_out": np.array([0, 48])}
+    sizes = [2 + int(d.integers(4)) for d in drawn]
+    readings = sum(sizes)
+    loglik, base = (np.concatenate([-d.gamma(2, 1, n) for d, n in zip(drawn, sizes, strict=True)]) for _ in range(2))
+    starts = np.cumsum([0, *sizes])
+    written = ["a" if d.random() < 0.4 else "b" for d in drawn]
+    return {
+        "candidates": Candidates(
+            **asked,
+            starts=starts,
+            ids=np.zeros(3 * readings, dtype=np.int64),
+            offsets=3 * np.arange(readings + 1),
+            first=np.ones(readings, dtype=np.int64),
+            common=np.concatenate([d.integers(1, 3, n) for d, n in zip(drawn, sizes, strict=True)]),
+        ),
+        "candidate_likelihoods": Variants(loglik=loglik, starts=starts),
+        "candidate_likelihoods_base": Variants(loglik=base, starts=starts),
+        "recited_attributes": RecitedAttributes(**asked, written=tuple(written), expected=("a",) * len(rows)),
+        "recited_attributes_base": RecitedAttributes(**asked, written=("b",) * len(rows), expected=("a",) * len(rows)),
+    }
+
+
 EVIDENCE = {
+    **private(range(240)),
     "membership": MEMBERSHIP,
     "train": packed(readings(0, MEMBERS, 2.0)),
     "validation": packed(readings(1, 90, 3.0)),
@@ -109,6 +142,11 @@ def by_side(groups):
     return {"member_groups": groups[:MEMBERS], "nonmember_groups": groups[MEMBERS:]}
 
 
+def estimates(found):
+    """A metric's estimate, or all of its estimates, those of shares and not of counts."""
+    return [e for n, e in found.items() if "left_out" not in n] if isinstance(found, dict) else [found]
+
+
 def measured(metric, scores="usual", groups="alone"):
     extracted = {"extracted": SCORES[scores] > 1}
     known = {**EVIDENCE, "scores": SCORES[scores], **extracted, "groups": GROUPS[groups], **by_side(GROUPS[groups])}
@@ -132,15 +170,19 @@ def test_an_estimate_is_finite_and_within_its_interval(metric, scores, groups):
             measured(metric, scores, groups)
         return
     found = measured(metric, scores, groups)
+    for estimate in estimates(found):
+        refuse_strange(estimate, *RANGES.get(metric.__name__, (-math.inf, math.inf)))
+
+
+def refuse_strange(found, smallest, largest):
     assert isinstance(found, Estimate)
-    smallest, largest = RANGES.get(metric.__name__, (-math.inf, math.inf))
     assert math.isfinite(found.value)
     assert smallest <= found.value <= largest
     assert (found.low is None) == (found.high is None)
     if found.low is not None:
         assert math.isfinite(found.low)
         assert math.isfinite(found.high)
-        assert smallest * (1 - 1e-9) <= found.low <= found.value <= found.high <= largest
+        assert smallest - 1e-9 * abs(smallest) <= found.low <= found.value <= found.high <= largest
     assert all(isinstance(v, float) for v in found[:3] if v is not None), "JSON and Parquet know no NumPy scalars"
     assert all(isinstance(v, int) for v in found[3:] if v is not None)
 
@@ -160,11 +202,14 @@ def test_the_order_of_the_texts_leaves_it_alone(metric):
         "canaries_base": packed(readings(4, CANARIES, 3.0)[::-1]),
         "canary_references": packed(readings(5, 40, 3.0)[::-1]),
         "planted": backwards(EVIDENCE["planted"]),
+        **private(order),
         **{name: own[::-1] for name, own in by_side(GROUPS["by five"]).items()},
     }
     shuffled = metric(*(known[name] for name in shelf.needs(metric)))
-    expected = [v or 0 for v in measured(metric, "usual", "by five")]  # approx takes no None
-    assert [v or 0 for v in shuffled] == pytest.approx(expected, rel=1e-9)
+    ours, others = (
+        [v or 0 for e in estimates(found) for v in e] for found in (shuffled, measured(metric, "usual", "by five"))
+    )
+    assert ours == pytest.approx(others, rel=1e-9)  # approx takes no None
 
 
 def test_the_same_twice(metric):

@@ -12,7 +12,7 @@ from byheart.tables.data_splits import data_splits
 from byheart.tables.lora_placement import lora_placement
 from byheart.tables.methods import methods
 from byheart.tables.models import models
-from made_up import ATTACKS, METHODS, canary_rows, everything, recited, scored, study
+from made_up import ATTACKS, METHODS, attributed, canary_rows, everything, recited, scored, study
 
 
 def methods_of(rows, **settings):
@@ -230,6 +230,7 @@ def test_a_table_is_the_same_whatever_the_order_of_rows(name):
     rows += [r for row in {r.cell: r for r in rows}.values() for r in private(row.cell, row, epochs=(0, 1))]
     rows += list(canary_rows(rows))
     rows += [r for row in {r.cell: r for r in rows}.values() for epoch in (0, 1) for r in recited(row, epoch=epoch)]
+    rows += attributed(rows)
     table = called(name, rows)
     assert called(name, rows[::-1]) == table
     assert all(len(row) == len(table.header) for row in table.rows)

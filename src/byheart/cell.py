@@ -1,6 +1,7 @@
 """One cell: train -> observe -> attack -> measure. What the store holds is not made again.
 
-An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `planned.LABELLED` lists.
+An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `planned.LABELLED`
+lists and for any observation. A metric of several numbers gives them by what tells them apart ("kind=email, of=members").
 """
 
 from __future__ import annotations
@@ -130,15 +131,20 @@ def _canaries(planted: Planted | None) -> dict[str, int]:
 
 
 def _measured(planned: Planned, store: Store) -> Iterator[Row]:
-    needed = {"target", "validation", *(n for a in (*planned.attacks, *planned.metrics) for n in a.needs)}
+    needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
     asked = [o for o in planned.observations if called(o) in needed]
     for epoch in planned.epochs:
         evidence = {called(o): read_evidence(planned, store, o, epoch) for o in asked}
         texts = as_scored(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
-        labelled = _labelled(planned, evidence)
+        labelled = {**evidence, **_labelled(planned, evidence)}
         for metric in planned.metrics:
             if not set(metric.needs) & set(RESULTS):
-                yield _row(planned, epoch, metric=metric, estimate=metric(*(labelled[n] for n in metric.needs)))
+                yield from _numbers(planned, epoch, metric, labelled)
+        for observation in planned.measured:
+            cost = {"passes": planned.passes(observation), "seconds": _seconds(planned, store, observation, epoch)}
+            for name, value in cost.items():
+                label = f"observation={called(observation)}"
+                yield _row(planned, epoch, metric=name, estimate=Estimate(value), label=label)
         for attack in planned.attacks:
             key = _scores(planned, store, attack, epoch, {**evidence, "texts": texts})
             found = read_arrays(store.folder("scores", key))
@@ -146,10 +152,23 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
             for metric in planned.metrics:
                 # What was extracted is asked only of attacks that extract.
                 if set(metric.needs) & set(RESULTS) and set(metric.needs) <= set(known):
-                    estimate = metric(*(known[n] for n in metric.needs))
-                    yield _row(planned, epoch, metric=metric, estimate=estimate, attack=attack, scores=key)
-            for metric, value in _cost(planned, store, attack, epoch).items():
-                yield _row(planned, epoch, metric=metric, estimate=Estimate(value), attack=attack)
+                    yield from _numbers(planned, epoch, metric, known, attack, key)
+            for name, value in _cost(planned, store, attack, epoch).items():
+                yield _row(planned, epoch, metric=name, estimate=Estimate(value), attack=attack)
+
+
+def _numbers(
+    planned: Planned,
+    epoch: int,
+    metric: Choice,
+    known: Mapping[str, Any],
+    attack: Choice | None = None,
+    scores: str = "",
+) -> Iterator[Row]:
+    """Yield a metric's rows: one, or one for each of its numbers, told apart by the name that it has among them."""
+    given = metric(*(known[n] for n in metric.needs))
+    for label, estimate in given.items() if isinstance(given, Mapping) else [("", given)]:
+        yield _row(planned, epoch, metric=metric, estimate=estimate, attack=attack, scores=scores, label=label)
 
 
 def _cost(planned: Planned, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
@@ -215,9 +234,10 @@ def _row(
     estimate: Estimate,
     attack: Choice | None = None,
     scores: str = "",
+    label: str = "",
 ) -> Row:
     ends = (estimate.value, estimate.low, estimate.high)
     if not all(np.isfinite(v) for v in ends if v is not None):
         name = metric if isinstance(metric, str) else metric.name
         raise DataError(f"metrics {name} must give finite numbers; it gave {ends[0]} [{ends[1]}, {ends[2]}]")
-    return measured(_labels(planned), epoch, metric, estimate, attack, scores)
+    return measured(_labels(planned), epoch, metric, estimate, attack, scores, label)

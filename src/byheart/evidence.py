@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from byheart.accounting import promised
 from byheart.errors import DataError, ModelError
 from byheart.kinds import KINDS, ShadowPass, packed, unpacked
-from byheart.needs import TOKENS
+from byheart.needs import ATTRIBUTES, TOKENS
 from byheart.planned import Planned
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
@@ -203,6 +203,8 @@ def _input(bench: _Bench, name: str, epoch: int, model: LanguageModel) -> Any:
         return Scorer(model, bench.machine.token_budget, getattr(torch, bench.planned.scoring.precision))
     if name in TOKENS:
         return bench.tokens[TOKENS[name]]
+    if name in ATTRIBUTES:
+        return getattr(bench.planned.split, name)
     if name == "shadow_passes":
         return shadow_passes(bench.planned, bench.store, epoch)
     return read_evidence(bench.planned, bench.store, bench.planned.observation(name), epoch)

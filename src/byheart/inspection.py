@@ -27,6 +27,7 @@ _LACKING = {
     "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
     "canary_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
     "canary_reference_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
+    "attributes": "needs named private attributes, which an audit is not given; a study's data has them: byheart run",
     "known_member_tokens": "needs members that its adversary knows, none of them audited: byheart audit takes known members, and a study "
     "does (data.known)",
     "known_nonmember_tokens": "needs non-members that its adversary knows, none of them audited: byheart audit takes known non-members, "

@@ -135,6 +135,53 @@ class Shadows:
     population_starts: Int[np.ndarray, " population_plus_one"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """Texts with a private attribute exchanged for others of its kind: what an attribute is chosen among.
+
+    Attribute a is of the kind `kinds[kind[a]]`, stands in audited text `text[a]`, and has the readings `starts[a]` to
+    `starts[a+1]`: first that with its true value, then one for each other candidate. Reading r is the token ids
+    `ids[offsets[r]:offsets[r+1]]`, prompt and BOS included, scored from its `first[r]`-th on, and how many texts have its
+    value is `common[r]`. `left_out` counts, by kind, attributes that were cut off their texts.
+    """
+
+    kinds: tuple[str, ...]
+    kind: Int[np.ndarray, " attributes"]
+    text: Int[np.ndarray, " attributes"]
+    starts: Int[np.ndarray, " attributes_plus_one"]
+    ids: Int[np.ndarray, " tokens"]
+    offsets: Int[np.ndarray, " readings_plus_one"]
+    first: Int[np.ndarray, " readings"]
+    common: Int[np.ndarray, " readings"]
+    left_out: Int[np.ndarray, " kinds"]
+
+    def __post_init__(self) -> None:
+        """Refuse an attribute with nothing to choose among, and none at all."""
+        if not len(self.text) or (np.diff(self.starts) < 2).any():  # noqa: PLR2004 - the truth and one other
+            raise DataError("every private attribute needs one other candidate at least, and there must be one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecitedAttributes:
+    """What a model wrote from where a private attribute begins: `written`, beside what stands there up to its end.
+
+    `kinds`, `kind` and `text` are those of `Candidates`. `left_out` counts, by kind, attributes that nothing stands
+    before, or that were cut off their texts.
+    """
+
+    kinds: tuple[str, ...]
+    kind: Int[np.ndarray, " attributes"]
+    text: Int[np.ndarray, " attributes"]
+    written: tuple[str, ...]
+    expected: tuple[str, ...]
+    left_out: Int[np.ndarray, " kinds"]
+
+    def __post_init__(self) -> None:
+        """Refuse none at all."""
+        if not self.written:
+            raise DataError("no private attribute can be asked for: each was cut off, or is what its text begins with")
+
+
 class ShadowPass(NamedTuple):
     """Which audited texts a shadow was tuned on, and what it says of them and of a population (None without one)."""
 
@@ -153,6 +200,8 @@ Evidence = (
     | Suffixes
     | Recitation
     | Chances
+    | Candidates
+    | RecitedAttributes
     | Shadows
 )
 """What an observation gives. All of it is arrays and strings, so that any of it can be stored without pickle."""

@@ -97,6 +97,8 @@ METRICS = {
     "epsilon_lower_bound": "epsilon, lower bound",
     "canary_guess": "guess that a canary was trained on",
     "accountant_epsilon": "epsilon by the accountant, an upper bound",
+    "attribute_inference": "private attributes picked among others",
+    "attribute_recital": "private attributes recited",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

@@ -21,7 +21,10 @@ TOKENS = {
 }
 """The tokens that an observation may ask for, and the part of the texts that each is of."""
 
-INPUTS = ("model", "base_model", *TOKENS, "shadow_passes")
+ATTRIBUTES = ("attributes", "validation_attributes")
+"""The private attributes, by kind, of each audited text and of each validation text."""
+
+INPUTS = ("model", "base_model", *TOKENS, *ATTRIBUTES, "shadow_passes")
 """All that an observation may ask for besides other observations. `evidence.py` makes each of them."""
 
 
@@ -51,13 +54,15 @@ def chain(asked: Iterable[str], asking: str, given: Mapping[str, Choice] | None 
     return list({called(o): o for name in asked if name != "texts" for o in behind(name, asking)}.values())
 
 
-def passes_of(observation: Choice, chained: Iterable[Choice]) -> float:
+def passes_of(observation: Choice, chained: Iterable[Choice], *, attributes: float = 1.0) -> float:
     """Return how often an observation passes its texts through a model; its file says so, one where it says nothing.
 
-    A file may say it by settings, its own or those of an observation that it asks for, found among the `chained`.
+    A file may say it by settings, its own or those of an observation that it asks for, found among the `chained`, and by
+    `attributes`, how many private ones a text has.
     """
     asked = (o.settings for o in chained if called(o) in observation.needs)
-    return reckoned(constant(observation.function, "PASSES", 1.0), dict(ChainMap(observation.settings, *asked)))
+    known = ChainMap(observation.settings, *asked, {"attributes": attributes})
+    return reckoned(constant(observation.function, "PASSES", 1.0), dict(known))
 
 
 def rests_on(input_name: str, observation: Choice, chained: Iterable[Choice]) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from byheart.attributes import refuse_alone, refuse_none
 from byheart.canaries import plant
 from byheart.deduplication import trained_on
 from byheart.errors import DataError, SettingError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
 from byheart.planned import CANARIES, LABELLED, LABELS, Planned
-from byheart.shelf import Choice, constant, key_of, reckoned
+from byheart.shelf import Choice, constant, key_of, names, reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_json
 from byheart.study import Cell, Study
@@ -62,10 +63,11 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
                     dealt, planted=plant(canaries, examples, dealt, near_duplicate=near, seed=seed)
                 )
             splits[name] = dealt
-        parts = splits[name].parts
+        dealt = splits[name]
+        parts = dealt.parts
         parts["train"] = trained_on(parts["train"], cell.training)
         planned.append(
-            Planned(cell, splits[name], study.attacks, study.metrics, study.scoring, _observed(study, parts), parts)
+            Planned(cell, dealt, study.attacks, study.metrics, study.scoring, _observed(study, dealt, parts), parts)
         )
     return tuple(planned)
 
@@ -79,32 +81,43 @@ def _refuse_promise(planned: Planned) -> None:
             raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
 
 
-def _observed(study: Study, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
+def _observed(study: Study, dealt: Split, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     """Return the observations that attacks and metrics ask for, each once, after those that it asks for itself.
 
-    Raises `DataError` for evidence that there is not, or of texts that the study sets none aside for.
+    Raises `DataError` for evidence that there is not, of texts that the study sets none aside for, or of private
+    attributes that its data has not.
     """
-    asked = [
-        (n, f"attacks {a.name}", int(constant(a.function, "KNOWN", 1)))
-        for a in study.attacks
-        for n in a.needs
-        if n != "texts"
-    ]
-    for metric in study.metrics:
-        evidence = [n for n in metric.needs if n not in LABELS]
-        own = {"validation", *CANARIES}
-        asked += [(n if n in own else "target", f"metrics {metric.name}", 1) for n in evidence]
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
-    for name, asking, least in asked:
+    for name, asking, least in _asked(study, given):
         for observation in chain((name,), asking, given):
             for need in observation.needs:
                 if need.startswith("canary"):
                     _refuse_canaries(asking, need, parts)
                 elif need in TOKENS:
                     _refuse_few(asking, observation, need, len(parts[TOKENS[need]]), least)
+                elif need == "attributes":
+                    refuse_none(dealt.attributes, asking)
+                elif need == "validation_attributes":
+                    refuse_alone(dealt.attributes, dealt.validation_attributes, asking)
             found.setdefault(called(observation), observation)
     return tuple(found.values())
+
+
+def _asked(study: Study, given: Mapping[str, Choice]) -> Iterator[tuple[str, str, int]]:
+    """Yield the observations that attacks and metrics name, with who asks and how many known texts it needs at least.
+
+    Raises `DataError` for what a metric may not ask for.
+    """
+    for attack in study.attacks:
+        least = int(constant(attack.function, "KNOWN", 1))
+        yield from ((n, f"attacks {attack.name}", least) for n in attack.needs if n != "texts")
+    for metric in study.metrics:
+        for name in (n for n in metric.needs if n not in LABELS):
+            known = dict.fromkeys((*LABELLED, *names("observations"), *given))
+            if name not in known:
+                raise DataError(f"metrics {metric.name} asks for {name!r}; a metric may ask for {', '.join(known)}")
+            yield "target" if name in {"train", "nonmember"} else name, f"metrics {metric.name}", 1
 
 
 def _refuse_canaries(asking: str, need: str, parts: Mapping[str, Texts]) -> None:
@@ -163,6 +176,8 @@ def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
         member_groups=tuple(examples.groups[train[m]] for m in kept["members"]),
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
         validation_groups=tuple(examples.groups[i] for i in others["validation"]),
+        attributes=tuple(examples.attributes[i] for i in (*(train[m] for m in kept["members"]), *nonmembers)),
+        validation_attributes=tuple(examples.attributes[i] for i in others["validation"]),
         counts=kept["counts"],
         validation=examples.texts.take(others["validation"]),
         known_members=examples.texts.take(others["known_members"]),
@@ -191,10 +206,5 @@ def _try_metrics(planned: Planned) -> None:
         sizes = zip(CANARIES, map(len, (planted.texts, planted.texts, planted.references)), strict=True)
         made_up |= {n: LogProbs(logp=-chance.random(size), starts=np.arange(size + 1)) for n, size in sizes}
     for metric in planned.metrics:
-        unknown = [n for n in metric.needs if n not in LABELLED]
-        if unknown:
-            raise DataError(
-                f"metrics {metric.name} asks for {unknown[0]!r}; a metric may ask for {', '.join(LABELLED)}"
-            )
         if set(metric.needs) <= set(made_up):
             metric(*(made_up[n] for n in metric.needs))

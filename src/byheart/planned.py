@@ -20,17 +20,17 @@ from byheart.attacked import RESULTS
 from byheart.deduplication import trained_on
 from byheart.errors import DataError
 from byheart.lm.bases import identity, template
-from byheart.needs import TOKENS, called, chain, passes_of
+from byheart.needs import ATTRIBUTES, TOKENS, called, chain, passes_of
 from byheart.settings import Scoring, Training
 from byheart.shelf import Choice, choose, constant, key_of
 from byheart.store import Store
 from byheart.study import Cell
-from byheart.types import Split, Texts
+from byheart.types import Split, Texts, digest
 
 LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
 CANARIES = ("canaries", "canaries_base", "canary_references")
 LABELLED = (*LABELS, "train", "nonmember", "validation", *CANARIES)
-"""What a metric may ask for: scores, labels, and evidence."""
+"""What a metric may ask for, besides any observation by its name: scores, labels, evidence by who is a member, canaries."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,9 @@ class Planned:
             return {"base": self.base}
         if name in TOKENS:
             return self.tokens_recipe(TOKENS[name])
+        if name in ATTRIBUTES:
+            texts = enumerate(getattr(self.split, name))
+            return digest((str(i), *item) for i, own in texts for item in sorted(own.items()))
         if name == "shadow_passes":
             # The texts too: at epoch 0 all shadows are the base, and evidence would not tell who is tuned on what.
             return [
@@ -246,6 +249,12 @@ class Planned:
         """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
         return chain(attack.needs, f"attacks {attack.name}", {called(o): o for o in self.observations})
 
+    @property
+    def measured(self) -> tuple[Choice, ...]:
+        """The observations that metrics ask for by name, and those that they rest on in turn, each once."""
+        asked = dict.fromkeys(n for m in self.metrics for n in m.needs if n not in LABELLED)
+        return tuple(chain(asked, "a metric", {called(o): o for o in self.observations}))
+
     def cost(self, attack: Choice, epoch: int) -> float:
         """Return what an attack at an epoch rests on, in forward passes over the audited texts, shadows' training included."""
         evidence = self.evidence_of(attack)
@@ -263,7 +272,12 @@ class Planned:
     def observation_work(self, observation: Choice) -> float:
         """Return one observation's work, in forward passes of one token."""
         part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")
-        return passes_of(observation, self.observations) * self._size(part)
+        attributes = sum(map(len, self.split.attributes)) / max(len(self.split.attributes), 1)
+        return passes_of(observation, self.observations, attributes=attributes) * self._size(part)
+
+    def passes(self, observation: Choice) -> float:
+        """Return one observation's work, in forward passes over the audited texts."""
+        return self.observation_work(observation) / self._size("audited")
 
 
 def _default(kind: type[Any], name: str) -> Any:

@@ -31,8 +31,13 @@ def measured(
     estimate: Estimate,
     attack: Choice | None = None,
     scores: str = "",
+    label: str = "",
 ) -> Row:
-    """Return the row of a measured number; `labels` say what was trained, and on what (`Row`'s fields up to the seed, cell)."""
+    """Return the row of a measured number; `labels` say what was trained, and on what (`Row`'s fields up to the seed, cell).
+
+    `label` tells it from the metric's other numbers, as a setting would: "kind=email, of=members".
+    """
+    settings = ("" if isinstance(metric, str) else metric.label, label)
     value, low, high, members, nonmembers = estimate
     return Row(
         **labels,
@@ -40,7 +45,7 @@ def measured(
         attack=attack.name if attack else "",
         attack_settings=attack.label if attack else "",
         metric=metric if isinstance(metric, str) else metric.name,
-        metric_settings="" if isinstance(metric, str) else metric.label,
+        metric_settings=", ".join(s for s in settings if s),
         value=float(value),
         low=None if low is None else float(low),
         high=None if high is None else float(high),

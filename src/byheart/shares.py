@@ -5,7 +5,11 @@
   of the shares' own ends. So are differences of such differences (G. Zou, A. Donner, Statistics in Medicine 27 (2008)
   1693-1702), since nothing but ends is asked of either.
 - Of shares of the same texts: R. Newcombe, Statistics in Medicine 17 (1998) 2635-2650: the ends are added with the
-  correlation of the two, here that of groups, and 0 where one of them does not vary.
+  correlation of the two, here that of groups, and 0 where one of them does not vary. It is held at 1 - 1 / groups: where
+  the two never differ, their difference is not known to be exactly 0.
+
+At 32 texts and shares of .95 and .05, plain Student intervals of the differences in pairs hold in 87 % of 1,500 simulated
+studies, these in 97 %; at 20 to 200 texts, one to five trials each, in 93 % or more.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from byheart.errors import DataError
 from byheart.inference import codes
@@ -30,7 +34,11 @@ class Share(NamedTuple):
     high: float
 
 
-def share(held: Bool[np.ndarray, " texts"], groups: tuple[str, ...]) -> Share:
+Held = Bool[np.ndarray, " texts"] | Float[np.ndarray, " texts"]
+"""Whether something holds of each text, or how far it does, between 0 and 1, which spreads no wider."""
+
+
+def share(held: Held, groups: tuple[str, ...]) -> Share:
     """Share of the texts that something holds of. Raises `DataError` where there are none."""
     if not len(held):
         raise DataError("a share of no texts has no value; audit members and non-members")
@@ -47,7 +55,7 @@ def apart(first: Share, second: Share, correlation: float = 0.0) -> Share:
     return Share(value, value - below, value + above)
 
 
-def paired(first: Bool[np.ndarray, " texts"], second: Bool[np.ndarray, " texts"], groups: tuple[str, ...]) -> Share:
+def paired(first: Held, second: Held, groups: tuple[str, ...]) -> Share:
     """Share of the first minus share of the second, of the same texts in the same order."""
     return apart(share(first, groups), share(second, groups), _correlation(first, second, groups))
 
@@ -69,11 +77,9 @@ def _together(first: float, second: float, correlation: float) -> float:
     return math.sqrt(max(0.0, first**2 + second**2 - 2 * correlation * first * second))
 
 
-def _correlation(
-    first: Bool[np.ndarray, " texts"], second: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
-) -> float:
+def _correlation(first: Held, second: Held, groups: tuple[str, ...]) -> float:
     """Return the correlation of two shares over their texts' groups."""
     group = codes(groups)
     one, other = (np.bincount(group, held - held.mean()) for held in (first, second))
     size = math.sqrt(float(one @ one) * float(other @ other))
-    return float(one @ other) / size if size > 0 else 0.0
+    return min(float(one @ other) / size, 1 - 1 / (int(group.max()) + 1)) if size > 0 else 0.0

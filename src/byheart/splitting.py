@@ -133,6 +133,8 @@ def _split(examples: Examples, cast: _Cast, members: tuple[int, ...], known: Seq
         known_members=examples.texts.take(cast.train[i] for i in known),
         known_nonmembers=examples.texts.take(cast.known),
         validation_groups=tuple(groups[i] for i in cast.validation),
+        attributes=tuple(examples.attributes[i] for i in (*(cast.train[m] for m in members), *cast.nonmembers)),
+        validation_attributes=tuple(examples.attributes[i] for i in cast.validation),
         counts={
             "texts": len(examples.texts),
             "groups": len(set(groups)),

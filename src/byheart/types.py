@@ -89,7 +89,7 @@ class Examples:
     """What a data set gives: texts, each with its published role, its group, and its private attributes.
 
     `groups` names what belongs together (an article, a triple set, a user) and is never split between roles.
-    `attributes` holds, per text, named private values that occur in it (empty where the data has none).
+    `attributes` holds, per text, named private values that stand verbatim in its scored string (empty where it has none).
     """
 
     texts: Texts
@@ -98,13 +98,19 @@ class Examples:
     attributes: tuple[Mapping[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse columns of unequal length."""
+        """Refuse columns of unequal length, and attributes that do not stand in their texts."""
         if not self.attributes:
             object.__setattr__(self, "attributes", ({},) * len(self.texts))
         if not len(self.texts) == len(self.roles) == len(self.groups) == len(self.attributes):
             raise DataError(
                 f"examples need one role and group each: {len(self.texts)} texts, {len(self.roles)} roles, {len(self.groups)} groups"
             )
+        for name, text, attributes in zip(self.texts.ids, self.texts.scored, self.attributes, strict=True):
+            for kind, value in attributes.items():
+                if not value.strip() or value not in text:
+                    raise DataError(
+                        f"text {name!r}: attribute {kind!r} is {value!r}, which does not stand in the text; mend the data set"
+                    )
 
 
 @dataclass(frozen=True)
@@ -145,7 +151,8 @@ class Split:
 
     `known_members` (of `train`) and `known_nonmembers` are what an adversary knows already; none of them is audited.
     `counts` is what splitting did (duplicates removed, groups, texts left over), by name. `planted` canaries are trained
-    on besides `train`.
+    on besides `train`. `attributes` are the named private values of each of `audited`, `validation_attributes` those of
+    each validation text; () where there are none.
     """
 
     train: Texts
@@ -159,6 +166,8 @@ class Split:
     known_nonmembers: Texts = NO_TEXTS
     validation_groups: tuple[str, ...] = ()
     planted: Planted | None = None
+    attributes: tuple[Mapping[str, str], ...] = ()
+    validation_attributes: tuple[Mapping[str, str], ...] = ()
 
     @property
     def parts(self) -> dict[str, Texts]:

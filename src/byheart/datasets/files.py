@@ -20,6 +20,7 @@ from typing import Any, cast
 
 from byheart import chats
 from byheart.errors import DataError
+from byheart.pii import Kind, first_values
 from byheart.reading import ROLES, Example, Row, examples, filled, published, read, string
 from byheart.types import Examples, Role
 
@@ -35,12 +36,14 @@ def files(  # noqa: PLR0913 - each setting names a field
     split: str | None = None,
     id: str | None = None,  # noqa: A002 - the setting is named as the field is
     attributes: tuple[str, ...] = (),
+    pii: tuple[Kind, ...] = (),
 ) -> Examples:
     """Give the texts of a file or of a folder with files named train, test and validation.
 
     The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are taken.
     `group` is what belongs together and must not be split (a user, a document), `split` holds train, test or
-    validation, `attributes` are private values that stand in the text. Raises `DataError`, with the file and the
+    validation, `attributes` are private values that stand in the text. `pii` is kinds of private values to be looked for
+    in the text besides, of each the first that is found; it needs byheart[pii]. Raises `DataError`, with the file and the
     line, for a file that cannot be read and for a row without a field or with an empty one.
     """
     place = Path(path).expanduser()
@@ -63,7 +66,8 @@ def files(  # noqa: PLR0913 - each setting names a field
                     role=_role(row, split) if split is not None else ROLES[name] if place.is_dir() else "pool",
                     group=None if group is None else _label(row, group),
                 )
-                yield from _texts(row, known, fields, attributes)
+                for one in _texts(row, known, fields, attributes):
+                    yield one._replace(attributes={**first_values(one.scored, pii), **one.attributes})
 
     return examples(parts())
 

@@ -1,4 +1,4 @@
-"""How likely a model finds each text's neighbours: read as the text itself is read, from the same token on."""
+"""How likely a model finds other readings of a text (its neighbours), each behind what conditions the text itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from byheart import ragged
 from byheart.kinds import Substitutes, Variants
@@ -21,22 +22,31 @@ BLOCK = 1 << 18
 
 def read(model: Scorer, tokens: Tokens, substitutes: Substitutes) -> Variants:
     """Return the mean log-probability (nats) of each neighbour's scored tokens, behind the prompt of its text."""
-    # A trunk that cannot change is passed again all the same: hidden states of all neighbours would fill the disk.
-    unremembered = dataclasses.replace(model, model=dataclasses.replace(model.model, hidden=None))
     first = np.repeat(tokens.first, np.diff(substitutes.starts))
-    offsets = substitutes.offsets
+    return Variants(loglik=means(model, substitutes.ids, substitutes.offsets, first), starts=substitutes.starts)
+
+
+def means(
+    model: Scorer,
+    ids: Int[np.ndarray, " tokens"],
+    offsets: Int[np.ndarray, " readings_plus_one"],
+    first: Int[np.ndarray, " readings"],
+) -> Float[np.ndarray, " readings"]:
+    """Return the mean log-probability (nats) of each reading's tokens from its `first`-th on."""
+    # A trunk that cannot change is passed again all the same: hidden states of all readings would fill the disk.
+    unremembered = dataclasses.replace(model, model=dataclasses.replace(model.model, hidden=None))
     found: list[np.ndarray] = []
     at = 0
     while at < len(first):
         end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + BLOCK, side="right")) - 1)
         block = Tokens(
-            ids=substitutes.ids[offsets[at] : offsets[end]],
+            ids=ids[offsets[at] : offsets[end]],
             starts=offsets[at : end + 1] - offsets[at],
             first=first[at:end],
             cut=np.zeros(end - at, dtype=np.int64),
-            texts=NO_TEXTS,  # neighbours are ids; their strings are not needed
+            texts=NO_TEXTS,  # readings are ids; their strings are not needed
         )
         stats = unremembered(block)
         found.append(ragged.means(stats.logp, stats.starts))
         at = end
-    return Variants(loglik=np.concatenate(found), starts=substitutes.starts)
+    return np.concatenate(found)

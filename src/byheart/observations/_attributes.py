@@ -1,0 +1,131 @@
+"""Private attributes where they stand in the audited texts: exchanged for others, or asked for by what stands before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from byheart.attributes import kinds
+from byheart.errors import DataError
+from byheart.kinds import Candidates, RecitedAttributes, Variants
+from byheart.lm.generate import Opening, greedy
+from byheart.lm.tokens import leading
+from byheart.observations import _before, _neighbours
+
+if TYPE_CHECKING:
+    from byheart.lm.forward import Scorer
+    from byheart.lm.load import LanguageModel
+    from byheart.lm.tokens import Tokens
+
+SLACK = 8
+"""Tokens beyond those of the true value that a model may take to write it: it may spell it otherwise."""
+
+
+class Place(NamedTuple):
+    """An attribute of an audited text: the text's position, its kind, its value, and whether the text as read holds it."""
+
+    text: int
+    kind: str
+    value: str
+    held: bool
+
+
+def places(tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> Iterator[Place]:
+    """Yield every attribute, text by text and sorted by kind."""
+    for i, (text, own) in enumerate(zip(tokens.texts.scored, attributes, strict=True)):
+        for kind, value in sorted(own.items()):
+            yield Place(i, kind, value, value in text)
+
+
+def spans(text: str, value: str) -> list[tuple[int, int]]:
+    """Return where a value stands in a text: by itself, or else, where it never does, inside of longer words."""
+    found = [m.span() for m in re.finditer(re.escape(value), text)]
+    alone = [(a, b) for a, b in found if not _inside_word(text, a) and not _inside_word(text, b)]
+    return alone or found
+
+
+def _inside_word(text: str, at: int) -> bool:
+    """Whether letters or digits stand on both sides of a place."""
+    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+
+
+def exchanged(text: str, value: str, other: str) -> str:
+    """Return the text with another value wherever this one stands."""
+    parts, at = [], 0
+    for begin, end in spans(text, value):
+        parts += [text[at:begin], other]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def leads(model: LanguageModel, tokens: Tokens) -> list[_before.Ids]:
+    """Return what conditions each text: BOS and its prompt, as they stand in `tokens`."""
+    bos = len(leading(model.tokenizer))
+    prompts = _before.prompts(model, tokens)
+    return [tokens.ids[start : start + bos + len(own)] for start, own in zip(tokens.starts[:-1], prompts, strict=True)]
+
+
+def likelihoods(model: Scorer, candidates: Candidates) -> Variants:
+    """Return the mean log-probability (nats) of each reading; raises `DataError` for one longer than the context."""
+    context, virtual = model.model.context, _before.virtual_tokens(model.model)
+    longest = int(np.diff(candidates.offsets).max())
+    if context is not None and longest + virtual > context:
+        raise DataError(
+            f"with another attribute a text has {longest} tokens, with {virtual} virtual ones more than the model's context "
+            f"of {context}; lower data.max_tokens by {longest + virtual - context} or more"
+        )
+    found = _neighbours.means(model, candidates.ids, candidates.offsets, candidates.first)
+    return Variants(loglik=found, starts=candidates.starts)
+
+
+def recited(model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> RecitedAttributes:
+    """Return what the model writes from where each attribute begins, and what stands there."""
+    there = kinds(attributes)
+    left_out = np.zeros(len(there), dtype=np.int64)
+    fronts, room = leads(model.model, tokens), _before.room(model.model, tokens)
+    openings: list[Opening] = []
+    asked: list[Place] = []
+    expected: list[str] = []
+    for place in places(tokens, attributes):
+        text, lead = tokens.texts.scored[place.text], fronts[place.text]
+        own = tokens.ids[tokens.starts[place.text] + len(lead) : tokens.starts[place.text + 1]]
+        begin, end = spans(text, place.value)[0] if place.held else (0, 0)
+        kept, said = _before_place(model.model, own, text, begin)
+        if not place.held or len(lead) + kept == 0:
+            left_out[there.index(place.kind)] += 1
+            continue
+        upto = next((t for t in range(kept, len(own)) if len(_decoded(model.model, own[:t])) >= end), len(own))
+        asked.append(place)
+        free = SLACK if room is None else min(SLACK, int(room[place.text]) + len(own) - upto)
+        openings.append(Opening(np.concatenate([lead, own[:kept]]), upto - kept + free))
+        expected.append(text[said:end])
+    written = greedy(model.model, openings, budget=model.budget, precision=model.precision)
+    return RecitedAttributes(
+        kinds=there,
+        kind=np.array([there.index(p.kind) for p in asked], dtype=np.int64),
+        text=np.array([p.text for p in asked], dtype=np.int64),
+        written=tuple(_decoded(model.model, w) for w in written),
+        expected=tuple(expected),
+        left_out=left_out,
+    )
+
+
+def _before_place(model: LanguageModel, own: _before.Ids, text: str, at: int) -> tuple[int, int]:
+    """Return how many of a text's tokens stand wholly before a place, and how many characters these are.
+
+    They are the text's own tokens, those that it was trained on: cut into tokens anew, a beginning ends otherwise.
+    """
+    low, high = 0, len(own)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if len(_decoded(model, own[:middle])) <= at else (low, middle - 1)
+    while low and not text.startswith(_decoded(model, own[:low])):
+        low -= 1  # it ended within a character
+    return low, len(_decoded(model, own[:low]))
+
+
+def _decoded(model: LanguageModel, ids: _before.Ids) -> str:
+    return model.tokenizer.batch_decode([ids.tolist()], clean_up_tokenization_spaces=False)[0]

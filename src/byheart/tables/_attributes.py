@@ -1,0 +1,57 @@
+"""Rows of private attributes, by how the model was asked and by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from byheart import labels
+from byheart.errors import DataError
+from byheart.tables._frame import Lead
+from byheart.types import Row
+
+ASKED = {"attribute_inference": ("picked", "top1"), "attribute_recital": ("recited", "recited")}
+"""How each metric asks, and what it calls the share of attributes that leaked."""
+
+ALL = "all"
+
+
+class Line(NamedTuple):
+    """The rows of one kind of attribute, asked for in one way of one trained model; of several seeds all."""
+
+    lead: tuple[str, ...]
+    variant: str
+    kind: str
+    asked: str
+    share: str
+    rows: tuple[Row, ...]
+
+    def measured(self, measure: str, *told: str, epoch: int | None = None) -> list[Row]:
+        """Return the rows of a measure at an epoch (None: the last), a row for each seed; `told` is "of=members" and such."""
+        wanted = {f"kind={self.kind}", f"measure={measure}", *told}
+        return labels.at([r for r in self.rows if set(labels.parts(r.metric_settings)) == wanted], epoch)
+
+
+def lines(rows: Sequence[Row]) -> Iterator[Line]:
+    """Yield every kind of attribute of every trained model, all kinds together last.
+
+    Raises `DataError` where nothing was asked for.
+    """
+    known = [r for r in rows if r.metric in ASKED and not r.attack]
+    if not known:
+        raise DataError(
+            "no row is of private attributes; run a study with metrics: [attribute_inference, attribute_recital]"
+        )
+    variants = labels.variants(known)
+    for lead, there in Lead(known).split(known).items():
+        for variant, those in variants.split(there).items():
+            for metric, (asked, share) in ASKED.items():
+                own = tuple(r for r in those if r.metric == metric)
+                kinds = {labels.parts(r.metric_settings)[0].removeprefix("kind=") for r in own}
+                for kind in sorted(kinds, key=lambda k: (k == ALL, k)):
+                    yield Line(lead, variant, kind, asked, share, own)
+
+
+def header(rows: Sequence[Row]) -> tuple[str, ...]:
+    """Return the names of the leading columns."""
+    return (*Lead([r for r in rows if r.metric in ASKED]).header, "method", "attribute", "asked")
