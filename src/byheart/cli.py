@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import io
-import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,6 +17,7 @@ import typer
 
 from byheart.cli_audit import audit
 from byheart.errors import ByheartError, RequestError, SettingError
+from byheart.quiet import hush
 
 if TYPE_CHECKING:
     from byheart.store import Store
@@ -225,10 +224,7 @@ def _existing(store: Path) -> Store:
 
 def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
-    # What libraries say to their developers, and each try to reach the Hub, is no news to ours' users.
-    warnings.simplefilter("ignore", FutureWarning)
-    for library in ("huggingface_hub", "bitsandbytes"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+    hush()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:

@@ -13,7 +13,6 @@ import os
 import signal
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +24,7 @@ from byheart.cell import run_cell
 from byheart.errors import ByheartError
 from byheart.evidence import Event, Tell, release
 from byheart.planned import Planned
+from byheart.quiet import hush
 from byheart.settings import Machine
 from byheart.store import Store
 from byheart.types import Row
@@ -163,7 +163,7 @@ def _settle(numbers: Any, workers: int) -> None:
         numbers.value += 1
     import torch
 
-    warnings.simplefilter("ignore", FutureWarning)  # as the command line does in its own process
+    hush()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

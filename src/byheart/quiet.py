@@ -1,0 +1,13 @@
+"""What libraries say to their developers, and of each try to reach the Hub, is no news to ours' users."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def hush() -> None:
+    """Keep libraries' chatter out of this process' output; what matters is said by what is raised."""
+    warnings.simplefilter("ignore", FutureWarning)
+    for library in ("huggingface_hub", "bitsandbytes"):
+        logging.getLogger(library).setLevel(logging.ERROR)
