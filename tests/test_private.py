@@ -15,7 +15,7 @@ from byheart.lm import train
 from byheart.lm.load import LanguageModel
 from byheart.lm.private import Private
 from byheart.lm.tokens import tokenise
-from byheart.session import plan_table, planned_cells
+from byheart.outlook import plan_table, planned_cells
 from byheart.settings import Privacy, Training
 from byheart.store import Store
 from byheart.study import study as parsed
