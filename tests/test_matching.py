@@ -15,11 +15,12 @@ from byheart.matching import (
     audited_weights,
     drawn_aucs,
     drawn_perplexities,
+    levels,
     meeting,
     meets,
     validation_weights,
 )
-from byheart.tables._matched import levels, paths
+from byheart.tables._matched import paths
 from byheart.tables._pairs import AMONG_LEAST
 from byheart.tables.matched_utility import NOT_REACHED, matched_utility
 from byheart.types import Row, ScoreSet, TextLosses

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from byheart.errors import DataError
+from byheart.figures.risks import risks as drawn
 from byheart.tables.risks import risks
 from made_up import study
 
@@ -23,7 +24,9 @@ def measured(*, without=()):
     found = []
     for method, (perplexities, risen) in PATHS.items():
         for epoch, (perplexity, more) in enumerate(zip(perplexities, risen, strict=True)):
-            row = replace(some, method=method, cell=method, epoch=epoch, attack="", attack_settings="", metric_settings="")
+            row = replace(
+                some, method=method, cell=method, epoch=epoch, attack="", attack_settings="", metric_settings=""
+            )
             found.append(replace(row, metric="perplexity", value=perplexity, low=perplexity - 1, high=perplexity + 1))
             for (metric, attack, settings), nothing in NOTHING.items():
                 value = nothing + more
@@ -75,3 +78,19 @@ def test_an_interval_is_widened_for_all_that_stand_beside_it():
 def test_one_risk_has_nothing_to_stand_beside():
     with pytest.raises(DataError, match="two or more were measured"):
         risks(measured(without={"extraction_excess", "attribute_inference", "exposure"}))
+
+
+def test_the_figure_draws_what_the_table_says():
+    figure = drawn(measured())
+    points = {(p["risk"], p["series"]): p for p in figure.data["risks"]}
+    assert len(points) == 8
+    for (risk, method), point in points.items():
+        shown = line(risks(measured()), method, "20.00")[risk].replace("*", "")
+        assert float(shown.split(" ")[0]) == pytest.approx(point["value"], abs=5e-3)
+    assert points["canaries", "full"]["nothing"] == pytest.approx(1.4427, abs=1e-4)
+    assert b"<svg" in figure.picture("svg")[:200]
+
+
+def test_a_figure_of_one_risk_is_refused():
+    with pytest.raises(DataError, match="two or more were measured"):
+        drawn(measured(without={"extraction_excess", "attribute_inference", "exposure"}))

@@ -12,6 +12,8 @@ of the untuned one. A draw that does not reach it takes the epoch that comes nea
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +21,16 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.comparing import groups_of
 from byheart.inference import bootstrap_weights
-from byheart.types import ScoreSet, TextLosses
+from byheart.types import Row, ScoreSet, TextLosses
 
 DRAWS = 1000
+
+
+class Step(NamedTuple):
+    """One epoch of one cell under one attack: what it leaks, and what it is good for."""
+
+    leak: Row
+    use: Row
 
 
 class Place(NamedTuple):
@@ -86,3 +95,40 @@ def audited_weights(held: ScoreSet, generator: np.random.Generator) -> Int[np.nd
     membership: Bool[np.ndarray, " texts"] = held.members
     drawn = bootstrap_weights(membership, groups_of(held), resamples=DRAWS, generator=generator)
     return np.vstack([np.ones((1, len(membership)), dtype=drawn.dtype), drawn])
+
+
+def levels(held: Mapping[str, Sequence[Sequence[Step]]]) -> list[float]:
+    """Return the lowest perplexities that all methods reach, and that at least half of them (two or more) reach.
+
+    Methods that never fall below the untuned model are not asked.
+    """
+    best: list[float] = []
+    for seeds in held.values():
+        lowest = max(min(s.use.value for s in path if s.use.epoch) for path in seeds)
+        if lowest < min(path[0].use.value for path in seeds):
+            best.append(lowest)
+    if len(best) < 2:  # noqa: PLR2004 - one method has nothing to be compared with
+        return []
+    half = sorted(best)[max(2, math.ceil(len(best) / 2)) - 1]
+    return list(dict.fromkeys((max(best), half)))
+
+
+def reaches(path: Sequence[Step], level: float) -> bool:
+    """Whether a path reaches a perplexity."""
+    return meets(values(s.use.value for s in path), level)
+
+
+def along(path: Sequence[Step], level: float) -> tuple[float, float, float]:
+    """Return a number and the ends of its interval, read along the path where it first meets a perplexity."""
+    place = meeting(values(s.use.value for s in path)[None], np.array([level]))
+    told = [
+        [(s.leak.value if end is None else end) for s, end in zip(path, ends, strict=True)]
+        for ends in ([None] * len(path), [s.leak.low for s in path], [s.leak.high for s in path])
+    ]
+    value, low, high = (float(place.read(values(t)[None])[0]) for t in told)
+    return value, low, high
+
+
+def values(numbers: Iterable[float]) -> Float[np.ndarray, " epochs"]:
+    """Return a path's numbers as an array."""
+    return np.array(list(numbers), dtype=np.float64)

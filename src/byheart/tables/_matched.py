@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,18 +11,20 @@ from jaxtyping import Float
 
 from byheart import labels
 from byheart.inference import TAIL
-from byheart.matching import audited_weights, drawn_aucs, drawn_perplexities, meeting, meets, validation_weights
+from byheart.matching import (
+    Step,
+    along,
+    audited_weights,
+    drawn_aucs,
+    drawn_perplexities,
+    meeting,
+    reaches,
+    validation_weights,
+)
 from byheart.tables._pairs import Scored, of_auc
 from byheart.types import Estimate, Row, TextLosses
 
 Losses = Callable[[Row], TextLosses | None]
-
-
-class Step(NamedTuple):
-    """One epoch of one cell under one attack: what it leaks, and what it is good for."""
-
-    leak: Row
-    use: Row
 
 
 class Matched(NamedTuple):
@@ -49,22 +50,6 @@ def paths(rows: Sequence[Row]) -> dict[str, dict[str, list[list[Step]]]]:
             if whole:
                 found.setdefault(attack, {})[variant] = whole
     return found
-
-
-def levels(held: Mapping[str, Sequence[Sequence[Step]]]) -> list[float]:
-    """Return the lowest perplexities that all methods reach, and that at least half of them (two or more) reach.
-
-    Methods that never fall below the untuned model are not asked.
-    """
-    best: list[float] = []
-    for seeds in held.values():
-        lowest = max(min(s.use.value for s in path if s.use.epoch) for path in seeds)
-        if lowest < min(path[0].use.value for path in seeds):
-            best.append(lowest)
-    if len(best) < 2:  # noqa: PLR2004 - one method has nothing to be compared with
-        return []
-    half = sorted(best)[max(2, math.ceil(len(best) / 2)) - 1]
-    return list(dict.fromkeys((max(best), half)))
 
 
 class Draws:
@@ -105,11 +90,6 @@ class Draws:
         return self._kept[name]
 
 
-def reaches(path: Sequence[Step], level: float) -> bool:
-    """Whether a path reaches a perplexity."""
-    return meets(_values(s.use.value for s in path), level)
-
-
 def matched(seeds: Sequence[Sequence[Step]], level: float, draws: Draws) -> Matched | None:
     """Return what a method leaks at a perplexity, the mean of its seeds; None where a seed does not reach it.
 
@@ -128,24 +108,9 @@ def matched(seeds: Sequence[Sequence[Step]], level: float, draws: Draws) -> Matc
     return Matched(Estimate(value, min(low, float(outer[0])), max(high, float(outer[1]))), mean)
 
 
-def along(path: Sequence[Step], level: float) -> tuple[float, float, float]:
-    """Return a number and the ends of its interval, read along the path where it first meets a perplexity."""
-    place = meeting(_values(s.use.value for s in path)[None], np.array([level]))
-    told = [
-        [(s.leak.value if end is None else end) for s, end in zip(path, ends, strict=True)]
-        for ends in ([None] * len(path), [s.leak.low for s in path], [s.leak.high for s in path])
-    ]
-    value, low, high = (float(place.read(_values(t)[None])[0]) for t in told)
-    return value, low, high
-
-
 def _drawn(path: Sequence[Step], level: float, draws: Draws) -> Float[np.ndarray, " draws"] | None:
     perplexities = draws.perplexities(path)
     if perplexities is None or path[0].use.epoch != 0:
         return None
     moved = level * perplexities[:, 0] / path[0].use.value
     return meeting(perplexities, moved).read(draws.aucs(path))
-
-
-def _values(numbers: Iterable[float]) -> Float[np.ndarray, " epochs"]:
-    return np.array(list(numbers), dtype=np.float64)

@@ -19,8 +19,9 @@ from byheart import labels
 from byheart.comparing import ALPHA
 from byheart.errors import DataError
 from byheart.inference import holm
+from byheart.matching import levels
 from byheart.tables._frame import Lead
-from byheart.tables._matched import Draws, Matched, levels, matched, paths
+from byheart.tables._matched import Draws, Matched, matched, paths
 from byheart.tables._pairs import AMONG_LEAST, of_auc
 from byheart.types import Row, ScoreSet, Table, TextLosses
 

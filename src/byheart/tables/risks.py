@@ -17,11 +17,11 @@ from annotated_types import Gt
 from byheart import labels
 from byheart.comparing import widened
 from byheart.errors import DataError
+from byheart.matching import Step, levels
+from byheart.risk import Risk, paths, read
+from byheart.risk import risks as known
 from byheart.tables._frame import Lead
-from byheart.tables._matched import Step, along, levels, reaches
 from byheart.tables._pairs import MARK
-from byheart.tables._risks import Risk, paths
-from byheart.tables._risks import risks as known
 from byheart.types import Estimate, Row, Table
 
 FEWEST = 2
@@ -77,7 +77,7 @@ def _lines(
             cells: list[str] = []
             seen: list[str] = []
             for risk in asked:
-                number = _read(found[risk.name].get(method, []), level)
+                number = read(found[risk.name].get(method, []), level)
                 leaks = number is not None and _above(number, risk.nothing, tests)
                 seen += [risk.name] if leaks else []
                 cells.append(_shown(number, leaks=leaks, there=method in found[risk.name]))
@@ -85,14 +85,6 @@ def _lines(
                 yield (*head, labels.number(level), method, *cells, ", ".join(seen) or "none")
             else:
                 yield (*head, labels.number(level), method, *cells, labels.MISSING)
-
-
-def _read(seeds: Sequence[Sequence[Step]], level: float) -> Estimate | None:
-    """Return a number at a perplexity, the mean of its seeds; None where a seed does not reach it."""
-    if not seeds or not all(reaches(path, level) for path in seeds):
-        return None
-    value, low, high = (float(np.mean(ends)) for ends in zip(*(along(p, level) for p in seeds), strict=True))
-    return Estimate(value, low, high)
 
 
 def _above(number: Estimate, nothing: float, tests: int) -> bool:

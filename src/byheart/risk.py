@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from byheart import labels
-from byheart.tables._matched import Step
-from byheart.types import Row
+from byheart.matching import Step, along, reaches
+from byheart.types import Estimate, Row
 
 UNSEEN = 1 / math.log(2)
 """Mean exposure (bits) of canaries that a model never saw: of a rank drawn evenly, log2(N / rank) has this mean."""
@@ -85,3 +87,11 @@ def paths(rows: Sequence[Row], risk: Risk) -> dict[str, list[list[Step]]]:
         if whole:
             found[method] = whole
     return found
+
+
+def read(seeds: Sequence[Sequence[Step]], level: float) -> Estimate | None:
+    """Return a number at a perplexity, the mean of its seeds; None where a seed does not reach it."""
+    if not seeds or not all(reaches(path, level) for path in seeds):
+        return None
+    value, low, high = (float(np.mean(ends)) for ends in zip(*(along(p, level) for p in seeds), strict=True))
+    return Estimate(value, low, high)
