@@ -476,7 +476,7 @@ def test_a_damaged_result_fails_the_cell_and_the_mend_works(typed, failed, study
 def test_a_damaged_state_is_named(study, tmp_path, tiny_folder):
     import byheart as package
     from byheart import plan
-    from byheart.evidence import _latest_state
+    from byheart.checkpoints import latest
     from byheart.study import read
 
     store = Store.open(tmp_path / "st")
@@ -485,7 +485,7 @@ def test_a_damaged_state_is_named(study, tmp_path, tiny_folder):
         "states", f"{planned.key}-1", {}, lambda f: (f / "state.safetensors").write_bytes(b"\x10" + b"\0" * 7 + b"x")
     )
     with pytest.raises(StoreError, match=rf"states/{planned.key}-1 is damaged .*; remove it and run again"):
-        _latest_state(planned, store, 3)
+        latest(planned, store, before=3)
     assert package.run(read(study()), store=store).rows
 
 
@@ -502,7 +502,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_there(typed, failed, s
         raise fault()
 
     with monkeypatch.context() as broken:
-        broken.setattr("byheart.evidence._write_checkpoint", full)
+        broken.setattr("byheart.evidence.write_weights", full)
         line = failed("run", study(), "--store", tmp_path / "st")
     assert "the disk is full; free some space and run again, whole results are kept" in line
     assert list((tmp_path / "st" / "evidence").iterdir())

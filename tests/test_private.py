@@ -240,13 +240,13 @@ def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):
 def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_folder, tmp_path, monkeypatch):
     written = content(tiny_folder("llama"), methods=[{"dp_lora": {"rank": 2}}], training={"epochs": 3, "batch_size": 4})
     whole = byheart.run(written, store=tmp_path / "whole")
-    kept = evidence._keep_state
+    kept = evidence.keep
 
     def stopped(planned, store, epoch, facts):
         kept(planned, store, epoch, facts)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(evidence, "_keep_state", stopped)
+    monkeypatch.setattr(evidence, "keep", stopped)
     with pytest.raises(KeyboardInterrupt):
         byheart.run(written, store=tmp_path / "killed")
     monkeypatch.undo()

@@ -274,7 +274,7 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
     _, asked, results = done
     fresh = Store.open(tmp_path / "store")
     (planned,) = plan(parsed(asked), fresh)
-    broken, kept = planned.shadows[1], evidence._keep_state
+    broken, kept = planned.shadows[1], evidence.keep
 
     def cut(one, *told):
         kept(one, *told)
@@ -282,7 +282,7 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(evidence, "_keep_state", cut)
+        patched.setattr(evidence, "keep", cut)
         with pytest.raises(KeyboardInterrupt):
             byheart.run(asked, store=fresh)
     assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]

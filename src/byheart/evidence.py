@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from byheart.accounting import promised
+from byheart.checkpoints import forget, keep, latest, write_weights
 from byheart.errors import DataError, ModelError
 from byheart.kinds import KINDS, ShadowPass, packed, unpacked
 from byheart.needs import ATTRIBUTES, TOKENS
 from byheart.planned import Planned
 from byheart.settings import Machine
 from byheart.shelf import Choice, key_of
-from byheart.store import Store, damaged, read_arrays, read_json, write_arrays
+from byheart.store import Store, read_arrays, read_json, write_arrays
 from byheart.types import Texts
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         )
     rate = settings.learning_rate or tuned.learning_rate
     first = min(later, default=settings.epochs)
-    start = _latest_state(planned, store, first)
+    start = latest(planned, store, before=first)
     losses: list[float] = []
     seconds: list[float] = []
     if start is not None:
@@ -129,7 +130,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         )
         _make_evidence(bench, epoch.number, later.get(epoch.number, ()), model)
         if epoch.number < settings.epochs:
-            _keep_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
+            keep(planned, store, epoch, {"losses": losses, "seconds": seconds})
         began = time.monotonic()
     facts = {
         "trained_parameters": sum(p.numel() for p in train.trainable(model.module).values()),
@@ -142,12 +143,11 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
 
     def make(folder: Path) -> None:
         if not planned.shadow:  # nobody reads a shadow's weights again: there are many, and what they said is kept
-            _write_checkpoint(folder, model)
+            write_weights(folder, model)
         (folder / "facts.json").write_text(json.dumps(facts))
 
     store.get_or_make("training", planned.key, planned.recipe, make)
-    for number in planned.epochs:
-        store.drop("states", _state_key(planned, number))
+    forget(planned, store)
 
 
 def _spent(planned: Planned) -> dict[str, Any]:
@@ -270,56 +270,6 @@ def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> 
 
     folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
     return Tokens(**read_arrays(folder), texts=as_scored(texts, folder))
-
-
-def _state_key(planned: Planned, epoch: int) -> str:
-    return f"{planned.key}-{epoch}"
-
-
-def _latest_state(planned: Planned, store: Store, first: int) -> tuple[int, dict[str, Any]] | None:
-    """Return the latest kept state from before the first epoch that is missing something."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    for epoch in range(first - 1, 0, -1):
-        if store.has("states", _state_key(planned, epoch)):
-            folder = store.folder("states", _state_key(planned, epoch))
-            try:
-                return epoch, load_file(folder / "state.safetensors")
-            except (OSError, SafetensorError) as error:
-                raise damaged(folder, error) from error
-    return None
-
-
-def _keep_state(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
-    """Keep this epoch's state, then drop the one before: at no moment is there none."""
-    import torch
-    from safetensors.torch import save_file
-
-    recipe = {**planned.recipe, "epoch": epoch.number}
-    state = {**epoch.state(), **{n: torch.tensor(v, dtype=torch.float64) for n, v in facts.items()}}
-    store.get_or_make(
-        "states", _state_key(planned, epoch.number), recipe, lambda f: save_file(state, f / "state.safetensors")
-    )
-    store.drop("states", _state_key(planned, epoch.number - 1))
-
-
-def _write_checkpoint(folder: Path, model: LanguageModel) -> None:
-    """Write the last weights: an adapter's folder, a whole model's if all of it was trained, else the trained part by name."""
-    from peft import PeftModel
-    from safetensors.torch import save_file
-
-    from byheart.lm.train import trainable
-
-    module: Any = model.module
-    trained = trainable(module)
-    if isinstance(module, PeftModel):
-        module.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
-    elif len(trained) == len(list(module.parameters())):
-        module.save_pretrained(folder / "model")
-        model.tokenizer.save_pretrained(folder / "model")
-    else:
-        save_file({n: p.detach().cpu().contiguous() for n, p in trained.items()}, folder / "trained.safetensors")
 
 
 def as_scored(texts: Texts, folder: Path) -> Texts:
