@@ -72,6 +72,14 @@ def test_the_bound_is_nothing_before_training_and_something_after(done):
     assert bound[2].members + bound[2].nonmembers == 16
 
 
+def test_what_reading_canaries_took_is_told(done):
+    for name in ("canaries", "canary_references"):
+        seconds = values(done[2], "seconds", f"observation={name}")
+        assert len(seconds) == 3
+        assert all(r.value > 0 for r in seconds)
+        assert values(done[2], "passes", f"observation={name}")[1].value > 0
+
+
 def test_what_was_planted_is_counted(done):
     store, asked, results = done
     (planned,) = plan(parsed(asked), store)

@@ -18,7 +18,7 @@ from byheart.attacked import RESULTS, arrays
 from byheart.errors import DataError
 from byheart.evidence import Tell, as_scored, observe, read_evidence
 from byheart.needs import called, rests_on
-from byheart.planned import CANARIES, LABELS, Planned
+from byheart.planned import LABELS, Planned
 from byheart.ragged import part
 from byheart.rows import measured, read_rows
 from byheart.settings import Machine
@@ -27,8 +27,8 @@ from byheart.store import Store, read_arrays, read_json, write_arrays
 from byheart.study import changed
 from byheart.types import Estimate, Planted, Row
 
-ROWS_REVISION = 1
-"""Raised when what rows point to changes, so that they are measured anew from known evidence. 1: scores hold groups."""
+ROWS_REVISION = 2
+"""Raised when what rows point to changes, so that they are measured anew from known evidence. 2: canaries' costs."""
 
 
 def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
@@ -196,7 +196,7 @@ def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
         known["nonmember"] = part(evidence["target"], slice(members, everyone))
     if "validation" in evidence:
         known["validation"] = evidence["validation"]
-    return known | {name: evidence[name] for name in CANARIES if name in evidence}
+    return known
 
 
 def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from byheart.deduplication import trained_on
 from byheart.errors import DataError, SettingError
 from byheart.lm.bases import refuse
 from byheart.needs import TOKENS, called, chain
-from byheart.planned import CANARIES, LABELLED, LABELS, Planned
+from byheart.planned import LABELLED, LABELS, Planned
 from byheart.shelf import Choice, constant, key_of, names, reckoned
 from byheart.splitting import split
 from byheart.store import Store, read_json
@@ -203,8 +203,9 @@ def _try_metrics(planned: Planned) -> None:
     }
     if planted is not None:
         made_up["planted"] = planted
-        sizes = zip(CANARIES, map(len, (planted.texts, planted.texts, planted.references)), strict=True)
-        made_up |= {n: LogProbs(logp=-chance.random(size), starts=np.arange(size + 1)) for n, size in sizes}
+        sizes = {"canaries": planted.texts, "canaries_base": planted.texts, "canary_references": planted.references}
+        for name, texts in sizes.items():
+            made_up[name] = LogProbs(logp=-chance.random(len(texts)), starts=np.arange(len(texts) + 1))
     for metric in planned.metrics:
         if set(metric.needs) <= set(made_up):
             metric(*(made_up[n] for n in metric.needs))

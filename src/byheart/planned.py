@@ -28,9 +28,8 @@ from byheart.study import Cell
 from byheart.types import Split, Texts, digest
 
 LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
-CANARIES = ("canaries", "canaries_base", "canary_references")
-LABELLED = (*LABELS, "train", "nonmember", "validation", *CANARIES)
-"""What a metric may ask for, besides any observation by its name: scores, labels, evidence by who is a member, canaries."""
+LABELLED = (*LABELS, "train", "nonmember", "validation")
+"""What a metric may ask for, besides any observation by its name: scores, labels, evidence by who is a member."""
 
 
 @dataclass(frozen=True)
