@@ -287,8 +287,8 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     assert len(exposed) == 1 + len(MEMBERS)
     assert exposed[1].startswith("m-")
     page = (out / "report.html").read_text()
-    summary = page.partition('<section id="summary"')[2].partition("</section>")[0]
-    assert "leaks: " in summary  # the audit's own verdict, and no other beside it
+    answer = page.partition('<section id="answer"')[2].partition("</section>")[0]
+    assert "Leaks: " in answer  # the audit's own verdict, and no other beside it
     assert page.count('id="summary"') == 1
     assert "A method is said to leak" not in page
 
