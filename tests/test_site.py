@@ -1,0 +1,144 @@
+"""The site: built strictly and without a network, every page in its menu, nothing fetched when it is read."""
+
+import re
+import shutil
+import socket
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+from playwright.sync_api import Error, expect, sync_playwright
+
+from pages import DOCS, ROOT
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FETCHED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "object": "data"}
+"""What a reader's browser fetches by itself; a link that is clicked is none of these."""
+
+
+def written(folder, **changes):
+    """Build the site into a folder as `make site` does; a network that is asked for is a fault."""
+
+    def refused(*_):
+        raise AssertionError("the site is built without a network")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refused)
+        config = load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder), **changes)
+        config.plugins.on_startup(command="build", dirty=False)
+        try:
+            build(config)
+        finally:
+            config.plugins.on_shutdown()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return written(tmp_path_factory.mktemp("site"))
+
+
+class Fetched(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        told = dict(attrs)
+        where = told.get(FETCHED.get(tag, ""))
+        if where and told.get("rel") not in {"canonical", "next", "prev"}:
+            self.found.append(where)
+
+
+def test_every_page_is_in_the_menu_once():
+    def leaves(menu):
+        for entry in menu:
+            value = next(iter(entry.values()))
+            yield from leaves(value) if isinstance(value, list) else [value]
+
+    menu = list(leaves(yaml.unsafe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert sorted(menu) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
+
+
+def test_the_site_holds_every_page_and_what_pages_link_to(site):
+    for page in DOCS.rglob("*.md"):
+        file = page.relative_to(DOCS).with_suffix(".html")
+        assert (site / (file.with_name("index.html") if file.stem == "README" else file)).is_file()
+    assert (site / "repository" / "examples" / "finetune.py").read_text() == (ROOT / "examples/finetune.py").read_text()
+    assert 'href="repository/studies/defences.yaml"' in (site / "defences.html").read_text()
+    assert (site / "results" / "six_methods" / "rows.csv").is_file()
+    assert not list(site.glob("*.py"))
+
+
+def test_tables_and_code_of_the_contributors_page_are_such(site):
+    made = (site / "contributing.html").read_text()
+    assert made.count('class="filename"') == 6
+    assert "<table>" in made
+    assert "```" not in made
+
+
+def test_pages_and_styles_fetch_nothing_from_elsewhere(site):
+    for page in site.rglob("*.html"):
+        outside = [f for f in Fetched(page.read_text()).found if re.match(r"(\w+:)?//", f)]
+        assert not outside, page.relative_to(site)
+    for style in site.rglob("*.css"):
+        text = style.read_text()
+        assert not re.findall(r"url\(\s*[\"']?(?:https?:)?//", text), style.name
+        assert not re.findall(r"@import[^;]*//", text), style.name
+
+
+def test_in_a_browser_a_page_from_disk_is_searched_and_nothing_is_fetched(site):
+    with sync_playwright() as started:
+        found = next((p for name in BROWSERS if (p := shutil.which(name))), None)
+        try:
+            browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no Chromium to open the site in (apt-get install chromium): {str(error).splitlines()[0]}")
+        page = browser.new_page()
+        asked, faults = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto((site / "index.html").as_uri())
+        page.get_by_role("textbox", name="Search").fill("goldfish")
+        expect(page.locator(".md-search-result__item").first).to_be_visible(timeout=30_000)
+        assert any("defences.html" in (a.get_attribute("href") or "") for a in page.locator(".md-search-result__link").all())
+        browser.close()
+    assert faults == []
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "menu"),
+    [
+        ("[gone](gone.md)", ["index.md"]),
+        ("[no such place](#nowhere)", ["index.md"]),
+        ("[no such place](other.md#nowhere)", ["index.md", "other.md"]),
+        ("![no picture](gone.svg)", ["index.md"]),
+        ("[no such file](../gone.py)", ["index.md"]),
+        ("[from the root](/index.md)", ["index.md"]),
+        ("A page that no menu holds.", ["index.md", "other.md"][:1]),
+        ("A menu that holds no page.", ["index.md", "other.md", "gone.md"]),
+    ],
+)
+def test_what_leads_nowhere_ends_the_build(tmp_path, text, menu):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text(f"# One\n\n{text}\n")
+    if "other.md" in menu or text.startswith("A page"):
+        (docs / "other.md").write_text("# Other\n")
+    with pytest.raises(Abort):
+        written(tmp_path / "site", docs_dir=str(docs), nav=menu)
+
+
+def test_a_sound_page_builds(tmp_path):
+    """So that what ends the builds above is what is wrong with them."""
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text("# One\n\n## Two\n\n[here](#two), [there](other.md#place), [outside](../own.py)\n")
+    (docs / "other.md").write_text("# Other\n\n## Place\n")
+    (tmp_path / "own.py").write_text("1\n")
+    assert (written(tmp_path / "site", docs_dir=str(docs), nav=["index.md", "other.md"]) / "repository" / "own.py").is_file()
