@@ -6,11 +6,11 @@ import socket
 from html.parser import HTMLParser
 
 import pytest
-import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 from playwright.sync_api import Error, expect, sync_playwright
+from ruamel.yaml import YAML
 
 from pages import DOCS, ROOT
 
@@ -60,7 +60,7 @@ def test_every_page_is_in_the_menu_once():
             value = next(iter(entry.values()))
             yield from leaves(value) if isinstance(value, list) else [value]
 
-    menu = list(leaves(yaml.unsafe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    menu = list(leaves(YAML(typ="safe").load((ROOT / "mkdocs.yml").read_text())["nav"]))
     assert sorted(menu) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
 
 
@@ -120,7 +120,7 @@ def test_in_a_browser_a_page_from_disk_is_searched_and_nothing_is_fetched(site):
         ("![no picture](gone.svg)", ["index.md"]),
         ("[no such file](../gone.py)", ["index.md"]),
         ("[from the root](/index.md)", ["index.md"]),
-        ("A page that no menu holds.", ["index.md", "other.md"][:1]),
+        ("A page that no menu holds.", ["index.md"]),
         ("A menu that holds no page.", ["index.md", "other.md", "gone.md"]),
     ],
 )
