@@ -29,10 +29,10 @@ lint: .venv/ready-dev
 docs: .venv/ready-dev
 	$(BIN)/python docs/generate.py
 
-# All of docs/ as one site: open site/index.html. Broken links, and pages that no menu holds, end it.
+# All of docs/ as one site. Broken links, and pages that no menu holds, end it.
 site: docs
-	DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
-	@echo site: $(CURDIR)/site/index.html
+	$(BIN)/mkdocs build --strict --quiet
+	@echo 'site/index.html opens from disk; with search: $(BIN)/python -m http.server --directory site, then http://localhost:8000'
 
 clean:
 	rm -rf .venv demo site

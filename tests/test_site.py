@@ -1,9 +1,13 @@
 """The site: built strictly and without a network, every page in its menu, nothing fetched when it is read."""
 
+import functools
 import re
 import shutil
 import socket
+import threading
+from contextlib import contextmanager
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from mkdocs.commands.build import build
@@ -91,8 +95,25 @@ def test_pages_and_styles_fetch_nothing_from_elsewhere(site):
         assert not re.findall(r"@import[^;]*//", text), style.name
 
 
-def test_in_a_browser_a_page_from_disk_is_searched_and_nothing_is_fetched(site):
-    with sync_playwright() as started:
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+
+@contextmanager
+def offered(folder):
+    """Serve a folder as `python -m http.server` does, and give its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_in_a_browser_pages_are_searched_and_nothing_is_fetched_from_elsewhere(site):
+    with offered(site) as address, sync_playwright() as started:
         found = next((p for name in BROWSERS if (p := shutil.which(name))), None)
         try:
             browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
@@ -102,13 +123,13 @@ def test_in_a_browser_a_page_from_disk_is_searched_and_nothing_is_fetched(site):
         asked, faults = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto((site / "index.html").as_uri())
+        page.goto(f"{address}index.html")
         page.get_by_role("textbox", name="Search").fill("goldfish")
         expect(page.locator(".md-search-result__item").first).to_be_visible(timeout=30_000)
         assert any("defences.html" in (a.get_attribute("href") or "") for a in page.locator(".md-search-result__link").all())
         browser.close()
     assert faults == []
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize(
