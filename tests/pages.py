@@ -18,7 +18,9 @@ class Block(NamedTuple):
 
 def blocks(page, language):
     """The blocks of a page in this language, in order."""
-    found = re.findall(rf'^```{language}(?: title="([^"\n]*)")?\n(.*?)^```$', page.read_text(), re.DOTALL | re.MULTILINE)
+    found = re.findall(
+        rf'^```{language}(?: title="([^"\n]*)")?\n(.*?)^```$', page.read_text(), re.DOTALL | re.MULTILINE
+    )
     return [Block(text, title) for title, text in found]
 
 

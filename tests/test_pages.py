@@ -27,7 +27,16 @@ from pages import DOCS, PAGES, ROOT, blocks, lines, name, table
 from stand_in import StandIn
 
 WHO = ("The old sailor wrote", "A young doctor sang", "My tall painter ran", "One quiet pilot fell", "Her nurse slept")
-WHERE = ("to the queen", "for a baker", "near Lisbon", "with the judge", "at the sea", "by Minsk", "under Cairo", "over Oslo")
+WHERE = (
+    "to the queen",
+    "for a baker",
+    "near Lisbon",
+    "with the judge",
+    "at the sea",
+    "by Minsk",
+    "under Cairo",
+    "over Oslo",
+)
 TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
 MEMBERS, NONMEMBERS, VALIDATION = TEXTS[0:64:2], TEXTS[1:64:2], TEXTS[64:]
 
@@ -149,7 +158,9 @@ def test_the_commands_of_a_page_are_known(page):
     targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for line in lines(page):
         program, *words = shlex.split(line, comments=True)
-        assert program in PROGRAMS, f"{name(page)}: no test knows {program!r}; write it into PROGRAMS, and how it is right"
+        assert program in PROGRAMS, (
+            f"{name(page)}: no test knows {program!r}; write it into PROGRAMS, and how it is right"
+        )
         if program == "make":
             assert words[0] in targets, line
         if program == "python":
@@ -205,7 +216,14 @@ def short(value):
     return f"{float(value):.2f}".removeprefix("0")
 
 
-METHODS = {"full": "full", "head": "head", "LoRA": "lora", "prefix": "prefix", "prompt": "prompt", "P-tuning": "p_tuning"}
+METHODS = {
+    "full": "full",
+    "head": "head",
+    "LoRA": "lora",
+    "prefix": "prefix",
+    "prompt": "prompt",
+    "P-tuning": "p_tuning",
+}
 DATA = {"Wikipedia": "six_methods", "WebNLG": "webnlg"}
 CHOOSE, THREATS = DOCS / "choose.md", DOCS / "threat_models.md"
 

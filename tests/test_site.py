@@ -19,7 +19,15 @@ from ruamel.yaml import YAML
 from pages import DOCS, ROOT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FETCHED = {"img": "src", "script": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "object": "data"}
+FETCHED = {
+    "img": "src",
+    "script": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "link": "href",
+    "object": "data",
+}
 """What a reader's browser fetches by itself; a link that is clicked is none of these."""
 
 
@@ -126,7 +134,9 @@ def test_in_a_browser_pages_are_searched_and_nothing_is_fetched_from_elsewhere(s
         page.goto(f"{address}index.html")
         page.get_by_role("textbox", name="Search").fill("goldfish")
         expect(page.locator(".md-search-result__item").first).to_be_visible(timeout=30_000)
-        assert any("defences.html" in (a.get_attribute("href") or "") for a in page.locator(".md-search-result__link").all())
+        assert any(
+            "defences.html" in (a.get_attribute("href") or "") for a in page.locator(".md-search-result__link").all()
+        )
         browser.close()
     assert faults == []
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
@@ -162,4 +172,6 @@ def test_a_sound_page_builds(tmp_path):
     (docs / "index.md").write_text("# One\n\n## Two\n\n[here](#two), [there](other.md#place), [outside](../own.py)\n")
     (docs / "other.md").write_text("# Other\n\n## Place\n")
     (tmp_path / "own.py").write_text("1\n")
-    assert (written(tmp_path / "site", docs_dir=str(docs), nav=["index.md", "other.md"]) / "repository" / "own.py").is_file()
+    assert (
+        written(tmp_path / "site", docs_dir=str(docs), nav=["index.md", "other.md"]) / "repository" / "own.py"
+    ).is_file()
