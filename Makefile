@@ -31,7 +31,7 @@ docs: .venv/ready-dev
 
 # All of docs/ as one site. Broken links, and pages that no menu holds, end it.
 site: docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo 'site/index.html opens from disk; with search: $(BIN)/python -m http.server --directory site, then http://localhost:8000'
 
 clean:
