@@ -187,8 +187,8 @@ def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved
     results = byheart.run({**asked, "models": str(tiny_folder("llama")), "machine": {"device": "cpu"}}, store=store)
     assert not results.failed, results.failed
     rows = results.rows
-    tops = {r.attack_settings for r in rows if r.attack == files["attacks"] and r.metric == "auc"}
-    assert tops == {"", "top=3"}
+    shares = {r.attack_settings for r in rows if r.attack == files["attacks"] and r.metric == "auc"}
+    assert shares == {"", "share=0.3"}
     assert {r.epoch for r in rows if r.metric == files["metrics"]} == {0, 1, 2}
     trained = {r.value for r in rows if r.metric == "trained_parameters"}
     model = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"))
