@@ -28,7 +28,7 @@ def main(pieces: list[str]) -> None:
         results[piece] = {**json.loads(made.stdout.splitlines()[-1]), "machine": _machine()}
         RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(f"{time.perf_counter() - started:6.0f} s  {piece}", flush=True)
-    page.write(results)
+    page.PAGE.write_text(page.text(results), encoding="utf-8")
 
 
 def _machine() -> dict[str, str]:
