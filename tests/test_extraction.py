@@ -247,8 +247,8 @@ def test_greedy_is_sampling_among_one(tiny, method, sentences, monkeypatch):
 def test_a_model_whose_numbers_overflow_is_refused(tiny, sentences, monkeypatch):
     model = tiny("llama")
     tokens = read(model, sentences[:2])
-    real = forward.logits
-    monkeypatch.setattr(forward, "logits", lambda module, hidden: real(module, hidden) * torch.nan)
+    real = forward.raw_logits
+    monkeypatch.setattr(forward, "raw_logits", lambda module, hidden: real(module, hidden) * torch.nan)
     with pytest.raises(ModelError, match="not numbers"):
         chances(scorer(model), tokens, suffixes(tokens))
     assert causal(model.module) is model.module

@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 
 from byheart import shelf
 from byheart.errors import TrainingError
 from byheart.lm import forward, train
 from byheart.lm.load import LanguageModel
+from byheart.lm.loss import Loss
 from byheart.lm.tokens import tokenise
 from byheart.settings import Training
 from byheart.types import Texts
@@ -58,10 +60,12 @@ def test_training_lowers_the_loss_and_touches_only_what_it_says(tiny, architectu
     assert len(changed) > 0.5 * len(trained)
 
 
-def test_loss_and_steps_equal_a_plain_loop(tiny, sentences):
+def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
     """The same AdamW steps on the mean over the completions' tokens, written with the model's own loss."""
     prompts = ["To whom? " * (1 + i % 2) for i in range(6)]
     ours, plain = tiny("llama"), tiny("llama")
+    monkeypatch.setattr(forward, "LOGITS", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(forward, "NEAR", 2 * ours.vocabulary)
     tokens = tokenise(ours.tokenizer, texts_of(sentences[:6], prompts), 64)
     settings = Training(epochs=2, batch_size=3, warmup=0.3, weight_decay=0.1, schedule="cosine")
     losses = [e.loss for e in run(made(ours, "full"), tokens, settings, budget=50)]
@@ -95,6 +99,33 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences):
     for (name, a), b in zip(ours.module.named_parameters(), plain.module.parameters(), strict=True):
         # Adam divides by tiny second moments: rounding shows more in weights that hardly have a gradient.
         assert (a - b).abs().max() < 2e-3, name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, sentences, monkeypatch):
+    """Against autograd's through the model's own logits, a text at a time, without blocks and without padding."""
+    model = made(tiny(architecture), method)
+    monkeypatch.setattr(forward, "LOGITS", 7 * model.vocabulary)
+    monkeypatch.setattr(forward, "NEAR", 2 * model.vocabulary)
+    for part in model.module.modules():  # no dropout: its draws depend on shapes
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:5]), 64)
+    loss = Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200).gradients(np.arange(5))
+    found = {n: p.grad for n, p in train.trainable(model.module).items()}
+    model.module.zero_grad()
+    expected = torch.zeros(())
+    for i in range(5):
+        ids = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
+        first = int(tokens.first[i])
+        logits = model.module(input_ids=ids[None]).logits[0, -len(ids) :]
+        wanted = torch.nn.functional.cross_entropy(logits[first - 1 : -1], ids[first:], reduction="sum")
+        expected = expected + wanted / len(tokens.true)
+    expected.backward()
+    assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+    for name, parameter in train.trainable(model.module).items():
+        if parameter.grad is not None:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
 @pytest.mark.parametrize("method", METHODS)

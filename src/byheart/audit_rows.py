@@ -22,15 +22,17 @@ def measured(
 ) -> tuple[Row, ...]:
     """Return every number of an audit; `called` are base, data set and method, `stats` the passes over the texts."""
     rows: list[Row] = []
+    blank = dict.fromkeys(("dataset_settings", "method_settings", "training_settings", "cell"), "")
+    labels = {**called, **blank, "seed": 0}
     for epoch, found in scores.items():
         for metric, estimate in _of_model(stats[epoch], split):
-            rows.append(_row(called, epoch, metric, estimate))
+            rows.append(row(labels, epoch, metric, estimate))
         sides = (split.membership, split.groups)
         for name, scored in found.items():
-            rows += [_row(called, epoch, m, m(scored, *sides), attacks[name], f"{epoch}/{name}") for m in metrics]
+            rows += [row(labels, epoch, m, m(scored, *sides), attacks[name], f"{epoch}/{name}") for m in metrics]
         for name, extracted in extractions.get(epoch, {}).items():
             rows += [
-                _row(called, epoch, m, m(extracted.extracted, *sides), attacks[name], f"{epoch}/{name}")
+                row(labels, epoch, m, m(extracted.extracted, *sides), attacks[name], f"{epoch}/{name}")
                 for m in (rates() if len(split.nonmembers) else ())
             ]
     return tuple(rows)
@@ -50,15 +52,3 @@ def _of_model(stats: Mapping[str, LogProbs], split: Split) -> Iterator[tuple[Cho
         metric = choose("metrics", name)
         if all(known.get(n) is not None for n in metric.needs):
             yield metric, metric(*(known[n] for n in metric.needs))
-
-
-def _row(
-    called: Mapping[str, str],
-    epoch: int,
-    metric: Choice,
-    estimate: Estimate,
-    attack: Choice | None = None,
-    scores: str = "",
-) -> Row:
-    blank = dict.fromkeys(("dataset_settings", "method_settings", "training_settings", "cell"), "")
-    return row({**called, **blank, "seed": 0}, epoch, metric, estimate, attack, scores)

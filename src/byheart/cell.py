@@ -89,6 +89,7 @@ def _labels(planned: Planned) -> dict[str, Any]:
 
 def _facts(planned: Planned, store: Store) -> Iterator[Row]:
     """Yield what is known of the cell as a whole: sizes, parameters, what was cut."""
+    labels = _labels(planned)
     facts = read_json(store.folder("training", planned.key) / "facts.json")
     numbers = {
         "train_texts": len(planned.split.train),
@@ -106,9 +107,9 @@ def _facts(planned: Planned, store: Store) -> Iterator[Row]:
         **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
     for metric, value in numbers.items():
-        yield _row(planned, None, metric=metric, estimate=Estimate(float(value)))
+        yield measured(labels, None, metric, Estimate(float(value)))
     for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
-        yield _row(planned, epoch, metric="accountant_epsilon", estimate=Estimate(epsilon))
+        yield measured(labels, epoch, "accountant_epsilon", Estimate(epsilon))
 
 
 def _planted(planted: Planted | None) -> dict[str, Any]:
@@ -131,6 +132,7 @@ def _canaries(planted: Planted | None) -> dict[str, int]:
 
 
 def _measured(planned: Planned, store: Store) -> Iterator[Row]:
+    labels = _labels(planned)
     needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
     asked = [o for o in planned.observations if called(o) in needed]
     for epoch in planned.epochs:
@@ -139,12 +141,12 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
         labelled = {**evidence, **_labelled(planned, evidence)}
         for metric in planned.metrics:
             if not set(metric.needs) & set(RESULTS):
-                yield from _numbers(planned, epoch, metric, labelled)
+                yield from _numbers(labels, epoch, metric, labelled)
         for observation in planned.measured:
             cost = {"passes": planned.passes(observation), "seconds": _seconds(planned, store, observation, epoch)}
             for name, value in cost.items():
                 label = f"observation={called(observation)}"
-                yield _row(planned, epoch, metric=name, estimate=Estimate(value), label=label)
+                yield measured(labels, epoch, name, Estimate(value), label=label)
         for attack in planned.attacks:
             key = _scores(planned, store, attack, epoch, {**evidence, "texts": texts})
             found = read_arrays(store.folder("scores", key))
@@ -152,13 +154,13 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
             for metric in planned.metrics:
                 # What was extracted is asked only of attacks that extract.
                 if set(metric.needs) & set(RESULTS) and set(metric.needs) <= set(known):
-                    yield from _numbers(planned, epoch, metric, known, attack, key)
+                    yield from _numbers(labels, epoch, metric, known, attack, key)
             for name, value in _cost(planned, store, attack, epoch).items():
-                yield _row(planned, epoch, metric=name, estimate=Estimate(value), attack=attack)
+                yield measured(labels, epoch, name, Estimate(value), attack)
 
 
 def _numbers(
-    planned: Planned,
+    labels: Mapping[str, Any],
     epoch: int,
     metric: Choice,
     known: Mapping[str, Any],
@@ -168,7 +170,7 @@ def _numbers(
     """Yield a metric's rows: one, or one for each of its numbers, told apart by the name that it has among them."""
     given = metric(*(known[n] for n in metric.needs))
     for label, estimate in given.items() if isinstance(given, Mapping) else [("", given)]:
-        yield _row(planned, epoch, metric=metric, estimate=estimate, attack=attack, scores=scores, label=label)
+        yield measured(labels, epoch, metric, _finite(metric, estimate), attack, scores, label)
 
 
 def _cost(planned: Planned, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
@@ -226,18 +228,9 @@ def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: M
     return key
 
 
-def _row(
-    planned: Planned,
-    epoch: int | None,
-    *,
-    metric: Choice | str,
-    estimate: Estimate,
-    attack: Choice | None = None,
-    scores: str = "",
-    label: str = "",
-) -> Row:
+def _finite(metric: Choice, estimate: Estimate) -> Estimate:
+    """Return what a metric gave; raises `DataError` for what is not finite."""
     ends = (estimate.value, estimate.low, estimate.high)
     if not all(np.isfinite(v) for v in ends if v is not None):
-        name = metric if isinstance(metric, str) else metric.name
-        raise DataError(f"metrics {name} must give finite numbers; it gave {ends[0]} [{ends[1]}, {ends[2]}]")
-    return measured(_labels(planned), epoch, metric, estimate, attack, scores, label)
+        raise DataError(f"metrics {metric.name} must give finite numbers; it gave {ends[0]} [{ends[1]}, {ends[2]}]")
+    return estimate

@@ -97,6 +97,20 @@ def audited_weights(held: ScoreSet, generator: np.random.Generator) -> Int[np.nd
     return np.vstack([np.ones((1, len(membership)), dtype=drawn.dtype), drawn])
 
 
+def perplexities(rows: Iterable[Row]) -> dict[tuple[str, int | None], Row]:
+    """Return the rows of validation perplexity by cell and epoch."""
+    return {(r.cell, r.epoch): r for r in rows if r.metric == "perplexity" and not r.attack}
+
+
+def seed_paths(rows: Iterable[Row], use: Mapping[tuple[str, int | None], Row]) -> list[list[Step]]:
+    """Return each seed's path through the epochs whose perplexity is known; a path has two at least."""
+    found: dict[int, list[Step]] = {}
+    for row in sorted(rows, key=lambda r: (r.seed, r.epoch or 0)):
+        if (row.cell, row.epoch) in use:
+            found.setdefault(row.seed, []).append(Step(row, use[row.cell, row.epoch]))
+    return [path for path in found.values() if len(path) > 1]
+
+
 def levels(held: Mapping[str, Sequence[Sequence[Step]]]) -> list[float]:
     """Return the lowest perplexities that all methods reach, and that at least half of them (two or more) reach.
 

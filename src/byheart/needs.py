@@ -40,12 +40,14 @@ def chain(asked: Iterable[str], asking: str, given: Mapping[str, Choice] | None 
     refusal, who asks. Texts are there without an observation. Raises `DataError` for a name that there is not.
     """
     given = given or {}
-    known = dict.fromkeys((*names("observations"), *given))
 
     def behind(name: str, asking: str) -> Iterator[Choice]:
-        if name not in known:
-            raise DataError(f"{asking} asks for {name!r}; there are texts, {', '.join(known)}")
-        observation = given.get(name) or choose("observations", name)
+        observation = given.get(name)
+        if observation is None:
+            if name not in (known := names("observations")):
+                there = ", ".join(dict.fromkeys((*known, *given)))
+                raise DataError(f"{asking} asks for {name!r}; there are texts, {there}")
+            observation = choose("observations", name)
         for need in observation.needs:
             if need not in INPUTS:
                 yield from behind(need, f"observations {name}")

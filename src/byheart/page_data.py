@@ -64,13 +64,18 @@ def _short(value: Any) -> Any:
 
 def content(
     rows: Sequence[Row],
+    offered: Mapping[str, Sequence[str]],
     figures: Mapping[str, Figure],
     given: Mapping[str, Mapping[str, Any]],
     records: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return what the script reads. `given` holds what a study's file sets of each figure, which no switch changes."""
+    """Return what the script reads.
+
+    `offered` is what can be picked (`switches`); `given` holds what a study's file sets of each figure, which no switch
+    changes.
+    """
     specs = {name: figure.bare for name, figure in figures.items()}
-    offered = switches(rows)
+    known = panels(rows)
     return {
         "figures": {n: {k: v for k, v in spec.items() if k not in {"config", "datasets"}} for n, spec in specs.items()},
         "reads": {name: list(figure.data) for name, figure in figures.items()},
@@ -84,11 +89,15 @@ def content(
         },
         "colours": _colours(specs.values()),
         "records": records,
-        "panels": panels(rows),
+        "panels": known,
         "seeds": offered.get("seed", []),
         "attacks": offered["attack"],
         "metrics": offered["metric"],
-        "picked": picked(rows, specs.values()),
+        "picked": {
+            **_picked(offered, specs.values()),
+            "panel": known[0]["name"],
+            "epoch": max((r.epoch or 0 for r in rows), default=0),
+        },
     }
 
 
@@ -102,28 +111,26 @@ def panels(rows: Sequence[Row]) -> list[dict[str, str]]:
     return [{"name": n, "data": data(those[0]), "base": base(those[0])} for n, those in named.split(rows).items()]
 
 
-def picked(rows: Sequence[Row], specs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the switches say at first: what the figures say, and the first data set."""
+def _picked(offered: Mapping[str, Sequence[str]], specs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the switches say at first: what the figures say, or the first there is."""
     told: dict[str, Any] = {}
     for spec in specs:
         told = {**_picks(spec), **told}
-    offered = switches(rows)
     first = {name: options[0] for name, options in offered.items() if options}
-    told = {"attack": first.get("attack", ""), "metric": first.get("metric", ""), "seed": "", "epoch": 0, **told}
-    return {**told, "panel": panels(rows)[0]["name"], "epoch": max((r.epoch or 0 for r in rows), default=0)}
+    return {"attack": first.get("attack", ""), "metric": first.get("metric", ""), "seed": "", **told}
 
 
 def switches(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Return what can be picked of each kind, in reading order; a seed only where there are several."""
     from byheart.figures._points import named
 
-    names = named(rows)
+    names, known = named(rows), panels(rows)
     seeds = sorted({r.seed for r in rows})
     return {
         "attack": list(names.attacks.names.values()),
         "metric": list(names.metrics.values()),
-        "data": list(dict.fromkeys(p["data"] for p in panels(rows))),
-        "base": list(dict.fromkeys(p["base"] for p in panels(rows))),
+        "data": list(dict.fromkeys(p["data"] for p in known)),
+        "base": list(dict.fromkeys(p["base"] for p in known)),
         "seed": ["", *map(str, seeds)] if len(seeds) > 1 else [],
     }
 

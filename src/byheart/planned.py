@@ -242,13 +242,13 @@ class Planned:
     @property
     def epoch_work(self) -> float:
         """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
-        return constant(self.cell.method.function, "PASSES", 3.0) * self._size("train")
+        return constant(self.cell.method.function, "PASSES", 3.0) * self._sizes["train"]
 
     def evidence_of(self, attack: Choice) -> list[Choice]:
         """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
         return chain(attack.needs, f"attacks {attack.name}", {called(o): o for o in self.observations})
 
-    @property
+    @cached_property
     def measured(self) -> tuple[Choice, ...]:
         """The observations that metrics ask for by name, and those that they rest on in turn, each once."""
         asked = dict.fromkeys(n for m in self.metrics for n in m.needs if n not in LABELLED)
@@ -261,22 +261,26 @@ class Planned:
         if any("shadow_passes" in o.needs for o in evidence):
             for shadow in self.shadows:
                 work += epoch * shadow.epoch_work + sum(shadow.observation_work(o) for o in shadow.observations)
-        return work / self._size("audited")
+        return work / self._sizes["audited"]
 
-    def _size(self, part: str) -> float:
-        """Return about how many tokens a part's texts have: one for four characters, no more a text than are read."""
-        texts, most = self.texts[part], self.cell.data.max_tokens
-        return sum(min((len(s) + len(p)) / 4, most) for s, p in zip(texts.scored, texts.prompts, strict=True))
+    @cached_property
+    def _sizes(self) -> dict[str, float]:
+        """About how many tokens each part's texts have: one for four characters, no more a text than are read."""
+        most = self.cell.data.max_tokens
+        return {
+            part: sum(min((len(s) + len(p)) / 4, most) for s, p in zip(texts.scored, texts.prompts, strict=True))
+            for part, texts in self.texts.items()
+        }
 
     def observation_work(self, observation: Choice) -> float:
         """Return one observation's work, in forward passes of one token."""
         part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")
         attributes = sum(map(len, self.split.attributes)) / max(len(self.split.attributes), 1)
-        return passes_of(observation, self.observations, attributes=attributes) * self._size(part)
+        return passes_of(observation, self.observations, attributes=attributes) * self._sizes[part]
 
     def passes(self, observation: Choice) -> float:
         """Return one observation's work, in forward passes over the audited texts."""
-        return self.observation_work(observation) / self._size("audited")
+        return self.observation_work(observation) / self._sizes["audited"]
 
 
 def _default(kind: type[Any], name: str) -> Any:

@@ -115,12 +115,15 @@ def report(
     drawn = figures_of(shown, figures)
     leaking = {(panel, v.method) for panel, those in told.items() for v in those if v.word == "leaks"}
     if spoken and spoken.word == "leaks":
-        leaking = {(labels.panels(rows)(r), labels.variants(rows)(r)) for r in rows}
+        panels, variants = labels.panels(rows), labels.variants(rows)
+        leaking = {(panels(r), variants(r)) for r in rows}
     records = exposed(rows, shown.scores, leaking, shown.texts)
     given = {f"{c.name} {c.label}".strip(): c.given for c in figures}
     slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
+    offered = page_data.switches(rows)
     held = page_data.content(
         rows,
+        offered,
         {slugs[n]: f for n, f in drawn.items()},
         {slugs[n]: g for n, g in given.items() if n in slugs},
         records,
@@ -140,7 +143,7 @@ def report(
         first=first,
         exhibits=[e for e in exhibits if e is not first],
         slugs=slugs,
-        switches=page_data.switches(rows),
+        switches=offered,
         picked=held["picked"],
         records=len(records),
         policy=" ".join(map(page_data.allowed, scripts)) or "'none'",

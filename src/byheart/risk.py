@@ -6,15 +6,17 @@ Each has a number of its own with a level that means nothing leaked, so the four
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from byheart import labels
-from byheart.matching import Step, along, reaches
+from byheart.errors import DataError
+from byheart.matching import Step, along, perplexities, reaches, seed_paths
 from byheart.types import Estimate, Row
 
+FEWEST = 2
 UNSEEN = 1 / math.log(2)
 """Mean exposure (bits) of canaries that a model never saw: of a rank drawn evenly, log2(N / rank) has this mean."""
 
@@ -29,10 +31,13 @@ class Risk(NamedTuple):
 
 
 def risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Risk]:
-    """Return the four risks; those of canaries are of the ones repeated most often, ranked among sampled references."""
+    """Return those of the four risks that were measured.
+
+    Canaries' is of the ones repeated most often, ranked among sampled references. Raises `DataError` for fewer than two.
+    """
     often = max((_repeated(r) for r in rows if _exposed(r)), default=1)
     extracting = {r.attack_settings for r in rows if r.attack == extraction}
-    return [
+    every = [
         Risk(
             "membership",
             f"AUC of {labels.attack_name(attack)}",
@@ -65,6 +70,11 @@ def risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Risk]:
             lambda r: _exposed(r) and _repeated(r) == often,
         ),
     ]
+    found = [r for r in every if any(map(r.holds, rows))]
+    if len(found) < FEWEST:
+        told = ", ".join(r.name for r in every)
+        raise DataError(f"risks are compared where two or more were measured: {told}")
+    return found
 
 
 def _exposed(row: Row) -> bool:
@@ -77,16 +87,14 @@ def _repeated(row: Row) -> int:
 
 def paths(rows: Sequence[Row], risk: Risk) -> dict[str, list[list[Step]]]:
     """Return, by method, the path of each seed through epochs at which the risk and the perplexity were both measured."""
-    use = {(r.cell, r.epoch): r for r in rows if r.metric == "perplexity" and not r.attack}
-    found: dict[str, list[list[Step]]] = {}
-    for method, own in labels.variants(rows).split(rows).items():
-        there = sorted((r for r in own if risk.holds(r)), key=lambda r: (r.seed, r.epoch or 0))
-        steps = {s: [Step(r, use[r.cell, r.epoch]) for r in there if r.seed == s and (r.cell, r.epoch) in use] for s in
-                 dict.fromkeys(r.seed for r in there)}  # fmt: skip
-        whole = [path for path in steps.values() if len(path) > 1]
-        if whole:
-            found[method] = whole
-    return found
+    use, variants = perplexities(rows), labels.variants(rows)
+    found = {m: seed_paths(filter(risk.holds, own), use) for m, own in variants.split(rows).items()}
+    return {method: seeds for method, seeds in found.items() if seeds}
+
+
+def merged(found: Iterable[Mapping[str, list[list[Step]]]]) -> dict[str, list[list[Step]]]:
+    """Return a path for each method, whichever risk it is of: what levels of perplexity are found on."""
+    return {method: seeds for held in reversed(list(found)) for method, seeds in held.items()}
 
 
 def read(seeds: Sequence[Sequence[Step]], level: float) -> Estimate | None:

@@ -13,7 +13,8 @@ class Machine:
     """How a study is run: nothing here may change a result's identity, so no key sees it.
 
     `device` is "auto", "cpu", "cuda" or "cuda:1"; `precision` is what training computes in ("auto": bfloat16
-    where the processor has it); `token_budget` bounds the padded tokens of one forward pass.
+    where the processor has it); `token_budget` bounds the padded tokens of one forward pass, which has 1,024 at most
+    on a CPU.
     """
 
     device: str = "auto"

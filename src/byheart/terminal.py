@@ -73,10 +73,11 @@ def trajectories(rows: Sequence[Row], *, colour: bool) -> str:
     Those whose last interval lies above chance are coloured where `colour` says so. Seeds are pooled.
     """
     measured = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
+    panels, variants, attacks = labels.panels(rows), labels.variants(rows), labels.attacks(measured)
     lines: list[tuple[str, str, str, bool]] = []
-    for panel, there in labels.panels(rows).split(measured).items():
-        for method, those in labels.variants(rows).split(there).items():
-            for attack, own in labels.attacks(measured).split(those).items():
+    for panel, there in panels.split(measured).items():
+        for method, those in variants.split(there).items():
+            for attack, own in attacks.split(those).items():
                 epochs = sorted({r.epoch for r in own if r.epoch is not None})
                 pooled = [p for e in epochs if (p := labels.pooled([r for r in own if r.epoch == e]))]
                 bars = sparkline([p.value for p in pooled], labels.CHANCE, 1.0)

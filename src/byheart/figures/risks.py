@@ -17,11 +17,10 @@ from byheart.errors import DataError
 from byheart.figures._drawing import PANEL, faceted, looks, picks, where
 from byheart.figures._points import named
 from byheart.matching import levels
-from byheart.risk import paths, read
+from byheart.risk import merged, paths, read
 from byheart.risk import risks as known
 from byheart.types import Row
 
-FEWEST = 2
 LINE = 20
 """Pixels that a method is given."""
 
@@ -38,13 +37,13 @@ def risks(
     `perplexity` None stands for the lowest that all methods reach which improve on the untuned model. A method that does
     not reach it is not drawn. Raises `DataError` for fewer than two risks, or no such perplexity.
     """
-    asked = [r for r in known(rows, attack, extraction) if any(r.holds(row) for row in rows)]
+    asked = known(rows, attack, extraction)
     held: list[dict[str, Any]] = []
     reached: list[str] = []
     panels = labels.panels(rows)
     for panel, there in panels.split(rows).items():
         found = {risk: paths(there, risk) for risk in asked}
-        level = perplexity or next(iter(levels(next(iter(found.values()), {}))), None)
+        level = perplexity or next(iter(levels(merged(found.values()))), None)
         if level is None:
             continue
         reached.append(labels.number(level))
@@ -65,8 +64,8 @@ def risks(
                         "perplexity": level,
                     }
                 )
-    if len(asked) < FEWEST or not held:
-        raise DataError("risks are compared where two or more were measured, by epoch, beside perplexity")
+    if not held:
+        raise DataError("risks at equal utility need two risks and perplexity, both by epoch")
     words = "; ".join(f"{r.name}: {r.measure}" for r in asked)
     return Figure(
         f"Four risks at equal validation perplexity ({', '.join(dict.fromkeys(reached))})",

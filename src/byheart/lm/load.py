@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.errors import ModelError, SettingError
 from byheart.lm.bases import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
+from byheart.lm.memory import keep_freed
 from byheart.settings import Privacy
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def load(base: str, *, how: Mapping[str, Any] | None = None) -> LanguageModel:
     path = locate(base)
     where = base if path is None else str(_dequantised(path) if path.is_file() else path)
     name, pinned = pinned_name(where)
+    keep_freed()
     module = read_module(base, name, config=config_of(base, where), **dict(how or {}), **pinned)
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False

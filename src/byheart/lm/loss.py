@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch.nn.functional import cross_entropy
 
-from byheart.lm.forward import batches, hidden_rows, logits, remembered
+from byheart.lm.forward import batches, blocks, hidden_rows, raw_logits, remembered, sensible
 from byheart.lm.goldfish import counted
 from byheart.lm.load import LanguageModel
 from byheart.lm.placing import device_of
@@ -58,10 +57,8 @@ class Loss:
         share = share[self.counts[share] > 0]
         scored = int(self.counts[chosen].sum())
         loss = torch.zeros((), device=device_of(self.model.module))
-        for part in batches(self.tokens.lengths[share], self.budget):
-            mean = self._summed_loss(share[part]) / scored
-            self.accelerator.backward(mean)
-            loss += mean.detach()
+        for part in batches(self.tokens.lengths[share], sensible(self.model.module, self.budget)):
+            loss += self._backward(share[part], scored)
         if self.accelerator.num_processes == 1:
             return float(loss)
         for parameter in (p for p in self.model.module.parameters() if p.requires_grad):
@@ -69,16 +66,46 @@ class Loss:
             parameter.grad = self.accelerator.reduce(own, "sum")
         return float(self.accelerator.reduce(loss, "sum"))
 
-    def _summed_loss(self, chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
+    def _backward(self, chosen: Int[np.ndarray, " batch"], scored: int) -> torch.Tensor:
+        """Add the gradients of these texts' share of the loss; return the share.
+
+        The head runs on a block of rows at a time, and what the loss says of its logits (softmax less the true token) is
+        written down, not traced: neither logits nor their gradients ever exist for a whole step.
+        """
         module, device = self.model.module, device_of(self.model.module)
+        rows, few = blocks(self.model)
         places = self.tokens.places(chosen)
-        counted_R = torch.from_numpy(self.counted[places]).to(device)
-        true_R = torch.from_numpy(self.tokens.true[places]).to(device)[counted_R]
+        counted_R = torch.from_numpy(self.counted[places])
+        true_R = torch.from_numpy(self.tokens.true[places])[counted_R].to(device)
+        loss = torch.zeros((), device=device)
         module.train()
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
             if self.model.hidden is None:
-                hidden_RD = hidden_rows(module, self.tokens, chosen)
+                hidden_RD = hidden_rows(module, self.tokens, chosen)[counted_R.to(device)]
             else:
-                hidden_RD = remembered(self.model, self.tokens, self.budget)[torch.from_numpy(places)].to(device)
-            logits_RV = logits(module, hidden_RD[counted_R])
-        return cross_entropy(logits_RV, true_R, reduction="sum")
+                kept = remembered(self.model, self.tokens, self.budget)
+                hidden_RD = kept[torch.from_numpy(places)[counted_R]].to(device)
+            apart_RD = hidden_RD.detach().requires_grad_(hidden_RD.requires_grad)
+            for block_RD, block_R in zip(apart_RD.split(rows), true_R.split(rows), strict=True):
+                logits_RV = raw_logits(module, block_RD)
+                nats, slope_RV = _cross_entropy(logits_RV.detach(), block_R.to(logits_RV.device), few, scored)
+                loss += nats.to(device) / scored
+                with torch.autocast(device.type, enabled=False):
+                    logits_RV.backward(slope_RV)
+        if hidden_RD.requires_grad:
+            hidden_RD.backward(apart_RD.grad)
+        return loss
+
+
+def _cross_entropy(
+    logits_RV: torch.Tensor, true_R: torch.Tensor, few: int, scored: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the summed loss (nats), and the slope of the mean over `scored` in each logit (R, V); `few` rows at a time."""
+    nats, slope_RV = torch.zeros((), device=logits_RV.device), torch.empty_like(logits_RV)
+    near = zip(logits_RV.split(few), slope_RV.split(few), true_R[:, None].split(few), strict=True)
+    for near_RV, near_slope_RV, true_R1 in near:
+        logp_RV = near_RV.float().log_softmax(1)
+        nats -= logp_RV.gather(1, true_R1).sum()
+        p_RV = logp_RV.exp_()
+        near_slope_RV.copy_(p_RV.scatter_add_(1, true_R1, p_RV.new_full(true_R1.shape, -1.0)).div_(scored))
+    return nats, slope_RV

@@ -18,7 +18,9 @@ from byheart.matching import (
     drawn_aucs,
     drawn_perplexities,
     meeting,
+    perplexities,
     reaches,
+    seed_paths,
     validation_weights,
 )
 from byheart.tables._pairs import Scored, of_auc
@@ -37,17 +39,12 @@ class Matched(NamedTuple):
 def paths(rows: Sequence[Row]) -> dict[str, dict[str, list[list[Step]]]]:
     """Return, by attack and method, the path of each seed through epochs at which AUC and perplexity were both measured."""
     measured = of_auc(rows)
-    use = {(r.cell, r.epoch): r for r in rows if r.metric == "perplexity" and not r.attack}
+    use = perplexities(rows)
     variants, attacks = labels.variants(rows), labels.attacks(measured)
     found: dict[str, dict[str, list[list[Step]]]] = {}
     for attack, there in attacks.split(measured).items():
         for variant, those in variants.split(there).items():
-            by_seed: dict[int, list[Step]] = {}
-            for row in sorted(those, key=lambda r: (r.seed, r.epoch or 0)):
-                if (row.cell, row.epoch) in use:
-                    by_seed.setdefault(row.seed, []).append(Step(row, use[row.cell, row.epoch]))
-            whole = [path for path in by_seed.values() if len(path) > 1]
-            if whole:
+            if whole := seed_paths(those, use):
                 found.setdefault(attack, {})[variant] = whole
     return found
 

@@ -154,8 +154,7 @@ def _share(last: Sequence[Row], there: Sequence[Row], tests: int) -> str:
 
 
 def _fpr(row: Row) -> float:
-    told = dict(p.split("=", 1) for p in labels.parts(row.metric_settings))
-    return float(told.get("fpr", FPR))
+    return float(labels.settings(row.metric_settings).get("fpr", FPR))
 
 
 def _attack(row: Row) -> tuple[str, str]:

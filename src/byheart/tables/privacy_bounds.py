@@ -49,8 +49,8 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
 
 def _used(row: Row) -> dict[str, str]:
     """Return a metric's settings, its defaults too."""
-    written = dict(p.split("=", 1) for p in labels.parts(row.metric_settings) if p)
-    return {n: str(v) for n, v in settings(find("metrics", row.metric)).items()} | written
+    defaults = {n: str(v) for n, v in settings(find("metrics", row.metric)).items()}
+    return defaults | labels.settings(row.metric_settings)
 
 
 def _one(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:

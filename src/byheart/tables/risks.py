@@ -18,13 +18,12 @@ from byheart import labels
 from byheart.comparing import widened
 from byheart.errors import DataError
 from byheart.matching import Step, levels
-from byheart.risk import Risk, paths, read
+from byheart.risk import Risk, merged, paths, read
 from byheart.risk import risks as known
 from byheart.tables._frame import Lead
 from byheart.tables._pairs import MARK
 from byheart.types import Estimate, Row, Table
 
-FEWEST = 2
 NOT_REACHED = "not reached"
 
 
@@ -41,11 +40,7 @@ def risks(
     lowest that half of them reach; for one method, for its last epoch's. Raises `DataError` for fewer than two risks.
     """
     lead = Lead(rows)
-    asked = [r for r in known(rows, attack, extraction) if any(r.holds(row) for row in rows)]
-    if len(asked) < FEWEST:
-        raise DataError(
-            "risks are compared where two or more were measured: membership, extraction, attributes, canaries"
-        )
+    asked = known(rows, attack, extraction)
     found = {head: {risk.name: paths(there, risk) for risk in asked} for head, there in lead.split(rows).items()}
     tests = sum(len(held) for by_risk in found.values() for held in by_risk.values())
     lines = [line for head, by_risk in found.items() for line in _lines(head, asked, by_risk, perplexity, tests)]
@@ -69,11 +64,10 @@ def _lines(
     perplexity: float | None,
     tests: int,
 ) -> Iterator[tuple[str, ...]]:
-    methods = list(dict.fromkeys(m for held in found.values() for m in held))
-    whole = {m: next(held[m] for held in found.values() if m in held) for m in methods}
+    whole = merged(found.values())
     last = [float(np.mean([path[-1].use.value for path in seeds])) for seeds in whole.values()]
     for level in [perplexity] if perplexity is not None else levels(whole) or last[:1]:
-        for method in methods:
+        for method in dict.fromkeys(m for held in found.values() for m in held):
             cells: list[str] = []
             seen: list[str] = []
             for risk in asked:
@@ -81,10 +75,9 @@ def _lines(
                 leaks = number is not None and _above(number, risk.nothing, tests)
                 seen += [risk.name] if leaks else []
                 cells.append(_shown(number, leaks=leaks, there=method in found[risk.name]))
-            if any(c not in {NOT_REACHED, labels.MISSING} for c in cells):
-                yield (*head, labels.number(level), method, *cells, ", ".join(seen) or "none")
-            else:
-                yield (*head, labels.number(level), method, *cells, labels.MISSING)
+            reached = any(c not in {NOT_REACHED, labels.MISSING} for c in cells)
+            told = ", ".join(seen) or ("none" if reached else labels.MISSING)
+            yield (*head, labels.number(level), method, *cells, told)
 
 
 def _above(number: Estimate, nothing: float, tests: int) -> bool:

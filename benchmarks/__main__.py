@@ -1,0 +1,57 @@
+"""Measures what byheart costs, and writes docs/benchmarks.md: `make bench`, or `python -m benchmarks scoring` for one piece.
+
+Each piece runs in a process of its own, so that none finds the memory or the caches of another.
+"""
+
+import importlib
+import json
+import platform
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks import page
+
+PIECES = ("scoring", "memory", "training", "heads", "harness", "precision")
+RESULTS = Path(__file__).parent / "results.json"
+LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
+
+
+def main(pieces: list[str]) -> None:
+    """Measure these pieces, or all, and write the page from everything that is known."""
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for piece in pieces or PIECES:
+        started = time.perf_counter()
+        made = subprocess.run([sys.executable, "-m", "benchmarks", "--one", piece], check=True, stdout=subprocess.PIPE)
+        results[piece] = {**json.loads(made.stdout.splitlines()[-1]), "machine": _machine()}
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        print(f"{time.perf_counter() - started:6.0f} s  {piece}", flush=True)
+    page.PAGE.write_text(page.text(results), encoding="utf-8")
+
+
+def _machine() -> dict[str, str]:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "processor": _processor(),
+        "cores": str(torch.get_num_threads()),
+        "GPU": gpu,
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(json.dumps(importlib.import_module(f"benchmarks.{sys.argv[2]}").measured()))
+    else:
+        main(sys.argv[1:])

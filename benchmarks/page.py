@@ -1,0 +1,152 @@
+"""The page that shows what was measured, from results.json alone."""
+
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pairs import Ratio
+
+PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+`make bench` measures what byheart costs beside what people use today, and writes this page; it takes half an hour on two
+cores. Sides of a comparison are timed in turn, round by round, in one process; what is shown are medians of the rounds'
+ratios with the least and the most, never one time alone. The model is SmolLM2-135M-Instruct, the texts are leads of
+Wikipedia articles of all lengths.
+"""
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """Return the page of what is known."""
+    known = {name: results[name] for name in SECTIONS if name in results}
+    machines = {name: _machine(found) for name, found in known.items()}
+    common = statistics.mode(machines.values())
+    parts = [f"{HEAD}\n{common}"]
+    for name, found in known.items():
+        parts += [SECTIONS[name](found), *([machines[name]] if machines[name] != common else [])]
+    return "\n".join(parts)
+
+
+def _table(head: list[str], lines: list[list[object]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows) + "\n"
+
+
+def _machine(found: Mapping[str, Any]) -> str:
+    machine = dict(found["machine"])
+    processor, cores, gpu = (machine.pop(n) for n in ("processor", "cores", "GPU"))
+    on = f"{processor}, {cores} threads" if gpu == "none" else gpu
+    return f"Measured on {on}; " + ", ".join(f"{n} {v}" for n, v in machine.items()) + ".\n"
+
+
+def _scoring(found: Mapping[str, Any]) -> str:
+    lines = [
+        [
+            f"{name}, {one['tokens'] / one['texts']:.0f} tokens each",
+            precision,
+            Ratio(*one[precision]["ours over forward"]),
+            Ratio(*one[precision]["one at a time over ours"]),
+            f"{_rate(one, precision):.0f}",
+            f"{_rate(one, precision) * one[precision]['GFLOP a token'] / one[precision]['matrix products, GFLOP/s']:.0%}",
+        ]
+        for name, one in found.items()
+        if "texts" in one
+        for precision in ("float32", "bfloat16")
+    ]
+    head = [
+        "texts",
+        "scored in",
+        "time over the model's own forward pass",
+        "one text at a time over ours",
+        "tokens/s",
+        "of the limit",
+    ]
+    told = (
+        "All statistics of every token (log-probability, mean, standard deviation, entropy, rank) beside the model's own "
+        "forward pass with logits over the same batches, with which nothing is done, and beside one text at a time with "
+        "softmax and log-softmax over the whole vocabulary, as public attack scripts do it. The limit is what this machine "
+        "makes of one large matrix product; no order of the same sums is faster.\n"
+    )
+    return "\n".join(["## Scoring\n", told, _table(head, lines)])
+
+
+def _rate(one: Mapping[str, Any], precision: str) -> float:
+    return one["tokens"] / statistics.median(one[precision]["seconds"]["ours"])
+
+
+def _memory(found: Mapping[str, Any]) -> str:
+    peak, whole = found["peak above the weights, MiB"], found["one batch's logits whole, MiB"]
+    return (
+        "## Memory\n\nA random Gemma 3 with a vocabulary of 262,144 scores texts of 1,024 tokens: the peak above the weights "
+        f"is {peak:.0f} MiB. The logits of one batch, whole and in float32, would be {whole:.0f} MiB.\n"
+    )
+
+
+def _training(found: Mapping[str, Any]) -> str:
+    lines = []
+    for method, one in found.items():
+        if isinstance(one, dict) and "seconds" in one:
+            losses = one["loss after training"]
+            rate = found["tokens"] / statistics.median(one["seconds"]["ours"])
+            lines.append(
+                [
+                    method,
+                    Ratio(*one["Trainer at its best over ours"]),
+                    Ratio(*one["Trainer as it comes over ours"]),
+                    *(f"{losses[side]:.3f}" for side in ("ours", "best", "default")),
+                    f"{rate:.0f}",
+                ]
+            )
+    head = ["method", "Trainer at its best over ours", "Trainer as it comes over ours"]
+    head += ["loss, ours", "loss, best", "loss, as it comes", "tokens/s"]
+    told = (
+        f"{found['epochs']} epochs over {found['texts']} texts, eight a step, each side in processes of its own. "
+        "Trainer at its best is bfloat16 with texts of like length together; as it comes, float32 in random order. "
+        "The loss (nats a token) is that of the training texts afterwards.\n"
+    )
+    return "\n".join(["## Training\n", told, _table(head, lines)])
+
+
+def _heads(found: Mapping[str, Any]) -> str:
+    return (
+        f"## Head tuning\n\n{found['epochs']} epochs over {found['trained tokens']} tokens, {found['audited tokens']} audited "
+        "tokens scored after each. Nothing below the head changes, so byheart runs the trunk once. Trainer (at its best), "
+        f"scored by byheart after each epoch, takes {Ratio(*found['Trainer over ours'])} times as long.\n"
+    )
+
+
+def _harness(found: Mapping[str, Any]) -> str:
+    lines = [[name, f"{value:.1f}"] for name, value in found.items() if name not in {"texts", "machine"}]
+    told = (
+        f"A finished study of {found['texts']:,} texts (a GPT-2 of two small layers: what byheart itself takes does not "
+        "depend on the model), run again with attacks added. No model is loaded.\n"
+    )
+    return "\n".join(["## A new attack over a finished study\n", told, _table(["command", "seconds"], lines)])
+
+
+def _precision(found: Mapping[str, Any]) -> str:
+    lines = [
+        [name, f"{one['float32']:.3f}", f"{one['bfloat16']:.3f}", f"{one['rank correlation']:.4f}"]
+        for name, one in found["attacks"].items()
+    ]
+    told = (
+        "Scores are float32 unless `scoring: {precision: bfloat16}` says otherwise, which is about twice as fast on "
+        "processors that multiply bfloat16. What it does to a LoRA after two epochs, 64 members against 64:\n"
+    )
+    head = ["attack", "AUC, float32", "AUC, bfloat16", "rank correlation of the scores"]
+    rest = (
+        f"\nOf these studies' time, {found['share of byheart itself']:.1%} was spent outside training and passes over texts: "
+        "loading the model, splitting and judging the data, attacks, metrics, intervals, files.\n"
+    )
+    return "\n".join(["## Precision\n", told, _table(head, lines), rest])
+
+
+SECTIONS = {
+    "scoring": _scoring,
+    "memory": _memory,
+    "training": _training,
+    "heads": _heads,
+    "harness": _harness,
+    "precision": _precision,
+}

@@ -1,0 +1,40 @@
+"""Sides of a comparison timed in turn, round by round, so that whatever slows the machine slows them all."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+Seconds = dict[str, list[float]]
+
+
+class Ratio(NamedTuple):
+    """How many times as long one side takes as another: the median over rounds, the least and the most."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Return it as the tables write it."""
+        return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def timed(sides: Mapping[str, Callable[[], object]], *, rounds: int, warm: bool = True) -> Seconds:
+    """Return each side's seconds by round. Odd rounds go backwards; one untimed round goes before them all."""
+    if warm:
+        for run in sides.values():
+            run()
+    found: Seconds = {name: [] for name in sides}
+    for number in range(rounds):
+        for name in reversed(sides) if number % 2 else sides:
+            started = time.perf_counter()
+            sides[name]()
+            found[name].append(time.perf_counter() - started)
+    return found
+
+
+def ratio(seconds: Seconds, one: str, other: str) -> Ratio:
+    """Return how many times as long `one` takes as `other`, paired by round."""
+    each = [a / b for a, b in zip(seconds[one], seconds[other], strict=True)]
+    return Ratio(statistics.median(each), min(each), max(each))

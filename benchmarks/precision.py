@@ -1,0 +1,54 @@
+"""What bfloat16 scoring does to each attack: AUC and ranking beside float32, of one tuned model."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+import byheart
+from byheart.rows import scores_of
+from byheart.store import Store
+
+ATTACKS = ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus", "wbc", "error_zone", "surp"]
+STUDY = {
+    "name": "precision",
+    "datasets": [{"wikipedia": {"limit": 400}}],
+    "data": {"train": 64, "members": 64, "nonmembers": 64, "validation": 8, "max_tokens": 128},
+    "methods": ["lora"],
+    "training": {"epochs": 2},
+    "attacks": ATTACKS,
+    "metrics": ["auc"],
+}
+
+
+def measured() -> dict[str, object]:
+    """Return, by attack, the AUC at either precision and the rank correlation of the texts' scores."""
+    found: dict[str, dict[str, object]] = {attack: {} for attack in ATTACKS}
+    share: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        scores: dict[tuple[str, str], np.ndarray] = {}
+        for precision in ("float32", "bfloat16"):
+            started = time.perf_counter()
+            results = byheart.run({**STUDY, "scoring": {"precision": precision}}, store=Path(folder) / precision)
+            spent = time.perf_counter() - started
+            share.append(1 - _in_the_model(Path(folder) / precision) / spent)
+            read = scores_of(Store(Path(folder) / precision))
+            for row in results.rows:
+                if row.metric == "auc" and row.epoch == STUDY["training"]["epochs"]:
+                    found[row.attack][precision] = row.value
+                    scores[row.attack, precision] = read(row.scores).scores
+        for attack in ATTACKS:
+            found[attack]["rank correlation"] = float(
+                spearmanr(scores[attack, "float32"], scores[attack, "bfloat16"]).statistic
+            )
+    return {"attacks": found, "share of byheart itself": max(share)}
+
+
+def _in_the_model(store: Path) -> float:
+    """Return seconds that were spent in training and in passes over texts."""
+    facts = [json.loads(p.read_text()) for p in store.glob("training/*/facts.json")]
+    evidence = [json.loads(p.read_text()) for p in store.glob("evidence/*/recipe.json")]
+    return sum(sum(f["seconds"]) for f in facts) + sum(e["made"]["seconds"] for e in evidence)

@@ -1,0 +1,78 @@
+"""Scoring: every statistic of every token, beside the model's own forward pass and beside one text at a time."""
+
+import time
+from dataclasses import replace
+
+import torch
+from torch.nn.functional import log_softmax, softmax
+
+from benchmarks import subjects
+from benchmarks.pairs import ratio, timed
+from byheart.lm.forward import batches, padded, scoring, sensible, token_stats
+from byheart.lm.load import LanguageModel
+from byheart.lm.tokens import Tokens
+
+TEXTS = 48
+BUDGET = 4096
+WORDS = 32
+ROUNDS = 3
+
+
+def measured() -> dict[str, object]:
+    """Return ratios at float32 and bfloat16, of whole texts and of their first words."""
+    model = subjects.model()
+    whole = subjects.texts(TEXTS)
+    short = replace(whole, scored=tuple(" ".join(t.split()[:WORDS]) for t in whole.scored))
+    found: dict[str, object] = {}
+    for name, texts in {"whole leads": whole, f"their first {WORDS} words": short}.items():
+        tokens = subjects.tokens(model, texts)
+        found[name] = {"tokens": int(tokens.lengths.sum()), "texts": TEXTS}
+        for precision in (torch.float32, torch.bfloat16):
+            found[name][str(precision).removeprefix("torch.")] = _compared(model, tokens, precision)
+    return found
+
+
+def _compared(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> dict[str, object]:
+    device = next(model.module.parameters()).device
+
+    def ours() -> None:
+        token_stats(model, tokens, budget=BUDGET, precision=precision)
+
+    def forward() -> None:
+        """The model's own pass with logits, over the same batches; nothing is done with them."""
+        with scoring(model.module, precision):
+            for chosen in batches(tokens.lengths, sensible(model.module, BUDGET)):
+                model.module(input_ids=padded(tokens, chosen)[0].to(device))
+        subjects.settled(model)
+
+    def each() -> None:
+        """One text at a time, its loss, and what Min-K%++ reads of its softmax, as public attack scripts do it."""
+        with scoring(model.module, precision):
+            for i in range(len(tokens)):
+                ids = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])[None].to(device)
+                out = model.module(ids, labels=ids)
+                p, logp = softmax(out.logits[0, :-1], dim=-1), log_softmax(out.logits[0, :-1], dim=-1)
+                mean = (p * logp).sum(-1)
+                variance = (p * torch.square(logp)).sum(-1) - torch.square(mean)
+                (out.loss.item(), logp.gather(-1, ids[0, 1:, None]).cpu(), mean.cpu(), variance.cpu())
+
+    seconds = timed({"ours": ours, "forward": forward, "each": each}, rounds=ROUNDS)
+    return {
+        "seconds": seconds,
+        "matrix products, GFLOP/s": _products(precision, device),
+        "GFLOP a token": 2 * sum(p.numel() for n, p in model.module.named_parameters() if p.dim() > 1) / 1e9,
+        "ours over forward": ratio(seconds, "ours", "forward"),
+        "one at a time over ours": ratio(seconds, "each", "ours"),
+    }
+
+
+def _products(precision: torch.dtype, device: torch.device, side: int = 2048, times: int = 20) -> float:
+    """Return the rate of large matrix products: what no model can exceed."""
+    one = torch.randn(side, side, device=device).to(precision)
+    best = float("inf")
+    for _ in range(times):
+        started = time.perf_counter()
+        product = one @ one
+        float(product[0, 0])
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best / 1e9

@@ -1,0 +1,40 @@
+"""The model and the texts that are measured: the default small model, leads of Wikipedia articles of all lengths."""
+
+import numpy as np
+import torch
+
+from byheart.datasets.wikipedia import wikipedia
+from byheart.lm.bases import default_base
+from byheart.lm.load import LanguageModel, device, load
+from byheart.lm.tokens import Tokens, tokenise
+from byheart.types import Texts
+
+MAX_TOKENS = 256
+
+
+def model() -> LanguageModel:
+    """Return the default base on the best device there is."""
+    found = load(default_base())
+    found.module.to(device("auto"))
+    return found
+
+
+def texts(number: int, skip: int = 0) -> Texts:
+    """Return so many leads, evenly spaced over the file."""
+    return wikipedia(limit=number + skip).texts.take(range(skip, number + skip))
+
+
+def tokens(found: LanguageModel, chosen: Texts) -> Tokens:
+    """Return texts as tokens."""
+    return tokenise(found.tokenizer, chosen, MAX_TOKENS)
+
+
+def settled(found: LanguageModel) -> None:
+    """Wait for what the device was told to do."""
+    if next(found.module.parameters()).device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def scored(chosen: Tokens) -> int:
+    """Return how many tokens are scored."""
+    return int(np.sum(chosen.lengths - chosen.first))

@@ -1,0 +1,146 @@
+"""Training: every method beside transformers' Trainer with peft, as it comes and at its best, each in a process of its own."""
+
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+
+import torch
+from datasets import Dataset
+from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
+
+from benchmarks import subjects
+from benchmarks.pairs import Seconds, ratio
+from byheart.lm import train
+from byheart.lm.forward import device_of, token_stats
+from byheart.lm.load import LanguageModel
+from byheart.lm.tokens import Tokens
+from byheart.settings import Training
+from byheart.shelf import choose
+
+TEXTS = 16
+BATCH = 8
+EPOCHS = 2
+KEY = "0c"
+ROUNDS = 3
+METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
+SIDES = ("ours", "best", "default")
+
+
+def measured() -> dict[str, object]:
+    """Return ratios of time and the loss after training, by method."""
+    times: dict[str, Seconds] = {method: {side: [] for side in SIDES} for method in METHODS}
+    losses: dict[str, dict[str, float]] = {method: {} for method in METHODS}
+    found: dict[str, object] = {"texts": TEXTS, "epochs": EPOCHS}
+    for number in range(ROUNDS):
+        for side in reversed(SIDES) if number % 2 else SIDES:
+            command = [sys.executable, "-m", "benchmarks.training", side]
+            made = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+            told = json.loads(made.stdout.splitlines()[-1])
+            found["tokens"] = told.pop("tokens")
+            for method, (seconds, loss) in told.items():
+                times[method][side].append(seconds)
+                losses[method][side] = loss
+    for method, seconds in times.items():
+        found[method] = {
+            "seconds": seconds,
+            "Trainer at its best over ours": ratio(seconds, "best", "ours"),
+            "Trainer as it comes over ours": ratio(seconds, "default", "ours"),
+            "loss after training": losses[method],
+        }
+    return found
+
+
+def _side(name: str) -> dict[str, object]:
+    """Return seconds, and the loss afterwards, of each method on one side. One that is not timed goes before them."""
+    base = subjects.model()
+    tokens = subjects.tokens(base, subjects.texts(TEXTS))
+    run = {
+        "ours": _ours,
+        "best": partial(trainer_epochs, best=True, epochs=EPOCHS),
+        "default": partial(trainer_epochs, best=False, epochs=EPOCHS),
+    }[name]
+    run(*_wrapped(base, "lora"), subjects.tokens(base, subjects.texts(1)))
+    found: dict[str, object] = {"tokens": int(tokens.lengths.sum()) * EPOCHS}
+    for method in METHODS:
+        model, rate = _wrapped(base, method)
+        started = time.perf_counter()
+        run(model, rate, tokens)
+        subjects.settled(model)
+        found[method] = (time.perf_counter() - started, -float(token_stats(model, tokens).logp.mean()))
+    return found
+
+
+def _wrapped(base: LanguageModel, method: str) -> tuple[LanguageModel, float]:
+    """Return a copy of the base made ready by a method, with the method's learning rate."""
+    train.seed(KEY)
+    made = choose("methods", method)(replace(base, module=copy.deepcopy(base.module)))
+    made.module.to(device_of(base.module))
+    return replace(base, module=made.module), made.learning_rate
+
+
+def _ours(model: LanguageModel, learning_rate: float, tokens: Tokens) -> None:
+    whole = train.keep_hidden(model)
+    device = device_of(model.module)
+    epochs = train.train(
+        whole,
+        tokens,
+        training=Training(epochs=EPOCHS, batch_size=BATCH, warmup=0.0),
+        learning_rate=learning_rate,
+        key=KEY,
+        precision=train.precision_of("auto", device),
+        budget=4096,
+    )
+    for _ in epochs:
+        pass
+
+
+def trainer_epochs(
+    model: LanguageModel,
+    learning_rate: float,
+    tokens: Tokens,
+    *,
+    best: bool,
+    epochs: int = 1,
+    after: Callable[[], object] = lambda: None,
+) -> None:
+    """Train by Trainer: as it comes, or at its `best` (bfloat16, texts of like length together); `after` ends an epoch."""
+
+    class After(TrainerCallback):
+        def on_epoch_end(self, *_: object, **__: object) -> None:
+            after()
+
+    rows = [{"input_ids": tokens.ids[a:b].tolist()} for a, b in pairwise(tokens.starts)]
+    model.tokenizer.pad_token = model.tokenizer.pad_token or model.tokenizer.eos_token
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = TrainingArguments(
+            folder,
+            num_train_epochs=epochs,
+            per_device_train_batch_size=BATCH,
+            learning_rate=learning_rate,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            bf16=best,
+            train_sampling_strategy="group_by_length" if best else "random",
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=False,
+        )
+        Trainer(
+            model=model.module,
+            args=arguments,
+            train_dataset=Dataset.from_list(rows),
+            data_collator=DataCollatorForLanguageModeling(model.tokenizer, mlm=False),
+            callbacks=[After()],
+        ).train()
+
+
+if __name__ == "__main__":
+    print(json.dumps(_side(sys.argv[1])))
