@@ -132,7 +132,7 @@ COLUMNS = """| attack | score | the adversary must have | passes | source |
 
 
 def _default(value: Any) -> str:
-    return "(to be given)" if value is inspect.Parameter.empty else plain(value)
+    return "(to be given)" if value is inspect.Parameter.empty else plain(value).replace("\n", "\\n")
 
 
 def type_text(declared: Any) -> str:
