@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,15 +12,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byheart import formats, labels
+from byheart.exposed import Told
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
+from byheart.pieces import Piece, masked_text, told
+from byheart.ragged import part
 from byheart.shares import share
 from byheart.tables.extraction import extraction
-from byheart.types import Estimate, Extraction, Row, Scores, ScoreSet, Table, Texts
+from byheart.types import Estimate, Extraction, LogProbs, Row, Scores, ScoreSet, Table, Texts
 from byheart.validity import Gate
 
 BASE, TUNED = 0, 1
 """The epochs of an audit's rows: the base, and the finished model, however long it was trained."""
+Pieces = Callable[[int], Sequence[Piece]]
+"""Gives an audited text, by its position, as the model read it."""
 SHOWN = 10
 """Exposed records that are shown where nobody says how many."""
 
@@ -40,7 +45,8 @@ class Audit:
 
     `doubts` are to be read before the numbers; `left_out` says of each attack that was not run why not; `made` is what
     another person needs to repeat it. `scores` are by epoch (0: the base, 1: the finished model) and attack; so are
-    `extractions`, of attacks that extract texts, on which no verdict rests.
+    `extractions`, of attacks that extract texts, on which no verdict rests. `passes` are by epoch, `private` the named
+    private values of each of `texts`.
     """
 
     rows: tuple[Row, ...]
@@ -52,6 +58,9 @@ class Audit:
     scores: Mapping[int, Mapping[str, Scores]]
     sides: Sides
     texts: Texts
+    passes: Mapping[int, LogProbs]
+    pieces: Pieces
+    private: tuple[Mapping[str, str], ...]
     made: Mapping[str, Any]
     extractions: Mapping[int, Mapping[str, Extraction]] = field(default_factory=dict[int, dict[str, Extraction]])
 
@@ -163,15 +172,20 @@ class Audit:
         row = next((r for r in self.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
         return labels.shown(row and Estimate(row.value, row.low, row.high))
 
-    def exposed_table(self, most: int = SHOWN, *, show_text: bool = False) -> Table:
-        """Return the most exposed members as a table; their text only where it is asked for."""
-        text = {i.removeprefix("member/"): s for i, s in zip(self.texts.ids, self.texts.scored, strict=True)}
+    def exposed_table(self, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False) -> Table:
+        """Return the most exposed members as a table; text only where it is asked for, private values where they are too."""
+        at = {i.removeprefix("member/"): n for n, i in enumerate(self.texts.ids)}
+
+        def text(name: str) -> str:
+            whole = self.texts.scored[at[name]]
+            return whole if show_private else masked_text(whole, self.private[at[name]])
+
         lines = tuple(
             (
                 e.id,
                 f"{e.score:.4f}",
                 *([] if e.above is None else [f"{100 * e.above:.1f} %"]),
-                *([text[e.id]] if show_text else []),
+                *([text(e.id)] if show_text else []),
             )
             for e in self.exposed(most)
         )
@@ -185,12 +199,17 @@ class Audit:
         tables = "\n".join(map(formats.as_markdown, self.tables()))
         return f"**{formats.markdown(self.verdict)}**\n\n{said}\n{tables}"
 
-    def spelled(self, *, show_text: bool = False) -> str:
+    def told(self, i: int, *, show_private: bool = False) -> Told:
+        """Return an audited text, by its position, as the model read it, beside how its base did."""
+        own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in self.passes.items()}
+        return told(self.pieces(i), own[TUNED], own.get(BASE), {} if show_private else self.private[i])
+
+    def spelled(self, *, show_text: bool = False, show_private: bool = False) -> str:
         """Return the same for a terminal, with the records most exposed by id."""
         said = "".join(f"  - {w}\n" for w in self.warnings)
         tables = [*self.tables()]
         if self.ruling.word in {"leaks", "uncompared"}:
-            tables.append(self.exposed_table(show_text=show_text))
+            tables.append(self.exposed_table(show_text=show_text, show_private=show_private))
         return "\n".join([f"{self.verdict}\n{said}", *(formats.as_text(t) for t in tables)])
 
     def as_dict(self) -> dict[str, Any]:
@@ -207,14 +226,19 @@ class Audit:
             "made": json.loads(json.dumps(self.made, default=str)),
         }
 
-    def save(self, folder: Path | str, *, command: str = "", show_text: bool = False) -> Path:
+    def save(
+        self, folder: Path | str, *, command: str = "", show_text: bool = False, show_private: bool = False
+    ) -> Path:
         """Write page, rows, scores, exposed records, manifest and model card into a new folder, whole or not at all.
+
+        `show_text` puts the exposed records' texts into it, private values that the records name (`attributes`) masked;
+        `show_private` leaves these.
 
         Raises `StoreError` for a folder that is there already, or cannot be written.
         """
         from byheart.audit_folder import written  # pictures are drawn only there
 
-        return written(self, Path(folder), command=command, show_text=show_text)
+        return written(self, Path(folder), command=command, show_text=show_text, show_private=show_private)
 
     def __repr__(self) -> str:
         """Say the verdict: rows would fill a screen."""
