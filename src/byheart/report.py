@@ -24,6 +24,7 @@ from byheart.shelf import Choice
 from byheart.tables._gates import Kept, panel_gates
 from byheart.tables._verdicts import tuned, verdicts
 from byheart.types import Row, ScoreSet, Table, TextLosses
+from byheart.vega import library
 
 ORDER = (
     "frontier",
@@ -133,7 +134,7 @@ def report(
     )
     exhibits = sorted(_exhibits(tables_of(shown, tables), drawn), key=_place)
     first = next((e for e in exhibits if e.figure), None)
-    scripts = [page_data.library(), page_data.script()] if drawn or records else []
+    scripts = [library(), page_data.script()] if drawn or records else []
     return page.from_string(source).render(
         title=title,
         made=made,

@@ -29,6 +29,31 @@ class Beside(NamedTuple):
     called: tuple[str, ...]
 
 
+class Names:
+    """What rows of ours are called beside a published value: data, base, method, attack, measure, epoch."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._data, self._base, self._method = labels.datasets(rows), labels.bases(rows), labels.variants(rows)
+        self._attack = labels.attacks([dataclasses.replace(r, metric_settings="") for r in rows if r.attack])
+        named = (self._data, self._base, self._method, self._attack)
+        self._order = [[labels.MISSING, *naming.names.values()] for naming in named]
+
+    def __call__(self, paper: Published, row: Row) -> tuple[str, ...]:
+        """Return a row's names; a count of the data is of no method."""
+        return (
+            self._data(row),
+            self._base(row),
+            self._method(row) if paper.method or paper.metric not in COUNTED else labels.MISSING,
+            self._attack(dataclasses.replace(row, metric_settings="")) if row.attack else labels.MISSING,
+            _measure(row),
+            labels.MISSING if row.epoch is None else str(row.epoch),
+        )
+
+    def place(self, called: tuple[str, ...]) -> tuple[Any, ...]:
+        """Return where names stand in reading order."""
+        return *(order.index(name) for order, name in zip(self._order, called[:4], strict=True)), *called[4:]
+
+
 def published(rows: Sequence[Row], papers: Sequence[Published]) -> Table:
     """Values of papers beside ours: the difference, and whether the published value lies inside our interval.
 
@@ -40,15 +65,15 @@ def published(rows: Sequence[Row], papers: Sequence[Published]) -> Table:
     found: list[Beside] = []
     lacking: Counter[str] = Counter()
     alone = len({labels.base_name(p.base) for p in papers if p.base}) == 1 == len({r.base for r in rows})
-    spelled = _called(rows)
+    names = Names(rows)
     for paper in papers:
         there, missing = _matching(rows, paper, any_base=alone)
         if missing:
             lacking[missing] += 1
         split: dict[tuple[str, ...], list[Row]] = {}
-        for row in there:
-            split.setdefault(spelled(paper, row), []).append(row)
-        found += [Beside(paper, _distinct(paper, own), called) for called, own in split.items()]
+        for row in sorted(there, key=lambda r: (r.seed, r.cell)):
+            split.setdefault(names(paper, row), []).append(row)
+        found += [Beside(paper, _distinct(paper, split[called]), called) for called in sorted(split, key=names.place)]
     header = ("data", "model", "method", "attack", "measure", "epoch")
     kept = [i for i, name in enumerate(header) if name != "model" or len({b.called[i] for b in found}) > 1]
     lines = tuple((*(b.called[i] for i in kept), *_numbers(b)) for b in found)
@@ -101,25 +126,6 @@ def _last(rows: Sequence[Row]) -> list[Row]:
     for r in rows:
         ends[r.cell] = max(ends.get(r.cell, 0), r.epoch or 0)
     return [r for r in rows if r.epoch is None or r.epoch == ends[r.cell]]
-
-
-def _called(rows: Sequence[Row]) -> Callable[[Published, Row], tuple[str, ...]]:
-    """Return the function that names what a row of ours is of: data, base, method, attack, measure, epoch."""
-    data, base, method = labels.datasets(rows), labels.bases(rows), labels.variants(rows)
-    attack = labels.attacks([dataclasses.replace(r, metric_settings="") for r in rows if r.attack])
-
-    def called(paper: Published, row: Row) -> tuple[str, ...]:
-        bare = dataclasses.replace(row, metric_settings="")
-        return (
-            data(row),
-            base(row),
-            method(row) if paper.method or paper.metric not in COUNTED else labels.MISSING,
-            attack(bare) if row.attack else labels.MISSING,
-            _measure(row),
-            labels.MISSING if row.epoch is None else str(row.epoch),
-        )
-
-    return called
 
 
 def _measure(row: Row) -> str:
