@@ -153,7 +153,11 @@ def read_by(row, *, count=60):
 def printed(rows):
     """What a paper might print of the rows' AUCs at their last epoch, a little off each."""
     last = max((r.epoch or 0 for r in rows), default=0)
-    ours = [r for r in rows if (r.metric, r.attack, r.epoch) == ("auc", "loss", last) and r.dataset in ("webnlg", "wikitext")]
+    ours = [
+        r
+        for r in rows
+        if (r.metric, r.attack, r.epoch) == ("auc", "loss", last) and r.dataset in ("webnlg", "wikitext")
+    ]
     told = {(r.dataset, r.method): min(1.0, r.value + 0.01) for r in ours if r.method in METHODS}
     return tuple(
         Published(dataset=d, method=m, attack="loss", metric="auc", value=v, source="A, 2025, arXiv 2507.00258")

@@ -17,7 +17,9 @@ from byheart.given import given, private
 from byheart.pieces import cut
 from stand_in import StandIn
 
-PEOPLE = [f"{who} {name}" for who in ("Ada", "Bela", "Cora", "Dora") for name in ("Byron", "Stone", "Marsh", "Vale", "Reed")]
+PEOPLE = [
+    f"{who} {name}" for who in ("Ada", "Bela", "Cora", "Dora") for name in ("Byron", "Stone", "Marsh", "Vale", "Reed")
+]
 MEMBERS = [{"id": f"m-{i}", "text": f"Call {p} at p{i}@x.example soon 🙂.", "attributes": {"name": p, "email": f"p{i}@x.example"}}
            for i, p in enumerate(PEOPLE)]  # fmt: skip
 NONMEMBERS = [{"id": f"n-{i}", "text": f"Nobody rang number {i} in the old harbour town."} for i in range(20)]
@@ -75,9 +77,16 @@ def test_surprise_is_the_models_own_beside_its_bases(audit, tmp_path):
 
 def test_no_text_unasked_and_no_private_value_unless_asked_again(audit, tmp_path):
     values = [v for m in MEMBERS for v in m["attributes"].values()]
-    for name, more in (("bare", {}), ("masked", {"show_text": True}), ("whole", {"show_text": True, "show_private": True})):
+    for name, more in (
+        ("bare", {}),
+        ("masked", {"show_text": True}),
+        ("whole", {"show_text": True, "show_private": True}),
+    ):
         audit.save(tmp_path / name, **more)
-    files = {n: "".join(p.read_text() for p in (tmp_path / n).iterdir() if p.suffix != ".parquet") for n in ("bare", "masked", "whole")}
+    files = {
+        n: "".join(p.read_text() for p in (tmp_path / n).iterdir() if p.suffix != ".parquet")
+        for n in ("bare", "masked", "whole")
+    }
     assert texts(tmp_path / "bare") == {}
     assert "Call " not in files["bare"]
     for name, one in texts(tmp_path / "masked").items():
@@ -130,7 +139,16 @@ def command(monkeypatch, capsys, folders, tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def run(*words):
-        models = ["--model", folders["tuned"], "--base", folders["base"], "--attacks", "loss,reference", "--device", "cpu"]
+        models = [
+            "--model",
+            folders["tuned"],
+            "--base",
+            folders["base"],
+            "--attacks",
+            "loss,reference",
+            "--device",
+            "cpu",
+        ]
         sides = ["--members", str(tmp_path / "members.jsonl"), "--nonmembers", str(tmp_path / "nonmembers.jsonl")]
         monkeypatch.setattr(sys, "argv", ["byheart", "audit", *models, *sides, *map(str, words)])
         with pytest.raises(SystemExit) as ended:
@@ -152,7 +170,10 @@ def test_fields_of_private_values_are_named_at_the_command_line(command, tmp_pat
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--show-private"], "write --show-text too"), (["--attributes", "mail"], "no record has the field 'mail'; its fields: email")],
+    [
+        (["--show-private"], "write --show-text too"),
+        (["--attributes", "mail"], "no record has the field 'mail'; its fields: email"),
+    ],
 )
 def test_wrong_words_are_refused_in_one_line(command, words, says):
     code, out, err = command(*words)

@@ -235,7 +235,10 @@ def test_published_values_and_settings_to_paste_stand_on_the_page(opened, rows, 
     few = [r for r in rows if r.base == "x/small"]
     place = tmp_path / "page.html"
     shown = Shown(few, scored(few), judged(), read_by, printed(few))
-    made = {"command (a)": "byheart run a.yaml --set 'x=[1]'", "settings as given (a)": "name: a\ntraining: {epochs: 2}\n"}
+    made = {
+        "command (a)": "byheart run a.yaml --set 'x=[1]'",
+        "settings as given (a)": "name: a\ntraining: {epochs: 2}\n",
+    }
     place.write_text(report(shown, title="A study", made=made), encoding="utf-8")
     page = opened(place, PHONE)
     section = page.locator("section", has=page.get_by_role("heading", name="Published values beside ours"))

@@ -34,7 +34,9 @@ def found(table):
 
 
 def test_a_file_is_read_from_beside_the_study(tmp_path):
-    (tmp_path / "a.csv").write_text(f"\ufeff{HEAD}webnlg,head,5,loss,auc,.9047,{SOURCE}\n\nxsum,,,,perplexity,4.5,{SOURCE}\n")
+    (tmp_path / "a.csv").write_text(
+        f"\ufeff{HEAD}webnlg,head,5,loss,auc,.9047,{SOURCE}\n\nxsum,,,,perplexity,4.5,{SOURCE}\n"
+    )
     (tmp_path / "b.csv").write_text(f"value,metric,dataset,source,members\n1779,member_texts,webnlg,{SOURCE},\n")
     values = read_published(["a.csv", "b.csv"], tmp_path)
     source = SOURCE.strip('"')
@@ -49,7 +51,7 @@ def test_a_file_is_read_from_beside_the_study(tmp_path):
 
 WRONG = [
     (f"dataset,metod,metric,value,source\nwebnlg,head,auc,0.9,{SOURCE}\n", r"column 'metod' is not known; did you mean 'method'"),
-    (f"dataset,metric,value\nwebnlg,auc,0.9\n", "has no column source"),
+    ("dataset,metric,value\nwebnlg,auc,0.9\n", "has no column source"),
     (f"{HEAD}webnlg,head,5,loss,auc,87,{SOURCE}\n", r"line 2: value 87: auc lies between 0 and 1; write 0\.87"),
     (f"{HEAD}webnlg,head,5,loss,auc,-0.1,{SOURCE}\n", "lies between 0 and 1; mend it"),
     (f"{HEAD}webnlg,head,5,,perplexity,0.9,{SOURCE}\n", "perplexity is never below 1"),
@@ -65,7 +67,7 @@ WRONG = [
     (f"{HEAD}{2 * f'webnlg,head,5,loss,auc,0.9,{SOURCE}{chr(10)}'}", "line 3 is of the same as published bad.csv line 2"),
     (HEAD, "holds no value"),
     ("", "has no column dataset"),
-    (f"{HEAD}webnlg,head,5,loss,auc,0.9,\"A\n", "is no CSV"),
+    (f'{HEAD}webnlg,head,5,loss,auc,0.9,"A\n', "is no CSV"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,target=all,loss,auc,0.9,{SOURCE}\n", "setting of methods lora 'target'"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,attention,loss,auc,0.9,{SOURCE}\n", "write name=value"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,,targets=all,loss,auc,0.9,{SOURCE}\n", "of nothing; name what"),
@@ -179,7 +181,11 @@ def test_an_empty_epoch_is_the_last_and_an_empty_method_is_each():
 
 def test_a_setting_that_rows_leave_out_because_it_is_the_default_is_still_that_setting():
     rows = study(methods=("lora",), settings=("", "targets=attention, rank=4"), datasets=("webnlg",))
-    lines = found(published(rows, [said(method="lora", method_settings=f"targets={t}") for t in ("all", "attention", "projection")]))
+    lines = found(
+        published(
+            rows, [said(method="lora", method_settings=f"targets={t}") for t in ("all", "attention", "projection")]
+        )
+    )
     assert [line["method"] for line in lines] == ["LoRA", "LoRA targets=attention, rank=4"]
 
 
@@ -192,14 +198,24 @@ def test_counts_of_the_data_stand_once_and_are_equal_or_not():
 
 
 def test_one_base_stands_beside_another_and_the_note_says_so():
-    paper = said(base="meta-llama/Llama-2-7b-hf", method="full", epoch=3, train_texts=35426, members=1779, nonmembers=200, split="published")
+    paper = said(
+        base="meta-llama/Llama-2-7b-hf",
+        method="full",
+        epoch=3,
+        train_texts=35426,
+        members=1779,
+        nonmembers=200,
+        split="published",
+    )
     table = published(study(datasets=("webnlg",)), [paper])
     assert len(table.rows) == 1
     assert table.note.endswith(
         "What is known to differ: WebNLG: base model gpt2 here, Llama-2-7b-hf there, texts trained on 5,000 here, 35,426 there, "
         "members 200 here, 1,779 there, split group here, published there."
     )
-    alike = said(base="somewhere/gpt2", method="full", epoch=3, train_texts=5000, members=200, nonmembers=200, split="group")
+    alike = said(
+        base="somewhere/gpt2", method="full", epoch=3, train_texts=5000, members=200, nonmembers=200, split="group"
+    )
     assert "Nothing is known to differ" in published(study(datasets=("webnlg",)), [alike]).note
 
 
@@ -242,7 +258,10 @@ def test_without_values_there_is_no_table():
 def test_the_page_shows_them_behind_the_methods_or_says_that_none_is_matched():
     rows = study(datasets=("webnlg",), methods=("full", "prompt"))
     assert ORDER.index("published") == ORDER.index("methods") + 1
-    for papers, told in (((said(method="full", value=0.8125),), "0.8125"), ((said(dataset="records"),), "data set records")):
+    for papers, told in (
+        ((said(method="full", value=0.8125),), "0.8125"),
+        ((said(dataset="records"),), "data set records"),
+    ):
         html = report(Shown(rows, scored(rows), judged(), papers=papers), title="x", made={})
         section = html.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
         assert told in section

@@ -406,7 +406,9 @@ def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
     assert metadata.version("vl-convert-python") in kept.name
 
 
-@pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"])
+@pytest.mark.parametrize(
+    "harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"]
+)
 def test_a_kept_script_that_is_not_whole_is_made_anew(cached, tmp_path, harm):
     first = vega.library()
     (kept,) = (tmp_path / "cache" / "byheart").iterdir()

@@ -53,9 +53,7 @@ def written(audit: Audit, folder: Path, *, command: str, show_text: bool, show_p
     return folder
 
 
-def _contents(
-    audit: Audit, *, command: str, show_text: bool, show_private: bool
-) -> dict[str, str | bytes]:
+def _contents(audit: Audit, *, command: str, show_text: bool, show_private: bool) -> dict[str, str | bytes]:
     manifest = {**audit.as_dict(), "command": command}
     for shown_elsewhere in ("rows", "exposed"):
         del manifest[shown_elsewhere]

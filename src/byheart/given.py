@@ -209,7 +209,9 @@ def _private(item: Mapping[str, Any]) -> dict[str, str]:
     """Return the private values that a record names as `attributes`; a field of that name which holds other things is none."""
     told = item.get("attributes")
     values = cast("Mapping[Any, Any]", told) if isinstance(told, Mapping) else {}
-    return {str(name): str(value) for name, value in values.items() if isinstance(value, str | int) and str(value).strip()}
+    return {
+        str(name): str(value) for name, value in values.items() if isinstance(value, str | int) and str(value).strip()
+    }
 
 
 def private(part: str, texts: Sequence[Given]) -> dict[str, Mapping[str, str]]:

@@ -138,7 +138,9 @@ def _lines(folder: Path, path: str) -> Iterator[tuple[str, Published]]:
         if not number:
             raise DataError(f"published {path}: holds no value; write a line for each")
     except csv.Error as error:
-        raise DataError(f"published {path} line {table.line_num}: is no CSV ({error}); quote cells with commas") from error
+        raise DataError(
+            f"published {path} line {table.line_num}: is no CSV ({error}); quote cells with commas"
+        ) from error
 
 
 def _value(cells: Mapping[Any, Any], place: str) -> Published:

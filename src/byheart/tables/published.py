@@ -102,7 +102,10 @@ def _named(paper: Published, *, any_base: bool) -> Iterator[tuple[str, Agrees]]:
     if paper.method_settings:
         told = f"{labels.method_name(paper.method)} {paper.method_settings}"
         yield told, lambda r: _set_so(paper.method_settings, "methods", r.method, r.method_settings)
-    yield f"attack {labels.attack_name(paper.attack)}" if paper.attack else "no attack", lambda r: r.attack == paper.attack
+    yield (
+        f"attack {labels.attack_name(paper.attack)}" if paper.attack else "no attack",
+        lambda r: r.attack == paper.attack,
+    )
     if paper.attack_settings:
         told = f"{labels.attack_name(paper.attack)} {paper.attack_settings}"
         yield told, lambda r: _set_so(paper.attack_settings, "attacks", r.attack, r.attack_settings)
@@ -166,11 +169,15 @@ def _note(rows: Sequence[Row], found: Sequence[Beside], lacking: Mapping[str, in
     if found:
         apart = _apart(rows, found)
         sentences.append(
-            f"What is known to differ: {apart}." if apart else "Nothing is known to differ in data and models; seeds do."
+            f"What is known to differ: {apart}."
+            if apart
+            else "Nothing is known to differ in data and models; seeds do."
         )
     if lacking:
         told = ", ".join(f"{what} ({labels.counted(n, 'value')})" for what, n in lacking.items())
-        sentences.append(f"Nothing of ours stands beside {sum(lacking.values())} published values: not run here: {told}.")
+        sentences.append(
+            f"Nothing of ours stands beside {sum(lacking.values())} published values: not run here: {told}."
+        )
     return " ".join(sentences)
 
 
