@@ -41,9 +41,9 @@ def test_a_file_is_read_from_beside_the_study(tmp_path):
     values = read_published(["a.csv", "b.csv"], tmp_path)
     source = SOURCE.strip('"')
     assert values == (
-        Published(dataset="webnlg", method="head", epoch=5, attack="loss", metric="auc", value=0.9047, source=source),
-        Published(dataset="xsum", metric="perplexity", value=4.5, source=source),
-        Published(dataset="webnlg", metric="member_texts", value=1779.0, source=source),
+        Published(dataset="webnlg", method="head", epoch=5, attack="loss", metric="auc", value=0.9047, printed=".9047", source=source),
+        Published(dataset="xsum", metric="perplexity", value=4.5, printed="4.5", source=source),
+        Published(dataset="webnlg", metric="member_texts", value=1779.0, printed="1779", source=source),
     )
     assert read_published("a.csv", tmp_path) == values[:2]
     assert read_published(None, tmp_path) == ()
@@ -59,7 +59,7 @@ WRONG = [
     (f"{HEAD}webnlg,head,5,loss,auc,0,87,{SOURCE}\n", "line 2: has other cells"),
     (f"{HEAD}webnlg,head,5,loss,auc\n", "line 2: has other cells"),
     (f"{HEAD}webnlg,head,5.0,loss,auc,0.9,{SOURCE}\n", "epoch '5.0' is no whole number"),
-    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA' is not known; did you mean 'lora'"),
+    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA' is not known; choices: dp_full"),
     (f"{HEAD}webnlg,head,5,LOSS,auc,0.9,{SOURCE}\n", "attacks entry 'LOSS' is not known"),
     (f"{HEAD}webnlg,head,5,loss,AUC,0.9,{SOURCE}\n", "metrics entry 'AUC' is not known"),
     (f"{HEAD}WebNLG,head,5,loss,auc,0.9,{SOURCE}\n", "datasets entry 'WebNLG' is not known"),
@@ -216,7 +216,7 @@ def test_one_base_stands_beside_another_and_the_note_says_so():
     alike = said(
         base="somewhere/gpt2", method="full", epoch=3, train_texts=5000, members=200, nonmembers=200, split="group"
     )
-    assert "Nothing is known to differ" in published(study(datasets=("webnlg",)), [alike]).note
+    assert "nothing in which ours differ" in published(study(datasets=("webnlg",)), [alike]).note
 
 
 def test_several_bases_pair_up_by_name_and_others_are_told():

@@ -38,7 +38,10 @@ _PART = re.compile(r", (?=\w+=)")
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One value that a paper prints, with what it is of; checked when made. Empty and None: the paper does not say."""
+    """One value that a paper prints, with what it is of; checked when made. Empty and None: the paper does not say.
+
+    `printed` is the value as it stands in the file, its last zeros too.
+    """
 
     dataset: str
     metric: str
@@ -55,6 +58,7 @@ class Published:
     members: int | None = None
     nonmembers: int | None = None
     split: str = ""
+    printed: str = ""
 
     def __post_init__(self) -> None:
         """Refuse names that are on no shelf, values that the metric cannot have, and a value without its source."""
@@ -87,7 +91,7 @@ class Published:
         return (*(getattr(self, n) for n in told), self.metric_settings, self.epoch, self.source)
 
 
-COLUMNS = tuple(f.name for f in dataclasses.fields(Published))
+COLUMNS = tuple(f.name for f in dataclasses.fields(Published) if f.name != "printed")
 """The columns that a file may have; those of `dataset`, `metric`, `value` and `source` it must have."""
 MUST = ("dataset", "metric", "value", "source")
 WHOLE = ("epoch", "train_texts", "members", "nonmembers")
@@ -150,7 +154,7 @@ def _value(cells: Mapping[Any, Any], place: str) -> Published:
     try:
         whole = {n: _whole(n, told[n]) for n in WHOLE if told.get(n)}
         words = {n: cell for n, cell in told.items() if n not in {*WHOLE, "value"}}
-        return Published(**words, **whole, value=_number(told["value"]))
+        return Published(**words, **whole, value=_number(told["value"]), printed=told["value"])
     except ByheartError as error:
         error.args = (f"{place}: {error}",)
         raise

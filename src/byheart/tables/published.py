@@ -19,6 +19,7 @@ from byheart.settings import Data
 from byheart.types import Estimate, Row, Table
 
 Agrees = Callable[[Row], bool]
+NOTHING_APART = "Of models and data the papers' files say nothing in which ours differ."
 
 
 class Beside(NamedTuple):
@@ -145,9 +146,11 @@ def _distinct(paper: Published, rows: list[Row]) -> list[Row]:
 
 def _numbers(beside: Beside) -> tuple[str, ...]:
     ours = labels.pooled(beside.ours) or Estimate(math.nan)
-    apart = ours.value - beside.paper.value
-    told = f"{beside.paper.value:,.0f}" if beside.paper.metric in COUNTED else f"{beside.paper.value:.10g}"
-    return labels.shown(ours), told, labels.number(apart), _lies(beside.paper.value, ours)
+    theirs = beside.paper.value
+    if beside.paper.metric in COUNTED:
+        return f"{ours.value:,.0f}", f"{theirs:,.0f}", f"{ours.value - theirs:,.0f}", _lies(theirs, ours)
+    told = beside.paper.printed or f"{theirs:.10g}"
+    return labels.shown(ours), told, labels.number(ours.value - theirs), _lies(theirs, ours)
 
 
 def _lies(value: float, ours: Estimate) -> str:
@@ -168,11 +171,7 @@ def _note(rows: Sequence[Row], found: Sequence[Beside], lacking: Mapping[str, in
         )
     if found:
         apart = _apart(rows, found)
-        sentences.append(
-            f"What is known to differ: {apart}."
-            if apart
-            else "Nothing is known to differ in data and models; seeds do."
-        )
+        sentences.append(f"What is known to differ: {apart}." if apart else NOTHING_APART)
     if lacking:
         told = ", ".join(f"{what} ({labels.counted(n, 'value')})" for what, n in lacking.items())
         sentences.append(
