@@ -15,6 +15,7 @@ from byheart.matching import (
     Step,
     along,
     audited_weights,
+    by_side,
     drawn_aucs,
     drawn_perplexities,
     meeting,
@@ -72,8 +73,10 @@ class Draws:
 
     def _aucs(self, key: str) -> np.ndarray:
         held = self._scores(key)
-        weights = self._once((held.ids, held.groups), lambda: audited_weights(held, self._generator))
-        return self._once(("auc", key), lambda: drawn_aucs(held, weights))
+        drawn = self._once(
+            (held.ids, held.groups), lambda: by_side(audited_weights(held, self._generator), held.members)
+        )
+        return self._once(("auc", key), lambda: drawn_aucs(held, drawn))
 
     def _perplexities(self, row: Row) -> np.ndarray | None:
         # Looked up once: every attack and every level asks for the same epochs, and losses lie on the disk.
