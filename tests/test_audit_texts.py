@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
 from byheart import cli
+from byheart.audit_folder import as_read
 from byheart.given import given, private
 from byheart.pieces import cut
 from stand_in import StandIn
@@ -90,8 +91,8 @@ def test_no_text_unasked_and_no_private_value_unless_asked_again(audit, tmp_path
     assert texts(tmp_path / "bare") == {}
     assert "Call " not in files["bare"]
     for name, one in texts(tmp_path / "masked").items():
-        assert "".join(one["pieces"]).startswith("Call [name]")
-        assert "[email]" in "".join(one["pieces"]), name
+        assert "".join(one["pieces"]).startswith("Call")
+        assert {"[name]", "[email]"} <= set(one["pieces"]), name
         assert one["masked"]
         assert "are masked" in one["note"]
     assert not [v for v in values if v in files["masked"]]
@@ -104,18 +105,18 @@ def test_behind_a_server_the_same_tokens_with_the_same_surprise(folders, audit):
     with StandIn(folders, bos=True) as server:
         served = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", attacks=ATTACKS)
     for i in (0, 7):
-        ours, theirs = (a.told(i, show_private=True) for a in (audit, served))
+        ours, theirs = (as_read(a, i, show_private=True) for a in (audit, served))
         assert theirs.pieces == ours.pieces
         np.testing.assert_allclose(theirs.tuned, ours.tuned, rtol=0.02, atol=1e-3)
         np.testing.assert_allclose(theirs.base, ours.base, rtol=0.02, atol=1e-3)
-        assert served.told(i).pieces == audit.told(i).pieces != ours.pieces
+        assert as_read(served, i).pieces == as_read(audit, i).pieces != ours.pieces
 
 
 def test_tokens_by_their_beginnings_are_the_text():
-    assert cut("a🙂b", [0, 1, 1, 1, 2]) == [("a", 1), ("🙂", 3), ("b", 1)]
+    assert cut("a🙂b", [0, 1, 2, 2, 2]) == [("a", 1), ("🙂", 3), ("b", 1)]
     assert cut("ab", [1]) == [("b", 1)], "what stands before the first scored token is not scored"
     assert cut("ab", [0, 1, 2]) == [("a", 1), ("b", 2)], "a token that adds no letter belongs to the last"
-    for begins in ([0, 1, 1, 1, 2], [0, 2], [0, 1, 2, 2, 3, 3]):
+    for begins in ([0, 1, 2, 2, 2], [0, 2], [0, 1, 2, 2, 3, 3]):
         assert sum(n for _, n in cut("a🙂b", begins)) == len(begins)
 
 

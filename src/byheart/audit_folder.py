@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from byheart import formats
 from byheart.errors import StoreError
 from byheart.exposed import Told
+from byheart.pieces import told
+from byheart.ragged import part
 from byheart.report import Shown, Spoken, report
 from byheart.types import Row
 
@@ -69,11 +71,17 @@ def _contents(audit: Audit, *, command: str, show_text: bool, show_private: bool
     }
 
 
+def as_read(audit: Audit, i: int, *, show_private: bool = False) -> Told:
+    """Return an audited text, by its position, as the model read it, beside how its base did."""
+    own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
+    return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private[i])
+
+
 def page(audit: Audit, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
     """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
 
     def texts(_: Row, places: Sequence[int]) -> list[Told]:
-        return [audit.told(i, show_private=show_private) for i in places]
+        return [as_read(audit, i, show_private=show_private) for i in places]
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)

@@ -12,11 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byheart import formats, labels
-from byheart.exposed import Told
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
-from byheart.pieces import Piece, masked_text, told
-from byheart.ragged import part
+from byheart.pieces import Piece, masked_text
 from byheart.shares import share
 from byheart.tables.extraction import extraction
 from byheart.types import Estimate, Extraction, LogProbs, Row, Scores, ScoreSet, Table, Texts
@@ -199,11 +197,6 @@ class Audit:
         tables = "\n".join(map(formats.as_markdown, self.tables()))
         return f"**{formats.markdown(self.verdict)}**\n\n{said}\n{tables}"
 
-    def told(self, i: int, *, show_private: bool = False) -> Told:
-        """Return an audited text, by its position, as the model read it, beside how its base did."""
-        own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in self.passes.items()}
-        return told(self.pieces(i), own[TUNED], own.get(BASE), {} if show_private else self.private[i])
-
     def spelled(self, *, show_text: bool = False, show_private: bool = False) -> str:
         """Return the same for a terminal, with the records most exposed by id."""
         said = "".join(f"  - {w}\n" for w in self.warnings)
@@ -231,9 +224,7 @@ class Audit:
     ) -> Path:
         """Write page, rows, scores, exposed records, manifest and model card into a new folder, whole or not at all.
 
-        `show_text` puts the exposed records' texts into it, private values that the records name (`attributes`) masked;
-        `show_private` leaves these.
-
+        `show_text` adds exposed records' texts, with the private values that they name masked unless `show_private` says so.
         Raises `StoreError` for a folder that is there already, or cannot be written.
         """
         from byheart.audit_folder import written  # pictures are drawn only there

@@ -69,16 +69,16 @@ def pieces(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece
 
 
 def cut(text: str, begins: Sequence[int]) -> list[Piece]:
-    """Return the strings of tokens by where they begin in a text; tokens that begin at one place are one piece."""
+    """Return the strings of tokens by where they begin in a text; one that adds no letter is of the piece before it.
+
+    So begin the later parts of a letter, as late as may be, where a server's tokens are laid along the text.
+    """
     found: list[Piece] = []
-    count = 0
     for begin, end in itertools.pairwise([*begins, len(text)]):
-        count += 1
         if end > begin or not found:
-            found.append((text[begin:end], count))
-            count = 0
-    if count:
-        found[-1] = (found[-1][0], found[-1][1] + count)
+            found.append((text[begin:end], 1))
+        else:
+            found[-1] = (found[-1][0], found[-1][1] + 1)
     return found
 
 
