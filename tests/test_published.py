@@ -41,7 +41,16 @@ def test_a_file_is_read_from_beside_the_study(tmp_path):
     values = read_published(["a.csv", "b.csv"], tmp_path)
     source = SOURCE.strip('"')
     assert values == (
-        Published(dataset="webnlg", method="head", epoch=5, attack="loss", metric="auc", value=0.9047, printed=".9047", source=source),
+        Published(
+            dataset="webnlg",
+            method="head",
+            epoch=5,
+            attack="loss",
+            metric="auc",
+            value=0.9047,
+            printed=".9047",
+            source=source,
+        ),
         Published(dataset="xsum", metric="perplexity", value=4.5, printed="4.5", source=source),
         Published(dataset="webnlg", metric="member_texts", value=1779.0, printed="1779", source=source),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 from byheart import formats, labels
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
-from byheart.pieces import Piece, masked_text
+from byheart.pieces import Pieces, masked_text
 from byheart.shares import share
 from byheart.tables.extraction import extraction
 from byheart.types import Estimate, Extraction, LogProbs, Row, Scores, ScoreSet, Table, Texts
@@ -22,8 +22,6 @@ from byheart.validity import Gate
 
 BASE, TUNED = 0, 1
 """The epochs of an audit's rows: the base, and the finished model, however long it was trained."""
-Pieces = Callable[[int], Sequence[Piece]]
-"""Gives an audited text, by its position, as the model read it."""
 SHOWN = 10
 """Exposed records that are shown where nobody says how many."""
 
@@ -172,18 +170,14 @@ class Audit:
 
     def exposed_table(self, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False) -> Table:
         """Return the most exposed members as a table; text only where it is asked for, private values where they are too."""
-        at = {i.removeprefix("member/"): n for n, i in enumerate(self.texts.ids)}
-
-        def text(name: str) -> str:
-            whole = self.texts.scored[at[name]]
-            return whole if show_private else masked_text(whole, self.private[at[name]])
-
+        asked = zip(self.texts.ids, self.texts.scored, self.private, strict=True) if show_text else ()
+        text = {i.removeprefix("member/"): s if show_private else masked_text(s, p) for i, s, p in asked}
         lines = tuple(
             (
                 e.id,
                 f"{e.score:.4f}",
                 *([] if e.above is None else [f"{100 * e.above:.1f} %"]),
-                *([text(e.id)] if show_text else []),
+                *([text[e.id]] if show_text else []),
             )
             for e in self.exposed(most)
         )

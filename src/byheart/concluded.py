@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from byheart.audit_result import BASE, TUNED, Audit, Pieces
+from byheart.audit_result import BASE, TUNED, Audit
 from byheart.audit_rows import measured
 from byheart.given import Given, private, spelled
 from byheart.judged import Ruling, ruling, uncompared
 from byheart.looks import Sides
+from byheart.pieces import Pieces
 from byheart.provenance import made
 from byheart.shelf import Choice
 from byheart.types import NO_TEXTS, Extraction, LogProbs, Scores, Split, digest

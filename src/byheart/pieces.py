@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,8 @@ LONGEST_LETTER = 8
 
 Piece = tuple[str, int]
 """A string with how many tokens it is."""
+Pieces = Callable[[int], Sequence[Piece]]
+"""Gives a text, by its position, as the model read it."""
 
 
 def told(
