@@ -27,9 +27,9 @@ def content(folder):
         "models": str(folder),
         "datasets": [{"records": {"count": 60}}],
         "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
-        "methods": [{"lora": {"rank": (2, 4)}}],
+        "methods": [{"lora": {"rank": [2, 4]}}],
         "training": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-4},
-        "attacks": ["loss"],
+        "attacks": ("loss",),
         "metrics": ["auc", "perplexity"],
     }
 

@@ -28,7 +28,7 @@ def test_every_piece_that_touches_a_private_value_is_masked_and_no_other():
     assert shown == ["Dear", "[name]", HIDDEN, HIDDEN, HIDDEN, ",", " write", " to", "[email]", HIDDEN, HIDDEN, "!"]
     assert hidden == [1, 2, 3, 4, 8, 9, 10]
     assert mask(parts, {}) == (parts, [])
-    assert masked_text("".join(parts), PRIVATE) == "Dear [name], write to[email]!"
+    assert masked_text("".join(parts), PRIVATE) == "Dear [name], write to [email]!"
 
 
 def test_a_value_is_masked_each_time_and_where_the_text_ends_within_it():
