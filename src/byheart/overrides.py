@@ -47,7 +47,7 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     """Return a study's content as a file of it holds it; what is read from there is the same study."""
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="safe", pure=True)
+    yaml: Any = YAML(typ="safe", pure=True)
     yaml.default_flow_style = None  # a list of plain values stands in one line
     yaml.width = 120
     yaml.sort_base_mapping_type_on_output = False

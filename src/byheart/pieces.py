@@ -53,7 +53,7 @@ def told(
     )
 
 
-def pieces(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
+def pieces(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
     """Return the strings of tokens with how many tokens each is: a letter of several tokens is one piece."""
     found: list[Piece] = []
     at = 0

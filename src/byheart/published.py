@@ -152,7 +152,7 @@ def _value(cells: Mapping[Any, Any], place: str) -> Published:
         raise DataError(f"{place}: has other cells than the header has columns; quote cells with commas")
     told = {name: str(cell).strip() for name, cell in cells.items()}
     try:
-        whole = {n: _whole(n, told[n]) for n in WHOLE if told.get(n)}
+        whole: dict[str, Any] = {n: _whole(n, told[n]) for n in WHOLE if told.get(n)}
         words = {n: cell for n, cell in told.items() if n not in {*WHOLE, "value"}}
         return Published(**words, **whole, value=_number(told["value"]), printed=told["value"])
     except ByheartError as error:
