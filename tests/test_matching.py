@@ -13,6 +13,7 @@ from byheart.errors import DataError
 from byheart.figures.frontier import frontier
 from byheart.matching import (
     audited_weights,
+    by_side,
     drawn_aucs,
     drawn_perplexities,
     levels,
@@ -87,7 +88,7 @@ def test_a_drawn_auc_is_that_of_the_texts_as_often_as_they_are_drawn():
     held = ScoreSet(tuple(map(str, range(30))), rng.integers(0, 6, 30).astype(float), members)
     weights = audited_weights(held, rng)
     assert (weights[0] == 1).all()
-    drawn = drawn_aucs(held, weights)
+    drawn = drawn_aucs(held, by_side(weights, held.members))
     for nth in (0, 1, 2, 77):
         texts = np.repeat(np.arange(30), weights[nth])
         assert drawn[nth] == pytest.approx(roc_auc_score(members[texts], held.scores[texts]))
@@ -187,7 +188,7 @@ def test_the_interval_holds():
             nats = 10 * (np.log(20 / 2**epoch) + 0.3 * hard)
             losses[method, epoch] = TextLosses(nats, np.full(40, 10))
             rows[-1] = replace(rows[-1], value=float(np.exp(nats.sum() / 400)))
-            value = drawn_aucs(held[f"{method}{epoch}"], np.ones((1, 100), dtype=int))[0]
+            value = drawn_aucs(held[f"{method}{epoch}"], by_side(np.ones((1, 100), dtype=int), members))[0]
             rows[-2] = replace(rows[-2], value=float(value), low=float(value), high=float(value))
         level = rows[1].value / np.sqrt(2)
         table = matched_utility(

@@ -11,9 +11,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, expect, sync_playwright
 
 from byheart import labels
+from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.report import Shown, report
 from byheart.shelf import choose
-from made_up import judged, read_by, scored, study
+from made_up import judged, printed, read_by, scored, study
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -177,6 +178,73 @@ def test_the_epochs_slider_moves_the_heat_map_the_scores_and_the_roc(opened, pat
         for value in of_lowest if epoch else of_lowest[:1]:
             assert any(abs(float(t[4:]) - value) < 6e-4 for t in aucs if t.startswith("AUC ")), (value, aucs)
         assert f"after epoch {epoch}" in page.locator("figure:has(.drawn[data-name=roc]) .picked").inner_text()
+
+
+def looked_up(rows, *, method, epoch, attack="loss", dataset="webnlg", base="x/small", seed=0):
+    row = next(
+        r
+        for r in rows
+        if (r.dataset, r.base, r.method, r.seed, r.attack, r.metric, r.epoch)
+        == (dataset, base, method, seed, attack, "auc", epoch)
+    )
+    return row, scored(rows)(row.scores)
+
+
+def checked(page, rows, **picked):
+    """Numbers under densities and ROC are the scores' own, of what the switches say; the untuned stands among the densities."""
+    epoch = picked.pop("epoch")
+    names = {labels.method_name(m): m for m in MANY["methods"]}
+    deciles = numbers(page, "loss_density")
+    assert {(line["method"], line["side"]) for line in deciles} == {
+        (m, side) for m in (*(names if epoch else ()), "untuned") for side in ("members", "non-members")
+    }
+    for line in deciles:
+        if line["method"] == "untuned":
+            continue
+        row, held = looked_up(rows, method=names[line["method"]], epoch=epoch, **picked)
+        own = held.scores[held.members == (line["side"] == "members")]
+        told = [float(line[f"{p} % below"]) for p in range(10, 100, 10)]
+        assert told == pytest.approx(np.percentile(own, range(10, 100, 10)), rel=1e-3, abs=1e-3)
+        assert float(line["AUC"]) == pytest.approx(row.value, abs=1e-5)
+    shares = numbers(page, "roc")
+    assert {line["method"] for line in shares} == set(names)
+    for line in shares:
+        _, held = looked_up(rows, method=names[line["method"]], epoch=epoch, **picked)
+        for rate in (1, 5, 10, 25, 50):
+            want = tpr_at_fpr(held.scores, held.members, held.groups, fpr=rate / 100).value
+            assert float(line[f"found at {rate} % accused"]) == pytest.approx(want, abs=1e-4)
+        assert "found at 0.1 % accused" not in line, "200 non-members cannot tell it"
+
+
+def test_curves_have_numbers_that_follow_the_switches(opened, path, rows):
+    page = opened(path)
+    checked(page, rows, epoch=2)
+    for what, value in (("attack", "Min-K%"), ("data", "WikiText"), ("base", "large"), ("seed", "1")):
+        pick(page, what, value)
+    where = {"attack": "min_k", "dataset": "wikitext", "base": "x/large", "seed": 1}
+    checked(page, rows, epoch=2, **where)
+    slide(page, 1)
+    checked(page, rows, epoch=1, **where)
+    for name in ("loss_density", "roc"):
+        label = page.locator(f".drawn[data-name={name}] .chart").get_attribute("aria-label")
+        row, _ = looked_up(rows, method="full", epoch=1, **where)
+        assert f"full: AUC {row.value:.5g} ({row.low:.5g} to {row.high:.5g})" in label
+
+
+def test_published_values_and_settings_to_paste_stand_on_the_page(opened, rows, tmp_path):
+    few = [r for r in rows if r.base == "x/small"]
+    place = tmp_path / "page.html"
+    shown = Shown(few, scored(few), judged(), read_by, printed(few))
+    made = {
+        "command (a)": "byheart run a.yaml --set 'x=[1]'",
+        "settings as given (a)": "name: a\ntraining: {epochs: 2}\n",
+    }
+    place.write_text(report(shown, title="A study", made=made), encoding="utf-8")
+    page = opened(place, PHONE)
+    section = page.locator("section", has=page.get_by_role("heading", name="Published values beside ours"))
+    assert section.locator("tbody tr").count() == len(printed(few))
+    assert page.locator("#made dd").nth(1).inner_text() == made["settings as given (a)"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
 def test_hovering_tells_the_exact_number_and_its_counts(opened, path, rows):

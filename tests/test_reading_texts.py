@@ -12,7 +12,8 @@ import byheart
 from byheart.datasets.records import records
 from byheart.errors import DataError
 from byheart.exposed import visible
-from byheart.reading_texts import HIDDEN, _pieces, mask, texts_of
+from byheart.pieces import HIDDEN, mask, masked_text, pieces
+from byheart.reading_texts import texts_of
 from byheart.rows import study_rows
 from byheart.session import report_page
 from byheart.store import Store, read_arrays
@@ -22,11 +23,12 @@ PRIVATE = {"name": "Ada Byron", "email": "ada@x.example"}
 
 
 def test_every_piece_that_touches_a_private_value_is_masked_and_no_other():
-    pieces = ["Dear", " A", "da", " By", "ron", ",", " write", " to", " ADA", "@x.ex", "ample", "!"]
-    shown, masked = mask(pieces, PRIVATE)
+    parts = ["Dear", " A", "da", " By", "ron", ",", " write", " to", " ADA", "@x.ex", "ample", "!"]
+    shown, hidden = mask(parts, PRIVATE)
     assert shown == ["Dear", "[name]", HIDDEN, HIDDEN, HIDDEN, ",", " write", " to", "[email]", HIDDEN, HIDDEN, "!"]
-    assert masked == [1, 2, 3, 4, 8, 9, 10]
-    assert mask(pieces, {}) == (pieces, [])
+    assert hidden == [1, 2, 3, 4, 8, 9, 10]
+    assert mask(parts, {}) == (parts, [])
+    assert masked_text("".join(parts), PRIVATE) == "Dear [name], write to [email]!"
 
 
 def test_a_value_is_masked_each_time_and_where_the_text_ends_within_it():
@@ -41,10 +43,10 @@ def test_pieces_are_the_text_and_cover_every_token_once():
     tokenizer = tiny_tokenizer(bos=False)
     text = "The old 漢字 🙂 sailor\n\x07"
     ids = tokenizer(text)["input_ids"]
-    pieces = _pieces(ids, tokenizer)
-    assert "".join(s for s, _ in pieces) == text
-    assert sum(n for _, n in pieces) == len(ids)
-    assert max(n for _, n in pieces) > 1, "a letter of several bytes is one piece"
+    found = pieces(ids, tokenizer)
+    assert "".join(s for s, _ in found) == text
+    assert sum(n for _, n in found) == len(ids)
+    assert max(n for _, n in found) > 1, "a letter of several bytes is one piece"
 
 
 def test_what_would_steer_a_line_is_spelled_out():

@@ -9,13 +9,16 @@ import sys
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import metadata
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+import vl_convert
 
 import byheart.figures
 import byheart.tables
+from byheart import vega
 from byheart.errors import DataError, SettingError, UnknownNameError
 from byheart.exporting import export, save
 from byheart.figures.trajectory import trajectory
@@ -378,3 +381,48 @@ def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_pat
     own = [h for h in held if h["scores"] == row.scores]
     assert [h["score"] for h in own] == scored(rows)(row.scores).scores.tolist()
     assert sum(h["member"] for h in own) == 200
+
+
+# --- the script of the charts
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """An empty cache, and a list of how often the script was made."""
+    made = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: made.append(snippet) or f"made; {snippet}")
+    vega.library.cache_clear()
+    yield made
+    vega.library.cache_clear()
+
+
+def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
+    first = vega.library()
+    vega.library.cache_clear()
+    assert vega.library() == first == f"made; {vega.SNIPPET}"
+    assert len(cached) == 1
+    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
+    assert metadata.version("vl-convert-python") in kept.name
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"]
+)
+def test_a_kept_script_that_is_not_whole_is_made_anew(cached, tmp_path, harm):
+    first = vega.library()
+    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
+    kept.write_bytes(harm(kept.read_bytes()))
+    vega.library.cache_clear()
+    assert vega.library() == first
+    assert len(cached) == 2
+    assert zlib.decompress(kept.read_bytes()).decode() == first
+
+
+def test_where_nothing_can_be_kept_the_script_is_made_each_time(cached, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for nth in (1, 2):
+        assert vega.library()
+        vega.library.cache_clear()
+        assert len(cached) == nth

@@ -46,17 +46,18 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     base: str | None,
     placing: Placing,
     fields: Mapping[str, str],
+    private: Sequence[str] = (),
     limits: Sequence[Bound] = (),
     output: Path | None = None,
 ) -> Audit:
     """Return the audit of a model by name on texts by part ("member", "nonmember", ...).
 
-    Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`. Raises
-    `RequestError` before anything is loaded for what names and files alone show to be wrong.
+    Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`; those of `private`
+    hold private values. Raises `RequestError` before anything is loaded for what names and files alone show to be wrong.
     """
     if output is not None:
         refuse_folder(output)
-    parts = _parts(texts, settings, fields, limits)
+    parts = _parts(texts, settings, (fields, private), limits)
     found = finished(model, adapter, base)
     return audited(_subject(found, placing), parts, settings)
 
@@ -69,6 +70,7 @@ def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
     *,
     tokens: str | None,
     fields: Mapping[str, str],
+    private: Sequence[str] = (),
     limits: Sequence[Bound] = (),
     output: Path | None = None,
     told: Told = lambda _done, _all: None,
@@ -79,35 +81,46 @@ def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
     """
     if output is not None:
         refuse_folder(output)
-    parts = _parts(texts, settings, fields, limits)
+    parts = _parts(texts, settings, (fields, private), limits)
     held = None if tokens is None else named_tokenizer(tokens)
     return audited_endpoint(endpoint, names, parts, settings, tokenizer=held, told=told)
 
 
 def _parts(
-    texts: Mapping[str, str], settings: Asked, fields: Mapping[str, str], limits: Sequence[Bound]
+    texts: Mapping[str, str],
+    settings: Asked,
+    fields: tuple[Mapping[str, str], Sequence[str]],
+    limits: Sequence[Bound],
 ) -> dict[str, tuple[Given, ...]]:
     """Return the files' texts by part, after what they alone show to be wrong is refused."""
-    parts = {part: _given(part, path, fields) for part, path in texts.items()}
+    parts = {part: _given(part, path, *fields) for part, path in texts.items()}
     refuse_overlaps(parts)
     members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
     _refuse_bounds(limits, members, nonmembers, settings.fpr)
     return parts
 
 
-def _given(part: str, path: str, fields: Mapping[str, str]) -> tuple[Given, ...]:
+def _given(part: str, path: str, fields: Mapping[str, str], private: Sequence[str]) -> tuple[Given, ...]:
     """Return a source's texts, named by the line or row that they stand at unless they have an id."""
     found: list[Given] = []
+    held: set[str] = set()
     for row in read_source(path):
         record = dict(row.fields)
         for field, own in fields.items():
             if own not in record:
                 raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
             record[field] = record[own]
+        if private:
+            held |= record.keys()
+            record["attributes"] = {own: record.get(own) for own in private}
         try:
             found.append(one(part, row.place.removeprefix(path).lstrip(" /"), record))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
+    # A record may lack a value; a name that no record has would leave what it was to mask in plain sight.
+    for own in private:
+        if part == "member" and own not in held:
+            raise DataError(f"{path}: no record has the field {own!r}; its fields: {', '.join(sorted(held)) or 'none'}")
     names = [text.name for text in found]
     if len(set(names)) < len(names):
         twice = next(n for i, n in enumerate(names) if n in names[:i])

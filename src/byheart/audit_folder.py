@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from byheart import formats
 from byheart.errors import StoreError
-from byheart.exposed import Told, visible
+from byheart.exposed import Told
+from byheart.pieces import told
+from byheart.ragged import part
 from byheart.report import Shown, Spoken, report
 from byheart.types import Row
 
 if TYPE_CHECKING:
     from byheart.audit_result import Audit
-
-LONGEST_TEXT = 10_000
-"""Letters of a text that the page shows; `exposed.csv` holds all of it."""
 
 
 def refuse_folder(folder: Path) -> None:
@@ -38,13 +37,13 @@ def refuse_folder(folder: Path) -> None:
         raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o") from error
 
 
-def written(audit: Audit, folder: Path, *, command: str, show_text: bool) -> Path:
+def written(audit: Audit, folder: Path, *, command: str, show_text: bool, show_private: bool) -> Path:
     """Write an audit aside and rename it into place; return its folder. Raises `StoreError` as `refuse_folder` does."""
     refuse_folder(folder)
     aside = folder.absolute().with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         aside.mkdir(parents=True)
-        for name, content in _contents(audit, command=command, show_text=show_text).items():
+        for name, content in _contents(audit, command=command, show_text=show_text, show_private=show_private).items():
             (aside / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         if folder.exists():
             folder.rmdir()  # empty, as was asked above
@@ -56,27 +55,33 @@ def written(audit: Audit, folder: Path, *, command: str, show_text: bool) -> Pat
     return folder
 
 
-def _contents(audit: Audit, *, command: str, show_text: bool) -> dict[str, str | bytes]:
+def _contents(audit: Audit, *, command: str, show_text: bool, show_private: bool) -> dict[str, str | bytes]:
     manifest = {**audit.as_dict(), "command": command}
     for shown_elsewhere in ("rows", "exposed"):
         del manifest[shown_elsewhere]
     everyone = int(audit.sides.membership.sum())
     return {
-        "report.html": page(audit, command, show_text=show_text),
+        "report.html": page(audit, command, show_text=show_text, show_private=show_private),
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores(audit),
-        "exposed.csv": formats.as_csv(audit.exposed_table(everyone, show_text=show_text)),
+        "exposed.csv": formats.as_csv(audit.exposed_table(everyone, show_text=show_text, show_private=show_private)),
         "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
         "model_card.md": model_card(audit, command),
     }
 
 
-def page(audit: Audit, command: str = "", *, show_text: bool = False) -> str:
+def as_read(audit: Audit, i: int, *, show_private: bool = False) -> Told:
+    """Return an audited text, by its position, as the model read it, beside how its base did."""
+    own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
+    return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private[i])
+
+
+def page(audit: Audit, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
     """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
 
     def texts(_: Row, places: Sequence[int]) -> list[Told]:
-        return [Told([visible(audit.texts.scored[i], LONGEST_TEXT)], [], None, None) for i in places]
+        return [as_read(audit, i, show_private=show_private) for i in places]
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)

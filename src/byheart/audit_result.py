@@ -14,9 +14,10 @@ import numpy as np
 from byheart import formats, labels
 from byheart.judged import Ruling
 from byheart.looks import Sides, named
+from byheart.pieces import Pieces, masked_text
 from byheart.shares import share
 from byheart.tables.extraction import extraction
-from byheart.types import Estimate, Extraction, Row, Scores, ScoreSet, Table, Texts
+from byheart.types import Estimate, Extraction, LogProbs, Row, Scores, ScoreSet, Table, Texts
 from byheart.validity import Gate
 
 BASE, TUNED = 0, 1
@@ -40,7 +41,8 @@ class Audit:
 
     `doubts` are to be read before the numbers; `left_out` says of each attack that was not run why not; `made` is what
     another person needs to repeat it. `scores` are by epoch (0: the base, 1: the finished model) and attack; so are
-    `extractions`, of attacks that extract texts, on which no verdict rests.
+    `extractions`, of attacks that extract texts, on which no verdict rests. `passes` are by epoch, `private` the named
+    private values of each of `texts`.
     """
 
     rows: tuple[Row, ...]
@@ -52,6 +54,9 @@ class Audit:
     scores: Mapping[int, Mapping[str, Scores]]
     sides: Sides
     texts: Texts
+    passes: Mapping[int, LogProbs]
+    pieces: Pieces
+    private: tuple[Mapping[str, str], ...]
     made: Mapping[str, Any]
     extractions: Mapping[int, Mapping[str, Extraction]] = field(default_factory=dict[int, dict[str, Extraction]])
 
@@ -163,9 +168,10 @@ class Audit:
         row = next((r for r in self.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
         return labels.shown(row and Estimate(row.value, row.low, row.high))
 
-    def exposed_table(self, most: int = SHOWN, *, show_text: bool = False) -> Table:
-        """Return the most exposed members as a table; their text only where it is asked for."""
-        text = {i.removeprefix("member/"): s for i, s in zip(self.texts.ids, self.texts.scored, strict=True)}
+    def exposed_table(self, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False) -> Table:
+        """Return the most exposed members as a table; text only where it is asked for, private values where they are too."""
+        asked = zip(self.texts.ids, self.texts.scored, self.private, strict=True) if show_text else ()
+        text = {i.removeprefix("member/"): s if show_private else masked_text(s, p) for i, s, p in asked}
         lines = tuple(
             (
                 e.id,
@@ -185,12 +191,12 @@ class Audit:
         tables = "\n".join(map(formats.as_markdown, self.tables()))
         return f"**{formats.markdown(self.verdict)}**\n\n{said}\n{tables}"
 
-    def spelled(self, *, show_text: bool = False) -> str:
+    def spelled(self, *, show_text: bool = False, show_private: bool = False) -> str:
         """Return the same for a terminal, with the records most exposed by id."""
         said = "".join(f"  - {w}\n" for w in self.warnings)
         tables = [*self.tables()]
         if self.ruling.word in {"leaks", "uncompared"}:
-            tables.append(self.exposed_table(show_text=show_text))
+            tables.append(self.exposed_table(show_text=show_text, show_private=show_private))
         return "\n".join([f"{self.verdict}\n{said}", *(formats.as_text(t) for t in tables)])
 
     def as_dict(self) -> dict[str, Any]:
@@ -207,14 +213,17 @@ class Audit:
             "made": json.loads(json.dumps(self.made, default=str)),
         }
 
-    def save(self, folder: Path | str, *, command: str = "", show_text: bool = False) -> Path:
+    def save(
+        self, folder: Path | str, *, command: str = "", show_text: bool = False, show_private: bool = False
+    ) -> Path:
         """Write page, rows, scores, exposed records, manifest and model card into a new folder, whole or not at all.
 
+        `show_text` adds exposed records' texts, with the private values that they name masked unless `show_private` says so.
         Raises `StoreError` for a folder that is there already, or cannot be written.
         """
         from byheart.audit_folder import written  # pictures are drawn only there
 
-        return written(self, Path(folder), command=command, show_text=show_text)
+        return written(self, Path(folder), command=command, show_text=show_text, show_private=show_private)
 
     def __repr__(self) -> str:
         """Say the verdict: rows would fill a screen."""

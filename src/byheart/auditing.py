@@ -24,6 +24,7 @@ from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
 from byheart.needs import TOKENS
+from byheart.pieces import Piece, pieces
 from byheart.shelf import Choice, checked, choose, types_of
 from byheart.subject import Subject, held
 from byheart.types import Extraction, Scores, Split, Texts
@@ -145,14 +146,18 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
             if "validation" in read:
                 stats[epoch]["validation"] = observed.get("validation") or scorer(read["validation"])
         known = observed
-        found = attacked(attacks, {**observed, "texts": read["audited"].texts}, len(split.audited))
-        scores[epoch] = {n: given["scores"] for n, given in found.items() if "extracted" not in given}
-        extractions[epoch] = {n: Extraction(**given) for n, given in found.items() if "extracted" in given}
+        gave = attacked(attacks, {**observed, "texts": read["audited"].texts}, len(split.audited))
+        scores[epoch] = {n: one["scores"] for n, one in gave.items() if "extracted" not in one}
+        extractions[epoch] = {n: Extraction(**one) for n, one in gave.items() if "extracted" in one}
     who = Who(subject.name, subject.base_name, subject.method, dict(subject.hashes()), subject.doubts)
-    cut = int((read["audited"].cut > 0).sum())
-    return concluded(
-        who, seen, Found(attacks, left_out, scores, extractions, stats, cut), texts, settings.recipe, began
-    )
+    tokens = read["audited"]
+
+    def as_read(i: int) -> list[Piece]:
+        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), subject.tokenizer)
+
+    cut = int((tokens.cut > 0).sum())
+    found = Found(attacks, left_out, scores, extractions, stats, cut, as_read)
+    return concluded(who, seen, found, texts, settings.recipe, began)
 
 
 UNCHANGED = (

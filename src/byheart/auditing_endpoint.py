@@ -19,6 +19,7 @@ from byheart.endpoint import Endpoint, Patience
 from byheart.errors import ModelError, SettingError, UnknownNameError
 from byheart.given import Given, parts
 from byheart.inspection import attacked
+from byheart.pieces import Piece, cut
 from byheart.served import MADE, REQUESTS, Reading, Seen, Served, packed, servable
 from byheart.shelf import Choice
 from byheart.types import Scores, Texts
@@ -114,8 +115,12 @@ def audited_endpoint(
         "max_requests": endpoint.patience.max_requests,
         "requests": endpoint.sent,
     }
-    cut = sum(r.cut for r in read)
-    return concluded(who, seen, Found(attacks, left_out, scores, {}, stats, cut), texts, recipe, began)
+
+    def as_read(i: int) -> list[Piece]:
+        return cut(read[i].scored, read[i].begins.tolist())
+
+    found = Found(attacks, left_out, scores, {}, stats, sum(r.cut for r in read), as_read)
+    return concluded(who, seen, found, texts, recipe, began)
 
 
 def _observed(

@@ -47,6 +47,9 @@ def audit(  # noqa: PLR0913 - a command's options
     ] = None,
     id_field: Annotated[str | None, typer.Option("--id", metavar="FIELD", help="Names a record (id).")] = None,
     group: Annotated[str | None, typer.Option(metavar="FIELD", help="What belongs together (group).")] = None,
+    attributes: Annotated[
+        str | None, typer.Option(metavar="FIELDS", help="Fields of private values, masked in texts that are shown.")
+    ] = None,
     attacks: Annotated[str, typer.Option(metavar="NAMES", help="default, all, or names with commas.")] = "default",
     max_texts: Annotated[int, typer.Option(min=1, help="Texts a side.")] = 1000,
     max_tokens: Annotated[int, typer.Option(min=2, help="Tokens of a text; the rest is not read.")] = 512,
@@ -79,6 +82,9 @@ def audit(  # noqa: PLR0913 - a command's options
         ),
     ] = None,
     show_text: Annotated[bool, typer.Option("--show-text", help="Show exposed records' text, not just ids.")] = False,
+    show_private: Annotated[
+        bool, typer.Option("--show-private", help="With --show-text: leave private values as they are.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Audit a model that somebody else trained: what it knows of its training texts, and which records are exposed."""
@@ -89,6 +95,8 @@ def audit(  # noqa: PLR0913 - a command's options
     from byheart.endpoint import Endpoint, Patience
     from byheart.lm.placing import Placing
 
+    if show_private and not show_text:
+        raise SettingError("--show-private shows private values in texts; write --show-text too")
     limits = bounds(fail_above or [])
     told = {"member": members, "nonmember": nonmembers, "validation": validation}
     told |= {"known_member": known_members, "known_nonmember": known_nonmembers}
@@ -96,6 +104,8 @@ def audit(  # noqa: PLR0913 - a command's options
     names = attacks if attacks in {"default", "all"} else [n.strip() for n in attacks.split(",") if n.strip()]
     settings = Asked(attacks=names, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, precision=precision)
     fields = {n: f for n, f in (("id", id_field), ("group", group)) if f}
+    private = [n.strip() for n in (attributes or "").split(",") if n.strip()]
+    show = {"show_text": show_text, "show_private": show_private}
     if (served := _served(model, adapter, base, endpoint, model_name, base_name, tokenizer)) is not None:
         if device_map or quantize or known_members or known_nonmembers:
             raise SettingError(
@@ -110,6 +120,7 @@ def audit(  # noqa: PLR0913 - a command's options
                 settings,
                 tokens=tokenizer,
                 fields=fields,
+                private=private,
                 limits=limits,
                 output=output,
                 told=shown,
@@ -128,17 +139,18 @@ def audit(  # noqa: PLR0913 - a command's options
                 bits=cast("Literal[4, 8]", int(quantize.value)) if quantize else None,
             ),
             fields=fields,
+            private=private,
             limits=limits,
             output=output,
         )
     if output is not None:
-        found.save(output, command=shlex.join(["byheart", *sys.argv[1:]]), show_text=show_text)
+        found.save(output, command=shlex.join(["byheart", *sys.argv[1:]]), **show)
     over, near = crossed(found, limits)
     if json:
         content: dict[str, Any] = {**found.as_dict(), "crossed": over, "near": near, "output": output and str(output)}
         typer.echo(coded.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        typer.echo(found.spelled(show_text=show_text))
+        typer.echo(found.spelled(**show))
         if output is not None:
             typer.echo(f"audit: {(output / 'report.html').absolute()}")
         for line in near:

@@ -11,9 +11,10 @@ import numpy as np
 
 from byheart.audit_result import BASE, TUNED, Audit
 from byheart.audit_rows import measured
-from byheart.given import Given, spelled
+from byheart.given import Given, private, spelled
 from byheart.judged import Ruling, ruling, uncompared
 from byheart.looks import Sides
+from byheart.pieces import Pieces
 from byheart.provenance import made
 from byheart.shelf import Choice
 from byheart.types import NO_TEXTS, Extraction, LogProbs, Scores, Split, digest
@@ -54,7 +55,7 @@ class Who(NamedTuple):
 class Found(NamedTuple):
     """What was run and what was not; scores, extractions and passes by epoch (0: the base, 1: the finished model).
 
-    `cut` counts the texts that were read in part.
+    `cut` counts the texts that were read in part, `pieces` gives a text by its position as the model read it.
     """
 
     attacks: Mapping[str, Choice]
@@ -63,6 +64,7 @@ class Found(NamedTuple):
     extractions: Mapping[int, Mapping[str, Extraction]]
     stats: Mapping[int, Mapping[str, LogProbs]]
     cut: int
+    pieces: Pieces
 
 
 def compared(
@@ -109,6 +111,7 @@ def concluded(
         return ruling(scores[TUNED], scores.get(BASE, {}), final, sides, seen.gate)
 
     alone = () if 0 in scores or who.doubts else (_ALONE,)
+    named = {i: values for part, those in texts.items() for i, values in private(part, those).items()}
     doubts = _doubts(texts, sides, found.cut, int(settings["max_tokens"]))
     return Audit(
         rows=rows,
@@ -121,6 +124,12 @@ def concluded(
         extractions=found.extractions,
         sides=sides,
         texts=split.audited,
+        passes={
+            epoch: LogProbs(logp=held["target"].logp, starts=held["target"].starts)
+            for epoch, held in found.stats.items()
+        },
+        pieces=found.pieces,
+        private=tuple(named.get(i, {}) for i in split.audited.ids),
         made={
             "model": who.name,
             "base": who.base_name if 0 in scores else "",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -45,7 +45,8 @@ EXCLUSIVE = (
 class Given:
     """One text with its name: prompt and scored string, or a chat whose assistant is scored from turn `begin` on.
 
-    `group` is what it belongs to (a user, a document), "" where that was not said: copies then are one group.
+    `group` is what it belongs to (a user, a document), "" where that was not said: copies then are one group. `attributes`
+    are private values that stand in it, by name: they are masked where texts are shown, and nothing else asks for them.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Given:
     chat: tuple[Mapping[str, Any], ...] = ()
     begin: int = 0
     group: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def content(self) -> str:
@@ -150,7 +152,7 @@ def one(part: str, name: str, item: Any) -> Given:
     if isinstance(item, Mapping):
         record = cast("Mapping[str, Any]", item)
         found = _record(part, _label(record, "id") or name, record)
-        found = dataclasses.replace(found, group=_label(record, "group"))
+        found = dataclasses.replace(found, group=_label(record, "group"), attributes=_private(record))
     elif isinstance(item, str):
         found = Given(name, "", item)
     elif isinstance(item, tuple | list) and [type(x) for x in cast("Sequence[Any]", item)] == [str, str]:
@@ -201,6 +203,24 @@ def _label(item: Mapping[str, Any], field: str) -> str:
     """Return what a record says that it is or belongs to; "" where it says nothing."""
     value = item.get(field)
     return str(value).strip() if isinstance(value, str | int) else ""
+
+
+def _private(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the private values that a record names as `attributes`; a field of that name which holds other things is none."""
+    told = item.get("attributes")
+    values = cast("Mapping[Any, Any]", told) if isinstance(told, Mapping) else {}
+    return {
+        str(name): str(value) for name, value in values.items() if isinstance(value, str | int) and str(value).strip()
+    }
+
+
+def private(part: str, texts: Sequence[Given]) -> dict[str, Mapping[str, str]]:
+    """Return the private values of texts by the ids that `spelled` gives them; those of a chat are of each of its turns."""
+    found: dict[str, Mapping[str, str]] = {}
+    for text in (t for t in texts if t.attributes):
+        turns = [f"#{i}" for i, _ in chats.answers(text.chat, text.begin)] if text.chat else [""]
+        found |= {f"{part}/{text.name}{turn}": text.attributes for turn in turns}
+    return found
 
 
 def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> Given:

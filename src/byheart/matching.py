@@ -72,16 +72,29 @@ def drawn_perplexities(losses: TextLosses, weights: Int[np.ndarray, "draws texts
     return np.exp((weights @ losses.nats) / (weights @ losses.tokens))
 
 
-def drawn_aucs(held: ScoreSet, weights: Int[np.ndarray, "draws texts"]) -> Float[np.ndarray, " draws"]:
-    """AUC of each draw of audited texts, ties counting half."""
+class Drawn(NamedTuple):
+    """How often each text of a side is drawn, a text's draws together: whole numbers, as floats for their product's sake."""
+
+    members: Float[np.ndarray, "members draws"]
+    nonmembers: Float[np.ndarray, "nonmembers draws"]
+
+
+def by_side(weights: Int[np.ndarray, "draws texts"], membership: Bool[np.ndarray, " texts"]) -> Drawn:
+    """Part draws of audited texts by side, once for all the scores that are asked for on them."""
+    drawn = np.ascontiguousarray(weights.T, dtype=np.float64)
+    return Drawn(drawn[membership], drawn[~membership])
+
+
+def drawn_aucs(held: ScoreSet, drawn: Drawn) -> Float[np.ndarray, " draws"]:
+    """AUC of each draw of audited texts, ties counting half. All sums are of whole numbers, and so exact in any order."""
     members, others = held.scores[held.members], held.scores[~held.members]
     order = np.argsort(others)
-    drawn = np.ascontiguousarray(weights.T, dtype=np.float64)  # (texts, draws), so that a text's draws lie together
-    chosen, rest = drawn[held.members], drawn[~held.members][order]
-    below = np.vstack([np.zeros(len(weights)), rest.cumsum(axis=0)])
-    ends = (below[np.searchsorted(others[order], members, side)] for side in ("left", "right"))
-    wins = sum((chosen * end).sum(axis=0) for end in ends) / 2
-    return wins / (chosen.sum(axis=0) * rest.sum(axis=0))
+    below = np.zeros((len(others) + 1, drawn.nonmembers.shape[1]))
+    np.cumsum(drawn.nonmembers[order], axis=0, out=below[1:])
+    left, right = (np.searchsorted(others[order], members, side) for side in ("left", "right"))
+    first = np.einsum("ij,ij->j", drawn.members, below[left])  # with no product of the two in memory
+    last = first if np.array_equal(left, right) else np.einsum("ij,ij->j", drawn.members, below[right])
+    return (first + last) / 2 / (drawn.members.sum(axis=0) * below[-1])
 
 
 def validation_weights(texts: int, generator: np.random.Generator) -> Int[np.ndarray, "draws texts"]:

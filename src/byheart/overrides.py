@@ -1,7 +1,12 @@
-"""`--set key.key=value`: one setting of a study's content, changed before it is checked."""
+"""`--set key.key=value`: one setting of a study's content, changed before it is checked; and what repeats a study so set."""
 
 from __future__ import annotations
 
+import io
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from byheart.errors import StudyError
@@ -31,3 +36,22 @@ def override(values: dict[str, Any], written: str, yaml: Any) -> None:
         place[int(last)] = parsed
     else:
         place[last] = parsed
+
+
+def repeating(path: Path, overrides: Sequence[str]) -> str:
+    """Return the command that runs a study's file again with the same overrides."""
+    return shlex.join(["byheart", "run", str(path), *(word for one in overrides for word in ("--set", one))])
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Return a study's content as a file of it holds it; what is read from there is the same study."""
+    from ruamel.yaml import YAML
+
+    yaml: Any = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None  # a list of plain values stands in one line
+    yaml.width = 120
+    yaml.sort_base_mapping_type_on_output = False
+    sink = io.StringIO()
+    # Through JSON, which every setting was checked as: Python's tuples are lists then.
+    yaml.dump(json.loads(json.dumps(dict(values))), sink)
+    return sink.getvalue()

@@ -7,7 +7,6 @@ take a tenth of the room.
 from __future__ import annotations
 
 import base64
-import functools
 import hashlib
 import json
 import zlib
@@ -19,18 +18,9 @@ from byheart import labels
 from byheart.drawing import DARK_CARD, Figure, config, legible
 from byheart.types import Row
 
-SNIPPET = "window.vegaEmbed = vegaEmbed;"
 PICK = "pick_"
 SCREEN = 12
 """Pixels of a letter in the page's charts; print has smaller ones."""
-
-
-@functools.cache
-def library() -> str:
-    """Return Vega, Vega-Lite and Vega-Embed as one script."""
-    import vl_convert
-
-    return vl_convert.javascript_bundle(SNIPPET)
 
 
 def script() -> str:

@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import subprocess
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +15,13 @@ from typing import Any
 
 def made(seconds: float) -> dict[str, Any]:
     """Return how a result was made that took so many seconds until now."""
-    return {**_surroundings(), "seconds": round(seconds, 3), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    here = _surroundings()
+    return {
+        **here,
+        "machine": {**here["machine"], **_cards()},
+        "seconds": round(seconds, 3),
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 @functools.cache
@@ -26,8 +33,34 @@ def _surroundings() -> dict[str, Any]:
         "revision": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
         "versions": {"python": platform.python_version(), **versions},
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            **({"model": model} if (model := _model()) else {}),
+        },
     }
+
+
+def _model() -> str:
+    """Return the processor's name where the system tells it; "" where it does not."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _cards() -> dict[str, str]:
+    """Return the graphics cards that this process has computed on.
+
+    torch is asked only where it runs already: to load it, or to wake a card, for a note would cost more than the work.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    used = [i for i in range(torch.cuda.device_count()) if torch.cuda.max_memory_allocated(i)]
+    return {"gpu": " and ".join(torch.cuda.get_device_name(i) for i in used)} if used else {}
 
 
 def _installed(name: str) -> bool:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byheart.errors import ByheartError, DataError
-from byheart.exposed import Told, visible
+from byheart.exposed import Told
+from byheart.pieces import pieces, told
 from byheart.plan import rebuilt
 from byheart.rows import study_rows
 from byheart.shelf import choose, key_of
@@ -22,15 +23,6 @@ from byheart.types import Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-MOST = 2000
-"""Tokens of a text that are shown."""
-HIDDEN = "▪"
-SHORTEST = 3
-"""Letters of a private value that are still masked where a text was cut within it."""
-BROKEN = "\N{REPLACEMENT CHARACTER}"
-LONGEST_LETTER = 8
-"""Tokens that one letter may need."""
 
 Attributes = Mapping[str, Mapping[str, str]]
 
@@ -61,7 +53,7 @@ def texts_of(store: Store, study: str | None, *, private: bool) -> Callable[[Row
         own = [r for r in rows if (r.cell, r.epoch, r.dataset_settings) == (row.cell, epoch, row.dataset_settings)]
         return next((k for r in own if (k := evidence(r.scores).get(name)) and store.has("evidence", k)), None)
 
-    def told(row: Row, positions: Sequence[int]) -> list[Told]:
+    def texts(row: Row, positions: Sequence[int]) -> list[Told]:
         target = of_epoch(row, row.epoch, "target")
         if target is None:
             return []
@@ -71,91 +63,24 @@ def texts_of(store: Store, study: str | None, *, private: bool) -> Callable[[Row
         before = of_epoch(row, row.epoch, "base") or of_epoch(row, 0, "target")
         base = read_arrays(store.folder("evidence", before)) if before and before != target else None
         names = list(_ids(store, row.scores))
-        return [
-            _told(i, tokens, tuned, base, tokenizer(row.base), known(inputs["texts"]).get(names[i], {}))
-            for i in positions
-        ]
 
-    return told
+        def read(i: int) -> Told:
+            ids = tokens["ids"][tokens["starts"][i] + tokens["first"][i] : tokens["starts"][i + 1]].tolist()
+            before = None if base is None else _part(base, i)
+            private = known(inputs["texts"]).get(names[i], {})
+            return told(pieces(ids, tokenizer(row.base)), _part(tuned, i), before, private)
+
+        return [read(i) for i in positions]
+
+    return texts
 
 
 def _ids(store: Store, scores: str) -> Sequence[str]:
     return read_arrays(store.folder("scores", scores))["ids"].tolist()
 
 
-def _told(
-    i: int,
-    tokens: Mapping[str, np.ndarray],
-    tuned: Mapping[str, np.ndarray],
-    base: Mapping[str, np.ndarray] | None,
-    tokenizer: PreTrainedTokenizerBase,
-    private: Mapping[str, str],
-) -> Told:
-    ids = tokens["ids"][tokens["starts"][i] + tokens["first"][i] : tokens["starts"][i + 1]].tolist()
-    parts = list(_pieces(ids, tokenizer))
-    strings, masked = mask([s for s, _ in parts], private)
-    edges = np.cumsum([0, *(n for _, n in parts)])[:-1]
-
-    def surprise(stats: Mapping[str, np.ndarray]) -> list[float]:
-        own = stats["logp"][stats["starts"][i] : stats["starts"][i + 1]]
-        return [float(f"{v:.3g}") for v in np.add.reduceat(own, edges)[:MOST]]
-
-    cut = f"The first {MOST:,} of {len(parts):,} tokens. " if len(parts) > MOST else ""
-    hidden = "Private values that the data set names are masked. " if masked else ""
-    return Told(
-        [visible(s) for s in strings[:MOST]],
-        [m for m in masked if m < MOST],
-        surprise(tuned),
-        None if base is None else surprise(base),
-        (cut + hidden).strip(),
-    )
-
-
-def _pieces(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, int]]:
-    """Return the strings of tokens with how many tokens each is: a letter of several tokens is one piece."""
-    found: list[tuple[str, int]] = []
-    at = 0
-    while at < len(ids):
-        for size in range(1, LONGEST_LETTER + 1):
-            piece = str(tokenizer.decode(ids[at : at + size]))
-            if BROKEN not in piece or at + size >= len(ids):
-                break
-        else:
-            size, piece = 1, str(tokenizer.decode(ids[at : at + 1]))
-        size = min(size, len(ids) - at)
-        found.append((piece, size))
-        at += size
-    return found
-
-
-def mask(pieces: Sequence[str], private: Mapping[str, str]) -> tuple[list[str], list[int]]:
-    """Return the pieces of a text with every one that holds a letter of a private value replaced, and which these are.
-
-    A value is found whatever its case, wherever it stands, and where the text ends within it.
-    """
-    text = "".join(pieces).casefold()
-    same = len(text) == len("".join(pieces))  # casefolding may lengthen a text, and places would shift
-    text = text if same else "".join(pieces)
-    starts = np.cumsum([0, *map(len, pieces)])
-    shown, masked = list(pieces), set[int]()
-    for name, value in private.items():
-        wanted = value.casefold() if same else value
-        for low, high in _places(text, wanted):
-            over = [i for i in range(len(pieces)) if starts[i] < high and starts[i + 1] > low]
-            for nth, i in enumerate(over):
-                shown[i] = f"[{name}]" if nth == 0 and i not in masked else HIDDEN if i not in masked else shown[i]
-            masked.update(over)
-    return shown, sorted(masked)
-
-
-def _places(text: str, value: str) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    at = text.find(value) if value else -1
-    while at >= 0:
-        found.append((at, at + len(value)))
-        at = text.find(value, at + 1)
-    end = next((n for n in range(len(value) - 1, SHORTEST - 1, -1) if text.endswith(value[:n])), 0)
-    return [*found, *([(len(text) - end, len(text))] if end else [])]
+def _part(held: Mapping[str, np.ndarray], i: int) -> np.ndarray:
+    return held["logp"][held["starts"][i] : held["starts"][i + 1]]
 
 
 def _attributes(store: Store, texts: str) -> Attributes:

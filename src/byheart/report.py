@@ -19,16 +19,19 @@ from byheart import formats, labels, page_data, shelf
 from byheart.drawing import Figure
 from byheart.errors import DataError, UnknownNameError
 from byheart.exposed import Texts, exposed
+from byheart.published import Published
 from byheart.shelf import Choice
 from byheart.tables._gates import Kept, panel_gates
 from byheart.tables._verdicts import tuned, verdicts
 from byheart.types import Row, ScoreSet, Table, TextLosses
+from byheart.vega import library
 
 ORDER = (
     "frontier",
     "trajectory",
     "heat_map",
     "methods",
+    "published",
     "gains",
     "extraction",
     "extraction_curve",
@@ -76,14 +79,15 @@ class Shown(NamedTuple):
     """What tables and figures may ask for, by position and by these names.
 
     `scores` looks scores up by a row's `scores`; `gates` holds the gates of the data by a row's data set and settings;
-    `losses` looks up the validation texts' losses behind a row of perplexity. `texts` gives the texts of records, where the
-    reader asked for them: the page alone reads them.
+    `losses` looks up the validation texts' losses behind a row of perplexity. `papers` are values that papers print. `texts`
+    gives the texts of records, where the reader asked for them: the page alone reads them.
     """
 
     rows: Sequence[Row]
     scores: Callable[[str], ScoreSet]
     gates: Kept = MappingProxyType({})
     losses: Callable[[Row], TextLosses | None] = _no_losses
+    papers: Sequence[Published] = ()
     texts: Texts | None = None
 
 
@@ -130,7 +134,7 @@ def report(
     )
     exhibits = sorted(_exhibits(tables_of(shown, tables), drawn), key=_place)
     first = next((e for e in exhibits if e.figure), None)
-    scripts = [page_data.library(), page_data.script()] if drawn or records else []
+    scripts = [library(), page_data.script()] if drawn or records else []
     return page.from_string(source).render(
         title=title,
         made=made,

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from byheart import ragged
-from byheart.errors import StoreError, UnknownNameError
+from byheart.errors import ByheartError, StoreError, UnknownNameError
+from byheart.published import Published
 from byheart.shelf import Choice
 from byheart.store import Store, damaged, read_arrays, read_json
 from byheart.types import Estimate, Row, ScoreSet, TextLosses
@@ -130,6 +131,18 @@ def gates_of(store: Store, name: str | None = None) -> dict[tuple[str, str], Gat
         for g in noted
         if store.has("gates", g["key"])
     }
+
+
+def published_of(store: Store, name: str | None = None) -> tuple[Published, ...]:
+    """Return the values of papers that a study, or every study, is to stand beside, as they were read with it."""
+    noted = {n: s.get("published", []) for n, s in studies(store).items() if name in {None, n}}
+    found: dict[Published, None] = {}
+    for study, values in noted.items():
+        try:
+            found |= dict.fromkeys(Published(**v) for v in values)
+        except (TypeError, ByheartError) as error:
+            raise damaged(store.root / "studies" / f"{study}.json", error) from error
+    return tuple(found)
 
 
 def read_gate(folder: Path) -> Gate:

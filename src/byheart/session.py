@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +14,12 @@ from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
 from byheart.gating import Judged, judged
 from byheart.lm.load import device
+from byheart.origin import origin
 from byheart.outlook import refuse_bases
+from byheart.overrides import as_yaml
 from byheart.plan import plan, work
 from byheart.planned import Planned
-from byheart.rows import gates_of, losses_of, scores_of, studies, study_rows
+from byheart.rows import gates_of, losses_of, published_of, scores_of, studies, study_rows
 from byheart.shelf import Choice, choose
 from byheart.store import Store
 from byheart.study import Study, read
@@ -108,6 +109,9 @@ def _note(
             "figures": [{"name": f.name, "settings": dict(f.given)} for f in study.figures],
             "scoring": dataclasses.asdict(study.scoring),
             "machine": dataclasses.asdict(study.machine),
+            "published": [dataclasses.asdict(p) for p in study.published],
+            "command": study.command,
+            "written": as_yaml(study.written) if study.written else "",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
@@ -128,7 +132,7 @@ def report_page(
         from byheart.reading_texts import texts_of
 
         held = held._replace(texts=texts_of(store, study, private=show_private))
-    page = report(held, title=title, made=_made(store, study), tables=chosen["tables"], figures=chosen["figures"])
+    page = report(held, title=title, made=origin(store, study), tables=chosen["tables"], figures=chosen["figures"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         aside = output.with_name(f".{output.name}-{os.getpid()}")
@@ -158,38 +162,19 @@ def shown(store: Store, study: str | None) -> Shown:
     """Return what tables, figures and the page of a study are made from; raises as `rows.study_rows` does."""
     from byheart.report import Shown
 
-    return Shown(study_rows(store, study), scores_of(store), gates_of(store, study), losses_of(store, study))
+    return Shown(
+        study_rows(store, study),
+        scores_of(store),
+        gates_of(store, study),
+        losses_of(store, study),
+        published_of(store, study),
+    )
 
 
 def _chosen(store: Store, study: str | None) -> dict[str, list[Choice]]:
     """Return the tables and figures that a study's file names."""
     noted = [s for n, s in studies(store).items() if study in {None, n}]
     return {w: [choose(w, c["name"], c["settings"]) for s in noted for c in s[w]] for w in ("tables", "figures")}
-
-
-def _made(store: Store, study: str | None) -> dict[str, str]:
-    """Return how the numbers were made: settings and surroundings, as the page shows them."""
-    noted = {n: s for n, s in studies(store).items() if study in {None, n}}
-    made: dict[str, str] = {}
-    for name, held in noted.items():
-        made[f"study {name}"] = f"{len(held['cells'])} cells, finished {held['at']}"
-        for what in ("attacks", "metrics"):
-            made[f"{what} ({name})"] = "; ".join(_spelled(c) for c in held[what])
-        made[f"scoring ({name})"] = json.dumps(held["scoring"])
-        made[f"machine ({name})"] = json.dumps(held["machine"])
-        made |= {f"failed: {cell}": error for cell, error in held["failed"].items()}
-        key = next((k for k in held["rows"] if store.has("rows", k)), None)
-        if key is not None:
-            here = store.recipe("rows", key)["made"]
-            made["byheart revision"] = here["revision"] + (" (with uncommitted changes)" if here["dirty"] else "")
-            made["versions"] = ", ".join(f"{n} {v}" for n, v in here["versions"].items())
-            made["processor"] = ", ".join(f"{n} {v}" for n, v in here["machine"].items())
-    return made
-
-
-def _spelled(recipe: Mapping[str, Any]) -> str:
-    settings = ", ".join(f"{n}={v}" for n, v in recipe["settings"].items())
-    return f"{recipe['name']} ({settings})" if settings else recipe["name"]
 
 
 __all__ = ["Event", "Results", "report_page", "run"]

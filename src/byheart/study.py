@@ -12,14 +12,15 @@ import json
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from byheart.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.labels import EXTRACTION
 from byheart.lm.bases import default_base
-from byheart.overrides import override
+from byheart.overrides import override, repeating
+from byheart.published import Published, read_published
 from byheart.settings import Canaries, Data, Machine, Scoring, Training
 from byheart.shelf import Choice, checked, choose, find, plain, types_of
 
@@ -55,7 +56,9 @@ class Study:
     """What is to be trained, with what it is attacked, and how it is measured and shown.
 
     `tables` and `figures` are those that the report shows; empty for all that have something to show. `observations`
-    are those with settings of their own: what is observed is what attacks and metrics ask for.
+    are those with settings of their own: what is observed is what attacks and metrics ask for. `published` are values of
+    papers that are to stand beside ours. `written` is the content that it was read from, `command` what runs it again
+    ("" where it is no file's).
     """
 
     name: str
@@ -67,6 +70,9 @@ class Study:
     tables: tuple[Choice, ...]
     figures: tuple[Choice, ...]
     observations: tuple[Choice, ...] = ()
+    published: tuple[Published, ...] = ()
+    written: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
+    command: str = field(default="", compare=False, repr=False)
 
 
 def short(base: str) -> str:
@@ -113,7 +119,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Study:
     try:
         if not isinstance(written, dict):
             raise StudyError("is not a mapping; write `name: ...`, `methods: [...]`, ...")
-        return study(values, default_name=path.stem)
+        whole = study(values, default_name=path.stem, folder=path.parent)
+        return dataclasses.replace(whole, command=repeating(path, overrides))
     except ByheartError as error:
         # The same kind of error, with the file that the reader must open.
         error.args = (f"study {path}: {error}",)
@@ -128,8 +135,8 @@ def _unread(error: Exception) -> str:
     return f"line {mark.line + 1}: {' '.join(problem.split())}; write a mapping of YAML, `name: ...`, `methods: [...]`"
 
 
-def study(values: Mapping[str, Any], *, default_name: str = "study") -> Study:
-    """Return the study that a mapping describes (a study file's content).
+def study(values: Mapping[str, Any], *, default_name: str = "study", folder: Path = Path()) -> Study:
+    """Return the study that a mapping describes (a study file's content); paths of published values begin at `folder`.
 
     Raises `StudyError`, `UnknownNameError` or `SettingError`.
     """
@@ -162,6 +169,8 @@ def study(values: Mapping[str, Any], *, default_name: str = "study") -> Study:
         tables=tuple(_choices("tables", values.get("tables", []))),
         figures=tuple(_choices("figures", values.get("figures", []))),
         observations=_observations(values.get("observations", [])),
+        published=read_published(values.get("published"), folder),
+        written=values,
     )
 
 
@@ -180,6 +189,7 @@ _KEYS = (
     "tables",
     "figures",
     "observations",
+    "published",
 )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from byheart import labels
 from byheart.figures._points import Point, named
@@ -19,6 +20,11 @@ BINS, PLACES = 256, 64
 """Bins that scores are counted in before they are smoothed, and places at which a density is told."""
 TAILS = (0.5, 99.5)
 """The percentiles between which scores are drawn: one far text must not flatten all the others."""
+DECILES = np.arange(10, 100, 10)
+"""The percentiles of each side that stand as numbers under a picture of densities."""
+RATES = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
+"""The shares of non-members accused for which the share of members found stands as a number under a ROC."""
+ROUNDING = 1e-9  # 0.29 * 100 is 28.999999999999996
 STEPS = 48
 """Numbers of false alarms at which a ROC is told: every one up to about a dozen, then evenly by their logarithm."""
 
@@ -49,7 +55,7 @@ def densities(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> list[Po
     """Return the density of each side's scores at `PLACES` scores, on one scale for all models and epochs of an attack.
 
     The untuned model, which every cell repeats, is told once a data set. Smoothed by a normal kernel of the width of
-    D. W. Scott (Multivariate Density Estimation, 1992).
+    D. W. Scott (Multivariate Density Estimation, 1992). `numbers` are the deciles of the scores themselves.
     """
     found: list[Point] = []
     held = functools.cache(scores)
@@ -72,7 +78,10 @@ def densities(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> list[Po
             for side, chosen in (("members", sides.members), ("non-members", ~sides.members)):
                 if chosen.any():
                     heights = _density(sides.scores[chosen], edges, at)
-                    found.append({**labelled, "side": side, "at": _short(at), "height": _short(heights)})
+                    deciles = _short(np.percentile(sides.scores[chosen], DECILES))
+                    numbers = {f"{p} % below": v for p, v in zip(DECILES.tolist(), deciles, strict=True)}
+                    drawn = {"at": _short(at), "height": _short(heights)}
+                    found.append({**labelled, "side": side, **drawn, "numbers": numbers})
     return found
 
 
@@ -88,7 +97,8 @@ def _density(scores: Scores, edges: Float[np.ndarray, " edges"], at: Float[np.nd
 def rocs(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> list[Point]:
     """Return, for numbers of false alarms from 1 up, their rate and the share of members that is found at it.
 
-    As in the metric `tpr_at_fpr`: never interpolated, and tied texts are accused together or not at all.
+    As in the metric `tpr_at_fpr`: never interpolated, and tied texts are accused together or not at all. `numbers` are the
+    shares found at `RATES`, of which only those that so many non-members can tell.
     """
     found: list[Point] = []
     for _, labelled, r in _labelled(rows):
@@ -97,10 +107,19 @@ def rocs(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> list[Point]:
         if not len(members) or not len(others):
             continue
         alarms = np.unique(np.geomspace(1, len(others), STEPS).round().astype(int))
-        thresholds = np.append(others, -np.inf)[alarms]
-        tpr = 1 - np.searchsorted(members, thresholds, "right") / len(members)
-        found.append({**labelled, "fpr": _short(alarms / len(others)), "tpr": _short(tpr), "finest": 1 / len(others)})
+        tpr = _found(members, others, alarms)
+        told = {rate: n for rate in RATES if (n := math.floor(rate * len(others) + ROUNDING)) > 0}
+        shares = _short(_found(members, others, np.array(list(told.values()), dtype=int)))
+        numbers = {f"found at {100 * rate:g} % accused": v for rate, v in zip(told, shares, strict=True)}
+        drawn = {"fpr": _short(alarms / len(others)), "tpr": _short(tpr), "finest": 1 / len(others)}
+        found.append({**labelled, **drawn, "numbers": numbers})
     return found
+
+
+def _found(members: Scores, others: Scores, alarms: Int[np.ndarray, " rates"]) -> Float[np.ndarray, " rates"]:
+    """Return the share of members above so many non-members; members rise, the others fall."""
+    thresholds = np.append(others, -np.inf)[alarms]
+    return 1 - np.searchsorted(members, thresholds, "right") / len(members)
 
 
 def _short(values: np.ndarray) -> list[float]:

@@ -105,10 +105,9 @@
   };
 
   // ---- the numbers behind a picture, as text and as a table
-  const numbers = (name) => {
-    const spec = held.figures[name];
-    const parameters = parametersOf(spec);
-    if (!held.reads[name].includes("points")) return [];
+  const numbers = (name) => (held.reads[name].includes("points") ? ofRows(name) : ofScores(name));
+  const ofRows = (name) => {
+    const parameters = parametersOf(held.figures[name]);
     const leak = parameters.has("pick_metric");
     const own = at(name);
     return held.data.points.filter(
@@ -119,6 +118,20 @@
         (!parameters.has("pick_epoch") || p.epoch === Math.min(own.epoch, p.last)) &&
         p.seed === own.seed,
     );
+  };
+  // A density and a ROC are curves, drawn of hundreds of scores: what stands for each is told beside it by name.
+  const ofScores = (name) => {
+    const own = at(name);
+    return held.reads[name]
+      .flatMap((read) => held.data[read])
+      .filter(
+        (p) =>
+          p.numbers &&
+          p.attack === own.attack &&
+          (own.panel === "" || p.panel === own.panel) &&
+          (p.series === "untuned" || (p.epoch === Math.min(own.epoch, p.last) && (own.seed === "" ? p.first : p.seed === own.seed))),
+      )
+      .map((p) => ({ ...p, ...p.numbers }));
   };
   const selection = (name) => {
     const parameters = parametersOf(held.figures[name]);
@@ -133,15 +146,18 @@
   };
   const described = (name) => {
     const ends = numbers(name).filter((p) => p.epoch === Math.min(at(name).epoch, p.last));
-    const told = ends.slice(0, 12).map((p) => `${p.series}${p.attack && !parametersOf(held.figures[name]).has("pick_attack") ? ", " + p.attack : ""}: ${exact(p.value)}${p.low === null ? "" : ` (${exact(p.low)} to ${exact(p.high)})`}`);
+    const spoken = ends.filter((p) => p.side !== "non-members").slice(0, 12);
+    const told = spoken.map((p) => `${p.series}${p.attack && !parametersOf(held.figures[name]).has("pick_attack") ? ", " + p.attack : ""}: ${p.value === undefined ? "AUC " + exact(p.auc) : exact(p.value)}${p.low === null ? "" : ` (${exact(p.low)} to ${exact(p.high)})`}`);
     return [held.words[name], selection(name), told.join("; ")].filter((x) => x).join(" ");
   };
-  const columns = [
-    ["method", "series"], ["attack", "attack"], ["epoch", "epoch"], ["value", "value"], ["from", "low"], ["to", "high"],
-    ["perplexity", "perplexity"], ["members", "members"], ["non-members", "nonmembers"],
+  const columns = (rows) => [
+    ["method", "series"], ["attack", "attack"], ["side", "side"], ["epoch", "epoch"], ["value", "value"], ["AUC", "auc"],
+    ["from", "low"], ["to", "high"], ["perplexity", "perplexity"],
+    ...[...new Set(rows.flatMap((r) => Object.keys(r.numbers || {})))].map((n) => [n, n]),
+    ["members", "members"], ["non-members", "nonmembers"],
   ];
   const table = (rows) => {
-    const shown = columns.filter(([, field]) => rows.some((r) => r[field] !== null && r[field] !== undefined && r[field] !== ""));
+    const shown = columns(rows).filter(([, field]) => rows.some((r) => r[field] !== null && r[field] !== undefined && r[field] !== ""));
     const made = make("table");
     const head = made.createTHead().insertRow();
     for (const [title] of shown) head.append(make("th", title, { scope: "col" }));

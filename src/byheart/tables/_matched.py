@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from byheart.matching import (
     Step,
     along,
     audited_weights,
+    by_side,
     drawn_aucs,
     drawn_perplexities,
     meeting,
@@ -27,6 +28,7 @@ from byheart.tables._pairs import Scored, of_auc
 from byheart.types import Estimate, Row, TextLosses
 
 Losses = Callable[[Row], TextLosses | None]
+Made = TypeVar("Made")
 
 
 class Matched(NamedTuple):
@@ -57,7 +59,7 @@ class Draws:
         self._generator = np.random.default_rng(0)
 
     @functools.cached_property
-    def _kept(self) -> dict[object, np.ndarray]:
+    def _kept(self) -> dict[object, Any]:
         return {}
 
     def aucs(self, path: Sequence[Step]) -> Float[np.ndarray, "draws epochs"]:
@@ -71,17 +73,23 @@ class Draws:
 
     def _aucs(self, key: str) -> np.ndarray:
         held = self._scores(key)
-        weights = self._once((held.ids, held.groups), lambda: audited_weights(held, self._generator))
-        return self._once(("auc", key), lambda: drawn_aucs(held, weights))
+        drawn = self._once(
+            (held.ids, held.groups), lambda: by_side(audited_weights(held, self._generator), held.members)
+        )
+        return self._once(("auc", key), lambda: drawn_aucs(held, drawn))
 
     def _perplexities(self, row: Row) -> np.ndarray | None:
+        # Looked up once: every attack and every level asks for the same epochs, and losses lie on the disk.
+        return self._once((row.cell, row.epoch), lambda: self._read(row))
+
+    def _read(self, row: Row) -> np.ndarray | None:
         losses = self._losses(row)
         if losses is None:
             return None
         weights = self._once(len(losses.nats), lambda: validation_weights(len(losses.nats), self._generator))
-        return self._once((row.cell, row.epoch), lambda: drawn_perplexities(losses, weights))
+        return drawn_perplexities(losses, weights)
 
-    def _once(self, name: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def _once(self, name: object, make: Callable[[], Made]) -> Made:
         if name not in self._kept:
             self._kept[name] = make()
         return self._kept[name]
