@@ -8,7 +8,8 @@ from torch.nn.functional import log_softmax, softmax
 
 from benchmarks import subjects
 from benchmarks.pairs import ratio, timed
-from byheart.lm.forward import batches, padded, scoring, sensible, token_stats
+from byheart.lm.batching import batches, sensible
+from byheart.lm.forward import padded, scoring, token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import byheart
-from byheart.lm import forward
+from byheart.lm import batching, forward
 from byheart.lm.tokens import leading, tokenise
 from byheart.types import Texts
 from wrapped import tuned
@@ -43,8 +43,8 @@ def plain_loop(model, prompt, scored):
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sentences, monkeypatch):
     model = tiny(architecture)
-    monkeypatch.setattr(forward, "LOGITS", 7 * model.vocabulary)  # several blocks of rows, and parts of them
-    monkeypatch.setattr(forward, "NEAR", 2 * model.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS", 7 * model.vocabulary)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary)
     model = tuned(model, method) if method else model
     chosen = [*sentences[:5], "Hi there."]
     stats = forward.token_stats(model, tokenise(model.tokenizer, texts_of(chosen), 64), budget=100)

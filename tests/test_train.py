@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from byheart import shelf
 from byheart.errors import TrainingError
-from byheart.lm import forward, train
+from byheart.lm import batching, forward, train
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import Loss
 from byheart.lm.tokens import tokenise
@@ -64,8 +64,8 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
     """The same AdamW steps on the mean over the completions' tokens, written with the model's own loss."""
     prompts = ["To whom? " * (1 + i % 2) for i in range(6)]
     ours, plain = tiny("llama"), tiny("llama")
-    monkeypatch.setattr(forward, "LOGITS", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
-    monkeypatch.setattr(forward, "NEAR", 2 * ours.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(batching, "NEAR", 2 * ours.vocabulary)
     tokens = tokenise(ours.tokenizer, texts_of(sentences[:6], prompts), 64)
     settings = Training(epochs=2, batch_size=3, warmup=0.3, weight_decay=0.1, schedule="cosine")
     losses = [e.loss for e in run(made(ours, "full"), tokens, settings, budget=50)]
@@ -105,8 +105,8 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
 def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, sentences, monkeypatch):
     """Against autograd's through the model's own logits, a text at a time, without blocks and without padding."""
     model = made(tiny(architecture), method)
-    monkeypatch.setattr(forward, "LOGITS", 7 * model.vocabulary)
-    monkeypatch.setattr(forward, "NEAR", 2 * model.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS", 7 * model.vocabulary)
+    monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary)
     for part in model.module.modules():  # no dropout: its draws depend on shapes
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0

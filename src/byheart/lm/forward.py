@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,43 +28,15 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import ModelOutput
 
 from byheart.errors import ModelError
+from byheart.lm.batching import blocks, sensible, within_memory
 from byheart.lm.load import LanguageModel
 from byheart.lm.placing import device_of
 from byheart.lm.tokens import Tokens
 from byheart.lm.untouched import sharing
 from byheart.types import TokenStats
 
-Found = TypeVar("Found")
-
-LOGITS = 1 << 24
-"""Numbers that the head gives at a time: enough rows that reading its weights costs little, 64 MiB in float32."""
-
-NEAR = 1 << 20
-"""Numbers that are reduced at a time on a CPU: they stay in its cache through all that is made of them."""
-
-CACHED = 1024
-"""Padded tokens of a batch on a CPU, at most: what a layer makes of more falls out of its cache."""
-
 MEMORY = 1 << 30
 """Bytes of remembered hidden states above which they are kept in a mapped file."""
-
-
-def batches(lengths: Int[np.ndarray, " texts"], budget: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Yield positions of texts, longest first, so that padded tokens (longest x texts) stay within the budget.
-
-    A text longer than the budget comes alone.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    at = 0
-    while at < len(order):
-        size = max(1, budget // int(lengths[order[at]]))
-        yield order[at : at + size]
-        at += size
-
-
-def sensible(module: torch.nn.Module, budget: int) -> int:
-    """Return how many padded tokens of the budget one batch had better have, where this model lies."""
-    return min(budget, CACHED) if device_of(module).type == "cpu" else budget
 
 
 def causal(module: torch.nn.Module) -> torch.nn.Module:
@@ -198,12 +170,6 @@ def token_stats(
     )
 
 
-def blocks(model: LanguageModel) -> tuple[int, int]:
-    """Return how many rows of logits are made at a time, and how many of those are reduced at a time."""
-    rows = max(1, LOGITS // model.vocabulary)
-    return rows, max(1, NEAR // model.vocabulary) if device_of(model.module).type == "cpu" else rows
-
-
 def each_token(
     model: LanguageModel,
     tokens: Tokens,
@@ -297,33 +263,6 @@ def _trunk_passes(
     # Processes that hold a part of the weights each must all make the same passes.
     for chosen, hidden_RD in within_memory(tokens.lengths, sensible(module, budget), run, again=not sharing(module)):
         yield tokens.places(chosen), hidden_RD
-
-
-def within_memory(
-    lengths: Int[np.ndarray, " texts"],
-    budget: int,
-    run: Callable[[Int[np.ndarray, " batch"]], Found],
-    *,
-    again: bool = True,
-) -> Iterator[tuple[Int[np.ndarray, " batch"], Found]]:
-    """Yield positions of texts with what `run` gives for them, batch by batch.
-
-    Out of memory it goes `again` with half the budget.
-    """
-    pending = list(batches(lengths, budget))
-    while pending:
-        chosen = pending.pop(0)
-        try:
-            found = run(chosen)
-        except torch.OutOfMemoryError:
-            if len(chosen) == 1 or not again:
-                raise
-            torch.cuda.empty_cache()
-            budget //= 2
-            remaining = np.concatenate([chosen, *pending])
-            pending = [remaining[b] for b in batches(lengths[remaining], budget)]
-            continue
-        yield chosen, found
 
 
 def _refuse_nonfinite(found: np.ndarray, name: str) -> None:

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from byheart.lm.forward import causal, logits, scoring, tapped, trunk, within_memory
+from byheart.lm.batching import within_memory
+from byheart.lm.forward import causal, logits, scoring, tapped, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.placing import device_of
 

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from byheart.lm.forward import batches, blocks, hidden_rows, raw_logits, remembered, sensible
+from byheart.lm.batching import batches, blocks, sensible
+from byheart.lm.forward import hidden_rows, raw_logits, remembered
 from byheart.lm.goldfish import counted
 from byheart.lm.load import LanguageModel
 from byheart.lm.placing import device_of

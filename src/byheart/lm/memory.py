@@ -16,10 +16,23 @@ KEPT = 1 << 30
 
 
 @functools.cache
+def _library() -> ctypes.CDLL | None:
+    """Return the C library, if it is one that can be told."""
+    try:
+        found = ctypes.CDLL(None)
+        return found if hasattr(found, "mallopt") and hasattr(found, "malloc_trim") else None
+    except (OSError, TypeError):  # another system
+        return None
+
+
+@functools.cache
 def keep_freed() -> bool:
     """Make this process keep what it frees; return whether its C library can."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library, another system
-        return False
-    return bool(mallopt(MMAP_THRESHOLD, KEPT) and mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    library = _library()
+    return bool(library and library.mallopt(MMAP_THRESHOLD, KEPT) and library.mallopt(TRIM_THRESHOLD, 2**31 - 1))
+
+
+def give_back() -> None:
+    """Give what is free back to the system now, where a stretch of equal work ends."""
+    if library := _library():
+        library.malloc_trim(0)

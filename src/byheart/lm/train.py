@@ -27,6 +27,7 @@ from byheart.errors import TrainingError
 from byheart.lm.forward import causal, remembered, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import Loss
+from byheart.lm.memory import give_back
 from byheart.lm.placing import device_of
 from byheart.lm.private import Private
 from byheart.lm.tokens import Tokens
@@ -136,6 +137,7 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
                 optimizer.step()
                 optimizer.zero_grad()
                 total, seen = total + loss * len(chosen), seen + len(chosen)
+        give_back()  # before others score the model, who take other blocks
         yield Epoch(epoch, total / max(seen, 1), lambda: _state(parameters, optimizer))
     accelerator.free_memory()
 
