@@ -461,6 +461,12 @@ def test_shortening_keeps_a_word_that_just_fits():
 # Published data
 
 
+def test_a_field_named_group_is_the_group(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Note {i}.", "group": f"user {i % 2}"}) + "\n" for i in range(4)))
+    assert files(path=str(path)).groups == ("user 0", "user 1", "user 0", "user 1")
+
+
 def test_webnlg_groups_the_texts_of_one_triple_set_in_any_order(tmp_path):
     table = [
         {"input": ["b | r | c", "a | r | b"], "target": "One."},

@@ -16,7 +16,8 @@ import pytest
 
 import byheart
 from byheart import evidence, shelf
-from byheart.errors import DataError
+from byheart.errors import DataError, StoreError
+from byheart.origin import origin
 from byheart.plan import plan
 from byheart.rows import gates_of, losses_of, scores_of, study_rows
 from byheart.store import Store, read_arrays
@@ -71,6 +72,31 @@ def test_rows_carry_every_label_and_epoch(done):
     assert facts["train_texts"] == 12
     assert facts["trained_parameters"] == 300 * 32
     assert facts["max_tokens"] == 60
+
+
+def test_what_has_ended_is_reported_while_the_rest_is_not_there(tiny_folder, tmp_path):
+    store = Store.open(tmp_path)
+
+    def stop(outcome):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        byheart.run(content(tiny_folder("llama")), store=store, finished=stop)
+    assert {r.method for r in study_rows(store, "tiny")} == {"lora"}
+    assert origin(store, "tiny")["study tiny"].startswith("1 of 2 cells are made")
+
+
+def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
+    store = Store.open(tmp_path)
+
+    def stop(event):
+        if "trained" in event.text:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        byheart.run(content(tiny_folder("llama")), store=store, tell=stop)
+    with pytest.raises(StoreError, match="no cell of tiny is finished"):
+        study_rows(store, "tiny")
 
 
 def test_epoch_0_is_the_untuned_base_for_every_method(done):

@@ -58,7 +58,8 @@ def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dic
         examples = files(path=str(path), group=group)
         ids = tuple(f"{side}/{i}" for i in examples.texts.ids)
         parts.append(dataclasses.replace(examples.texts, ids=ids))
-        groups.append(ids if group is None else examples.groups)
+        alone = examples.groups == examples.texts.ids  # no text belongs to another
+        groups.append(ids if alone else examples.groups)
     trained, held = parts
     split = Split(trained, tuple(range(len(trained))), held, Texts((), ()), groups[0], groups[1], {})
     return {f"{members} against {nonmembers}": gate(split, fpr=FPR)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -69,6 +70,7 @@ def run(
     from byheart.store import Store
     from byheart.study import read
     from byheart.tables._gates import panel_gates, spelled
+    from byheart.tables._verdicts import claims
 
     chosen = {n: v for n, v in (("device", device), ("workers", workers)) if v is not None}
     wanted = read(study, [*(overrides or []), *(f"machine.{n}={v}" for n, v in chosen.items())])
@@ -88,10 +90,12 @@ def run(
         typer.echo("\n" + terminal.fitted(table, width) if table else "")
         if width is not None and (lines := terminal.trajectories(found.rows, colour="NO_COLOR" not in os.environ)):
             typer.echo(lines)
-        typer.echo("\n".join(spelled(panel_gates(found.rows, found.scores, found.gates))))
-        typer.echo(
-            f"\n{len(results.rows)} rows are kept in {store}; see them with: byheart rows --store {store} --study {wanted.name}"
-        )
+        gates = panel_gates(found.rows, found.scores, found.gates)
+        typer.echo("\n".join(spelled(gates)))
+        typer.echo("\n".join(["", *claims(found.rows, found.scores, gates), ""]))
+        where = f"--store {shlex.quote(str(store))} --study {shlex.quote(wanted.name)}"
+        typer.echo(f"{len(results.rows)} rows are kept in {store}: byheart rows {where}")
+        typer.echo(f"One page with verdicts, records, pictures: byheart report {where} -o report.html")
     raise typer.Exit(1 if results.failed else 0)
 
 

@@ -15,7 +15,10 @@ def origin(store: Store, study: str | None) -> dict[str, str]:
     noted = {n: s for n, s in studies(store).items() if study in {None, n}}
     told: dict[str, str] = {}
     for name, held in noted.items():
-        told[f"study {name}"] = f"{len(held['cells'])} cells, finished {held['at']}"
+        there, all_cells = sum(store.has("rows", k) for k in held["rows"]), len(held["cells"])
+        told[f"study {name}"] = f"{all_cells} cells, finished {held['at']}"
+        if there < all_cells:
+            told[f"study {name}"] = f"{there} of {all_cells} cells are made, the last at {held['at']}"
         # Notes of byheart's first stores hold neither.
         again = {"command": held.get("command", ""), "settings as given": held.get("written", "")}
         told |= {f"{what} ({name})": words for what, words in again.items() if words}

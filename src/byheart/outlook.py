@@ -92,7 +92,13 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     header = ("cell", "texts", "training", "observations to make", "minutes, about")
     header += () if public else ("epsilon spent",)
     minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
-    return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, f"In all about {minutes} on this processor.")
+    told = (
+        f"In all about {minutes} on this processor as busy as it is now. Observations are passes over texts and what models write, "
+        "each kept; the untuned model's are made with the first cell, and shared."
+    )
+    if not any(c.minutes is None or c.minutes for c in cells):
+        told = "All is in the store."
+    return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, told)
 
 
 def _training(cell: PlannedCell) -> str:

@@ -64,7 +64,7 @@ def studies(store: Store) -> dict[str, dict[str, Any]]:
 def study_rows(store: Store, name: str | None = None) -> list[Row]:
     """Return the rows of a study, or of every study in the store.
 
-    Raises `UnknownNameError` for a study that is not there, `StoreError` for a store without any.
+    Raises `UnknownNameError` for a study that is not there, `StoreError` for a store without any, or without a finished cell.
     """
     noted = studies(store)
     if not noted:
@@ -73,7 +73,11 @@ def study_rows(store: Store, name: str | None = None) -> list[Row]:
         )
     if name is not None and name not in noted:
         raise UnknownNameError("study", name, noted)
-    return [row for key in _row_keys(store, name) for row in read_rows(store.folder("rows", key))]
+    keys = _row_keys(store, name)
+    if not keys:
+        told = name or ", ".join(noted)
+        raise StoreError(f"no cell of {told} is finished in store {store.root}; go on with: byheart run STUDY.yaml")
+    return [row for key in keys for row in read_rows(store.folder("rows", key))]
 
 
 def _row_keys(store: Store, name: str | None) -> list[str]:

@@ -79,7 +79,15 @@ def run(
     for one in gates:
         tell(Event("begin", one.name, f"the comparison of members with non-members is {one.gate.verdict}"))
     _note(kept, whole, planned, gates, ())
-    outcomes = run_cells(planned, kept, whole.machine, tell, finished)
+    ended: list[Outcome] = []
+
+    def noted(outcome: Outcome) -> None:
+        # At once, so that a run that is stopped, or still running, can be reported as far as it is.
+        ended.append(outcome)
+        _note(kept, whole, planned, gates, ended)
+        finished(outcome)
+
+    outcomes = run_cells(planned, kept, whole.machine, tell, noted)
     _note(kept, whole, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
 
@@ -93,7 +101,7 @@ def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:
 def _note(
     store: Store, study: Study, planned: Sequence[Planned], gates: Sequence[Judged], outcomes: Sequence[Outcome]
 ) -> None:
-    """Note in the store which rows and gates belong to the study: rows before it is made those known, afterwards all."""
+    """Note in the store which rows and gates belong to the study: those of the cells that have ended, before one has those known."""
     before = studies(store).get(study.name, {"rows": []})
     store.note(
         "studies",

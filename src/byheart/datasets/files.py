@@ -24,6 +24,8 @@ from byheart.pii import Kind, first_values
 from byheart.reading import ROLES, Example, Row, examples, filled, published, read, string
 from byheart.types import Examples, Role
 
+REVISION = 1  # a field `group` is taken without being named
+
 
 def files(  # noqa: PLR0913 - each setting names a field
     *,
@@ -41,10 +43,11 @@ def files(  # noqa: PLR0913 - each setting names a field
     """Give the texts of a file or of a folder with files named train, test and validation.
 
     The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are taken.
-    `group` is what belongs together and must not be split (a user, a document), `split` holds train, test or
-    validation, `attributes` are private values that stand in the text. `pii` is kinds of private values to be looked for
-    in the text besides, of each the first that is found; it needs byheart[pii]. Raises `DataError`, with the file and the
-    line, for a file that cannot be read and for a row without a field or with an empty one.
+    `group` is what belongs together and must not be split (a user, a document); without it a field of this name is taken.
+    `split` holds train, test or validation, `attributes` are private values that stand in the text. `pii` is kinds of
+    private values to be looked for in the text besides, of each the first that is found; it needs byheart[pii].
+    Raises `DataError`, with the file and the line, for a file that cannot be read and for a row without a field or with an
+    empty one.
     """
     place = Path(path).expanduser()
     whole: dict[str, list[Row]]
@@ -59,12 +62,13 @@ def files(  # noqa: PLR0913 - each setting names a field
     def parts() -> Iterator[Example]:
         for name, rows in whole.items():
             fields = _scored(rows[0], asked)
+            belongs = group or ("group" if "group" in rows[0].fields else None)
             for number, row in enumerate(rows):
                 known = Example(
                     f"{name}/{number}" if id is None else _label(row, id),
                     "",
                     role=_role(row, split) if split is not None else ROLES[name] if place.is_dir() else "pool",
-                    group=None if group is None else _label(row, group),
+                    group=None if belongs is None else _label(row, belongs),
                 )
                 for one in _texts(row, known, fields, attributes):
                     yield one._replace(attributes={**first_values(one.scored, pii), **one.attributes})

@@ -109,6 +109,15 @@ def verdicts(rows: Sequence[Row], scores: Scored, gates: Mapping[str, Gate]) -> 
     return {panel: told for panel, told in found.items() if told}
 
 
+def claims(rows: Sequence[Row], scores: Scored, gates: Mapping[str, Gate]) -> list[str]:
+    """Return each method's verdict with its numbers, in a line."""
+    return [
+        f"{panel}, {v.method}: {v.sentence}; {v.evidence}"
+        for panel, found in verdicts(rows, scores, gates).items()
+        for v in found
+    ]
+
+
 def tuned(rows: Sequence[Row]) -> dict[Place, list[Row]]:
     """Return the last epoch's AUC rows of each attack on each method: as many as are tested at once."""
     return {place: there for place, there in scored_rows(rows).items() if any(r.epoch for r in there)}

@@ -17,7 +17,7 @@ from byheart.tables._frame import Lead, across, note, of_attack, untuned, value_
 from byheart.tables._pairs import AMONG_LEAST, Place, among_least, pairs, scored_rows
 from byheart.types import Row, ScoreSet, Table
 
-LEAST = "the lowest of its line, and those not told from it on the same texts at 5 %, corrected over all {} comparisons (Holm)"
+LEAST = "leaks least of its line, or is not told from that on the same texts at 5 %, corrected over all {} comparisons (Holm)"
 
 
 def methods(
