@@ -147,10 +147,16 @@ def test_the_python_of_a_page_runs(page, tiny_folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "yaml")], ids=name)
-def test_the_yaml_of_a_page_is_a_study(page, shelved):
+def test_the_yaml_of_a_page_is_a_study(page, shelved, tmp_path):
+    """Published values that it names are the page's own CSV, which is read and checked with it."""
     shelved(page)
+    tables = iter(blocks(page, "csv"))
     for block in blocks(page, "yaml"):
-        assert study({"models": "some/model", **YAML(typ="safe", pure=True).load(block.text)}).cells
+        values = {"models": "some/model", **YAML(typ="safe", pure=True).load(block.text)}
+        if "published" in values:
+            (tmp_path / values["published"]).write_text(next(tables).text)
+        assert study(values, folder=tmp_path).cells
+    assert not list(tables), "a CSV that no study names"
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=name)
@@ -171,7 +177,7 @@ def test_code_is_in_languages_that_are_tested():
     """A block in any other language would be read by nobody."""
     for page in PAGES:
         told = re.findall(r"^```(\S+)", page.read_text(), re.MULTILINE)
-        assert set(told) <= {"python", "yaml", "sh", "text"}, name(page)
+        assert set(told) <= {"python", "yaml", "csv", "sh", "text"}, name(page)
 
 
 def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved):

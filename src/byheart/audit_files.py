@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -49,8 +49,9 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     private: Sequence[str] = (),
     limits: Sequence[Bound] = (),
     output: Path | None = None,
+    tell: Callable[[str], None],
 ) -> Audit:
-    """Return the audit of a model by name on texts by part ("member", "nonmember", ...).
+    """Return the audit of a model by name on texts by part ("member", "nonmember", ...); `tell` hears what is being done.
 
     Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`; those of `private`
     hold private values. Raises `RequestError` before anything is loaded for what names and files alone show to be wrong.
@@ -59,7 +60,7 @@ def audit_files(  # noqa: PLR0913 - what a command line says
         refuse_folder(output)
     parts = _parts(texts, settings, (fields, private), limits)
     found = finished(model, adapter, base)
-    return audited(_subject(found, placing), parts, settings)
+    return audited(_subject(found, placing), parts, settings, tell)
 
 
 def audit_files_endpoint(  # noqa: PLR0913 - what a command line says

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -104,8 +104,14 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     return audited(held(model, tokenizer, base), texts, settings)
 
 
-def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: Asked) -> Audit:
-    """Return the audit of a subject on texts by their part ("member", "nonmember", "validation")."""
+def _silent(_: str) -> None:
+    pass
+
+
+def audited(
+    subject: Subject, texts: Mapping[str, Sequence[Given]], settings: Asked, tell: Callable[[str], None] = _silent
+) -> Audit:
+    """Return the audit of a subject on texts by their part ("member", "nonmember", "validation"); `tell` hears what is done."""
     began = time.monotonic()
     inputs = {"model", "tokens"} | ({"base_model"} if subject.base else set())
     others = {f"{part}_tokens": min(len(those), settings.max_texts) for part, those in texts.items()}
@@ -133,10 +139,16 @@ def audited(subject: Subject, texts: Mapping[str, Sequence[Given]], settings: As
     for epoch, opening in ((0, subject.base), (1, subject.tuned)):
         if opening is None:
             continue
+        which = "model" if epoch else "base"
+        tell(f"{which}: loading")
         with opening() as model:
             trunk(model.module)
             scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
             read = _read(model, split, settings, read)
+            words = sum(len(t.ids) for t in read.values())
+            tell(
+                f"{which}: reading {sum(map(len, read.values())):,} texts, {words:,} tokens, for {len(attacks)} attacks"
+            )
             given = {"model": scorer, **{need: read[part] for need, part in TOKENS.items() if part in read}}
             given |= {"base_model": scorer} if epoch == 0 else {}
             observed = evidence(attacks, given, known, untuned=epoch == 0)

@@ -126,23 +126,25 @@ def audit(  # noqa: PLR0913 - a command's options
                 told=shown,
             )
     else:
-        found = audit_files(
-            model or "",
-            texts,
-            settings,
-            adapter=adapter,
-            base=base,
-            placing=Placing(
-                dtype=getattr(torch, precision),
-                device=device,
-                spread=device_map is not None,
-                bits=cast("Literal[4, 8]", int(quantize.value)) if quantize else None,
-            ),
-            fields=fields,
-            private=private,
-            limits=limits,
-            output=output,
-        )
+        with _doing() as tell:
+            found = audit_files(
+                model or "",
+                texts,
+                settings,
+                tell=tell,
+                adapter=adapter,
+                base=base,
+                placing=Placing(
+                    dtype=getattr(torch, precision),
+                    device=device,
+                    spread=device_map is not None,
+                    bits=cast("Literal[4, 8]", int(quantize.value)) if quantize else None,
+                ),
+                fields=fields,
+                private=private,
+                limits=limits,
+                output=output,
+            )
     if output is not None:
         found.save(output, command=shlex.join(["byheart", *sys.argv[1:]]), **show)
     over, near = crossed(found, limits)
@@ -185,6 +187,20 @@ def _served(
     if not name:
         raise SettingError("--endpoint needs the model's name there; write --model-name NAME")
     return _Served(endpoint, name)
+
+
+@contextmanager
+def _doing() -> Generator[Callable[[str], None]]:
+    """Say on the terminal what is being done; nothing where complaints go to a file."""
+    from rich.console import Console
+    from rich.status import Status
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Status("texts: reading", console=console) as status:
+        yield status.update
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def entry_text(shelf: str, name: str) -> str:
     if needs(function):
         parts.append("Needs: " + "; ".join(_need(shelf, n) for n in needs(function)))
     if shelf == "attacks" and ":" not in name:
-        parts.append(f"Costs: {passes(name)} passes over the audited texts, which other attacks share")
+        parts.append(f"Passes over the audited texts, which other attacks share: {passes(name)}")
     declared = types_of(function)
     lines = [
         f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}" for s, default in settings(function).items()
@@ -170,11 +170,7 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
     table = "\n".join(["| setting | type | default |", "| --- | --- | --- |", *rows]) + "\n" if rows else ""
     asked = "Needs: " + "; ".join(_need(shelf, n) for n in needs(function)) + "\n" if needs(function) else ""
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
-    costs = (
-        f"Costs: {passes(name)} passes over the audited texts, which other attacks share\n"
-        if shelf == "attacks"
-        else ""
-    )
+    costs = f"Passes over the audited texts, which other attacks share: {passes(name)}\n" if shelf == "attacks" else ""
     return "\n".join(
         x
         for x in (

@@ -20,6 +20,9 @@ from byheart.ragged import means
 from byheart.types import LogProbs, Row, Scores
 from byheart.validity import Gate
 
+NONE = 0.995
+"""An AUC from which on "above" says nothing: it is written as 1.00."""
+
 Word = Literal["leaks", "differs", "nothing", "unreadable", "refused", "uncompared"]
 
 
@@ -46,7 +49,7 @@ def ruling(
     if not sides.enough:
         return Ruling(
             "refused",
-            f"no verdict: fewer than {FEWEST} independent texts a side; so few tell only an AUC above {smallest:.2f} from chance",
+            f"no verdict: fewer than {FEWEST} independent texts a side; {_power(smallest)}",
         )
     if gate is not None and gate.verdict == "broken":
         return Ruling("unreadable", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
@@ -102,6 +105,12 @@ def least_auc(sides: Sides, attacks: int) -> float:
     groups = np.array(sides.groups)
     ours, theirs = (effective(tuple(groups[on])) for on in (sides.membership, ~sides.membership))
     return smallest_auc(ours, theirs, tests=attacks)
+
+
+def _power(smallest: float) -> str:
+    if smallest >= NONE:
+        return "so few tell no AUC from chance"
+    return f"so few tell only an AUC above {smallest:.2f} from chance"
 
 
 def _rise(now: Scores, before: Scores | None, sides: Sides) -> float:

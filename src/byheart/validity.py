@@ -166,7 +166,7 @@ def _overlap(split: Split) -> Finding:
     inside = float(np.mean([sum(len(owners[g]) > 1 for g in grams) / len(grams) for grams in members]))
     between = float(np.mean([sum(g in owners for g in grams) / len(grams) for grams in nonmembers]))
     found = f"{share:.1%} in training texts; {between:.1%} in members, members' own {inside:.1%}"
-    why = f"{share:.0%} of a non-member's {GRAM}-grams stand in training texts, so it is half a member"
+    why = f"{share:.0%} of a non-member's {GRAM}-grams stand in training texts, so training read much of it"
     blurred = share >= OVERLAP
     return Finding(f"word {GRAM}-grams", "doubtful" if blurred else "sound", found, why if blurred else "", share)
 
