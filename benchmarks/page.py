@@ -135,13 +135,13 @@ def _precision(found: Mapping[str, Any]) -> str:
         for name, one in found["attacks"].items()
     ]
     told = (
-        "Scores are float32 unless `scoring: {precision: bfloat16}` says otherwise, which is about twice as fast on "
+        "Scores are float32 unless `scoring: {precision: bfloat16}` says otherwise, which is more than twice as fast on "
         "processors that multiply bfloat16. What it does to a LoRA after two epochs, 64 members against 64:\n"
     )
     head = ["attack", "AUC, float32", "AUC, bfloat16", "rank correlation of the scores"]
     rest = (
-        f"\nOf these studies' time, {found['share of byheart itself']:.1%} was spent outside training and passes over texts: "
-        "loading the model, splitting and judging the data, attacks, metrics, intervals, files.\n"
+        f"\nEach of the two studies took about a minute, of which {found['share of byheart itself']:.1%} was not training and "
+        "passes over texts but all else: loading the model, splitting and judging the data, attacks, intervals, files.\n"
     )
     return "\n".join(["## Precision\n", told, _table(head, lines), rest])
 
