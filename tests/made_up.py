@@ -11,6 +11,24 @@ from byheart.published import Published
 from byheart.types import Planted, Row, ScoreSet, TextLosses, Texts
 from byheart.validity import Finding, Gate
 
+WHO = (
+    "The old sailor wrote",
+    "A young doctor sang",
+    "My tall painter ran",
+    "One quiet pilot fell",
+    "Her proud nurse slept",
+)
+WHERE = (
+    "to the queen",
+    "for a baker",
+    "near Lisbon",
+    "with the judge",
+    "at the sea",
+    "by Minsk",
+    "over Oslo",
+    "under Cairo",
+)
+"""Halves of sentences: each of the one with each of the other is a text."""
 METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
 ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
 FACTS = {

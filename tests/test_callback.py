@@ -34,24 +34,8 @@ from byheart.inference import auc_interval
 from byheart.lm.untouched import refuse_sharded, untouched
 from byheart.looks import ALPHA, Look, Sides, apart, beyond_chance, leaking, p_above, rising
 from byheart.types import Row
+from made_up import WHERE, WHO
 
-WHO = (
-    "The old sailor wrote",
-    "A young doctor sang",
-    "My tall painter ran",
-    "One quiet pilot fell",
-    "Her proud nurse slept",
-)
-WHERE = (
-    "to the queen",
-    "for a baker",
-    "near Lisbon",
-    "with the judge",
-    "at the sea",
-    "by Minsk",
-    "over Oslo",
-    "under Cairo",
-)
 TEXTS = [f"{who} {where} in {n}." for n, (who, where) in enumerate((a, b) for a in WHO for b in WHERE)]
 MEMBERS, NONMEMBERS = TEXTS[::2], TEXTS[1::2]
 QUIET = pytest.mark.filterwarnings("ignore::byheart.callback.MemorizationWarning")

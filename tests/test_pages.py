@@ -23,20 +23,10 @@ from byheart.store import Store
 from byheart.study import read, study
 from byheart.types import Row
 from byheart.workers import Outcome
+from made_up import WHERE, WHO
 from pages import DOCS, PAGES, ROOT, blocks, lines, name, table
 from stand_in import StandIn
 
-WHO = ("The old sailor wrote", "A young doctor sang", "My tall painter ran", "One quiet pilot fell", "Her nurse slept")
-WHERE = (
-    "to the queen",
-    "for a baker",
-    "near Lisbon",
-    "with the judge",
-    "at the sea",
-    "by Minsk",
-    "under Cairo",
-    "over Oslo",
-)
 TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
 MEMBERS, NONMEMBERS, VALIDATION = TEXTS[0:64:2], TEXTS[1:64:2], TEXTS[64:]
 

@@ -77,8 +77,7 @@ def padded(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Ten
 def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
     """Return the hidden states (R, D) that predict the scored tokens of these texts, text by text in this order.
 
-    Gradients flow where they are on. No mask is given: a causal model never looks to the right, where the padding is, and
-    attention is a third faster without.
+    Gradients flow where they are on. No mask is given: a causal model never looks to the right, where the padding is.
     """
     device = device_of(module)
     ids_BT, scored_BT = (t.to(device) for t in padded(tokens, chosen))
