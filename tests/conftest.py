@@ -26,6 +26,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+import browsing
+
 torch.set_num_threads(1)  # tiny tensors: threads that wait for each other cost more than they save
 
 SENTENCES = [
@@ -136,3 +138,36 @@ def tiny(tiny_folder):
 @pytest.fixture
 def sentences():
     return list(SENTENCES)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, one for all tests: playwright starts only once in a process."""
+    with browsing.started() as one:
+        yield one
+
+
+@pytest.fixture
+def opened(browser):
+    """A function that opens a page and waits for it; afterwards nothing may have gone wrong, or out."""
+    contexts, told = [], []
+
+    def opening(path, viewport=browsing.DESK, **more):
+        context = browser.new_context(viewport=viewport, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+        page.on(
+            "request", lambda request: None if request.url == path.as_uri() else told.append(f"request: {request.url}")
+        )
+        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
+        page.goto(path.as_uri())
+        if more.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready=true]", timeout=60_000)
+        return page
+
+    yield opening
+    for context in contexts:
+        context.close()
+    assert told == []

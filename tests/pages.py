@@ -29,7 +29,7 @@ def lines(page):
     for block in blocks(page, "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
             if line.strip() and not line.startswith("#"):
-                yield line
+                yield from line.split(" && ")
 
 
 def table(page, name):

@@ -1,37 +1,22 @@
 """The page in a browser: every switch is used, and what is then shown equals the rows; nothing leaves it, nothing runs in it."""
 
 import re
-import shutil
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Error, expect, sync_playwright
+from playwright.sync_api import expect
 
+from browsing import DESK, PHONE, checked, expected, measured, numbers, pick, points, same, slide
 from byheart import labels
-from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.report import Shown, report
 from byheart.shelf import choose
 from made_up import judged, printed, read_by, scored, study
 
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FIRST = {"dataset": "webnlg", "base": "x/small"}
 MANY = {"bases": ("x/small", "x/large"), "methods": ("full", "lora", "prompt"), "seeds": (0, 1), "epochs": (0, 1, 2)}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium: the system's own, else one that playwright has; without any, nothing here can be looked at."""
-    found = next((p for name in BROWSERS if (p := shutil.which(name))), None)
-    with sync_playwright() as started:
-        try:
-            one = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"no Chromium to open the page in (apt-get install chromium): {str(error).splitlines()[0]}")
-        yield one
-        one.close()
 
 
 def written(folder, rows, **more):
@@ -53,95 +38,10 @@ def path(tmp_path_factory, rows):
     return written(tmp_path_factory.mktemp("page"), rows)
 
 
-@pytest.fixture
-def opened(browser):
-    """A function that opens a page and waits for it; afterwards nothing may have gone wrong, or out."""
-    contexts, told = [], []
-
-    def opening(path, viewport=DESK, **more):
-        context = browser.new_context(viewport=viewport, **more)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: told.append(f"error: {error}"))
-        page.on(
-            "request", lambda request: None if request.url == path.as_uri() else told.append(f"request: {request.url}")
-        )
-        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-        page.goto(path.as_uri())
-        if more.get("java_script_enabled", True):
-            page.wait_for_selector("html[data-ready=true]", timeout=60_000)
-        return page
-
-    yield opening
-    for context in contexts:
-        context.close()
-    assert told == []
-
-
-def pick(page, what, value):
-    page.select_option(f"[data-pick={what}]", value)
-    settled(page)
-
-
-def settled(page):
-    page.wait_for_timeout(400)
-
-
-def slide(page, epoch):
-    page.locator("[data-pick=epoch]").evaluate(
-        "(e, to) => { e.value = to; e.dispatchEvent(new Event('input', {bubbles: true})); }", str(epoch)
-    )
-    settled(page)
-
-
-def points(page, name):
-    """What the dots of a chart say of themselves, as it stands on the page: a dictionary for each."""
-    found = page.locator(f".drawn[data-name={name}] [aria-roledescription=point]").evaluate_all(
-        "all => all.map(e => e.getAttribute('aria-label'))"
-    )
-    parts = [dict(p.split(": ", 1) for p in label.split("; ") if ": " in p) for label in found if label]
-    return [p for p in parts if "method" in p]
-
-
-def numbers(page, name):
-    """The table of the numbers behind a picture."""
-    figure = page.locator("figure", has=page.locator(f".drawn[data-name={name}]"))
-    details = figure.locator("details.numbers")
-    if details.get_attribute("open") is None:
-        details.locator("summary").click()
-    return page.locator(f"figure:has(.drawn[data-name={name}]) details.numbers table").evaluate(
-        "t => { const h = [...t.tHead.rows[0].cells].map(c => c.textContent);"
-        " return [...t.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, i) => [h[i], c.textContent]))); }"
-    )
-
-
-def expected(rows, *, attack="loss", metric="auc", dataset="webnlg", base="x/small", seed=None):
-    """Method and epoch to value, low and high, as a plain loop over the rows has them."""
-    found = {}
-    for r in rows:
-        if (r.attack, r.metric, r.dataset, r.base) == (attack, metric, dataset, base) and seed in (None, r.seed):
-            found.setdefault((labels.method_name(r.method), str(r.epoch)), []).append(r)
-    return {
-        key: (those[0].value, those[0].low, those[0].high)
-        if len(those) == 1
-        else (np.mean([r.value for r in those]), min(r.value for r in those), max(r.value for r in those))
-        for key, those in found.items()
-    }
-
-
-def same(shown, rows, **those):
-    want = expected(rows, **those)
-    assert len(shown) == len(want) > 0
-    for line in shown:
-        told = tuple(float(line[n]) for n in ("value", "from", "to"))
-        assert told == pytest.approx(want[line["method"], line["epoch"]], abs=1e-5)
-
-
 def test_every_switch_changes_every_picture_to_the_rows_of_that_selection(opened, path, rows):
     page = opened(path)
-    chosen = {}
-    same(points(page, "trajectory"), rows)
+    chosen = dict(FIRST)
+    same(points(page, "trajectory"), rows, **FIRST)
     for what, value, meant in (
         ("attack", "Min-K%", {"attack": "min_k"}),
         ("data", "WikiText", {"dataset": "wikitext"}),
@@ -170,64 +70,28 @@ def test_the_epochs_slider_moves_the_heat_map_the_scores_and_the_roc(opened, pat
         expect(page.locator("[data-told=epoch]")).to_have_text(str(epoch))
         for line in numbers(page, "heat_map"):
             attack = next(a for a in labels.ATTACKS if labels.attack_name(a) == line["attack"])
-            value, low, high = expected(rows, attack=attack)[line["method"], str(epoch)]
+            value, low, high = expected(rows, attack=attack, **FIRST)[line["method"], str(epoch)]
             assert float(line["value"]) == pytest.approx(value, abs=1e-5)
             assert (float(line["from"]), float(line["to"])) == pytest.approx((low, high), abs=1e-5)
         aucs = page.locator(".drawn[data-name=loss_density] text").all_text_contents()
-        of_lowest = [v for (_, e), (v, _, _) in expected(rows, seed=0).items() if e == str(epoch)]
+        of_lowest = [v for (_, e), (v, _, _) in expected(rows, seed=0, **FIRST).items() if e == str(epoch)]
         for value in of_lowest if epoch else of_lowest[:1]:
             assert any(abs(float(t[4:]) - value) < 6e-4 for t in aucs if t.startswith("AUC ")), (value, aucs)
         assert f"after epoch {epoch}" in page.locator("figure:has(.drawn[data-name=roc]) .picked").inner_text()
 
 
-def looked_up(rows, *, method, epoch, attack="loss", dataset="webnlg", base="x/small", seed=0):
-    row = next(
-        r
-        for r in rows
-        if (r.dataset, r.base, r.method, r.seed, r.attack, r.metric, r.epoch)
-        == (dataset, base, method, seed, attack, "auc", epoch)
-    )
-    return row, scored(rows)(row.scores)
-
-
-def checked(page, rows, **picked):
-    """Numbers under densities and ROC are the scores' own, of what the switches say; the untuned stands among the densities."""
-    epoch = picked.pop("epoch")
-    names = {labels.method_name(m): m for m in MANY["methods"]}
-    deciles = numbers(page, "loss_density")
-    assert {(line["method"], line["side"]) for line in deciles} == {
-        (m, side) for m in (*(names if epoch else ()), "untuned") for side in ("members", "non-members")
-    }
-    for line in deciles:
-        if line["method"] == "untuned":
-            continue
-        row, held = looked_up(rows, method=names[line["method"]], epoch=epoch, **picked)
-        own = held.scores[held.members == (line["side"] == "members")]
-        told = [float(line[f"{p} % below"]) for p in range(10, 100, 10)]
-        assert told == pytest.approx(np.percentile(own, range(10, 100, 10)), rel=1e-3, abs=1e-3)
-        assert float(line["AUC"]) == pytest.approx(row.value, abs=1e-5)
-    shares = numbers(page, "roc")
-    assert {line["method"] for line in shares} == set(names)
-    for line in shares:
-        _, held = looked_up(rows, method=names[line["method"]], epoch=epoch, **picked)
-        for rate in (1, 5, 10, 25, 50):
-            want = tpr_at_fpr(held.scores, held.members, held.groups, fpr=rate / 100).value
-            assert float(line[f"found at {rate} % accused"]) == pytest.approx(want, abs=1e-4)
-        assert "found at 0.1 % accused" not in line, "200 non-members cannot tell it"
-
-
 def test_curves_have_numbers_that_follow_the_switches(opened, path, rows):
     page = opened(path)
-    checked(page, rows, epoch=2)
+    checked(page, rows, scored(rows), epoch=2, **FIRST, seed=0)
     for what, value in (("attack", "Min-K%"), ("data", "WikiText"), ("base", "large"), ("seed", "1")):
         pick(page, what, value)
     where = {"attack": "min_k", "dataset": "wikitext", "base": "x/large", "seed": 1}
-    checked(page, rows, epoch=2, **where)
+    checked(page, rows, scored(rows), epoch=2, **where)
     slide(page, 1)
-    checked(page, rows, epoch=1, **where)
+    checked(page, rows, scored(rows), epoch=1, **where)
     for name in ("loss_density", "roc"):
         label = page.locator(f".drawn[data-name={name}] .chart").get_attribute("aria-label")
-        row, _ = looked_up(rows, method="full", epoch=1, **where)
+        row = measured(rows, method="full", epoch=1, **where)
         assert f"full: AUC {row.value:.5g} ({row.low:.5g} to {row.high:.5g})" in label
 
 
@@ -257,7 +121,7 @@ def test_hovering_tells_the_exact_number_and_its_counts(opened, path, rows):
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     tip = page.locator("#vg-tooltip-element")
     expect(tip).to_contain_text("full")
-    value = expected(rows)["full", "2"][0]
+    value = expected(rows, **FIRST)["full", "2"][0]
     said = dict(tip.locator("tr").evaluate_all("all => all.map(r => [...r.cells].map(c => c.textContent))"))
     assert float(said["value"]) == pytest.approx(value, abs=1e-5)
     assert (said["members"], said["non-members"], said["epoch"]) == ("200", "200", "2")

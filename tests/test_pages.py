@@ -43,6 +43,8 @@ PROGRAMS = {
     "python": "its script is there, or its module is named here",
     "pip": "installs what is named",
     "source": "steps into the virtual environment",
+    "mkdir": "makes the folder that the next line names",
+    "tar": "its archive is there, and is unpacked by test_real_pages.py",
     "accelerate": "starts the processes of a launch of byheart",
 }
 """What a page may ask a reader to type, and how that is known to be right."""
@@ -159,6 +161,8 @@ def test_the_commands_of_a_page_are_known(page):
         )
         if program == "make":
             assert words[0] in targets, line
+        if program == "tar":
+            assert (ROOT / words[1]).is_file(), line
         if program == "python":
             assert words[1] in MODULES if words[0] == "-m" else (ROOT / words[0]).is_file(), line
 

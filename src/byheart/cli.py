@@ -202,6 +202,22 @@ def report(
 
 
 @app.command()
+def pack(
+    *,
+    store: StoreFolder = KEPT,
+    study: Named = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.tar.xz", help="The file to write.")] = Path(
+        "study.tar.xz"
+    ),
+) -> None:
+    """Write a study's numbers as one file to hand on, without texts or weights; unpacked, it is a store again."""
+    from byheart.packing import pack as packed
+
+    path = packed(_existing(store), study, output).absolute()
+    typer.echo(f"{path.stat().st_size / 2**20:.1f} MiB, no text of a record in it, but their ids: {path}")
+
+
+@app.command()
 def shelf(
     name: Annotated[str | None, typer.Argument(metavar="SHELF", help="attacks, methods, datasets, ...")] = None,
     entry: Annotated[str | None, typer.Argument(metavar="NAME", help="One entry, to be explained.")] = None,

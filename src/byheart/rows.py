@@ -98,22 +98,24 @@ def scores_of(store: Store) -> Callable[[str], ScoreSet]:
     return look_up
 
 
+def validation_passes(store: Store, name: str | None = None) -> dict[tuple[str, int], list[str]]:
+    """Return the keys of the passes over validation texts that a study's rows rest on, by cell ("" for the base) and epoch."""
+    found: dict[tuple[str, int], list[str]] = {}
+    keys = {e for row in _row_keys(store, name) for e in store.recipe("rows", row)["recipe"]["evidence"]}
+    for key in sorted(k for k in keys if store.has("evidence", k)):
+        recipe = store.recipe("evidence", key)["recipe"]
+        if recipe["observation"]["name"] == "validation":
+            model = recipe["inputs"]["model"]
+            found.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
+    return found
+
+
 def losses_of(store: Store, name: str | None = None) -> Callable[[Row], TextLosses | None]:
     """Return the function that looks up the validation texts' losses behind a row of perplexity.
 
     It gives None where the store holds them no more.
     """
-
-    @functools.cache
-    def passes() -> Mapping[tuple[str, int], list[str]]:
-        found: dict[tuple[str, int], list[str]] = {}
-        keys = {e for row in _row_keys(store, name) for e in store.recipe("rows", row)["recipe"]["evidence"]}
-        for key in sorted(k for k in keys if store.has("evidence", k)):
-            recipe = store.recipe("evidence", key)["recipe"]
-            if recipe["observation"]["name"] == "validation":
-                model = recipe["inputs"]["model"]
-                found.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
-        return found
+    passes = functools.cache(lambda: validation_passes(store, name))
 
     def look_up(row: Row) -> TextLosses | None:
         for key in passes().get((row.cell if row.epoch else "", row.epoch or 0), []):
