@@ -1,10 +1,12 @@
 """What a person does with a page in a browser, and what is then to be read on it."""
 
+import re
 import shutil
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error, sync_playwright
 
 from byheart import labels
@@ -118,3 +120,18 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
         for rate in rates:
             want = tpr_at_fpr(held.scores, held.members, held.groups, fpr=rate / 100).value
             assert float(line[f"found at {rate:g} % accused"]) == pytest.approx(want, abs=1e-4)
+
+
+def reads_well(page, viewport, dark):
+    """No violation of accessibility with everything open, nothing wider than the screen; it turns light and dark, and prints."""
+    assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    for details in page.locator("details").all():
+        details.evaluate("d => { d.open = true }")
+    page.locator("#records-list tbody button").first.click()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    page.locator("#theme").press("Enter")
+    settled(page)
+    assert page.evaluate("document.documentElement.dataset.theme") == ("light" if dark else "dark")
+    assert 4 < len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) < 60

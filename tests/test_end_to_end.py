@@ -1,11 +1,11 @@
 """The real thing, as a person types it: a pre-trained model, private records, training, attacks, a report."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from typed import byheart
 
 STUDIES = Path(__file__).parent.parent / "studies"
 SMALL = [
@@ -13,13 +13,6 @@ SMALL = [
     "methods=[full, prefix]",
     "metrics=[auc, perplexity, train_perplexity]",
 ]
-
-
-def byheart(*arguments):
-    code = "from byheart.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
 
 
 @pytest.fixture(scope="module")

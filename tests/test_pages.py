@@ -44,7 +44,7 @@ PROGRAMS = {
     "pip": "installs what is named",
     "source": "steps into the virtual environment",
     "mkdir": "makes the folder that the next line names",
-    "tar": "its archive is there, and is unpacked by test_real_pages.py",
+    "tar": "its archive is there, and is unpacked by test_real_study_page.py",
     "accelerate": "starts the processes of a launch of byheart",
 }
 """What a page may ask a reader to type, and how that is known to be right."""

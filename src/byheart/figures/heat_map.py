@@ -6,6 +6,7 @@ untuned model beside the methods.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -20,10 +21,12 @@ from byheart.types import Row
 
 CELL = (54, 30)
 """Pixels of a cell."""
+RANKS = {"auc", "group_auc"}
+"""Metrics that are one half for guessing and 1 at most: their colours begin and end there, whatever was measured."""
 
 
 def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None) -> Figure:
-    """Leakage of every method under every attack, with intervals; the darker the more leaks.
+    """Leakage of every method under every attack, with intervals; the darker the more leaks, pale is guessing.
 
     `epoch` None is the last. Raises `DataError` for fewer than two attacks, or a metric that was not measured.
     """
@@ -52,7 +55,9 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
             for f, t in (("epoch", "epoch"), ("members", "members"), ("nonmembers", "non-members"))
         ),
     ]
-    fill = alt.Color("value:Q", scale=alt.Scale(scheme="oranges", zero=False), legend=None)
+    fill = alt.Color("depth:Q", scale=alt.Scale(scheme="oranges", domain=[0, 1], clamp=True), legend=None)
+    ranks = sorted({names.metrics[r.metric, r.metric_settings] for r in leaks(rows) if r.metric in RANKS})
+    is_rank = f"indexof({json.dumps(ranks)}, datum.metric) >= 0"
     ink = alt.condition("datum.depth > 0.62", alt.value("#ffffff"), alt.value(INK))
     number = base.mark_text(dy=-5, fontSize=10, aria=False).encode(
         x=across, y=down, text=alt.Text("value:Q", format=".3f"), color=ink
@@ -84,7 +89,7 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
                     alt.AggregatedFieldDef(op="min", field="low", **{"as": "low"}),
                     alt.AggregatedFieldDef(op="max", field="high", **{"as": "high"}),
                 ],
-                groupby=["panel", "attack", "column"],
+                groupby=["panel", "attack", "column", "metric"],
             ),
             alt.JoinAggregateTransform(
                 joinaggregate=[
@@ -93,7 +98,9 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
                 ]
             ),
             alt.CalculateTransform(
-                calculate="(datum.value - datum.bottom) / max(1e-9, datum.top - datum.bottom)", **{"as": "depth"}
+                calculate=f"{is_rank} ? (datum.value - {labels.CHANCE}) / {1 - labels.CHANCE} : "
+                "(datum.value - datum.bottom) / max(1e-9, datum.top - datum.bottom)",
+                **{"as": "depth"},
             ),
             alt.CalculateTransform(
                 calculate="format(datum.low, '.2f') + '\N{EN DASH}' + format(datum.high, '.2f')", **{"as": "ends"}

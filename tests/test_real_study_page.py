@@ -1,40 +1,28 @@
-"""Pages of a real study and of a real audit, in a browser: every switch in every position shows what the rows say.
+"""The page of a real study in a browser: every switch in every position shows what the rows say.
 
 The study is the one whose numbers stand in docs/results/attacks: a pre-trained model, six methods, two data sets, all
-attacks that ask who was trained on. The audit is made here, of the same model, tuned on the spot.
+attacks that ask who was trained on.
 """
 
 import itertools
-import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from browsing import DESK, PHONE, checked, expected, measured, numbers, points, same, settled, slide
+from browsing import DESK, PHONE, checked, expected, measured, numbers, points, reads_well, same, slide
 from byheart import labels, shelf
 from byheart.attacked import extracts
 from byheart.rows import scores_of, study_rows
 from byheart.store import Store
-from byheart.types import Row
 from pages import blocks
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
-
-
-def byheart(*arguments):
-    made = subprocess.run(
-        [sys.executable, "-m", "byheart", *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert made.returncode == 0, made.stderr
-    return made.stdout
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +55,6 @@ def turned(page, what, value):
     page.select_option(f"[data-pick={what}]", value)
     expect(page.locator("figure:has(.drawn[data-name=trajectory]) .picked")).to_contain_text(value)
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
-def agrees(line, want):
-    told = tuple(float(line[n]) for n in ("value", "from", "to"))
-    return told == pytest.approx(want, abs=1e-5, rel=1e-5)
 
 
 def test_the_study_is_six_methods_on_two_data_sets_by_every_attack_that_ranks(rows):
@@ -150,48 +133,7 @@ def test_records_are_ordered_filtered_and_opened_by_their_scores(opened, path, r
     expect(lines.locator("th")).to_have_count(0)
 
 
-@pytest.fixture(scope="module")
-def audited(tmp_path_factory):
-    """An audit with all attacks of a model that was tuned just before, and its rows."""
-    folder = tmp_path_factory.mktemp("audited")
-    data = folder / "finetuned"
-    subprocess.run(
-        [sys.executable, ROOT / "examples" / "finetune.py", "full", "--texts", "40", "--output", data], check=True
-    )
-    byheart(
-        *("audit", "--model", data / "full", "--base", data / "base", "--members", data / "members.jsonl"),
-        *("--nonmembers", data / "nonmembers.jsonl", "--validation", data / "validation.jsonl", "--fpr", "0.1"),
-        *("--show-text", "--attributes", "phone", "-o", folder / "audit"),
-    )
-    return folder / "audit"
-
-
-def test_an_audits_page_shows_its_rows_and_its_records(opened, audited):
-    rows = [Row(**r) for r in json.loads((audited / "rows.json").read_text())]
-    page = opened(audited / "report.html")
-    assert page.locator("main").inner_text().count("leaks")
-    for line in numbers(page, "heat_map"):
-        (row,) = [
-            r for r in rows if r.metric == "auc" and r.epoch == 1 and labels.attack_name(r.attack) == line["attack"]
-        ]
-        assert agrees(line, (row.value, row.low, row.high))
-
-
-@pytest.mark.parametrize("which", ["path", "audited"])
 @pytest.mark.parametrize(("viewport", "dark"), [(DESK, False), (PHONE, True)])
-def test_it_is_accessible_fits_turns_dark_and_prints(opened, request, which, viewport, dark):
-    place = request.getfixturevalue(which)
-    place = place / "report.html" if place.is_dir() else place
-    assert place.stat().st_size < 5_000_000
-    page = opened(place, viewport, color_scheme="dark" if dark else "light")
-    assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
-    for details in page.locator("details").all():
-        details.evaluate("d => { d.open = true }")
-    page.locator("#records-list tbody button").first.click()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-    page.locator("#theme").press("Enter")
-    settled(page)
-    assert page.evaluate("document.documentElement.dataset.theme") == ("light" if dark else "dark")
-    assert 4 < len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) < 60
+def test_it_is_accessible_fits_turns_dark_and_prints(opened, path, viewport, dark):
+    assert path.stat().st_size < 5_000_000
+    reads_well(opened(path, viewport, color_scheme="dark" if dark else "light"), viewport, dark)
