@@ -12,6 +12,7 @@ from byheart.evidence import Event
 from byheart.labels import counted
 from byheart.planned import Planned
 from byheart.rows import last
+from byheart.types import Row
 from byheart.workers import Outcome
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 A_WHILE = 90
 """Seconds from which on a time is told in minutes."""
+MANY, NAMED = 5, 3
+"""Attacks up to which a cell's line names each, and how many it names of more."""
 
 
 class Shown(Protocol):
@@ -43,20 +46,34 @@ class Shown(Protocol):
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """Return a cell's result in one line: attacks with AUC and interval, perplexity of validation texts."""
+    """Return a cell's result in one line: attacks with AUC and interval, perplexity of validation texts.
+
+    Of more than `MANY` attacks the strongest are named, first the one with the highest AUC, and the others counted.
+    """
     if outcome.error:
         return f"failed  {outcome.cell}: {outcome.error}"
     parts = [outcome.cell]
-    for attack, row in last(outcome.rows, "auc").items():
-        parts.append(
-            f"{attack} {row.value:.2f}"
-            + (f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None and row.high is not None else "")
-        )
+    attacked = last(outcome.rows, "auc")
+    told = attacked if len(attacked) <= MANY else sorted(attacked, key=lambda r: -r.value)[:NAMED]
+    parts += [f"{_attack(row, attacked)} {_value(row)}" for row in told]
+    if others := len(attacked) - len(told):
+        parts.append(f"and {counted(others, 'other')}, none stronger")
     first = [r for r in outcome.rows if r.metric == "perplexity" and r.epoch == 0]
-    final = last(outcome.rows, "perplexity").get("")
+    final = last(outcome.rows, "perplexity")
     if first and final:
-        parts.append(f"perplexity {first[0].value:.2f} → {final.value:.2f}")
+        parts.append(f"perplexity {first[0].value:.2f} → {final[0].value:.2f}")
     return "done    " + "  ".join(parts)
+
+
+def _attack(row: Row, among: Sequence[Row]) -> str:
+    """Return an attack's name, with its settings where it is there with others too."""
+    twice = sum(r.attack == row.attack for r in among) > 1
+    return " ".join(x for x in (row.attack, row.attack_settings, row.metric_settings) if x) if twice else row.attack
+
+
+def _value(row: Row) -> str:
+    interval = f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None and row.high is not None else ""
+    return f"{row.value:.2f}{interval}"
 
 
 class Clock:
