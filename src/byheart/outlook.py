@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from byheart.labels import counted
 from byheart.lm.bases import parameters
-from byheart.lm.load import config_of, refuse_untemplated
+from byheart.lm.load import config_of, device, refuse_untemplated
 from byheart.plan import plan, work
 from byheart.planned import Planned
+from byheart.settings import Machine
 from byheart.store import Store
 from byheart.study import Study
 from byheart.types import Table
@@ -23,12 +24,19 @@ TRIAL = 0.1
 """Seconds that a plan spends on finding out how fast the processor is."""
 
 
-def refuse_bases(planned: Sequence[Planned], left: Sequence[float]) -> None:
-    """Read the config of every base that is still to be loaded: one that is not causal is refused here, for all cells.
+ANYWHERE = frozenset({"auto", "cpu"})
+"""Devices that every machine has, so that torch, which takes seconds to load, is not asked."""
 
-    So is one that cannot write chats, where texts are chats.
+
+def refuse_hopeless(machine: Machine, planned: Sequence[Planned], left: Sequence[float]) -> None:
+    """Refuse here, for all cells, what would end each that anything is left of: a device that this machine lacks, a base.
+
+    The config of every base that is still to be loaded is read: one that is not causal is refused, and one that cannot
+    write chats, where texts are chats.
     """
     wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
+    if wanted and machine.device not in ANYWHERE:
+        device(machine.device)
     for base in dict.fromkeys(p.cell.base for p in wanted):
         config_of(base)
     for base in dict.fromkeys(p.cell.base for p in wanted if p.chats):
@@ -59,7 +67,7 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
     """
     planned = plan(study, store)
     efforts = work(planned, store)
-    refuse_bases(planned, efforts)
+    refuse_hopeless(study.machine, planned, efforts)
     speed = _multiplications_a_second()
     known: set[str] = set()
     found: list[PlannedCell] = []

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
 from byheart.gating import Judged, judged
-from byheart.lm.load import device
 from byheart.origin import origin
-from byheart.outlook import refuse_bases
+from byheart.outlook import refuse_hopeless
 from byheart.overrides import as_yaml
 from byheart.plan import plan, work
 from byheart.planned import Planned
@@ -70,9 +69,7 @@ def run(
     kept = store if isinstance(store, Store) else Store.open(Path(store))
     planned = plan(whole, kept)
     left = work(planned, kept)
-    if any(left):
-        device(whole.machine.device)
-        refuse_bases(planned, left)
+    refuse_hopeless(whole.machine, planned, left)
     if begun is not None:
         begun(planned, sum(left))
     gates = judged(planned, kept)
