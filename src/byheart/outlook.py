@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from byheart.accounting import lacking, promised
+from byheart.errors import SettingError
 from byheart.labels import counted
 from byheart.lm.bases import parameters
 from byheart.lm.load import config_of, device, refuse_untemplated
@@ -43,11 +45,19 @@ def refuse_hopeless(machine: Machine, planned: Sequence[Planned], left: Sequence
         refuse_untemplated(base)
 
 
+def refuse_lacking(planned: Sequence[Planned], left: Sequence[float]) -> None:
+    """Raise `SettingError` for a method of which anything is left to make, and of which a package is not installed."""
+    for one, effort in zip(planned, left, strict=True):
+        if effort and (lack := lacking(one.cell.method)):
+            raise SettingError(f"methods {one.cell.method.name}: {lack}")
+
+
 class PlannedCell(NamedTuple):
     """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
 
     `shadow_epochs` are those of its shadow models together, whose observations are counted too. `epsilon` is what private
-    training will have spent at its end, None where it is not private.
+    training will have spent at its end, None where it is not private or opacus, which reckons it, is not installed.
+    `lacks` says what must be installed before the cell can be made.
     """
 
     cell: str
@@ -57,6 +67,8 @@ class PlannedCell(NamedTuple):
     minutes: float | None
     shadow_epochs: int = 0
     epsilon: float | None = None
+    private: bool = False
+    lacks: str = ""
 
 
 def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
@@ -77,15 +89,18 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
         (_, epochs, made), *shadows = one.todo(store, known)
         observations = len(made) + sum(len(o) for _, _, o in shadows)
         theirs = sum(e for _, e, _ in shadows)
-        spent = one.spending.epsilon(one.cell.training.epochs) if one.spending else None
-        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes, theirs, spent))
+        texts, lacks = len(one.texts["train"]), lacking(one.cell.method)
+        spent = None if lacks or one.spending is None else one.spending.epsilon(one.cell.training.epochs)
+        private = promised(one.cell.method) is not None
+        told = (one.cell.label, texts, epochs, observations, minutes, theirs, spent, private)
+        found.append(PlannedCell(*told, lacks=lacks if effort else ""))
     return found
 
 
 def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     """Return what is left to do as a table."""
     total = sum(c.minutes or 0.0 for c in cells)
-    public = all(c.epsilon is None for c in cells)
+    public = not any(c.private for c in cells)
     lines = tuple(
         (
             c.cell,
@@ -93,7 +108,7 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
             _training(c),
             str(c.observations_to_make),
             "not known" if c.minutes is None else f"{c.minutes:.1f}",
-            *([] if public else ["no bound" if c.epsilon is None else f"{c.epsilon:.2f}"]),
+            *([] if public else [_epsilon(c)]),
         )
         for c in cells
     )
@@ -106,7 +121,15 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     )
     if not any(c.minutes is None or c.minutes for c in cells):
         told = "All is in the store."
+    for lack in dict.fromkeys(c.lacks for c in cells if c.lacks):
+        told += f" Before byheart run: {lack}."
     return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, told)
+
+
+def _epsilon(cell: PlannedCell) -> str:
+    if not cell.private:
+        return "no bound"
+    return "not known" if cell.epsilon is None else f"{cell.epsilon:.2f}"
 
 
 def _training(cell: PlannedCell) -> str:

@@ -14,7 +14,7 @@ from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
 from byheart.gating import Judged, judged
 from byheart.origin import origin
-from byheart.outlook import refuse_hopeless
+from byheart.outlook import refuse_hopeless, refuse_lacking
 from byheart.overrides import as_yaml
 from byheart.plan import plan, work
 from byheart.planned import Planned
@@ -70,6 +70,7 @@ def run(
     planned = plan(whole, kept)
     left = work(planned, kept)
     refuse_hopeless(whole.machine, planned, left)
+    refuse_lacking(planned, left)
     if begun is not None:
         begun(planned, sum(left))
     gates = judged(planned, kept)
