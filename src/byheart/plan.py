@@ -194,8 +194,11 @@ def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
     )
 
 
-def work(planned: Sequence[Planned], store: Store) -> list[float]:
-    """Return what is left to do for each cell in turn, what cells share being done for the first that needs it."""
+def work(planned: Sequence[Planned], store: Store | None) -> list[float]:
+    """Return what is left to do for each cell in turn, what cells share being done for the first that needs it.
+
+    With None, all that there is to do: what would be left if the store held nothing.
+    """
     known: set[str] = set()
     return [p.work(store, known) for p in planned]
 
