@@ -26,9 +26,17 @@ def test_no_line_is_wider_than_the_screen_and_no_cell_is_lost(width):
         assert sum(bool(re.search(rf"\b{name}\b", line)) for line in [title, *lines]) >= 1, (i, name)
 
 
-def test_what_is_not_a_terminal_gets_the_whole_table():
+def test_what_is_not_a_terminal_gets_the_table_in_one_piece():
     table = formats.rows_table(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
-    assert fitted(table, None) == formats.as_text(table)
+    text = fitted(table, None)
+    title, header, *_ = [line for line in text.splitlines() if line]
+    assert title == "Rows (base hub/gpt2; dataset xsum; method full; seed 0; cell hub/gpt2/xsum/full//0)"
+    assert header.split() == [n for n in table.header if not re.search(rf"\b{n} ", title)]
+    assert text.count(header) == 1
+    assert text.count("\n") == len(table.rows) + 5, "title, header, their rules, a line a row"
+    assert all(cell in text for row in table.rows for cell in row)
+    few = Table("One", ("a", "b"), (("1", "2"),))
+    assert fitted(few, None) == formats.as_text(few), "of one line nothing is said twice"
     assert screen(io.StringIO()) is None
 
 

@@ -20,19 +20,19 @@ RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def fitted(table: Table, width: int | None) -> str:
-    """Return a table as text, no line wider than `width` letters where that can be (None: as wide as it is).
+    """Return a table as text, no line wider than `width` letters where that can be (None: in one piece, however wide).
 
     A column that says the same in every line is told once, above. The other columns are parted into blocks, each with
     the labels at its left.
     """
-    if width is None or len(table.header) == 0:
+    if len(table.header) == 0:
         return formats.as_text(table)
     first = next(iter(table.rows), table.header)
     same = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
     kept = [i for i, s in enumerate(same) if not s]
-    said = ", ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
+    said = "; ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
     wide = [max(len(table.header[i]) + BETWEEN, *(len(row[i]) for row in table.rows), 1) + BETWEEN for i in kept]
-    if sum(wide) <= width + BETWEEN:
+    if width is None or sum(wide) <= width + BETWEEN:
         return _blocks(table, [kept], said)
     numeric = formats.numeric(table)
     lead: list[int] = []
