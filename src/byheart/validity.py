@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.blind import Blind, aucs, blind, p_value, relabelled
+from byheart.copies import distinct, shingles
 from byheart.errors import DataError
 from byheart.inference import TAIL, holm
 from byheart.power import effective, smallest_auc, smallest_tpr
-from byheart.splitting import distinct, shingles
 from byheart.types import Examples, Split, Texts
 
 Verdict = Literal["sound", "doubtful", "broken"]
