@@ -1,6 +1,7 @@
 """Tiny random models of four architectures, with a real byte-level tokenizer. Shape checks are on for every test."""
 
 import os
+import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 
@@ -171,3 +172,18 @@ def opened(browser):
     for context in contexts:
         context.close()
     assert told == []
+
+
+@pytest.fixture
+def typed_audit(monkeypatch, capsys):
+    """A function that types `byheart audit` with these words, in this process, and gives exit code, output and complaints."""
+    from byheart import cli
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code, told.out, told.err
+
+    return run

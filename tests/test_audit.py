@@ -117,16 +117,12 @@ def opened(base, saved, name):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, files):
+def command(typed_audit, files):
     """A function that runs `byheart audit` as a person types it, and gives exit code, output and complaints."""
 
     def run(*words, members="members.jsonl", nonmembers="nonmembers.jsonl", device="cpu"):
         sides = ["--members", str(files / members), "--nonmembers", str(files / nonmembers)]
-        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words), *sides, "--device", device])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
+        return typed_audit(*words, *sides, "--device", device)
 
     return run
 

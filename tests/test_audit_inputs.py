@@ -1,7 +1,6 @@
 """What an audit may be given: texts from anywhere, texts that an adversary knows, no held-out texts, gradients."""
 
 import json
-import sys
 
 import datasets
 import numpy as np
@@ -11,7 +10,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart import cli
 from byheart.attacks.loss import loss
 from byheart.attacks.recall import recall
 from byheart.errors import DataError
@@ -53,18 +51,9 @@ def tokenizer(base):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, lora):
+def command(typed_audit, lora):
     """A function that audits the adapter as a person types it, and gives exit code, output and complaints."""
-
-    def run(*words, model=lora):
-        words = ("--model", model, "--device", "cpu", *words)
-        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
-
-    return run
+    return lambda *words, model=lora: typed_audit("--model", model, "--device", "cpu", *words)
 
 
 def written(place, texts):

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import sys
 import zlib
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart import cli
 from byheart.audit_folder import as_read
 from byheart.given import given, private
 from byheart.pieces import cut
@@ -133,31 +131,15 @@ def test_private_values_are_found_by_the_ids_that_texts_are_given():
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, folders, tmp_path):
+def command(typed_audit, folders, tmp_path):
     """A function that types `byheart audit` on these texts, with the private values as fields of their own."""
     for name, those in (("members", MEMBERS), ("nonmembers", NONMEMBERS)):
         lines = [{"id": r["id"], "text": r["text"], **r.get("attributes", {})} for r in those]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
-    def run(*words):
-        models = [
-            "--model",
-            folders["tuned"],
-            "--base",
-            folders["base"],
-            "--attacks",
-            "loss,reference",
-            "--device",
-            "cpu",
-        ]
-        sides = ["--members", str(tmp_path / "members.jsonl"), "--nonmembers", str(tmp_path / "nonmembers.jsonl")]
-        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *models, *sides, *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
-
-    return run
+    models = ["--model", folders["tuned"], "--base", folders["base"], "--device", "cpu"]
+    sides = ["--members", tmp_path / "members.jsonl", "--nonmembers", tmp_path / "nonmembers.jsonl"]
+    return lambda *words: typed_audit(*models, "--attacks", ",".join(ATTACKS), *sides, *words)
 
 
 def test_fields_of_private_values_are_named_at_the_command_line(command, tmp_path):

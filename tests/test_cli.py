@@ -283,11 +283,21 @@ def test_an_override_that_makes_no_sense(refused, study, tmp_path, override, tol
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_gpu_that_is_not_there_is_refused_before_training(refused, study, tmp_path, monkeypatch, device):
+def test_a_gpu_that_is_not_there_is_refused_before_training(
+    refused, typed, study, store, tmp_path, monkeypatch, device
+):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    line = refused("run", study(), "--store", tmp_path / "st", "--device", device)
-    assert line == f"byheart: machine.device = {device!r}: torch finds 0 GPUs on this machine; write auto or cpu"
-    assert not (tmp_path / "st" / "studies").exists()
+    for words in (("run", study(), "--device", device), ("plan", study(), "--set", f"machine.device={device}")):
+        line = refused(*words, "--store", tmp_path / "st")
+        assert line == f"byheart: machine.device = {device!r}: torch finds 0 GPUs on this machine; write auto or cpu"
+        assert not (tmp_path / "st" / "studies").exists()
+        assert typed(*words, "--store", store)[0] == 0, "nothing is left that would need it"
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_a_plan_for_any_machine_asks_torch_for_no_device(typed, study, tmp_path, monkeypatch, device):
+    monkeypatch.setattr("byheart.outlook.device", lambda _: pytest.fail("torch was asked"))
+    assert typed("plan", study(), "--store", tmp_path / "st", "--set", f"machine.device={device}")[0] == 0
 
 
 # Texts

@@ -39,15 +39,28 @@ def test_the_keys_of_the_readme_are_those_of_a_study():
     assert {n for line in told for n in re.findall(r"`(\w+)`", line)} == set(_KEYS) - {"name"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+def commands(page):
+    """The words of each byheart line of a page."""
+    told = [line.lstrip("# ") for b in (*blocks(page, "sh"), *blocks(page, "yaml")) for line in joined(b.text)]
+    return [shlex.split(line, comments=True) for line in told if line.startswith("byheart ")]
+
+
+def joined(text):
+    return text.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=name)
 def test_commands_exist_and_take_what_they_are_given(page):
     """Each byheart line of a page is parsed by the command line itself, up to the point where it would run."""
     known = get_command(byheart.cli.app).commands
-    for block in blocks(page, "sh") + blocks(page, "yaml"):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            words = shlex.split(line.lstrip("# "), comments=True) if line.lstrip("# ").startswith("byheart ") else []
-            if words:
-                known[words[1]].make_context(words[1], words[2:], resilient_parsing=False)
+    for _, command, *words in commands(page):
+        assert known[command].make_context(command, words, resilient_parsing=False).args == []
+
+
+def test_commands_are_found_on_the_pages_that_tell_of_them():
+    told = {words[1] for page in PAGES for words in commands(page)}
+    assert told >= set(get_command(byheart.cli.app).commands)
+    assert len([p for p in PAGES if commands(p)]) > 10
 
 
 def test_the_attack_of_the_page_of_shelves_works(tmp_path, monkeypatch):

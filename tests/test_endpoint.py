@@ -1,7 +1,6 @@
 """An audit of a model behind a server: its numbers are those of the weights, bad input is one line, nothing is left half done."""
 
 import json
-import sys
 import time
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart import cli, endpoint, served, shelf
+from byheart import endpoint, served, shelf
 from byheart.attacks.loss import loss
 from byheart.echoed import echo
 from byheart.errors import DataError, ModelError, SettingError
@@ -246,19 +245,14 @@ def test_requests_are_limited(folders):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
+def command(typed_audit, tmp_path):
     """A function that runs `byheart audit` on a server as a person types it, and gives exit code, output and complaints."""
     for side, texts in (("members", MEMBERS), ("nonmembers", NONMEMBERS)):
         (tmp_path / f"{side}.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
 
     def run(url, *words, attacks="loss"):
         files = [w for s in ("members", "nonmembers") for w in (f"--{s}", str(tmp_path / f"{s}.jsonl"))]
-        given = ["byheart", "audit", "--endpoint", url, *map(str, words), *files, "--attacks", attacks]
-        monkeypatch.setattr(sys, "argv", [*given, "-o", str(tmp_path / "out")])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
+        return typed_audit("--endpoint", url, *words, *files, "--attacks", attacks, "-o", tmp_path / "out")
 
     run.folder = tmp_path
     return run

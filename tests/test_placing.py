@@ -1,7 +1,6 @@
 """Where weights lie, and in how many bits: scores are the model's, and what does not fit is refused with an estimate."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
 import byheart
-from byheart import cli
 from byheart.errors import ModelError, SettingError
 from byheart.lm import room
 from byheart.lm.finished import loaded
@@ -63,15 +61,8 @@ def texts(tmp_path):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, texts):
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words), *texts, "--attacks", "loss", "--json"])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
-
-    return run
+def command(typed_audit, texts):
+    return lambda *words: typed_audit(*words, *texts, "--attacks", "loss", "--json")
 
 
 def plain(folder, adapter=None):

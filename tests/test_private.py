@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import byheart
-from byheart import accounting, evidence, shelf
+from byheart import evidence, shelf
 from byheart.accounting import Spending, spending
 from byheart.errors import ModelError, SettingError
 from byheart.lm import train
@@ -264,9 +264,36 @@ def test_a_promise_that_means_nothing_is_refused_before_any_work(tiny_folder, tm
 
 def test_without_opacus_the_mend_is_told(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "opacus", None)
-    accounting._noise.cache_clear()
     with pytest.raises(SettingError, match=r"methods dp_lora: .*pip install 'byheart\[dp\]'"):
         byheart.run(content(tiny_folder("llama")), store=tmp_path)
+    assert not (tmp_path / "training").exists()
+
+
+def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, monkeypatch):
+    store, written = Store.open(tmp_path), content(tiny_folder("llama"))
+    known = planned_cells(parsed(written), store)
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    free, private = planned_cells(parsed(written), store)
+    assert (free.lacks, private.epsilon, private.private) == ("", None, True)
+    assert [c.epochs_to_train for c in known] == [2, 2] == [free.epochs_to_train, private.epochs_to_train]
+    table = plan_table("tiny", [free, private])
+    assert [row[-1] for row in table.rows] == ["no bound", "not known"]
+    assert table.note.endswith("Before byheart run: " + private.lacks + ".")
+    assert private.lacks.endswith("pip install 'byheart[dp]'")
+    assert not any(c.lacks for c in known)
+    assert "Before" not in plan_table("tiny", known).note
+    senseless = content(tiny_folder("llama"), methods=[{"dp_full": {"delta": 0.2}}])
+    with pytest.raises(SettingError, match=r"methods dp_full: delta = 0\.2"):
+        planned_cells(parsed(senseless), store)
+
+
+def test_what_the_store_holds_needs_no_opacus(tiny_folder, tmp_path, monkeypatch):
+    written = content(tiny_folder("llama"), methods=["dp_lora"])
+    rows = byheart.run(written, store=tmp_path).rows
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    assert byheart.run(written, store=tmp_path).rows == rows
+    (kept,) = planned_cells(parsed(written), Store.open(tmp_path))
+    assert (kept.lacks, kept.epsilon) == ("", None)
 
 
 def test_a_method_that_says_one_thing_and_gives_another_is_refused(tiny_folder, tmp_path, monkeypatch):

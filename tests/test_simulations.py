@@ -48,8 +48,9 @@ def expected(piece, name):
 def judge(piece, lots):
     studies = lots * piece.lot
     counted = [piece.counted(number) for number in range(lots)]
-    for name in counted[0]:
-        bounds = expected(piece, name)
+    promised = {name: expected(piece, name) for name in counted[0]}
+    assert any(promised.values()), f"{piece.name}: nothing is promised, so nothing would be judged"
+    for name, bounds in promised.items():
         count = sum(one[name] for one in counted)
         assert bounds is None or pieces.may_be(count, studies, *bounds), f"{name}: {count} of {studies}"
 

@@ -2,11 +2,12 @@
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
 from byheart import formats
-from byheart.terminal import BARS, fitted, screen, sparkline, trajectories
+from byheart.terminal import BARS, SCREENFUL, fitted, screen, sparkline, trajectories
 from byheart.types import Table
 from made_up import study
 
@@ -25,9 +26,17 @@ def test_no_line_is_wider_than_the_screen_and_no_cell_is_lost(width):
         assert sum(bool(re.search(rf"\b{name}\b", line)) for line in [title, *lines]) >= 1, (i, name)
 
 
-def test_what_is_not_a_terminal_gets_the_whole_table():
+def test_what_is_not_a_terminal_gets_the_table_in_one_piece():
     table = formats.rows_table(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
-    assert fitted(table, None) == formats.as_text(table)
+    text = fitted(table, None)
+    title, header, *_ = [line for line in text.splitlines() if line]
+    assert title == "Rows (base hub/gpt2; dataset xsum; method full; seed 0; cell hub/gpt2/xsum/full//0)"
+    assert header.split() == [n for n in table.header if not re.search(rf"\b{n} ", title)]
+    assert text.count(header) == 1
+    assert text.count("\n") == len(table.rows) + 5, "title, header, their rules, a line a row"
+    assert all(cell in text for row in table.rows for cell in row)
+    few = Table("One", ("a", "b"), (("1", "2"),))
+    assert fitted(few, None) == formats.as_text(few), "of one line nothing is said twice"
     assert screen(io.StringIO()) is None
 
 
@@ -39,3 +48,35 @@ def test_bars_rise_from_chance_to_one():
     assert "\x1b" not in next(line for line in text.splitlines() if line.startswith("XSum, prompt, Loss"))
     assert "\x1b" not in trajectories(study(), colour=False)
     assert trajectories(study(epochs=(1,)), colour=True) == ""
+
+
+def many_attacks(rows, count):
+    """The same rows, each AUC `count` times over, of attacks the more powerful the higher their number."""
+    aucs = [r for r in rows if r.metric == "auc" and r.attack == "loss"]
+    return [replace(r, attack=f"attack{i}", value=r.value + i / 1000) for r in aucs for i in range(count)]
+
+
+def test_of_many_trajectories_those_of_the_strongest_attacks_fit_a_screen():
+    rows = many_attacks(study(), 25)
+    text = trajectories(rows, colour=False)
+    drawn = [line for line in text.splitlines() if "→" in line]
+    assert len(text.splitlines()) + 2 <= 24
+    assert len(drawn) == 12, "two data sets by six methods: a line each"
+    assert all(", attack24 " in line for line in drawn)
+    assert f"byheart report shows the other {12 * 25 - 12} too" in text
+    one = trajectories(many_attacks(study(datasets=("xsum",), methods=("full",)), 25), colour=False)
+    assert re.findall(r"attack(\d+) ", one) == [str(i) for i in range(24, 24 - SCREENFUL, -1)]
+    assert f"the other {25 - SCREENFUL} too" in one
+    few = trajectories(many_attacks(study(datasets=("xsum",), methods=("full",)), SCREENFUL), colour=False)
+    assert few.count("→") == SCREENFUL
+    assert "byheart report" not in few
+
+
+def test_of_too_many_methods_the_strongest_are_drawn_in_their_order():
+    rows = many_attacks(study(settings=("", "rank=4", "rank=8"), methods=("full", "lora", "prompt", "prefix")), 3)
+    text = trajectories(rows, colour=False)
+    named = re.findall(r"^(\w+), (\w+)[^,]*, attack2 ", text, re.MULTILINE)
+    assert named == [
+        (data, method) for data in ("WebNLG", "WikiText") for method in 3 * ["full"] + 3 * ["LoRA"] + 3 * ["prefix"]
+    ]
+    assert len(named) == SCREENFUL

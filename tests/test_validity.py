@@ -254,9 +254,23 @@ def test_too_few_texts_for_power_are_doubtful():
     judged = gate(fair(np.random.default_rng(1), 40))
     assert judged.verdict == "doubtful"
     assert found(judged, "power, AUC").verdict == "doubtful"
-    assert judged.reasons == ("40 members and 40 non-members tell only an AUC above 0.68 from chance",)
+    least = f"{power.smallest_auc(40.0, 40.0):.3f}"
+    assert judged.reasons == (f"40 members and 40 non-members tell only an AUC above {least} from chance",)
+    assert found(judged, "power, AUC").found == f"AUC {least} is told from chance at 80 % power by one attack"
     assert found(judged, "power, TPR at 1 % FPR").found == "not resolved by fewer than 100 non-members"
     assert found(gate(fair(np.random.default_rng(1), 66), fpr=0.05), "power, AUC").verdict == "sound"
+
+
+def test_where_texts_share_groups_the_worst_case_is_told_apart():
+    one = fair(np.random.default_rng(1), 80)
+    pairs = tuple(f"member {i // 2}" for i in range(80))
+    told = found(gate(dataclasses.replace(one, member_groups=pairs)), "power, AUC").found
+    alone, worst = (f"{power.smallest_auc(members, 80.0):.3f}" for members in (80.0, 40.0))
+    assert alone < worst
+    assert told == (
+        f"AUC {alone} is told from chance at 80 % power by one attack if each text counts alone, "
+        f"{worst} if texts of a group say the same"
+    )
 
 
 @pytest.mark.parametrize(("members", "nonmembers"), [(60, 60), (150, 80)])

@@ -14,6 +14,7 @@ import functools
 import math
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from byheart.errors import SettingError
 from byheart.settings import Privacy, Training
@@ -51,7 +52,19 @@ def promised(method: Choice) -> Privacy | None:
 def spending(privacy: Privacy, texts: int, training: Training) -> Spending:
     """Return what keeps the promise for so many training texts; no model is needed to know.
 
-    Raises `SettingError` for a promise that means nothing or contradicts itself, and where opacus is missing.
+    Raises `SettingError` as `promised_delta` does, and for an epsilon that no noise is enough for; needs opacus.
+    """
+    delta = promised_delta(privacy, texts)
+    rate = min(1.0, training.batch_size / texts)
+    steps = math.ceil(texts / training.batch_size)
+    noise = privacy.noise_multiplier or _noise(privacy.epsilon or 0.0, rate, steps * training.epochs, delta)
+    return Spending(noise, privacy.clip, delta, rate, steps)
+
+
+def promised_delta(privacy: Privacy, texts: int) -> float:
+    """Return the delta that is promised to so many training texts.
+
+    Raises `SettingError` for a promise that means nothing or contradicts itself, as far as it shows without opacus.
     """
     if (privacy.epsilon is None) == (privacy.noise_multiplier is None):
         raise SettingError(
@@ -64,16 +77,12 @@ def spending(privacy: Privacy, texts: int, training: Training) -> Spending:
             f"delta = {delta:g}: publishing one of {texts} training texts outright would keep that promise; "
             f"write less than {1 / texts:.2g}, or null"
         )
-    rate = min(1.0, training.batch_size / texts)
-    steps = math.ceil(texts / training.batch_size)
-    noise = privacy.noise_multiplier or _noise(privacy.epsilon or 0.0, rate, steps * training.epochs, delta)
-    return Spending(noise, privacy.clip, delta, rate, steps)
+    return delta
 
 
 @functools.cache
 def _noise(epsilon: float, rate: float, steps: int, delta: float) -> float:
     """Return the least noise multiplier (to .01 of epsilon) that spends no more than epsilon."""
-    _refuse_missing()
     from opacus.accountants.utils import get_noise_multiplier
 
     kind = "prv" if epsilon <= LOOSE / 2 else "rdp"
@@ -91,7 +100,6 @@ def _noise(epsilon: float, rate: float, steps: int, delta: float) -> float:
 
 @functools.cache
 def _epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
-    _refuse_missing()
     from opacus.accountants import PRVAccountant, RDPAccountant
 
     history = [(noise_multiplier, rate, steps)]
@@ -103,10 +111,8 @@ def _epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> 
     return bound if bound > LOOSE else min(bound, float(close.get_epsilon(delta)))
 
 
-def _refuse_missing() -> None:
-    try:
-        import opacus  # noqa: F401  # pyright: ignore[reportUnusedImport]
-    except ImportError as error:
-        raise SettingError(
-            "differentially private training needs opacus, which is not installed; run: pip install 'byheart[dp]'"
-        ) from error
+def lacking(method: Choice) -> str:
+    """Return what must be installed before a method can train, and how; "" where nothing is missing."""
+    if promised(method) is None or find_spec("opacus"):
+        return ""
+    return "differentially private training needs opacus, which is not installed; run: pip install 'byheart[dp]'"

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from byheart.copies import distinct
 from byheart.errors import DataError
 from byheart.settings import Canaries
 from byheart.shelf import key_of
-from byheart.splitting import distinct
 from byheart.types import Examples, Planted, Split, Texts
 
 REVISION = 0

@@ -7,8 +7,8 @@ them, exactly and not by MinHash. Who is audited does not change, so that with a
 
 from __future__ import annotations
 
+from byheart.copies import distinct
 from byheart.settings import Training
-from byheart.splitting import distinct
 from byheart.types import Examples, Texts
 
 

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """Something worth telling: what, in which cell, in words, and how much work (token passes) was done by it."""
+    """Something worth telling: what, in which cell, in words, and how much work (token passes) was done by it.
+
+    What a "begin" says was done, was done by an earlier run.
+    """
 
     kind: Literal["begin", "step"]
     cell: str
@@ -109,7 +112,8 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     seconds: list[float] = []
     if start is not None:
         losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
-        bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}"))
+        done = start[0] * planned.epoch_work
+        bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
     epochs = train.train(
         model,
         bench.tokens["train"],

@@ -6,11 +6,14 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from byheart.accounting import lacking, promised
+from byheart.errors import SettingError
 from byheart.labels import counted
 from byheart.lm.bases import parameters
-from byheart.lm.load import config_of, refuse_untemplated
+from byheart.lm.load import config_of, device, refuse_untemplated
 from byheart.plan import plan, work
 from byheart.planned import Planned
+from byheart.settings import Machine
 from byheart.store import Store
 from byheart.study import Study
 from byheart.types import Table
@@ -23,23 +26,38 @@ TRIAL = 0.1
 """Seconds that a plan spends on finding out how fast the processor is."""
 
 
-def refuse_bases(planned: Sequence[Planned], left: Sequence[float]) -> None:
-    """Read the config of every base that is still to be loaded: one that is not causal is refused here, for all cells.
+ANYWHERE = frozenset({"auto", "cpu"})
+"""Devices that every machine has, so that torch, which takes seconds to load, is not asked."""
 
-    So is one that cannot write chats, where texts are chats.
+
+def refuse_hopeless(machine: Machine, planned: Sequence[Planned], left: Sequence[float]) -> None:
+    """Refuse here, for all cells, what would end each that anything is left of: a device that this machine lacks, a base.
+
+    The config of every base that is still to be loaded is read: one that is not causal is refused, and one that cannot
+    write chats, where texts are chats.
     """
     wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
+    if wanted and machine.device not in ANYWHERE:
+        device(machine.device)
     for base in dict.fromkeys(p.cell.base for p in wanted):
         config_of(base)
     for base in dict.fromkeys(p.cell.base for p in wanted if p.chats):
         refuse_untemplated(base)
 
 
+def refuse_lacking(planned: Sequence[Planned], left: Sequence[float]) -> None:
+    """Raise `SettingError` for a method of which anything is left to make, and of which a package is not installed."""
+    for one, effort in zip(planned, left, strict=True):
+        if effort and (lack := lacking(one.cell.method)):
+            raise SettingError(f"methods {one.cell.method.name}: {lack}")
+
+
 class PlannedCell(NamedTuple):
     """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
 
     `shadow_epochs` are those of its shadow models together, whose observations are counted too. `epsilon` is what private
-    training will have spent at its end, None where it is not private.
+    training will have spent at its end, None where it is not private or opacus, which reckons it, is not installed.
+    `lacks` says what must be installed before the cell can be made.
     """
 
     cell: str
@@ -49,6 +67,8 @@ class PlannedCell(NamedTuple):
     minutes: float | None
     shadow_epochs: int = 0
     epsilon: float | None = None
+    private: bool = False
+    lacks: str = ""
 
 
 def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
@@ -59,7 +79,7 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
     """
     planned = plan(study, store)
     efforts = work(planned, store)
-    refuse_bases(planned, efforts)
+    refuse_hopeless(study.machine, planned, efforts)
     speed = _multiplications_a_second()
     known: set[str] = set()
     found: list[PlannedCell] = []
@@ -69,15 +89,18 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
         (_, epochs, made), *shadows = one.todo(store, known)
         observations = len(made) + sum(len(o) for _, _, o in shadows)
         theirs = sum(e for _, e, _ in shadows)
-        spent = one.spending.epsilon(one.cell.training.epochs) if one.spending else None
-        found.append(PlannedCell(one.cell.label, len(one.texts["train"]), epochs, observations, minutes, theirs, spent))
+        texts, lacks = len(one.texts["train"]), lacking(one.cell.method)
+        spent = None if lacks or one.spending is None else one.spending.epsilon(one.cell.training.epochs)
+        private = promised(one.cell.method) is not None
+        told = (one.cell.label, texts, epochs, observations, minutes, theirs, spent, private)
+        found.append(PlannedCell(*told, lacks=lacks if effort else ""))
     return found
 
 
 def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     """Return what is left to do as a table."""
     total = sum(c.minutes or 0.0 for c in cells)
-    public = all(c.epsilon is None for c in cells)
+    public = not any(c.private for c in cells)
     lines = tuple(
         (
             c.cell,
@@ -85,7 +108,7 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
             _training(c),
             str(c.observations_to_make),
             "not known" if c.minutes is None else f"{c.minutes:.1f}",
-            *([] if public else ["no bound" if c.epsilon is None else f"{c.epsilon:.2f}"]),
+            *([] if public else [_epsilon(c)]),
         )
         for c in cells
     )
@@ -98,7 +121,15 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     )
     if not any(c.minutes is None or c.minutes for c in cells):
         told = "All is in the store."
+    for lack in dict.fromkeys(c.lacks for c in cells if c.lacks):
+        told += f" Before byheart run: {lack}."
     return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, told)
+
+
+def _epsilon(cell: PlannedCell) -> str:
+    if not cell.private:
+        return "no bound"
+    return "not known" if cell.epsilon is None else f"{cell.epsilon:.2f}"
 
 
 def _training(cell: PlannedCell) -> str:

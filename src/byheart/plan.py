@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from byheart.accounting import lacking, promised, promised_delta
 from byheart.attributes import refuse_alone, refuse_none
 from byheart.canaries import plant
 from byheart.deduplication import trained_on
@@ -73,10 +74,18 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
 
 
 def _refuse_promise(planned: Planned) -> None:
-    """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others."""
+    """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others.
+
+    Whether any noise keeps it only opacus can say, which a plan does without.
+    """
+    privacy = promised(planned.cell.method)
+    if privacy is None:
+        return
     for one in (planned, *planned.shadows):
         try:
-            _ = one.spending
+            promised_delta(privacy, len(one.texts["train"]))
+            if not lacking(one.cell.method):
+                _ = one.spending
         except SettingError as error:
             raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
 
@@ -185,8 +194,11 @@ def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
     )
 
 
-def work(planned: Sequence[Planned], store: Store) -> list[float]:
-    """Return what is left to do for each cell in turn, what cells share being done for the first that needs it."""
+def work(planned: Sequence[Planned], store: Store | None) -> list[float]:
+    """Return what is left to do for each cell in turn, what cells share being done for the first that needs it.
+
+    With None, all that there is to do: what would be left if the store held nothing.
+    """
     known: set[str] = set()
     return [p.work(store, known) for p in planned]
 

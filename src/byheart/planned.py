@@ -195,19 +195,22 @@ class Planned:
         named = {n: v for n, v in recipe["observation"].items() if n != "settings"}
         return key_of({**recipe, "observation": {**named, "settings": observation.changed}})
 
-    def missing(self, store: Store) -> dict[int, tuple[Choice, ...]]:
-        """Return, by epoch, the observations that the store does not hold yet, each at the first epoch that needs it."""
+    def missing(self, store: Store | None) -> dict[int, tuple[Choice, ...]]:
+        """Return, by epoch, the observations that the store does not hold yet, each at the first epoch that needs it.
+
+        None stands for a store that holds nothing, here and below.
+        """
         left: dict[int, tuple[Choice, ...]] = {}
         first: dict[str, tuple[int, Choice]] = {}
         for epoch in self.epochs:
             for observation in self.observations:
                 first.setdefault(self.evidence_key(observation, epoch), (epoch, observation))
         for key, (epoch, observation) in first.items():
-            if not store.has("evidence", key):
+            if store is None or not store.has("evidence", key):
                 left[epoch] = (*left.get(epoch, ()), observation)
         return left
 
-    def left(self, store: Store, known: set[str]) -> dict[int, tuple[Choice, ...]]:
+    def left(self, store: Store | None, known: set[str]) -> dict[int, tuple[Choice, ...]]:
         """Return what is missing, by epoch, without what is known to be made before; adds this cell's to `known`."""
         left = {
             e: tuple(o for o in wanted if self.evidence_key(o, e) not in known)
@@ -216,7 +219,7 @@ class Planned:
         known |= {self.evidence_key(o, e) for e, wanted in left.items() for o in wanted}
         return left
 
-    def work(self, store: Store, known: set[str]) -> float:
+    def work(self, store: Store | None, known: set[str]) -> float:
         """Return what is left to do, in forward passes of one token.
 
         `known` are keys of evidence that a cell before this one makes; this cell's are added.
@@ -226,7 +229,7 @@ class Planned:
             for one, epochs, made in self.todo(store, known)
         )
 
-    def todo(self, store: Store, known: set[str]) -> list[tuple[Planned, int, tuple[Choice, ...]]]:
+    def todo(self, store: Store | None, known: set[str]) -> list[tuple[Planned, int, tuple[Choice, ...]]]:
         """Return what is left to do, this cell's first, then its shadows': epochs to train, and observations to make.
 
         `known` are keys of evidence that a cell before this one makes; this cell's are added.
@@ -234,7 +237,7 @@ class Planned:
         left = self.left(store, known)
         made = tuple(o for wanted in left.values() for o in wanted)
         trained = max((e for e in left if e > 0), default=0)
-        if not store.has("training", self.key):
+        if store is None or not store.has("training", self.key):
             trained = self.cell.training.epochs
         shadowed = any("shadow_passes" in o.needs for o in made)
         return [(self, trained, made), *(t for s in self.shadows if shadowed for t in s.todo(store, known))]

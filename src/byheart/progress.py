@@ -12,6 +12,7 @@ from byheart.evidence import Event
 from byheart.labels import counted
 from byheart.planned import Planned
 from byheart.rows import last
+from byheart.types import Row
 from byheart.workers import Outcome
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 
 A_WHILE = 90
 """Seconds from which on a time is told in minutes."""
+MANY, NAMED = 5, 3
+"""Attacks up to which a cell's line names each, and how many it names of more."""
 
 
 class Shown(Protocol):
     """What is told while a study runs."""
 
-    def begun(self, planned: Sequence[Planned], work: float) -> None:
-        """The plan stands: these cells, so much work left (forward passes of one token)."""
+    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
+        """The plan stands: these cells, so much work left (forward passes of one token), so much in the store."""
         ...
 
     def tell(self, event: Event) -> None:
@@ -43,35 +46,64 @@ class Shown(Protocol):
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """Return a cell's result in one line: attacks with AUC and interval, perplexity of validation texts."""
+    """Return a cell's result in one line: attacks with AUC and interval, perplexity of validation texts.
+
+    Of more than `MANY` attacks the strongest are named, first the one with the highest AUC, and the others counted.
+    """
     if outcome.error:
         return f"failed  {outcome.cell}: {outcome.error}"
     parts = [outcome.cell]
-    for attack, row in last(outcome.rows, "auc").items():
-        parts.append(
-            f"{attack} {row.value:.2f}"
-            + (f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None and row.high is not None else "")
-        )
+    attacked = last(outcome.rows, "auc")
+    told = attacked if len(attacked) <= MANY else sorted(attacked, key=lambda r: -r.value)[:NAMED]
+    parts += [f"{_attack(row, attacked)} {_value(row)}" for row in told]
+    if others := len(attacked) - len(told):
+        parts.append(f"and {counted(others, 'other')}, none stronger")
     first = [r for r in outcome.rows if r.metric == "perplexity" and r.epoch == 0]
-    final = last(outcome.rows, "perplexity").get("")
+    final = last(outcome.rows, "perplexity")
     if first and final:
-        parts.append(f"perplexity {first[0].value:.2f} → {final.value:.2f}")
+        parts.append(f"perplexity {first[0].value:.2f} → {final[0].value:.2f}")
     return "done    " + "  ".join(parts)
 
 
+def _attack(row: Row, among: Sequence[Row]) -> str:
+    """Return an attack's name, with its settings where it is there with others too."""
+    twice = sum(r.attack == row.attack for r in among) > 1
+    return " ".join(x for x in (row.attack, row.attack_settings, row.metric_settings) if x) if twice else row.attack
+
+
+def _value(row: Row) -> str:
+    interval = f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None and row.high is not None else ""
+    return f"{row.value:.2f}{interval}"
+
+
 class Clock:
-    """How much work is done and how long the rest takes, from the work done so far."""
+    """How much work is done, by earlier runs too, and how long the rest takes, from the work that this run has done."""
 
-    def __init__(self, work: float) -> None:
-        self.work, self.done, self.began = work, 0.0, time.monotonic()
+    def __init__(self, work: float, made: float = 0.0) -> None:
+        self.whole, self.made, self.done, self.began = work + made, made, 0.0, time.monotonic()
 
-    def advance(self, work: float) -> str:
-        """Count work as done and return the share and the time left in words."""
-        self.done = min(self.done + work, self.work)
+    def heard(self, event: Event) -> str:
+        """Count an event's work as done and return the share and the time left in words."""
+        left = self.whole - self.made - self.done
+        if event.kind == "begin":
+            self.made += min(event.work, left)
+        else:
+            self.done += min(event.work, left)
+        return self.told()
+
+    def told(self) -> str:
+        """Return the share that is done, and the time left once this run has done any work."""
+        share = f"{100 * (self.made + self.done) / self.whole:.0f} %" if self.whole else "100 %"
         if not self.done:
-            return "0 %"
-        left = (time.monotonic() - self.began) * (self.work - self.done) / self.done
-        return f"{100 * self.done / self.work:.0f} %, {left_words(left)}"
+            return share
+        left = self.whole - self.made - self.done
+        return f"{share}, {left_words((time.monotonic() - self.began) * left / self.done)}"
+
+
+def _cells(planned: Sequence[Planned], work: float, clock: Clock) -> str:
+    """Return how many cells there are, and how much of their work the store holds."""
+    held = f"; {clock.told()} is in the store" if clock.made else ""
+    return counted(len(planned), "cell") + (held if work else "; all is in the store")
 
 
 def left_words(seconds: float) -> str:
@@ -89,14 +121,14 @@ class Lines:
         self.stream.write(text + "\n")
         self.stream.flush()
 
-    def begun(self, planned: Sequence[Planned], work: float) -> None:
+    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
         """See `Shown`."""
-        self.clock = Clock(work)
-        self._line(counted(len(planned), "cell") + ("" if work else "; all is in the store"))
+        self.clock = Clock(work, made)
+        self._line(_cells(planned, work, self.clock))
 
     def tell(self, event: Event) -> None:
         """See `Shown`."""
-        share = self.clock.advance(event.work)
+        share = self.clock.heard(event)
         self._line(f"[{share}] {event.cell}: {event.text}")
 
     def finished(self, outcome: Outcome) -> None:
@@ -126,18 +158,19 @@ class Bar:
 
     task: TaskID | None
 
-    def begun(self, planned: Sequence[Planned], work: float) -> None:
+    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
         """See `Shown`."""
-        self.clock = Clock(work)
-        self.progress.console.print(counted(len(planned), "cell") + ("" if work else "; all is in the store"))
+        self.clock = Clock(work, made)
+        self.progress.console.print(_cells(planned, work, self.clock))
         if work:
             self.progress.start()
-            self.task = self.progress.add_task("", total=work, share="0 %")
+            self.task = self.progress.add_task("", total=work + made, share=self.clock.told())
+            self.progress.update(self.task, completed=made)
 
     def tell(self, event: Event) -> None:
         """See `Shown`."""
         if self.task is not None:
-            share = self.clock.advance(event.work)
+            share = self.clock.heard(event)
             self.progress.update(self.task, advance=event.work, share=share, description=f"{event.cell}: {event.text}")
 
     def finished(self, outcome: Outcome) -> None:
@@ -151,7 +184,7 @@ class Bar:
     def closed(self) -> None:
         """See `Shown`."""
         if self.task is not None:
-            self.progress.update(self.task, completed=self.clock.work, share="100 %", description="")
+            self.progress.update(self.task, completed=self.clock.whole, share="100 %", description="")
         self.progress.stop()
 
 
@@ -165,9 +198,9 @@ class Json:
         self.stream.write(json.dumps({"event": kind, **content}) + "\n")
         self.stream.flush()
 
-    def begun(self, planned: Sequence[Planned], work: float) -> None:
+    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
         """See `Shown`."""
-        self._line("begun", cells=[p.cell.label for p in planned], work=work)
+        self._line("begun", cells=[p.cell.label for p in planned], work=work, made=made)
 
     def tell(self, event: Event) -> None:
         """See `Shown`."""

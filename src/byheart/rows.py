@@ -160,8 +160,8 @@ def read_gate(folder: Path) -> Gate:
         raise damaged(folder, error) from error
 
 
-def last(rows: Sequence[Row], metric: str) -> dict[str, Row]:
-    """Return the rows of a metric at the last epoch, by attack."""
+def last(rows: Sequence[Row], metric: str) -> list[Row]:
+    """Return the rows of a metric at the last epoch that it was measured at."""
     found = [r for r in rows if r.metric == metric and r.epoch is not None]
     epoch = max((r.epoch or 0 for r in found), default=0)
-    return {r.attack: r for r in found if r.epoch == epoch}
+    return [r for r in found if r.epoch == epoch]

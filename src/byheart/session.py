@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from byheart.errors import StoreError
 from byheart.evidence import Event, Tell
 from byheart.gating import Judged, judged
-from byheart.lm.load import device
 from byheart.origin import origin
-from byheart.outlook import refuse_bases
+from byheart.outlook import refuse_hopeless, refuse_lacking
 from byheart.overrides import as_yaml
 from byheart.plan import plan, work
 from byheart.planned import Planned
@@ -58,11 +57,12 @@ def run(
     store: Store | Path | str = "store",
     tell: Tell = _silent,
     finished: Finished = _silent,
-    begun: Callable[[Sequence[Planned], float], None] | None = None,
+    begun: Callable[[Sequence[Planned], float, float], None] | None = None,
 ) -> Results:
     """Judge a study's data, train, attack and measure every cell, and note it in the store.
 
-    `study` is a `Study`, a file's path, or its content. A broken comparison is told and no reason to stop.
+    `study` is a `Study`, a file's path, or its content. A broken comparison is told and no reason to stop. `begun` is
+    called once the plan stands, with the work that is left and the work that the store holds.
 
     Raises `RequestError` for a request that is wrong; a cell that fails is in `Results.failed`.
     """
@@ -70,11 +70,10 @@ def run(
     kept = store if isinstance(store, Store) else Store.open(Path(store))
     planned = plan(whole, kept)
     left = work(planned, kept)
-    if any(left):
-        device(whole.machine.device)
-        refuse_bases(planned, left)
+    refuse_hopeless(whole.machine, planned, left)
+    refuse_lacking(planned, left)
     if begun is not None:
-        begun(planned, sum(left))
+        begun(planned, sum(left), sum(work(planned, None)) - sum(left))
     gates = judged(planned, kept)
     for one in gates:
         tell(Event("begin", one.name, f"the comparison of members with non-members is {one.gate.verdict}"))

@@ -12,17 +12,15 @@ roles (they are counted), and only exact copies of what is trained on are taken 
 from __future__ import annotations
 
 import math
-import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from byheart.copies import Distinct, compared, distinct
 from byheart.errors import DataError
 from byheart.types import Examples, Split
 
-SHINGLE = 5  # words, the unit of near copies (Lee et al., ACL 2022, arXiv 2107.06499, take five tokens)
 MARGIN = 1.1  # how many more texts than asked for are looked at first, so that copies can be taken out
 DEALS = 20  # how often groups are dealt anew where an unlucky order wastes too much of a large one
 
@@ -53,14 +51,6 @@ class _Cast(NamedTuple):
     nonmembers: list[int]
     validation: list[int]
     known: list[int]
-    exact: int
-    near: int
-
-
-class Distinct(NamedTuple):
-    """Positions of texts without a copy in another group, and how many copies were taken out."""
-
-    kept: list[int]
     exact: int
     near: int
 
@@ -208,70 +198,26 @@ def _short(wanted: _Wanted, found: Distinct, groups: int) -> str:
     return f"{asked}, but {held}; {mend}, or name more data"
 
 
-def distinct(examples: Examples, positions: Sequence[int], near_duplicate: float) -> Distinct:
-    """Return the positions without those whose text is a copy or near copy of an earlier one in another group.
-
-    Two texts that overlap enough share at least one of each one's rarest shingles, so only these are looked up
-    (prefix filtering: Bayardo, Ma, Srikant, WWW 2007). Unlike MinHash it misses no pair.
-    """
-    compared = [_compared(examples, i) for i in positions]
-    shingled = [shingles(text) for text in compared]
-    common = Counter(shingle for text in shingled for shingle in text)
-    seen: dict[str, dict[str, list[frozenset[str]]]] = {}  # by rare shingle, then by group
-    owner: dict[str, str] = {}
-    kept: list[int] = []
-    exact = near = 0
-    for position, words, own in zip(positions, compared, shingled, strict=True):
-        group = examples.groups[position]
-        rarest = sorted(own, key=lambda shingle: (common[shingle], shingle))
-        # The small number guards against 0.8 * 5 coming out above 4, which would look up one shingle too few.
-        rare = rarest[: len(own) - math.ceil(near_duplicate * len(own) - 1e-9) + 1]
-        others = (o for s in rare for g, texts in seen.get(s, {}).items() if g != group for o in texts)
-        if owner.setdefault(words, group) != group:
-            exact += 1
-        elif any(len(own & other) / len(own | other) >= near_duplicate for other in others):
-            near += 1
-        else:
-            kept.append(position)
-            for shingle in rare:
-                seen.setdefault(shingle, {}).setdefault(group, []).append(own)
-    return Distinct(kept, exact, near)
-
-
-def _compared(examples: Examples, position: int) -> str:
-    """Return the words by which a text is compared, in one case and with single spaces."""
-    scored = examples.texts.scored[position].casefold().split()
-    if len(scored) < SHINGLE:
-        scored = examples.texts.prompts[position].casefold().split() + scored
-    return " ".join(scored)
-
-
-def shingles(text: str, size: int = SHINGLE) -> frozenset[str]:
-    """Return the text's runs of so many words, without punctuation; all its words where there are fewer."""
-    words = re.findall(r"\w+", text) or [text]
-    return frozenset(" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1)))
-
-
 def _as_published(examples: Examples, wanted: _Wanted, chance: np.random.Generator) -> _Cast:
     trained, tested, validating = (
         [position for position, published in enumerate(examples.roles) if published == role]
         for role in ("train", "nonmember", "validation")
     )
     train = _taken("train", trained, wanted.train or len(trained), 0, chance)
-    seen = {_compared(examples, i) for i in train}
-    fresh = [i for i in tested if _compared(examples, i) not in seen]
+    seen = {compared(examples, i) for i in train}
+    fresh = [i for i in tested if compared(examples, i) not in seen]
     nonmembers = _taken("nonmembers", fresh, wanted.nonmembers, len(tested) - len(fresh), chance)
-    seen |= {_compared(examples, i) for i in nonmembers}
+    seen |= {compared(examples, i) for i in nonmembers}
     # Without published validation texts, the test texts that are left over stand in.
     rest = validating or sorted(set(fresh) - set(nonmembers))
-    unseen = [i for i in rest if _compared(examples, i) not in seen]
+    unseen = [i for i in rest if compared(examples, i) not in seen]
     validation = _taken("validation", unseen, wanted.validation, len(rest) - len(unseen), chance)
     copies = len(tested) - len(fresh) + len(rest) - len(unseen)
     if not wanted.known:
         return _Cast(train, nonmembers, validation, [], copies, 0)
     # What an adversary knows not to have been trained on comes from the test texts that are left over.
-    seen |= {_compared(examples, i) for i in validation}
-    left = [i for i in sorted(set(fresh) - set(nonmembers)) if _compared(examples, i) not in seen]
+    seen |= {compared(examples, i) for i in validation}
+    left = [i for i in sorted(set(fresh) - set(nonmembers)) if compared(examples, i) not in seen]
     return _Cast(train, nonmembers, validation, _taken("known", left, wanted.known, 0, chance), copies, 0)
 
 

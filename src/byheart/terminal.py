@@ -6,7 +6,7 @@ Colours and small pictures are for people: what is written into a file or a pipe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from byheart import formats, labels
 from byheart.types import Row, Table
@@ -14,23 +14,25 @@ from byheart.types import Row, Table
 BARS = "▁▂▃▄▅▆▇█"
 BETWEEN = 2
 """Spaces between two columns, and those that a heading gets besides."""
+SCREENFUL = 18
+"""Trajectories that fit a screen of 24 lines, with their heading and what is said of those that do not."""
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def fitted(table: Table, width: int | None) -> str:
-    """Return a table as text, no line wider than `width` letters where that can be (None: as wide as it is).
+    """Return a table as text, no line wider than `width` letters where that can be (None: in one piece, however wide).
 
     A column that says the same in every line is told once, above. The other columns are parted into blocks, each with
     the labels at its left.
     """
-    if width is None or len(table.header) == 0:
+    if len(table.header) == 0:
         return formats.as_text(table)
     first = next(iter(table.rows), table.header)
     same = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
     kept = [i for i, s in enumerate(same) if not s]
-    said = ", ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
+    said = "; ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
     wide = [max(len(table.header[i]) + BETWEEN, *(len(row[i]) for row in table.rows), 1) + BETWEEN for i in kept]
-    if sum(wide) <= width + BETWEEN:
+    if width is None or sum(wide) <= width + BETWEEN:
         return _blocks(table, [kept], said)
     numeric = formats.numeric(table)
     lead: list[int] = []
@@ -67,30 +69,55 @@ def sparkline(values: Sequence[float], low: float, high: float) -> str:
     return "".join(BARS[min(len(BARS) - 1, max(0, int((v - low) / span * len(BARS))))] for v in values)
 
 
-def trajectories(rows: Sequence[Row], *, colour: bool) -> str:
+def trajectories(rows: Sequence[Row], *, colour: bool, most: int = SCREENFUL) -> str:
     """Return a line for each data set, method and attack: AUC by epoch as bars from chance to one; "" without epochs.
 
-    Those whose last interval lies above chance are coloured where `colour` says so. Seeds are pooled.
+    Those whose last interval lies above chance are coloured where `colour` says so. Seeds are pooled. Of more lines than
+    `most`, each method keeps those of its strongest attacks, as many for each, and the strongest methods only where one
+    line for each is too many.
     """
+    drawn = _drawn(rows)
+    if not any(len(line.values) > 1 for lines in drawn for line in lines):
+        return ""
+    total = sum(map(len, drawn))
+    if total > most:
+        each = max(1, most // len(drawn))
+        strong = [sorted(lines, key=lambda line: -line.values[-1])[:each] for lines in drawn]
+        leading = sorted(strong, key=lambda lines: -lines[0].values[-1])[:most]
+        drawn = [lines for lines in strong if lines in leading]
+    kept = [line for lines in drawn for line in lines]
+    wide = max(len(line.name) for line in kept)
+    told = [
+        f"{line.name:<{wide}}  {RED if colour and line.above else ''}{sparkline(line.values, labels.CHANCE, 1.0)}"
+        f"{PLAIN if colour and line.above else ''}  {labels.number(line.values[0])} → {labels.number(line.values[-1])}"
+        for line in kept
+    ]
+    left = [f"The strongest; byheart report shows the other {total - len(kept)} too.", ""] if len(kept) < total else []
+    return "\n".join(["AUC by epoch, from chance to one", "", *told, "", *left])
+
+
+class _Line(NamedTuple):
+    """One attack's AUCs by epoch, and whether the last one's interval lies above chance."""
+
+    name: str
+    values: list[float]
+    above: bool
+
+
+def _drawn(rows: Sequence[Row]) -> list[list[_Line]]:
+    """Return the lines of each data set and method, in reading order."""
     measured = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
     panels, variants, attacks = labels.panels(rows), labels.variants(rows), labels.attacks(measured)
-    lines: list[tuple[str, str, str, bool]] = []
+    found: list[list[_Line]] = []
     for panel, there in panels.split(measured).items():
         for method, those in variants.split(there).items():
+            found.append([])
             for attack, own in attacks.split(those).items():
                 epochs = sorted({r.epoch for r in own if r.epoch is not None})
                 pooled = [p for e in epochs if (p := labels.pooled([r for r in own if r.epoch == e]))]
-                bars = sparkline([p.value for p in pooled], labels.CHANCE, 1.0)
-                ends = f"{labels.number(pooled[0].value)} → {labels.number(pooled[-1].value)}"
-                lines.append((f"{panel}, {method}, {attack}", bars, ends, (pooled[-1].low or 0) > labels.CHANCE))
-    if not any(len(bars) > 1 for _, bars, _, _ in lines):
-        return ""
-    wide = max(len(name) for name, _, _, _ in lines)
-    told = [
-        f"{name:<{wide}}  {RED if colour and above else ''}{bars}{PLAIN if colour and above else ''}  {ends}"
-        for name, bars, ends, above in lines
-    ]
-    return "\n".join(["AUC by epoch, from chance to one", "", *told, ""])
+                above = (pooled[-1].low or 0) > labels.CHANCE
+                found[-1].append(_Line(f"{panel}, {method}, {attack}", [p.value for p in pooled], above))
+    return found
 
 
 def screen(stream: TextIO) -> int | None:

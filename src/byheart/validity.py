@@ -22,10 +22,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.blind import Blind, aucs, blind, p_value, relabelled
+from byheart.copies import distinct, shingles
 from byheart.errors import DataError
 from byheart.inference import TAIL, holm
 from byheart.power import effective, smallest_auc, smallest_tpr
-from byheart.splitting import distinct, shingles
 from byheart.types import Examples, Split, Texts
 
 Verdict = Literal["sound", "doubtful", "broken"]
@@ -229,10 +229,11 @@ def _power(split: Split, fpr: float) -> Iterable[Finding]:
     members, nonmembers = len(split.members), len(split.nonmembers)
     smallest = smallest_auc(float(members), float(nonmembers))
     least = smallest_auc(effective(split.member_groups), effective(split.nonmember_groups))
-    worst = f"; {least:.3f} if texts of a group say the same" if least > smallest else ""
-    why = f"{members} members and {nonmembers} non-members tell only an AUC above {smallest:.2f} from chance"
+    # Both are for one attack: the verdict on a model takes the second, and counts every attack that was tried.
+    worst = f" if each text counts alone, {least:.3f} if texts of a group say the same" if least > smallest else ""
+    why = f"{members} members and {nonmembers} non-members tell only an AUC above {smallest:.3f} from chance"
     coarse = smallest > COARSE
-    found = f"AUC {smallest:.3f} is told from chance at 80 % power{worst}"
+    found = f"AUC {smallest:.3f} is told from chance at 80 % power by one attack{worst}"
     yield Finding("power, AUC", "doubtful" if coarse else "sound", found, why if coarse else "", smallest)
     name = f"power, TPR at {100 * fpr:g} % FPR"
     try:
@@ -240,4 +241,4 @@ def _power(split: Split, fpr: float) -> Iterable[Finding]:
     except DataError:  # a study that asks for it is refused; others lose nothing
         yield Finding(name, "sound", f"not resolved by fewer than {math.ceil(1 / fpr - 1e-9)} non-members", "", 1.0)
         return
-    yield Finding(name, "sound", f"TPR {tpr:.3f} is told from chance at 80 % power", "", tpr)
+    yield Finding(name, "sound", f"TPR {tpr:.3f} is told from chance at 80 % power by one attack", "", tpr)

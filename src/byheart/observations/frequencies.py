@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from byheart import reading
+from byheart.copies import SHINGLE
 from byheart.errors import DataError
 from byheart.kinds import Frequencies
 from byheart.shelf import StandsFor
-from byheart.splitting import SHINGLE
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
