@@ -302,6 +302,27 @@ def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_o
         heat_map([r for r in rows if r.attack == "loss"])
 
 
+def test_guessing_is_pale_whatever_else_was_measured():
+    """An AUC far below one half makes no leak of guessing; a metric that is no AUC takes the range that it has."""
+
+    def shades(rows, metric):
+        svg = heat_map(rows, metric=metric).picture("svg").decode()
+        told = re.findall(r'aria-label="[^"]*value: (\S+);[^"]*"[^>]*fill="([^"]+)"', svg)
+        return {float(value.replace("\N{MINUS SIGN}", "-")): shade for value, shade in told}
+
+    rows = [
+        replace(r, value={"loss": 0.5, "reference": 1.0}.get(r.attack, 0.7), low=None, high=None)
+        for r in study(datasets=("xsum",))
+    ]
+    below = [replace(r, value=0.2) if r.attack == "min_k" else r for r in rows]
+    plain, lower = shades(rows, "auc"), shades(below, "auc")
+    assert plain[0.5] == lower[0.5] == lower[0.2] != plain[0.7]
+    assert lower[0.7] == plain[0.7]
+    others = shades(below, "tpr_at_fpr")
+    assert others[0.2] != others[0.5]
+    assert {others[0.2], others[1.0]} == {lower[0.5], lower[1.0]}
+
+
 def test_bases_and_placements_are_compared_only_where_there_are_several():
     rows = study(**FEW, bases=("x/small", "x/large"), settings=("", "targets=attention"))
     sized = [replace(r, value=9e9) if (r.metric, r.base) == ("trained_parameters", "x/large") else r for r in rows]

@@ -55,7 +55,8 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
             for f, t in (("epoch", "epoch"), ("members", "members"), ("nonmembers", "non-members"))
         ),
     ]
-    fill = alt.Color("depth:Q", scale=alt.Scale(scheme="oranges", domain=[0, 1], clamp=True), legend=None)
+    shades = alt.Scale(scheme="oranges", domain=[0, 1], clamp=True)
+    fill = alt.Color("depth:Q", scale=shades, legend=None, title="shade from pale (0) to dark (1)")
     ranks = sorted({names.metrics[r.metric, r.metric_settings] for r in leaks(rows) if r.metric in RANKS})
     is_rank = f"indexof({json.dumps(ranks)}, datum.metric) >= 0"
     ink = alt.condition("datum.depth > 0.62", alt.value("#ffffff"), alt.value(INK))
