@@ -84,7 +84,7 @@ class Loss:
             if self.model.hidden is None:
                 hidden_RD = hidden_rows(module, self.tokens, chosen)[counted_R.to(device)]
             else:
-                kept = remembered(self.model, self.tokens, self.budget)
+                kept = remembered(self.model, self.tokens, self.budget, self.precision)
                 hidden_RD = kept[torch.from_numpy(places)[counted_R]].to(device)
             apart_RD = hidden_RD.detach().requires_grad_(hidden_RD.requires_grad)
             for block_RD, block_R in zip(apart_RD.split(rows), true_R.split(rows), strict=True):
