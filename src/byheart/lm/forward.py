@@ -89,12 +89,13 @@ def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray,
 
 @contextmanager
 def tapped(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
-    """Take the trunk's hidden states out and leave one row in their place, so that the head costs nothing."""
+    """Take the trunk's hidden states out and leave one row in their place, so that the head costs next to nothing."""
     taken: list[torch.Tensor] = []
 
     def take(_module: torch.nn.Module, _inputs: object, output: ModelOutput) -> ModelOutput:
         taken.append(output["last_hidden_state"])
-        output["last_hidden_state"] = taken[-1][:1, -1:].detach()
+        # Picked out, not sliced: for a row with a batch's strides, torch copies the head's weights in bfloat16 on a CPU.
+        output["last_hidden_state"] = taken[-1][0, -1].detach()[None, None]
         return output
 
     hook = body.register_forward_hook(take)
