@@ -12,6 +12,7 @@ from byheart.lm import loss
 from byheart.lm.batching import batches, closest, step_batches
 from byheart.lm.tokens import tokenise
 from byheart.types import Texts
+from wrapped import tuned
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=0, max_size=9)
 
@@ -60,3 +61,14 @@ def test_a_step_passes_texts_of_unlike_length_apart(tiny, sentences, monkeypatch
     loss.Loss(model, tokens, Accelerator(cpu=True), torch.float32, 4096).gradients(np.arange(6))
     assert [len(p) for p in passed] == [1, 5]
     assert passed[0] == [0]
+
+
+def test_a_head_without_its_trunk_takes_a_step_whole(tiny, sentences, monkeypatch):
+    model = tuned(tiny("llama"), "head")
+    chosen = [sentences[0] * 4, *sentences[1:6]]
+    tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)
+    of_all, real = loss.Loss(model, tokens, Accelerator(cpu=True), torch.float32, 4096), loss.raw_logits
+    rows = []
+    monkeypatch.setattr(loss, "raw_logits", lambda *a: rows.append(len(a[1])) or real(*a))
+    of_all.gradients(np.arange(6))
+    assert rows == [len(tokens.true)]
