@@ -128,6 +128,16 @@ def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, senten
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
+def test_the_slope_in_the_logits_is_not_made_twice(tiny, sentences):
+    model = made(tiny("llama"), "lora")
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:5]), 64)
+    of_all = Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200)
+    with torch.profiler.profile(record_shapes=True) as seen:
+        of_all.gradients(np.arange(5))
+    zeroed = [e.input_shapes[0] for e in seen.events() if e.name in {"aten::zero_", "aten::zeros"} and e.input_shapes]
+    assert not [shape for shape in zeroed if shape[-1:] == [model.vocabulary]]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_training_takes_the_same_steps(tiny, method, sentences):
     settings = Training(epochs=3, batch_size=4)

@@ -127,7 +127,8 @@ def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor
     body.forward = lambda *_, **__: known
     try:
         unused = torch.zeros(1, 1, dtype=torch.long, device=hidden_RD.device)
-        return whole(input_ids=unused).logits[0]
+        # Not `[0]`, which backwards writes the slope into an array of zeros.
+        return whole(input_ids=unused).logits.squeeze(0)
     finally:
         if own is None:
             del body.forward
