@@ -59,6 +59,7 @@ def test_both_ways_of_loading_give_one_model(tiny_subject):
     [
         (partial(training._side, "ours"), ["kept"]),
         (partial(training._side, "best"), []),
+        (partial(training._side, "kept"), ["kept"]),
         (partial(training._side, "default"), []),
         (partial(heads._side, "ours"), ["kept"]),
         (partial(heads._side, "Trainer"), []),
