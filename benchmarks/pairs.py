@@ -1,9 +1,12 @@
 """Sides of a comparison timed in turn, round by round, so that whatever slows the machine slows them all."""
 
+import json
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 Seconds = dict[str, list[float]]
 
@@ -32,6 +35,14 @@ def timed(sides: Mapping[str, Callable[[], object]], *, rounds: int, warm: bool 
             sides[name]()
             found[name].append(time.perf_counter() - started)
     return found
+
+
+def told(module: str, sides: Sequence[str], *, rounds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield sides with what `python -m MODULE SIDE` prints last, as JSON: a process each time. Odd rounds go backwards."""
+    for number in range(rounds):
+        for side in reversed(sides) if number % 2 else sides:
+            made = subprocess.run([sys.executable, "-m", module, side], check=True, stdout=subprocess.PIPE)
+            yield side, json.loads(made.stdout.splitlines()[-1])
 
 
 def ratio(seconds: Seconds, one: str, other: str) -> Ratio:

@@ -2,9 +2,10 @@
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from byheart.datasets.wikipedia import wikipedia
-from byheart.lm.bases import default_base
+from byheart.lm.bases import default_base, locate
 from byheart.lm.load import LanguageModel, device, load
 from byheart.lm.tokens import Tokens, tokenise
 from byheart.types import Texts
@@ -17,6 +18,21 @@ def model() -> LanguageModel:
     found = load(default_base())
     found.module.to(device("auto"))
     return found
+
+
+def plain_model() -> LanguageModel:
+    """Return the same model as a script has it that knows no byheart.
+
+    transformers loads it, and the C library deals with freed memory as it comes (`load` has the process keep it).
+    """
+    base = default_base()
+    path = locate(base)
+    file = {"gguf_file": path.name} if path is not None and path.suffix == ".gguf" else {}
+    whole = {"quantization_config": GgufConfig(dequantize=True)} if file else {}
+    name = path.parent if file else base
+    module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **file, **whole).eval()
+    module.config.use_cache = False  # as Trainer sets it, for what scores beside Trainer
+    return LanguageModel(module.to(device("auto")), AutoTokenizer.from_pretrained(name, **file), base)
 
 
 def texts(number: int, skip: int = 0) -> Texts:

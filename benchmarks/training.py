@@ -1,8 +1,11 @@
-"""Training: every method beside transformers' Trainer with peft, as it comes and at its best, each in a process of its own."""
+"""Training: every method beside transformers' Trainer with peft, as it comes and at its best.
+
+Each side is a process of its own, Trainer's with the model and the memory that a plain script has; once more at its best
+with the memory that byheart has, which tells what of the difference is memory.
+"""
 
 import copy
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +19,7 @@ from datasets import Dataset
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallback, TrainingArguments
 
 from benchmarks import subjects
-from benchmarks.pairs import Seconds, ratio
+from benchmarks.pairs import Seconds, ratio, told
 from byheart.lm import train
 from byheart.lm.forward import device_of, token_stats
 from byheart.lm.load import LanguageModel
@@ -30,7 +33,7 @@ EPOCHS = 2
 KEY = "0c"
 ROUNDS = 3
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
-SIDES = ("ours", "best", "default")
+SIDES = ("ours", "best", "kept", "default")
 
 
 def measured() -> dict[str, object]:
@@ -38,19 +41,16 @@ def measured() -> dict[str, object]:
     times: dict[str, Seconds] = {method: {side: [] for side in SIDES} for method in METHODS}
     losses: dict[str, dict[str, float]] = {method: {} for method in METHODS}
     found: dict[str, object] = {"texts": TEXTS, "epochs": EPOCHS}
-    for number in range(ROUNDS):
-        for side in reversed(SIDES) if number % 2 else SIDES:
-            command = [sys.executable, "-m", "benchmarks.training", side]
-            made = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-            told = json.loads(made.stdout.splitlines()[-1])
-            found["tokens"] = told.pop("tokens")
-            for method, (seconds, loss) in told.items():
-                times[method][side].append(seconds)
-                losses[method][side] = loss
+    for side, one in told("benchmarks.training", SIDES, rounds=ROUNDS):
+        found["tokens"] = one.pop("tokens")
+        for method, (seconds, loss) in one.items():
+            times[method][side].append(seconds)
+            losses[method][side] = loss
     for method, seconds in times.items():
         found[method] = {
             "seconds": seconds,
             "Trainer at its best over ours": ratio(seconds, "best", "ours"),
+            "Trainer at its best, memory kept, over ours": ratio(seconds, "kept", "ours"),
             "Trainer as it comes over ours": ratio(seconds, "default", "ours"),
             "loss after training": losses[method],
         }
@@ -59,17 +59,18 @@ def measured() -> dict[str, object]:
 
 def _side(name: str) -> dict[str, object]:
     """Return seconds, and the loss afterwards, of each method on one side. One that is not timed goes before them."""
-    base = subjects.model()
+    base = subjects.model() if name in {"ours", "kept"} else subjects.plain_model()
     tokens = subjects.tokens(base, subjects.texts(TEXTS))
     run = {
         "ours": _ours,
         "best": partial(trainer_epochs, best=True, epochs=EPOCHS),
+        "kept": partial(trainer_epochs, best=True, epochs=EPOCHS),
         "default": partial(trainer_epochs, best=False, epochs=EPOCHS),
     }[name]
-    run(*_wrapped(base, "lora"), subjects.tokens(base, subjects.texts(1)))
+    run(*wrapped(base, "lora"), subjects.tokens(base, subjects.texts(1)))
     found: dict[str, object] = {"tokens": int(tokens.lengths.sum()) * EPOCHS}
     for method in METHODS:
-        model, rate = _wrapped(base, method)
+        model, rate = wrapped(base, method)
         started = time.perf_counter()
         run(model, rate, tokens)
         subjects.settled(model)
@@ -77,7 +78,7 @@ def _side(name: str) -> dict[str, object]:
     return found
 
 
-def _wrapped(base: LanguageModel, method: str) -> tuple[LanguageModel, float]:
+def wrapped(base: LanguageModel, method: str) -> tuple[LanguageModel, float]:
     """Return a copy of the base made ready by a method, with the method's learning rate."""
     train.seed(KEY)
     made = choose("methods", method)(replace(base, module=copy.deepcopy(base.module)))

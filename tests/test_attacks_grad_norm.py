@@ -69,7 +69,7 @@ def test_remembered_hidden_states_give_what_the_whole_model_gives(tiny, sentence
     tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
     assert model.hidden == {}
     found = gradients(scorer(model), tokens)
-    assert list(model.hidden) == [tokens.digest]
+    assert list(model.hidden) == [(tokens.digest, torch.float32)]
     forgetful = LanguageModel(model.module, model.tokenizer, model.name)
     np.testing.assert_allclose(found.norm, gradients(scorer(forgetful), tokens).norm, rtol=1e-5)
 

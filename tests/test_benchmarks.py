@@ -1,11 +1,15 @@
 """The page of benchmarks says what was measured, and its pairs are paired."""
 
 import json
+from functools import partial
 
 import pytest
+import torch
 
-from benchmarks import page, pairs
+from benchmarks import heads, page, pairs, subjects, training
 from benchmarks.__main__ import PIECES, RESULTS
+from byheart.lm import load
+from byheart.types import Texts
 
 
 def test_the_page_is_made_of_the_results():
@@ -25,3 +29,55 @@ def test_sides_take_turns_backwards_in_odd_rounds():
     found = pairs.timed({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
     assert "".join(order) == "ab" + "ab" + "ba"
     assert [len(times) for times in found.values()] == [2, 2]
+
+
+@pytest.fixture
+def tiny_subject(tiny_folder, sentences, monkeypatch):
+    """Benchmarks measure a tiny model on a few sentences, where byheart is told to keep freed memory this list says so."""
+    told = []
+    monkeypatch.setattr(subjects, "default_base", lambda: str(tiny_folder("llama")))
+    monkeypatch.setattr(
+        subjects, "texts", lambda n: Texts(tuple(map(str, range(min(n, 4)))), tuple(sentences[: min(n, 4)]))
+    )
+    monkeypatch.setattr(load, "keep_freed", lambda: told.append("kept"))
+    return told
+
+
+def test_both_ways_of_loading_give_one_model(tiny_subject):
+    ours, plain = subjects.model(), subjects.plain_model()
+    assert all(torch.equal(a, b) for a, b in zip(ours.module.parameters(), plain.module.parameters(), strict=True))
+    assert ours.module.dtype == plain.module.dtype
+    assert (ours.module.training, ours.module.config.use_cache) == (
+        plain.module.training,
+        plain.module.config.use_cache,
+    )
+    assert ours.tokenizer("The old queen")["input_ids"] == plain.tokenizer("The old queen")["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("side", "kept"),
+    [
+        (partial(training._side, "ours"), ["kept"]),
+        (partial(training._side, "best"), []),
+        (partial(training._side, "kept"), ["kept"]),
+        (partial(training._side, "default"), []),
+        (partial(heads._side, "ours"), ["kept"]),
+        (partial(heads._side, "Trainer"), []),
+    ],
+)
+def test_only_byhearts_side_keeps_freed_memory(tiny_subject, monkeypatch, side, kept):
+    monkeypatch.setattr(training, "METHODS", ("head", "prompt"))
+    monkeypatch.setattr(heads, "EPOCHS", 2)
+    assert side()
+    assert tiny_subject == kept
+
+
+def test_a_side_is_told_by_its_own_process_in_turns(tmp_path, monkeypatch):
+    (tmp_path / "sides.py").write_text(
+        "import json, os, sys\nprint('loading')\nprint(json.dumps({'of': sys.argv[1], 'in': os.getpid()}))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = list(pairs.told("sides", ("a", "b"), rounds=2))
+    assert [side for side, _ in found] == ["a", "b", "b", "a"]
+    assert [one["of"] for _, one in found] == ["a", "b", "b", "a"]
+    assert len({one["in"] for _, one in found}) == 4

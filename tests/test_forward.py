@@ -143,6 +143,21 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     np.testing.assert_allclose(got.logp, expected.logp, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_pass_does_not_copy_the_heads_weights(tiny, sentences, precision):
+    """As torch does for a batch of rows, each of which it multiplies by a matrix of its own."""
+    model = tiny("llama")
+    model.module.requires_grad_(False)
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
+    weight = model.module.lm_head.weight
+    whole = model.module.to(precision)  # no cast is asked for
+    with forward.scoring(whole, precision), torch.profiler.profile(record_shapes=True) as seen:
+        forward.hidden_rows(whole, tokens, np.arange(4))
+    copied = [e.input_shapes[0] for e in seen.events() if e.name == "aten::copy_" and e.input_shapes]
+    assert copied
+    assert not any(sorted(shape[-2:]) == sorted(weight.shape) for shape in copied)
+
+
 def test_scoring_leaves_the_model_as_it_was(tiny, sentences):
     model = tiny("llama")
     model.module.train()

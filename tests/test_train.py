@@ -10,7 +10,7 @@ from accelerate import Accelerator
 
 from byheart import shelf
 from byheart.errors import TrainingError
-from byheart.lm import batching, forward, train
+from byheart.lm import batching, forward, loss, train
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import Loss
 from byheart.lm.tokens import tokenise
@@ -31,14 +31,14 @@ def made(model, method, **settings):
     return train.keep_hidden(LanguageModel(tuned.module, model.tokenizer, model.name))
 
 
-def run(model, tokens, training, *, start=None, budget=200, rate=1e-2, key=KEY):
+def run(model, tokens, training, *, start=None, budget=200, rate=1e-2, key=KEY, precision=torch.float32):
     return train.train(
         model,
         tokens,
         training=training,
         learning_rate=rate,
         key=key,
-        precision=torch.float32,
+        precision=precision,
         budget=budget,
         start=start,
     )
@@ -128,6 +128,16 @@ def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, senten
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
+def test_the_slope_in_the_logits_is_not_made_twice(tiny, sentences):
+    model = made(tiny("llama"), "lora")
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:5]), 64)
+    of_all = Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200)
+    with torch.profiler.profile(record_shapes=True) as seen:
+        of_all.gradients(np.arange(5))
+    zeroed = [e.input_shapes[0] for e in seen.events() if e.name in {"aten::zero_", "aten::zeros"} and e.input_shapes]
+    assert not [shape for shape in zeroed if shape[-1:] == [model.vocabulary]]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_training_takes_the_same_steps(tiny, method, sentences):
     settings = Training(epochs=3, batch_size=4)
@@ -163,6 +173,51 @@ def test_head_is_untied_and_its_trunk_is_passed_once(tiny, sentences, monkeypatc
     for _ in run(model, tokens, Training(epochs=3, batch_size=4), budget=10_000):
         forward.token_stats(model, tokens)
     assert len(passes) == 1
+
+
+@pytest.mark.parametrize(
+    ("scored_in", "made_in"),
+    [
+        (None, [torch.bfloat16]),
+        (torch.bfloat16, [torch.bfloat16]),
+        (torch.float32, [torch.bfloat16, torch.float32]),
+    ],
+)
+def test_hidden_states_are_made_once_in_each_precision_that_asks(tiny, sentences, monkeypatch, scored_in, made_in):
+    model = made(tiny("llama"), "head")
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    passes = []
+    real = forward.hidden_rows
+    monkeypatch.setattr(forward, "hidden_rows", lambda *a: passes.append(1) or real(*a))
+    for _ in run(model, tokens, Training(epochs=3, batch_size=4), budget=10_000, precision=torch.bfloat16):
+        if scored_in is not None:
+            forward.token_stats(model, tokens, precision=scored_in)
+    assert list(model.hidden) == [(tokens.digest, p) for p in made_in]
+    assert len(passes) == len(made_in)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_head_tuned_model_is_scored_to_the_bit_as_by_a_plain_pass(tiny, architecture, sentences, precision):
+    model = made(tiny(architecture), "head")
+    # Longest first, as a pass reads them: the same sums in the same order.
+    longest = sorted(sentences[:8], key=lambda s: -len(model.tokenizer(s)["input_ids"]))
+    tokens = tokenise(model.tokenizer, texts_of(longest), 64)
+    for _ in run(model, tokens, Training(epochs=2, batch_size=4), precision=torch.bfloat16):
+        kept = forward.token_stats(model, tokens, precision=precision)
+        plain = forward.token_stats(dataclasses.replace(model, hidden=None), tokens, precision=precision)
+        for field in dataclasses.fields(kept):
+            np.testing.assert_array_equal(getattr(kept, field.name), getattr(plain, field.name), field.name)
+
+
+@pytest.mark.parametrize(("method", "lowered"), [("head", False), ("lora", True)])
+def test_a_trunk_is_cast_only_if_it_is_passed(tiny, sentences, monkeypatch, method, lowered):
+    model = made(tiny("llama"), method)
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    weight = forward.trunk(model.module).layers[0].input_layernorm.weight
+    found, real = set(), loss.raw_logits
+    monkeypatch.setattr(loss, "raw_logits", lambda *a: found.add(weight.dtype) or real(*a))
+    list(run(model, tokens, Training(batch_size=4), precision=torch.bfloat16))
+    assert found == {torch.bfloat16 if lowered else torch.float32}
 
 
 def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences):

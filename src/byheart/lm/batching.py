@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +24,9 @@ NEAR = 1 << 20
 CACHED = 1024
 """Padded tokens of a batch on a CPU, at most: what a layer makes of more falls out of its cache."""
 
+APART = 64
+"""Padded tokens that one batch more of a step costs as much as, on a CPU; on a GPU it costs as much as a whole batch."""
+
 
 def batches(lengths: Int[np.ndarray, " texts"], budget: int) -> Iterator[Int[np.ndarray, " batch"]]:
     """Yield positions of texts, longest first, so that padded tokens (longest x texts) stay within the budget.
@@ -35,6 +39,41 @@ def batches(lengths: Int[np.ndarray, " texts"], budget: int) -> Iterator[Int[np.
         size = max(1, budget // int(lengths[order[at]]))
         yield order[at : at + size]
         at += size
+
+
+def closest(lengths: Int[np.ndarray, " texts"], budget: int, apart: int) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Yield positions of texts, longest first, in batches within the budget that pad least; each counts as `apart` tokens more.
+
+    For few texts, which differ in length: among many sorted ones there is little padding. A text longer than the budget
+    comes alone.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    longest = lengths[order].tolist()
+    # Of the first texts, however many: the fewest tokens that they can be had for, and where their last batch begins.
+    fewest, begins = [0], [0]
+    for end in range(1, len(order) + 1):
+        ways: list[tuple[int, int]] = []
+        for at in range(end - 1, -1, -1):
+            padded = longest[at] * (end - at)
+            if ways and padded > budget:
+                break
+            ways.append((fewest[at] + padded + apart, at))
+        least, begin = min(ways)
+        fewest.append(least)
+        begins.append(begin)
+    borders = [len(order)]
+    while borders[-1] > 0:
+        borders.append(begins[borders[-1]])
+    for begin, end in pairwise(reversed(borders)):
+        yield order[begin:end]
+
+
+def step_batches(
+    module: torch.nn.Module, lengths: Int[np.ndarray, " texts"], budget: int
+) -> Iterator[Int[np.ndarray, " batch"]]:
+    """Yield positions of a step's texts in batches as they are quickest where this model lies."""
+    fitting = sensible(module, budget)
+    yield from closest(lengths, fitting, APART if device_of(module).type == "cpu" else fitting)
 
 
 def sensible(module: torch.nn.Module, budget: int) -> int:

@@ -89,12 +89,13 @@ def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray,
 
 @contextmanager
 def tapped(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
-    """Take the trunk's hidden states out and leave one row in their place, so that the head costs nothing."""
+    """Take the trunk's hidden states out and leave one row in their place, so that the head costs next to nothing."""
     taken: list[torch.Tensor] = []
 
     def take(_module: torch.nn.Module, _inputs: object, output: ModelOutput) -> ModelOutput:
         taken.append(output["last_hidden_state"])
-        output["last_hidden_state"] = taken[-1][:1, -1:].detach()
+        # Picked out, not sliced: for a row with a batch's strides, torch copies the head's weights in bfloat16 on a CPU.
+        output["last_hidden_state"] = taken[-1][0, -1].detach()[None, None]
         return output
 
     hook = body.register_forward_hook(take)
@@ -126,7 +127,8 @@ def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor
     body.forward = lambda *_, **__: known
     try:
         unused = torch.zeros(1, 1, dtype=torch.long, device=hidden_RD.device)
-        return whole(input_ids=unused).logits[0]
+        # Not `[0]`, which backwards writes the slope into an array of zeros.
+        return whole(input_ids=unused).logits.squeeze(0)
     finally:
         if own is None:
             del body.forward
@@ -185,7 +187,7 @@ def each_token(
     rows, few = blocks(model)
     found = np.empty((numbers, len(tokens.true)), dtype=np.float32)
     with scoring(model.module, precision):
-        for places, hidden_RD in _hidden(model, tokens, budget):
+        for places, hidden_RD in _hidden(model, tokens, budget, precision):
             true_R = torch.from_numpy(tokens.true[places])
             parts: list[torch.Tensor] = []
             for block_RD, block_R in zip(hidden_RD.split(rows), true_R.split(rows), strict=True):
@@ -212,29 +214,30 @@ def scoring(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
 
 
 def _hidden(
-    model: LanguageModel, tokens: Tokens, budget: int
+    model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
     """Yield packed positions of scored tokens with the hidden states (R, D) that predict them."""
     if model.hidden is None:
         yield from _trunk_passes(model.module, tokens, budget)
         return
-    kept = remembered(model, tokens, budget)
+    kept = remembered(model, tokens, budget, precision)
     for at in range(0, len(kept), budget):
         places = np.arange(at, min(at + budget, len(kept)))
         yield places, kept[at : at + budget].to(device_of(model.module))
 
 
-def remembered(model: LanguageModel, tokens: Tokens, budget: int) -> torch.Tensor:
-    """Return the trunk's hidden states (scored tokens, D) for a trunk that cannot change, passed once a set of texts.
+def remembered(model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype) -> torch.Tensor:
+    """Return the trunk's hidden states (scored tokens, D), float32, as a pass that scores in this precision finds them.
 
-    Above `MEMORY` bytes they live in an unnamed file mapped into memory, which goes with the process.
+    The trunk cannot change: it is passed once for a set of texts and a precision, when first asked for. Above `MEMORY`
+    bytes the states live in an unnamed file mapped into memory, which goes with the process.
     """
     assert model.hidden is not None, "its trunk can change"  # noqa: S101 - for the type checker
     # Not the texts' digest: the same texts are read after other tokens too.
-    name = tokens.digest
+    name = (tokens.digest, precision)
     if name not in model.hidden:
         kept: torch.Tensor | None = None
-        with scoring(model.module, torch.float32):
+        with scoring(model.module, precision):
             for places, hidden_RD in _trunk_passes(model.module, tokens, budget):
                 if kept is None:
                     kept = _room(len(tokens.true), hidden_RD.shape[1])

@@ -31,14 +31,14 @@ _SAME = 1e-2
 class LanguageModel:
     """A causal language model with its tokenizer.
 
-    `hidden` keeps the trunk's hidden states by the tokens' digest, for a model whose trunk cannot change while it
-    is trained; None for all others.
+    `hidden` keeps the trunk's hidden states by the tokens' digest and the precision that they were computed in, for a
+    model whose trunk cannot change while it is trained; None for all others.
     """
 
     module: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
     name: str
-    hidden: dict[str, torch.Tensor] | None = None
+    hidden: dict[tuple[str, torch.dtype], torch.Tensor] | None = None
 
     @property
     def context(self) -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from byheart.lm.batching import batches, blocks, sensible
+from byheart.lm.batching import batches, blocks, step_batches
 from byheart.lm.forward import hidden_rows, raw_logits, remembered
 from byheart.lm.goldfish import counted
 from byheart.lm.load import LanguageModel
@@ -58,7 +58,10 @@ class Loss:
         share = share[self.counts[share] > 0]
         scored = int(self.counts[chosen].sum())
         loss = torch.zeros((), device=device_of(self.model.module))
-        for part in batches(self.tokens.lengths[share], sensible(self.model.module, self.budget)):
+        lengths = self.tokens.lengths[share]
+        # Without its trunk a model pads nothing: texts of unlike length go through its head together.
+        alone = self.model.hidden is not None
+        for part in batches(lengths, self.budget) if alone else step_batches(self.model.module, lengths, self.budget):
             loss += self._backward(share[part], scored)
         if self.accelerator.num_processes == 1:
             return float(loss)
@@ -84,7 +87,7 @@ class Loss:
             if self.model.hidden is None:
                 hidden_RD = hidden_rows(module, self.tokens, chosen)[counted_R.to(device)]
             else:
-                kept = remembered(self.model, self.tokens, self.budget)
+                kept = remembered(self.model, self.tokens, self.budget, self.precision)
                 hidden_RD = kept[torch.from_numpy(places)[counted_R]].to(device)
             apart_RD = hidden_RD.detach().requires_grad_(hidden_RD.requires_grad)
             for block_RD, block_R in zip(apart_RD.split(rows), true_R.split(rows), strict=True):

@@ -2,7 +2,8 @@
 
 AdamW with warm-up and a schedule, clipping, batches of texts split by a token budget, the loss on the scored tokens
 only (the mean over all of a step's). What is frozen is cast to the training precision once, not at every step. Where
-nothing below the output head is trained, the trunk's hidden states are computed once and reused in every epoch.
+nothing below the output head is trained, the trunk's hidden states are computed once, in the training precision, and
+reused in every epoch.
 Private training (`spending`) draws its texts, clips and adds noise in `private.py`; all else is the same loop.
 
 Every epoch draws its order and its dropout from (key, epoch), so that training resumed at an epoch's border takes
@@ -114,14 +115,14 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
     loss_of = Loss(model, tokens, accelerator, precision, budget, training.goldfish)
     private = Private(optimizer, spending, len(tokens)) if spending else None
     if model.hidden is not None:
-        # Now, while every weight still has its full precision.
-        remembered(model, tokens, budget)
+        # Before an epoch has the model attend by plain products: these are the states of a pass that scores.
+        remembered(model, tokens, budget, precision)
     steps = math.ceil(len(tokens) / training.batch_size)
     for epoch in range(1 + (start[0] if start else 0), training.epochs + 1):
         chance = seed(key, epoch)
         drawn = private.drawn(chance) if private else _dealt(chance.permutation(len(tokens)), training.batch_size)
         total, seen = 0.0, 0
-        with _lowered(model.module, precision), _attending(model.module, precision, int(tokens.lengths.max())):
+        with _lowered(model, precision), _attending(model.module, precision, int(tokens.lengths.max())):
             for step, chosen in enumerate(drawn):
                 _set_rate(
                     optimizer, learning_rate * rate(training, (epoch - 1) * steps + step, training.epochs * steps)
@@ -170,13 +171,16 @@ def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
 
 
 @contextmanager
-def _lowered(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
+def _lowered(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
     """Hold frozen parameters at the training precision, cast once; give back the very same tensors afterwards.
 
-    Adapters keep float32 weights, which peft would cast their inputs to, only for autocast to cast them back.
-    Also puts the model back into evaluation mode, which is how observers expect it.
+    A trunk whose states are kept is not passed and stays as it is. Adapters keep float32 weights, which peft would cast
+    their inputs to, only for autocast to cast them back. Also puts the model back into evaluation mode, which is how
+    observers expect it.
     """
-    full = {p: p.data for p in module.parameters() if not p.requires_grad and p.is_floating_point()}
+    module = model.module
+    used = module.parameters() if model.hidden is None else _output_head(module)
+    full = {p: p.data for p in used if not p.requires_grad and p.is_floating_point()}
     try:
         if precision != torch.float32:
             for parameter in full:
