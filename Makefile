@@ -20,7 +20,7 @@ test-slow: .venv/ready-dev
 simulate: .venv/ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations
 
-# docs/benchmarks.md: three quarters of an hour on two cores with nothing else to do; `make bench PIECES=scoring` measures one piece anew.
+# docs/benchmarks.md: half an hour on two cores with nothing else to do; `make bench PIECES=scoring` measures one piece anew.
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks $(PIECES)
 

@@ -21,7 +21,7 @@ from byheart.settings import Training
 EPOCHS = 15
 TRAIN = 8
 AUDITED = 16  # as many non-members as members
-ROUNDS = 3
+ROUNDS = 2
 SIDES = ("ours", "Trainer")
 
 

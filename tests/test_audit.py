@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -275,7 +276,7 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     assert manifest["command"].startswith("byheart audit --model")
     assert set(manifest["made"]["weights"]) == {"model", "base"}
     assert set(manifest["made"]["data"]) == {"member", "nonmember", "validation"}
-    assert manifest["made"]["versions"]["torch"] == torch.__version__
+    assert manifest["made"]["versions"]["torch"] == metadata.version("torch")
     scores = pyarrow.parquet.read_table(out / "scores.parquet").to_pydict()
     assert scores["id"][0] == "member/m-0"
     assert {"loss", "base/loss", "reference", "member", "group"} <= set(scores)
