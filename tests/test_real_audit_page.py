@@ -47,7 +47,9 @@ def test_it_shows_its_rows_its_records_and_their_texts(opened, audited):
     best = lines.first.locator("th").inner_text()
     lines.first.get_by_role("button").click()
     shown = " ".join(page.locator("tr.drill").inner_text().split())
-    assert " ".join(texts[best].split())[-60:] in shown, "its first token follows nothing, so that nothing is surprised by it"
+    assert " ".join(texts[best].split())[-60:] in shown, (
+        "its first token follows nothing, so that nothing is surprised by it"
+    )
     page.fill("#records-filter", "no such record")
     expect(lines.locator("th")).to_have_count(0)
 
