@@ -342,3 +342,22 @@ def test_the_interval_holds_its_own_value(seed, members, nonmembers):
         *drawn(seed, (members, nonmembers), auc=0.9, groups_of=(3, 0.5), digits=1)
     )
     assert 0 <= low <= value <= high <= 1
+
+
+@pytest.mark.parametrize("size", [4, 24, 48])
+def test_perfect_separation_is_a_gain_over_a_model_that_tells_nothing(size):
+    """Over scores that are all tied the difference is that of one AUC from one half, which pairs of texts bound exactly."""
+    members = np.arange(2 * size) < size
+    groups = tuple(map(str, range(2 * size)))
+    parted, tied = np.where(members, 1.0, 0.0), np.zeros(2 * size)
+    gain, loss = (
+        inference.auc_difference(parted, tied, members, groups),
+        inference.auc_difference(tied, parted, members, groups),
+    )
+    assert gain.value == 0.5
+    assert gain.p_value == pytest.approx(2 * 0.5**size)
+    assert gain.low == pytest.approx(0.025 ** (1 / size) - 0.5)
+    assert gain.high == 0.5
+    assert (loss.value, loss.low, loss.high, loss.p_value) == (-0.5, -0.5, -gain.low, gain.p_value)
+    assert inference.auc_difference(tied, tied, members, groups).p_value == 1
+    assert inference.auc_difference(parted, parted, members, groups).p_value == 1

@@ -203,13 +203,21 @@ def auc_difference(
 ) -> Difference:
     """AUC of the first scores minus AUC of the second on the same texts: DeLong's paired test, clustered by group.
 
-    Hoeffding's bound where the variance is zero. Raises as `sides` does.
+    Hoeffding's bound where the variance is zero: that of the one AUC against one half where the other scores are all tied,
+    as those of an attack that compares a model with itself. Raises as `sides` does.
     """
     from scipy.special import stdtr
 
     placed = placements(first, membership) - placements(second, membership)
     value = float(placed[membership].mean())
     variance, freedom = placement_spread(placed, membership, groups)
+    if variance == 0 and np.ptp(second) == 0:
+        _, (low, high) = auc_interval(first, membership, groups)
+        p_value = 2 * min(auc_p_value(s, membership, groups, 0.5) for s in (first, -first))
+        return Difference(value, low - 0.5, high - 0.5, min(1.0, p_value))
+    if variance == 0 and np.ptp(first) == 0:
+        other = auc_difference(second, first, membership, groups)
+        return Difference(-other.value, -other.high, -other.low, other.p_value)
     if variance == 0:
         pairs = independent_pairs(membership, groups)
         reach = math.sqrt(2 * math.log(1 / TAIL) / pairs)

@@ -36,7 +36,7 @@ class Verdict(NamedTuple):
     `low` and `high` are the outermost ends of the seeds' intervals, so that no single lucky seed makes a leak. `before`
     is the same attack on the untuned model, `gain` the paired difference; None where that was not measured. `found`
     says what share of the members an attacker finds; "" where no TPR was measured. `smallest` is the smallest AUC that
-    so many texts and tests tell from chance.
+    so many texts and tests tell from chance. `higher` names an attack with a higher AUC that does not show it.
     """
 
     method: str
@@ -50,6 +50,7 @@ class Verdict(NamedTuple):
     found: str
     smallest: float
     perplexity: str
+    higher: str = ""
 
     @property
     def claim(self) -> str:
@@ -74,7 +75,9 @@ class Verdict(NamedTuple):
         before = "" if self.before is None else f"; on the untuned model {labels.number(self.before.value)}"
         of_seeds = "" if self.seeds == 1 else f"mean of {self.seeds} seeds, "
         ends = f"{labels.number(self.auc.low)} to {labels.number(self.auc.high)}"
-        return f"{self.attack} reaches AUC {labels.number(self.auc.value)} ({of_seeds}{ends}){when}{before}."
+        return (
+            f"{self.attack} reaches AUC {labels.number(self.auc.value)} ({of_seeds}{ends}){when}{before}.{self.higher}"
+        )
 
     @property
     def _ordered(self) -> str:
@@ -129,7 +132,14 @@ def _first(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def _best(found: Sequence[Verdict]) -> Verdict:
-    return max(found, key=lambda v: (v.word == "leaks", v.auc.value))
+    best = max(found, key=lambda v: (v.word == "leaks", v.auc.value))
+    top = max(found, key=lambda v: v.auc.value)
+    value, low, high = (labels.number(v) for v in top.auc)
+    if value == labels.number(best.auc.value):
+        return best
+    return best._replace(
+        higher=f" {top.attack} is higher, AUC {value}, but too uncertain to rest on ({low} to {high})."
+    )
 
 
 def _judged(place: Place, last: list[Row], there: Sequence[Row], scores: Scored, tests: int) -> Verdict:
