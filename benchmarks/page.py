@@ -169,7 +169,8 @@ def _short(results: Mapping[str, Any]) -> str:
 - **Fifteen epochs of the head**: {whole:.2f} times; meant were 8. What is left is the head itself: its products for scoring and
   for training, which the factors above bound.
 - **What byheart itself takes** of a study, meant to be 3 % at most, was {own:.1%} of one of a minute, most of it loading and
-  judging the data, which do not grow with the training; and 3.0% of 49 minutes of `studies/attacks.yaml` with two workers,
+  judging the data, which do not grow with the training; and 3.0% of the last 49 minutes of
+  `studies/attacks.yaml` (eight of twelve cells) with two workers,
   whatever one waited for the other at the end included.
 - **No GPU** was there to measure on: neither speed nor what bfloat16 does there is known.
 """

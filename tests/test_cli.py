@@ -391,9 +391,11 @@ def test_a_store_that_is_no_store(refused, study, tmp_path):
         )
     assert file.read_text() == "in the way"
     for command in ("rows", "report"):
-        for place in (file, tmp_path / "nowhere"):
-            line = refused(command, "--store", place)
-            assert f"store {place} does not exist; make one with: byheart run STUDY.yaml --store" in line
+        assert f"{file} is a file; unpack a packed study first: mkdir FOLDER && tar -xf" in refused(
+            command, "--store", file
+        )
+        line = refused(command, "--store", tmp_path / "nowhere")
+        assert f"store {tmp_path / 'nowhere'} does not exist; make one with: byheart run STUDY.yaml --store" in line
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -156,7 +156,7 @@ def test_the_summary_says_what_leaks_and_claims_no_more(plain):
 def test_verdict_and_gate_are_shown_first_and_its_reasons_after(plain):
     words = Read(plain).words
     answer = words.partition("Do the tuned models give away")[2].partition("Is the comparison fair?")[0]
-    assert "WebNLG: 3 of 6 methods leak." in answer
+    assert "WebNLG: 3 of 6 methods leak: full, head, LoRA." in answer
     assert "Can members and non-members be compared? WebNLG: sound , WikiText: sound" in answer
     doubtful = Read(page(FEW, gates=judged("doubtful", "it looks odd"))).words
     assert "WebNLG doubtful it looks odd" in doubtful

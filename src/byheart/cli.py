@@ -235,6 +235,10 @@ def _existing(store: Path) -> Store:
     from byheart.errors import StoreError
     from byheart.store import Store
 
+    if store.is_file():
+        raise StoreError(
+            f"store {store} is a file; unpack a packed study first: mkdir FOLDER && tar -xf {store} -C FOLDER"
+        )
     if store.is_dir() and any(store.iterdir()) and not (store / "store.json").exists():
         raise StoreError(f"folder {store} is no store of byheart's; name the one that byheart run was given")
     if not (store / "store.json").exists():

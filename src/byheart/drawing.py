@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import functools
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 POINTS = 0.75
 """Points of print in one pixel of 1/96 inch, which is what a chart's sizes are given in."""
 PNG_DENSITY = 300
+TITLE = 48
+"""Letters of a line of a title: what a picture of one column of print is wide enough for."""
 CONTRAST = 3.0
 """Least contrast of a line with its ground: WCAG 2.2, success criterion 1.4.11."""
 
@@ -56,7 +59,13 @@ class Figure:
 
     def spec(self, *, titled: bool = True) -> dict[str, Any]:
         """Return the whole as Vega-Lite, as any of its tools reads it."""
-        title = {"text": self.title, "anchor": "start", "frame": "group", "fontSize": 11, "offset": 8}
+        title = {
+            "text": textwrap.wrap(self.title, TITLE),
+            "anchor": "start",
+            "frame": "group",
+            "fontSize": 11,
+            "offset": 8,
+        }
         data = {"datasets": {**self.bare.get("datasets", {}), **self.data}}
         return self.bare | data | ({"title": title} if titled else {})
 

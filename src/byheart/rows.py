@@ -76,7 +76,8 @@ def study_rows(store: Store, name: str | None = None) -> list[Row]:
     keys = _row_keys(store, name)
     if not keys:
         told = name or ", ".join(noted)
-        raise StoreError(f"no cell of {told} is finished in store {store.root}; go on with: byheart run STUDY.yaml")
+        again = f"go on with: byheart run STUDY.yaml --store {store.root}"
+        raise StoreError(f"no cell of {told} is finished in store {store.root}; {again}")
     return [row for key in keys for row in read_rows(store.folder("rows", key))]
 
 
