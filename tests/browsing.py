@@ -122,8 +122,8 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
             assert float(line[f"found at {rate:g} % accused"]) == pytest.approx(want, abs=1e-4)
 
 
-def reads_well(page, viewport, dark):
-    """No violation of accessibility with everything open, nothing wider than the screen; it turns light and dark, and prints."""
+def is_accessible(page, viewport, dark):
+    """No violation of accessibility with everything open, nothing wider than the screen."""
     assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
     for details in page.locator("details").all():
         details.evaluate("d => { d.open = true }")
@@ -131,6 +131,11 @@ def reads_well(page, viewport, dark):
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def reads_well(page, viewport, dark):
+    """It is accessible and fits; it turns light and dark, and prints."""
+    is_accessible(page, viewport, dark)
     page.locator("#theme").press("Enter")
     settled(page)
     assert page.evaluate("document.documentElement.dataset.theme") == ("light" if dark else "dark")

@@ -222,3 +222,18 @@ def planted(included, repetitions, kinds, *, references=(("digits", 30),), coin=
         bits=bits or dict.fromkeys(dict.fromkeys(kinds_of), 29.9),
         by_seed=by_seed,
     )
+
+
+def tiny_study(folder, **changes):
+    """A study's file of one method on a tiny model, with what is changed of it."""
+    return {
+        "name": "tiny",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 60}}],
+        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
+        "methods": ["head"],
+        "training": {"epochs": 2, "batch_size": 4},
+        "attacks": ["loss"],
+        "metrics": ["auc", "perplexity"],
+        **changes,
+    }

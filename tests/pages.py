@@ -1,8 +1,11 @@
 """The pages of the documentation, and the blocks of code in them."""
 
 import re
+import tarfile
 from pathlib import Path
 from typing import NamedTuple
+
+from byheart.store import Store
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -22,6 +25,13 @@ def blocks(page, language):
         rf'^```{language}(?: title="([^"\n]*)")?\n(.*?)^```$', page.read_text(), re.DOTALL | re.MULTILINE
     )
     return [Block(text, title) for title, text in found]
+
+
+def unpacked(archive, folder):
+    """The store that a packed study becomes in a folder."""
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return Store.open(Path(folder))
 
 
 def lines(page):

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tarfile
 
 import pytest
 
@@ -13,19 +12,13 @@ from byheart.errors import StoreError, UnknownNameError
 from byheart.packing import pack
 from byheart.rows import gates_of, losses_of, scores_of, study_rows
 from byheart.store import Store
+from made_up import tiny_study
+from pages import unpacked
 
 
 def content(folder, name, methods):
-    return {
-        "name": name,
-        "models": str(folder),
-        "datasets": [{"records": {"count": 60}}],
-        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
-        "methods": methods,
-        "training": {"epochs": 1, "batch_size": 4},
-        "attacks": ["loss", "min_k"],
-        "metrics": ["auc", "perplexity"],
-    }
+    once = {"epochs": 1, "batch_size": 4}
+    return tiny_study(folder, name=name, methods=methods, training=once, attacks=["loss", "min_k"])
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +28,6 @@ def made(tiny_folder, tmp_path_factory):
     for name, methods in (("one", ["prompt", "full"]), ("other", ["head"])):
         assert not byheart.run(content(tiny_folder("gpt2"), name, methods), store=store).failed
     return store
-
-
-def unpacked(archive, folder):
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="data")
-    return Store.open(folder)
 
 
 def page(store, study, folder):

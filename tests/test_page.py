@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from browsing import DESK, PHONE, checked, expected, measured, numbers, pick, points, same, slide
+from browsing import DESK, PHONE, checked, expected, is_accessible, measured, numbers, pick, points, same, slide
 from byheart import labels
 from byheart.report import Shown, report
 from byheart.shelf import choose
@@ -169,13 +168,7 @@ def test_records_are_filtered_sorted_and_opened(opened, path, rows):
 @pytest.mark.parametrize(("viewport", "dark"), [(DESK, False), (DESK, True), (PHONE, False), (PHONE, True)])
 def test_it_is_accessible_and_fits_light_and_dark_wide_and_narrow(opened, path, viewport, dark):
     page = opened(path, viewport, color_scheme="dark" if dark else "light")
-    assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
-    for details in page.locator("details").all():
-        details.evaluate("d => { d.open = true }")
-    page.locator("#records-list tbody button").first.click()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    is_accessible(page, viewport, dark)
     for box in page.locator(".drawn, .drawn:not(.wide) svg.marks").all():
         assert box.bounding_box()["width"] <= viewport["width"]
 

@@ -6,10 +6,8 @@ import json
 import re
 import shlex
 import sys
-import tarfile
 import tempfile
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 
 import pytest
 from datasets import Dataset
@@ -29,7 +27,7 @@ from byheart.study import read, study
 from byheart.types import Row
 from byheart.workers import Outcome
 from made_up import WHERE, WHO
-from pages import DOCS, PAGES, ROOT, blocks, lines, name, table
+from pages import DOCS, PAGES, ROOT, blocks, lines, name, table, unpacked
 from stand_in import StandIn
 
 TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
@@ -211,9 +209,8 @@ def results(folder):
     place = DOCS / "results" / folder
     if (place / "rows.csv").exists():
         return list(csv.DictReader((place / "rows.csv").read_text().splitlines()))
-    with tempfile.TemporaryDirectory() as unpacked, tarfile.open(place / "study.tar.xz") as archive:
-        archive.extractall(unpacked, filter="data")
-        return list(csv.DictReader(rows_csv(study_rows(Store.open(Path(unpacked)))).splitlines()))
+    with tempfile.TemporaryDirectory() as there:
+        return list(csv.DictReader(rows_csv(study_rows(unpacked(place / "study.tar.xz", there))).splitlines()))
 
 
 def of(rows, metric, **told):

@@ -20,6 +20,7 @@ from byheart.settings import Privacy, Training
 from byheart.store import Store
 from byheart.study import study as parsed
 from byheart.types import Texts
+from made_up import tiny_study
 
 KEY = "00000000000000ab"
 METHODS = ("dp_lora", "dp_full")
@@ -206,17 +207,7 @@ def test_private_training_learns_where_noise_is_small(tiny, architecture, method
 
 
 def content(folder, **changes):
-    return {
-        "name": "tiny",
-        "models": str(folder),
-        "datasets": [{"records": {"count": 60}}],
-        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
-        "methods": ["lora", {"dp_lora": {"epsilon": 4}}],
-        "training": {"epochs": 2, "batch_size": 4},
-        "attacks": ["loss"],
-        "metrics": ["auc", "perplexity"],
-        **changes,
-    }
+    return tiny_study(folder, **{"methods": ["lora", {"dp_lora": {"epsilon": 4}}], **changes})
 
 
 def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):

@@ -13,7 +13,7 @@ import byheart
 from byheart.evidence import Event
 from byheart.progress import MANY, NAMED, Bar, Json, Lines, outcome_line
 from byheart.workers import Outcome
-from made_up import study
+from made_up import study, tiny_study
 
 
 def attacked(aucs):
@@ -90,17 +90,7 @@ def test_a_run_that_has_nothing_to_make_says_so():
 
 
 def content(folder, **changes):
-    return {
-        "name": "tiny",
-        "models": str(folder),
-        "datasets": [{"records": {"count": 60}}],
-        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
-        "methods": ["head"],
-        "training": {"epochs": 2, "batch_size": 4},
-        "attacks": ["loss", "reference"],
-        "metrics": ["auc", "perplexity"],
-        **changes,
-    }
+    return tiny_study(folder, **{"attacks": ["loss", "reference"], **changes})
 
 
 def shares(written, store, stop="never"):

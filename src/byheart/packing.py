@@ -24,7 +24,7 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
     It holds the rows, the scores behind them, the validation texts' log-probabilities, the gates of the data, and each
     study's note. Raises as `rows.study_rows` does, and `StoreError` where the file cannot be written.
     """
-    held = dict.fromkeys(_held(store, study))
+    held = list(_held(store, study))
     aside = output.with_name(f".{output.name}-{os.getpid()}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
