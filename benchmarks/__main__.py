@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import page
 
-PIECES = ("scoring", "memory", "training", "heads", "harness", "precision")
+PIECES = ("scoring", "memory", "training", "heads", "harness", "precision", "profiles")
 RESULTS = Path(__file__).parent / "results.json"
 LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 

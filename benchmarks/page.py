@@ -99,17 +99,19 @@ def _training(found: Mapping[str, Any]) -> str:
                     Ratio(*one["Trainer as it comes over ours"]),
                     *(f"{losses[side]:.3f}" for side in ("ours", "best", "default")),
                     f"{rate:.0f}",
+                    f"{rate * one['GFLOP a token'] / found['matrix products, GFLOP/s']:.0%}",
                 ]
             )
     head = ["method", "Trainer at its best over ours", "the same, memory kept", "Trainer as it comes over ours"]
-    head += ["loss, ours", "loss, best", "loss, as it comes", "tokens/s"]
+    head += ["loss, ours", "loss, best", "loss, as it comes", "tokens/s", "of the limit"]
     told = (
         f"{found['epochs']} epochs over {found['texts']} texts, eight a step. "
         "Trainer at its best is bfloat16 with texts of like length together; as it comes, float32 in random order. "
         "Its sides are processes as a script without byheart has them: transformers loads the model, and the C library deals with "
         "memory by its own settings; byheart, when it loads a model, has its process keep what it frees. With the memory kept so "
         "by Trainer's process too, what is left is the difference in the work. The methods are byheart's on all sides. The loss "
-        "(nats a token) is that of the training texts afterwards.\n"
+        "(nats a token) is that of the training texts afterwards. Of the limit: the products that a method cannot do without, "
+        "at ours, beside one large bfloat16 product; an adapter's own, and what attention multiplies, are not counted.\n"
     )
     return "\n".join(["## Training\n", told, _table(head, lines)])
 
@@ -145,10 +147,20 @@ def _precision(found: Mapping[str, Any]) -> str:
     )
     head = ["attack", "AUC, float32", "AUC, bfloat16", "rank correlation of the scores"]
     rest = (
-        f"\nEach of the two studies took about a minute, of which {found['share of byheart itself']:.1%} was not training and "
-        "passes over texts but all else: loading the model, splitting and judging the data, attacks, intervals, files.\n"
+        f"\nThe longer of the two studies took {found['seconds of a study']:.0f} s, of which {found['share of byheart itself']:.1%} "
+        "was not training and passes over texts but all else: importing libraries and loading the model "
+        f"({found['of that importing libraries and loading the model']:.0%} of that), splitting and judging the data, attacks, "
+        "intervals, files.\n"
     )
     return "\n".join(["## Precision\n", told, _table(head, lines), rest])
+
+
+def _profiles(found: Mapping[str, Any]) -> str:
+    shares = {name: one for name, one in found.items() if name != "machine"}
+    kinds = next(iter(shares.values()))
+    lines = [[kind, *(f"{one[kind]:.0%}" for one in shares.values())] for kind in kinds]
+    told = "What operations take, by torch's profiler: whole leads scored, and the head trained and scored as above.\n"
+    return "\n".join(["## Where the time goes\n", told, _table(["", *shares], lines)])
 
 
 def _short(results: Mapping[str, Any]) -> str:
@@ -160,18 +172,27 @@ def _short(results: Mapping[str, Any]) -> str:
     there = slowest["float32"]
     limit = _rate(slowest, "float32") * there["GFLOP a token"] / there["matrix products, GFLOP/s"]
     at_once, whole = there["one at a time over ours"][0], results["heads"]["Trainer over ours"][0]
-    own = results["precision"]["share of byheart itself"]
+    precision = results["precision"]
+    took = precision["seconds of a study"]
+    own, any_script = (
+        precision["share of byheart itself"],
+        precision["of that importing libraries and loading the model"],
+    )
+    scored, trained = (
+        results["profiles"][name]["matrix products"] for name in ("scoring, float32", "epochs of the head")
+    )
     return f"""## What falls short
 
 - **Long texts one at a time** take {at_once:.2f} times as long as ours in float32; meant were 1.5. A text of a hundred tokens
-  fills two cores by itself, and ours already runs at {limit:.0%} of what the machine makes of one large matrix product. Batches of 512
-  to 4,096 tokens, and passes without a mask, were tried ([decisions](decisions.md#scoring)); none was faster.
+  fills two cores by itself, and ours already runs at {limit:.0%} of what the machine makes of one large matrix product; such products
+  are {scored:.0%} of its time. Batches of 512 to 4,096 tokens, passes without a mask and plain attention were tried
+  ([decisions](decisions.md#scoring)); none was faster.
 - **Fifteen epochs of the head**: {whole:.2f} times; meant were 8. What is left is the head itself: its products for scoring and
-  for training, which the factors above bound.
-- **What byheart itself takes** of a study, meant to be 3 % at most, was {own:.1%} of one of a minute, most of it loading and
-  judging the data, which do not grow with the training; and 3.0% of the last 49 minutes of
-  `studies/attacks.yaml` (eight of twelve cells) with two workers,
-  whatever one waited for the other at the end included.
+  for training, {trained:.0%} of the time, which the factors above bound.
+- **What byheart itself takes** of a study, meant to be 3 % at most, was {own:.1%} of one of {took:.0f} s; {any_script:.0%} of that
+  is importing libraries and loading the model, as any script must, and none of it grows with the training. It was 3.0% of the
+  last 49 minutes of `studies/attacks.yaml` (eight of twelve cells) with two workers, whatever one waited for the other at
+  the end included.
 - **No GPU** was there to measure on: neither speed nor what bfloat16 does there is known.
 """
 
@@ -183,4 +204,5 @@ SECTIONS = {
     "heads": _heads,
     "harness": _harness,
     "precision": _precision,
+    "profiles": _profiles,
 }

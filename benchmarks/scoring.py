@@ -1,6 +1,5 @@
 """Scoring: every statistic of every token, beside the model's own forward pass and beside one text at a time."""
 
-import time
 from dataclasses import replace
 
 import torch
@@ -60,20 +59,8 @@ def _compared(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> d
     seconds = timed({"ours": ours, "forward": forward, "each": each}, rounds=ROUNDS)
     return {
         "seconds": seconds,
-        "matrix products, GFLOP/s": _products(precision, device),
-        "GFLOP a token": 2 * sum(p.numel() for n, p in model.module.named_parameters() if p.dim() > 1) / 1e9,
+        "matrix products, GFLOP/s": subjects.products(precision, device),
+        "GFLOP a token": 2 * subjects.matrices(model) / 1e9,
         "ours over forward": ratio(seconds, "ours", "forward"),
         "one at a time over ours": ratio(seconds, "each", "ours"),
     }
-
-
-def _products(precision: torch.dtype, device: torch.device, side: int = 2048, times: int = 20) -> float:
-    """Return the rate of large matrix products: what no model can exceed."""
-    one = torch.randn(side, side, device=device).to(precision)
-    best = float("inf")
-    for _ in range(times):
-        started = time.perf_counter()
-        product = one @ one
-        float(product[0, 0])
-        best = min(best, time.perf_counter() - started)
-    return 2 * side**3 / best / 1e9

@@ -1,5 +1,7 @@
 """The model and the texts that are measured: the default small model, leads of Wikipedia articles of all lengths."""
 
+import time
+
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -54,3 +56,20 @@ def settled(found: LanguageModel) -> None:
 def scored(chosen: Tokens) -> int:
     """Return how many tokens are scored."""
     return int(np.sum(chosen.lengths - chosen.first))
+
+
+def matrices(found: LanguageModel) -> int:
+    """Return how many weights a token is multiplied with on its way through the model, its head's with them."""
+    return sum(p.numel() for p in found.module.parameters() if p.dim() > 1)
+
+
+def products(precision: torch.dtype, device: torch.device, side: int = 2048, times: int = 20) -> float:
+    """Return the rate (GFLOP/s) of large matrix products: what no model can exceed."""
+    one = torch.randn(side, side, device=device).to(precision)
+    best = float("inf")
+    for _ in range(times):
+        started = time.perf_counter()
+        product = one @ one
+        float(product[0, 0])
+        best = min(best, time.perf_counter() - started)
+    return 2 * side**3 / best / 1e9

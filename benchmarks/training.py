@@ -49,9 +49,12 @@ def measured() -> dict[str, object]:
         for method, (seconds, loss) in one.items():
             times[method][side].append(seconds)
             losses[method][side] = loss
+    base = subjects.model()
+    found["matrix products, GFLOP/s"] = subjects.products(torch.bfloat16, device_of(base.module))
     for method, seconds in times.items():
         found[method] = {
             "seconds": seconds,
+            "GFLOP a token": 2 * _weights(base, method) / 1e9,
             "Trainer at its best over ours": ratio(seconds, "best", "ours"),
             "Trainer at its best, memory kept, over ours": ratio(seconds, "kept", "ours"),
             "Trainer as it comes over ours": ratio(seconds, "default", "ours"),
@@ -79,6 +82,12 @@ def _side(name: str) -> dict[str, object]:
         subjects.settled(model)
         found[method] = (time.perf_counter() - started, _loss(model, tokens))
     return found
+
+
+def _weights(base: LanguageModel, method: str) -> float:
+    """Return how many weights a token is multiplied with in an epoch, forwards and backwards; an adapter's own are not counted."""
+    whole, head = subjects.matrices(base), base.module.get_output_embeddings().weight.numel()
+    return {"full": 3 * whole, "head": 2 * head + (whole - head) / EPOCHS}.get(method, 2 * whole)
 
 
 def _loss(model: LanguageModel, tokens: Tokens) -> float:

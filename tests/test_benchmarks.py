@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import heads, page, pairs, subjects, training
+from benchmarks import heads, page, pairs, profiles, subjects, training
 from benchmarks.__main__ import PIECES, RESULTS
 from byheart.lm import load
 from byheart.types import Texts
@@ -81,3 +81,23 @@ def test_a_side_is_told_by_its_own_process_in_turns(tmp_path, monkeypatch):
     assert [side for side, _ in found] == ["a", "b", "b", "a"]
     assert [one["of"] for _, one in found] == ["a", "b", "b", "a"]
     assert len({one["in"] for _, one in found}) == 4
+
+
+def test_shares_of_a_profile_are_of_all_that_torch_did(tiny_subject):
+    found = profiles.measured()
+    assert len(found) == 3
+    for shares in found.values():
+        assert sum(shares.values()) == pytest.approx(1)
+        assert min(shares.values()) >= 0
+        assert {"matrix products", "attention", "softmax and statistics"} <= {
+            k for k, share in shares.items() if share > 0.001
+        }
+
+
+def test_what_is_trained_decides_how_many_products_a_token_needs(tiny_subject):
+    base = subjects.model()
+    head = base.module.get_output_embeddings().weight.numel()
+    trunk = sum(p.numel() for layer in base.module.model.layers for p in layer.parameters() if p.dim() > 1)
+    assert training._weights(base, "full") == 3 * (trunk + head)
+    assert training._weights(base, "lora") == training._weights(base, "prefix") == 2 * (trunk + head)
+    assert training._weights(base, "head") == 2 * head + trunk / training.EPOCHS

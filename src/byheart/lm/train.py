@@ -138,9 +138,9 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
                 optimizer.step()
                 optimizer.zero_grad()
                 total, seen = total + loss * len(chosen), seen + len(chosen)
-        give_back()  # before others score the model, who take other blocks
         yield Epoch(epoch, total / max(seen, 1), lambda: _state(parameters, optimizer))
     accelerator.free_memory()
+    give_back()  # not after each epoch: the next takes the same blocks, and would have them paged in again
 
 
 def _dealt(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:
