@@ -317,7 +317,7 @@ def parts(name_of):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "texts.jsonl cannot be read (No such file or directory)"),
+        (None, "texts.jsonl cannot be read (No such file or directory"),
         (lines(last=b'{"text": "caf\xe9"}\n'), "texts.jsonl line 61 is not UTF-8"),
         (lines(last=b'{"text": \n'), "texts.jsonl line 61 is not JSON"),
         (lines(last=b'{"txt": "a"}\n'), "texts.jsonl line 61 has no field 'text'; its fields: txt"),
@@ -660,6 +660,29 @@ for words in (["--help"], ["rows", "--store", sys.argv[1]], ["shelf", "attacks",
     heavy = [m for m in ("torch", "transformers", "peft", "datasets") if m in sys.modules]
     assert not heavy, (words, heavy)
 """
+
+
+def test_rows_can_be_picked_by_what_they_say(typed, refused, finished):
+    rows = study_rows(Store.open(finished), "tiny")
+
+    def told(*words):
+        code, out, _ = typed(
+            "rows", "--store", finished, "--format", "json", *(w for one in words for w in ("--where", one))
+        )
+        assert code == 0
+        return [(r["metric"], r["epoch"], r["value"]) for r in json.loads(out)]
+
+    metrics = {"auc", "perplexity"}
+    wanted = [(r.metric, r.epoch, r.value) for r in rows if r.metric in metrics and r.epoch == 1]
+    assert 2 <= len(wanted) < len(rows)
+    assert told("metric=auc", "epoch=1", "metric=perplexity") == wanted
+    assert told("attack=", "metric=perplexity", "epoch=1") == [w for w in wanted if w[0] == "perplexity"]
+    for words, why in {
+        "metric": "--where metric: write --where FIELD=VALUE, for instance --where attack=loss",
+        "atack=loss": "field of rows 'atack' is not known; did you mean 'attack'?",
+        "epoch=99": "no row has epoch=99; there is",
+    }.items():
+        assert why in refused("rows", "--store", finished, "--where", words)
 
 
 def test_what_has_only_numbers_to_do_and_help_and_rows_load_no_torch(store):

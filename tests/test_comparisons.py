@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
+from scipy.stats import binom
 
 from byheart import labels
 from byheart.comparing import auc_at_once, comparable, difference, p_above, p_apart, widened
 from byheart.errors import DataError
-from byheart.inference import TAIL, auc_difference, auc_interval
+from byheart.inference import TAIL, auc_difference, auc_interval, hoeffding
 from byheart.power import smallest_auc
 from byheart.tables._gates import panel_gates, spelled
 from byheart.tables._pairs import AMONG_LEAST, MARK, pairs
@@ -51,13 +53,39 @@ def test_one_test_alone_has_the_interval_of_the_auc(apart, groups):
 
 def test_an_interval_lies_above_a_truth_just_where_its_p_value_says_so():
     rng = np.random.default_rng(2)
-    for tests in (1, 30):
-        for apart in (0.0, 0.3, 0.6, 20.0, -20.0):
-            held = drawn(rng, apart, groups=2)
-            _, low, high = auc_at_once(held, tests=tests)
-            for truth in (0.2, 0.5, 0.6, 0.9):
-                assert (p_above(held, truth) < TAIL / tests) == (low > truth)
-                assert (p_apart(held, truth) < 2 * TAIL / tests) == (low > truth or high < truth)
+    for apart in (0.0, 0.3, 0.6, 20.0, -20.0):
+        held = drawn(rng, apart, groups=2)
+        _, low, high = auc_at_once(held)
+        for truth in (0.2, 0.5, 0.6, 0.9):
+            assert (p_above(held, truth) < TAIL) == (low > truth)
+            assert (p_apart(held, truth) < 2 * TAIL) == (low > truth or high < truth)
+
+
+def test_one_of_many_intervals_is_no_wider_than_a_bound_that_always_holds():
+    """One discordant text among 48 a side: so far out, Student's t with a single degree of freedom reaches nearly to 0."""
+    scores, members = np.r_[np.arange(48.0) + 100, np.arange(48.0)], np.arange(96) < 48
+    scores[0] = 20.5
+    held = ScoreSet(tuple(map(str, range(96))), scores, members)
+    value, (low, _) = auc_interval(scores, members, held.ids, tail=TAIL / 300)
+    assert value > 0.98
+    assert low < 0.05
+    assert auc_at_once(held, tests=300).low == pytest.approx(hoeffding(value, 48.0, tail=0.1 * TAIL / 300)[0])
+    assert 0.7 < auc_at_once(held, tests=300).low < 0.8
+
+
+@pytest.mark.parametrize(("texts", "truth"), [(48, 0.5), (48, 0.95), (300, 0.99)])
+def test_an_interval_of_many_misses_no_more_often_than_it_may(texts, truth):
+    """With the chance of one of ten to miss, 0.5 %, at either end a quarter of it, of 4,000 studies."""
+    rng = np.random.default_rng(5)
+    apart = np.sqrt(2) * ndtri(truth)
+    members = np.arange(2 * texts) < texts
+    ids = tuple(map(str, range(2 * texts)))
+    missed = 0
+    for _ in range(4000):
+        held = ScoreSet(ids, rng.standard_normal(2 * texts) + apart * members, members)
+        _, low, high = auc_at_once(held, tests=10)
+        missed += not low <= truth <= high
+    assert missed <= binom.ppf(0.999, 4000, 0.005)
 
 
 def test_many_intervals_hold_together():

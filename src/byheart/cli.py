@@ -151,13 +151,17 @@ def rows(
     *,
     store: StoreFolder = KEPT,
     study: Named = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD=VALUE", help="Only rows that say so: --where metric=auc --where epoch=3"),
+    ] = None,
     format: Annotated[Formats, typer.Option("--format", help="How to print them.")] = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Print the store's results as tidy rows."""
     from byheart import formats, terminal
-    from byheart.rows import study_rows
+    from byheart.rows import picked, study_rows
 
-    found = study_rows(_existing(store), study)
+    found = picked(study_rows(_existing(store), study), where or [])
     if format == "parquet":
         sys.stdout.buffer.write(formats.rows_parquet(found))
     elif format in {"csv", "json"}:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from byheart.errors import SettingError
 from byheart.formats import ROW_FORMATS
 from byheart.types import Row
+from byheart.whole import whole
 
 
 def _lines(rows: Sequence[Row]) -> bytes:
@@ -34,6 +34,5 @@ def place(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | 
 
 def keep(place: Path, content: bytes) -> None:
     """Write a file whole or not at all: a training may be killed at any moment."""
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
-    aside.write_bytes(content)
-    aside.replace(place)
+    with whole(place) as aside:
+        aside.write_bytes(content)

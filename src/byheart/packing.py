@@ -6,9 +6,7 @@ Records' ids and groups are in it, so are the settings as they were given, with 
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 from byheart.errors import StoreError
 from byheart.rows import study_rows, validation_passes
 from byheart.store import Store
+from byheart.whole import whole
 
 
 def pack(store: Store, study: str | None, output: Path) -> Path:
@@ -25,20 +24,16 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
     study's note. Raises as `rows.study_rows` does, and `StoreError` where the file cannot be written.
     """
     held = list(_held(store, study))
-    aside = output.with_name(f".{output.name}-{os.getpid()}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         # One stream: results repeat their texts' ids, which an archive of single files would keep as often.
-        with tarfile.open(aside, "w:xz") as archive:
+        with whole(output) as aside, tarfile.open(aside, "w:xz") as archive:
             for path in held:
                 content = path.read_bytes()
                 entry = tarfile.TarInfo(path.relative_to(store.root).as_posix())
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-        aside.replace(output)
     except OSError as error:
-        with contextlib.suppress(OSError):  # there may be no such folder
-            aside.unlink()
         raise StoreError(f"archive {output} cannot be written ({error.strerror}); choose another with -o") from error
     return output
 

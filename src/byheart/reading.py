@@ -154,7 +154,8 @@ def read(path: Path) -> list[Row]:
         rows = list(READERS[path.suffix](path))
     except OSError as error:
         why = error.strerror or first_line(error)
-        raise DataError(f"{path} cannot be read ({why}); write the path of {kinds}") from error
+        sought = "" if path.is_absolute() else f" in {Path.cwd()}, where byheart was started"
+        raise DataError(f"{path} cannot be read ({why}{sought}); write the path of {kinds}") from error
     if not rows:
         raise DataError(f"{path} holds no texts; write another path")
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from byheart import ragged
-from byheart.errors import ByheartError, StoreError, UnknownNameError
+from byheart.errors import ByheartError, DataError, SettingError, StoreError, UnknownNameError
 from byheart.published import Published
 from byheart.shelf import Choice
 from byheart.store import Store, damaged, read_arrays, read_json
@@ -79,6 +80,36 @@ def study_rows(store: Store, name: str | None = None) -> list[Row]:
         again = f"go on with: byheart run STUDY.yaml --store {store.root}"
         raise StoreError(f"no cell of {told} is finished in store {store.root}; {again}")
     return [row for key in keys for row in read_rows(store.folder("rows", key))]
+
+
+def picked(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
+    """Return the rows that fit every `FIELD=VALUE`; of several of one field, those that fit any. An empty value fits none given.
+
+    Raises `SettingError` for what is not written so, `UnknownNameError` for another field, `DataError` where none fits.
+    """
+    fields = [f.name for f in dataclasses.fields(Row)]
+    values: dict[str, set[str]] = {}
+    for written in wanted:
+        field, equals, value = written.partition("=")
+        if not equals:
+            raise SettingError(f"--where {written}: write --where FIELD=VALUE, for instance --where attack=loss")
+        if field not in fields:
+            raise UnknownNameError("field of rows", field, fields)
+        values.setdefault(field, set()).add(value)
+    found = list(rows)
+    for field, those in values.items():
+        there = {_written(r, field) for r in found}
+        found = [r for r in found if _written(r, field) in those]
+        if not found:
+            raise DataError(
+                f"no row has {field}={' or '.join(sorted(those))}; there is {', '.join(sorted(there)[:30])}"
+            )
+    return found
+
+
+def _written(row: Row, field: str) -> str:
+    value = getattr(row, field)
+    return "" if value is None else str(value)
 
 
 def _row_keys(store: Store, name: str | None) -> list[str]:

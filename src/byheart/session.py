@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from byheart.store import Store
 from byheart.study import Study, read
 from byheart.study import study as parsed
 from byheart.types import Row
+from byheart.whole import whole
 from byheart.workers import Finished, Outcome, run_cells
 
 if TYPE_CHECKING:
@@ -142,9 +142,8 @@ def report_page(
     page = report(held, title=title, made=origin(store, study), tables=chosen["tables"], figures=chosen["figures"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        aside = output.with_name(f".{output.name}-{os.getpid()}")
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(output)
+        with whole(output) as aside:
+            aside.write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(
             f"report {output} cannot be written ({error.strerror}); choose another place with -o"

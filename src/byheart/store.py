@@ -26,6 +26,7 @@ from safetensors import SafetensorError
 
 from byheart.errors import StoreError
 from byheart.provenance import made
+from byheart.whole import whole
 
 FORMAT = 1
 """Raised when an older byheart could not read what this one writes."""
@@ -205,9 +206,8 @@ def _first_difference(kept: Any, wanted: Any, where: str = "") -> str:
 
 
 def _write_json(place: Path, content: Mapping[str, Any]) -> None:
-    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
-    aside.write_text(json.dumps(content, indent=1, sort_keys=True))
-    aside.replace(place)
+    with whole(place) as aside:
+        aside.write_text(json.dumps(content, indent=1, sort_keys=True))
 
 
 def write_arrays(folder: Path, arrays: Arrays) -> None:

@@ -13,6 +13,8 @@ import zlib
 from importlib import metadata
 from pathlib import Path
 
+from byheart.whole import whole
+
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
@@ -27,9 +29,8 @@ def library() -> str:
     script = vl_convert.javascript_bundle(SNIPPET)
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        aside = place.with_name(f".{place.name}-{os.getpid()}")
-        aside.write_bytes(zlib.compress(script.encode()))
-        aside.replace(place)
+        with whole(place) as aside:
+            aside.write_bytes(zlib.compress(script.encode()))
     return script
 
 

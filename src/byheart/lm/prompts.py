@@ -15,13 +15,15 @@ START = "The following is a text, written out in full and in its own words, as i
 
 
 def word_ids(model: LanguageModel, text: str, count: int) -> torch.Tensor:
-    """Return `count` token ids of the text, repeated from its beginning where it is shorter.
+    """Return `count` token ids of the text where the model is, repeated from its beginning where it is shorter.
 
     Raises `SettingError` for an empty text.
     """
     import torch
 
+    from byheart.lm.placing import device_of
+
     ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:
         raise SettingError("text of a prompt method is empty; write a sentence to start from")
-    return torch.tensor((ids * (count // len(ids) + 1))[:count])
+    return torch.tensor((ids * (count // len(ids) + 1))[:count], device=device_of(model.module))

@@ -48,7 +48,8 @@ def p_tuning(
         units = encoder.mlp_head[:-1](encoder.embedding.weight)
         last = encoder.mlp_head[-1]
         last.bias.copy_(words.mean(0))
-        # In float64; of all weights that write these words, the smallest.
-        solved = torch.linalg.lstsq(units.double(), (words - words.mean(0)).double(), driver="gelsd").solution
+        # In float64; of all weights that write these words, the smallest: no GPU has the driver that finds these.
+        wanted = (words - words.mean(0)).double().cpu()
+        solved = torch.linalg.lstsq(units.double().cpu(), wanted, driver="gelsd").solution
         last.weight.copy_(solved.T)
     return Tuned(module, learning_rate)
