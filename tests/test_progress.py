@@ -89,6 +89,21 @@ def test_a_run_that_has_nothing_to_make_says_so():
         assert stream.getvalue().strip() == "1 cell; all is in the store"
 
 
+def test_what_takes_long_is_told_before_it_is_done(tiny_folder, tmp_path):
+    told = []
+    assert not byheart.run(content(tiny_folder("llama")), store=tmp_path, tell=lambda e: told.append(e.text)).failed
+    assert told.index("training epoch 1 of 2") < next(i for i, t in enumerate(told) if t.startswith("epoch 1 trained"))
+
+
+def test_a_bar_tells_how_long_it_has_been_at_work():
+    stream = io.StringIO()
+    show = Bar(stream)
+    show.begun((None,), 40.0, 0.0)
+    show.progress.tasks[0].start_time -= 754
+    show.closed()
+    assert "0:12:34" in stream.getvalue()
+
+
 def content(folder, **changes):
     return tiny_study(folder, **{"attacks": ["loss", "reference"], **changes})
 

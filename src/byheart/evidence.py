@@ -114,6 +114,8 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
         done = start[0] * planned.epoch_work
         bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
+    else:
+        bench.tell(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
     epochs = train.train(
         model,
         bench.tokens["train"],

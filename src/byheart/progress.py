@@ -146,11 +146,12 @@ class Bar:
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = (
             BarColumn(bar_width=24),
             TextColumn("{task.fields[share]}"),
+            TimeElapsedColumn(),
             TextColumn("{task.description}", markup=False),
         )
         self.progress = Progress(*columns, console=Console(file=stream, highlight=False))
