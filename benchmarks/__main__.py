@@ -21,6 +21,8 @@ LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 
 def main(pieces: list[str]) -> None:
     """Measure these pieces, or all, and write the page from everything that is known."""
+    if unknown := [piece for piece in pieces if piece not in PIECES]:
+        sys.exit(f"no piece {unknown[0]!r}; pieces: {', '.join(PIECES)}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for piece in pieces or PIECES:
         started = time.perf_counter()

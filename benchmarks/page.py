@@ -12,7 +12,10 @@ HEAD = """# Benchmarks
 
 `make bench` measures what byheart costs beside what people use today, and writes this page; it takes half an hour
 on two cores. Sides of a comparison are timed in turn, round by round, in one process or, where Trainer is one of
-them, in a process each; what is shown are medians of the rounds' ratios with the least and the most, never one time alone.
+them, in a process each; what is shown of them are medians of the rounds' ratios with the least and the most, never one time
+alone. There are three rounds, and two of what takes longest: Trainer with the memory kept, Trainer as it comes, and fifteen
+epochs of the head. Starting a process and loading a model are not timed, and each side works for a moment first. What has no
+range was measured once. `make bench PIECES=memory` measures one piece anew: {pieces}.
 The model is SmolLM2-135M-Instruct, the texts are leads of Wikipedia articles of all lengths.
 """
 
@@ -22,7 +25,8 @@ def text(results: Mapping[str, Any]) -> str:
     known = {name: results[name] for name in SECTIONS if name in results}
     machines = {name: _machine(found) for name, found in known.items()}
     common = statistics.mode(machines.values())
-    parts = [f"{HEAD}\n{common}"]
+    told = HEAD.format(pieces=", ".join(f"`{name}`" for name in SECTIONS))
+    parts = [f"{told}\n{common}"]
     for name, found in known.items():
         parts += [SECTIONS[name](found), *([machines[name]] if machines[name] != common else [])]
     if known.keys() == SECTIONS.keys():
@@ -56,6 +60,7 @@ def _scoring(found: Mapping[str, Any]) -> str:
         if "texts" in one
         for precision in ("float32", "bfloat16")
     ]
+    texts = next(one["texts"] for one in found.values() if "texts" in one)
     head = [
         "texts",
         "scored in",
@@ -65,7 +70,7 @@ def _scoring(found: Mapping[str, Any]) -> str:
         "of the limit",
     ]
     told = (
-        "All statistics of every token (log-probability, mean, standard deviation, entropy, rank) beside the model's own "
+        f"{texts} texts. All statistics of every token (log-probability, mean, standard deviation, entropy, rank) beside the model's own "
         "forward pass with logits over the same batches, with which nothing is done, and beside one text at a time with "
         "softmax and log-softmax over the whole vocabulary, as public attack scripts do it. The limit is what this machine "
         "makes of one large matrix product; no order of the same sums is faster.\n"
@@ -87,8 +92,10 @@ def _memory(found: Mapping[str, Any]) -> str:
 
 def _training(found: Mapping[str, Any]) -> str:
     lines = []
+    apart = 0.0
     for method, one in found.items():
         if isinstance(one, dict) and "seconds" in one:
+            apart = max(apart, max(one["loss after training"].values()) - min(one["loss after training"].values()))
             losses = one["loss after training"]
             rate = found["tokens"] / statistics.median(one["seconds"]["ours"])
             lines.append(
@@ -105,12 +112,14 @@ def _training(found: Mapping[str, Any]) -> str:
     head = ["method", "Trainer at its best over ours", "the same, memory kept", "Trainer as it comes over ours"]
     head += ["loss, ours", "loss, best", "loss, as it comes", "tokens/s", "of the limit"]
     told = (
-        f"{found['epochs']} epochs over {found['texts']} texts, eight a step. "
+        f"{found['epochs']} epochs over {found['texts']} texts, eight a step: short, since nothing that is timed changes from step to "
+        "step. "
         "Trainer at its best is bfloat16 with texts of like length together; as it comes, float32 in random order. "
         "Its sides are processes as a script without byheart has them: transformers loads the model, and the C library deals with "
         "memory by its own settings; byheart, when it loads a model, has its process keep what it frees. With the memory kept so "
         "by Trainer's process too, what is left is the difference in the work. The methods are byheart's on all sides. The loss "
-        "(nats a token) is that of the training texts afterwards. Of the limit: the products that a method cannot do without, "
+        f"(nats a token) is that of the training texts afterwards; the sides read them in orders of their own, "
+        f"and it differs by {apart:.2f} at most. Of the limit: the products that a method cannot do without, "
         "at ours, beside one large bfloat16 product; an adapter's own, and what attention multiplies, are not counted.\n"
     )
     return "\n".join(["## Training\n", told, _table(head, lines)])
@@ -131,7 +140,7 @@ def _harness(found: Mapping[str, Any]) -> str:
     lines = [[name, f"{value:.1f}"] for name, value in found.items() if name not in {"texts", "machine"}]
     told = (
         f"A finished study of {found['texts']:,} texts (a GPT-2 of two small layers: what byheart itself takes does not "
-        "depend on the model), run again with attacks added. No model is loaded.\n"
+        "depend on the model), run again with attacks added. No model is loaded. Near copies are not looked for: its words are random.\n"
     )
     return "\n".join(["## A new attack over a finished study\n", told, _table(["command", "seconds"], lines)])
 
@@ -143,11 +152,13 @@ def _precision(found: Mapping[str, Any]) -> str:
     ]
     told = (
         "Scores are float32 unless `scoring: {precision: bfloat16}` says otherwise, which is more than twice as fast on "
-        "processors that multiply bfloat16. What it does to a LoRA after two epochs, 64 members against 64:\n"
+        "processors that multiply bfloat16. What it does to a LoRA after two epochs, the same 64 members against the same 64; the AUCs are "
+        "there to be compared with each other, and one alone is uncertain by up to .1:\n"
     )
     head = ["attack", "AUC, float32", "AUC, bfloat16", "rank correlation of the scores"]
     rest = (
-        f"\nThe longer of the two studies took {found['seconds of a study']:.0f} s, of which {found['share of byheart itself']:.1%} "
+        "\nOne study at either precision gave these; they took a minute or more, the longer one "
+        f"{found['seconds of a study']:.0f} s, of which {found['share of byheart itself']:.1%} "
         "was not training and passes over texts but all else: importing libraries and loading the model "
         f"({found['of that importing libraries and loading the model']:.0%} of that), splitting and judging the data, attacks, "
         "intervals, files.\n"

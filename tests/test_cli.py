@@ -603,7 +603,9 @@ def test_rows_parse_back_in_every_format(typed, finished):
     for name in ("table", "markdown", "latex"):
         code, text, _ = typed("rows", "--store", finished, "--study", "tiny", "--format", name)
         assert code == 0
-        assert all(str(r.value) in text for r in rows)
+        assert all(f"{r.value:.6g}" in text for r in rows)
+        assert rows[-1].cell in text
+        assert not any(r.scores in text for r in rows if r.scores)
 
 
 def test_a_finished_study_is_planned_as_in_the_store_and_run_again_at_once(typed, study, store, monkeypatch):
@@ -679,10 +681,16 @@ def test_rows_can_be_picked_by_what_they_say(typed, refused, finished):
     assert told("attack=", "metric=perplexity", "epoch=1") == [w for w in wanted if w[0] == "perplexity"]
     for words, why in {
         "metric": "--where metric: write --where FIELD=VALUE, for instance --where attack=loss",
-        "atack=loss": "field of rows 'atack' is not known; did you mean 'attack'?",
-        "epoch=99": "no row has epoch=99; there is",
+        "atack=loss": "field of --where 'atack' is not known; did you mean 'attack'?",
+        "epoch=99": "epoch of --where '99' is not known; choices: 0, 1",
+        "metric=AUC": "metric of --where 'AUC' is not known; did you mean 'auc'?",
+        "value=1": "field of --where 'value' is not known",
     }.items():
-        assert why in refused("rows", "--store", finished, "--where", words)
+        for before in ((), ("--where", "metric=auc")):
+            assert why in refused("rows", "--store", finished, *before, "--where", words)
+    assert "no row has all of --where metric=perplexity --where attack=loss; leave one out" in refused(
+        "rows", "--store", finished, "--where", "metric=perplexity", "--where", "attack=loss"
+    )
 
 
 def test_what_has_only_numbers_to_do_and_help_and_rows_load_no_torch(store):

@@ -8,7 +8,7 @@ import pytest
 import byheart
 from byheart import cli
 from byheart.datasets.records import records
-from byheart.errors import StoreError, UnknownNameError
+from byheart.errors import SettingError, StoreError, UnknownNameError
 from byheart.packing import pack
 from byheart.rows import gates_of, losses_of, scores_of, study_rows
 from byheart.store import Store
@@ -99,8 +99,12 @@ def test_what_cannot_be_packed_is_refused_and_leaves_nothing(made, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be written .*choose another with -o"):
         pack(made, "one", tmp_path / "file" / "x.tar.xz")
+    (tmp_path / "folder.tar.xz").mkdir()
     with pytest.raises(StoreError, match="cannot be written"):
-        pack(made, "one", tmp_path)
+        pack(made, "one", tmp_path / "folder.tar.xz")
+    (tmp_path / "folder.tar.xz").rmdir()
+    with pytest.raises(SettingError, match=r"one\.zip: what is written is a \.tar\.xz archive"):
+        pack(made, "one", tmp_path / "one.zip")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

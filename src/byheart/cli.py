@@ -92,7 +92,10 @@ def run(
             typer.echo(lines)
         gates = panel_gates(found.rows, found.scores, found.gates)
         typer.echo("\n".join(spelled(gates)))
-        typer.echo("\n".join(["", *claims(found.rows, found.scores, gates), ""]))
+        typer.echo(
+            "\nIntervals of verdicts hold for all attacks and methods at once, and are wider than each one's own above."
+        )
+        typer.echo("\n".join([*claims(found.rows, found.scores, gates), ""]))
         where = f"--store {shlex.quote(str(store))} --study {shlex.quote(wanted.name)}"
         typer.echo(f"{len(results.rows)} rows are kept in {store}: byheart rows {where}")
         typer.echo(f"One page with verdicts, records, pictures: byheart report {where} -o report.html")
@@ -153,7 +156,10 @@ def rows(
     study: Named = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD=VALUE", help="Only rows that say so: --where metric=auc --where epoch=3"),
+        typer.Option(
+            metavar="FIELD=VALUE",
+            help="Only rows that say so, of one field any, of several all: --where metric=auc --where epoch=3",
+        ),
     ] = None,
     format: Annotated[Formats, typer.Option("--format", help="How to print them.")] = "table",  # noqa: A002 - the option's name
 ) -> None:
@@ -218,7 +224,7 @@ def pack(
     from byheart.packing import pack as packed
 
     path = packed(_existing(store), study, output).absolute()
-    typer.echo(f"{path.stat().st_size / 2**20:.1f} MiB, no text of a record in it, but their ids: {path}")
+    typer.echo(f"{path.stat().st_size / 2**10:,.0f} KiB, no text of a record in it, but their ids: {path}")
 
 
 @app.command()

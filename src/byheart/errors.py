@@ -35,8 +35,9 @@ class UnknownNameError(RequestError):
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
-        near = difflib.get_close_matches(name, choices, n=1)
-        hint = f" did you mean {near[0]!r}?" if near else ""
+        by_word = {c.lower(): c for c in choices}
+        near = difflib.get_close_matches(name.lower(), by_word, n=1)
+        hint = f" did you mean {by_word[near[0]]!r}?" if near else ""
         super().__init__(f"{what} {name!r} is not known;{hint} choices: {', '.join(choices) or 'none'}")
         self._arguments = (what, name, tuple(choices))
 

@@ -108,11 +108,15 @@ def as_json(table: Table) -> str:
 
 
 def rows_table(rows: Sequence[Row]) -> Table:
-    """Return rows as a table, a line each, with every digit; columns that are empty throughout are left out."""
+    """Return rows as a table for readers, a line each: numbers of six digits, no keys; columns that are empty are left out."""
     values = [dataclasses.astuple(r) for r in rows]
-    kept = [i for i in range(len(COLUMNS)) if any(v[i] not in ("", None) for v in values)]
-    cells = tuple(tuple("" if v[i] is None else str(v[i]) for i in kept) for v in values)
+    kept = [i for i, c in enumerate(COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
+    cells = tuple(tuple(_six(v[i]) for i in kept) for v in values)
     return Table("Rows", tuple(COLUMNS[i] for i in kept), cells)
+
+
+def _six(value: object) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def rows_csv(rows: Sequence[Row]) -> str:

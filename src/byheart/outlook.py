@@ -114,9 +114,9 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     )
     header = ("cell", "texts", "training", "observations to make", "minutes, about")
     header += () if public else ("epsilon spent",)
-    minutes = counted(round(total), "minute") if total >= 1 else "less than a minute"
+    minutes = f"about {counted(round(total), 'minute')}" if total >= 1 else "less than a minute"
     told = (
-        f"In all about {minutes} on this processor as busy as it is now. Observations are passes over texts and what models write, "
+        f"In all {minutes} on this processor as busy as it is now. Observations are passes over texts and what models write, "
         "each kept; the untuned model's are made with the first cell, and shared."
     )
     if not any(c.minutes is None or c.minutes for c in cells):

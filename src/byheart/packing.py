@@ -11,18 +11,23 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from byheart.errors import StoreError
+from byheart.errors import SettingError, StoreError
 from byheart.rows import study_rows, validation_passes
 from byheart.store import Store
 from byheart.whole import whole
+
+ENDING = ".tar.xz"
 
 
 def pack(store: Store, study: str | None, output: Path) -> Path:
     """Write a study, or all of a store, as a tar.xz archive and return its path; equal studies make equal files.
 
     It holds the rows, the scores behind them, the validation texts' log-probabilities, the gates of the data, and each
-    study's note. Raises as `rows.study_rows` does, and `StoreError` where the file cannot be written.
+    study's note. Raises as `rows.study_rows` does, `SettingError` for another ending than .tar.xz, and `StoreError` where the
+    file cannot be written.
     """
+    if not output.name.endswith(ENDING):
+        raise SettingError(f"-o {output}: what is written is a {ENDING} archive; end its name so")
     held = list(_held(store, study))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

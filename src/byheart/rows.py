@@ -83,28 +83,29 @@ def study_rows(store: Store, name: str | None = None) -> list[Row]:
 
 
 def picked(rows: Sequence[Row], wanted: Sequence[str]) -> list[Row]:
-    """Return the rows that fit every `FIELD=VALUE`; of several of one field, those that fit any. An empty value fits none given.
+    """Return the rows that fit: of one field any of its `FIELD=VALUE`s, of several fields all. `FIELD=` fits what is empty.
 
-    Raises `SettingError` for what is not written so, `UnknownNameError` for another field, `DataError` where none fits.
+    Raises `SettingError` for what is not written so, `UnknownNameError` for a field or a value that no row has, `DataError`
+    where each is there and no row has all.
     """
-    fields = [f.name for f in dataclasses.fields(Row)]
-    values: dict[str, set[str]] = {}
+    asked: dict[str, set[str]] = {}
     for written in wanted:
         field, equals, value = written.partition("=")
         if not equals:
             raise SettingError(f"--where {written}: write --where FIELD=VALUE, for instance --where attack=loss")
-        if field not in fields:
-            raise UnknownNameError("field of rows", field, fields)
-        values.setdefault(field, set()).add(value)
-    found = list(rows)
-    for field, those in values.items():
-        there = {_written(r, field) for r in found}
-        found = [r for r in found if _written(r, field) in those]
-        if not found:
-            raise DataError(
-                f"no row has {field}={' or '.join(sorted(those))}; there is {', '.join(sorted(there)[:30])}"
-            )
+        if field not in _PICKED:
+            raise UnknownNameError("field of --where", field, _PICKED)
+        there = {_written(r, field) for r in rows}
+        if value not in there:
+            raise UnknownNameError(f"{field} of --where", value, there - {""})
+        asked.setdefault(field, set()).add(value)
+    found = [r for r in rows if all(_written(r, field) in those for field, those in asked.items())]
+    if not found:
+        raise DataError(f"no row has all of --where {' --where '.join(wanted)}; leave one out")
     return found
+
+
+_PICKED = [f.name for f in dataclasses.fields(Row) if f.name not in {"value", "low", "high", "scores"}]
 
 
 def _written(row: Row, field: str) -> str:
