@@ -73,19 +73,19 @@ def test_one_of_many_intervals_is_no_wider_than_a_bound_that_always_holds():
     assert 0.7 < auc_at_once(held, tests=300).low < 0.8
 
 
-@pytest.mark.parametrize(("texts", "truth"), [(48, 0.5), (48, 0.95), (300, 0.99)])
+@pytest.mark.parametrize(("texts", "truth"), [(48, 0.95), (300, 0.99)])
 def test_an_interval_of_many_misses_no_more_often_than_it_may(texts, truth):
-    """With the chance of one of ten to miss, 0.5 %, at either end a quarter of it, of 4,000 studies."""
+    """With the chance of one of ten to miss, 0.5 %, at either end a quarter of it, of 3,000 studies."""
     rng = np.random.default_rng(5)
     apart = np.sqrt(2) * ndtri(truth)
     members = np.arange(2 * texts) < texts
     ids = tuple(map(str, range(2 * texts)))
     missed = 0
-    for _ in range(4000):
+    for _ in range(3000):
         held = ScoreSet(ids, rng.standard_normal(2 * texts) + apart * members, members)
         _, low, high = auc_at_once(held, tests=10)
         missed += not low <= truth <= high
-    assert missed <= binom.ppf(0.999, 4000, 0.005)
+    assert missed <= binom.ppf(0.999, 3000, 0.005)
 
 
 def test_many_intervals_hold_together():

@@ -68,7 +68,7 @@ WRONG = [
     (f"{HEAD}webnlg,head,5,loss,auc,0,87,{SOURCE}\n", "line 2: has other cells"),
     (f"{HEAD}webnlg,head,5,loss,auc\n", "line 2: has other cells"),
     (f"{HEAD}webnlg,head,5.0,loss,auc,0.9,{SOURCE}\n", "epoch '5.0' is no whole number"),
-    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA' is not known; choices: dp_full"),
+    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA' is not known; did you mean 'lora'"),
     (f"{HEAD}webnlg,head,5,LOSS,auc,0.9,{SOURCE}\n", "attacks entry 'LOSS' is not known"),
     (f"{HEAD}webnlg,head,5,loss,AUC,0.9,{SOURCE}\n", "metrics entry 'AUC' is not known"),
     (f"{HEAD}WebNLG,head,5,loss,auc,0.9,{SOURCE}\n", "datasets entry 'WebNLG' is not known"),
