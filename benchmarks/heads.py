@@ -12,11 +12,11 @@ import time
 from benchmarks import subjects
 from benchmarks.pairs import Seconds, ratio, told
 from benchmarks.training import KEY, trainer_epochs, wrapped
+from byheart.core.config import Training
 from byheart.lm import train
 from byheart.lm.forward import device_of, token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
-from byheart.settings import Training
 
 EPOCHS = 15
 TRAIN = 8

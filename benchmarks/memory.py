@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, Gemma3TextConfig
 
+from byheart.core.types import Texts
 from byheart.lm.forward import token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
-from byheart.types import Texts
 
 VOCABULARY = 262_144
 LENGTH = 1024

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import byheart
-from byheart.rows import scores_of
-from byheart.store import Store
+from byheart.store.rows import scores_of
+from byheart.store.store import Store
 
 ATTACKS = ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus", "wbc", "error_zone", "surp"]
 STUDY = {

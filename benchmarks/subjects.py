@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from byheart.core.types import Texts
 from byheart.datasets.wikipedia import wikipedia
-from byheart.lm.bases import default_base, locate
+from byheart.lm.base_models import default_base, locate
 from byheart.lm.load import LanguageModel, device, load
 from byheart.lm.tokens import Tokens, tokenise
-from byheart.types import Texts
 
 MAX_TOKENS = 256
 

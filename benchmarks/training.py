@@ -20,12 +20,12 @@ from transformers import DataCollatorForLanguageModeling, Trainer, TrainerCallba
 
 from benchmarks import subjects
 from benchmarks.pairs import Seconds, ratio, told
+from byheart.core.config import Training
+from byheart.core.registry import choose
 from byheart.lm import train
 from byheart.lm.forward import device_of, token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
-from byheart.settings import Training
-from byheart.shelf import choose
 
 TEXTS = 16
 BATCH = 8

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from byheart.explain import attacks_markdown, markdown
-from byheart.shelf import SHELVES
+from byheart.cli.describe import attacks_markdown, markdown
+from byheart.core.registry import SHELVES
 
 FOLDER = Path(__file__).parent / "shelves"
 

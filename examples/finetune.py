@@ -22,7 +22,7 @@ from peft import (
 )
 
 from byheart.datasets.records import records
-from byheart.lm.bases import default_base
+from byheart.lm.base_models import default_base
 from byheart.lm.load import load
 
 TASK = TaskType.CAUSAL_LM

@@ -15,7 +15,7 @@ from trl import SFTConfig, SFTTrainer
 
 import byheart
 from byheart.datasets.records import records
-from byheart.lm.bases import default_base
+from byheart.lm.base_models import default_base
 from byheart.lm.load import load
 
 

@@ -35,12 +35,18 @@ PARTS = {
     "intervals": Part(
         (intervals.pieces, alarms.pieces),
         (
-            *("inference.py", "combining.py", "proportions.py", "power.py", "blind.py"),
+            *(
+                "stats/roc_auc.py",
+                "stats/seed_pooling.py",
+                "stats/proportions.py",
+                "stats/power.py",
+                "data/blind_baselines.py",
+            ),
             *(f"metrics/{name}.py" for name in METRICS),
         ),
         ("draws.py", "pieces.py", "intervals.py", "alarms.py"),
     ),
-    "guesses": Part((guesses.pieces,), ("privacy.py", "inference.py"), ("pieces.py", "guesses.py")),
+    "guesses": Part((guesses.pieces,), ("stats/epsilon_bounds.py", "stats/roc_auc.py"), ("pieces.py", "guesses.py")),
 }
 
 

@@ -9,12 +9,12 @@ from functools import cache, partial
 import numpy as np
 from jaxtyping import Float
 
-from byheart import power
-from byheart.combining import auc_intervals, combined
-from byheart.inference import TAIL, auc_difference, auc_interval, holm
+from byheart.core.types import Estimate, Split, Texts
+from byheart.data.split_check import gate
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
-from byheart.types import Estimate, Split, Texts
-from byheart.validity import gate
+from byheart.stats import power
+from byheart.stats.roc_auc import TAIL, auc_difference, auc_interval, holm
+from byheart.stats.seed_pooling import auc_intervals, combined
 from simulations.draws import Grouping, Population, alike, layout
 from simulations.intervals import SIZES
 from simulations.pieces import Piece

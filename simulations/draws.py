@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import ndtr, ndtri
 
-from byheart.types import LogProbs, Scores
+from byheart.core.types import LogProbs, Scores
 
 SIZE = 5  # texts in a group
 ALIKE = 0.5  # correlation of the scores of two texts of a group

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from byheart.privacy import gaussian_epsilon, many_runs, one_run, one_run_gaussian, right_guesses
+from byheart.stats.epsilon_bounds import gaussian_epsilon, many_runs, one_run, one_run_gaussian, right_guesses
 from simulations.pieces import Piece
 
 DELTA = 1e-5

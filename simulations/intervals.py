@@ -8,14 +8,14 @@ from functools import partial
 
 import numpy as np
 
-from byheart.combining import auc_over_seeds, combined
-from byheart.inference import auc_difference, auc_interval
+from byheart.core.types import Estimate
 from byheart.metrics.auc import auc
 from byheart.metrics.generalisation_gap import generalisation_gap
 from byheart.metrics.perplexity import perplexity
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.metrics.train_perplexity import train_perplexity
-from byheart.types import Estimate
+from byheart.stats.roc_auc import auc_difference, auc_interval
+from byheart.stats.seed_pooling import auc_over_seeds, combined
 from simulations.draws import Population, Readings, alike, drawn, layout
 from simulations.pieces import Piece
 

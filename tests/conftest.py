@@ -10,12 +10,14 @@ import torch
 from jaxtyping import install_import_hook
 
 with install_import_hook("byheart", "beartype.beartype"):
-    import byheart.types  # noqa: F401 - imported here so that the hook sees them
-    from byheart import blind, inference, power, ragged, shelf  # noqa: F401 - the same
+    import byheart.core.types  # noqa: F401 - imported here so that the hook sees them
+    from byheart.core import ragged, registry  # noqa: F401 - the same
+    from byheart.data import blind_baselines  # noqa: F401 - the same
+    from byheart.stats import power, roc_auc  # noqa: F401 - the same
 
     for _shelf in ("attacks", "metrics"):
-        for _name in shelf.names(_shelf):
-            shelf.find(_shelf, _name)
+        for _name in registry.names(_shelf):
+            registry.find(_shelf, _name)
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
@@ -27,7 +29,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-import browsing
+from testing import browser_page
 
 torch.set_num_threads(1)  # tiny tensors: threads that wait for each other cost more than they save
 
@@ -144,7 +146,7 @@ def sentences():
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium, one for all tests: playwright starts only once in a process."""
-    with browsing.started() as one:
+    with browser_page.started() as one:
         yield one
 
 
@@ -153,7 +155,7 @@ def opened(browser):
     """A function that opens a page and waits for it; afterwards nothing may have gone wrong, or out."""
     contexts, told = [], []
 
-    def opening(path, viewport=browsing.DESK, **more):
+    def opening(path, viewport=browser_page.DESK, **more):
         context = browser.new_context(viewport=viewport, **more)
         contexts.append(context)
         page = context.new_page()
@@ -177,12 +179,12 @@ def opened(browser):
 @pytest.fixture
 def typed_audit(monkeypatch, capsys):
     """A function that types `byheart audit` with these words, in this process, and gives exit code, output and complaints."""
-    from byheart import cli
+    from byheart.cli.main import main
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main()
         told = capsys.readouterr()
         return ended.value.code, told.out, told.err
 

@@ -14,24 +14,24 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from byheart.auditing import audit
-    from byheart.auditing_endpoint import audit_endpoint
-    from byheart.callback import MemorizationCallback
-    from byheart.face import token_stats
-    from byheart.session import run
-    from byheart.types import LogProbs, Texts, TokenStats
+    from byheart.auditing.local import audit
+    from byheart.auditing.server.audit import audit_endpoint
+    from byheart.auditing.training.callback import MemorizationCallback
+    from byheart.core.types import LogProbs, Texts, TokenStats
+    from byheart.lm.score import token_stats
+    from byheart.study.run_study import run
 
 __all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "audit", "audit_endpoint", "run", "token_stats"]
 
 _HOMES = {
-    "LogProbs": "byheart.types",
-    "MemorizationCallback": "byheart.callback",
-    "Texts": "byheart.types",
-    "TokenStats": "byheart.types",
-    "audit": "byheart.auditing",
-    "audit_endpoint": "byheart.auditing_endpoint",
-    "run": "byheart.session",
-    "token_stats": "byheart.face",
+    "LogProbs": "byheart.core.types",
+    "MemorizationCallback": "byheart.auditing.training.callback",
+    "Texts": "byheart.core.types",
+    "TokenStats": "byheart.core.types",
+    "audit": "byheart.auditing.local",
+    "audit_endpoint": "byheart.auditing.server.audit",
+    "run": "byheart.study.run_study",
+    "token_stats": "byheart.lm.score",
 }
 
 

@@ -26,8 +26,8 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt, Le
 
-from byheart.kinds import Recitation
-from byheart.types import Extraction
+from byheart.core.evidence import Recitation
+from byheart.core.types import Extraction
 
 LONGEST = 4  # n-grams of BLEU
 

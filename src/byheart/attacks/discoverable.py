@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.kinds import Recitation
-from byheart.types import Extraction
+from byheart.core.evidence import Recitation
+from byheart.core.types import Extraction
 
 
 def discoverable(recitation: Recitation) -> Extraction:

@@ -32,10 +32,10 @@ import numpy as np
 from annotated_types import MinLen, Predicate
 from jaxtyping import Bool, Float
 
-from byheart import ragged
-from byheart.errors import DataError, SettingError
-from byheart.shelf import StandsFor, constant, find, needs
-from byheart.types import Scores, TokenStats
+from byheart.core import ragged
+from byheart.core.errors import DataError, SettingError
+from byheart.core.registry import StandsFor, constant, find, needs
+from byheart.core.types import Scores, TokenStats
 
 KNOWN = 20
 """The fewest known texts of a side that are fitted on: with less, chance weighs the attacks."""

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart import ragged
-from byheart.types import LogProbs, Scores, TokenStats
+from byheart.core import ragged
+from byheart.core.types import LogProbs, Scores, TokenStats
 
 
 def error_zone(target: TokenStats, base: LogProbs) -> Scores:

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.kinds import Gradients
-from byheart.types import Scores
+from byheart.core.evidence import Gradients
+from byheart.core.types import Scores
 
 
 def grad_norm(gradients: Gradients) -> Scores:

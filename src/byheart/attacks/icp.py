@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart import ragged
-from byheart.errors import DataError
-from byheart.kinds import Variants
-from byheart.types import LogProbs, Scores
+from byheart.core import ragged
+from byheart.core.errors import DataError
+from byheart.core.evidence import Variants
+from byheart.core.types import LogProbs, Scores
 
 
 def icp(target: LogProbs, after_masked: Variants) -> Scores:

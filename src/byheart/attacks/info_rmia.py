@@ -32,10 +32,10 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from byheart import ragged
-from byheart.attacks._shadowed import log_prior, logliks, refuse
-from byheart.kinds import Shadows
-from byheart.types import LogProbs, Scores
+from byheart.attacks._shadow_models import log_prior, logliks, refuse
+from byheart.core import ragged
+from byheart.core.evidence import Shadows
+from byheart.core.types import LogProbs, Scores
 
 
 def info_rmia(

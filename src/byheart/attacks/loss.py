@@ -12,8 +12,8 @@ byheart points the other way.
 
 from __future__ import annotations
 
-from byheart import ragged
-from byheart.types import LogProbs, Scores
+from byheart.core import ragged
+from byheart.core.types import LogProbs, Scores
 
 
 def loss(target: LogProbs) -> Scores:

@@ -19,8 +19,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Interval
 
-from byheart import ragged
-from byheart.types import Scores, TokenStats
+from byheart.core import ragged
+from byheart.core.types import Scores, TokenStats
 
 SMALLEST_STD = 1e-6  # nats; below it the model has made up its mind and the quotient would be noise
 

@@ -18,9 +18,9 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from byheart import ragged
 from byheart.attacks.min_k_plus_plus import min_k_plus_plus
-from byheart.types import Scores, TokenStats
+from byheart.core import ragged
+from byheart.core.types import Scores, TokenStats
 
 
 def min_k_plus_plus_calibrated(

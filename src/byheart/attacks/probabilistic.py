@@ -19,9 +19,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart import ragged
-from byheart.kinds import Chances
-from byheart.types import Extraction
+from byheart.core import ragged
+from byheart.core.evidence import Chances
+from byheart.core.types import Extraction
 
 
 def probabilistic(

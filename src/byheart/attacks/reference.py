@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart import ragged
-from byheart.errors import DataError
-from byheart.types import LogProbs, Scores
+from byheart.core import ragged
+from byheart.core.errors import DataError
+from byheart.core.types import LogProbs, Scores
 
 
 def reference(target: LogProbs, base: LogProbs) -> Scores:

@@ -27,11 +27,11 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart import ragged
-from byheart.attacks._shadowed import log_prior, logliks, refuse
-from byheart.errors import DataError
-from byheart.kinds import Shadows
-from byheart.types import LogProbs, Scores
+from byheart.attacks._shadow_models import log_prior, logliks, refuse
+from byheart.core import ragged
+from byheart.core.errors import DataError
+from byheart.core.evidence import Shadows
+from byheart.core.types import LogProbs, Scores
 
 KNOWN = 10
 """The fewest texts of a population: the score has no more steps than these."""

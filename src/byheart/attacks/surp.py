@@ -23,8 +23,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, Interval
 
-from byheart import ragged
-from byheart.types import Scores, TokenStats
+from byheart.core import ragged
+from byheart.core.types import Scores, TokenStats
 
 
 def surp(

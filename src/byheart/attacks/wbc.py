@@ -21,8 +21,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, MinLen
 
-from byheart import ragged
-from byheart.types import LogProbs, Scores
+from byheart.core import ragged
+from byheart.core.types import LogProbs, Scores
 
 WINDOWS = (2, 3, 4, 6, 9, 13, 18, 25, 32, 40)
 

@@ -33,9 +33,9 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from byheart import ragged
-from byheart.errors import DataError
-from byheart.types import LogProbs, Scores
+from byheart.core import ragged
+from byheart.core.errors import DataError
+from byheart.core.types import LogProbs, Scores
 
 KNOWN = 10
 """The fewest known non-members: their tokens are dealt into ten bins, each of which is to hold some of several texts."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from byheart.reading import ROLES, Example, examples, published, shortened, string
-from byheart.types import Examples, digest
+from byheart.core.types import Examples, digest
+from byheart.data.readers import ROLES, Example, examples, published, shortened, string
 
 
 def summaries(

@@ -11,8 +11,8 @@ from typing import Annotated
 
 from annotated_types import Ge
 
+from byheart.core.types import Examples
 from byheart.datasets._summaries import summaries
-from byheart.types import Examples
 
 
 def dialogsum(

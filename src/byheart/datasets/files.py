@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from byheart import chats
-from byheart.errors import DataError
-from byheart.pii import Kind, first_values
-from byheart.reading import ROLES, Example, Row, examples, filled, published, read, string
-from byheart.types import Examples, Role
+from byheart.core import chat_messages
+from byheart.core.errors import DataError
+from byheart.core.types import Examples, Role
+from byheart.data.pii import Kind, first_values
+from byheart.data.readers import ROLES, Example, Row, examples, filled, published, read, string
 
 REVISION = 1  # a field `group` is taken without being named
 
@@ -85,20 +85,20 @@ def _texts(row: Row, known: Example, fields: tuple[str, str | None], attributes:
         prompt = "" if given is None else string(row, given)
         yield known._replace(scored=text, prompt=prompt, attributes=_private(row, attributes, text))
         return
-    told = [words for _, words in chats.answers(turns, begin)]
+    told = [words for _, words in chat_messages.answers(turns, begin)]
     values = _private(row, attributes, "\n".join(told))
-    for i, words in chats.answers(turns, begin):
+    for i, words in chat_messages.answers(turns, begin):
         yield known._replace(
             id=f"{known.id}#{i}",
             scored=words,
-            prompt=chats.plain(turns[:i]),
+            prompt=chat_messages.plain(turns[:i]),
             group=known.group or known.id,
             attributes={field: value for field, value in values.items() if value in words},
-            chat=chats.coded(turns[: i + 1]),
+            chat=chat_messages.coded(turns[: i + 1]),
         )
 
 
-def _messages(row: Row, scored: str, given: str | None) -> tuple[int, list[chats.Message]]:
+def _messages(row: Row, scored: str, given: str | None) -> tuple[int, list[chat_messages.Message]]:
     """Return a row's chat, and the turn from which on it is scored; no turns where its two fields are strings.
 
     A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
@@ -110,7 +110,7 @@ def _messages(row: Row, scored: str, given: str | None) -> tuple[int, list[chats
     if not isinstance(told, list) or not isinstance(before, list):
         return 0, []
     turns = cast("list[Any]", [*before, *told])
-    chats.refuse(row.place, turns, len(before))
+    chat_messages.refuse(row.place, turns, len(before))
     try:
         json.dumps(turns, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from byheart.reading import Example, examples
-from byheart.types import Examples
+from byheart.core.types import Examples
+from byheart.data.readers import Example, examples
 
 if TYPE_CHECKING:
     from faker import Faker  # 0.1 s that the help text need not pay

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-from byheart.errors import DataError
-from byheart.reading import ROLES, Example, Row, examples, published, string
-from byheart.types import Examples
+from byheart.core.errors import DataError
+from byheart.core.types import Examples
+from byheart.data.readers import ROLES, Example, Row, examples, published, string
 
 
 def webnlg(*, source: str = "GEM/web_nlg") -> Examples:

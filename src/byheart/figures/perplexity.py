@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.drawing import Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import (
+from byheart.analysis import labels
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import POOLED, named, points, useful
+from byheart.core.errors import DataError
+from byheart.core.types import Row
+from byheart.figures._chart_parts import (
     PANEL,
     SEED,
     by_epoch,
@@ -23,8 +25,6 @@ from byheart.figures._drawing import (
     told,
     where,
 )
-from byheart.figures._points import POOLED, named, points, useful
-from byheart.types import Row
 
 
 def perplexity(rows: Sequence[Row]) -> Figure:

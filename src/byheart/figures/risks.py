@@ -11,15 +11,15 @@ from typing import Annotated, Any
 
 from annotated_types import Gt
 
-from byheart import labels
-from byheart.drawing import Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import PANEL, faceted, looks, picks, where
-from byheart.figures._points import named
-from byheart.matching import levels
-from byheart.risk import merged, paths, read
-from byheart.risk import risks as known
-from byheart.types import Row
+from byheart.analysis import labels
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import named
+from byheart.analysis.risk_profile import merged, paths, read
+from byheart.analysis.risk_profile import risks as known
+from byheart.analysis.utility_curves import levels
+from byheart.core.errors import DataError
+from byheart.core.types import Row
+from byheart.figures._chart_parts import PANEL, faceted, looks, picks, where
 
 LINE = 20
 """Pixels that a method is given."""

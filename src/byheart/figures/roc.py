@@ -12,12 +12,12 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.drawing import Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import PANEL, coloured, faceted, looks, picks, where
-from byheart.figures._points import POOLED, named, picked
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import POOLED, named, picked
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet
+from byheart.figures._chart_parts import PANEL, coloured, faceted, looks, picks, where
 from byheart.figures._scores import rocs, scored
-from byheart.types import Row, ScoreSet
 
 SEED = "pick_seed === '' ? datum.first : datum.seed === pick_seed"
 

@@ -11,12 +11,12 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart import labels
-from byheart.drawing import Figure
-from byheart.errors import DataError
-from byheart.figures._drawing import LEAK, SEED, coloured, faceted, level, looks, picks, told, where
-from byheart.figures._points import POOLED, leaks, named, picked, points
-from byheart.types import Row
+from byheart.analysis import labels
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
+from byheart.core.errors import DataError
+from byheart.core.types import Row
+from byheart.figures._chart_parts import LEAK, SEED, coloured, faceted, level, looks, picks, told, where
 
 
 def scale_study(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.drawing import Figure
-from byheart.figures._drawing import (
+from byheart.analysis import labels
+from byheart.analysis.chart import Figure
+from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
+from byheart.core.types import Row
+from byheart.figures._chart_parts import (
     LEAK,
     PANEL,
     SEED,
@@ -24,8 +26,6 @@ from byheart.figures._drawing import (
     told,
     where,
 )
-from byheart.figures._points import POOLED, leaks, named, picked, points
-from byheart.types import Row
 
 
 def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:

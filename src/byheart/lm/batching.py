@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 
 from byheart.lm.load import LanguageModel
-from byheart.lm.placing import device_of
+from byheart.lm.placement import device_of
 
 Found = TypeVar("Found")
 

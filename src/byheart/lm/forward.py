@@ -27,13 +27,13 @@ from peft import PeftModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import ModelOutput
 
-from byheart.errors import ModelError
+from byheart.core.errors import ModelError
+from byheart.core.types import TokenStats
 from byheart.lm.batching import blocks, sensible, within_memory
 from byheart.lm.load import LanguageModel
-from byheart.lm.placing import device_of
+from byheart.lm.placement import device_of
+from byheart.lm.preserve_state import sharing
 from byheart.lm.tokens import Tokens
-from byheart.lm.untouched import sharing
-from byheart.types import TokenStats
 
 MEMORY = 1 << 30
 """Bytes of remembered hidden states above which they are kept in a mapped file."""

@@ -25,7 +25,7 @@ from jaxtyping import Int
 from byheart.lm.batching import within_memory
 from byheart.lm.forward import causal, logits, scoring, tapped, trunk
 from byheart.lm.load import LanguageModel
-from byheart.lm.placing import device_of
+from byheart.lm.placement import device_of
 
 Written = Int[np.ndarray, " written"]
 Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

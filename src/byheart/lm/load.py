@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from byheart.errors import ModelError, SettingError
-from byheart.lm.bases import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
-from byheart.lm.memory import keep_freed
-from byheart.settings import Privacy
+from byheart.core.config import Privacy
+from byheart.core.errors import ModelError, SettingError
+from byheart.lm.allocator import keep_freed
+from byheart.lm.base_models import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
 
 if TYPE_CHECKING:
     import torch

@@ -18,7 +18,7 @@ from byheart.lm.batching import batches, blocks, step_batches
 from byheart.lm.forward import hidden_rows, raw_logits, remembered
 from byheart.lm.goldfish import counted
 from byheart.lm.load import LanguageModel
-from byheart.lm.placing import device_of
+from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from byheart import chats
-from byheart.errors import DataError
-from byheart.types import Texts
+from byheart.core import chat_messages
+from byheart.core.errors import DataError
+from byheart.core.types import Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -83,7 +83,7 @@ def leading(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return []
 
 
-def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], *, place: str) -> str:
+def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, place: str) -> str:
     """Return what the tokenizer's chat template puts before the words of a chat's last message, which is the assistant's.
 
     Raises `DataError`, which names the text by `place`, where there is no template, and where it cannot write this.
@@ -94,7 +94,7 @@ def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], 
         raise DataError(
             f"{place} is a chat, and the tokenizer has no chat template; set one, or choose a model that has one"
         )
-    said = chats.said(chat[-1])
+    said = chat_messages.said(chat[-1])
     try:
         whole, asked = _written(tokenizer, chat, asked=False), _written(tokenizer, chat[:-1], asked=True)
     except (TemplateError, ValueError, TypeError, LookupError) as error:
@@ -108,7 +108,7 @@ def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], 
     return whole[:at]
 
 
-def _written(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chats.Message], *, asked: bool) -> str:
+def _written(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, asked: bool) -> str:
     if not chat:
         return ""
     whole = str(tokenizer.apply_chat_template([dict(t) for t in chat], tokenize=False, add_generation_prompt=asked))
@@ -121,7 +121,7 @@ def in_words(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
     if not any(texts.chats):
         return texts
     prompts = tuple(
-        prompted(tokenizer, chats.decoded(chat), place=f"text {name!r}") if chat else prompt
+        prompted(tokenizer, chat_messages.decoded(chat), place=f"text {name!r}") if chat else prompt
         for name, prompt, chat in zip(texts.ids, texts.prompts, texts.chats, strict=True)
     )
     return Texts(texts.ids, texts.scored, prompts)

@@ -23,16 +23,16 @@ import torch
 from accelerate import Accelerator
 from peft.helpers import disable_input_dtype_casting
 
-from byheart.accounting import Spending
-from byheart.errors import TrainingError
+from byheart.core.config import Training
+from byheart.core.errors import TrainingError
+from byheart.lm.allocator import give_back
+from byheart.lm.dp_sgd import Private
 from byheart.lm.forward import causal, remembered, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import Loss
-from byheart.lm.memory import give_back
-from byheart.lm.placing import device_of
-from byheart.lm.private import Private
+from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
-from byheart.settings import Training
+from byheart.stats.dp_accounting import Spending
 
 if TYPE_CHECKING:
     from jaxtyping import Int

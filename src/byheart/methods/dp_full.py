@@ -13,9 +13,9 @@ from typing import Annotated
 
 from annotated_types import Gt, Interval
 
+from byheart.core.config import Privacy
 from byheart.lm.load import LanguageModel, Tuned
-from byheart.methods._private import refuse_memory
-from byheart.settings import Privacy
+from byheart.methods._dp import refuse_memory
 
 PASSES = 5.0
 """What training costs a token, in forward passes: for estimates of time only."""

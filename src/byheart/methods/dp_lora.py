@@ -16,10 +16,10 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Interval
 
+from byheart.core.config import Privacy
 from byheart.lm.load import LanguageModel, Tuned
+from byheart.methods._dp import refuse_memory
 from byheart.methods._lora import Targets, adapted
-from byheart.methods._private import refuse_memory
-from byheart.settings import Privacy
 
 PASSES = 2.5
 """What training costs a token, in forward passes: for estimates of time only."""

@@ -11,9 +11,9 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
-from byheart.errors import SettingError
+from byheart.core.errors import SettingError
 from byheart.lm.load import LanguageModel, Tuned
-from byheart.lm.prompts import START, word_ids
+from byheart.lm.prompt_init import START, word_ids
 
 PASSES = 2.4
 """What training costs a token, in forward passes: for estimates of time only."""

@@ -1,6 +1,6 @@
 """Shares of private attributes, an attribute of a text being one trial, and what two such shares differ by.
 
-Intervals are those of `byheart.shares`: mid-P for a share of hits, or for a mean of numbers between 0 and 1, which spreads
+Intervals are those of `byheart.stats.shares`: mid-P for a share of hits, or for a mean of numbers between 0 and 1, which spreads
 no wider; differences by Newcombe's squares, in pairs where the attributes are the same. Texts of a group, and attributes
 of one text, count as their effective number.
 """
@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from byheart.kinds import Candidates, RecitedAttributes
-from byheart.shares import Share, apart, paired, share
-from byheart.types import Estimate
+from byheart.core.evidence import Candidates, RecitedAttributes
+from byheart.core.types import Estimate
+from byheart.stats.shares import Share, apart, paired, share
 
 ALL = "all"
 """What the kinds are called together."""

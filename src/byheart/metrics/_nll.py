@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from byheart import ragged
-from byheart.errors import CellError
-from byheart.inference import codes, student_reach
-from byheart.types import LogProbs
+from byheart.core import ragged
+from byheart.core.errors import CellError
+from byheart.core.types import LogProbs
+from byheart.stats.roc_auc import codes, student_reach
 
 LARGEST_EXPONENT = 700.0  # exp of 709.8 is the largest float
 

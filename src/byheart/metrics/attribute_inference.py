@@ -22,10 +22,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from byheart.kinds import Candidates, Variants
+from byheart.core.evidence import Candidates, Variants
+from byheart.core.types import Estimate
 from byheart.metrics._attributes import advantages, counted, parts, share_of, shares
-from byheart.shares import Share
-from byheart.types import Estimate
+from byheart.stats.shares import Share
 
 
 def attribute_inference(

@@ -17,9 +17,9 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from byheart.kinds import RecitedAttributes
+from byheart.core.evidence import RecitedAttributes
+from byheart.core.types import Estimate
 from byheart.metrics._attributes import advantages, parts, shares
-from byheart.types import Estimate
 
 
 def attribute_recital(

@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool
 
-from byheart.inference import auc_interval
-from byheart.types import Estimate, Scores
+from byheart.core.types import Estimate, Scores
+from byheart.stats.roc_auc import auc_interval
 
 
 def auc(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]) -> Estimate:

@@ -2,7 +2,7 @@
 
 Matthew Jagielski, Jonathan Ullman, Alina Oprea. Auditing Differentially Private Machine Learning: How Private is Private
 SGD? NeurIPS 2020. arXiv 2006.07709. A run's coin is guessed once; the table `privacy_bounds` counts guesses over the
-training seeds (`byheart.privacy.many_runs`). Runs must flip coins of their own: data.canaries.by_seed.
+training seeds (`byheart.stats.epsilon_bounds.many_runs`). Runs must flip coins of their own: data.canaries.by_seed.
 
 Departs from the paper: the threshold is not fitted on runs of its own, but stands among fillings that no run was trained on.
 """
@@ -14,9 +14,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart import ragged
-from byheart.errors import DataError
-from byheart.types import Estimate, LogProbs, Planted
+from byheart.core import ragged
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, LogProbs, Planted
 
 
 def canary_guess(

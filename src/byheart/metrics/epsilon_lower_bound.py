@@ -2,7 +2,7 @@
 
 Thomas Steinke, Milad Nasr, Matthew Jagielski. Privacy Auditing with One (1) Training Run. NeurIPS 2023.
 arXiv 2305.08846. `assume: gaussian`: Saeed Mahloujifar, Luca Melis, Kamalika Chaudhuri. Auditing f-Differential Privacy
-in One Run. ICML 2025. arXiv 2410.22235. Both in `byheart.privacy`.
+in One Run. ICML 2025. arXiv 2410.22235. Both in `byheart.stats.epsilon_bounds`.
 
 A canary's score is its log-likelihood under the model minus that under the untuned base, less the median of its kind.
 The highest are guessed to be trained on, the lowest not, as many of each, their number fixed by the setting.
@@ -15,10 +15,10 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart import ragged
-from byheart.errors import DataError
-from byheart.privacy import one_run, one_run_gaussian, refuse_delta, right_guesses
-from byheart.types import Estimate, LogProbs, Planted
+from byheart.core import ragged
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, LogProbs, Planted
+from byheart.stats.epsilon_bounds import one_run, one_run_gaussian, refuse_delta, right_guesses
 
 FAIR = 0.5
 

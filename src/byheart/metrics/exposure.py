@@ -5,7 +5,7 @@ Memorization in Neural Networks. USENIX Security 2019. arXiv 1802.08232.
 
     exposure = log2 |R| - log2 rank of the canary among all fillings R of its format
 
-Estimated from references, other fillings drawn at random, one way or the other (`byheart.exposure`). Departs from the
+Estimated from references, other fillings drawn at random, one way or the other (`byheart.stats.canary_exposure`). Departs from the
 paper: a mean over canaries with its interval, and `held_out_exposure` beside it, of canaries that a coin kept out.
 """
 
@@ -16,9 +16,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from byheart.errors import DataError
-from byheart.metrics._exposed import Way, exposures, mean_exposure, refuse_formless
-from byheart.types import Estimate, LogProbs, Planted
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, LogProbs, Planted
+from byheart.metrics._canary_exposure import Way, exposures, mean_exposure, refuse_formless
 
 
 def exposure(

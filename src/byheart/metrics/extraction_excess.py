@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool
 
-from byheart.shares import apart, sides
-from byheart.types import Estimate
+from byheart.core.types import Estimate
+from byheart.stats.shares import apart, sides
 
 
 def extraction_excess(

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool
 
-from byheart.shares import sides
-from byheart.types import Estimate
+from byheart.core.types import Estimate
+from byheart.stats.shares import sides
 
 
 def extraction_rate_nonmembers(

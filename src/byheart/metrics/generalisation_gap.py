@@ -12,8 +12,8 @@ corrected for skewness (Peter Hall, Journal of the Royal Statistical Society B 5
 
 from __future__ import annotations
 
+from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._nll import mean_nll
-from byheart.types import Estimate, LogProbs
 
 REVISION = 1  # the interval is corrected for skewness and keeps groups together
 

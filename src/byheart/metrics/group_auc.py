@@ -25,9 +25,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from byheart.errors import DataError
-from byheart.inference import auc_interval
-from byheart.types import Estimate, Scores
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, Scores
+from byheart.stats.roc_auc import auc_interval
 
 
 def group_auc(

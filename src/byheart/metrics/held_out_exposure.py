@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.errors import DataError
-from byheart.metrics._exposed import Way, exposures, mean_exposure, refuse_formless
-from byheart.types import Estimate, LogProbs, Planted
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, LogProbs, Planted
+from byheart.metrics._canary_exposure import Way, exposures, mean_exposure, refuse_formless
 
 
 def held_out_exposure(

@@ -10,8 +10,8 @@ together: that of a ratio of two sums, corrected for skewness (Peter Hall, Journ
 
 from __future__ import annotations
 
+from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._nll import perplexity_of
-from byheart.types import Estimate, LogProbs
 
 REVISION = 1  # the interval is corrected for skewness and keeps groups together
 

@@ -8,8 +8,8 @@ for skewness (Peter Hall, Journal of the Royal Statistical Society B 54 (1992) 2
 
 from __future__ import annotations
 
+from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._nll import perplexity_of
-from byheart.types import Estimate, LogProbs
 
 REVISION = 1  # the interval is corrected for skewness and keeps groups together
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byheart.attributes import kinds
-from byheart.errors import DataError
-from byheart.kinds import Candidates, RecitedAttributes, Variants
+from byheart.core.errors import DataError
+from byheart.core.evidence import Candidates, RecitedAttributes, Variants
+from byheart.data.private_attributes import kinds
 from byheart.lm.generate import Opening, greedy
 from byheart.lm.tokens import leading
-from byheart.observations import _before, _neighbours
+from byheart.observations import _neighbours, _prefix
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -61,16 +61,16 @@ def exchanged(text: str, value: str, other: str) -> str:
     return "".join([*parts, text[at:]])
 
 
-def leads(model: LanguageModel, tokens: Tokens) -> list[_before.Ids]:
+def leads(model: LanguageModel, tokens: Tokens) -> list[_prefix.Ids]:
     """Return what conditions each text: BOS and its prompt, as they stand in `tokens`."""
     bos = len(leading(model.tokenizer))
-    prompts = _before.prompts(model, tokens)
+    prompts = _prefix.prompts(model, tokens)
     return [tokens.ids[start : start + bos + len(own)] for start, own in zip(tokens.starts[:-1], prompts, strict=True)]
 
 
 def likelihoods(model: Scorer, candidates: Candidates) -> Variants:
     """Return the mean log-probability (nats) of each reading; raises `DataError` for one longer than the context."""
-    context, virtual = model.model.context, _before.virtual_tokens(model.model)
+    context, virtual = model.model.context, _prefix.virtual_tokens(model.model)
     longest = int(np.diff(candidates.offsets).max())
     if context is not None and longest + virtual > context:
         raise DataError(
@@ -85,7 +85,7 @@ def recited(model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str
     """Return what the model writes from where each attribute begins, and what stands there."""
     there = kinds(attributes)
     left_out = np.zeros(len(there), dtype=np.int64)
-    fronts, room = leads(model.model, tokens), _before.room(model.model, tokens)
+    fronts, room = leads(model.model, tokens), _prefix.room(model.model, tokens)
     openings: list[Opening] = []
     asked: list[Place] = []
     expected: list[str] = []
@@ -113,7 +113,7 @@ def recited(model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str
     )
 
 
-def _before_place(model: LanguageModel, own: _before.Ids, text: str, at: int) -> tuple[int, int]:
+def _before_place(model: LanguageModel, own: _prefix.Ids, text: str, at: int) -> tuple[int, int]:
     """Return how many of a text's tokens stand wholly before a place, and how many characters these are.
 
     They are the text's own tokens, those that it was trained on: cut into tokens anew, a beginning ends otherwise.
@@ -127,5 +127,5 @@ def _before_place(model: LanguageModel, own: _before.Ids, text: str, at: int) ->
     return low, len(_decoded(model, own[:low]))
 
 
-def _decoded(model: LanguageModel, ids: _before.Ids) -> str:
+def _decoded(model: LanguageModel, ids: _prefix.Ids) -> str:
     return model.tokenizer.batch_decode([ids.tolist()], clean_up_tokenization_spaces=False)[0]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from byheart import ragged
-from byheart.kinds import Substitutes, Variants
+from byheart.core import ragged
+from byheart.core.evidence import Substitutes, Variants
+from byheart.core.types import NO_TEXTS
 from byheart.lm.tokens import Tokens
-from byheart.types import NO_TEXTS
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer

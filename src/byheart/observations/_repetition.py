@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from byheart.core.types import LogProbs, Texts
 from byheart.lm.tokens import Tokens, leading
-from byheart.types import LogProbs, Texts
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart.observations import _before
-from byheart.types import digest
+from byheart.core.types import digest
+from byheart.observations import _prefix
 
 if TYPE_CHECKING:
-    from byheart.kinds import Variants
+    from byheart.core.evidence import Variants
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
@@ -43,28 +43,28 @@ def after_masked(
     *,
     probes: Annotated[int, Ge(1)] = 10,
     share: Annotated[float, Interval(gt=0, le=1)] = 0.7,
-    separator: str = _before.SEPARATOR,
+    separator: str = _prefix.SEPARATOR,
 ) -> Variants:
     """Mean log-probability (nats per token) of each audited text after each of its `probes` masked copies.
 
     Raises `DataError` where a text fills the model's context.
     """
-    return _before.after_each(
+    return _prefix.after_each(
         model, tokens, _probes(model, tokens, probes, share), asking="observations after_masked", separator=separator
     )
 
 
-def _probes(model: Scorer, tokens: Tokens, count: int, share: float) -> Iterator[list[_before.Ids]]:
+def _probes(model: Scorer, tokens: Tokens, count: int, share: float) -> Iterator[list[_prefix.Ids]]:
     """Yield a masked copy of every text, `count` times."""
     texts = tokens.texts
     chances = [
         np.random.default_rng(int(digest([(prompt, scored)]), 16))
         for prompt, scored in zip(texts.prompts, texts.scored, strict=True)
     ]
-    prompts = _before.prompts(model.model, tokens)
+    prompts = _prefix.prompts(model.model, tokens)
     for _ in range(count):
         copies = [masked(text, share, chance) for text, chance in zip(texts.scored, chances, strict=True)]
-        yield [np.concatenate(p) for p in zip(prompts, _before.plain(model.model, copies), strict=True)]
+        yield [np.concatenate(p) for p in zip(prompts, _prefix.plain(model.model, copies), strict=True)]
 
 
 def masked(text: str, share: float, chance: np.random.Generator) -> str:

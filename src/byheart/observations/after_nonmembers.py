@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge
 
-from byheart.observations import _before
+from byheart.observations import _prefix
 
 if TYPE_CHECKING:
+    from byheart.core.types import LogProbs
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
-    from byheart.types import LogProbs
 
 PASSES = "shots + 1"
 KNOWN = "shots"
@@ -33,14 +33,14 @@ def after_nonmembers(
     known_nonmember_tokens: Tokens,
     *,
     shots: Annotated[int, Ge(1)] = 7,
-    separator: str = _before.SEPARATOR,
+    separator: str = _prefix.SEPARATOR,
     seed: Annotated[int, Ge(0)] = 0,
 ) -> LogProbs:
     """Log-probabilities of the audited texts after `shots` known non-members.
 
     Raises `DataError` where there are fewer known texts, and where none of them fits.
     """
-    return _before.after_shots(
+    return _prefix.after_shots(
         model,
         tokens,
         known_nonmember_tokens,

@@ -18,13 +18,13 @@ import numpy as np
 from annotated_types import Ge
 from jaxtyping import Int
 
-from byheart.observations import _before
+from byheart.observations import _prefix
 
 if TYPE_CHECKING:
-    from byheart.kinds import Variants
+    from byheart.core.evidence import Variants
+    from byheart.core.types import Texts
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
-    from byheart.types import Texts
 
 PASSES = "2 * probes"
 KNOWN = "probes"
@@ -37,19 +37,19 @@ def after_similar(
     known_nonmember_tokens: Tokens,
     *,
     probes: Annotated[int, Ge(1)] = 10,
-    separator: str = _before.SEPARATOR,
+    separator: str = _prefix.SEPARATOR,
 ) -> Variants:
     """Mean log-probability (nats per token) of each audited text after each of the `probes` known texts most like it.
 
     Raises `DataError` where there are fewer known texts, and where a text fills the model's context.
     """
-    _before.refuse_few("observations after_similar", "probes", probes, known_nonmember_tokens)
+    _prefix.refuse_few("observations after_similar", "probes", probes, known_nonmember_tokens)
     # Equally like ones keep this order, which does not depend on how they are listed.
-    order = _before.drawn(known_nonmember_tokens, 0)
-    bare = _before.without_bos(model.model, known_nonmember_tokens)
+    order = _prefix.drawn(known_nonmember_tokens, 0)
+    bare = _prefix.without_bos(model.model, known_nonmember_tokens)
     chosen = nearest(tokens.texts, known_nonmember_tokens.texts.take(order), probes)
     found = ([bare[order[k]] for k in column] for column in chosen.T)
-    return _before.after_each(model, tokens, found, asking="observations after_similar", separator=separator)
+    return _prefix.after_each(model, tokens, found, asking="observations after_similar", separator=separator)
 
 
 def nearest(texts: Texts, known: Texts, count: int) -> Int[np.ndarray, "texts count"]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from byheart.core.types import TokenStats
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
-    from byheart.types import TokenStats
 
 ADVERSARY = "log-probabilities of the untuned base model, and canaries among the training texts"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from byheart.observations._attributes import likelihoods
 
 if TYPE_CHECKING:
-    from byheart.kinds import Candidates, Variants
+    from byheart.core.evidence import Candidates, Variants
     from byheart.lm.forward import Scorer
 
 PASSES = "attributes * count"

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge
 
-from byheart.attributes import drawn, kinds, refuse_alone, values
-from byheart.kinds import Candidates
-from byheart.observations import _attributes, _before
+from byheart.core.evidence import Candidates
+from byheart.data.private_attributes import drawn, kinds, refuse_alone, values
+from byheart.observations import _attributes, _prefix
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -73,7 +73,7 @@ def candidates(
         common += [known[place.kind, value] for value in (place.value, *others)]
         sizes.append(1 + len(others))
     owner = np.repeat([p.text for p in asked], sizes)
-    plain = _before.plain(model, strings)
+    plain = _prefix.plain(model, strings)
     rows = [np.concatenate([fronts[i], ids]) for i, ids in zip(owner, plain, strict=True)]
     return Candidates(
         kinds=there,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from byheart.kinds import Chances, Suffixes
-from byheart.lm import chances as sampling
+from byheart.core.evidence import Chances, Suffixes
+from byheart.lm import sampling_probs as sampling
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Gt
 
-from byheart.kinds import Generations
+from byheart.core.evidence import Generations
+from byheart.core.registry import key_of
 from byheart.lm.generate import Opening, sampled
-from byheart.shelf import key_of
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer

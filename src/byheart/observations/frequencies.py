@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from jaxtyping import Bool, Int
 
-from byheart import reading
-from byheart.copies import SHINGLE
-from byheart.errors import DataError
-from byheart.kinds import Frequencies
-from byheart.shelf import StandsFor
+from byheart.core.errors import DataError
+from byheart.core.evidence import Frequencies
+from byheart.core.registry import StandsFor
+from byheart.data import readers
+from byheart.data.near_duplicates import SHINGLE
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -35,7 +35,7 @@ BLOCK = 1000
 
 def _content(source: str) -> str:
     """Return what tells a corpus from any other; raises `DataError` where it cannot be read."""
-    return reading.content(Path(source).expanduser()) if source else ""
+    return readers.content(Path(source).expanduser()) if source else ""
 
 
 def frequencies(
@@ -54,7 +54,7 @@ def frequencies(
     """
     counts = np.bincount(known_nonmember_tokens.true, minlength=base_model.model.vocabulary)
     if source:
-        strings = [reading.string(row, field) for row in reading.read(Path(source).expanduser())]
+        strings = [readers.string(row, field) for row in readers.read(Path(source).expanduser())]
         _refuse_audited(source, strings, tokens.texts.scored)
         counts = counts + _counts(base_model, strings, len(counts))
     smoothed = (counts + 1) / (counts.sum() + len(counts))

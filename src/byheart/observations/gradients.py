@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byheart.kinds import Gradients
-from byheart.lm.gradients import gradient_norms
+from byheart.core.evidence import Gradients
+from byheart.lm.gradient_norms import gradient_norms
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer

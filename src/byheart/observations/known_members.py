@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from byheart.core.types import TokenStats
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
-    from byheart.types import TokenStats
 
 UNTUNED = "known_members_base"
 ADVERSARY = "some of the training texts"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from byheart.core.types import TokenStats
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
-    from byheart.types import TokenStats
 
 ADVERSARY = "some of the training texts, and the untuned base model"
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from byheart.core.types import Texts, TokenStats
 from byheart.lm.tokens import Tokens, leading
-from byheart.types import Texts, TokenStats
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer

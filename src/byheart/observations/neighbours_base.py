@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from byheart.observations._neighbours import read
 
 if TYPE_CHECKING:
-    from byheart.kinds import Substitutes, Variants
+    from byheart.core.evidence import Substitutes, Variants
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 

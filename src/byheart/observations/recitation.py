@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from byheart.kinds import Recitation, Suffixes
+from byheart.core.evidence import Recitation, Suffixes
 from byheart.lm.generate import Opening, greedy
 
 if TYPE_CHECKING:

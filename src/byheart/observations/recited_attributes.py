@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from byheart.observations._attributes import recited
 
 if TYPE_CHECKING:
-    from byheart.kinds import RecitedAttributes
+    from byheart.core.evidence import RecitedAttributes
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 

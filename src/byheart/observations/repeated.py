@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from byheart.observations._repetition import second_reading
 
 if TYPE_CHECKING:
+    from byheart.core.types import LogProbs
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
-    from byheart.types import LogProbs
 
 PASSES = 2.0
 ADVERSARY = "log-probabilities of the model under attack"

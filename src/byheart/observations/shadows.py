@@ -23,7 +23,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, MultipleOf
 
-from byheart.kinds import ShadowPass, Shadows
+from byheart.core.evidence import ShadowPass, Shadows
 
 PASSES = 0.0
 ADVERSARY = (

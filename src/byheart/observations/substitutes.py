@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge
 
-from byheart.kinds import Substitutes
-from byheart.lm.bases import identity, locate
+from byheart.core.evidence import Substitutes
+from byheart.core.registry import StandsFor
+from byheart.lm.base_models import identity, locate
 from byheart.lm.load import refuse_unmasked
-from byheart.shelf import StandsFor
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -63,9 +63,9 @@ def substitutes(
 
     Raises `ModelError` for a masked model that is missing, not masked, or not safe to load.
     """
-    from byheart.lm.masked import load_masked, word_neighbours
-    from byheart.lm.placing import device_of  # torch, which naming a masked model need not load
-    from byheart.lm.propose import token_neighbours
+    from byheart.lm.masked_lm import load_masked, word_neighbours
+    from byheart.lm.placement import device_of  # torch, which naming a masked model need not load
+    from byheart.lm.token_swaps import token_neighbours
 
     if masked_model:
         masked = load_masked(masked_model)

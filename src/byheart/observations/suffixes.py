@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge
 
-from byheart.errors import DataError
-from byheart.kinds import Suffixes
+from byheart.core.errors import DataError
+from byheart.core.evidence import Suffixes
 
 if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import Lead
-from byheart.types import Row
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row
+from byheart.tables._columns import Lead
 
 ASKED = {"attribute_inference": ("picked", "top1"), "attribute_recital": ("recited", "recited")}
 """How each metric asks, and what it calls the share of attributes that leaked."""

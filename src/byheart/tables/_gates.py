@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from byheart import labels
-from byheart.tables._pairs import Scored
-from byheart.types import Row
-from byheart.untuned import untuned
-from byheart.validity import Finding, Gate
+from byheart.analysis import labels
+from byheart.analysis.base_model_check import untuned
+from byheart.analysis.comparisons import Scored
+from byheart.core.types import Row
+from byheart.data.split_check import Finding, Gate
 
 Kept = Mapping[tuple[str, str], Gate]
 """Gates of data by data set and its settings, as rows name them."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
+from byheart.analysis import labels
+from byheart.core.types import Row, Table
 from byheart.tables._attributes import header, lines
-from byheart.types import Row, Table
 
 
 def attribute_trajectory(rows: Sequence[Row]) -> Table:

@@ -12,11 +12,11 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart import labels
-from byheart.comparing import widened
+from byheart.analysis import labels
+from byheart.analysis.comparisons import MARK
+from byheart.core.types import Row, Table
+from byheart.stats.simultaneous import widened
 from byheart.tables._attributes import Line, header, lines
-from byheart.tables._pairs import MARK
-from byheart.types import Row, Table
 
 
 def attributes(rows: Sequence[Row], *, epoch: Annotated[int, Ge(0)] | None = None) -> Table:

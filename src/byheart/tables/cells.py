@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import Lead, across, value_at
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import Lead, across, value_at
 
 
 def cells(rows: Sequence[Row]) -> Table:

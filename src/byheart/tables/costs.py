@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import Lead, across
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import Lead, across
 
 
 def costs(rows: Sequence[Row]) -> Table:

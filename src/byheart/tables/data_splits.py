@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import across
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import across
 
 TO = " to "
 

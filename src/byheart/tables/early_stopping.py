@@ -11,11 +11,11 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import Lead
-from byheart.tables._pairs import of_auc
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.analysis.comparisons import of_auc
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import Lead
 
 
 def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) -> Table:

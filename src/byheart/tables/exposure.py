@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import Lead, untuned
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import Lead, untuned
 
 COLUMNS = 5
 """Epochs that are shown: all where there are so many, else the last and others evenly before it."""

@@ -3,7 +3,7 @@
 Jamie Hayes et al., arXiv 2410.19482, ask for non-members beside every extraction rate: a suffix may be what anybody
 would write. What the model could write before it was tuned is a control of its own. The excess over both is a difference
 of differences on the same texts: members' rise over the untuned model less that of the non-members. Its interval adds the
-ends of all four shares, each text paired with itself and texts of a group taken together (`byheart.shares`).
+ends of all four shares, each text paired with itself and texts of a group taken together (`byheart.stats.shares`).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from byheart import labels
-from byheart.comparing import comparable, groups_of
-from byheart.errors import DataError
-from byheart.shares import Share, apart, paired, pooled, share
-from byheart.tables._frame import Lead, note
-from byheart.types import Row, ScoreSet, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet, Table
+from byheart.stats.shares import Share, apart, paired, pooled, share
+from byheart.stats.simultaneous import comparable, groups_of
+from byheart.tables._columns import Lead, note
 
 RATE = "extraction_rate"
 

@@ -16,12 +16,12 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
-from byheart import labels
-from byheart.comparing import groups_of
-from byheart.errors import DataError
-from byheart.shares import pooled, share
-from byheart.tables._frame import Lead
-from byheart.types import Row, ScoreSet, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet, Table
+from byheart.stats.shares import pooled, share
+from byheart.stats.simultaneous import groups_of
+from byheart.tables._columns import Lead
 
 ATTACK = "probabilistic"
 

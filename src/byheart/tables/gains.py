@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from byheart import labels
-from byheart.comparing import ALPHA, difference
-from byheart.errors import DataError
-from byheart.inference import Difference, holm
-from byheart.tables._frame import Lead
-from byheart.tables._pairs import MARK, Place, of_auc, scored_rows, seeds_in_common
-from byheart.types import Row, ScoreSet, Table
-from byheart.validity import Finding, Gate
+from byheart.analysis import labels
+from byheart.analysis.comparisons import MARK, Place, of_auc, scored_rows, seeds_in_common
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet, Table
+from byheart.data.split_check import Finding, Gate
+from byheart.stats.roc_auc import Difference, holm
+from byheart.stats.simultaneous import ALPHA, difference
+from byheart.tables._columns import Lead
 
 BLIND = "blind: "
 

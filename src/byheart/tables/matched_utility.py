@@ -1,7 +1,7 @@
 """Leakage at equal utility: a method may leak little only because it learned little.
 
 Between two epochs AUC and the logarithm of the validation perplexity are taken as linear; nothing is extrapolated. The
-interval is a bootstrap over audited texts (whole groups) and validation texts (`byheart.matching`), never narrower than
+interval is a bootstrap over audited texts (whole groups) and validation texts (`byheart.analysis.utility_curves`), never narrower than
 the rows' own intervals read along the path. Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 compare methods after equal
 epochs, at perplexities that differ.
 """
@@ -15,15 +15,15 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from byheart import labels
-from byheart.comparing import ALPHA
-from byheart.errors import DataError
-from byheart.inference import holm
-from byheart.matching import levels
-from byheart.tables._frame import Lead
-from byheart.tables._matched import Draws, Matched, matched, paths
-from byheart.tables._pairs import AMONG_LEAST, of_auc
-from byheart.types import Row, ScoreSet, Table, TextLosses
+from byheart.analysis import labels
+from byheart.analysis.comparisons import AMONG_LEAST, of_auc
+from byheart.analysis.matched_utility import Draws, Matched, matched, paths
+from byheart.analysis.utility_curves import levels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet, Table, TextLosses
+from byheart.stats.roc_auc import holm
+from byheart.stats.simultaneous import ALPHA
+from byheart.tables._columns import Lead
 
 NOT_REACHED = "not reached"
 PARAMETERS = "trained parameters"

@@ -10,10 +10,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import across, note, of_attack, untuned, value_at
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import across, note, of_attack, untuned, value_at
 
 
 def models(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.privacy import many_runs, one_run, one_run_gaussian
-from byheart.shelf import find, settings
-from byheart.tables._frame import Lead
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.registry import find, settings
+from byheart.core.types import Row, Table
+from byheart.stats.epsilon_bounds import many_runs, one_run, one_run_gaussian
+from byheart.tables._columns import Lead
 
 DELTA, CONFIDENCE = 1e-5, 0.95
 """What many runs are told at; one run's are the metric's own settings."""

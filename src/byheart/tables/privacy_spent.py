@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart import labels
-from byheart.errors import DataError
-from byheart.tables._frame import Lead
-from byheart.types import Row, Table
+from byheart.analysis import labels
+from byheart.core.errors import DataError
+from byheart.core.types import Row, Table
+from byheart.tables._columns import Lead
 
 AT_MOST, AT_LEAST = "accountant_epsilon", "epsilon_lower_bound"
 

@@ -12,11 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from byheart import labels, shelf
-from byheart.errors import DataError
-from byheart.published import COUNTED, Published
-from byheart.settings import Data
-from byheart.types import Estimate, Row, Table
+from byheart.analysis import labels
+from byheart.analysis.paper_values import COUNTED, Published
+from byheart.core import registry
+from byheart.core.config import Data
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, Row, Table
 
 Agrees = Callable[[Row], bool]
 NOTHING_APART = "Of models and data the papers' files say nothing in which ours differ."
@@ -120,7 +121,7 @@ def _named(paper: Published, *, any_base: bool) -> Iterator[tuple[str, Agrees]]:
 
 def _set_so(asked: str, on: str, name: str, told: str) -> bool:
     """Whether settings as rows tell them, which leave defaults out, are those that a paper names."""
-    own = {n: shelf.plain(v) for n, v in shelf.settings(shelf.find(on, name)).items()} | labels.settings(told)
+    own = {n: registry.plain(v) for n, v in registry.settings(registry.find(on, name)).items()} | labels.settings(told)
     return all(own.get(n) == value for n, value in labels.settings(asked).items())
 
 
@@ -134,8 +135,8 @@ def _last(rows: Sequence[Row]) -> list[Row]:
 
 def _measure(row: Row) -> str:
     """Name a row's metric with its settings, the defaults too: a rate at a rate that is not named says nothing."""
-    known = shelf.settings(shelf.find("metrics", row.metric)) if row.metric in shelf.names("metrics") else {}
-    told = row.metric_settings or ", ".join(f"{n}={shelf.plain(v)}" for n, v in known.items())
+    known = registry.settings(registry.find("metrics", row.metric)) if row.metric in registry.names("metrics") else {}
+    told = row.metric_settings or ", ".join(f"{n}={registry.plain(v)}" for n, v in known.items())
     return f"{labels.metric_name(row.metric)} ({told})" if told else labels.metric_name(row.metric)
 
 

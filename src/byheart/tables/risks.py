@@ -14,15 +14,15 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from byheart import labels
-from byheart.comparing import widened
-from byheart.errors import DataError
-from byheart.matching import Step, levels
-from byheart.risk import Risk, merged, paths, read
-from byheart.risk import risks as known
-from byheart.tables._frame import Lead
-from byheart.tables._pairs import MARK
-from byheart.types import Estimate, Row, Table
+from byheart.analysis import labels
+from byheart.analysis.comparisons import MARK
+from byheart.analysis.risk_profile import Risk, merged, paths, read
+from byheart.analysis.risk_profile import risks as known
+from byheart.analysis.utility_curves import Step, levels
+from byheart.core.errors import DataError
+from byheart.core.types import Estimate, Row, Table
+from byheart.stats.simultaneous import widened
+from byheart.tables._columns import Lead
 
 NOT_REACHED = "not reached"
 

@@ -1,0 +1,1 @@
+"""From rows and scores to labels, comparisons, verdicts and table formats. No torch."""

@@ -1,0 +1,153 @@
+"""Every comparison of a study: methods in pairs under each attack, attacks in pairs on each method, corrected together.
+
+A pair is compared on the same texts (DeLong's paired test, clustered by group), and Holm's correction runs over all
+pairs of both kinds, so that the chance of any false mark in a whole report is at most 5 %.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from byheart.analysis import labels
+from byheart.core.types import Row, ScoreSet
+from byheart.stats.roc_auc import Difference, holm
+from byheart.stats.simultaneous import ALPHA, comparable, difference
+from byheart.tables._columns import Lead
+
+Scored = Callable[[str], ScoreSet]
+"""Looks scores up by a row's `scores`."""
+
+MARK = "*"
+AMONG_LEAST = "\N{DAGGER}"
+
+
+class Pair(NamedTuple):
+    """Two things compared `within` a third, with Holm's p-value: methods under an attack, or attacks on a method."""
+
+    lead: tuple[str, ...]
+    kind: str
+    within: str
+    first: str
+    second: str
+    found: Difference
+    p_value: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the difference stands after the correction."""
+        return self.p_value <= ALPHA
+
+
+class Place(NamedTuple):
+    """Where an AUC stands in a table."""
+
+    lead: tuple[str, ...]
+    attack: str
+    variant: str
+
+
+def of_auc(rows: Sequence[Row]) -> list[Row]:
+    """Return the AUCs of attacks among rows."""
+    return [r for r in rows if r.attack and r.metric == "auc"]
+
+
+def scored_rows(rows: Sequence[Row], epoch: int | None = None) -> dict[Place, list[Row]]:
+    """Return the AUC rows that hold scores, at an epoch (None: the last), a row for each seed, by their place."""
+    measured = of_auc(rows)
+    variants, attacks = labels.variants(rows), labels.attacks(measured)
+    held = {
+        Place(lead, attack, variant): [r for r in labels.at(those, epoch) if r.scores]
+        for lead, there in Lead(measured).split(measured).items()
+        for attack, of_attack in attacks.split(there).items()
+        for variant, those in variants.split(of_attack).items()
+    }
+    return {place: there for place, there in held.items() if there}
+
+
+def pairs(rows: Sequence[Row], scores: Scored, epoch: int | None = None) -> list[Pair]:
+    """Return every pair of methods under an attack, then every pair of attacks on a method, corrected over all.
+
+    Cells that were not audited on the same texts, or have no seed in common, are no pair.
+    """
+    held = scored_rows(rows, epoch)
+    found: list[Pair] = []
+    for kind in ("method", "attack"):
+        for (lead, within), named in _sorted_by(kind, held).items():
+            for (first, a), (second, b) in itertools.combinations(named.items(), 2):
+                same = seeds_in_common(a, b, scores)
+                if same:
+                    found.append(Pair(lead, kind, within, first, second, difference(same), 1.0))
+    corrected = holm(np.array([p.found.p_value for p in found])) if found else []
+    return [pair._replace(p_value=float(p)) for pair, p in zip(found, corrected, strict=True)]
+
+
+def seeds_in_common(first: Sequence[Row], second: Sequence[Row], scores: Scored) -> list[tuple[ScoreSet, ScoreSet]]:
+    """Return the scores of both for each seed that both have, where they are of the same texts."""
+    others = {r.seed: r for r in second}
+    both = [(scores(r.scores), scores(others[r.seed].scores)) for r in first if r.seed in others]
+    return [(a, b) for a, b in both if comparable(a, b)]
+
+
+def among_least(found: Sequence[Pair], held: Mapping[Place, Sequence[Row]]) -> set[Place]:
+    """Return, for each attack, the method of the lowest AUC and those that are not told from it."""
+    least: set[Place] = set()
+    told = {(p.lead, p.within, frozenset((p.first, p.second))): p for p in found if p.kind == "method"}
+    for (lead, attack), named in _sorted_by("method", held).items():
+        if len(named) == 1:
+            continue
+        lowest = min(named, key=lambda n: float(np.mean([r.value for r in named[n]])))
+        for name in named:
+            pair = told.get((lead, attack, frozenset((name, lowest))))
+            if name == lowest or (pair is not None and not pair.differs):
+                least.add(Place(lead, attack, name))
+    return least
+
+
+def shown(pair: Pair) -> str:
+    """Show a difference with its interval, marked where it stands after the correction."""
+    value, low, high, _ = pair.found
+    ends = f"[{labels.number(low)}, {labels.number(high)}]"
+    return f"{labels.number(value)}{MARK if pair.differs else ''} {ends}"
+
+
+def grid(found: Sequence[Pair], kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return what pairs of a kind are compared within, and a line for each pair, with its lead and name in front."""
+    chosen = [p for p in found if p.kind == kind]
+    columns = tuple(dict.fromkeys(p.within for p in chosen))
+    lines = dict.fromkeys((p.lead, p.first, p.second) for p in chosen)
+    cells = {(p.lead, p.first, p.second, p.within): shown(p) for p in chosen}
+    told = [
+        (
+            *lead,
+            f"{first} \N{MINUS SIGN} {second}",
+            *(cells.get((lead, first, second, c), labels.MISSING) for c in columns),
+        )
+        for lead, first, second in lines
+    ]
+    return columns, told
+
+
+def note(found: Sequence[Pair], rows: Sequence[Row]) -> str:
+    """Say what the differences, the brackets and the mark are."""
+    seeds = {r.seed for r in rows}
+    of_seeds = " Of several seeds the mean; a mark asks that every seed shows it." if len(seeds) > 1 else ""
+    return (
+        "Difference of two AUCs on the same texts after the last epoch; in brackets its 95 % interval (paired DeLong, "
+        f"clustered by group). {MARK}: differs, all {len(found)} comparisons of the study sharing an error of 5 % (Holm)."
+        f"{of_seeds}"
+    )
+
+
+def _sorted_by(
+    kind: str, held: Mapping[Place, Sequence[Row]]
+) -> dict[tuple[tuple[str, ...], str], dict[str, Sequence[Row]]]:
+    """Return the rows of what is compared by name, under what it is compared within."""
+    parted: dict[tuple[tuple[str, ...], str], dict[str, Sequence[Row]]] = {}
+    for (lead, attack, variant), there in held.items():
+        within, name = (attack, variant) if kind == "method" else (variant, attack)
+        parted.setdefault((lead, within), {})[name] = there
+    return parted

@@ -1,0 +1,233 @@
+"""Tables and rows as text, Markdown, LaTeX, CSV, JSON and Parquet.
+
+Labels may come from a stranger's data set or model, so every format makes them inert: no Markdown or HTML, no LaTeX
+command, and no cell that a spreadsheet would run as a formula.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+from byheart.core.types import Row, ScoreSet, Table
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+"""The columns of rows, in order."""
+
+# After OWASP's "CSV injection": these first characters make a spreadsheet run the cell, the full-width ones too.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+_NUMBER = re.compile("[-\N{MINUS SIGN}\N{EN DASH}\N{INFINITY}0-9]|$")
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    '"': r"\textquotedbl{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    # After a row's \\ a bracket or a star would be read as its argument.
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "\N{EN DASH}": "--",
+    "→": r"$\to$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "·": r"$\cdot$",
+    "∞": r"$\infty$",
+}
+
+
+def as_text(table: Table) -> str:
+    """Return aligned plain text for a terminal."""
+    from tabulate import tabulate
+
+    cells = [[_line(c) for c in row] for row in table.rows]
+    aligned = tabulate(
+        cells, [_line(h) for h in table.header], "simple", disable_numparse=True, colalign=_alignment(table)
+    )
+    return _stacked(_line(table.title), aligned, _line(table.note))
+
+
+def as_markdown(table: Table) -> str:
+    """Return a pipe table, as GitHub reads it."""
+    from tabulate import tabulate
+
+    cells = [[markdown(c) for c in row] for row in table.rows]
+    aligned = tabulate(
+        cells, [markdown(h) for h in table.header], "pipe", disable_numparse=True, colalign=_alignment(table)
+    )
+    return _stacked(f"**{markdown(table.title)}**", aligned, markdown(table.note))
+
+
+def as_latex(table: Table) -> str:
+    """Return a floating table for a paper; it needs the packages booktabs and, under pdfLaTeX, T1 fontenc."""
+    columns = "".join("r" if side == "right" else "l" for side in _alignment(table))
+    note = [rf"\par\smallskip{{\footnotesize {_latex(table.note)}}}"] if table.note else []
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(table.title)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        " & ".join(map(_latex, table.header)) + r" \\",
+        r"\midrule",
+        *(" & ".join(map(_latex, row)) + r" \\" for row in table.rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        *note,
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(table: Table) -> str:
+    """Return comma-separated values; a cell that a spreadsheet would run starts with an apostrophe."""
+    return _csv([table.header, *table.rows])
+
+
+def as_json(table: Table) -> str:
+    """Return title, header, rows and note as one JSON object."""
+    return json.dumps(dataclasses.asdict(table), ensure_ascii=False, indent=2) + "\n"
+
+
+def rows_table(rows: Sequence[Row]) -> Table:
+    """Return rows as a table for readers, a line each: numbers of six digits, no keys; columns that are empty are left out."""
+    values = [dataclasses.astuple(r) for r in rows]
+    kept = [i for i, c in enumerate(COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
+    cells = tuple(tuple(_six(v[i]) for i in kept) for v in values)
+    return Table("Rows", tuple(COLUMNS[i] for i in kept), cells)
+
+
+def _six(value: object) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def rows_csv(rows: Sequence[Row]) -> str:
+    """Return every column of rows as comma-separated values, numbers with every digit, labels as in `as_csv`."""
+    return _csv([COLUMNS, *(dataclasses.astuple(r) for r in rows)])
+
+
+def rows_json(rows: Sequence[Row]) -> str:
+    """Return rows as a JSON list of objects; an infinite number, which JSON lacks, is null."""
+    plain = [{name: _finite(value) for name, value in dataclasses.asdict(r).items()} for r in rows]
+    return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def rows_parquet(rows: Sequence[Row]) -> bytes:
+    """Return rows as one Parquet file, typed also where there are no rows."""
+    # Imported by name: heavy, needed here only, and without types of its own.
+    pa: Any = import_module("pyarrow")
+    parquet: Any = import_module("pyarrow.parquet")
+    arrow = {"str": pa.string(), "int": pa.int64(), "int | None": pa.int64()}
+    schema = pa.schema([(f.name, arrow.get(str(f.type), pa.float64())) for f in dataclasses.fields(Row)])
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist([dataclasses.asdict(r) for r in rows], schema=schema), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def scores_parquet(scores: Mapping[str, ScoreSet]) -> bytes:
+    """Return every text's scores as one Parquet file: by a row's `scores`, the id, whether it is a member, its group."""
+    pa: Any = import_module("pyarrow")
+    parquet: Any = import_module("pyarrow.parquet")
+    names = ("scores", "id", "member", "group", "score")
+    held = [
+        (key, i, bool(m), g, float(s))
+        for key, one in scores.items()
+        for i, m, g, s in zip(one.ids, one.members, one.groups or one.ids, one.scores, strict=True)
+    ]
+    kinds = (pa.string(), pa.string(), pa.bool_(), pa.string(), pa.float64())
+    columns = list(zip(*held, strict=True)) or [()] * len(names)
+    table = pa.table({n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)})
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+TABLE_FORMATS: Mapping[str, Callable[[Table], str]] = {
+    "text": as_text,
+    "markdown": as_markdown,
+    "latex": as_latex,
+    "csv": as_csv,
+    "json": as_json,
+}
+"""A finished table's formats, by name."""
+
+ROW_FORMATS: Mapping[str, Callable[[Sequence[Row]], bytes]] = {
+    "text": lambda rows: as_text(rows_table(rows)).encode(),
+    "markdown": lambda rows: as_markdown(rows_table(rows)).encode(),
+    "latex": lambda rows: as_latex(rows_table(rows)).encode(),
+    "csv": lambda rows: rows_csv(rows).encode(),
+    "json": lambda rows: rows_json(rows).encode(),
+    "parquet": rows_parquet,
+}
+"""Tidy rows' formats, by name; bytes, because Parquet is."""
+
+
+def numeric(table: Table) -> tuple[bool, ...]:
+    """Return, per column, whether it holds numbers only and so is set flush right."""
+    columns = [[row[i] for row in table.rows] for i in range(len(table.header))]
+    return tuple(all(_NUMBER.match(cell) for cell in column) for column in columns)
+
+
+def _alignment(table: Table) -> tuple[str, ...]:
+    return tuple("right" if flush else "left" for flush in numeric(table))
+
+
+def _stacked(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _line(text: str) -> str:
+    # A line break or an escape sequence in a label would tear the table, or steer the terminal.
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def markdown(text: str) -> str:
+    """Return a label as inert Markdown, on one line."""
+    inert = _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", inert)
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in _line(text))
+
+
+def _csv(lines: Iterable[Iterable[object]]) -> str:
+    sink = io.StringIO()
+    csv.writer(sink, lineterminator="\n").writerows([_harmless(cell) for cell in line] for line in lines)
+    return sink.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(_FORMULA) or _is_number(cell):
+        return cell
+    return f"'{cell}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _finite(value: object) -> object:
+    return value if not isinstance(value, float) or math.isfinite(value) else None

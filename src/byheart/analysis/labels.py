@@ -1,0 +1,308 @@
+"""How rows are called, ordered and pooled for a reader; every table, figure and report says it the same way.
+
+A `Naming` gives each row the shortest name that still tells it from the others: settings are spelled out where, and
+only where, the same method (attack, data set) occurs with several. Two different things never share a name, so
+nothing is mixed by being shown under one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from byheart.core.types import Estimate, Row
+
+Key = tuple[str, ...]
+
+CHANCE = 0.5
+"""The AUC of guessing."""
+
+INTERVAL = "95 % interval"
+
+UNTUNED = "untuned"
+"""What the base model at epoch 0 is called."""
+
+COSTS = frozenset({"passes", "seconds"})
+"""Metrics that say what an attack took, and not what leaked."""
+
+EXTRACTION = ("extraction_rate", "extraction_rate_nonmembers", "extraction_excess")
+"""Metrics of what was extracted, measured only of attacks that extract, and shown in a table of their own."""
+
+MISSING = "\N{EN DASH}"
+"""What a table shows where nothing was measured."""
+
+# Parameter-based methods are warm and prompt-based ones cold, from Okabe and Ito's colour-blind-safe set.
+METHODS = {
+    "full": ("full", "#D55E00"),
+    "head": ("head", "#E69F00"),
+    "lora": ("LoRA", "#CC79A7"),
+    "dp_full": ("DP full", "#661100"),
+    "dp_lora": ("DP LoRA", "#882255"),
+    "prefix": ("prefix", "#0072B2"),
+    "prompt": ("prompt", "#56B4E9"),
+    "p_tuning": ("P-tuning", "#009E73"),
+}
+PROMPT_BASED = frozenset({"prefix", "prompt", "p_tuning"})
+SPARE_COLOURS = ("#332288", "#999933", "#117733", "#44AA99", "#AA4499")
+
+ATTACKS = {
+    "loss": "Loss",
+    "reference": "Reference",
+    "zlib_ratio": "Zlib",
+    "min_k": "Min-K%",
+    "min_k_plus_plus": "Min-K%++",
+    "min_k_plus_plus_calibrated": "Min-K%++ calibrated",
+    "lowercase": "Lowercase",
+    "surp": "SURP",
+    "error_zone": "EZ-MIA",
+    "wbc": "WBC",
+    "dc_pdd": "DC-PDD",
+    "camia": "CAMIA",
+    "wel": "WEL-MIA",
+    "recall": "ReCaLL",
+    "con_recall": "Con-ReCall",
+    "icp": "ICP-MIA",
+    "icp_similar": "ICP-MIA (similar texts)",
+    "neighbourhood": "Neighbourhood",
+    "spv": "SPV-MIA",
+    "lira": "LiRA",
+    "rmia": "RMIA",
+    "info_rmia": "InfoRMIA",
+    "grad_norm": "GradNorm",
+    "samia": "SaMIA",
+    "ensemble": "Ensemble",
+    "discoverable": "Discoverable",
+    "approximate": "Approximate",
+    "probabilistic": "(n, p)-discoverable",
+}
+DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
+METRICS = {
+    "auc": "ROC AUC",
+    "group_auc": "ROC AUC over groups",
+    "tpr_at_fpr": "TPR at low FPR",
+    "perplexity": "validation perplexity",
+    "train_perplexity": "training perplexity",
+    "generalisation_gap": "generalisation gap (nats per token)",
+    "extraction_rate": "share of members extracted",
+    "extraction_rate_nonmembers": "share of non-members extracted",
+    "extraction_excess": "members extracted beyond non-members",
+    "exposure": "exposure (bits)",
+    "held_out_exposure": "exposure of held-out canaries (bits)",
+    "epsilon_lower_bound": "epsilon, lower bound",
+    "canary_guess": "guess that a canary was trained on",
+    "accountant_epsilon": "epsilon by the accountant, an upper bound",
+    "attribute_inference": "private attributes picked among others",
+    "attribute_recital": "private attributes recited",
+    "passes": "forward passes over the audited texts",
+    "seconds": "seconds",
+}
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Names of one kind of thing, in reading order. `key` says which thing a row is about.
+
+    `shared` holds, by display name, the settings that all things of that name share and that no name spells out.
+    """
+
+    key: Callable[[Row], Key]
+    names: Mapping[Key, str]
+    shared: Mapping[str, str]
+
+    def __call__(self, row: Row) -> str:
+        """Return what the row's thing is called."""
+        return self.names[self.key(row)]
+
+    def split(self, rows: Iterable[Row]) -> dict[str, list[Row]]:
+        """Return the rows under each name, in reading order; names without a row are left out."""
+        kept: defaultdict[Key, list[Row]] = defaultdict(list)
+        for row in rows:
+            kept[self.key(row)].append(row)
+        return {name: kept[key] for key, name in self.names.items() if key in kept}
+
+
+def variants(rows: Sequence[Row]) -> Naming:
+    """Name what was trained: the method, with the settings of method and training that tell its cells apart."""
+    return _naming(rows, lambda r: (r.method, r.method_settings, r.training_settings), method_name, tuple(METHODS))
+
+
+def series(rows: Sequence[Row]) -> Naming:
+    """Name what was trained and how it was measured: as `variants`, with the settings of attack and metric."""
+    return _naming(
+        rows,
+        lambda r: (r.method, r.method_settings, r.training_settings, r.attack_settings, r.metric_settings),
+        method_name,
+        tuple(METHODS),
+    )
+
+
+def attacks(rows: Sequence[Row]) -> Naming:
+    """Name the attack, with the settings of attack and metric that tell its rows apart."""
+    return _naming(rows, lambda r: (r.attack, r.attack_settings, r.metric_settings), attack_name, tuple(ATTACKS))
+
+
+def datasets(rows: Sequence[Row]) -> Naming:
+    """Name the data set."""
+    return _naming(rows, lambda r: (r.dataset, r.dataset_settings), dataset_name, ())
+
+
+def bases(rows: Sequence[Row]) -> Naming:
+    """Name the base model by the end of its address, the smallest first where full fine-tuning tells its size."""
+    sizes = {r.base: r.value for r in rows if r.method == "full" and r.metric == "trained_parameters"}
+    by_size = tuple(sorted(sizes, key=lambda base: (sizes[base], base)))
+    return _naming(rows, lambda r: (r.base,), base_name, by_size)
+
+
+def panels(rows: Sequence[Row]) -> Naming:
+    """Name the data set, and the base model too where there are several: one panel of a figure each."""
+    data, base = datasets(rows), bases(rows)
+    present = {(r.dataset, r.dataset_settings, r.base) for r in rows}
+    names = {
+        (*d, *b): f"{data_name} · {base_name_}" if len(base.names) > 1 else data_name
+        for d, data_name in data.names.items()
+        for b, base_name_ in base.names.items()
+        if (*d, *b) in present
+    }
+    return Naming(lambda r: (r.dataset, r.dataset_settings, r.base), names, data.shared)
+
+
+def method_name(method: str) -> str:
+    """Return a method's display name."""
+    return METHODS[method][0] if method in METHODS else _spaced(method)
+
+
+def attack_name(attack: str) -> str:
+    """Return an attack's display name."""
+    return ATTACKS.get(attack) or _spaced(attack)
+
+
+def dataset_name(dataset: str) -> str:
+    """Return a data set's display name."""
+    return DATASETS.get(dataset) or _spaced(dataset)
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's display name."""
+    return METRICS.get(metric) or _spaced(metric)
+
+
+def base_name(base: str) -> str:
+    """Return the last part of a base model's address, without the ending of its file."""
+    return re.split(r"[/\\]", base.rstrip("/\\"))[-1].removesuffix(".gguf") or base
+
+
+def colour(method: str) -> str:
+    """Return the method's colour, the same in every figure; one that byheart does not know draws from the spares."""
+    return METHODS[method][1] if method in METHODS else SPARE_COLOURS[zlib.crc32(method.encode()) % len(SPARE_COLOURS)]
+
+
+def at(rows: Sequence[Row], epoch: int | None) -> list[Row]:
+    """Return the rows of an epoch; None stands for the last epoch that every seed among them reached."""
+    last: dict[int, int] = {}
+    for row in rows:
+        if row.epoch is not None:
+            last[row.seed] = max(row.epoch, last.get(row.seed, 0))
+    wanted = epoch if epoch is not None or not last else min(last.values())
+    return [r for r in rows if r.epoch == wanted]
+
+
+def pooled(rows: Sequence[Row]) -> Estimate | None:
+    """Return one row's estimate with its interval; of several seeds the mean, with the lowest and highest as ends."""
+    if not rows:
+        return None
+    if len(rows) == 1:
+        row = rows[0]
+        return Estimate(row.value, row.low, row.high, row.members, row.nonmembers)
+    values = [r.value for r in rows]
+    return Estimate(float(np.mean(values)), min(values), max(values))
+
+
+def untuned(rows: Sequence[Row]) -> Estimate | None:
+    """Return the base model's estimate; every cell repeats its epoch 0, so equal rows count once."""
+    return pooled(list({round(r.value, 6): r for r in rows if r.epoch == 0}.values()))
+
+
+def spread(rows: Sequence[Row]) -> str:
+    """Say what the two ends of an interval are, given how many seeds there are."""
+    seeds: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
+    for r in rows:
+        seeds[r.base, r.dataset, r.dataset_settings, r.method, r.method_settings, r.training_settings].add(r.seed)
+    counts = sorted({len(s) for s in seeds.values()})
+    if counts in ([], [1]):
+        return INTERVAL
+    if len(counts) == 1:
+        return f"lowest and highest of {counts[0]} seeds around their mean"
+    of_one = f" ({INTERVAL} where there is one seed)" if counts[0] == 1 else ""
+    return f"lowest and highest of {counts[0]} to {counts[-1]} seeds around their mean{of_one}"
+
+
+def number(value: float) -> str:
+    """Return a number as a table shows it: three decimals for a rate, two above one, none above a thousand."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else MISSING
+    size = abs(value)
+    digits = 3 if size <= 1 else 2 if size < 1000 else 0  # noqa: PLR2004 - said in the docstring
+    return f"{value:z,.{digits}f}"  # z: no minus before a zero
+
+
+def shown(estimate: Estimate | None) -> str:
+    """Return an estimate as a table shows it: "0.852 [0.840, 0.864]"."""
+    if estimate is None:
+        return MISSING
+    if estimate.low is None or estimate.high is None:
+        return number(estimate.value)
+    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things: "1 cell", "6 cells"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def parts(*settings: str) -> list[str]:
+    """Return each "name=value" of a row's settings; a list's value holds ", " too, so only ", name=" parts them."""
+    return [part for several in settings if several for part in re.split(r", (?=\w+=)", several)]
+
+
+def settings(told: str) -> dict[str, str]:
+    """Return a row's settings by name, as they are written."""
+    return dict(part.split("=", 1) for part in parts(told))
+
+
+def times(number: int) -> str:
+    """Return how often something was done: "once", "16 times"."""
+    return "once" if number == 1 else f"{number} times"
+
+
+def _naming(rows: Iterable[Row], key: Callable[[Row], Key], pretty: Callable[[str], str], first: Key) -> Naming:
+    def order(k: Key) -> tuple[int, list[tuple[int, str]]]:
+        return (first.index(k[0]) if k[0] in first else len(first)), _natural(" ".join(k))
+
+    spelled = {k: parts(*k[1:]) for k in sorted({key(r) for r in rows}, key=order)}
+    shared: dict[str, list[str]] = {}
+    for (thing, *_), own in spelled.items():
+        shared[thing] = [p for p in shared.get(thing, own) if p in own]
+    short = {
+        k: " ".join([pretty(k[0]), ", ".join(p for p in own if p not in shared[k[0]])]).strip()
+        for k, own in spelled.items()
+    }
+    used = Counter(short.values())
+    told = {k: name if used[name] == 1 else " | ".join(k) for k, name in short.items()}
+    # A control character in a name would break a picture's XML, or steer a terminal.
+    names = {k: "".join(c if c.isprintable() else " " for c in name) for k, name in told.items()}
+    return Naming(key, names, {pretty(thing): ", ".join(common) for thing, common in shared.items() if common})
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    # rank=4 before rank=16, and a number before a word.
+    return [(int(p), "") if p.isdecimal() else (2**63, p.lower()) for p in re.split(r"(\d+)", text) if p]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,25 @@
+"""LoRA's rows with the layers that it adapts in the method's place, so that names tell placements apart as they do methods."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from byheart.analysis import labels
+from byheart.core import registry
+from byheart.core.types import Row
+
+SETTING = "targets="
+
+
+def placements(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows of `lora`, each with its placement as its method."""
+    default = str(registry.settings(registry.find("methods", "lora"))["targets"])
+    return [_by_placement(r, default) for r in rows if r.method == "lora"]
+
+
+def _by_placement(row: Row, default: str) -> Row:
+    parts = labels.parts(row.method_settings)
+    placement = next((p.removeprefix(SETTING) for p in parts if p.startswith(SETTING)), default)
+    others = ", ".join(p for p in parts if not p.startswith(SETTING))
+    return dataclasses.replace(row, method=placement, method_settings=others)

@@ -1,0 +1,1 @@
+"""Audit a model that byheart did not train: from files, in memory, behind a server, or during training."""

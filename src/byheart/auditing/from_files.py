@@ -1,0 +1,218 @@
+"""`byheart audit`: a finished model and texts as files, to an audit and the bounds that it must keep."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from byheart.analysis import labels
+from byheart.auditing.local import Asked, audited
+from byheart.auditing.result import TUNED, Audit
+from byheart.auditing.save import refuse_folder
+from byheart.auditing.server.audit import Told, audited_endpoint
+from byheart.auditing.server.client import Endpoint
+from byheart.auditing.target import Open, Subject
+from byheart.auditing.texts import Given, one, refuse_overlaps
+from byheart.auditing.training.alarms import FEWEST, named
+from byheart.core.errors import DataError, SettingError, UnknownNameError
+from byheart.data.sources import read_source
+from byheart.lm.finetuned import Finished, attached, finished, loaded, opened, tokenizer
+from byheart.lm.load import LanguageModel
+from byheart.lm.load import tokenizer as named_tokenizer
+from byheart.lm.placement import Placing
+from byheart.lm.preserve_state import untouched, untuned
+
+BOUNDED = ("auc", "tpr_at_fpr")
+"""What a bound can be set for."""
+
+
+class Bound(NamedTuple):
+    """A number that no attack may be above: the lower end of its 95 % interval is what counts."""
+
+    metric: str
+    most: float
+
+
+def audit_files(  # noqa: PLR0913 - what a command line says
+    model: str,
+    texts: Mapping[str, str],
+    settings: Asked,
+    *,
+    adapter: str | None,
+    base: str | None,
+    placing: Placing,
+    fields: Mapping[str, str],
+    private: Sequence[str] = (),
+    limits: Sequence[Bound] = (),
+    output: Path | None = None,
+    tell: Callable[[str], None],
+) -> Audit:
+    """Return the audit of a model by name on texts by part ("member", "nonmember", ...); `tell` hears what is being done.
+
+    Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`; those of `private`
+    hold private values. Raises `RequestError` before anything is loaded for what names and files alone show to be wrong.
+    """
+    if output is not None:
+        refuse_folder(output)
+    parts = _parts(texts, settings, (fields, private), limits)
+    found = finished(model, adapter, base)
+    return audited(_subject(found, placing), parts, settings, tell)
+
+
+def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
+    endpoint: Endpoint,
+    names: tuple[str, str | None],
+    texts: Mapping[str, str],
+    settings: Asked,
+    *,
+    tokens: str | None,
+    fields: Mapping[str, str],
+    private: Sequence[str] = (),
+    limits: Sequence[Bound] = (),
+    output: Path | None = None,
+    told: Told = lambda _done, _all: None,
+) -> Audit:
+    """Return the audit of a model and its base by their names at an endpoint; `tokens` names a tokenizer that is here.
+
+    Raises `RequestError` before anything is sent for what names and files alone show to be wrong.
+    """
+    if output is not None:
+        refuse_folder(output)
+    parts = _parts(texts, settings, (fields, private), limits)
+    held = None if tokens is None else named_tokenizer(tokens)
+    return audited_endpoint(endpoint, names, parts, settings, tokenizer=held, told=told)
+
+
+def _parts(
+    texts: Mapping[str, str],
+    settings: Asked,
+    fields: tuple[Mapping[str, str], Sequence[str]],
+    limits: Sequence[Bound],
+) -> dict[str, tuple[Given, ...]]:
+    """Return the files' texts by part, after what they alone show to be wrong is refused."""
+    parts = {part: _given(part, path, *fields) for part, path in texts.items()}
+    refuse_overlaps(parts)
+    members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
+    _refuse_bounds(limits, members, nonmembers, settings.fpr)
+    return parts
+
+
+def _given(part: str, path: str, fields: Mapping[str, str], private: Sequence[str]) -> tuple[Given, ...]:
+    """Return a source's texts, named by the line or row that they stand at unless they have an id."""
+    found: list[Given] = []
+    held: set[str] = set()
+    for row in read_source(path):
+        record = dict(row.fields)
+        for field, own in fields.items():
+            if own not in record:
+                raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
+            record[field] = record[own]
+        if private:
+            held |= record.keys()
+            record["attributes"] = {own: record.get(own) for own in private}
+        try:
+            found.append(one(part, row.place.removeprefix(path).lstrip(" /"), record))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    # A record may lack a value; a name that no record has would leave what it was to mask in plain sight.
+    for own in private:
+        if part == "member" and own not in held:
+            raise DataError(f"{path}: no record has the field {own!r}; its fields: {', '.join(sorted(held)) or 'none'}")
+    names = [text.name for text in found]
+    if len(set(names)) < len(names):
+        twice = next(n for i, n in enumerate(names) if n in names[:i])
+        raise DataError(
+            f"{path}: the id {twice!r} is used twice; give each record its own, or name the field with --id"
+        )
+    return tuple(found)
+
+
+def _subject(found: Finished, placing: Placing) -> Subject:
+    """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
+    opening = functools.partial(opened, placing=placing)
+    tuned: Open = functools.partial(opening, found.weights)
+    base: Open | None = functools.partial(opening, found.base) if found.base else None
+
+    @functools.cache
+    def whole() -> LanguageModel:
+        return attached(loaded(found.weights, placing), found, placing)
+
+    @contextmanager
+    def switched(*, off: bool) -> Generator[LanguageModel]:
+        # One copy of the weights serves both; it stays until the audit ends.
+        model = whole()
+        with untouched(model.module), untuned(model.module) if off else nullcontext():
+            yield model
+
+    if found.adapter is not None:
+        tuned, base = functools.partial(switched, off=False), functools.partial(switched, off=True)
+    return Subject(
+        tuned,
+        base,
+        tokenizer(found),
+        found.name,
+        found.base or found.weights,
+        found.method,
+        lambda: found.hashes,
+        found.doubts,
+    )
+
+
+def _refuse_bounds(asked: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
+    """Raise `DataError` for bounds that so few texts cannot judge: a gate must not open because nobody could look."""
+    for bound in asked:
+        if min(members, nonmembers) < FEWEST:
+            raise DataError(
+                f"--fail-above {bound.metric}={bound.most:g} cannot be judged by {members} members and {nonmembers} non-members; "
+                f"give {FEWEST} or more of each"
+            )
+        if bound.metric == "tpr_at_fpr" and math.floor(fpr * nonmembers + 1e-9) < 1:
+            raise DataError(
+                f"--fail-above tpr_at_fpr={bound.most:g} cannot be judged: {100 * fpr:g} % false alarms need "
+                f"{math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}; give more, or raise --fpr"
+            )
+
+
+def bounds(written: Iterable[str]) -> tuple[Bound, ...]:
+    """Return bounds from "metric=value"; raises `SettingError` and `UnknownNameError` for what is no bound."""
+    found: list[Bound] = []
+    for bound in written:
+        metric, _, value = bound.partition("=")
+        if metric not in BOUNDED:
+            raise UnknownNameError("--fail-above", metric, BOUNDED)
+        try:
+            most = float(value)
+        except ValueError:
+            most = -1.0
+        if not 0 <= most < 1:
+            raise SettingError(
+                f"--fail-above {bound}: write a number from 0 to below 1, as in --fail-above {metric}=0.05"
+            )
+        found.append(Bound(metric, most))
+    return tuple(found)
+
+
+def crossed(audit: Audit, asked: Sequence[Bound]) -> tuple[list[str], list[str]]:
+    """Return in words the bounds that are crossed, and those that a value is above while its interval is not.
+
+    Raises `DataError` where the texts are too few to tell: a gate must not open because nobody could look.
+    """
+    over: list[str] = []
+    near: list[str] = []
+    for metric, most in asked:
+        if audit.ruling.word == "refused":
+            raise DataError(f"--fail-above {metric}={most:g} cannot be judged: {audit.verdict}; give more texts")
+        rows = [r for r in audit.rows if r.metric == metric and r.epoch == TUNED]
+        for row in rows:
+            told = f"{metric} of {named(row)} is {labels.number(row.value)} [{labels.number(row.low or 0)}, {labels.number(row.high or 1)}]"
+            if row.low is not None and row.low > most:
+                over.append(f"{told}, above {most:g}")
+            elif row.value > most:
+                near.append(
+                    f"{told}: its value is above {most:g} and its interval's lower end is not; more texts would tell"
+                )
+    return over, near

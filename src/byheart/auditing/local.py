@@ -1,0 +1,190 @@
+"""Audit a finished model: check, observe, attack, measure, judge. `byheart.audit` is this on objects in memory.
+
+What can be refused without the model is refused before it is opened; the base is observed first and let go, so that two
+models are never in memory unless they were there before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+
+from byheart.analysis.token_view import Piece, pieces
+from byheart.auditing.attack_evidence import asked, attacked, evidence, possible, refuse_unasked
+from byheart.auditing.conclude import Found, Who, compared, concluded
+from byheart.auditing.result import Audit
+from byheart.auditing.target import Subject, held
+from byheart.auditing.texts import Given, parts
+from byheart.auditing.training.monitor import readable
+from byheart.core.attack_output import extracts
+from byheart.core.dependencies import TOKENS
+from byheart.core.errors import ModelError, SettingError
+from byheart.core.registry import Choice, checked, choose, types_of
+from byheart.core.types import Extraction, Scores, Split, Texts
+from byheart.lm.forward import Scorer, trunk
+from byheart.lm.load import LanguageModel
+from byheart.lm.tokens import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What an audit was asked for, apart from model and texts; checked when made."""
+
+    attacks: Any = "default"
+    max_texts: int = 1000
+    max_tokens: int = 512
+    fpr: float = 0.01
+    precision: Literal["float32", "bfloat16"] = "float32"
+    token_budget: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below 1, rates outside (0, 1), attacks that do not exist."""
+        for name in ("max_texts", "max_tokens", "token_budget"):
+            if (value := checked(name, int, getattr(self, name))) < 1:
+                raise SettingError(f"{name} = {value}: write a whole number above 0")
+        checked("precision", Literal["float32", "bfloat16"], self.precision)
+        checked("fpr", types_of(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
+        object.__setattr__(self, "attacks", asked(self.attacks))
+
+    @property
+    def metrics(self) -> tuple[Choice, ...]:
+        """What is measured of every attack."""
+        return choose("metrics", "auc"), choose("metrics", "tpr_at_fpr", {"fpr": self.fpr})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All of it in words and numbers, for whoever repeats the audit."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}}
+
+
+def audit(  # noqa: PLR0913 - settings come in by keyword
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    members: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None = None,
+    *,
+    base: torch.nn.Module | None = None,
+    validation: Texts | Iterable[Any] | None = None,
+    known_members: Texts | Iterable[Any] | None = None,
+    known_nonmembers: Texts | Iterable[Any] | None = None,
+    attacks: str | Sequence[str | Mapping[str, Mapping[str, Any]]] = "default",
+    max_texts: int = 1000,
+    max_tokens: int = 512,
+    fpr: float = 0.01,
+    precision: Literal["float32", "bfloat16"] = "float32",
+    token_budget: int = 4096,
+) -> Audit:
+    """Audit a model in memory: was it trained on `members`, so far as the usual attacks can tell?
+
+    Without `nonmembers` there are scores, beside the base's, and no rate and no verdict.
+    Texts are strings, (prompt, completion) pairs, or records with `text`, `prompt` + `completion`, `messages` or Alpaca's
+    fields, and may name their `id` and `group`. The known ones are an adversary's, for attacks that need some; none of them
+    may be audited too. The base of a peft model is itself with the adapter switched off, of
+    another model it is `base`; without one, attacks that need it are left out, which the result says. The model is left
+    as it was. Raises `DataError`, `ModelError`, `SettingError` and `UnknownNameError` in one line each.
+    """
+    settings = Asked(
+        attacks=attacks,
+        max_texts=max_texts,
+        max_tokens=max_tokens,
+        fpr=fpr,
+        precision=precision,
+        token_budget=token_budget,
+    )
+    texts = parts(members, nonmembers, validation, known_members, known_nonmembers)
+    return audited(held(model, tokenizer, base), texts, settings)
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def audited(
+    subject: Subject, texts: Mapping[str, Sequence[Given]], settings: Asked, tell: Callable[[str], None] = _silent
+) -> Audit:
+    """Return the audit of a subject on texts by their part ("member", "nonmember", "validation"); `tell` hears what is done."""
+    began = time.monotonic()
+    inputs = {"model", "tokens"} | ({"base_model"} if subject.base else set())
+    others = {f"{part}_tokens": min(len(those), settings.max_texts) for part, those in texts.items()}
+    attacks, left_out = possible(settings.attacks, inputs | (others.keys() & set(TOKENS)), others)
+    refuse_unasked(settings.attacks, others)
+    if all(map(extracts, attacks.values())):
+        raise SettingError(
+            f"attacks: {', '.join(attacks)} tell what a model writes of its texts and not whether it was trained on them, which "
+            "is what an audit judges; name one more, such as loss"
+        )
+    seen = compared(
+        texts,
+        subject.tokenizer,
+        settings.metrics,
+        max_texts=settings.max_texts,
+        max_tokens=settings.max_tokens,
+        fpr=settings.fpr,
+    )
+    split = seen.split
+    scores: dict[int, dict[str, Scores]] = {}
+    extractions: dict[int, dict[str, Extraction]] = {}
+    known: dict[str, Any] = {}
+    stats: dict[int, dict[str, Any]] = {}
+    read: dict[str, Tokens] = {}
+    for epoch, opening in ((0, subject.base), (1, subject.tuned)):
+        if opening is None:
+            continue
+        which = "model" if epoch else "base"
+        tell(f"{which}: loading")
+        with opening() as model:
+            trunk(model.module)
+            scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
+            read = _read(model, split, settings, read)
+            words = sum(len(t.ids) for t in read.values())
+            tell(
+                f"{which}: reading {sum(map(len, read.values())):,} texts, {words:,} tokens, for {len(attacks)} attacks"
+            )
+            given = {"model": scorer, **{need: read[part] for need, part in TOKENS.items() if part in read}}
+            given |= {"base_model": scorer} if epoch == 0 else {}
+            observed = evidence(attacks, given, known, untuned=epoch == 0)
+            if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
+                raise ModelError(UNCHANGED)
+            stats[epoch] = {"target": observed["target"]}
+            if "validation" in read:
+                stats[epoch]["validation"] = observed.get("validation") or scorer(read["validation"])
+        known = observed
+        gave = attacked(attacks, {**observed, "texts": read["audited"].texts}, len(split.audited))
+        scores[epoch] = {n: one["scores"] for n, one in gave.items() if "extracted" not in one}
+        extractions[epoch] = {n: Extraction(**one) for n, one in gave.items() if "extracted" in one}
+    who = Who(subject.name, subject.base_name, subject.method, dict(subject.hashes()), subject.doubts)
+    tokens = read["audited"]
+
+    def as_read(i: int) -> list[Piece]:
+        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), subject.tokenizer)
+
+    cut = int((tokens.cut > 0).sum())
+    found = Found(attacks, left_out, scores, extractions, stats, cut, as_read)
+    return concluded(who, seen, found, texts, settings.recipe, began)
+
+
+UNCHANGED = (
+    "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
+    "are the same weights; name the model that training saved"
+)
+
+
+def _read(model: LanguageModel, split: Split, settings: Asked, before: Mapping[str, Tokens]) -> dict[str, Tokens]:
+    """Return the texts as this model's tokens; raises `ModelError` where its base, `before`, reads others."""
+    kinds = (part for part in TOKENS.values() if len(split.parts[part]))
+    read = {part: readable(model, split.parts[part], settings.max_tokens) for part in kinds}
+    for part, tokens in before.items():
+        if not np.array_equal(tokens.ids, read[part].ids):
+            raise ModelError(
+                "model and base read the texts as other tokens, so they cannot be compared; name the base that it was tuned from"
+            )
+    return read

@@ -1,0 +1,1 @@
+"""Audit a model behind an OpenAI-compatible server."""

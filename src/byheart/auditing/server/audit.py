@@ -1,0 +1,231 @@
+"""Audit a model behind a server: `byheart.audit_endpoint`. The numbers are those of `byheart.audit`, the evidence a server's answers.
+
+Nothing is written and nothing is scored before the server has shown that it can be read: that it lists the model, gives
+log-probabilities of what it reads, in their own places, and says the same of a text twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from byheart.analysis.token_view import Piece, cut
+from byheart.auditing.attack_evidence import attacked
+from byheart.auditing.conclude import Compared, Found, Who, compared, concluded
+from byheart.auditing.local import UNCHANGED, Asked
+from byheart.auditing.server.client import Endpoint, Patience
+from byheart.auditing.server.evidence import MADE, REQUESTS, Reading, Seen, Served, packed, servable
+from byheart.auditing.texts import Given, parts
+from byheart.core.errors import ModelError, SettingError, UnknownNameError
+from byheart.core.registry import Choice
+from byheart.core.types import Scores, Texts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from byheart.auditing.result import Audit
+
+TRIED = 8
+"""Beginnings of texts that are sent until one shows that log-probabilities stand in their places."""
+FEW = 20
+"""Characters that hold some tokens in any language."""
+STEADY = 1e-3
+"""Nats a token by which a second answer may differ from the first without a word."""
+
+Told = Callable[[int, int], None]
+"""What is told how many texts were read, of how many."""
+
+
+def audit_endpoint(  # noqa: PLR0913 - settings come in by keyword
+    url: str,
+    model_name: str,
+    members: Texts | Iterable[Any],
+    nonmembers: Texts | Iterable[Any] | None = None,
+    *,
+    base_name: str | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    validation: Texts | Iterable[Any] | None = None,
+    attacks: str | Sequence[str | Mapping[str, Mapping[str, Any]]] = "default",
+    max_texts: int = 1000,
+    max_tokens: int = 512,
+    fpr: float = 0.01,
+    max_requests: int = 10_000,
+    timeout: float = 600.0,
+) -> Audit:
+    """Audit a model by its name at an OpenAI-compatible server that gives log-probabilities of its prompt.
+
+    Texts are what `audit` takes; a chat needs the model's `tokenizer`, which writes it as the model reads it. The base is
+    another name at the same server. Attacks for which a server's answers do not suffice are left out, which the result says. A
+    key is read from the environment (BYHEART_API_KEY) alone. Raises `DataError`, `ModelError`, `SettingError` and
+    `UnknownNameError` in one line each.
+    """
+    settings = Asked(attacks=attacks, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr)
+    given = parts(members, nonmembers, validation)
+    patience = Patience(timeout=timeout, max_requests=max_requests)
+    return audited_endpoint(Endpoint(url, patience), (model_name, base_name), given, settings, tokenizer=tokenizer)
+
+
+def audited_endpoint(
+    endpoint: Endpoint,
+    names: tuple[str, str | None],
+    texts: Mapping[str, Sequence[Given]],
+    settings: Asked,
+    *,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    told: Told = lambda _done, _all: None,
+) -> Audit:
+    """Return the audit of a model and its base (None without one), by their names at an endpoint, which is closed afterwards."""
+    began = time.monotonic()
+    with closing(endpoint):
+        name, base = names
+        if base == name:
+            raise SettingError(f"--base-name {base} is the model itself; name what it was tuned from, or leave it out")
+        attacks, left_out = servable(settings.attacks, base=base is not None)
+        seen = compared(
+            texts,
+            tokenizer,
+            settings.metrics,
+            max_texts=settings.max_texts,
+            max_tokens=settings.max_tokens,
+            fpr=settings.fpr,
+        )
+        wanted = {n for a in attacks.values() for n in a.needs if n in MADE} | {"target"}
+        models = {0: base, 1: name} if base else {1: name}
+        _refuse_many(endpoint, seen, wanted, len(models))
+        tick = _counting(told, _work(seen, wanted) * len(models))
+        served = {epoch: Served(endpoint, n, settings.max_tokens, tick) for epoch, n in models.items() if n}
+        doubts = [*_listed(endpoint, [n for n in (name, base) if n]), *_shown(served.values(), seen.split.audited)]
+        scores, stats, read = _observed(served, attacks, wanted, seen)
+    spanned = sum(r.spans for r in read)
+    if spanned:
+        doubts.append(
+            f"in {spanned} of {len(read)} texts a token reaches from the prompt into what is scored; it is not scored"
+        )
+    at = f"behind {endpoint.url}"
+    who = Who(
+        f"{name} {at}", base or name, "endpoint", dict.fromkeys(models.values(), f"not shown, {at}"), tuple(doubts)
+    )
+    recipe = {n: v for n, v in settings.recipe.items() if n not in {"precision", "token_budget"}}
+    recipe |= {
+        "timeout": endpoint.patience.timeout,
+        "max_requests": endpoint.patience.max_requests,
+        "requests": endpoint.sent,
+    }
+
+    def as_read(i: int) -> list[Piece]:
+        return cut(read[i].scored, read[i].begins.tolist())
+
+    found = Found(attacks, left_out, scores, {}, stats, sum(r.cut for r in read), as_read)
+    return concluded(who, seen, found, texts, recipe, began)
+
+
+def _observed(
+    served: Mapping[int, Served], attacks: Mapping[str, Choice], wanted: Iterable[str], seen: Compared
+) -> tuple[dict[int, dict[str, Scores]], dict[int, dict[str, Any]], list[Reading]]:
+    """Return scores and passes by epoch, and how the model read the texts; raises `ModelError` where base and model are one."""
+    audited, read = seen.split.audited, list[Reading]()
+    scores: dict[int, dict[str, Scores]] = {}
+    stats: dict[int, dict[str, Any]] = {}
+    for epoch, model in served.items():
+        before, read = read, model.read(audited)
+        _refuse_other(read, before or read)
+        as_scored = Texts(audited.ids, tuple(r.scored for r in read), audited.prompts)
+        made = {n: MADE[n](model, Seen(as_scored, read)) for n in sorted(wanted)}
+        if before and np.array_equal(made["target"].logp, stats[0]["target"].logp):
+            raise ModelError(UNCHANGED)
+        base = stats[0]["target"] if before else made["target"]
+        found = attacked(attacks, {**made, "base": base, "texts": as_scored}, len(read))
+        scores[epoch] = {n: given["scores"] for n, given in found.items()}
+        stats[epoch] = {"target": made["target"]}
+        if len(seen.split.validation):
+            stats[epoch]["validation"] = packed(model.read(seen.split.validation))
+    return scores, stats, read
+
+
+def _work(seen: Compared, wanted: Iterable[str]) -> int:
+    """Return how many answers one model's evidence takes."""
+    split = seen.split
+    return len(split.audited) * (1 + sum(REQUESTS.get(n, 0) for n in wanted)) + len(split.validation)
+
+
+def _refuse_many(endpoint: Endpoint, seen: Compared, wanted: Iterable[str], models: int) -> None:
+    """Raise `SettingError` where the limit would end the audit halfway, before anything is sent."""
+    needed = models * (_work(seen, wanted) + 3) + 1
+    if needed > endpoint.patience.max_requests:
+        raise SettingError(
+            f"this audit takes about {needed} requests, and {endpoint.patience.max_requests} are allowed; raise --max-requests, or "
+            "lower --max-texts"
+        )
+
+
+def _counting(told: Told, whole: int) -> Callable[[], None]:
+    done = [0]
+
+    def tick() -> None:
+        done[0] = min(done[0] + 1, whole)
+        told(done[0], whole)
+
+    return tick
+
+
+def _listed(endpoint: Endpoint, names: Sequence[str]) -> list[str]:
+    """Refuse a name that the server does not list (some answer with another model then); say where it lists none."""
+    known = endpoint.models()
+    if known is None:
+        return [f"{endpoint.url} lists no models, so that {', '.join(names)} answered is its word"]
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(f"the model at {endpoint.url}", name, known)
+    return []
+
+
+def _shown(models: Iterable[Served], texts: Texts) -> list[str]:
+    """Read a few beginnings by each model, the first twice; return what is doubtful.
+
+    Raises `ModelError` where no answer shows that log-probabilities stand in their places.
+    """
+    doubts: list[str] = []
+    for model in models:
+        apart = 0.0
+        for i in range(min(TRIED, len(texts))):
+            begun = Texts((texts.ids[i],), (_half(texts.scored[i]),), (texts.prompts[i],))
+            first = _only(model, begun)
+            if i == 0:
+                again = _only(model, begun)
+                _refuse_other([first], [again])
+                apart = float(np.abs(first.logp - again.logp).max())
+            if first.sure:
+                break
+        else:
+            raise ModelError(
+                f"{model.endpoint.url}: {model.name} wrote nothing after {min(TRIED, len(texts))} beginnings of texts by which it could "
+                "be told whether its log-probabilities stand in their places"
+            )
+        if apart > STEADY:
+            doubts.append(
+                f"{model.name} gives the same text other log-probabilities when it is sent again (up to {apart:.2g} nats a token)"
+            )
+    return doubts
+
+
+def _half(text: str) -> str:
+    """Return the first half of a text: a model that was trained on it often ends after the whole. A short one stays whole."""
+    half = text[: len(text) // 2]
+    return half if len(half.strip()) >= FEW else text
+
+
+def _only(model: Served, text: Texts) -> Reading:
+    return Served(model.endpoint, model.name, model.max_tokens).read(text)[0]
+
+
+def _refuse_other(read: Sequence[Reading], before: Sequence[Reading]) -> None:
+    """Raise `ModelError` where a model reads the texts as other tokens than its base."""
+    if any(one.tokens != other.tokens for one, other in zip(read, before, strict=True)):
+        raise ModelError(
+            "model and base read the texts as other tokens, or other parts of them, so they cannot be compared; name the base that it "
+            "was tuned from"
+        )

@@ -1,0 +1,1 @@
+"""Audit a model while another trainer trains it."""

@@ -1,0 +1,214 @@
+"""One look at a model that is being trained elsewhere: observe, attack, measure, and leave it as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from peft import PeftModel, PeftType
+
+from byheart.auditing.attack_evidence import asked, attacked, evidence, possible, rates
+from byheart.auditing.texts import Given, spelled
+from byheart.auditing.training.alarms import FEWEST, Look, Sides
+from byheart.core.attack_output import extracts
+from byheart.core.errors import DataError, ModelError, SettingError
+from byheart.core.registry import Choice, choose
+from byheart.core.types import Estimate, Row, Texts
+from byheart.lm.forward import Scorer, trunk
+from byheart.lm.load import LanguageModel
+from byheart.lm.preserve_state import untouched, untuned
+from byheart.lm.tokens import Tokens, tokenise
+from byheart.stats.roc_auc import resolution
+from byheart.store.rows import measured
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, TrainingArguments
+
+METHODS = {"PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
+"""peft's names of methods that byheart calls by others; the rest are the same in small letters."""
+INPUTS = ("model", "base_model", "tokens")
+"""What an observation may ask for here."""
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """A model in training with what is done at each look. `before` is what the first look observed."""
+
+    scorer: Scorer
+    tokens: Tokens
+    sides: Sides
+    validation: Tokens | None
+    validation_groups: tuple[str, ...]
+    attacks: Mapping[str, Choice]
+    metrics: tuple[Choice, ...]
+    seed: int
+    stepwise: bool
+    doubts: tuple[str, ...] = ()
+    before: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The model."""
+        return self.scorer.model.module
+
+    def look(self, step: int, epoch: float, *, first: bool = False) -> Look:
+        """Look at the model; the `first` time at what it was tuned from, an adapter switched off, which is kept.
+
+        Raises `ModelError` or `CellError` where its numbers are not finite.
+        """
+        with untouched(self.module), untuned(self.module) if first else nullcontext():
+            given = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
+            observed = evidence(self.attacks, given, self.before, untuned=first)
+            validation = None if self.validation is None else self.scorer(self.validation)
+        if first:
+            self.before.update(observed)
+        found = attacked(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
+        rows: list[Row] = []
+        if validation is not None:
+            metric = choose("metrics", "perplexity")
+            rows.append(self._row(step, epoch, metric, metric(validation, self.validation_groups)))
+        for name, attack in self.attacks.items():
+            rows += [self._row(step, epoch, m, m(found[name]["scores"], *self.sides), attack) for m in self.metrics]
+            for metric in rates() if extracts(attack) else ():
+                rows.append(self._row(step, epoch, metric, metric(found[name]["extracted"], *self.sides), attack))
+        return Look(step, epoch, {name: given["scores"] for name, given in found.items()}, tuple(rows))
+
+    def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
+        module: Any = self.module
+        method = PeftType(module.active_peft_config.peft_type).value if isinstance(module, PeftModel) else "full"
+        labels = {
+            "base": self.scorer.model.name,
+            "dataset": "texts",
+            "dataset_settings": "",
+            "method": METHODS.get(method, method.lower()),
+            "method_settings": "",
+            # A row has no step: where looks come within an epoch, it is what tells them apart.
+            "training_settings": f"step={step}" if self.stepwise else "",
+            "seed": self.seed,
+            "cell": "",
+        }
+        # The trainer adds up shares of an epoch.
+        return measured(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
+
+
+def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
+    module: torch.nn.Module,
+    holder: Any,
+    parts: Mapping[str, Sequence[Given]],
+    *,
+    args: TrainingArguments,
+    attacks: Mapping[str, Choice],
+    metrics: tuple[Choice, ...],
+    stepwise: bool,
+    max_texts: int,
+    max_tokens: int,
+    token_budget: int,
+) -> Watch:
+    """Return what is to be looked at. `holder` is the tokenizer, or a processor that holds it.
+
+    Raises `ModelError` for a model that cannot be read, `DataError` where there is no tokenizer, or one without the chat
+    template that the texts need.
+    """
+    trunk(module)
+    tokenizer, config = text_tokenizer(holder), cast("Any", module).config
+    model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)
+    spelt = {part: spelled(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
+    (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
+    audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
+    sides = Sides(np.arange(len(audited)) < len(ours), our_groups + their_groups)
+    resolved, doubts = realisable(metrics, len(theirs))
+    if not sides.enough:
+        doubts.append(
+            f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
+            f"intervals. {FEWEST} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
+        )
+    tokens = readable(model, audited, max_tokens)
+    if cut := int((tokens.cut > 0).sum()):
+        doubts.append(
+            f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; their rest is not read"
+        )
+    # What training computes in: base and target are then rounded alike, whatever wraps them.
+    precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
+    return Watch(
+        Scorer(model, token_budget, precision),
+        tokens,
+        sides,
+        readable(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
+        spelt["validation"][1] if "validation" in spelt else (),
+        attacks,
+        resolved,
+        args.seed,
+        stepwise,
+        tuple(doubts),
+    )
+
+
+def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
+    """Return the metrics that so many non-members can realise, and in words what they cannot."""
+    kept: list[Choice] = []
+    doubts: list[str] = []
+    for metric in metrics:
+        fpr: float = metric.given.get("fpr", 1.0)
+        try:
+            resolution(nonmembers, fpr)
+            kept.append(metric)
+        except DataError:
+            doubts.append(
+                f"TPR at {100 * fpr:g} % FPR needs {math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}: it "
+                "is left out; give more, or raise fpr"
+            )
+    return tuple(kept), doubts
+
+
+def chosen(attacks: Any) -> dict[str, Choice]:
+    """Return attacks by their names with what is set of them, from "default", or a list of names and {name: {setting: value}}.
+
+    Raises `SettingError` for one named twice, or one that needs what cannot be observed in the middle of training,
+    `UnknownNameError` for one that does not exist.
+    """
+    found = asked(attacks)
+    left = possible(found, set(INPUTS))[1]
+    if left:
+        name, why = next(iter(left.items()))
+        raise SettingError(f"attacks: {name} {why}")
+    return found
+
+
+def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
+    """Return texts as tokens that the model can read, cut to `max_tokens` and to its context beside virtual tokens.
+
+    Raises `ModelError` for a tokenizer that gives tokens which the model does not know.
+    """
+    module: Any = model.module
+    virtual = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
+    room = max_tokens if model.context is None else min(max_tokens, model.context - virtual)
+    tokens = tokenise(model.tokenizer, texts, room)
+    if (largest := int(tokens.ids.max())) >= model.vocabulary:
+        raise ModelError(
+            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; use the model's own tokenizer"
+        )
+    return tokens
+
+
+def is_prompted(module: Any) -> bool:
+    """Whether virtual tokens stand before the texts."""
+    return isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning
+
+
+def text_tokenizer(found: Any) -> PreTrainedTokenizerBase:
+    """Return the tokenizer among what a trainer holds: itself, or that of a processor of texts and pictures.
+
+    Raises `DataError` where there is none.
+    """
+    from transformers import PreTrainedTokenizerBase, ProcessorMixin
+
+    if isinstance(found, ProcessorMixin):
+        found = found.__dict__.get("tokenizer")
+    if not isinstance(found, PreTrainedTokenizerBase):
+        raise DataError("the trainer holds no tokenizer; pass one: MemorizationCallback(..., tokenizer=tokenizer)")
+    return found

@@ -1,0 +1,83 @@
+"""The curve of a training that is watched: AUC by attack and validation perplexity, look by look."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from byheart.analysis import labels
+from byheart.analysis.chart import PAPER, Figure, legible
+from byheart.auditing.training.alarms import Look, named
+
+FORMS = (".svg", ".png", ".pdf")
+WIDTH = 300
+"""Pixels of the curve's width."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+"""Masataka Okabe and Kei Ito's colours, which the colour-blind tell apart."""
+
+
+def curve(looks: Sequence[Look]) -> Figure:
+    """AUC by epoch, a line for each attack with its 95 % band, and below it the validation perplexity if there is one.
+
+    Epoch 0 is the untuned model.
+    """
+    import altair as alt
+
+    attacks = list(dict.fromkeys(named(r) for seen in looks for r in seen.rows if r.metric == "auc"))
+    colours = [legible(c, PAPER) for c, _ in zip(COLOURS * len(attacks), attacks, strict=False)]
+    colour = alt.Color(
+        "attack:N",
+        scale=alt.Scale(domain=attacks, range=colours),
+        legend=alt.Legend(title=None, symbolType="stroke", symbolOpacity=1),
+    )
+    top: Any = _traced("auc", "AUC").encode(color=colour)
+    base = alt.Chart(alt.NamedData(name="auc"))
+    chance = base.mark_rule(strokeDash=[1, 3], style="level").encode(y=alt.Y("min(chance):Q"))
+    panels = [alt.layer(chance, top).properties(width=WIDTH, height=190)]
+    data = {"auc": [p | {"chance": labels.CHANCE} for p in _points(looks, "auc")]}
+    if any(seen.value("perplexity") is not None for seen in looks):
+        data["perplexity"] = _points(looks, "perplexity")
+        below: Any = _traced("perplexity", "validation perplexity").encode(color=alt.value(legible(COLOURS[0], PAPER)))
+        panels.append(below.properties(width=WIDTH, height=120))
+    return Figure("What the model knows of its training texts", alt.vconcat(*panels), data)
+
+
+def _traced(name: str, title: str) -> Any:
+    """Return the lines of a metric with their bands, still without a colour."""
+    import altair as alt
+
+    base = alt.Chart(alt.NamedData(name=name))
+    epoch = alt.X("epoch:Q", title="epoch", scale=alt.Scale(nice=False), axis=alt.Axis(format="~r", labelOverlap=True))
+    value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False))
+    return alt.layer(
+        base.mark_area(opacity=0.12).encode(x=epoch, y="low:Q", y2="high:Q"),
+        base.mark_line(strokeWidth=1.6, point=alt.OverlayMarkDef(size=24)).encode(x=epoch, y=value),
+    )
+
+
+def _points(looks: Sequence[Look], metric: str) -> list[dict[str, Any]]:
+    rows = [(seen.epoch, r) for seen in looks for r in seen.rows if r.metric == metric]
+    return [{"epoch": e, "attack": named(r), "value": r.value, "low": r.low, "high": r.high} for e, r in rows]
+
+
+def pictured(looks: Sequence[Look], form: str) -> bytes:
+    """Return the curve as a picture in this form (`svg`, `png`, `pdf`)."""
+    return curve(looks).picture(form)
+
+
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel, which shows pictures."""
+    module: Any = sys.modules.get("IPython")
+    return module is not None and type(module.get_ipython()).__name__ == "ZMQInteractiveShell"
+
+
+def shown(looks: Sequence[Look], place: Any) -> Any:
+    """Show the curve in a notebook, in its place from before (None: a new one); return the place."""
+    display: Any = importlib.import_module("IPython.display")  # no need of ours: only a notebook comes here
+    picture = display.SVG(pictured(looks, "svg"))
+    if place is None:
+        return display.display(picture, display_id=True)
+    place.update(picture)
+    return place

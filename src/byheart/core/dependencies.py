@@ -1,0 +1,79 @@
+"""What rests on what: attacks and metrics on observations, these on one another and on a closed list of inputs.
+
+All of it is read from signatures: what a function takes by position is what must be there first.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
+
+from byheart.core.errors import DataError
+from byheart.core.registry import Choice, choose, constant, names, reckoned
+
+TOKENS = {
+    "tokens": "audited",
+    "validation_tokens": "validation",
+    "known_member_tokens": "known_members",
+    "known_nonmember_tokens": "known_nonmembers",
+    "canary_tokens": "canaries",
+    "canary_reference_tokens": "canary_references",
+}
+"""The tokens that an observation may ask for, and the part of the texts that each is of."""
+
+ATTRIBUTES = ("attributes", "validation_attributes")
+"""The private attributes, by kind, of each audited text and of each validation text."""
+
+INPUTS = ("model", "base_model", *TOKENS, *ATTRIBUTES, "shadow_passes")
+"""All that an observation may ask for besides other observations. `evidence.py` makes each of them."""
+
+
+def called(observation: Choice) -> str:
+    """Return the name by which attacks ask for an observation: its own, without somebody else's module."""
+    return observation.name.rpartition(":")[2]
+
+
+def chain(asked: Iterable[str], asking: str, given: Mapping[str, Choice] | None = None) -> list[Choice]:
+    """Return the observations of these names and all that they rest on, each once, after those that it asks for itself.
+
+    `given` are observations by name with settings of their own, or from elsewhere than the shelf; `asking` says, for a
+    refusal, who asks. Texts are there without an observation. Raises `DataError` for a name that there is not.
+    """
+    given = given or {}
+
+    def behind(name: str, asking: str) -> Iterator[Choice]:
+        observation = given.get(name)
+        if observation is None:
+            if name not in (known := names("observations")):
+                there = ", ".join(dict.fromkeys((*known, *given)))
+                raise DataError(f"{asking} asks for {name!r}; there are texts, {there}")
+            observation = choose("observations", name)
+        for need in observation.needs:
+            if need not in INPUTS:
+                yield from behind(need, f"observations {name}")
+        yield observation
+
+    return list({called(o): o for name in asked if name != "texts" for o in behind(name, asking)}.values())
+
+
+def passes_of(observation: Choice, chained: Iterable[Choice], *, attributes: float = 1.0) -> float:
+    """Return how often an observation passes its texts through a model; its file says so, one where it says nothing.
+
+    A file may say it by settings, its own or those of an observation that it asks for, found among the `chained`, and by
+    `attributes`, how many private ones a text has.
+    """
+    asked = (o.settings for o in chained if called(o) in observation.needs)
+    known = ChainMap(observation.settings, *asked, {"attributes": attributes})
+    return reckoned(constant(observation.function, "PASSES", 1.0), dict(known))
+
+
+def rests_on(input_name: str, observation: Choice, chained: Iterable[Choice]) -> bool:
+    """Whether an observation asks for this input, itself or through others among the `chained`."""
+    known = {called(o): o for o in chained}
+    left = [observation]
+    while left:
+        asking = left.pop()
+        if input_name in asking.needs:
+            return True
+        left += [known[n] for n in asking.needs if n not in INPUTS]
+    return False

@@ -1,0 +1,229 @@
+"""A folder is a registry: every file of a shelf holds one public function of the file's own name.
+
+Data comes in by position, settings come in by keyword. From the signature alone follow what must be computed
+first (`needs`), what a study may set and of which type (`settings`), and a result's identity (`Choice`).
+A name is resolved by importing its own file only; `their.module:function` names somebody else's code.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from byheart.core.errors import SettingError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class StandsFor:
+    """Said of a setting in its type: what the value stands for may change while the value stays, and `identity` tells it.
+
+    A path stands for a file's content, a model's name for its weights, an attack's for its code. `identity` of a value is
+    part of the key of whatever is set so; None, {} and "" where there is nothing to tell. It may refuse the value.
+    """
+
+    identity: Callable[[Any], Any]
+
+
+SHELVES = ("attacks", "methods", "datasets", "metrics", "figures", "tables", "observations")
+
+
+def names(shelf: str) -> tuple[str, ...]:
+    """Return the names on a shelf, sorted, without importing any of its files."""
+    if shelf not in SHELVES:
+        raise UnknownNameError("shelf", shelf, SHELVES)
+    folder = importlib.import_module(f"byheart.{shelf}")
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if not m.name.startswith("_")))
+
+
+def find(shelf: str, name: str) -> Callable[..., Any]:
+    """Return the function behind a name, importing its own file only.
+
+    Raises `UnknownNameError` with the nearest name and the whole list.
+    """
+    if ":" in name:
+        return _foreign(shelf, name)
+    if name not in names(shelf):
+        raise UnknownNameError(f"{shelf} entry", name, names(shelf))
+    return getattr(importlib.import_module(f"byheart.{shelf}.{name}"), name)
+
+
+def _foreign(shelf: str, name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
+        raise UnknownNameError(f"{shelf} entry (module:function; {error})", name, names(shelf)) from error
+    if not inspect.isfunction(found):
+        raise SettingError(f"{shelf} entry {name!r} is a {type(found).__name__}; write the name of a function")
+    return found
+
+
+def needs(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the data that the function takes by position."""
+    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY)
+
+
+def settings(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the function's settings (its keyword-only names) with their defaults."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def types_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the declared type of each setting.
+
+    Only settings are looked at: the types of the data may need a package that is not to be imported here.
+    """
+    declared = {n: function.__annotations__[n] for n in settings(function) if n in function.__annotations__}
+    holder = types.SimpleNamespace(__annotations__=declared)
+    return typing.get_type_hints(holder, globalns=inspect.unwrap(function).__globals__, include_extras=True)
+
+
+def checked(where: str, declared: Any, value: Any) -> Any:
+    """Return the value as its declared type; raise `SettingError` naming the place, the value and the mend."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return _adapter(declared, TypeAdapter).validate_json(json.dumps(value, allow_nan=False), strict=True)
+    except ValidationError as error:
+        told = error.errors()[0]
+        raise SettingError(f"{where} = {value!r}: {told['msg'][0].lower() + told['msg'][1:]}") from error
+    except (TypeError, ValueError) as error:
+        raise SettingError(
+            f"{where} = {value!r}: only finite numbers, strings, true, false, null and lists can be set"
+        ) from error
+
+
+@functools.cache
+def _adapter(declared: Any, adapter: Any) -> Any:
+    return adapter(declared)
+
+
+def choose(shelf: str, name: str, given: Mapping[str, Any] | None = None) -> Choice:
+    """Return a shelf's function with its settings, each checked against its declared type.
+
+    Raises `UnknownNameError` for a name or setting that does not exist, `SettingError` for a wrong value.
+    """
+    function = find(shelf, name)
+    defaults, declared = settings(function), types_of(function)
+    for setting in given or {}:
+        if setting not in defaults:
+            raise UnknownNameError(f"setting of {shelf} {name}", setting, defaults)
+    required = [s for s, default in defaults.items() if default is inspect.Parameter.empty and s not in (given or {})]
+    if required:
+        raise SettingError(f"{shelf} {name} needs {required[0]!r}: write {name}: {{{required[0]}: ...}}")
+    values = {s: checked(f"{shelf} {name}: {s}", declared.get(s, Any), v) for s, v in (given or {}).items()}
+    return Choice(shelf, name, values, defaults, constant(function, "REVISION", 0), function)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A shelf's function with its settings. `Choice(...)(*data)` calls it."""
+
+    shelf: str
+    name: str
+    given: Mapping[str, Any]
+    defaults: Mapping[str, Any]
+    revision: int
+    function: Callable[..., Any] = field(compare=False, repr=False)
+
+    def __call__(self, *data: Any) -> Any:
+        """Call the function on data, with these settings."""
+        return self.function(*data, **self.given)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the data that the function takes by position."""
+        return needs(self.function)
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The settings that differ from their defaults, by name, sorted."""
+        return {s: v for s, v in sorted(self.given.items()) if v != self.defaults[s]}
+
+    @property
+    def label(self) -> str:
+        """The changed settings as a reader writes them: "k=0.1, ..."; "" where all are defaults."""
+        return ", ".join(f"{s}={plain(v)}" for s, v in self.changed.items())
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes it another result: name, changed settings, revision, and what settings stand for."""
+        content = {"content": self.content} if self.content else {}
+        return {"name": self.name, "settings": self.changed, "revision": self.revision, **content}
+
+    @functools.cached_property
+    def content(self) -> dict[str, Any]:
+        """What settings stand for besides their values, by name (`StandsFor`); raises what they refuse."""
+        told = {
+            s: mark.identity(self.settings[s])
+            for s, declared in types_of(self.function).items()
+            for mark in getattr(declared, "__metadata__", ())
+            if isinstance(mark, StandsFor)
+        }
+        return {s: found for s, found in told.items() if found}
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The identity with every default spelled out, to be kept beside the result and compared on reading."""
+        return {**self.identity, "settings": dict(sorted(self.settings.items()))}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting, given or default."""
+        return {s: v for s, v in self.defaults.items() if v is not inspect.Parameter.empty} | dict(self.given)
+
+    @property
+    def gives(self) -> str:
+        """The name of the type that the function says it returns; "" where it says nothing."""
+        told = self.function.__annotations__.get("return", "")
+        return (told if isinstance(told, str) else getattr(told, "__name__", "")).rpartition(".")[2]
+
+    @property
+    def key(self) -> str:
+        """Hash of the identity (16 hex digits)."""
+        return key_of({"shelf": self.shelf, **self.identity})
+
+
+def reckoned(told: str | float, settings: Mapping[str, Any]) -> float:
+    """Return a number that a file says of itself, or says by its settings: 2, "count", "shots + 1", "2 * probes"."""
+    if not isinstance(told, str):
+        return float(told)
+    factors = ((factor.strip() for factor in term.split("*")) for term in told.split("+"))
+    return float(sum(math.prod(float(settings.get(f, f)) for f in term) for term in factors))
+
+
+def plain(value: Any) -> str:
+    """Return a setting as a study file would hold it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """Return a hash (16 hex digits) of an identity, whatever the order of its names."""
+    spelled = json.dumps(identity, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.blake2b(spelled.encode(), digest_size=8).hexdigest()
+
+
+def constant(function: Callable[..., Any], name: str, default: Any) -> Any:
+    """Return what a function's file says of itself by a name in capitals."""
+    return inspect.getmodule(function).__dict__.get(name, default)
+
+
+def summary(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring."""
+    return (inspect.getdoc(function) or "").split("\n", 1)[0]
+
+
+def source(function: Callable[..., Any]) -> str:
+    """Return the head of the function's file: the paper, the equation, and where ours departs."""
+    return inspect.getdoc(inspect.getmodule(function)) or ""

@@ -1,0 +1,1 @@
+"""Confidence intervals, tests, power and privacy bounds. NumPy and SciPy only."""

@@ -1,0 +1,1 @@
+"""Results on disk; rows and scores read back."""

@@ -1,0 +1,72 @@
+"""What is kept of a training: its state after each epoch, to go on from, and at its end what was trained.
+
+Safetensors throughout, never pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byheart.store.store import Store, damaged
+from byheart.study.planned_cell import Planned
+
+if TYPE_CHECKING:
+    from byheart.lm.load import LanguageModel
+
+
+def _key(planned: Planned, epoch: int) -> str:
+    return f"{planned.key}-{epoch}"
+
+
+def latest(planned: Planned, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
+    """Return the number and the state of the latest epoch that is kept, of those `before` one; None where none is."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    for epoch in range(before - 1, 0, -1):
+        if store.has("states", _key(planned, epoch)):
+            folder = store.folder("states", _key(planned, epoch))
+            try:
+                return epoch, load_file(folder / "state.safetensors")
+            except (OSError, SafetensorError) as error:
+                raise damaged(folder, error) from error
+    return None
+
+
+def keep(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
+    """Keep this epoch's state, then drop the one before: at no moment is there none."""
+    import torch
+    from safetensors.torch import save_file
+
+    recipe = {**planned.recipe, "epoch": epoch.number}
+    state = {**epoch.state(), **{n: torch.tensor(v, dtype=torch.float64) for n, v in facts.items()}}
+    store.get_or_make(
+        "states", _key(planned, epoch.number), recipe, lambda f: save_file(state, f / "state.safetensors")
+    )
+    store.drop("states", _key(planned, epoch.number - 1))
+
+
+def forget(planned: Planned, store: Store) -> None:
+    """Drop what is kept of epochs, once the training is whole."""
+    for epoch in planned.epochs:
+        store.drop("states", _key(planned, epoch))
+
+
+def write_weights(folder: Path, model: LanguageModel) -> None:
+    """Write the last weights: an adapter's folder, a whole model's if all of it was trained, else the trained part by name."""
+    from peft import PeftModel
+    from safetensors.torch import save_file
+
+    from byheart.lm.train import trainable
+
+    module: Any = model.module
+    trained = trainable(module)
+    if isinstance(module, PeftModel):
+        module.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
+    elif len(trained) == len(list(module.parameters())):
+        module.save_pretrained(folder / "model")
+        model.tokenizer.save_pretrained(folder / "model")
+    else:
+        save_file({n: p.detach().cpu().contiguous() for n, p in trained.items()}, folder / "trained.safetensors")

@@ -1,0 +1,236 @@
+"""One cell: train -> observe -> attack -> measure. What the store holds is not made again.
+
+An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `planned.LABELLED`
+lists and for any observation. A metric of several numbers gives them by what tells them apart ("kind=email, of=members").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from byheart.core.attack_output import RESULTS, arrays
+from byheart.core.config import Machine
+from byheart.core.dependencies import called, rests_on
+from byheart.core.errors import DataError
+from byheart.core.ragged import part
+from byheart.core.registry import Choice, key_of
+from byheart.core.types import Estimate, Planted, Row
+from byheart.store.rows import measured, read_rows
+from byheart.store.store import Store, read_arrays, read_json, write_arrays
+from byheart.study.planned_cell import LABELS, Planned
+from byheart.study.study_file import changed
+from byheart.study.train_and_observe import Tell, as_scored, observe, read_evidence
+
+ROWS_REVISION = 2
+"""Raised when what rows point to changes, so that they are measured anew from known evidence. 2: canaries' costs."""
+
+
+def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
+    """Return a cell's rows and the key that they are kept under, having made whatever was missing.
+
+    Raises `CellError` or `RequestError` where the cell cannot be made.
+    """
+    wanted = planned.missing(store)
+    if any("shadow_passes" in o.needs for observations in wanted.values() for o in observations):
+        # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
+        alone = tuple(o for o in wanted.get(0, ()) if not rests_on("shadow_passes", o, planned.observations))
+        if alone:
+            observe(planned, {0: alone}, store, machine, tell, untuned=True)
+        for shadow in planned.shadows:
+            _train_and_observe(shadow, store, machine, tell)
+    _train_and_observe(planned, store, machine, tell)
+    evidence = {planned.evidence_key(o, e) for o in planned.observations for e in planned.epochs}
+    recipe = {
+        "cell": planned.recipe,
+        "evidence": sorted(evidence),
+        "attacks": [a.recipe for a in planned.attacks],
+        "metrics": [m.recipe for m in planned.metrics],
+        "audit": [planned.split.audited.digest, key_of({"groups": planned.split.groups})],
+        "labels": _labels(planned),
+        "counts": dict(planned.split.counts),
+        **_planted(planned.split.planted),
+        "revision": ROWS_REVISION,
+    }
+
+    def make(folder: Path) -> None:
+        rows = [*_facts(planned, store), *_measured(planned, store)]
+        (folder / "rows.json").write_text(json.dumps([dataclasses.asdict(r) for r in rows], allow_nan=False))
+
+    key = key_of(recipe)
+    return key, read_rows(store.get_or_make("rows", key, recipe, make))
+
+
+def _train_and_observe(planned: Planned, store: Store, machine: Machine, tell: Tell) -> None:
+    wanted = planned.missing(store)
+    made = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
+    if wanted or not all(store.has(stage, key) for stage, key in made):
+        observe(planned, wanted, store, machine, tell)
+
+
+def _labels(planned: Planned) -> dict[str, Any]:
+    cell = planned.cell
+    return {
+        "base": cell.base,
+        "dataset": cell.dataset.name,
+        "dataset_settings": ", ".join(x for x in (cell.dataset.label, changed(cell.data)) if x),
+        "method": cell.method.name,
+        "method_settings": cell.method.label,
+        "training_settings": changed(cell.training),
+        "seed": cell.seed,
+        "cell": planned.key,
+    }
+
+
+def _facts(planned: Planned, store: Store) -> Iterator[Row]:
+    """Yield what is known of the cell as a whole: sizes, parameters, what was cut."""
+    labels = _labels(planned)
+    facts = read_json(store.folder("training", planned.key) / "facts.json")
+    numbers = {
+        "train_texts": len(planned.split.train),
+        "member_texts": len(planned.split.members),
+        "nonmember_texts": len(planned.split.nonmembers),
+        "validation_texts": len(planned.split.validation),
+        "max_tokens": planned.cell.data.max_tokens,
+        "truncated_texts": facts["truncated_texts"],
+        "trained_parameters": facts["trained_parameters"],
+        "learning_rate": facts["learning_rate"],
+        **planned.split.counts,
+        **_canaries(planned.split.planted),
+        # Fewer where copies are left out, more where canaries are trained on besides.
+        "trained_texts": len(planned.texts["train"]),
+        **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
+    }
+    for metric, value in numbers.items():
+        yield measured(labels, None, metric, Estimate(float(value)))
+    for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
+        yield measured(labels, epoch, "accountant_epsilon", Estimate(epsilon))
+
+
+def _planted(planted: Planted | None) -> dict[str, Any]:
+    """Return what rows owe to canaries besides evidence, so that rows without any keep their key."""
+    if planted is None:
+        return {}
+    labels = [planted.included, planted.repetitions, planted.kinds, planted.coin, planted.reference_kinds]
+    return {"canaries": key_of({"texts": planted.texts.digest, "labels": labels})}
+
+
+def _canaries(planted: Planted | None) -> dict[str, int]:
+    if planted is None:
+        return {}
+    return {
+        "canaries": len(planted.texts),
+        "canaries_trained_on": sum(planted.included),
+        "canary_copies": len(planted.copies),
+        "canary_references": len(planted.references),
+    }
+
+
+def _measured(planned: Planned, store: Store) -> Iterator[Row]:
+    labels = _labels(planned)
+    needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
+    asked = [o for o in planned.observations if called(o) in needed]
+    for epoch in planned.epochs:
+        evidence = {called(o): read_evidence(planned, store, o, epoch) for o in asked}
+        texts = as_scored(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
+        labelled = {**evidence, **_labelled(planned, evidence)}
+        for metric in planned.metrics:
+            if not set(metric.needs) & set(RESULTS):
+                yield from _numbers(labels, epoch, metric, labelled)
+        for observation in planned.measured:
+            cost = {"passes": planned.passes(observation), "seconds": _seconds(planned, store, observation, epoch)}
+            for name, value in cost.items():
+                label = f"observation={called(observation)}"
+                yield measured(labels, epoch, name, Estimate(value), label=label)
+        for attack in planned.attacks:
+            key = _scores(planned, store, attack, epoch, {**evidence, "texts": texts})
+            found = read_arrays(store.folder("scores", key))
+            known = labelled | {n: found[n] for n in RESULTS if n in found}
+            for metric in planned.metrics:
+                # What was extracted is asked only of attacks that extract.
+                if set(metric.needs) & set(RESULTS) and set(metric.needs) <= set(known):
+                    yield from _numbers(labels, epoch, metric, known, attack, key)
+            for name, value in _cost(planned, store, attack, epoch).items():
+                yield measured(labels, epoch, name, Estimate(value), attack)
+
+
+def _numbers(
+    labels: Mapping[str, Any],
+    epoch: int,
+    metric: Choice,
+    known: Mapping[str, Any],
+    attack: Choice | None = None,
+    scores: str = "",
+) -> Iterator[Row]:
+    """Yield a metric's rows: one, or one for each of its numbers, told apart by the name that it has among them."""
+    given = metric(*(known[n] for n in metric.needs))
+    for label, estimate in given.items() if isinstance(given, Mapping) else [("", given)]:
+        yield measured(labels, epoch, metric, _finite(metric, estimate), attack, scores, label)
+
+
+def _cost(planned: Planned, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
+    """Return what an attack's evidence at an epoch took: passes over the audited texts, and seconds as they were measured."""
+    evidence = planned.evidence_of(attack)
+    seconds = sum(_seconds(planned, store, o, epoch) for o in evidence)
+    if any("shadow_passes" in o.needs for o in evidence):
+        for shadow in planned.shadows:
+            trained = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
+            seconds += sum(trained[:epoch]) + sum(_seconds(shadow, store, o, epoch) for o in shadow.observations)
+    return {"passes": planned.cost(attack, epoch), "seconds": seconds}
+
+
+def _seconds(planned: Planned, store: Store, observation: Choice, epoch: int) -> float:
+    return float(store.recipe("evidence", planned.evidence_key(observation, epoch))["made"]["seconds"])
+
+
+def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
+    split = planned.split
+    known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name not in RESULTS}
+    if "target" in evidence:
+        members, everyone = len(split.members), len(split.membership)
+        known["train"] = part(evidence["target"], slice(0, members))
+        known["nonmember"] = part(evidence["target"], slice(members, everyone))
+    if "validation" in evidence:
+        known["validation"] = evidence["validation"]
+    return known
+
+
+def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
+    """Return the key of an attack's scores, made if they are not there."""
+    evidence = {called(o): planned.evidence_key(o, epoch) for o in planned.observations if called(o) in attack.needs}
+    groups = np.array(planned.split.groups)
+    recipe = {
+        "attack": attack.recipe,
+        "evidence": evidence,
+        "texts": planned.split.audited.digest,
+        "groups": key_of({"groups": planned.split.groups}),
+    }
+    key = key_of({**recipe, "attack": attack.identity})
+
+    def make(folder: Path) -> None:
+        write_arrays(
+            folder,
+            {
+                **arrays(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership)),
+                "members": planned.split.membership,
+                "ids": np.array(planned.split.audited.ids),
+                "groups": groups,
+            },
+        )
+
+    store.get_or_make("scores", key, recipe, make)
+    return key
+
+
+def _finite(metric: Choice, estimate: Estimate) -> Estimate:
+    """Return what a metric gave; raises `DataError` for what is not finite."""
+    ends = (estimate.value, estimate.low, estimate.high)
+    if not all(np.isfinite(v) for v in ends if v is not None):
+        raise DataError(f"metrics {metric.name} must give finite numbers; it gave {ends[0]} [{ends[1]}, {ends[2]}]")
+    return estimate

@@ -1,0 +1,186 @@
+"""A study from end to end, as the command line and Python both call it. Nothing is printed here."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byheart.core.atomic_file import whole
+from byheart.core.errors import StoreError
+from byheart.core.registry import Choice, choose
+from byheart.core.types import Row
+from byheart.store.rows import gates_of, losses_of, published_of, scores_of, studies, study_rows
+from byheart.store.run_info import origin
+from byheart.store.store import Store
+from byheart.study.estimate import refuse_hopeless, refuse_lacking
+from byheart.study.overrides import as_yaml
+from byheart.study.plan import plan, work
+from byheart.study.planned_cell import Planned
+from byheart.study.split_checks import Judged, judged
+from byheart.study.study_file import Study, read
+from byheart.study.study_file import study as parsed
+from byheart.study.train_and_observe import Event, Tell
+from byheart.study.workers import Finished, Outcome, run_cells
+
+if TYPE_CHECKING:
+    from byheart.report.page import Shown
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study gave: its rows, and what became of each cell (`failed` are those with an error)."""
+
+    rows: tuple[Row, ...]
+    outcomes: tuple[Outcome, ...]
+
+    def __repr__(self) -> str:
+        """Say how much there is: a study's rows would fill many screens."""
+        return f"Results({len(self.rows)} rows of {len(self.outcomes)} cells, {len(self.failed)} failed)"
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """The cells that could not be made."""
+        return tuple(o for o in self.outcomes if o.error)
+
+
+def _silent(_: object) -> None:
+    pass
+
+
+def run(
+    study: Study | Path | str | Mapping[str, Any],
+    *,
+    store: Store | Path | str = "store",
+    tell: Tell = _silent,
+    finished: Finished = _silent,
+    begun: Callable[[Sequence[Planned], float, float], None] | None = None,
+) -> Results:
+    """Judge a study's data, train, attack and measure every cell, and note it in the store.
+
+    `study` is a `Study`, a file's path, or its content. A broken comparison is told and no reason to stop. `begun` is
+    called once the plan stands, with the work that is left and the work that the store holds.
+
+    Raises `RequestError` for a request that is wrong; a cell that fails is in `Results.failed`.
+    """
+    whole = _study(study)
+    kept = store if isinstance(store, Store) else Store.open(Path(store))
+    planned = plan(whole, kept)
+    left = work(planned, kept)
+    refuse_hopeless(whole.machine, planned, left)
+    refuse_lacking(planned, left)
+    if begun is not None:
+        begun(planned, sum(left), sum(work(planned, None)) - sum(left))
+    gates = judged(planned, kept)
+    for one in gates:
+        tell(Event("begin", one.name, f"the comparison of members with non-members is {one.gate.verdict}"))
+    _note(kept, whole, planned, gates, ())
+    ended: list[Outcome] = []
+
+    def noted(outcome: Outcome) -> None:
+        # At once, so that a run that is stopped, or still running, can be reported as far as it is.
+        ended.append(outcome)
+        _note(kept, whole, planned, gates, ended)
+        finished(outcome)
+
+    outcomes = run_cells(planned, kept, whole.machine, tell, noted)
+    _note(kept, whole, planned, gates, outcomes)
+    return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
+
+
+def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:
+    if isinstance(study, Study):
+        return study
+    return parsed(study) if isinstance(study, Mapping) else read(Path(study))
+
+
+def _note(
+    store: Store, study: Study, planned: Sequence[Planned], gates: Sequence[Judged], outcomes: Sequence[Outcome]
+) -> None:
+    """Note in the store which rows and gates belong to the study: those of the cells that have ended, before one has those known."""
+    before = studies(store).get(study.name, {"rows": []})
+    store.note(
+        "studies",
+        study.name,
+        {
+            "rows": [o.key for o in outcomes if o.key] or before["rows"],
+            "gates": [{"dataset": g.dataset, "dataset_settings": g.settings, "key": g.key} for g in gates],
+            "failed": {o.cell: o.error for o in outcomes if o.error},
+            "cells": [p.recipe for p in planned],
+            "attacks": [a.recipe for a in study.attacks],
+            "metrics": [m.recipe for m in study.metrics],
+            "tables": [{"name": t.name, "settings": dict(t.given)} for t in study.tables],
+            "figures": [{"name": f.name, "settings": dict(f.given)} for f in study.figures],
+            "scoring": dataclasses.asdict(study.scoring),
+            "machine": dataclasses.asdict(study.machine),
+            "published": [dataclasses.asdict(p) for p in study.published],
+            "command": study.command,
+            "written": as_yaml(study.written) if study.written else "",
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+    )
+
+
+def report_page(
+    store: Store, study: str | None, output: Path, *, show_text: bool = False, show_private: bool = False
+) -> Path:
+    """Write a study's page and return its path. `show_text` puts the most exposed records' texts into it.
+
+    `show_private` leaves private values in them. Raises `RequestError` where there is nothing to show or the page cannot be written.
+    """
+    from byheart.report.page import report  # pictures are drawn only here
+
+    title = study or ", ".join(studies(store))
+    held, chosen = shown(store, study), _chosen(store, study)
+    if show_text:
+        from byheart.study.exposed_texts import texts_of
+
+        held = held._replace(texts=texts_of(store, study, private=show_private))
+    page = report(held, title=title, made=origin(store, study), tables=chosen["tables"], figures=chosen["figures"])
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole(output) as aside:
+            aside.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"report {output} cannot be written ({error.strerror}); choose another place with -o"
+        ) from error
+    return output
+
+
+def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
+    """Write a study's tables and figures in every format into a folder and return their paths.
+
+    Raises `RequestError` where there is nothing to show or the folder cannot be written.
+    """
+    from byheart.report.export import export  # as in `report_page`
+
+    try:
+        return export(folder, shown(store, study), **_chosen(store, study))
+    except OSError as error:
+        raise StoreError(f"folder {folder} cannot be written ({error.strerror}); choose another place") from error
+
+
+def shown(store: Store, study: str | None) -> Shown:
+    """Return what tables, figures and the page of a study are made from; raises as `rows.study_rows` does."""
+    from byheart.report.page import Shown
+
+    return Shown(
+        study_rows(store, study),
+        scores_of(store),
+        gates_of(store, study),
+        losses_of(store, study),
+        published_of(store, study),
+    )
+
+
+def _chosen(store: Store, study: str | None) -> dict[str, list[Choice]]:
+    """Return the tables and figures that a study's file names."""
+    noted = [s for n, s in studies(store).items() if study in {None, n}]
+    return {w: [choose(w, c["name"], c["settings"]) for s in noted for c in s[w]] for w in ("tables", "figures")}
+
+
+__all__ = ["Event", "Results", "report_page", "run"]

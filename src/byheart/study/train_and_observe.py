@@ -1,0 +1,288 @@
+"""Train and observe: everything about a cell that needs a model, epoch by epoch, resumed where it was broken off.
+
+An observation may ask, by position, for other observations, and for the inputs that `_input` makes: that closed list is
+the architecture's true border, and a new kind of input is one more entry there (and in `needs.INPUTS`, for its identity).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from byheart.core.config import Machine
+from byheart.core.dependencies import ATTRIBUTES, TOKENS
+from byheart.core.errors import DataError, ModelError
+from byheart.core.evidence import KINDS, ShadowPass, packed, unpacked
+from byheart.core.registry import Choice, key_of
+from byheart.core.types import Texts
+from byheart.stats.dp_accounting import promised
+from byheart.store.store import Store, read_arrays, read_json, write_arrays
+from byheart.study.checkpoints import forget, keep, latest, write_weights
+from byheart.study.planned_cell import Planned
+
+if TYPE_CHECKING:
+    from byheart.lm.load import LanguageModel, Tuned
+    from byheart.lm.tokens import Tokens
+
+
+class Event(NamedTuple):
+    """Something worth telling: what, in which cell, in words, and how much work (token passes) was done by it.
+
+    What a "begin" says was done, was done by an earlier run.
+    """
+
+    kind: Literal["begin", "step"]
+    cell: str
+    text: str
+    work: float = 0.0
+
+
+Tell = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a cell's models have in common while they are trained and observed."""
+
+    planned: Planned
+    store: Store
+    machine: Machine
+    tell: Tell
+    tokens: Mapping[str, Tokens]
+
+
+def observe(
+    planned: Planned,
+    wanted: Mapping[int, tuple[Choice, ...]],
+    store: Store,
+    machine: Machine,
+    tell: Tell,
+    *,
+    untuned: bool = False,
+) -> None:
+    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one.
+
+    With `untuned` nothing is trained: what is wanted at epoch 0 is made, and whatever it refuses is refused.
+    """
+    from byheart.lm import base_cache, load, train
+
+    tell(Event("begin", planned.label, "loading the base model"))
+    device = load.device(machine.device)
+    model = base_cache.borrow(planned.cell.base, device)
+    tokens = {w: _tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
+    _refuse_tokens(planned, model, tokens)
+    bench = _Bench(planned, store, machine, tell, tokens)
+    _make_evidence(bench, 0, wanted.get(0, ()), model)
+    later = {e: w for e, w in wanted.items() if e > 0}
+    if untuned or (not later and store.has("training", planned.key)):
+        return
+    train.seed(planned.key)
+    tuned = planned.cell.method(model)
+    tuned.module.to(device)
+    base_cache.own(tuned.module)
+    _train(bench, later, train.keep_hidden(load.LanguageModel(tuned.module, model.tokenizer, model.name)), tuned)
+
+
+def release() -> None:
+    """Let go of the base that this process keeps from cell to cell, if it ever loaded one."""
+    held = sys.modules.get("byheart.lm.base_cache")
+    if held is not None:
+        held.release()
+
+
+def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned) -> None:
+    from byheart.lm import train
+    from byheart.lm.placement import device_of
+
+    planned, store, settings = bench.planned, bench.store, bench.planned.cell.training
+    if tuned.privacy != promised(planned.cell.method):
+        raise DataError(
+            f"methods {planned.cell.method.name} gives privacy = {tuned.privacy}, its file says {promised(planned.cell.method)}; "
+            "let it say PRIVATE = True, and give its settings as they are"
+        )
+    rate = settings.learning_rate or tuned.learning_rate
+    first = min(later, default=settings.epochs)
+    start = latest(planned, store, before=first)
+    losses: list[float] = []
+    seconds: list[float] = []
+    if start is not None:
+        losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
+        done = start[0] * planned.epoch_work
+        bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
+    else:
+        bench.tell(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
+    epochs = train.train(
+        model,
+        bench.tokens["train"],
+        training=settings,
+        learning_rate=rate,
+        key=planned.key,
+        precision=train.precision_of(bench.machine.precision, device_of(model.module)),
+        budget=bench.machine.token_budget,
+        start=start,
+        spending=planned.spending,
+    )
+    began = time.monotonic()
+    for epoch in epochs:
+        losses.append(epoch.loss)
+        seconds.append(time.monotonic() - began)
+        bench.tell(
+            Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", planned.epoch_work)
+        )
+        _make_evidence(bench, epoch.number, later.get(epoch.number, ()), model)
+        if epoch.number < settings.epochs:
+            keep(planned, store, epoch, {"losses": losses, "seconds": seconds})
+        began = time.monotonic()
+    facts = {
+        "trained_parameters": sum(p.numel() for p in train.trainable(model.module).values()),
+        "learning_rate": rate,
+        "losses": losses,
+        "seconds": seconds,
+        "truncated_texts": _truncated(bench),
+        **_spent(planned),
+    }
+
+    def make(folder: Path) -> None:
+        if not planned.shadow:  # nobody reads a shadow's weights again: there are many, and what they said is kept
+            write_weights(folder, model)
+        (folder / "facts.json").write_text(json.dumps(facts))
+
+    store.get_or_make("training", planned.key, planned.recipe, make)
+    forget(planned, store)
+
+
+def _spent(planned: Planned) -> dict[str, Any]:
+    """Return what private training spent by each epoch, and with how much noise; nothing of training that is not private."""
+    if planned.spending is None:
+        return {}
+    epsilons = [planned.spending.epsilon(e) for e in planned.epochs]
+    return {
+        "noise_multiplier": planned.spending.noise_multiplier,
+        "delta": planned.spending.delta,
+        "accountant_epsilon": epsilons,
+    }
+
+
+def _truncated(bench: _Bench) -> int:
+    """Return how many texts were cut, members counted once."""
+    nonmembers = bench.tokens["audited"].cut[len(bench.planned.split.members) :]
+    return sum(int((c > 0).sum()) for c in (bench.tokens["train"].cut, nonmembers, bench.tokens["validation"].cut))
+
+
+def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], model: LanguageModel) -> None:
+    planned, store = bench.planned, bench.store
+    for observation in observations:
+        key = planned.evidence_key(observation, epoch)
+        if store.has("evidence", key):
+            continue  # made meanwhile: for another cell, or by another run
+
+        def make(folder: Path, observation: Choice = observation) -> None:
+            found = observation(*(_input(bench, name, epoch, model) for name in observation.needs))
+            if observation.gives not in KINDS or not isinstance(found, KINDS[observation.gives]):
+                raise DataError(
+                    f"observations {observation.name} gave {type(found).__name__} and says it gives {observation.gives or 'nothing'}; "
+                    f"choices: {', '.join(KINDS)}"
+                )
+            write_arrays(folder, packed(found))
+
+        store.get_or_make("evidence", key, planned.evidence_recipe(observation, epoch), make)
+        done = planned.observation_work(observation)
+        bench.tell(Event("step", planned.label, f"epoch {epoch} observed: {observation.name}", done))
+
+
+def _input(bench: _Bench, name: str, epoch: int, model: LanguageModel) -> Any:
+    """Return what an observation asks for by this name. The closed list: extending it is a change of the architecture.
+
+    `base_model` is the same object as `model`: what is wanted of the base is wanted at epoch 0, before the method
+    touches it. What is not on the list is another observation's evidence, which was made before.
+    """
+    import torch
+
+    from byheart.lm.forward import Scorer
+
+    if name in {"model", "base_model"}:
+        return Scorer(model, bench.machine.token_budget, getattr(torch, bench.planned.scoring.precision))
+    if name in TOKENS:
+        return bench.tokens[TOKENS[name]]
+    if name in ATTRIBUTES:
+        return getattr(bench.planned.split, name)
+    if name == "shadow_passes":
+        return shadow_passes(bench.planned, bench.store, epoch)
+    return read_evidence(bench.planned, bench.store, bench.planned.observation(name), epoch)
+
+
+def read_evidence(planned: Planned, store: Store, observation: Choice, epoch: int) -> Any:
+    """Return what was observed, from the store."""
+    return unpacked(observation.gives, read_arrays(store.folder("evidence", planned.evidence_key(observation, epoch))))
+
+
+def shadow_passes(planned: Planned, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
+    """Return what each shadow said of the audited texts and of the population, from the store."""
+    shadows = planned.shadows
+    return tuple(
+        ShadowPass(inside, *(read_evidence(s, store, o, epoch) for o in s.observations))
+        for s, inside in zip(shadows, planned.halves(len(shadows)), strict=True)
+    )
+
+
+def _refuse_tokens(planned: Planned, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
+    """Refuse what the model cannot read, before anything is observed or trained."""
+    largest = max(int(t.ids.max()) for t in tokens.values())
+    if largest >= model.vocabulary:
+        raise ModelError(
+            f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary}; use the model's own tokenizer"
+        )
+    if "canaries" in tokens:
+        _refuse_cut(planned, tokens["canaries"])
+    virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))
+    longest = max(int(t.lengths.max()) for t in tokens.values())
+    if model.context is not None and longest + virtual > model.context:
+        raise DataError(
+            f"the longest text has {longest} tokens, with {virtual} virtual ones more than the model's context of {model.context}; "
+            f"set data.max_tokens to {model.context - virtual} or fewer"
+        )
+
+
+def _refuse_cut(planned: Planned, canaries: Tokens) -> None:
+    """Refuse canaries whose completion is not all trained on: what was not trained on says nothing of what was kept."""
+    whole = planned.texts["canaries"].scored
+    cut = [i for i, kept, text in zip(canaries.texts.ids, canaries.texts.scored, whole, strict=True) if kept != text]
+    if cut:
+        raise DataError(
+            f"{len(cut)} of {len(whole)} canaries, {cut[0]!r} first, are cut at data.max_tokens = {planned.cell.data.max_tokens}: "
+            "write a larger one, or leave out the kinds of long canaries"
+        )
+
+
+def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> Tokens:
+    """Return the tokens of a part, made once for a base and these texts."""
+    from byheart.lm.tokens import Tokens, tokenise
+
+    texts = planned.texts[what]
+    recipe = planned.tokens_recipe(what)
+
+    def make(folder: Path) -> None:
+        made = tokenise(model.tokenizer, texts, planned.cell.data.max_tokens)
+        write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
+        kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
+        (folder / "cut.json").write_text(json.dumps(kept))
+        if any(texts.chats):
+            (folder / "prompts.json").write_text(json.dumps(made.texts.prompts))
+
+    folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
+    return Tokens(**read_arrays(folder), texts=as_scored(texts, folder))
+
+
+def as_scored(texts: Texts, folder: Path) -> Texts:
+    """Return texts as the folder of their tokens has them: without what was cut off, chats in their model's template."""
+    kept: dict[str, str] = read_json(folder / "cut.json")
+    written = any(texts.chats)
+    if not kept and not written:
+        return texts
+    prompts = tuple(read_json(folder / "prompts.json")) if written else texts.prompts
+    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)

@@ -1,0 +1,169 @@
+"""Cells over processes, and the only broad `except`: a cell that fails is recorded and reported, the others go on.
+
+A cell is claimed before it is made, so that several workers, or several runs on one store, share the work instead of
+doing it twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from byheart.core.config import Machine
+from byheart.core.errors import ByheartError
+from byheart.core.library_warnings import hush
+from byheart.core.types import Row
+from byheart.store.store import Store
+from byheart.study.planned_cell import Planned
+from byheart.study.run_cell import run_cell
+from byheart.study.train_and_observe import Event, Tell, release
+
+Finished = Callable[["Outcome"], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: its rows and their key, or the error in one line and, for one not ours, its traceback."""
+
+    cell: str
+    key: str
+    rows: tuple[Row, ...]
+    error: str = ""
+    trace: str = ""
+
+
+def run_cells(
+    planned: Sequence[Planned], store: Store, machine: Machine, tell: Tell, finished: Finished
+) -> list[Outcome]:
+    """Make every cell, telling what happens, and return what became of each, in the order given.
+
+    With several workers the steps inside a cell are not told, only each cell's end.
+    """
+    if machine.workers > 1:
+        outcomes = _in_processes(planned, store, machine, finished)
+    else:
+        try:
+            outcomes = _in_turn(planned, store, machine, tell, finished)
+        finally:
+            release()
+    return [outcomes[i] for i in range(len(planned))]
+
+
+def _in_turn(
+    planned: Sequence[Planned], store: Store, machine: Machine, tell: Tell, finished: Finished
+) -> dict[int, Outcome]:
+    """Make cells one after another; those that another run holds come last."""
+    outcomes: dict[int, Outcome] = {}
+    for wait in (False, True):
+        for number, one in enumerate(planned):
+            if number in outcomes:
+                continue
+            with store.claim(_claim_name(one), wait=wait) as ours:
+                if not ours:
+                    tell(Event("begin", one.cell.label, "another run is at it; going on with the next"))
+                    continue
+                outcomes[number] = _outcome(one, store, machine, tell)
+                finished(outcomes[number])
+    return outcomes
+
+
+def _claim_name(planned: Planned) -> str:
+    """Return what a cell is claimed as: its key, and within one launch of several processes each its own.
+
+    Those train the same cell together, so that none may keep the others out.
+    """
+    rank = os.environ.get("RANK")
+    return planned.key if rank is None else f"{planned.key}-{rank}"
+
+
+def _outcome(planned: Planned, store: Store, machine: Machine, tell: Tell) -> Outcome:
+    label = planned.cell.label
+    try:
+        key, rows = run_cell(planned, store, machine, tell)
+    except ByheartError as error:
+        return Outcome(label, "", (), str(error))
+    except Exception as error:  # noqa: BLE001 - whatever breaks a cell must not take the others along
+        told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        foreign = _foreign(planned, error)
+        return Outcome(label, "", (), f"{foreign}{told}", "" if foreign else traceback.format_exc())
+    return Outcome(label, key, tuple(rows))
+
+
+def _foreign(planned: Planned, error: Exception) -> str:
+    """Return the place in somebody else's `module:function` that raised an error, or "" where none of theirs did."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for choice in (*planned.attacks, *planned.metrics, planned.cell.method):
+        file = inspect.getfile(inspect.unwrap(choice.function))
+        lines = [f.lineno for f in frames if f.filename == file]
+        if ":" in choice.name and lines:
+            return f"{choice.shelf} {choice.name} failed in {Path(file).name} line {lines[-1]}: "
+    return ""
+
+
+def _in_processes(planned: Sequence[Planned], store: Store, machine: Machine, finished: Finished) -> dict[int, Outcome]:
+    # Spawned, not forked: torch's threads and CUDA do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    numbers: Any = context.Value("i", 0)
+    outcomes: dict[int, Outcome] = {}
+    with ProcessPoolExecutor(
+        machine.workers, context, initializer=_settle, initargs=(numbers, machine.workers)
+    ) as pool:
+        try:
+            with _out_of_reach():
+                pending = {pool.submit(_claimed, one, store, machine): i for i, one in enumerate(planned)}
+            for done in as_completed(pending):
+                try:
+                    outcome = done.result()
+                except BrokenProcessPool:
+                    told = "a worker process died, perhaps for want of memory; run again with fewer --workers"
+                    outcome = Outcome(planned[pending[done]].cell.label, "", (), told)
+                outcomes[pending[done]] = outcome
+                finished(outcome)
+        except KeyboardInterrupt:
+            # Whole results are kept, so that nobody need wait for what is half made.
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+    return outcomes
+
+
+@contextlib.contextmanager
+def _out_of_reach() -> Generator[None]:
+    """Start processes that Ctrl-C does not reach, although a terminal sends it to all: the first one ends the others."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what a signal does
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _claimed(planned: Planned, store: Store, machine: Machine) -> Outcome:
+    with store.claim(_claim_name(planned), wait=True):
+        return _outcome(planned, store, machine, lambda _event: None)
+
+
+def _settle(numbers: Any, workers: int) -> None:
+    """Give a new worker its share of the processor's cores, and one of the GPUs if there are any."""
+    with numbers.get_lock():
+        number = numbers.value
+        numbers.value += 1
+    import torch
+
+    hush()
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(number % torch.cuda.device_count())

@@ -1,0 +1,338 @@
+"""What is claimed of many AUCs at once: intervals that hold together, paired differences, gains, verdicts, the gate."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+from scipy.stats import binom
+
+from byheart.analysis import labels
+from byheart.analysis.base_model_check import untuned
+from byheart.analysis.comparisons import AMONG_LEAST, MARK, pairs
+from byheart.analysis.verdicts import CLAIMS, verdicts
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet
+from byheart.stats.power import smallest_auc
+from byheart.stats.roc_auc import TAIL, auc_difference, auc_interval, hoeffding
+from byheart.stats.simultaneous import auc_at_once, comparable, difference, p_above, p_apart, widened
+from byheart.tables._gates import panel_gates, spelled
+from byheart.tables.attack_comparisons import attack_comparisons
+from byheart.tables.comparisons import comparisons
+from byheart.tables.gains import gains
+from byheart.tables.methods import methods
+from testing.made_up import everything, judged, scored, study
+
+FEW = {"datasets": ("webnlg",), "methods": ("full", "prompt", "p_tuning"), "epochs": (0, 3)}
+
+
+def drawn(rng, apart=0.0, *, count=60, groups=1):
+    members = np.arange(2 * count) < count
+    shared = np.repeat(rng.normal(size=2 * count // groups), groups) * (groups > 1)
+    names = tuple(f"g{i // groups}" for i in range(2 * count))
+    scores = rng.normal(size=2 * count) + shared + apart * members
+    return ScoreSet(tuple(map(str, range(2 * count))), scores, members, names)
+
+
+def line(table, *leading):
+    found = [row for row in table.rows if row[: len(leading)] == leading]
+    assert len(found) == 1, (leading, table.rows)
+    return dict(zip(table.header, found[0], strict=True))
+
+
+# --- at once
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.8, 20.0])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_one_test_alone_has_the_interval_of_the_auc(apart, groups):
+    held = drawn(np.random.default_rng(1), apart, groups=groups)
+    value, ends = auc_interval(held.scores, held.members, held.groups)
+    assert auc_at_once(held) == pytest.approx((value, *ends), abs=1e-9)
+
+
+def test_an_interval_lies_above_a_truth_just_where_its_p_value_says_so():
+    rng = np.random.default_rng(2)
+    for apart in (0.0, 0.3, 0.6, 20.0, -20.0):
+        held = drawn(rng, apart, groups=2)
+        _, low, high = auc_at_once(held)
+        for truth in (0.2, 0.5, 0.6, 0.9):
+            assert (p_above(held, truth) < TAIL) == (low > truth)
+            assert (p_apart(held, truth) < 2 * TAIL) == (low > truth or high < truth)
+
+
+def test_one_of_many_intervals_is_no_wider_than_a_bound_that_always_holds():
+    """One discordant text among 48 a side: so far out, Student's t with a single degree of freedom reaches nearly to 0."""
+    scores, members = np.r_[np.arange(48.0) + 100, np.arange(48.0)], np.arange(96) < 48
+    scores[0] = 20.5
+    held = ScoreSet(tuple(map(str, range(96))), scores, members)
+    value, (low, _) = auc_interval(scores, members, held.ids, tail=TAIL / 300)
+    assert value > 0.98
+    assert low < 0.05
+    assert auc_at_once(held, tests=300).low == pytest.approx(hoeffding(value, 48.0, tail=0.1 * TAIL / 300)[0])
+    assert 0.7 < auc_at_once(held, tests=300).low < 0.8
+
+
+@pytest.mark.parametrize(("texts", "truth"), [(48, 0.95), (300, 0.99)])
+def test_an_interval_of_many_misses_no_more_often_than_it_may(texts, truth):
+    """With the chance of one of ten to miss, 0.5 %, at either end a quarter of it, of 3,000 studies."""
+    rng = np.random.default_rng(5)
+    apart = np.sqrt(2) * ndtri(truth)
+    members = np.arange(2 * texts) < texts
+    ids = tuple(map(str, range(2 * texts)))
+    missed = 0
+    for _ in range(3000):
+        held = ScoreSet(ids, rng.standard_normal(2 * texts) + apart * members, members)
+        _, low, high = auc_at_once(held, tests=10)
+        missed += not low <= truth <= high
+    assert missed <= binom.ppf(0.999, 3000, 0.005)
+
+
+def test_many_intervals_hold_together():
+    """Without the correction the best of eight leaves its truth out in about 18 % of studies on one side."""
+    rng = np.random.default_rng(3)
+    missed = 0
+    for _ in range(300):
+        missed += any(auc_at_once(drawn(rng), tests=8).low > 0.5 for _ in range(8))
+    assert missed <= 18
+
+
+def test_a_widened_share_stays_inside_and_is_itself_for_one_test():
+    assert widened(0.2, 0.1, 0.35, 1) == pytest.approx((0.1, 0.35))
+    low, high = widened(0.2, 0.1, 0.35, 30)
+    assert 0 <= low < 0.1
+    assert 0.35 < high <= 1
+    assert widened(0.05, 0.01, 0.99, 1000) == (0.0, 1.0)
+
+
+def test_smallest_auc_grows_with_the_number_of_tests():
+    assert smallest_auc(200.0, 200.0) < smallest_auc(200.0, 200.0, tests=30) < 0.65
+
+
+# --- pairs
+
+
+def test_a_difference_of_one_seed_is_the_paired_test():
+    rng = np.random.default_rng(4)
+    first, second = drawn(rng, 0.5, groups=2), drawn(rng, groups=2)
+    told = auc_difference(first.scores, second.scores, first.members, first.groups)
+    assert difference([(first, second)]) == pytest.approx(told)
+
+
+def test_seeds_that_disagree_show_nothing_and_the_weakest_seed_counts():
+    rng = np.random.default_rng(5)
+    null, leak, weak = drawn(rng), drawn(rng, 3.0), drawn(rng, 0.4)
+    assert difference([(leak, null), (null, leak)]).p_value == 1.0
+    both = difference([(leak, null), (weak, null)])
+    assert both.p_value == difference([(weak, null)]).p_value
+    assert both.low == difference([(weak, null)]).low
+
+
+def test_only_the_same_texts_are_compared():
+    held = drawn(np.random.default_rng(6))
+    assert comparable(held, held)
+    assert not comparable(held, held._replace(ids=held.ids[::-1]))
+    assert not comparable(held, held._replace(members=~held.members))
+    rows = study(**FEW)
+    known = scored(rows)
+    others = {r.scores for r in rows if r.method == "full" and r.scores}
+    strange = {k: known(k)._replace(ids=tuple(f"other {i}" for i in known(k).ids)) for k in others}
+    found = pairs(rows, lambda key: strange.get(key) or known(key))
+    assert {(p.first, p.second) for p in found if p.kind == "method"} == {("prompt", "P-tuning")}
+
+
+def test_p_values_are_corrected_over_all_pairs_of_both_kinds():
+    rows = study(**FEW)
+    found = pairs(rows, scored(rows))
+    assert len(found) == 3 * 5 + 10 * 3
+    largest = 0.0
+    for nth, pair in enumerate(sorted(found, key=lambda p: p.found.p_value)):
+        largest = max(largest, min(1.0, (len(found) - nth) * pair.found.p_value))
+        assert pair.p_value == pytest.approx(largest)
+
+
+def test_what_differs_is_marked_and_what_does_not_is_not():
+    rows = study(**FEW)
+    table = comparisons(rows, scored(rows))
+    assert line(table, "WebNLG", "full \N{MINUS SIGN} prompt")["Loss"].startswith(f"0.322{MARK} [")
+    assert MARK not in line(table, "WebNLG", "prompt \N{MINUS SIGN} P-tuning")["Loss"]
+    assert "all 45 comparisons" in table.note
+    attacks = attack_comparisons(rows, scored(rows))
+    assert attacks.header == ("data", "attacks", "full", "prompt", "P-tuning")
+    assert len(attacks.rows) == 10
+
+
+def test_the_lowest_of_a_line_is_marked_with_those_not_told_from_it():
+    rows = study(**FEW)
+    loss = line(methods(rows, scored(rows)), "WebNLG", "Loss")
+    marked = {name for name, cell in loss.items() if AMONG_LEAST in cell}
+    assert marked == {"prompt", "P-tuning"}
+    assert AMONG_LEAST not in methods(rows, scored(rows), metric="tpr_at_fpr").note
+
+
+def test_one_method_is_nothing_to_compare():
+    rows = study(datasets=("webnlg",), methods=("full",), epochs=(0, 3))
+    with pytest.raises(DataError, match="add another"):
+        comparisons(rows, scored(rows))
+    assert AMONG_LEAST not in methods(rows, scored(rows)).note
+
+
+# --- gains
+
+
+def test_a_gain_is_the_paired_difference_from_the_untuned_model():
+    rows = study(**FEW)
+    known = scored(rows)
+    first, before = (
+        known(next(r.scores for r in rows if (r.method, r.attack, r.epoch, r.metric) == ("full", "loss", e, "auc")))
+        for e in (3, 0)
+    )
+    told = auc_difference(first.scores, before.scores, first.members, first.groups)
+    cell = line(gains(rows, known, judged()), "WebNLG", "full", "Loss")
+    assert cell["over the untuned model"] == f"{told.value:.3f}{MARK} [{told.low:.3f}, {told.high:.3f}]"
+    # The best blind classifier has .52 [.46, .58]; what lies below guessing counts as guessing.
+    assert cell["over the best blind classifier"] == "0.318 [0.228, 0.368]"
+
+
+def test_without_a_blind_classifier_no_gain_over_it_is_told():
+    rows = study(**FEW)
+    table = gains(rows, scored(rows), {})
+    assert {row[-1] for row in table.rows} == {labels.MISSING}
+    assert "No blind classifier was tried" in table.note
+    with pytest.raises(DataError, match="epoch 0"):
+        gains([r for r in rows if r.epoch != 0], scored(rows), {})
+
+
+# --- the untuned model
+
+
+@pytest.mark.parametrize(
+    ("apart", "verdict"), [(0.0, "sound"), (0.4, "doubtful"), (1.2, "broken"), (-1.2, "broken"), (-0.4, "doubtful")]
+)
+def test_the_untuned_model_must_not_tell_members_from_nonmembers(apart, verdict):
+    members = np.arange(400) < 200
+    grid = np.tile(np.linspace(-2, 2, 200), 2)
+    held = ScoreSet(tuple(map(str, range(400))), grid + apart * members, members, tuple(map(str, range(400))))
+    (found,) = untuned({"Loss": held})
+    assert found.verdict == verdict
+    assert bool(found.why) == (verdict != "sound")
+
+
+def test_many_attacks_on_a_fair_split_share_one_error():
+    """Uncorrected, 10 attacks would raise an alarm in 40 % of fair studies."""
+    rng = np.random.default_rng(7)
+    alarms = sum(
+        any(f.verdict != "sound" for f in untuned({str(i): drawn(rng) for i in range(10)})) for _ in range(100)
+    )
+    assert alarms <= 11
+
+
+def test_nothing_is_found_where_nothing_was_measured():
+    assert untuned({}) == ()
+
+
+def test_a_panels_gate_is_the_datas_and_the_untuned_models():
+    rows = study(**FEW)
+    worse = [replace(r, value=0.8) if (r.attack, r.metric, r.epoch) == ("min_k", "auc", 0) else r for r in rows]
+    assert panel_gates(rows, scored(rows), judged())["WebNLG"].verdict == "sound"
+    assert spelled(panel_gates(rows, scored(rows), judged())) == ["members against non-members, WebNLG: sound"]
+    assert panel_gates(worse, scored(worse), judged())["WebNLG"].verdict == "broken"
+    assert panel_gates(rows, scored(rows), judged("broken", "copies"))["WebNLG"].reasons[0] == "copies"
+    assert panel_gates(rows, scored(rows), {})["WebNLG"].verdict == "doubtful"
+
+
+# --- verdicts
+
+
+def verdict(rows, method, gates=None):
+    known = everything(rows)
+    found = panel_gates(rows, known["scores"], judged() if gates is None else gates)
+    return next(v for v in verdicts(rows, known["scores"], found)["WebNLG"] if v.method == method)
+
+
+def test_a_leak_is_told_as_the_share_of_members_found():
+    leaking = verdict(study(**FEW), "full")
+    assert (leaking.word, leaking.attack, leaking.epoch) == ("leaks", "Loss", 3)
+    assert leaking.sentence.startswith("leaks: an attacker at 1 % false alarms finds 8 % (")
+    assert leaking.sentence.endswith(" %) of the members")
+    assert leaking.evidence.startswith("Loss reaches AUC 0.83")
+
+
+def test_the_rate_is_the_rows_own_and_the_lowest_counts():
+    rows = [replace(r, metric_settings="fpr=0.05") if r.metric == "tpr_at_fpr" else r for r in study(**FEW)]
+    assert "at 5 % false alarms" in verdict(rows, "full").sentence
+    lower = [replace(r, metric_settings="fpr=0.001", value=0.5) for r in rows if r.metric == "tpr_at_fpr"]
+    assert "at 0.1 % false alarms finds 50 %" in verdict([*rows, *lower], "full").sentence
+
+
+def test_without_a_rate_a_leak_is_told_by_its_auc():
+    rows = [r for r in study(**FEW) if r.metric != "tpr_at_fpr"]
+    assert "tells which is which in 84 % (" in verdict(rows, "full").sentence
+
+
+def test_where_nothing_is_found_the_power_is_told():
+    told = verdict(study(**FEW), "prompt").sentence
+    smallest = smallest_auc(200.0, 200.0, tests=15)
+    assert (
+        told == f"no leakage detectable by these attacks at this power (smallest AUC told from chance: {smallest:.2f})"
+    )
+
+
+def test_the_choice_among_attacks_is_paid_for():
+    """An AUC of .58 leaves one half out by itself, and not as one of 15."""
+    rows = [
+        replace(r, value=0.58) if (r.method, r.epoch, r.attack, r.metric) == ("prompt", 3, "min_k", "auc") else r
+        for r in study(**FEW)
+    ]
+    alone = [r for r in rows if r.method == "prompt" and r.attack in ("", "min_k")]
+    assert verdict(alone, "prompt").word == "leaks"
+    assert verdict(rows, "prompt").word == "nothing"
+
+
+def test_what_the_untuned_model_shows_already_is_no_leak():
+    rows = [
+        replace(r, value=0.66, low=0.6, high=0.71) if (r.attack, r.metric) == ("loss", "auc") else r
+        for r in study(**FEW)
+    ]
+    gates = {}  # doubtful, not broken
+    known = scored(rows)
+    found = {v.method: v for v in verdicts(rows, known, panel_gates([], known, gates))["WebNLG"]}
+    assert found["prompt"].word == "differs"
+    assert (found["full"].word, found["full"].attack) == ("leaks", "Reference")
+
+
+def test_one_lucky_seed_makes_no_leak():
+    rows = [
+        replace(r, value=0.75) if (r.method, r.seed, r.epoch, r.metric) == ("prompt", 1, 3, "auc") else r
+        for r in study(seeds=(0, 1), **FEW)
+    ]
+    assert verdict(rows, "prompt").word == "nothing"
+    assert "mean of 2 seeds" in verdict(rows, "prompt").evidence
+
+
+def test_a_broken_comparison_is_never_read_as_leakage():
+    for method in ("full", "prompt"):
+        told = verdict(study(**FEW), method, judged("broken", "copies"))
+        assert told.sentence == "not to be read as leakage: members and non-members are not comparable"
+
+
+def test_no_claim_calls_a_model_private_or_safe():
+    told = " ".join(CLAIMS.values()) + verdict(study(**FEW), "prompt").sentence
+    assert not any(word in told.lower() for word in ("private", "safe", "secure", "protected"))
+
+
+def test_a_null_study_claims_a_leak_in_at_most_one_of_twenty():
+    """Two methods, four attacks, no leak: uncorrected, the best of eight would be called a leak in 18 % of studies."""
+    blank = next(r for r in study(**FEW) if r.metric == "auc")
+    rng, claims = np.random.default_rng(8), 0
+    rows: list[Row] = [
+        replace(blank, method=m, attack=a, cell=m, epoch=e, scores=f"{m}{a}{e}")
+        for m in ("full", "lora")
+        for a in ("loss", "min_k", "zlib_ratio", "reference")
+        for e in (0, 3)
+    ]
+    for _ in range(80):
+        held = {r.scores: drawn(rng, count=40) for r in rows}
+        told = verdicts(rows, held.__getitem__, {})["WebNLG"]
+        claims += any(v.word == "leaks" for v in told)
+    assert claims <= 7

@@ -1,0 +1,401 @@
+"""Figures draw the rows' own numbers: the data, and the picture that Vega makes of them, are asked, not pixels."""
+
+import itertools
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import vl_convert
+from sklearn.metrics import roc_auc_score
+
+from byheart.analysis import chart, labels
+from byheart.analysis.chart import FORMS, _contrast, _rgb, legible
+from byheart.core import registry
+from byheart.core.errors import DataError, SettingError
+from byheart.core.types import ScoreSet
+from byheart.figures._chart_parts import MOST_NAMED
+from byheart.figures.frontier import frontier
+from byheart.figures.heat_map import heat_map
+from byheart.figures.lora_placement import lora_placement
+from byheart.figures.loss_density import loss_density
+from byheart.figures.perplexity import perplexity
+from byheart.figures.roc import roc
+from byheart.figures.scale_study import scale_study
+from byheart.figures.trajectory import trajectory
+from byheart.metrics.tpr_at_fpr import tpr_at_fpr
+from testing.made_up import canary_rows, everything, scored, study
+
+FEW = {"datasets": ("xsum",), "methods": ("full", "lora")}
+
+
+def scores(_):
+    rng = np.random.default_rng(0)
+    held = np.concatenate([rng.normal(-2.0, 0.3, 50), rng.normal(-3.0, 0.3, 50)])
+    return ScoreSet(tuple(map(str, range(100))), held, np.arange(100) < 50)
+
+
+def picks(figure):
+    return {p["name"]: p["value"] for p in figure.bare["params"]}
+
+
+def scale(figure, channel):
+    """The names and looks of every series on one channel."""
+    found = [
+        layer["encoding"][channel]["scale"]
+        for layer in figure.bare["spec"]["layer"]
+        if "scale" in (layer["encoding"].get(channel) or {}) and "range" in layer["encoding"][channel]["scale"]
+    ]
+    return dict(zip(found[0]["domain"], found[0]["range"], strict=True))
+
+
+def words(figure):
+    """Every word in the picture with its place in it, through all groups' translations."""
+    root = ET.fromstring(figure.picture("svg"))  # noqa: S314 - our own
+    found = []
+
+    def walk(element, x, y):
+        moved = re.match(r"translate\(([-\d.e]+),([-\d.e]+)\)", element.get("transform", ""))
+        x, y = (x + float(moved[1]), y + float(moved[2])) if moved else (x, y)
+        if element.tag.endswith("text") and element.text:
+            found.append((element.text, x, y))
+        for child in element:
+            walk(child, x, y)
+
+    walk(root, 0.0, 0.0)
+    return found
+
+
+def drawn(figure):
+    """Every point of the picture as Vega draws it: what is said of it to a reader who cannot see it."""
+    spec = figure.bare | {"datasets": figure.data}
+    text = vl_convert.vegalite_to_svg(spec)
+    return re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', text)
+
+
+def points(figure, **those):
+    return [p for p in figure.data["points"] if all(p[k] == v for k, v in those.items())]
+
+
+def test_points_hold_the_rows_numbers_and_counts():
+    rows = study()
+    figure = trajectory(rows)
+    for r in rows:
+        if r.attack and r.metric == "auc":
+            (point,) = points(
+                figure,
+                data=labels.dataset_name(r.dataset),
+                series=labels.method_name(r.method),
+                attack=labels.attack_name(r.attack),
+                metric="ROC AUC",
+                epoch=r.epoch,
+            )
+            assert (point["value"], point["low"], point["high"]) == (r.value, r.low, r.high)
+            assert (point["members"], point["nonmembers"], point["perplexity"]) == (200, 200, 20.0 - r.epoch)
+            assert (point["chance"], point["last"], point["seed"]) == (0.5, 3, "")
+
+
+def test_rates_are_named_with_their_false_alarms_and_guessing_is_that_rate():
+    rows = [replace(r, metric_settings="fpr=0.05") if r.metric == "tpr_at_fpr" else r for r in study(**FEW)]
+    (point, *_) = points(trajectory(rows), metric="TPR at 5 % FPR")
+    assert point["chance"] == 0.05
+    assert points(trajectory(study(**FEW)), metric="TPR at 1 % FPR")[0]["chance"] == 0.01
+
+
+def test_trajectory_draws_one_point_for_each_method_and_epoch_of_each_data_set():
+    rows = study()
+    seen = drawn(trajectory(rows))
+    assert len(seen) == 2 * 6 * 4
+    last = next(
+        r for r in rows if (r.dataset, r.method, r.attack, r.metric, r.epoch) == ("webnlg", "lora", "loss", "auc", 3)
+    )
+    assert [
+        s
+        for s in seen
+        if "method: LoRA" in s and "data: WebNLG" in s and "epoch: 3" in s and f"value: {last.value}" in s
+    ]
+    assert not [s for s in seen if "Min-K%" in s]
+
+
+def test_what_is_picked_is_what_is_drawn():
+    rows = study(datasets=("xsum",), seeds=(0, 1))
+    for attack, metric in (("min_k", "auc"), ("loss", "tpr_at_fpr")):
+        figure = trajectory(rows, attack=attack, metric=metric)
+        seen = drawn(figure)
+        assert len(seen) == 6 * 4
+        assert all(f"attack: {labels.attack_name(attack)}" in s for s in seen)
+    figure.bare["params"] = [p | {"value": "1"} if p["name"] == "pick_seed" else p for p in figure.bare["params"]]
+    of_one = [
+        r.value for r in rows if (r.method, r.attack, r.metric, r.epoch, r.seed) == ("full", "loss", "tpr_at_fpr", 3, 1)
+    ]
+    assert [s for s in drawn(figure) if "method: full" in s and f"value: {of_one[0]:.5g}" in s and "epoch: 3" in s]
+
+
+def test_seeds_are_pooled_to_their_mean_and_the_figure_says_what_the_band_is():
+    rows = study(datasets=("xsum",), methods=("full",), seeds=(0, 1))
+    figure = trajectory(rows)
+    ends = [r.value for r in rows if (r.epoch, r.attack, r.metric) == (3, "loss", "auc")]
+    (pooled,) = points(figure, epoch=3, attack="Loss", metric="ROC AUC", seed="")
+    assert pooled["value"] == pytest.approx(sum(ends) / 2)
+    assert (pooled["low"], pooled["high"]) == (min(ends), max(ends))
+    assert "lowest and highest of 2 seeds" in figure.words
+    assert len(points(figure, epoch=3, attack="Loss", metric="ROC AUC")) == 3
+
+
+def test_methods_keep_their_colour_and_families_their_dashes_whatever_is_shown():
+    everything_, two = trajectory(study()), trajectory(study(methods=("lora", "prefix")))
+    for name in ("LoRA", "prefix"):
+        assert scale(everything_, "color")[name] == scale(two, "color")[name]
+    assert (scale(two, "strokeDash")["LoRA"], scale(two, "strokeDash")["prefix"]) == ([1, 0], [5, 3])
+
+
+def test_every_line_is_seen_on_its_ground_light_or_dark():
+    names = scale(trajectory(study(settings=("", "rank=4", "rank=8"))), "color")
+    assert len(set(names.values())) == 18
+    for colour in (*names.values(), "#ffffff", "#000000"):
+        for ground in (chart.PAPER, chart.DARK_CARD):
+            assert _contrast(_rgb(legible(colour, ground)), _rgb(ground)) >= chart.CONTRAST
+    assert _contrast(_rgb("#ffffff"), _rgb("#000000")) == pytest.approx(21)
+
+
+def test_settings_of_one_method_are_lines_of_their_own_that_can_be_told_apart():
+    figure = trajectory(study(methods=("lora",), settings=("", "rank=4", "rank=64")))
+    colours, shapes = scale(figure, "color"), scale(figure, "shape")
+    assert list(colours) == ["LoRA", "LoRA rank=4", "LoRA rank=64"]
+    assert len({(colours[n], shapes[n]) for n in colours}) == 3
+
+
+@pytest.mark.parametrize("kind", [trajectory, perplexity, frontier])
+def test_names_at_the_ends_keep_their_order_and_do_not_overlap(kind):
+    named = [
+        w
+        for w in words(kind(study(datasets=("xsum",))))
+        if w[0] in {"full", "head", "LoRA", "prefix", "prompt", "P-tuning"}
+    ]
+    assert {w[0] for w in named} == {"full", "head", "LoRA", "prefix", "prompt", "P-tuning"}
+    heights = sorted({(round(y, 3), name) for name, _, y in named})
+    for (above, _), (below, _) in itertools.pairwise(heights):
+        assert below - above >= 10.9
+    if kind is trajectory:
+        assert [name for _, name in heights] == ["full", "head", "LoRA", "prefix", "P-tuning", "prompt"]
+
+
+def test_too_many_lines_go_into_a_legend_and_long_names_leave_room():
+    many = study(datasets=("xsum",), methods=("lora",), settings=tuple(f"rank={n}" for n in range(1, MOST_NAMED + 2)))
+    long = study(datasets=("xsum",), methods=("lora",), settings=tuple(f"text={'long ' * 40}{n}" for n in (1, 2)))
+    for rows, count in ((many, MOST_NAMED + 1), (long, 2)):
+        figure = trajectory(rows)
+        assert len(scale(figure, "color")) == count
+        assert len([w for w in words(figure) if "=" in w[0] or w[0].startswith("LoRA")]) == count, (
+            "each once: in the legend"
+        )
+        width = float(re.search(rb'width="(\d+)"', figure.picture("svg"))[1])
+        assert width < 900
+
+
+def test_an_attack_that_was_not_measured_is_refused_with_those_that_were():
+    with pytest.raises(DataError, match="'ghost' by epoch; attacks: loss, min_k"):
+        trajectory(study(), attack="ghost")
+    with pytest.raises(DataError, match="'ghost' of the attack 'loss'"):
+        trajectory(study(), metric="ghost")
+
+
+def test_perplexity_of_each_data_set_and_base_has_its_panel():
+    figure = perplexity(study(bases=("a/gpt2", "a/gpt2-medium")))
+    assert figure.bare["facet"]["sort"] == [
+        "WebNLG · gpt2",
+        "WebNLG · gpt2-medium",
+        "WikiText · gpt2",
+        "WikiText · gpt2-medium",
+    ]
+    values = [p["value"] for p in points(figure, panel="WebNLG · gpt2", series="head", metric="perplexity", attack="")]
+    assert values == [20.0, 19.0, 18.0, 17.0]
+
+
+def test_a_perplexity_that_overflowed_leaves_a_gap():
+    rows = [
+        replace(r, value=float("inf"), high=float("inf"))
+        if (r.metric, r.epoch, r.method) == ("perplexity", 3, "full")
+        else r
+        for r in study(datasets=("xsum",))
+    ]
+    assert not points(perplexity(rows), metric="perplexity", epoch=3, series="full")
+    assert len(drawn(perplexity(rows))) == 6 * 4 - 1
+
+
+def test_densities_are_of_the_rows_scores_and_as_many_as_models_and_epochs():
+    rows = study(datasets=("xsum",))
+    asked = []
+    figure = loss_density(rows, lambda key: asked.append(key) or scores(key))
+    assert {r.scores for r in rows if r.scores} == set(asked)
+    held = figure.data["densities"]
+    assert len(held) == 2 * 5 * (1 + 6 * 3), (
+        "two sides, five attacks, the untuned model once, six methods at three epochs"
+    )
+    one = {p["side"]: p for p in held if (p["series"], p["epoch"], p["attack"]) == ("full", 3, "Loss")}
+    peaks = {side: p["at"][int(np.argmax(p["height"]))] for side, p in one.items()}
+    assert peaks == pytest.approx({"members": -2.0, "non-members": -3.0}, abs=0.25)
+    for p in one.values():
+        assert np.trapezoid(p["height"], p["at"]) == pytest.approx(1, abs=0.03)
+    auc = next(r.value for r in rows if (r.method, r.epoch, r.attack, r.metric) == ("full", 3, "loss", "auc"))
+    assert f"AUC {auc:.3f}" in [w[0] for w in words(figure)]
+
+
+def test_densities_of_chosen_methods_at_an_epoch():
+    rows = study(datasets=("xsum",), seeds=(3, 5))
+    figure = loss_density(rows, scores, epoch=1, methods=("lora", "prefix"))
+    assert {p["multiple"] for p in figure.data["densities"]} == {"untuned", "LoRA", "prefix"}
+    assert picks(figure)["pick_epoch"] == 1
+    assert {p["seed"] for p in figure.data["densities"] if p["first"] and p["series"] != "untuned"} == {"3"}
+    assert "seed 3" in figure.words, "of several seeds one is drawn, and the figure must say which"
+    with pytest.raises(DataError, match="at epoch 9"):
+        loss_density(rows, scores, epoch=9)
+
+
+def test_scores_that_are_all_equal_are_a_peak_and_no_failure():
+    def constant(_):
+        return ScoreSet(("a", "b", "c", "d"), np.zeros(4), np.array([True, True, False, False]))
+
+    figure = loss_density(study(datasets=("xsum",), methods=("full",)), constant)
+    for p in figure.data["densities"]:
+        assert abs(p["at"][int(np.argmax(p["height"]))]) < 0.1
+    assert figure.picture("svg")
+
+
+def test_a_roc_is_the_metrics_own_rates_and_its_area_the_auc():
+    rows = study(**FEW)
+    look_up = scored(rows)
+    figure = roc(rows, look_up)
+    row = next(r for r in rows if (r.method, r.epoch, r.attack, r.metric) == ("full", 3, "loss", "auc"))
+    (curve,) = [p for p in figure.data["rocs"] if (p["series"], p["epoch"], p["attack"]) == ("full", 3, "Loss")]
+    held = look_up(row.scores)
+    for fpr, tpr in zip(curve["fpr"], curve["tpr"], strict=True):
+        if fpr < 1:
+            assert tpr == pytest.approx(
+                tpr_at_fpr(held.scores, held.members, held.groups, fpr=fpr + 1e-9).value, abs=1e-3
+            )
+    assert curve["fpr"][0] == 1 / 200
+    assert curve["tpr"][-1] == 1
+    area = np.trapezoid([0, *curve["tpr"]], [0, *curve["fpr"]])
+    assert area == pytest.approx(roc_auc_score(held.members, held.scores), abs=0.02)
+
+
+def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_once():
+    rows = study(datasets=("xsum",))
+    shown = [w[0] for w in words(heat_map(rows))]
+    assert shown.count("untuned") == 1
+    last = [r for r in rows if r.metric == "auc" and r.epoch == 3]
+    firsts = [r.value for r in rows if (r.metric, r.epoch, r.method) == ("auc", 0, "full")]
+
+    def numbers(told):
+        return [float(w) for w in told if re.fullmatch(r"\d\.\d{3}", w)]
+
+    assert sorted(numbers(shown)) == pytest.approx(sorted([r.value for r in last] + firsts), abs=6e-4)
+    assert len([w for w in shown if re.fullmatch(r"\d\.\d\d\W\d\.\d\d", w)]) == 5 * 7
+    first = [r.value for r in rows if r.metric == "auc" and r.epoch == 1]
+    assert sorted(numbers([w[0] for w in words(heat_map(rows, epoch=1))])) == pytest.approx(
+        sorted(first + firsts), abs=6e-4
+    )
+    with pytest.raises(DataError, match="two attacks"):
+        heat_map([r for r in rows if r.attack == "loss"])
+
+
+def test_guessing_is_pale_whatever_else_was_measured():
+    """An AUC far below one half makes no leak of guessing; a metric that is no AUC takes the range that it has."""
+
+    def shades(rows, metric):
+        svg = heat_map(rows, metric=metric).picture("svg").decode()
+        told = re.findall(r'aria-label="[^"]*value: (\S+);[^"]*"[^>]*fill="([^"]+)"', svg)
+        return {float(value.replace("\N{MINUS SIGN}", "-")): shade for value, shade in told}
+
+    rows = [
+        replace(r, value={"loss": 0.5, "reference": 1.0}.get(r.attack, 0.7), low=None, high=None)
+        for r in study(datasets=("xsum",))
+    ]
+    below = [replace(r, value=0.2) if r.attack == "min_k" else r for r in rows]
+    plain, lower = shades(rows, "auc"), shades(below, "auc")
+    assert plain[0.5] == lower[0.5] == lower[0.2] != plain[0.7]
+    assert lower[0.7] == plain[0.7]
+    others = shades(below, "tpr_at_fpr")
+    assert others[0.2] != others[0.5]
+    assert {others[0.2], others[1.0]} == {lower[0.5], lower[1.0]}
+
+
+def test_bases_and_placements_are_compared_only_where_there_are_several():
+    rows = study(**FEW, bases=("x/small", "x/large"), settings=("", "targets=attention"))
+    sized = [replace(r, value=9e9) if (r.metric, r.base) == ("trained_parameters", "x/large") else r for r in rows]
+    across = [layer["encoding"]["x"] for layer in scale_study(sized).bare["spec"]["layer"] if "x" in layer["encoding"]]
+    assert across[0]["sort"] == ["small", "large"]
+    held = lora_placement(rows).data["placements"]
+    assert {p["series"] for p in held} == {"all", "attention"}
+    assert {p["metric"] for p in held} == {"ROC AUC", "TPR at 1 % FPR"}
+    with pytest.raises(DataError, match="another base"):
+        scale_study(study(**FEW))
+    with pytest.raises(DataError, match="two values of `targets`"):
+        lora_placement(study(**FEW))
+
+
+HOSTILE = "</svg><script>alert(1)</script>$\\frac{\x07\u202e' + datum.x + '"
+
+
+@pytest.mark.parametrize("name", registry.names("figures"))
+def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
+    rows = [
+        replace(r, base=f"x/{HOSTILE}{n}", dataset=HOSTILE, attack=r.attack and {"loss": "loss"}.get(r.attack, HOSTILE))
+        for n in (1, 2)
+        for r in study(datasets=("xsum",), methods=("lora",), settings=("", "targets=mlp"))
+        if r.attack in {"", "loss", "min_k"}
+    ]
+    rows += list(canary_rows(rows))
+    entry = registry.find("figures", name)
+    data = {"rows": rows, "scores": scores}
+    figure = entry(*(data[n] for n in registry.needs(entry)))
+    root = ET.fromstring(figure.picture("svg"))  # noqa: S314 - our own
+    assert not [e for e in root.iter() if "script" in e.tag]
+    assert any("frac" in (e.text or "") for e in root.iter() if e.tag.endswith("text"))
+
+
+@pytest.mark.parametrize("name", registry.names("figures"))
+def test_a_figure_of_nothing_is_refused(name):
+    entry = registry.find("figures", name)
+    with pytest.raises(DataError):
+        entry(*({"rows": [], "scores": scores}[n] for n in registry.needs(entry)))
+
+
+@pytest.mark.parametrize("name", sorted({*registry.names("figures")} - {"scale_study", "lora_placement", "risks"}))
+def test_one_epoch_is_enough(name):
+    entry = registry.find("figures", name)
+    data = everything(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
+    assert entry(*(data[n] for n in registry.needs(entry))).picture("svg")
+
+
+def test_a_picture_fits_a_column_or_a_page_and_is_the_same_every_time():
+    for rows, most in ((study(datasets=("xsum",)), 3.6), (study(), 7.1)):
+        for kind in (trajectory, perplexity, frontier):
+            figure = kind(rows)
+            whole = [float(v) for v in re.search(rb"MediaBox ?\[([^\]]*)\]", figure.picture("pdf"))[1].split()]
+            assert whole[2] / 72 < most, "inches"
+            assert figure.picture("svg") == kind(rows).picture("svg")
+    heads = {form: figure.picture(form)[:4] for form in FORMS}
+    assert heads == {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
+    with pytest.raises(SettingError, match="choices are svg, png, pdf"):
+        figure.picture("gif")
+
+
+def test_a_notebook_shows_a_figure():
+    bundle = trajectory(study(**FEW))._repr_mimebundle_()
+    assert set(bundle) == {"application/vnd.vegalite.v6+json", "image/png"}
+    assert "points" in bundle["application/vnd.vegalite.v6+json"]["datasets"]
+
+
+def test_listing_figures_imports_no_drawing():
+    code = (
+        "import sys, byheart.report.page, byheart.core.registry as s\n"
+        "[s.find('figures', n) for n in s.names('figures')]\n"
+        "print([m for m in ('torch', 'altair', 'vl_convert') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"

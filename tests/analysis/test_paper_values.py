@@ -1,0 +1,320 @@
+"""Published values stand beside ours: read and refused in one line, matched as a plain loop does, shown on the page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import byheart
+from byheart.analysis import labels
+from byheart.analysis.paper_values import Published, read_published
+from byheart.cli.main import main
+from byheart.core.errors import DataError, RequestError, SettingError, UnknownNameError
+from byheart.report.page import ORDER, Shown, report
+from byheart.store.rows import published_of
+from byheart.store.store import Store
+from byheart.study.run_study import report_page
+from byheart.study.study_file import read
+from byheart.tables.published import published
+from testing.made_up import judged, scored, study
+
+PAPER = Path(__file__).parents[2] / "studies" / "paper"
+SOURCE = '"A, 2025, arXiv 2507.00258, Table 2"'
+HEAD = "dataset,method,epoch,attack,metric,value,source\n"
+
+
+def said(**told):
+    return Published(**{"dataset": "webnlg", "metric": "auc", "attack": "loss", "value": 0.9, "source": "A", **told})
+
+
+def found(table):
+    return [dict(zip(table.header, line, strict=True)) for line in table.rows]
+
+
+# --- reading
+
+
+def test_a_file_is_read_from_beside_the_study(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        f"\ufeff{HEAD}webnlg,head,5,loss,auc,.9047,{SOURCE}\n\nxsum,,,,perplexity,4.5,{SOURCE}\n"
+    )
+    (tmp_path / "b.csv").write_text(f"value,metric,dataset,source,members\n1779,member_texts,webnlg,{SOURCE},\n")
+    values = read_published(["a.csv", "b.csv"], tmp_path)
+    source = SOURCE.strip('"')
+    assert values == (
+        Published(
+            dataset="webnlg",
+            method="head",
+            epoch=5,
+            attack="loss",
+            metric="auc",
+            value=0.9047,
+            printed=".9047",
+            source=source,
+        ),
+        Published(dataset="xsum", metric="perplexity", value=4.5, printed="4.5", source=source),
+        Published(dataset="webnlg", metric="member_texts", value=1779.0, printed="1779", source=source),
+    )
+    assert read_published("a.csv", tmp_path) == values[:2]
+    assert read_published(None, tmp_path) == ()
+
+
+WRONG = [
+    (f"dataset,metod,metric,value,source\nwebnlg,head,auc,0.9,{SOURCE}\n", r"column 'metod' is not known; did you mean 'method'"),
+    ("dataset,metric,value\nwebnlg,auc,0.9\n", "has no column source"),
+    (f"{HEAD}webnlg,head,5,loss,auc,87,{SOURCE}\n", r"line 2: value 87: auc lies between 0 and 1; write 0\.87"),
+    (f"{HEAD}webnlg,head,5,loss,auc,-0.1,{SOURCE}\n", "lies between 0 and 1; mend it"),
+    (f"{HEAD}webnlg,head,5,,perplexity,0.9,{SOURCE}\n", "perplexity is never below 1"),
+    *((f"{HEAD}webnlg,head,5,loss,auc,{v},{SOURCE}\n", "is no number; write digits") for v in ("n/a", "nan", "inf", "0_9", "", "87 %")),
+    (f"{HEAD}webnlg,head,5,loss,auc,0,87,{SOURCE}\n", "line 2: has other cells"),
+    (f"{HEAD}webnlg,head,5,loss,auc\n", "line 2: has other cells"),
+    (f"{HEAD}webnlg,head,5.0,loss,auc,0.9,{SOURCE}\n", "epoch '5.0' is no whole number"),
+    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA' is not known; did you mean 'lora'"),
+    (f"{HEAD}webnlg,head,5,LOSS,auc,0.9,{SOURCE}\n", "attacks entry 'LOSS' is not known"),
+    (f"{HEAD}webnlg,head,5,loss,AUC,0.9,{SOURCE}\n", "metrics entry 'AUC' is not known"),
+    (f"{HEAD}WebNLG,head,5,loss,auc,0.9,{SOURCE}\n", "datasets entry 'WebNLG' is not known"),
+    (f"{HEAD}webnlg,head,5,loss,auc,0.9,\n", "source is empty"),
+    (f"{HEAD}{2 * f'webnlg,head,5,loss,auc,0.9,{SOURCE}{chr(10)}'}", "line 3 is of the same as published bad.csv line 2"),
+    (HEAD, "holds no value"),
+    ("", "has no column dataset"),
+    (f'{HEAD}webnlg,head,5,loss,auc,0.9,"A\n', "is no CSV"),
+    (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,target=all,loss,auc,0.9,{SOURCE}\n", "setting of methods lora 'target'"),
+    (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,attention,loss,auc,0.9,{SOURCE}\n", "write name=value"),
+    (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,,targets=all,loss,auc,0.9,{SOURCE}\n", "of nothing; name what"),
+    (f"dataset,split,attack,metric,value,source\nwebnlg,test,loss,auc,0.9,{SOURCE}\n", "split 'test' is not known"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "says"), WRONG, ids=range(len(WRONG)))
+def test_what_cannot_be_right_is_refused_by_file_and_line(tmp_path, content, says):
+    (tmp_path / "bad.csv").write_text(content)
+    with pytest.raises(RequestError, match=says) as told:
+        read_published("bad.csv", tmp_path)
+    assert str(told.value).startswith("published bad.csv")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"), [("none.csv", DataError), (3, SettingError), ([["a"]], SettingError), ("/", DataError)]
+)
+def test_what_is_no_file_is_refused(tmp_path, written, kind):
+    with pytest.raises(kind, match="published"):
+        read_published(written, tmp_path)
+
+
+def test_plan_refuses_a_bad_file_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bad.csv").write_text(f"{HEAD}webnlg,head,5,loss,auc,87,{SOURCE}\n")
+    (tmp_path / "study.yaml").write_text("published: bad.csv\n")
+    monkeypatch.setattr("sys.argv", ["byheart", "plan", str(tmp_path / "study.yaml")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert told.err.count("\n") == 1
+    assert "study.yaml: published bad.csv line 2: value 87" in told.err
+
+
+# --- what the papers' files hold
+
+
+@pytest.mark.parametrize(("table", "values"), [(1, 9), (2, 75), (3, 36), (4, 24)])
+def test_each_value_of_the_papers_tables_is_of_a_cell_of_the_study(table, values):
+    whole = read(PAPER / f"table_{table}.yaml")
+    assert len(whole.published) == values
+    for value in whole.published:
+        assert value.source == f"Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258, Table {table}"
+        cells = [
+            c
+            for c in whole.cells
+            if c.dataset.name == value.dataset
+            and value.base in ("", c.base)
+            and value.method in ("", c.method.name)
+            and value.method_settings in ("", f"targets={c.method.settings.get('targets')}")
+        ]
+        assert cells, value
+        assert value.attack in {"", *(a.name for a in whole.attacks)}
+        assert value.epoch in {None, *(c.training.epochs for c in cells)}
+        assert value.train_texts is None or {c.data.train for c in cells} <= {None, value.train_texts}
+        assert value.members is None or {c.data.members for c in cells} == {value.members}
+        assert value.split in {"", *(c.data.split for c in cells)}
+
+
+def test_some_of_the_papers_values_as_printed():
+    held = {p.place[:-2]: p.value for n in (2, 3, 4) for p in read(PAPER / f"table_{n}.yaml").published}
+    llama = "meta-llama/Llama-2-7b-hf"
+    assert held[llama, "webnlg", "head", "", "loss", "", "auc", ""] == 0.9047
+    assert held[llama, "xsum", "p_tuning", "", "", "", "perplexity", ""] == 4.1559
+    assert held[llama, "wikitext", "lora", "", "zlib_ratio", "", "auc", ""] == 0.8405
+    assert held["openai-community/gpt2-xl", "wikitext", "full", "", "loss", "", "auc", ""] == 0.9897
+    assert held[llama, "webnlg", "lora", "targets=projection", "min_k", "", "auc", ""] == 0.6061
+
+
+# --- the table
+
+
+def test_ours_the_published_value_their_difference_and_where_it_lies():
+    rows = study()
+    papers = [said(method=m, dataset=d, attack=a, epoch=e, value=0.6)
+              for d in ("webnlg", "wikitext") for m in ("full", "prompt") for a in ("loss", "min_k") for e in (1, 3)]  # fmt: skip
+    lines = found(published(rows, papers))
+    assert len(lines) == len(papers)
+    for line, paper in zip(lines, papers, strict=True):
+        (row,) = [
+            r
+            for r in rows
+            if (r.dataset, r.method, r.attack, r.epoch, r.metric)
+            == (paper.dataset, paper.method, paper.attack, paper.epoch, "auc")
+        ]
+        assert (line["data"], line["method"], line["attack"], line["epoch"]) == (
+            labels.dataset_name(row.dataset), labels.method_name(row.method), labels.attack_name(row.attack), str(row.epoch)
+        )  # fmt: skip
+        assert line["ours"] == f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        assert line["published"] == "0.6"
+        assert line["difference"] == f"{row.value - 0.6:.3f}"
+        assert line["published lies"] == ("below" if row.low > 0.6 else "above" if row.high < 0.6 else "inside")
+    assert {line["published lies"] for line in lines} == {"below", "above", "inside"}
+
+
+def test_seeds_are_pooled_and_their_range_is_the_interval():
+    rows = study(seeds=(0, 1, 2), methods=("full",), datasets=("webnlg",))
+    ours = [r.value for r in rows if (r.metric, r.attack, r.epoch) == ("auc", "loss", 3)]
+    (line,) = found(published(rows, [said(method="full", epoch=3, value=max(ours))]))
+    assert line["ours"] == f"{sum(ours) / 3:.3f} [{min(ours):.3f}, {max(ours):.3f}]"
+    assert line["published lies"] == "inside"
+    assert "lowest and highest of 3 seeds" in published(rows, [said(method="full", epoch=3)]).note
+
+
+def test_an_empty_epoch_is_the_last_and_an_empty_method_is_each():
+    lines = found(published(study(methods=("full", "lora")), [said()]))
+    assert [(line["method"], line["epoch"]) for line in lines] == [("full", "3"), ("LoRA", "3")]
+
+
+def test_a_setting_that_rows_leave_out_because_it_is_the_default_is_still_that_setting():
+    rows = study(methods=("lora",), settings=("", "targets=attention, rank=4"), datasets=("webnlg",))
+    lines = found(
+        published(
+            rows, [said(method="lora", method_settings=f"targets={t}") for t in ("all", "attention", "projection")]
+        )
+    )
+    assert [line["method"] for line in lines] == ["LoRA", "LoRA targets=attention, rank=4"]
+
+
+def test_counts_of_the_data_stand_once_and_are_equal_or_not():
+    papers = [said(attack="", metric=m, value=v) for m, v in (("train_texts", 5000.0), ("member_texts", 1779.0))]
+    lines = found(published(study(datasets=("webnlg",)), papers))
+    assert [(x["method"], x["ours"], x["published"], x["published lies"]) for x in lines] == [
+        (labels.MISSING, "5,000", "5,000", "equal"), (labels.MISSING, "200", "1,779", "apart")
+    ]  # fmt: skip
+
+
+def test_one_base_stands_beside_another_and_the_note_says_so():
+    paper = said(
+        base="meta-llama/Llama-2-7b-hf",
+        method="full",
+        epoch=3,
+        train_texts=35426,
+        members=1779,
+        nonmembers=200,
+        split="published",
+    )
+    table = published(study(datasets=("webnlg",)), [paper])
+    assert len(table.rows) == 1
+    assert table.note.endswith(
+        "What is known to differ: WebNLG: base model gpt2 here, Llama-2-7b-hf there, texts trained on 5,000 here, 35,426 there, "
+        "members 200 here, 1,779 there, split group here, published there."
+    )
+    alike = said(
+        base="somewhere/gpt2", method="full", epoch=3, train_texts=5000, members=200, nonmembers=200, split="group"
+    )
+    assert "nothing in which ours differ" in published(study(datasets=("webnlg",)), [alike]).note
+
+
+def test_several_bases_pair_up_by_name_and_others_are_told():
+    rows = study(bases=("/here/one.gguf", "hub/two"), datasets=("webnlg",), methods=("full",))
+    papers = [said(base=f"x/{b}", method="full", value=v) for b, v in (("one", 0.7), ("two", 0.8), ("three", 0.9))]
+    table = published(rows, papers)
+    assert [(line["model"], line["published"]) for line in found(table)] == [("one", "0.7"), ("two", "0.8")]
+    assert "1 published values: not run here: base model three (1 value)" in table.note
+
+
+def test_what_has_nothing_of_ours_beside_it_is_counted_by_what_is_lacking():
+    papers = [
+        said(method="full"),
+        said(method="dp_lora"),
+        said(method="dp_lora", attack="min_k"),
+        said(dataset="records"),
+        said(method="full", epoch=9),
+        said(method="full", attack="rmia"),
+        said(method="full", metric="group_auc"),
+        said(method="full", metric="tpr_at_fpr", metric_settings="fpr=0.1"),
+    ]
+    table = published(study(datasets=("webnlg",)), papers)
+    assert len(table.rows) == 1
+    told = table.note.partition("not run here: ")[2]
+    assert told == (
+        "method DP LoRA (2 values), data set records (1 value), epoch 9 (1 value), attack RMIA (1 value), "
+        "measure ROC AUC over groups (1 value), TPR at low FPR fpr=0.1 (1 value)."
+    )
+    nothing = published(study(datasets=("xsum",)), papers)
+    assert nothing.rows == ()
+    assert "data set WebNLG (7 values)" in nothing.note
+
+
+def test_without_values_there_is_no_table():
+    with pytest.raises(DataError, match=r"published: FILE\.csv"):
+        published(study(), ())
+
+
+def test_the_page_shows_them_behind_the_methods_or_says_that_none_is_matched():
+    rows = study(datasets=("webnlg",), methods=("full", "prompt"))
+    assert ORDER.index("published") == ORDER.index("methods") + 1
+    for papers, told in (
+        ((said(method="full", value=0.8125),), "0.8125"),
+        ((said(dataset="records"),), "data set records"),
+    ):
+        html = report(Shown(rows, scored(rows), judged(), papers=papers), title="x", made={})
+        section = html.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
+        assert told in section
+    assert "Published values beside ours" not in report(Shown(rows, scored(rows), judged()), title="x", made={})
+
+
+# --- from end to end
+
+
+def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_folder, tmp_path):
+    (tmp_path / "paper.csv").write_text(
+        f"dataset,method,epoch,attack,metric,value,members,split,source\nrecords,head,1,loss,auc,0.4321,99,published,{SOURCE}\n"
+        f"records,full,1,loss,auc,0.5,,,{SOURCE}\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(
+        f"models: {tiny_folder('llama')}\n"
+        "datasets: [{records: {count: 60}}]\n"
+        "data: {train: 12, members: 10, nonmembers: 12, validation: 6, max_tokens: 60}\n"
+        "methods: [head]\ntraining: {epochs: 1, batch_size: 4}\nattacks: [loss]\nmetrics: [auc, perplexity]\n"
+        "published: paper.csv\n"
+    )
+    wanted = read(tmp_path / "tiny.yaml")
+    assert [p.value for p in wanted.published] == [0.4321, 0.5]
+    results = byheart.run(wanted, store=tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    assert published_of(store, "tiny") == wanted.published
+    (row,) = [r for r in results.rows if (r.attack, r.metric, r.epoch) == ("loss", "auc", 1)]
+    page = report_page(store, "tiny", tmp_path / "page.html").read_text()
+    section = page.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
+    assert f"{row.value:.3f}" in section
+    assert "0.4321" in section
+    assert "members 10 here, 99 there, split group here, published there" in section
+    assert "method full (1 value)" in section
+
+
+def test_an_unknown_name_keeps_its_kind(tmp_path):
+    (tmp_path / "bad.csv").write_text(f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n")
+    with pytest.raises(UnknownNameError):
+        read_published("bad.csv", tmp_path)
+
+
+def test_rows_of_a_hostile_name_are_only_text():
+    rows = [replace(r, method="<b>x</b>") for r in study(datasets=("webnlg",), methods=("full",))]
+    html = report(Shown(rows, scored(rows), judged(), papers=(said(source="<i>A</i>"),)), title="x", made={})
+    assert "<i>A</i>" not in html
+    assert "&lt;i&gt;A" in html

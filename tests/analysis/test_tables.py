@@ -1,0 +1,298 @@
+"""Tables show the rows' own numbers, under names that never mix two things."""
+
+from dataclasses import replace
+
+import pytest
+
+from byheart.analysis import labels
+from byheart.core import registry
+from byheart.core.errors import DataError
+from byheart.tables.cells import cells
+from byheart.tables.costs import costs
+from byheart.tables.data_splits import data_splits
+from byheart.tables.lora_placement import lora_placement
+from byheart.tables.methods import methods
+from byheart.tables.models import models
+from testing.made_up import ATTACKS, METHODS, attributed, canary_rows, everything, recited, scored, study
+
+
+def methods_of(rows, **settings):
+    return methods(rows, scored(rows), **settings)
+
+
+def called(name, rows):
+    entry = registry.find("tables", name)
+    return entry(*(everything(rows)[n] for n in registry.needs(entry)))
+
+
+def found(table, *leading):
+    """The one line that starts with these labels, by column."""
+    lines = [row for row in table.rows if row[: len(leading)] == leading]
+    assert len(lines) == 1, (leading, table.rows)
+    return dict(zip(table.header, lines[0], strict=True))
+
+
+def of(rows, **labelled):
+    held = [r for r in rows if all(getattr(r, name) == value for name, value in labelled.items())]
+    assert len(held) == 1, labelled
+    return held[0]
+
+
+def spelled(row):
+    return f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
+
+
+def private(cell, row, *, epochs=(0, 1, 2, 3)):
+    """The rows that a private cell has besides others'."""
+    facts = {"noise_multiplier": 0.54, "delta": 0.0142}
+    return [
+        *(replace(row, metric=m, value=v, epoch=None, cell=cell, attack="", scores="") for m, v in facts.items()),
+        *(
+            replace(row, metric="accountant_epsilon", value=2.0 * e, epoch=e, cell=cell, attack="", scores="")
+            for e in epochs
+        ),
+    ]
+
+
+# --- the table of methods
+
+
+def test_methods_shows_every_attack_of_every_method_at_the_last_epoch():
+    rows = study()
+    table = methods_of(rows)
+    assert table.header == ("data", "attack", "untuned", "full", "head", "LoRA", "prefix", "prompt", "P-tuning")
+    assert len(table.rows) == 2 * (len(ATTACKS) + 1)
+    line = found(table, "WebNLG", "Min-K%++")
+    expected = of(rows, dataset="webnlg", method="lora", epoch=3, attack="min_k_plus_plus", metric="auc")
+    assert line["LoRA"] == spelled(expected)
+    before = of(rows, dataset="webnlg", method="full", epoch=0, attack="min_k_plus_plus", metric="auc")
+    assert line["untuned"] == spelled(before)
+
+
+def test_methods_ends_each_data_set_with_its_perplexity():
+    table = methods_of(study())
+    assert table.rows[len(ATTACKS)][1] == "validation perplexity"
+    line = found(table, "WikiText", "validation perplexity")
+    assert (line["untuned"], line["full"]) == ("20.00 [19.00, 21.00]", "17.00 [16.00, 18.00]")
+
+
+def test_methods_at_an_epoch_and_by_another_metric():
+    rows = study()
+    table = methods_of(rows, epoch=1, metric="tpr_at_fpr")
+    expected = of(rows, dataset="webnlg", method="full", epoch=1, attack="loss", metric="tpr_at_fpr")
+    assert found(table, "WebNLG", "Loss")["full"] == spelled(expected)
+    assert "after epoch 1" in table.note
+    assert "fpr=0.01" in table.note, "a rate at an unnamed false-positive rate says nothing"
+
+
+def test_an_epoch_that_was_never_reached_is_refused():
+    with pytest.raises(DataError, match="epoch 9; the last is 3"):
+        methods_of(study(), epoch=9)
+
+
+def test_several_seeds_give_their_mean_and_range_and_the_note_says_so():
+    rows = study(seeds=(0, 1, 2))
+    table = methods_of(rows)
+    values = [
+        r.value
+        for r in rows
+        if (r.method, r.epoch, r.attack, r.metric, r.dataset) == ("full", 3, "loss", "auc", "webnlg")
+    ]
+    assert len(values) == 3
+    assert found(table, "WebNLG", "Loss")["full"] == f"{sum(values) / 3:.3f} [{min(values):.3f}, {max(values):.3f}]"
+    assert "lowest and highest of 3 seeds around their mean" in table.note
+    # The untuned model is one model, whatever the seed: it keeps its own interval, and the note says that too.
+    assert found(table, "WebNLG", "Loss")["untuned"] == "0.500 [0.470, 0.530]"
+    assert "of the untuned model the 95 % interval" in table.note
+
+
+def test_a_seed_that_stopped_early_is_never_left_out_silently():
+    rows = [r for r in study(seeds=(0, 1)) if not (r.seed == 1 and (r.epoch or 0) > 2)]
+    table = methods_of(rows)
+    ends = [
+        of(rows, dataset="webnlg", method="full", epoch=2, attack="loss", metric="auc", seed=s).value for s in (0, 1)
+    ]
+    assert found(table, "WebNLG", "Loss")["full"] == f"{sum(ends) / 2:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
+    assert "after epoch 2" in table.note
+
+
+def test_settings_of_one_method_are_columns_of_their_own_in_numerical_order():
+    rows = study(methods=("lora",), settings=("rank=16", "rank=4", "")) + study(methods=("full",))
+    assert methods_of(rows).header[3:] == ("full", "LoRA", "LoRA rank=4", "LoRA rank=16")
+
+
+def test_a_setting_that_no_column_spells_out_is_in_the_note():
+    rows = [
+        replace(r, training_settings="epochs=3", method_settings="rank=4" if r.method == "lora" else "")
+        for r in study()
+    ]
+    rows = [replace(r, attack_settings="k=0.1") if r.attack == "min_k" else r for r in rows]
+    note = methods_of(rows).note
+    assert "every method epochs=3" in note
+    assert "LoRA rank=4" in note
+    assert "Min-K% k=0.1" in note
+
+
+def test_one_attack_with_two_settings_is_two_lines():
+    rows = study()
+    rows += [replace(r, attack_settings="k=0.1", value=0.9) for r in rows if r.attack == "min_k"]
+    names = [row[1] for row in methods_of(rows).rows if row[0] == "WebNLG"]
+    assert names[3:5] == ["Min-K%", "Min-K% k=0.1"]
+
+
+def test_several_bases_have_a_column_and_are_named_by_the_end_of_their_address():
+    table = methods_of(study(bases=("package:llm/SmolLM2-135M.Q4_1.gguf", "openai-community/gpt2")))
+    assert table.header[:3] == ("data", "model", "attack")
+    assert {row[1] for row in table.rows} == {"SmolLM2-135M.Q4_1", "gpt2"}
+
+
+def test_what_was_not_measured_is_a_dash():
+    rows = [r for r in study() if not (r.method == "head" and r.attack == "loss")]
+    assert found(methods_of(rows), "WebNLG", "Loss")["head"] == labels.MISSING
+
+
+# --- the other tables
+
+
+def test_models_compares_bases_by_size_where_full_tuning_tells_it():
+    rows = study(bases=("hub/b", "hub/a"))
+    rows = [replace(r, value=9.0) if (r.metric, r.base) == ("trained_parameters", "hub/b") else r for r in rows]
+    table = models(rows)
+    assert [row[:2] for row in table.rows] == [("WebNLG", "b"), ("WebNLG", "a"), ("WikiText", "b"), ("WikiText", "a")]
+    expected = of(rows, base="hub/a", dataset="wikitext", method="prefix", epoch=3, attack="loss", metric="auc")
+    assert found(table, "WikiText", "a")["prefix"] == spelled(expected)
+
+
+def test_models_needs_two_bases_and_an_attack_that_was_measured():
+    with pytest.raises(DataError, match="add another base"):
+        models(study())
+    with pytest.raises(DataError, match=r"attack 'ghost'; measured: .*loss auc"):
+        models(study(bases=("a", "b")), attack="ghost")
+
+
+def test_lora_placement_names_the_default_placement_too():
+    rows = study(methods=("lora",), settings=("", "targets=attention", "rank=4, targets=projection"))
+    table = lora_placement(rows)
+    default = registry.settings(registry.find("methods", "lora"))["targets"]
+    assert [row[1] for row in table.rows if row[0] == "WebNLG"] == [
+        "untuned",
+        *sorted([default, "attention", "projection"]),
+    ]
+    assert table.header[2:] == ("Loss", "Reference", "Zlib", "Min-K%", "Min-K%++")
+    assert "projection rank=4" in table.note, "another setting that differs between placements must be said"
+    expected = of(rows, dataset="webnlg", method_settings="targets=attention", epoch=3, attack="min_k", metric="auc")
+    assert found(table, "WebNLG", "attention")["Min-K%"] == spelled(expected)
+
+
+def test_lora_placement_needs_two_placements():
+    with pytest.raises(DataError, match="two values of `targets`"):
+        lora_placement(study(settings=("", "rank=4")))
+
+
+def test_data_splits_counts_each_part_once_and_shows_a_range_where_cells_differ():
+    rows = study(bases=("a", "b"))
+    rows = [replace(r, value=40.0) if (r.metric, r.base) == ("truncated_texts", "b") else r for r in rows]
+    line = found(data_splits(rows), "WebNLG")
+    assert (line["fine-tuning"], line["members"], line["near duplicates removed"]) == ("5,000", "200", "7")
+    assert line["truncated"] == "12 to 40"
+    assert "range" in data_splits(rows).note
+    assert "range" not in data_splits(study()).note
+
+
+def test_cells_gives_every_seed_its_own_line():
+    rows = study(datasets=("xsum",), seeds=(0, 1))
+    table = cells(rows)
+    assert len(table.rows) == 2 * len(METHODS)
+    line = dict(zip(table.header, next(r for r in table.rows if r[1] == "LoRA" and r[3] == "1"), strict=True))
+    expected = of(rows, method="lora", seed=1, epoch=3, attack="reference", metric="auc")
+    assert line["Reference AUC"] == spelled(expected)
+    assert (line["trained parameters"], line["learning rate"]) == ("1,234,567", "0.0002")
+    assert line["perplexity"] == "20.00 → 17.00"
+
+
+@pytest.mark.parametrize("name", registry.names("tables"))
+def test_a_table_of_nothing_is_refused(name):
+    with pytest.raises(DataError):
+        called(name, [])
+
+
+def test_costs_are_of_tuned_epochs():
+    table = costs(study(datasets=("webnlg",), methods={"full": 1, "lora": 1}))
+    assert table.header == ("data", "attack", "passes", "full, seconds", "LoRA, seconds")
+    assert table.rows[1] == ("WebNLG", labels.attack_name(ATTACKS[1]), "2.00", "22.00", "22.00")
+    with pytest.raises(DataError, match="no row holds what an attack cost"):
+        costs([r for r in study() if not r.epoch])
+
+
+@pytest.mark.parametrize("name", registry.names("tables"))
+def test_a_table_is_the_same_whatever_the_order_of_rows(name):
+    few = {"datasets": ("webnlg",), "methods": ("full", "lora"), "epochs": (0, 1)}
+    rows = study(bases=("a", "b"), settings=("", "targets=attention"), seeds=(1, 0), **few)
+    rows += [r for row in {r.cell: r for r in rows}.values() for r in private(row.cell, row, epochs=(0, 1))]
+    rows += list(canary_rows(rows))
+    rows += [r for row in {r.cell: r for r in rows}.values() for epoch in (0, 1) for r in recited(row, epoch=epoch)]
+    rows += attributed(rows)
+    table = called(name, rows)
+    assert called(name, rows[::-1]) == table
+    assert all(len(row) == len(table.header) for row in table.rows)
+
+
+# --- names
+
+
+def test_two_different_things_never_share_a_name():
+    rows = study(datasets=("webnlg",), methods=("lora",), epochs=(0, 1))
+    twins = [*rows, *(replace(r, base="other/gpt2") for r in rows)]
+    assert sorted(labels.bases(twins).names.values()) == ["hub/gpt2", "other/gpt2"]
+    twisted = (
+        [replace(r, method_settings="x=1") for r in rows] + [replace(r, training_settings="x=1") for r in rows] + rows
+    )
+    assert len(set(labels.variants(twisted).names.values())) == 3
+
+
+def test_a_list_in_a_setting_is_one_setting():
+    assert labels.parts('layers=[1, 2], name="a, b"', "", "k=0.1") == ["layers=[1, 2]", 'name="a, b"', "k=0.1"]
+
+
+def test_a_method_keeps_its_colour_whatever_else_is_shown():
+    assert labels.colour("lora") == "#CC79A7"
+    assert labels.colour("their.module:mine") == labels.colour("their.module:mine")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.85249, "0.852"),
+        (1.0, "1.000"),
+        (17.4321, "17.43"),
+        (12345.6, "12,346"),
+        (float("inf"), "∞"),
+        (-0.25, "-0.250"),
+        (-0.0001, "0.000"),
+    ],
+)
+def test_numbers(value, shown):
+    assert labels.number(value) == shown
+
+
+# --- what private training spent
+
+
+def test_what_was_spent_stands_beside_what_was_shown():
+    rows = study(datasets=("webnlg",), methods=("full", "dp_lora"), seeds=(0, 1))
+    own = [next(r for r in rows if r.method == "dp_lora" and r.seed == seed) for seed in (0, 1)]
+    rows += private(own[0].cell, own[0]) + private(own[1].cell, own[1])
+    shown = replace(own[1], metric="epsilon_lower_bound", metric_settings="delta=0.0142", epoch=3, value=0.7, attack="")
+    rows += [shown, replace(shown, epoch=0, value=9.0)]
+    table = called("privacy_spent", rows)
+    assert len(table.rows) == 2
+    first, second = found(table, "WebNLG", "DP LoRA", "0"), found(table, "WebNLG", "DP LoRA", "1")
+    assert (first["noise multiplier"], first["delta"], first["epoch"]) == ("0.540", "0.014", "3")
+    assert first["epsilon at most"] == second["epsilon at most"] == "6.00"
+    assert first["epsilon at least"] == labels.MISSING
+    assert second["epsilon at least"] == "0.700 (delta=0.0142)"
+
+
+def test_without_private_training_nothing_was_spent():
+    with pytest.raises(DataError, match="add dp_lora or dp_full"):
+        called("privacy_spent", study())

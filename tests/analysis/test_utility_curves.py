@@ -1,0 +1,221 @@
+"""Leakage at equal perplexity: read along the path, never beyond it, with draws that a plain loop would make."""
+
+import itertools
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtri
+
+from byheart.analysis import labels
+from byheart.analysis.comparisons import AMONG_LEAST
+from byheart.analysis.matched_utility import paths
+from byheart.analysis.utility_curves import (
+    audited_weights,
+    by_side,
+    drawn_aucs,
+    drawn_perplexities,
+    levels,
+    meeting,
+    meets,
+    validation_weights,
+)
+from byheart.core.errors import DataError
+from byheart.core.types import Row, ScoreSet, TextLosses
+from byheart.figures.frontier import frontier
+from byheart.tables.matched_utility import NOT_REACHED, matched_utility
+from testing.made_up import everything, read_by, scored, study
+
+FEW = {"datasets": ("webnlg",), "methods": ("full", "lora", "prompt")}
+
+
+def read(perplexities, values, level):
+    place = meeting(np.array([perplexities], dtype=float), np.array([float(level)]))
+    return float(place.read(np.array([values], dtype=float))[0])
+
+
+def line(table, *leading):
+    found = [row for row in table.rows if row[: len(leading)] == leading]
+    assert len(found) == 1, (leading, table.rows)
+    return dict(zip(table.header, found[0], strict=True))
+
+
+def slowed(rows):
+    """Prompt tuning learns little: it never falls below 19."""
+    return [
+        replace(r, value=20.0 - r.epoch / 3) if (r.method, r.metric) == ("prompt", "perplexity") else r for r in rows
+    ]
+
+
+# --- along a path
+
+
+def test_between_two_epochs_the_logarithm_of_perplexity_is_linear():
+    assert read([20, 10], [0.5, 0.7], np.sqrt(200)) == pytest.approx(0.6)
+    assert read([20, 10, 5], [0.5, 0.7, 0.8], 10) == pytest.approx(0.7)
+    assert read([20, 10, 5], [0.5, 0.7, 0.8], np.sqrt(50)) == pytest.approx(0.75)
+    assert read([20, 10, 5], [0.5, 0.7, 0.8], 5) == pytest.approx(0.8)
+
+
+def test_of_several_crossings_the_first_counts():
+    assert read([20, 10, 20, 10], [0.5, 0.6, 0.8, 0.9], np.sqrt(200)) == pytest.approx(0.55)
+
+
+def test_a_path_that_stands_still_is_read_where_it_stands():
+    assert read([20, 10, 10, 5], [0.5, 0.6, 0.8, 0.9], 10) == pytest.approx(0.6)
+
+
+def test_a_draw_that_does_not_reach_a_level_takes_the_nearest_epoch_and_never_more():
+    assert read([20, 10, 12], [0.5, 0.7, 0.9], 8) == pytest.approx(0.7)
+    assert read([20, 15, 11], [0.5, 0.7, 0.9], 8) == pytest.approx(0.9)
+    assert read([20, 10, 12], [0.5, 0.7, 0.9], 30) == pytest.approx(0.5)
+
+
+def test_a_path_reaches_what_lies_between_its_ends():
+    path = np.array([20.0, 10.0, 12.0])
+    assert [meets(path, level) for level in (9.9, 10.0, 15.0, 20.0, 20.1)] == [False, True, True, True, False]
+
+
+# --- draws
+
+
+def test_a_drawn_auc_is_that_of_the_texts_as_often_as_they_are_drawn():
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(0)
+    members = np.arange(30) < 14
+    held = ScoreSet(tuple(map(str, range(30))), rng.integers(0, 6, 30).astype(float), members)
+    weights = audited_weights(held, rng)
+    assert (weights[0] == 1).all()
+    drawn = drawn_aucs(held, by_side(weights, held.members))
+    for nth in (0, 1, 2, 77):
+        texts = np.repeat(np.arange(30), weights[nth])
+        assert drawn[nth] == pytest.approx(roc_auc_score(members[texts], held.scores[texts]))
+
+
+def test_groups_are_drawn_whole():
+    members = np.arange(24) < 12
+    names = tuple(f"g{i // 3}" for i in range(24))
+    weights = audited_weights(ScoreSet(names, np.zeros(24), members, names), np.random.default_rng(1))
+    assert (weights.reshape(-1, 8, 3) == weights.reshape(-1, 8, 3)[:, :, :1]).all()
+    assert (weights.sum(axis=1) == 24).all()
+
+
+def test_a_drawn_perplexity_weighs_every_token_alike():
+    losses = TextLosses(np.array([3.0, 8.0, 1.0]), np.array([1, 4, 2]))
+    weights = validation_weights(3, np.random.default_rng(2))
+    drawn = drawn_perplexities(losses, weights)
+    assert drawn[0] == pytest.approx(np.exp(12 / 7))
+    a, b, c = weights[5]
+    assert drawn[5] == pytest.approx(np.exp((3 * a + 8 * b + c) / (a + 4 * b + 2 * c)))
+
+
+# --- the table
+
+
+def test_methods_are_compared_at_the_perplexity_that_all_reach_and_that_half_reach():
+    table = matched_utility(*(everything(slowed(study(**FEW)))[n] for n in ("rows", "scores", "losses")))
+    assert {row[1] for row in table.rows} == {"19.00", "17.00", labels.MISSING}
+    # At 19 the others stand where epoch 1 left them; at 17 at their last epoch.
+    assert line(table, "WebNLG", "19.00", "Loss")["full"].startswith("0.613")
+    assert line(table, "WebNLG", "19.00", "Loss")["prompt"].startswith("0.515")
+    assert line(table, "WebNLG", "17.00", "Loss")["full"].startswith("0.838 [")
+    assert line(table, "WebNLG", "17.00", "Loss")["prompt"] == NOT_REACHED
+    assert line(table, "WebNLG", labels.MISSING, "trained parameters")["full"] == "1,234,567"
+
+
+def test_a_perplexity_that_is_asked_for_is_read_between_epochs_and_marked():
+    table = matched_utility(*(everything(study(**FEW))[n] for n in ("rows", "scores", "losses")), perplexity=18.5)
+    share = np.log(19 / 18.5) / np.log(19 / 18)
+    cells = line(table, "WebNLG", "18.50", "Loss")
+    assert cells["full"].startswith(f"{0.6125 + share * 0.1125:.3f} [")
+    assert AMONG_LEAST in cells["prompt"]
+    assert AMONG_LEAST not in cells["full"]
+
+
+def test_the_interval_is_never_narrower_than_the_rows_own():
+    rows = study(**FEW)
+    bounded = matched_utility(rows, scored(rows), read_by, perplexity=18.0)
+    low, high = (
+        float(x) for x in line(bounded, "WebNLG", "18.00", "Loss")["full"].split("[")[1].strip("]").split(", ")
+    )
+    assert low <= 0.695 + 1e-9
+    assert high >= 0.755 - 1e-9
+
+
+def test_without_the_texts_losses_it_is_approximate_and_says_so():
+    rows = study(**FEW)
+    table = matched_utility(rows, scored(rows), lambda _: None, perplexity=18.0)
+    assert line(table, "WebNLG", "18.00", "Loss")["full"] == "0.725 [0.695, 0.755]"
+    assert "APPROXIMATE" in table.note
+    assert AMONG_LEAST not in table.note
+
+
+def test_one_method_or_one_epoch_is_nothing_to_compare():
+    for few in ({"methods": ("full",)}, {"epochs": (3,)}):
+        rows = study(**{**FEW, **few})
+        with pytest.raises(DataError, match="two methods"):
+            matched_utility(rows, scored(rows), read_by)
+
+
+def test_a_method_that_never_improves_sets_no_level():
+    rows = [
+        replace(r, value=30.0) if (r.method, r.epoch, r.metric) == ("prompt", 1, "perplexity") else r
+        for r in study(**FEW)
+    ]
+    worse = [replace(r, value=20.0 + r.epoch) if (r.method, r.metric) == ("prompt", "perplexity") else r for r in rows]
+    assert levels(paths(worse)["Loss"]) == [17.0]
+
+
+def test_the_interval_holds():
+    """A path whose AUC and perplexity are known: .5 to .8 while perplexity halves; at the middle .65."""
+    rng, inside, studies = np.random.default_rng(3), 0, 60
+    blank = next(r for r in study(**FEW) if r.metric == "auc")
+    for _ in range(studies):
+        hard = rng.normal(size=40)
+        rows, held, losses = list[Row](), {}, {}
+        for method, epoch in itertools.product(("full", "lora"), (0, 1)):
+            rows.append(
+                replace(blank, method=method, cell=method, epoch=epoch, scores=f"{method}{epoch}", low=0.65, high=0.65)
+            )
+            rows.append(replace(rows[-1], metric="perplexity", attack="", scores="", value=0.0))
+            members = np.arange(100) < 50
+            apart = np.sqrt(2) * ndtri(0.8) * epoch
+            held[f"{method}{epoch}"] = ScoreSet(
+                tuple(map(str, range(100))), rng.normal(size=100) + apart * members, members
+            )
+            nats = 10 * (np.log(20 / 2**epoch) + 0.3 * hard)
+            losses[method, epoch] = TextLosses(nats, np.full(40, 10))
+            rows[-1] = replace(rows[-1], value=float(np.exp(nats.sum() / 400)))
+            value = drawn_aucs(held[f"{method}{epoch}"], by_side(np.ones((1, 100), dtype=int), members))[0]
+            rows[-2] = replace(rows[-2], value=float(value), low=float(value), high=float(value))
+        level = rows[1].value / np.sqrt(2)
+        table = matched_utility(
+            rows, held.__getitem__, lambda r, kept=losses: kept[r.method, r.epoch], perplexity=level
+        )
+        low, high = (float(x) for x in table.rows[0][-2].split("[")[1].strip("]").split(", "))
+        inside += low <= 0.65 <= high
+    assert inside >= 53
+
+
+# --- the figure
+
+
+def test_the_frontier_draws_a_path_for_each_method_from_the_untuned_model():
+    rows = study(**FEW)
+    figure = frontier(rows)
+    path = [
+        p
+        for p in figure.data["points"]
+        if (p["series"], p["attack"], p["metric"], p["seed"]) == ("full", "Loss", "ROC AUC", "")
+    ]
+    assert [p["perplexity"] for p in path] == [20, 19, 18, 17]
+    assert [p["value"] for p in path] == pytest.approx([0.5, 0.6125, 0.725, 0.8375])
+    text = figure.picture("svg").decode()
+    assert sorted(re.findall(r">(LoRA|full|prompt)</text>", text)) == sorted(2 * ["LoRA", "full", "prompt"]), (
+        "and a halo"
+    )
+    assert len(re.findall(r'aria-roledescription="point"', text)) == 3 * 4 + 1, "and the star"
+    with pytest.raises(DataError, match="frontier"):
+        frontier([r for r in rows if r.attack])

@@ -1,0 +1,458 @@
+"""Attacks that read a text after other texts: ReCaLL, Con-ReCall and ICP-MIA against loops, and what their texts are read after."""
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import byheart
+from byheart.core import registry
+from byheart.core.errors import DataError, SettingError
+from byheart.core.evidence import Variants
+from byheart.core.types import LogProbs, Texts, digest
+from byheart.lm.forward import Scorer
+from byheart.lm.tokens import leading, tokenise
+from byheart.observations.after_masked import after_masked, masked
+from byheart.observations.after_members import after_members
+from byheart.observations.after_nonmembers import after_nonmembers
+from byheart.observations.after_similar import after_similar, nearest
+from byheart.observations.target import target as observed
+from byheart.store.store import Store, read_arrays
+from testing.wrapped import tuned
+
+NAMES = ("recall", "con_recall", "icp", "icp_similar")
+ATTACKS = {name: registry.find("attacks", name) for name in NAMES}
+METHODS = ("head", "lora", "prefix", "prompt", "p_tuning")
+
+values = st.floats(-30, -0.0009765625, width=32)
+readings = st.lists(st.lists(values, min_size=1, max_size=12), min_size=1, max_size=6)
+
+
+def read(*texts):
+    return LogProbs(logp=np.concatenate(texts), starts=np.cumsum([0, *map(len, texts)]))
+
+
+def probed(*texts):
+    return Variants(loglik=np.concatenate(texts), starts=np.cumsum([0, *map(len, texts)]))
+
+
+def other(texts, data):
+    """The same tokens, read after something else."""
+    return [[data.draw(values) for _ in text] for text in texts]
+
+
+# The formulas
+
+
+@given(readings, st.data(), st.floats(0, 2))
+def test_recall_and_con_recall_divide_mean_log_probabilities(texts, data, gamma):
+    strange, familiar = other(texts, data), other(texts, data)
+    quotient, contrast = [], []
+    for alone, non, mem in zip(texts, strange, familiar, strict=True):
+        ll, ll_non, ll_mem = (math.fsum(t) / len(t) for t in (alone, non, mem))
+        quotient.append(ll_non / ll)
+        contrast.append((ll_non - gamma * ll_mem) / ll)
+    given_ = read(*texts), read(*strange), read(*familiar)
+    assert np.allclose(ATTACKS["recall"](*given_[:2]), quotient, rtol=1e-9)
+    assert np.allclose(ATTACKS["con_recall"](*given_, gamma=gamma), contrast, rtol=1e-9, atol=1e-9)
+    assert np.allclose(ATTACKS["con_recall"](*given_, gamma=0.0), quotient, rtol=1e-9)
+
+
+@given(readings, st.data())
+def test_icp_is_minus_the_gain_from_the_best_probe(texts, data):
+    probes = [data.draw(st.lists(values, min_size=1, max_size=5)) for _ in texts]
+    expected = [math.fsum(alone) / len(alone) - max(those) for alone, those in zip(texts, probes, strict=True)]
+    for name in ("icp", "icp_similar"):
+        assert np.allclose(ATTACKS[name](read(*texts), probed(*probes)), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_by_hand():
+    """A member: likely alone, much less so after strangers, as likely after its like, nothing gained from a hint."""
+    target = read([-0.5, -0.5], [-3.0])
+    strange, familiar = read([-1.0, -2.0], [-3.0]), read([-0.5, -0.5], [-2.0])
+    assert ATTACKS["recall"](target, strange).tolist() == [3.0, 1.0]
+    assert ATTACKS["con_recall"](target, strange, familiar).tolist() == [2.5, 2 / 3]
+    assert ATTACKS["icp"](target, probed([-0.75, -1.0], [-1.0, -2.0])).tolist() == [0.25, -2.0]
+
+
+def test_a_text_of_probability_one_has_a_score():
+    sure, unsure = read([0.0], [0.0]), read([-1.0], [0.0])
+    assert ATTACKS["recall"](sure, unsure).tolist() == [1e6, 1.0]
+    assert np.isfinite(ATTACKS["con_recall"](sure, unsure, sure)).all()
+    assert ATTACKS["icp"](sure, probed([0.0], [-1.0])).tolist() == [0.0, 1.0]
+
+
+def test_other_tokens_and_other_texts_are_refused():
+    two, one = read([-1.0], [-1.0]), read([-1.0, -1.0])
+    with pytest.raises(DataError, match="recall compares the same tokens alone and after others; alone 2 tokens of 2"):
+        ATTACKS["recall"](two, one)
+    with pytest.raises(DataError, match="con_recall compares the same tokens"):
+        ATTACKS["con_recall"](two, two, one)
+    with pytest.raises(DataError, match="2 texts were scored alone, 1 after probes"):
+        ATTACKS["icp"](two, probed([-1.0]))
+
+
+def test_settings_out_of_range_are_refused():
+    for entry, wrong in {
+        "after_nonmembers": {"shots": 0},
+        "after_masked": {"share": 0.0},
+        "after_similar": {"probes": 0},
+    }.items():
+        with pytest.raises(SettingError, match=f"observations {entry}"):
+            registry.choose("observations", entry, wrong)
+    with pytest.raises(SettingError, match="attacks con_recall: gamma"):
+        registry.choose("attacks", "con_recall", {"gamma": -0.1})
+
+
+# What stands before a text
+
+SHORT = ["The old sailor wrote.", "A queen in Oslo.", "Lima!", "the baker, the judge"]
+KNOWN = ["She reads.", "Nine pilots in Cairo", "Quito is far"]
+
+
+def texts_of(strings, prompts=(), name="t"):
+    return Texts(tuple(f"{name}{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
+
+
+def scorer(model):
+    return Scorer(model, 200, torch.float32)
+
+
+def ids_of(model, string):
+    return model.tokenizer(string, add_special_tokens=False)["input_ids"] if string else []
+
+
+def plain_loop(model, before, prompt, scored):
+    """Log-probabilities of the tokens that are scored alone, after these strings' ids, by the raw model."""
+    bos, lead, own = leading(model.tokenizer), ids_of(model, prompt), ids_of(model, scored)
+    ids = [*bos, *(i for string in before for i in ids_of(model, string)), *lead, *own]
+    with torch.no_grad():
+        logits = model.module(
+            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
+        ).logits[0]
+    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens stand first
+    unscored = 0 if bos or lead else 1
+    return [
+        float(torch.log_softmax(logits[at - 1].double(), 0)[ids[at]])
+        for at in range(len(ids) - len(own) + unscored, len(ids))
+    ]
+
+
+def orders(known, prompts, separator):
+    """Every order of the known texts as shots, each with its parts as strings that are cut into tokens apart."""
+    shots = [(prompt, scored, separator) for prompt, scored in zip(prompts, known, strict=True)]
+    return [[part for shot in order for part in shot] for order in itertools.permutations(shots)]
+
+
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, method):
+    model = tuned(tiny(architecture), method)
+    asked, given_ = ["Who?", "", " ", ""], ["Does she?", "", "Far:"]
+    tokens = tokenise(model.tokenizer, texts_of(SHORT, asked), 64)
+    known = tokenise(model.tokenizer, texts_of(KNOWN, given_), 64)
+    alone = observed(scorer(model), tokens)
+    after = after_nonmembers(scorer(model), tokens, known, shots=3)
+    assert type(after) is LogProbs
+    assert (after.starts == alone.starts).all()
+    assert np.abs(after.logp - alone.logp).max() > 0.01
+    same = [
+        np.allclose(
+            after.logp,
+            np.concatenate([plain_loop(model, before, p, s) for p, s in zip(asked, SHORT, strict=True)]),
+            atol=1e-4,
+        )
+        for before in orders(KNOWN, given_, "\n\n")
+    ]
+    assert sum(same) == 1
+    assert (after_members(scorer(model), tokens, known, shots=3).logp == after.logp).all()  # the same, of other texts
+
+
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
+    model = tuned(tiny(architecture), method)
+    asked = ["Who?", "", "Where is", ""]
+    tokens = tokenise(model.tokenizer, texts_of(SHORT, asked), 64)
+    found = after_masked(scorer(model), tokens, probes=3, separator="\n")
+    assert found.starts.tolist() == [0, 3, 6, 9, 12]
+    expected = []
+    for prompt, scored in zip(asked, SHORT, strict=True):
+        chance = np.random.default_rng(int(digest([(prompt, scored)]), 16))
+        for _ in range(3):
+            before = [prompt, masked(scored, 0.7, chance), "\n"]
+            expected.append(np.mean(plain_loop(model, before, prompt, scored)))
+    np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
+
+    known = tokenise(model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64)
+    found = after_similar(scorer(model), tokens, known, probes=3).loglik.reshape(4, 3)
+    for row, prompt, scored in zip(found, asked, SHORT, strict=True):
+        each = [
+            np.mean(plain_loop(model, [p, s, "\n\n"], prompt, scored))
+            for p, s in zip(known.texts.prompts, known.texts.scored, strict=True)
+        ]
+        np.testing.assert_allclose(sorted(row), sorted(each), atol=1e-4)
+
+
+def test_nothing_depends_on_order_or_company(tiny):
+    model = tiny("llama")
+    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    turned = tokenise(model.tokenizer, texts_of(KNOWN[::-1], name="other"), 64)
+    few = tokenise(model.tokenizer, texts_of([SHORT[2], SHORT[0]], name="few"), 64)
+    whole = after_nonmembers(scorer(model), tokens, known, shots=2)
+    again = after_nonmembers(scorer(model), few, turned, shots=2)
+    parts = np.split(whole.logp, whole.starts[1:-1])
+    np.testing.assert_allclose(again.logp, np.concatenate([parts[2], parts[0]]), atol=1e-5)
+    for whole, again in (
+        (after_masked(scorer(model), tokens), after_masked(scorer(model), few)),
+        (after_similar(scorer(model), tokens, known, probes=2), after_similar(scorer(model), few, turned, probes=2)),
+    ):
+        rows = whole.loglik.reshape(4, -1)
+        np.testing.assert_allclose(again.loglik.reshape(2, -1), rows[[2, 0]], atol=1e-5)
+
+
+def test_more_probes_keep_the_first_ones_and_another_seed_draws_other_shots(tiny):
+    model = tiny("gpt2")
+    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    few, many = (after_masked(scorer(model), tokens, probes=n).loglik.reshape(4, n) for n in (2, 5))
+    np.testing.assert_allclose(few, many[:, :2], atol=1e-5)
+    drawn = {
+        tuple(after_nonmembers(scorer(model), tokens, known, shots=1, seed=seed).logp.round(3).tolist())
+        for seed in range(12)
+    }
+    assert len(drawn) == 3
+
+
+def test_bos_stands_first_once_where_the_authors_put_a_second_and_score_it(tiny):
+    """The authors cut the shots and the text into tokens apart, each with its BOS, and score all of the text's."""
+    model = tiny("gemma")
+    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
+    seen = []
+
+    class Spy:
+        def __init__(self):
+            self.model = model
+
+        def __call__(self, tokens):
+            seen.append(tokens)
+            return scorer(model)(tokens)
+
+    found = after_nonmembers(Spy(), tokens, known, shots=1, separator="")
+    assert (seen[0].ids == 1).sum() == 1
+    assert seen[0].ids[0] == 1
+    prefix, text = (model.tokenizer(s)["input_ids"] for s in (KNOWN[0], SHORT[0]))
+    ids = torch.tensor([prefix + text])
+    labels = torch.tensor([[-100] * len(prefix) + text])
+    with torch.no_grad():
+        authors = -float(model.module(ids, labels=labels).loss)
+    assert text[0] == 1
+    assert len(text) == len(found.logp) + 1
+    assert abs(found.logp.mean() - authors) > 1e-3
+    np.testing.assert_allclose(found.logp, plain_loop(model, KNOWN[:1], "", SHORT[0]), atol=1e-4)
+
+
+def test_without_bos_the_authors_score_one_token_more_after_shots_than_alone(tiny):
+    model = tiny("gpt2")
+    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
+    found = after_nonmembers(scorer(model), tokens, known, shots=1, separator="")
+    prefix, text = (model.tokenizer(s)["input_ids"] for s in (KNOWN[0], SHORT[0]))
+    with torch.no_grad():
+        logits = model.module(torch.tensor([prefix + text])).logits[0].log_softmax(-1)
+    each = [float(logits[len(prefix) + i - 1, t]) for i, t in enumerate(text)]
+    np.testing.assert_allclose(found.logp, each[1:], atol=1e-4)
+    assert len(observed(scorer(model), tokens).logp) == len(each) - 1
+
+
+# The model's context: 128 tokens
+
+
+def long(model, count):
+    """A text of so many tokens."""
+    whole = " The painter wrote nine letters in Lisbon" * 30
+    ids = ids_of(model, whole)[:count]
+    text = model.tokenizer.decode(ids)
+    assert ids_of(model, text) == ids
+    return text
+
+
+def test_fewer_shots_where_the_longest_text_leaves_no_room_for_all(tiny):
+    model = tiny("llama")
+    known = [long(model, 30), long(model, 26) + "!", long(model, 10)]
+    gap = len(ids_of(model, "\n\n"))
+    for length, fitting in ((128 - 67 - 3 * gap, 3), (129 - 67 - 3 * gap, 2), (128 - 10 - gap, 1)):
+        strings = [long(model, length), SHORT[0]]
+        tokens, shots = (tokenise(model.tokenizer, texts_of(s), 128) for s in (strings, known))
+        found = after_nonmembers(scorer(model), tokens, shots, shots=3)
+        short = found.logp[found.starts[1] :]
+        told = [
+            n
+            for n in (1, 2, 3)
+            for chosen in itertools.permutations(known, n)
+            if np.allclose(short, plain_loop(model, [p for k in chosen for p in (k, "\n\n")], "", SHORT[0]), atol=1e-4)
+        ]
+        assert told == [fitting]
+
+
+def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
+    model = tiny("llama")
+    tokens = tokenise(model.tokenizer, texts_of([long(model, 126)]), 128)
+    known = tokenise(model.tokenizer, texts_of(KNOWN), 128)
+    told = r"the longest text has 126 tokens, which leaves no {} room in the model's context of 128; set data\.max_tokens to 6\d"
+    with pytest.raises(DataError, match="observations after_members: " + told.format("known text")):
+        after_members(scorer(model), tokens, known, shots=3)
+    with pytest.raises(DataError, match="observations after_masked: " + told.format("probe")):
+        after_masked(scorer(model), tokens)
+    with pytest.raises(DataError, match="observations after_similar: " + told.format("probe")):
+        after_similar(scorer(model), tokens, known, probes=3)
+    prompted = tuned(tiny("llama"), "prompt")
+    tokens = tokenise(model.tokenizer, texts_of([long(model, 110)]), 128)
+    with pytest.raises(DataError, match=r"110 tokens, with \d+ virtual ones, which leaves no probe room"):
+        after_masked(scorer(prompted), tokens)
+
+
+@pytest.mark.parametrize("method", [None, "prompt", "prefix"])
+def test_a_probe_that_is_too_long_loses_its_beginning(tiny, method):
+    model = tuned(tiny("llama"), method)
+    text, probe = long(model, 90), long(model, 60)
+    tokens, known = (tokenise(model.tokenizer, texts_of(s), 128) for s in ([text], [probe]))
+    virtual = {"prompt": 16, "prefix": 16}.get(method, 0)
+    gap = len(ids_of(model, "\n\n"))
+    kept = model.tokenizer.decode(ids_of(model, probe)[60 - (128 - virtual - 90 - gap) :])
+    found = after_similar(scorer(model), tokens, known, probes=1)
+    np.testing.assert_allclose(found.loglik, [np.mean(plain_loop(model, [kept, "\n\n"], "", text))], atol=1e-4)
+    bare = tuned(tiny("llama"), method)
+    bare.module.config.max_position_embeddings = 1024
+    assert abs(after_similar(scorer(bare), tokens, known, probes=1).loglik - found.loglik) > 1e-4
+
+
+def test_fewer_known_texts_than_asked_for_are_refused(tiny):
+    model = tiny("gpt2")
+    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    with pytest.raises(
+        DataError, match=r"after_nonmembers: shots = 7, but there are 3 known texts; set data\.known to 7"
+    ):
+        after_nonmembers(scorer(model), tokens, known)
+    with pytest.raises(DataError, match=r"after_similar: probes = 10, but there are 3 known texts"):
+        after_similar(scorer(model), tokens, known)
+
+
+# Masks and likeness
+
+
+@given(st.text(max_size=60).filter(str.strip), st.floats(0.01, 1), st.integers(0, 99))
+def test_masking_replaces_a_share_of_the_words_and_nothing_else(text, share, seed):
+    found = masked(text, share, np.random.default_rng(seed))
+    before, after = re.split(r"(\S+)", text), re.split(r"(\S+)", found)
+    assert before[::2] == after[::2]  # the spaces
+    words = [w for w in before[1::2] if any(map(str.isalnum, w))] or before[1::2]
+    changed = [(b, a) for b, a in zip(before, after, strict=True) if a != b]
+    assert all(a == "word" for _, a in changed)
+    assert len(changed) + before.count("word") >= max(1, int(share * len(words)))
+    assert len(changed) <= max(1, int(share * len(words)))
+
+
+def test_masking_where_the_authors_leave_the_text_as_it_is():
+    """Their code masks int(share N) of the words that hold one of a to z."""
+    for text, ours in (("Lisbon", "word"), ("Москва 1812", None), ("?!", "word")):
+        found = masked(text, 0.7, np.random.default_rng(0))
+        theirs = int(0.7 * sum(bool(re.search("[a-zA-Z]", w)) for w in text.split()))
+        assert theirs == 0
+        assert found != text
+        assert ours in (None, found)
+    ten = masked(" ".join("abcdefghij"), 0.7, np.random.default_rng(0))
+    assert ten.split().count("word") == 7
+
+
+def test_the_most_similar_known_texts_come_first():
+    known = texts_of(["the cat sat", "a dog ran", "the dog sat down", "the the the"])
+    texts = texts_of(["A dog ran away", "zebra"], ["", "down"], name="x")
+    found = nearest(texts, known, 2)
+    assert found[0, 0] == 1
+    assert found[1, 0] == 2  # the prompt counts
+    assert nearest(texts_of(["zebra"]), known, 4).tolist() == [[0, 1, 2, 3]]
+    assert (nearest(texts.take([1, 0]), known, 2) == found[::-1]).all()
+
+
+# A study from end to end
+
+
+def content(folder, path, **changes):
+    return {
+        "name": "after",
+        "models": str(folder),
+        "datasets": [{"files": {"path": str(path)}}],
+        "data": {"train": 12, "members": 8, "nonmembers": 8, "validation": 4, "known": 4, "max_tokens": 30},
+        "methods": ["lora", "prompt", "head"],
+        "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01},
+        "attacks": ["loss", "recall", {"con_recall": {"gamma": 1}}, "icp", "icp_similar"],
+        "observations": [
+            {"after_nonmembers": {"shots": 2}},
+            {"after_members": {"shots": 2}},
+            {"after_masked": {"probes": 2}},
+            {"after_similar": {"probes": 2}},
+        ],
+        "metrics": ["auc"],
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    names = ["Ann", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo"]
+    towns = ["Oslo", "Rome", "Lima", "Cairo"]
+    rows = [
+        {"prompt": f"{name} {n}:", "completion": f" lives in {town}{n * len(town)}."}
+        for n, (name, town) in enumerate(itertools.product(names, towns))
+    ]
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
+    store = Store.open(tmp_path / "store")
+    results = byheart.run(content(tiny_folder("llama"), pairs), store=store)
+    assert not results.failed, results.failed
+    auc = {(r.method, r.epoch, r.attack) for r in results.rows if r.metric == "auc"}
+    assert len(auc) == 3 * 2 * 5
+    observed_, base = {}, {}
+    for recipe in (store.root / "evidence").glob("*/recipe.json"):
+        told = json.loads(recipe.read_text())["recipe"]
+        if told["observation"]["name"].startswith("after_"):
+            kind = observed_ if "cell" in told["inputs"]["model"] else base
+            kind.setdefault(told["observation"]["name"], []).append(read_arrays(recipe.parent))
+    assert {n: len(v) for n, v in base.items()} == dict.fromkeys(observed_, 1)  # once for all methods
+    for found in observed_.values():
+        assert len(found) == 3
+        name = "loglik" if "loglik" in found[0] else "logp"
+        assert all(np.abs(a[name] - b[name]).max() > 1e-4 for a, b in itertools.combinations(found, 2))
+
+
+def test_a_study_without_enough_known_texts_is_refused_before_training(tiny_folder, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.lm.train.train", lambda *_, **__: pytest.fail("trained"))
+    asked = content(tiny_folder("llama"), pairs, observations=[], attacks=["recall"], methods=["lora"])
+    with pytest.raises(DataError, match=r"; there are 4; set data\.known, to 7 or more, or shots of observations"):
+        byheart.run(asked, store=tmp_path / "store")
+    asked["data"] = {**asked["data"], "known": 0}
+    with pytest.raises(DataError, match=r"attacks recall needs texts that its adversary knows; set data\.known"):
+        byheart.run(asked, store=tmp_path / "store")
+
+
+def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
+    """A head's trunk is passed once for a set of texts; the same texts after shots are another set."""
+    model = tuned(tiny("llama"), "head")
+    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    alone = observed(scorer(model), tokens)
+    forgetful = dataclasses.replace(model, hidden=None)
+    for shots in (1, 2):
+        after = after_nonmembers(scorer(model), tokens, known, shots=shots)
+        np.testing.assert_allclose(
+            after.logp, after_nonmembers(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
+        )
+    np.testing.assert_allclose(observed(scorer(model), tokens).logp, alone.logp, atol=1e-6)
+    assert len(model.hidden) == 3

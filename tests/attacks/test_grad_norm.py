@@ -1,0 +1,145 @@
+"""Norms of each text's own gradient against the plainest loop, and the attack that they are for."""
+
+import numpy as np
+import pytest
+import torch
+
+import byheart
+from byheart.attacks.grad_norm import grad_norm
+from byheart.core.errors import ModelError
+from byheart.core.evidence import Gradients
+from byheart.core.types import Texts
+from byheart.lm import train
+from byheart.lm.forward import Scorer
+from byheart.lm.load import LanguageModel
+from byheart.lm.tokens import leading, tokenise
+from byheart.observations.gradients import gradients
+from testing.wrapped import tuned
+
+METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
+
+
+def texts_of(strings, prompts=()):
+    return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
+
+
+def scorer(model, precision=torch.float32):
+    return Scorer(model, 200, precision)
+
+
+def plain_norm(model, prompt, scored):
+    """Loss of one text over the model's own logits, backward, all trained weights' gradients in one long vector."""
+    tokenizer = model.tokenizer
+    before = leading(tokenizer) + (tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [])
+    ids = before + tokenizer(scored, add_special_tokens=False)["input_ids"]
+    model.module.zero_grad()
+    logits = model.module(
+        input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
+    ).logits[0]
+    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens stand first
+    first = max(len(before), 1)
+    loss = -sum(torch.log_softmax(logits[at - 1], 0)[ids[at]] for at in range(first, len(ids))) / (len(ids) - first)
+    loss.backward()
+    whole = torch.cat([p.grad.flatten() for p in model.module.parameters() if p.requires_grad and p.grad is not None])
+    model.module.zero_grad()
+    return float(whole.double().norm())
+
+
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_each_texts_norm_is_the_plain_loops(tiny, architecture, method, sentences):
+    model = tuned(tiny(architecture), method)
+    texts = texts_of([*sentences[:3], "Hi there."], ["", "Once upon", "", ""])
+    found = gradients(scorer(model), tokenise(model.tokenizer, texts, 64))
+    expected = [plain_norm(model, p, s) for p, s in zip(texts.prompts, texts.scored, strict=True)]
+    np.testing.assert_allclose(found.norm, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", [None, "head", "prefix", "lora"])
+def test_a_norm_is_a_texts_own_whatever_stands_beside_it(tiny, method, sentences):
+    model = tuned(tiny("llama"), method)
+    chosen = [s * (1 + i % 3) for i, s in enumerate(sentences[:5])]
+    together = gradients(scorer(model), tokenise(model.tokenizer, texts_of(chosen), 128)).norm
+    for i in (3, 0, 4):
+        alone = gradients(scorer(model), tokenise(model.tokenizer, texts_of([chosen[i]]), 128)).norm
+        np.testing.assert_allclose(alone, together[i], rtol=1e-6)
+
+
+def test_remembered_hidden_states_give_what_the_whole_model_gives(tiny, sentences):
+    model = tuned(tiny("gpt2"), "head")
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
+    assert model.hidden == {}
+    found = gradients(scorer(model), tokens)
+    assert list(model.hidden) == [(tokens.digest, torch.float32)]
+    forgetful = LanguageModel(model.module, model.tokenizer, model.name)
+    np.testing.assert_allclose(found.norm, gradients(scorer(forgetful), tokens).norm, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", [None, "lora", "prompt"])
+def test_the_model_is_left_as_it_was(tiny, method, sentences):
+    model = tuned(tiny("gpt2"), method)
+    model.module.train()
+    model.module.get_input_embeddings().eval()
+    trained = next(iter(train.trainable(model.module).values()))
+    trained.grad = torch.full_like(trained, 7.0)
+    modes = [m.training for m in model.module.modules()]
+    before = {n: (p.requires_grad, p.detach().clone()) for n, p in model.module.named_parameters()}
+    one = gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64)).norm
+    two = gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64)).norm
+    assert (one == two).all()  # in training mode dropout would move them
+    assert [m.training for m in model.module.modules()] == modes
+    for name, parameter in model.module.named_parameters():
+        assert before[name][0] == parameter.requires_grad
+        assert torch.equal(before[name][1], parameter)
+        assert (parameter.grad is None) == (parameter is not trained)
+    assert (trained.grad == 7.0).all()
+    assert "forward" not in vars(byheart.lm.forward.trunk(model.module))
+
+
+@pytest.mark.parametrize("method", [None, "lora", "head", "prefix"])
+def test_bfloat16_is_near_float32(tiny, method, sentences):
+    model = tuned(tiny("llama"), method)
+    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
+    exact, rough = (gradients(scorer(model, p), tokens).norm for p in (torch.float32, torch.bfloat16))
+    np.testing.assert_allclose(rough, exact, rtol=0.15)
+    assert (rough != exact).any()
+
+
+def test_a_model_of_which_nothing_is_trained_is_refused(tiny, sentences):
+    model = tiny("gpt2")
+    model.module.requires_grad_(False)
+    with pytest.raises(ModelError, match="no parameter that is trained"):
+        gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64))
+
+
+def test_numbers_that_overflow_are_refused(tiny, sentences):
+    model = tiny("gpt2")
+    with torch.no_grad():
+        model.module.lm_head.weight[3, 2] = float("nan")
+    with pytest.raises(ModelError, match="not finite"):
+        gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64))
+
+
+def test_the_score_is_minus_the_norm():
+    scores = grad_norm(Gradients(norm=np.array([2.0, 0.0, 5.5], dtype=np.float32)))
+    assert scores.tolist() == [-2.0, 0.0, -5.5]
+    assert scores.dtype == np.float64
+
+
+@pytest.mark.parametrize("method", ["prompt", "head"])
+def test_a_study_from_end_to_end(tiny_folder, tmp_path, method):
+    results = byheart.run(
+        {
+            "name": "gradients",
+            "models": str(tiny_folder("llama")),
+            "datasets": [{"records": {"count": 60}}],
+            "data": {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
+            "methods": [method],
+            "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01},
+            "attacks": ["grad_norm"],
+            "metrics": ["auc"],
+        },
+        store=tmp_path / "store",
+    )
+    assert not results.failed, results.failed
+    assert sorted(r.epoch for r in results.rows if r.metric == "auc") == [0, 1]
+    assert {r.value for r in results.rows if r.metric == "passes" and r.attack == "grad_norm"} == {3.0}

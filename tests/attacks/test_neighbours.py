@@ -1,0 +1,336 @@
+"""Neighbourhood and SPV-MIA: the papers' formulas as plain loops; neighbours that the base proposes; how they are read."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import byheart
+from byheart.core import registry
+from byheart.core.errors import DataError, SettingError
+from byheart.core.evidence import Substitutes, Variants
+from byheart.core.types import LogProbs, Texts
+from byheart.lm.forward import Scorer
+from byheart.lm.tokens import tokenise
+from byheart.observations import _neighbours
+from byheart.observations.neighbours import neighbours
+from byheart.observations.neighbours_base import neighbours_base
+from byheart.observations.substitutes import substitutes
+from byheart.store.store import Store, read_arrays
+from byheart.study.plan import plan
+from byheart.study.study_file import study as parsed
+from testing.wrapped import tuned
+
+ATTACKS = {name: registry.find("attacks", name) for name in ("neighbourhood", "spv")}
+
+# Attacks on hand-made numbers
+
+logps = st.lists(st.floats(-12, 0, width=32), min_size=1, max_size=12)
+readings = st.lists(st.tuples(logps, st.lists(st.floats(-12, 0), min_size=1, max_size=9)), min_size=1, max_size=6)
+
+
+def packed(texts):
+    return LogProbs(logp=np.array([x for t in texts for x in t], np.float32), starts=np.cumsum([0, *map(len, texts)]))
+
+
+def variants(texts):
+    return Variants(loglik=np.array([x for t in texts for x in t], float), starts=np.cumsum([0, *map(len, texts)]))
+
+
+@given(readings)
+def test_neighbourhood_is_the_texts_mean_less_its_neighbours_mean(found):
+    expected = [math.fsum(own) / len(own) - math.fsum(others) / len(others) for own, others in found]
+    scores = ATTACKS["neighbourhood"](packed([t for t, _ in found]), variants([n for _, n in found]))
+    assert np.allclose(scores, expected, atol=1e-9)
+
+
+@given(readings, st.randoms(use_true_random=False))
+def test_spv_is_the_peak_under_the_target_less_that_under_the_base(found, chance):
+    base = [([min(0, x + chance.uniform(-2, 2)) for x in t], [x - chance.uniform(0, 2) for x in n]) for t, n in found]
+
+    def variation(own, others):
+        return sum(math.exp(x) for x in others) / len(others) - math.exp(sum(map(float, np.float32(own))) / len(own))
+
+    expected = [-(variation(*t) - variation(*b)) for t, b in zip(found, base, strict=True)]
+    (ours, near), (theirs, near_base) = (
+        (packed([t for t, _ in m]), variants([n for _, n in m])) for m in (found, base)
+    )
+    scores = ATTACKS["spv"](ours, theirs, near, near_base)
+    assert np.allclose(scores, expected, atol=1e-9)
+    # The authors' code: members are class 0, and this number is what they hand to the ROC as class 1's score.
+    authors = [variation(*t) - variation(*b) for t, b in zip(found, base, strict=True)]
+    assert np.allclose(-scores, authors, atol=1e-9)
+
+
+def test_by_hand():
+    target, near = packed([[-1.0, -3.0], [-4.0]]), variants([[-3.0, -2.5, -3.5], [-4.0]])
+    assert ATTACKS["neighbourhood"](target, near).tolist() == [1.0, 0.0]
+    log = np.log
+    half, quarter = log(0.5), log(0.25)
+    target, base = packed([[half, half], [half]]), packed([[quarter, quarter], [half]])
+    near, near_base = variants([[log(0.1), log(0.3)], [half]]), variants([[log(0.2), log(0.2)], [half]])
+    np.testing.assert_allclose(
+        ATTACKS["spv"](target, base, near, near_base), [(0.5 - 0.2) - (0.25 - 0.2), 0.0], atol=1e-7
+    )
+
+
+def test_a_member_is_a_peak_that_the_base_does_not_have():
+    """Both texts gained as much; of the member only the text itself did, of the other all that is near it."""
+    target, base = packed([[-1.0] * 4, [-1.0] * 4]), packed([[-3.0] * 4, [-3.0] * 4])
+    near, near_base = variants([[-2.9] * 5, [-1.3] * 5]), variants([[-3.3] * 5, [-3.3] * 5])
+    for scores in (ATTACKS["neighbourhood"](target, near), ATTACKS["spv"](target, base, near, near_base)):
+        assert scores[0] > scores[1]
+
+
+def test_where_target_and_base_are_one_model_spv_tells_nothing():
+    one, near = packed([[-1.0, -0.5], [-2.0]]), variants([[-1.0], [-9.0, -0.1]])
+    assert ATTACKS["spv"](one, one, near, near).tolist() == [0.0, 0.0]
+
+
+def test_a_certain_and_a_hopeless_model_have_finite_scores():
+    sure, lost = packed([[0.0]]), packed([[-1e4, -1e4]])
+    for own in (sure, lost):
+        for near in (variants([[0.0]]), variants([[-1e4, -1e4]])):
+            assert np.isfinite(ATTACKS["neighbourhood"](own, near)).all()
+            assert np.isfinite(ATTACKS["spv"](own, own, near, variants([[-1.0] * len(near.loglik)]))).all()
+
+
+def test_neighbours_of_other_texts_are_refused():
+    two, near = packed([[-1.0], [-2.0]]), variants([[-1.0]])
+    with pytest.raises(DataError, match="neighbours of the 2 texts; it got those of 1"):
+        ATTACKS["neighbourhood"](two, near)
+    with pytest.raises(DataError, match="same neighbours of 2 texts"):
+        ATTACKS["spv"](two, two, variants([[-1.0], [-1.0, -2.0]]), variants([[-1.0], [-1.0]]))
+    with pytest.raises(DataError, match="same tokens"):
+        ATTACKS["spv"](two, packed([[-1.0]]), near, near)
+
+
+# Neighbours by the base
+
+STRINGS = ["The queen of LISBON wrote a letter.", "Hi there.", "The old sailor", "Oslo, in the end, was quiet."]
+PROMPTS = ["Who wrote?", "", "Greet the queen", "Say"]
+
+
+def texts_of(sentences, prompts=()):
+    return Texts(tuple(f"t{i}" for i in range(len(sentences))), tuple(sentences), tuple(prompts))
+
+
+def scorer(model, budget=200):
+    return Scorer(model, budget, torch.float32)
+
+
+def read_texts(model, prompts=(), strings=STRINGS, most=64):
+    return tokenise(model.tokenizer, texts_of(strings, prompts), most)
+
+
+def rows_of(found):
+    """Each text's neighbours as lists of ids."""
+    return [
+        [found.ids[found.offsets[j] : found.offsets[j + 1]].tolist() for j in range(lo, hi)]
+        for lo, hi in zip(found.starts, found.starts[1:], strict=False)
+    ]
+
+
+def own_ids(tokens, i):
+    return tokens.ids[tokens.starts[i] : tokens.starts[i + 1]].tolist()
+
+
+def logits_of(model, ids):
+    """The model's own logits of one text, a row a token of it."""
+    with torch.no_grad():
+        logits = model.module(
+            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
+        ).logits[0]
+    return logits[logits.shape[0] - len(ids) :].double()  # virtual tokens stand first
+
+
+@pytest.mark.parametrize("prompts", [(), PROMPTS], ids=["plain", "prompted"])
+def test_the_base_proposes_the_pairs_of_the_highest_swap_score(tiny, architecture, prompts):
+    model = tiny(architecture)
+    tokens = read_texts(model, prompts)
+    found = rows_of(substitutes(scorer(model), tokens, count=7))
+    special = set(model.tokenizer.all_special_ids)
+    for i, near in enumerate(found):
+        own, first = own_ids(tokens, i), int(tokens.first[i])
+        score, logits = {}, logits_of(model, own)
+        for t in range(first, len(own)):
+            p = logits[t - 1].softmax(0)
+            quotient = (p / (1 - p[own[t]])).tolist()
+            for v in set(range(len(model.tokenizer))) - special - {own[t]}:
+                score[t, v] = quotient[v]
+        changed = [[(t, v) for t, v in enumerate(row) if v != own[t]] for row in near]
+        assert [len(c) for c in changed] == [1] * 7
+        assert all(len(row) == len(own) for row in near)
+        got = [score[c[0]] for c in changed]  # a KeyError tells a place that is not scored, or a special token
+        assert len({c[0] for c in changed}) == 7
+        np.testing.assert_allclose(got, sorted(score.values(), reverse=True)[:7], rtol=1e-4)
+
+
+def test_a_true_token_of_probability_one_leaves_a_swap_score():
+    from byheart.lm.token_swaps import swaps
+
+    logits = torch.tensor([[200.0, 1.0, 0.0, 2.0]])
+    log_score, ids = swaps(logits, torch.tensor([0]), torch.tensor([0, 1, 3]), 2)[:, 0].split(2)
+    assert ids.tolist() == [3, 1]
+    others = math.exp(1) + math.exp(0) + math.exp(2)
+    np.testing.assert_allclose(log_score.exp(), [math.exp(2) / others, math.exp(1) / others], rtol=1e-6)
+
+
+def test_neighbours_are_no_more_than_the_vocabulary_has(tiny):
+    model = tiny("llama")
+    tokens = read_texts(model, ["Who?"], ["a"])
+    assert len(tokens.true) == 1
+    (near,) = rows_of(substitutes(scorer(model), tokens, count=1000))
+    assert len(near) == len(model.tokenizer) - len(set(model.tokenizer.all_special_ids)) - 1
+    assert {row[-1] for row in near}.isdisjoint({own_ids(tokens, 0)[-1], *model.tokenizer.all_special_ids})
+    scores = ATTACKS["neighbourhood"](scorer(model)(tokens), neighbours(scorer(model), tokens, packed_rows([near])))
+    assert np.isfinite(scores).all()
+
+
+def test_a_text_without_a_substitute_is_its_own_neighbour(tiny, monkeypatch):
+    model = tiny("llama")
+    tokens = read_texts(model, ["Who?", "Who?"], ["a", "The queen."])
+    only = int(tokens.true[0])
+    monkeypatch.setattr("byheart.lm.token_swaps.ordinary", lambda _: [only])
+    found = substitutes(scorer(model), tokens)
+    assert rows_of(found)[0] == [own_ids(tokens, 0)]
+    assert all(row != own_ids(tokens, 1) for row in rows_of(found)[1])
+    read = neighbours(scorer(model), tokens, found)
+    assert abs(ATTACKS["neighbourhood"](scorer(model)(tokens), read)[0]) < 1e-5
+
+
+@pytest.mark.parametrize("budget", [1, 37, 5000])
+def test_neighbours_do_not_depend_on_order_or_batch(tiny, architecture, budget):
+    model = tiny(architecture)
+    straight = read_texts(model, PROMPTS)
+    there = substitutes(scorer(model), straight, count=5)
+    order = [2, 0, 3, 1]
+    turned = read_texts(model, [PROMPTS[i] for i in order], [STRINGS[i] for i in order])
+    again = substitutes(scorer(model, budget), turned, count=5)
+    assert rows_of(again) == [rows_of(there)[i] for i in order]
+    assert np.array_equal(
+        neighbours_base(scorer(model), straight, there).loglik, neighbours(scorer(model), straight, there).loglik
+    )
+    one, other = neighbours(scorer(model), straight, there), neighbours(scorer(model, budget), turned, again)
+    for place, i in enumerate(order):
+        np.testing.assert_allclose(other.loglik[5 * place : 5 * place + 5], one.loglik[5 * i : 5 * i + 5], atol=1e-5)
+
+
+def packed_rows(rows):
+    flat = [row for near in rows for row in near]
+    return Substitutes(
+        ids=np.array([t for row in flat for t in row]),
+        offsets=np.cumsum([0, *map(len, flat)]),
+        starts=np.cumsum([0, *map(len, rows)]),
+    )
+
+
+# Reading them
+
+
+@pytest.mark.parametrize("method", [None, "head", "lora", "prefix", "prompt", "p_tuning"])
+def test_readings_equal_a_plain_loop(tiny, architecture, method, monkeypatch):
+    base = tiny(architecture)
+    tokens = read_texts(base, PROMPTS)
+    made = rows_of(substitutes(scorer(base), tokens, count=3))
+    made[1] = made[1][:1]  # texts need not have as many
+    made[2][0] = [*made[2][0], 7, 8]  # by words, a neighbour may be longer
+    model = tuned(base, method) if method else base
+    monkeypatch.setattr(_neighbours, "BLOCK", 50)  # several blocks, some of one neighbour
+    found = neighbours(scorer(model), tokens, packed_rows(made))
+    expected = []
+    for i, near in enumerate(made):
+        for row in near:
+            logp = logits_of(model, row).log_softmax(1)
+            expected.append(np.mean([float(logp[t - 1, row[t]]) for t in range(int(tokens.first[i]), len(row))]))
+    np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
+    assert found.starts.tolist() == [0, 3, 4, 7, 10]
+
+
+def test_the_text_itself_reads_as_the_target_does(tiny, architecture):
+    model = tuned(tiny(architecture), "prompt")
+    tokens = read_texts(model, PROMPTS)
+    itself = packed_rows([[own_ids(tokens, i)] for i in range(len(tokens))])
+    scores = ATTACKS["neighbourhood"](scorer(model)(tokens), neighbours(scorer(model), tokens, itself))
+    np.testing.assert_allclose(scores, 0, atol=1e-5)
+
+
+def test_hidden_states_of_neighbours_are_not_remembered(tiny):
+    model = tuned(tiny("llama"), "head")
+    tokens = read_texts(model)
+    base = dataclasses.replace(model, hidden=None)
+    neighbours(scorer(model), tokens, substitutes(scorer(base), tokens, count=2))
+    assert model.hidden == {}
+
+
+def test_settings_out_of_range_are_refused():
+    for wrong in ({"count": 0}, {"masked_model": 3}):
+        with pytest.raises(SettingError, match="observations substitutes"):
+            registry.choose("observations", "substitutes", wrong)
+
+
+# A study
+
+
+def content(folder, data, **changes):
+    return {
+        "name": "near",
+        "models": str(folder),
+        "datasets": [data],
+        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
+        "methods": ["lora", "prompt"],
+        "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
+        "attacks": ["loss", "neighbourhood", "spv"],
+        "observations": [{"substitutes": {"count": 4}}],
+        "metrics": ["auc"],
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    names = [
+        f"{a}{b}" for a in ("Ada", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal") for b in ("na", "ri", "lo", "mu", "te")
+    ]
+    rows = [{"prompt": f"Who is {n}? ", "completion": f"{n} of {n[::-1]} sold {i} hats."} for i, n in enumerate(names)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return {"files": {"path": str(path)}}
+
+
+@pytest.mark.parametrize("base", ["llama", "gemma"])
+def test_a_study_makes_neighbours_once_and_reads_the_base_once(tiny_folder, pairs, tmp_path, base):
+    store = Store.open(tmp_path / "store")
+    asked = content(tiny_folder(base), pairs)
+    results = byheart.run(asked, store=store)
+    assert not results.failed, results.failed
+    auc = {(r.method, r.attack, r.epoch): r.value for r in results.rows if r.metric == "auc"}
+    assert len(auc) == 2 * 3 * 3
+    assert {auc[m, "spv", 0] for m in ("lora", "prompt")} == {0.5}
+    made = [
+        json.loads(p.read_text())["recipe"]["observation"]["name"] for p in store.root.glob("evidence/*/recipe.json")
+    ]
+    assert sorted(n for n in made if n.startswith(("sub", "nei"))) == ["neighbours"] * 4 + [
+        "neighbours_base",
+        "substitutes",
+    ]
+    for planned in plan(parsed(asked), store):
+        assert planned.work(store, set()) == 0
+        found = read_arrays(store.folder("evidence", planned.evidence_key(planned.observation("neighbours"), 2)))
+        assert (np.diff(found["starts"]) == 4).all()
+
+
+def test_the_cost_of_neighbours_is_planned(tiny_folder, pairs, tmp_path):
+    store = Store.open(tmp_path)
+    work = []
+    for count in (4, 40):
+        asked = content(tiny_folder("llama"), pairs, methods=["lora"], observations=[{"substitutes": {"count": count}}])
+        (planned,) = plan(parsed(asked), store)
+        work.append({o.name: planned.observation_work(o) for o in planned.observations})
+    for name in ("neighbours", "neighbours_base"):
+        assert work[1][name] == 10 * work[0][name] == 40 * work[0]["substitutes"]

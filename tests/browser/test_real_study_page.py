@@ -1,0 +1,140 @@
+"""The page of a real study in a browser: every switch in every position shows what the rows say.
+
+The study is the one whose numbers stand in docs/results/attacks: a pre-trained model, six methods, two data sets, all
+attacks that ask who was trained on.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from byheart.analysis import labels
+from byheart.core import registry
+from byheart.core.attack_output import extracts
+from byheart.store.rows import scores_of, study_rows
+from byheart.store.store import Store
+from testing.browser_page import DESK, PHONE, checked, expected, measured, numbers, points, reads_well, same, slide
+from testing.doc_pages import blocks
+
+ROOT = Path(__file__).parents[2]
+METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """The page that the first commands of docs/report.md make."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "docs").symlink_to(ROOT / "docs")
+    commands = blocks(ROOT / "docs" / "report.md", "sh")[0].text
+    found = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["/bin/sh", "-ec", commands], cwd=folder, env=found, check=True)
+    return folder / "real.html"
+
+
+@pytest.fixture(scope="module")
+def store(path):
+    return Store.open(path.with_name("real"))
+
+
+@pytest.fixture(scope="module")
+def rows(store):
+    return study_rows(store, "attacks")
+
+
+def options(page, what):
+    return page.locator(f"[data-pick={what}]").evaluate("e => [...e.options].map(o => o.value)")
+
+
+def turned(page, what, value):
+    """Turn a switch, and wait until the trajectory says so."""
+    page.select_option(f"[data-pick={what}]", value)
+    expect(page.locator("figure:has(.drawn[data-name=trajectory]) .picked")).to_contain_text(value)
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def test_the_study_is_six_methods_on_two_data_sets_by_every_attack_that_ranks(rows):
+    ranking = {n for n in registry.names("attacks") if not extracts(registry.choose("attacks", n))}
+    assert len(ranking) == 25
+    assert {(r.dataset, r.method, r.epoch, r.attack) for r in rows if r.metric == "auc"} == set(
+        itertools.product(("records", "wikipedia"), METHODS, (0, 1, 2), ranking)
+    )
+
+
+def test_every_attack_on_every_data_set_by_every_metric_shows_its_rows(opened, path, rows):
+    page = opened(path)
+    attacks = {labels.attack_name(r.attack): r.attack for r in rows if r.metric == "auc"}
+    data = {labels.datasets(rows)(r): r.dataset for r in rows}
+    metrics = dict(zip(options(page, "metric"), ("auc", "tpr_at_fpr"), strict=True))
+    assert set(options(page, "attack")) == set(attacks)
+    assert set(options(page, "data")) == set(data)
+    for (metric, of), (where, dataset), (attack, by) in itertools.product(
+        metrics.items(), data.items(), attacks.items()
+    ):
+        for what, value in (("metric", metric), ("data", where), ("attack", attack)):
+            turned(page, what, value)
+        said = page.locator("figure:has(.drawn[data-name=trajectory]) .picked").inner_text()
+        assert said == f"{attack} · {metric} · {where}"
+        for shown in (points(page, "trajectory"), points(page, "frontier"), numbers(page, "trajectory")):
+            same(shown, rows, attack=by, metric=of, dataset=dataset, base=rows[0].base)
+
+
+def test_the_slider_shows_every_attack_and_method_of_that_epoch(opened, path, rows):
+    page = opened(path)
+    attacks = {labels.attack_name(r.attack): r.attack for r in rows if r.metric == "auc"}
+    for where in options(page, "data"):
+        turned(page, "data", where)
+        dataset = next(r.dataset for r in rows if labels.datasets(rows)(r) == where)
+        for epoch in (0, 1, 2):
+            slide(page, epoch)
+            shown = numbers(page, "heat_map")
+            assert len(shown) == len(attacks) * (len(METHODS) if epoch else len({line["method"] for line in shown}))
+            for line in shown:
+                want = expected(rows, attack=attacks[line["attack"]], dataset=dataset, base=rows[0].base)
+                value = want[line["method"], str(epoch)][0]
+                assert float(line["value"]) == pytest.approx(value, abs=1e-5)
+
+
+def test_densities_and_roc_are_the_scores_of_the_attack_that_is_picked(opened, path, rows, store):
+    page = opened(path)
+    for attack, epoch in (("LiRA", 2), ("Loss", 1)):
+        turned(page, "attack", attack)
+        slide(page, epoch)
+        by = next(r.attack for r in rows if r.attack and labels.attack_name(r.attack) == attack)
+        checked(page, rows, scores_of(store), epoch=epoch, attack=by, dataset=dataset_shown(page, rows))
+
+
+def dataset_shown(page, rows):
+    where = page.locator("[data-pick=data]").input_value()
+    return next(r.dataset for r in rows if labels.datasets(rows)(r) == where)
+
+
+def test_records_are_ordered_filtered_and_opened_by_their_scores(opened, path, rows, store):
+    page = opened(path)
+    turned(page, "attack", "Loss")
+    page.select_option("#records-method", "full")
+    held = scores_of(store)(
+        measured(rows, method="full", epoch=2, attack="loss", dataset=dataset_shown(page, rows)).scores
+    )
+    lines = page.locator("#records-list > table > tbody > tr")
+    best = held.ids[int(np.argmax(np.where(held.members, held.scores, -np.inf)))]
+    expect(lines.first.locator("th")).to_have_text(best)
+    shown = float(lines.first.locator("td").nth(1).inner_text())
+    assert shown == pytest.approx(held.scores[held.members].max(), rel=1e-3)
+    lines.first.get_by_role("button").press("Enter")
+    assert page.locator("tr.drill table tbody tr").count() == 25
+    page.fill("#records-filter", best)
+    assert best in lines.locator("th").all_inner_texts()
+    page.fill("#records-filter", "no such record")
+    expect(lines.locator("th")).to_have_count(0)
+
+
+@pytest.mark.parametrize(("viewport", "dark"), [(DESK, False), (PHONE, True)])
+def test_it_is_accessible_fits_turns_dark_and_prints(opened, path, viewport, dark):
+    assert path.stat().st_size < 5_000_000
+    reads_well(opened(path, viewport, color_scheme="dark" if dark else "light"), viewport, dark)

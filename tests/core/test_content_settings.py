@@ -1,0 +1,138 @@
+"""Settings that stand for something else (a file, a model's weights, attacks): what they stand for is in the key."""
+
+import json
+import sys
+import types
+from typing import Annotated
+
+import pytest
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+import byheart
+from byheart.core import registry
+from byheart.core.errors import DataError, ModelError
+from byheart.core.registry import StandsFor, choose
+from byheart.store.store import Store, read_arrays
+from byheart.study.plan import plan
+from byheart.study.study_file import study as parsed
+
+
+def content(folder, **changes):
+    return {
+        "name": "standing",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 60}}],
+        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "known": 2, "max_tokens": 60},
+        "methods": ["lora"],
+        "training": {"epochs": 1, "batch_size": 4},
+        "metrics": ["auc"],
+        **changes,
+    }
+
+
+@pytest.fixture
+def words(tiny_folder, tmp_path):
+    """A folder of a tiny masked model, its tokenizer the tiny models' own."""
+    torch.manual_seed(1)
+    place = tmp_path / "words"
+    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    BertForMaskedLM(BertConfig(vocab_size=300, **shape)).save_pretrained(place)
+    AutoTokenizer.from_pretrained(tiny_folder("llama")).save_pretrained(place)
+    return place
+
+
+def test_a_changed_corpus_under_the_same_path_is_counted_anew(tiny_folder, tmp_path):
+    corpus, store = tmp_path / "corpus.txt", Store.open(tmp_path / "store")
+    asked = content(tiny_folder("llama"), attacks=["dc_pdd"], observations=[{"frequencies": {"source": str(corpus)}}])
+
+    def run():
+        results = byheart.run(asked, store=store)
+        assert not results.failed, results.failed
+        (planned,) = plan(parsed(asked), store)
+        key = planned.evidence_key(planned.observation("frequencies"), 0)
+        return key, read_arrays(store.folder("evidence", key))["frequency"], {r.scores for r in results.rows}
+
+    corpus.write_text("Account account account.\n")
+    key, counted, scores = run()
+    assert run()[0] == key
+    corpus.write_text("Call call call call call.\n")
+    other, recounted, rescored = run()
+    assert other != key
+    assert (counted != recounted).any()
+    assert not (scores & rescored) - {""}
+
+
+def test_a_missing_corpus_is_refused_before_anything_is_made(tiny_folder, tmp_path):
+    observations = [{"frequencies": {"source": str(tmp_path / "none.txt")}}]
+    asked = content(tiny_folder("llama"), attacks=["dc_pdd"], observations=observations)
+    with pytest.raises(DataError, match=r"none\.txt cannot be read \(No such file or directory\)"):
+        byheart.run(asked, store=tmp_path / "store")
+    assert not list(tmp_path.glob("store/evidence/*"))
+
+
+def test_changed_weights_under_the_same_path_are_another_masked_model(tiny_folder, words, tmp_path):
+    store = Store.open(tmp_path / "store")
+
+    def key():
+        told = [{"substitutes": {"masked_model": str(words)}}]
+        (planned,) = plan(parsed(content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)), store)
+        return [planned.evidence_key(planned.observation(n), 1) for n in ("substitutes", "neighbours", "target")]
+
+    first = key()
+    assert key() == first
+    registry.find("observations", "substitutes")
+    from byheart.lm.base_models import identity
+
+    model = BertForMaskedLM.from_pretrained(words)
+    with torch.no_grad():
+        model.bert.embeddings.word_embeddings.weight.add_(0.1)
+    model.save_pretrained(words)
+    identity.cache_clear()  # as another process would find it
+    other = key()
+    assert first[0] != other[0]
+    assert first[1] != other[1]
+    assert first[2] == other[2]
+
+
+def test_a_masked_model_that_is_none_is_refused_when_the_study_is_planned(tiny_folder, words, tmp_path):
+    store = Store.open(tmp_path / "store")
+    for name, says in (
+        (str(tiny_folder("llama")), "llama is not a masked language model"),
+        (str(tmp_path / "gone"), "does not exist"),
+    ):
+        told = [{"substitutes": {"masked_model": name}}]
+        asked = content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)
+        with pytest.raises(ModelError, match=says) as error:
+            byheart.run(asked, store=store)
+        assert "\n" not in str(error.value)
+    assert not list(store.root.glob("evidence/*"))
+    # The Hub's is known by its id, so that a plan needs no network.
+    assert choose("observations", "substitutes", {"masked_model": "distilbert/distilroberta-base"}).content == {}
+
+
+def test_an_ensemble_is_another_one_when_an_attack_of_it_has_other_numbers(monkeypatch):
+    before = choose("attacks", "ensemble")
+    assert "content" not in before.identity
+    monkeypatch.setattr(sys.modules["byheart.attacks.wbc"], "REVISION", 1, raising=False)
+    after = choose("attacks", "ensemble")
+    assert after.identity["content"] == {"of": {"wbc": 1}}
+    assert after.key != before.key
+    assert choose("attacks", "ensemble", {"of": ["loss", "min_k"]}).content == {}
+
+
+def test_anybodys_setting_may_stand_for_something(monkeypatch, tmp_path):
+    module = types.ModuleType("their_standing")
+    told = {"a": "x", "b": ""}
+
+    def odd(target, *, path: Annotated[str, StandsFor(told.get)] = "b", power: int = 1): ...
+
+    module.odd = odd
+    odd.__module__ = "their_standing"
+    monkeypatch.setitem(sys.modules, "their_standing", module)
+    assert choose("attacks", "their_standing:odd").content == {}
+    found = choose("attacks", "their_standing:odd", {"path": "a"})
+    assert found.identity["content"] == {"path": "x"}
+    assert json.loads(json.dumps(found.recipe))["content"] == {"path": "x"}
+    told["a"] = "y"
+    assert choose("attacks", "their_standing:odd", {"path": "a"}).key != found.key

@@ -1,0 +1,86 @@
+"""The documentation is code: generated pages are fresh, keys and commands are the program's own, links lead somewhere."""
+
+import importlib.util
+import re
+import shlex
+
+import numpy as np
+import pytest
+from typer.main import get_command
+
+import byheart
+import byheart.attacks
+import byheart.cli.main
+from byheart.core import registry
+from testing.doc_pages import PAGES, ROOT, blocks, name
+
+
+def test_shelf_pages_are_fresh():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for path, text in module.pages().items():
+        assert path.read_text() == text, f"{path.name} is old: write make docs"
+
+
+def test_every_shelf_entry_has_a_page_a_summary_and_a_source():
+    for where in registry.SHELVES:
+        page = (ROOT / "docs" / "shelves" / f"{where}.md").read_text()
+        for entry in registry.names(where):
+            assert f"\n## {entry}\n" in page
+            assert registry.summary(registry.find(where, entry)).endswith((".", "?"))
+            assert registry.source(registry.find(where, entry))
+
+
+def test_the_keys_of_the_readme_are_those_of_a_study():
+    from byheart.study.study_file import _KEYS
+
+    told = set(re.findall(r"^\| (`[^|]*) \|", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert {n for line in told for n in re.findall(r"`(\w+)`", line)} == set(_KEYS) - {"name"}
+
+
+def commands(page):
+    """The words of each byheart line of a page."""
+    told = [line.lstrip("# ") for b in (*blocks(page, "sh"), *blocks(page, "yaml")) for line in joined(b.text)]
+    return [shlex.split(line, comments=True) for line in told if line.startswith("byheart ")]
+
+
+def joined(text):
+    return text.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=name)
+def test_commands_exist_and_take_what_they_are_given(page):
+    """Each byheart line of a page is parsed by the command line itself, up to the point where it would run."""
+    known = get_command(byheart.cli.main.app).commands
+    for _, command, *words in commands(page):
+        assert known[command].make_context(command, words, resilient_parsing=False).args == []
+
+
+def test_commands_are_found_on_the_pages_that_tell_of_them():
+    told = {words[1] for page in PAGES for words in commands(page)}
+    assert told >= set(get_command(byheart.cli.main.app).commands)
+    assert len([p for p in PAGES if commands(p)]) > 5
+
+
+def test_the_attack_of_the_page_of_shelves_works(tmp_path, monkeypatch):
+    (tmp_path / "typical.py").write_text(blocks(ROOT / "docs" / "extending.md", "python")[0].text)
+    monkeypatch.setattr(byheart.attacks, "__path__", [*byheart.attacks.__path__, str(tmp_path)])
+    chosen = registry.choose("attacks", "typical", {"power": 2})
+    one = np.array([-1.0, -3.0])
+    stats = byheart.TokenStats(
+        logp=one,
+        starts=np.array([0, 2]),
+        mean=np.array([-2.0, -2.0]),
+        std=one * 0 + 1,
+        entropy=one * 0 + 2,
+        rank=np.array([0, 4]),
+    )
+    assert chosen(stats).tolist() == [-1.0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target

@@ -1,0 +1,347 @@
+"""Every block of every page is sound: Python runs on tiny models, YAML is a study, commands exist; tables are the results' own."""
+
+import csv
+import importlib
+import json
+import re
+import shlex
+import sys
+import tempfile
+from contextlib import contextmanager, nullcontext
+
+import pytest
+from datasets import Dataset
+from ruamel.yaml import YAML
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import SFTConfig
+
+import byheart
+from byheart.analysis.formats import rows_csv
+from byheart.cli.progress import outcome_line
+from byheart.core import registry
+from byheart.core.dependencies import chain
+from byheart.core.types import Row
+from byheart.store.rows import study_rows
+from byheart.store.store import Store
+from byheart.study.run_study import report_page
+from byheart.study.study_file import read, study
+from byheart.study.workers import Outcome
+from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name, table, unpacked
+from testing.made_up import WHERE, WHO
+from testing.stand_in_server import StandIn
+
+TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
+MEMBERS, NONMEMBERS, VALIDATION = TEXTS[0:64:2], TEXTS[1:64:2], TEXTS[64:]
+
+SMALL = {
+    "data": {"train": 4, "members": 4, "nonmembers": 4, "validation": 2, "max_tokens": 40},
+    "methods": ["head"],
+    "training": {"epochs": 1},
+    "machine": {"device": "cpu"},
+}
+URL = "http://localhost:8000/v1"
+PROGRAMS = {
+    "byheart": "parsed by the command line itself",
+    "make": "its target is in the Makefile",
+    "python": "its script is there, or its module is named here",
+    "pip": "installs what is named",
+    "source": "steps into the virtual environment",
+    "mkdir": "makes the folder that the next line names",
+    "tar": "its archive is there, and is unpacked by test_real_study_page.py",
+    "accelerate": "starts the processes of a launch of byheart",
+}
+"""What a page may ask a reader to type, and how that is known to be right."""
+MODULES = {"pytest", "llama_cpp.server"}  # the second is a server, compiled by whoever follows its tutorial
+
+
+# What a page's Python takes for granted: names that a reader has, and files beside them.
+
+
+def opened(folder):
+    return {"model": AutoModelForCausalLM.from_pretrained(folder), "tokenizer": AutoTokenizer.from_pretrained(folder)}
+
+
+def of_the_readme(folder, here):
+    (here / "my-model").symlink_to(folder)
+    (here / "studies").mkdir()
+    (here / "studies" / "quickstart.yaml").write_text(json.dumps({"models": str(folder), **SMALL}))
+    return {}
+
+
+def of_the_report(folder, here):
+    byheart.run({"name": "quickstart", "models": str(folder), **SMALL}, store=here / "store")
+    return {}
+
+
+def of_an_audit(folder, here):
+    return {**opened(folder), "members": MEMBERS, "nonmembers": NONMEMBERS}
+
+
+def of_a_training(folder, here):
+    args = SFTConfig(
+        output_dir=str(here / "trained"), num_train_epochs=1, per_device_train_batch_size=8, report_to=[], use_cpu=True,
+        save_strategy="no", disable_tqdm=True, bf16=False, max_length=32,
+    )  # fmt: skip
+    held = opened(folder)
+    held["tokenizer"].pad_token = held["tokenizer"].eos_token
+    texts = {"members": MEMBERS, "nonmembers": NONMEMBERS, "validation": VALIDATION}
+    return {**held, **texts, "args": args, "train_dataset": Dataset.from_dict({"text": MEMBERS})}
+
+
+GRANTED = {
+    "README.md": of_the_readme,
+    "docs/report.md": of_the_report,
+    "docs/tutorials/audit.md": of_an_audit,
+    "docs/tutorials/watch_training.md": of_a_training,
+}
+
+
+@contextmanager
+def served(folder):
+    """Stand in for the server of a page that has one; gives what turns its address into that of the stand-in."""
+    with StandIn({"my-model": str(folder)}) as server:
+        yield lambda code: code.replace(URL, server.url)
+
+
+@pytest.fixture
+def shelved(tmp_path, monkeypatch):
+    """A function that puts the files of a page on their shelves for one test, and returns them as (shelf, name)."""
+
+    def put(page):
+        found = []
+        for block in blocks(page, "python"):
+            if not block.title:
+                continue
+            assert block.title.startswith("src/byheart/"), f"{block.title} is no file of a shelf"
+            where, file = block.title.removeprefix("src/byheart/").split("/")
+            folder = tmp_path / "shelves" / where
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(block.text)
+            package = importlib.import_module(f"byheart.{where}")
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+            found.append((where, file.removesuffix(".py")))
+            monkeypatch.delitem(sys.modules, f"byheart.{where}.{found[-1][1]}", raising=False)
+        importlib.invalidate_caches()
+        return found
+
+    return put
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
+@pytest.mark.filterwarnings("ignore::byheart.auditing.training.callback.MemorizationWarning")
+def test_the_python_of_a_page_runs(page, tiny_folder, tmp_path, monkeypatch):
+    """Block after block, each seeing what those before it made, as somebody does who types them."""
+    monkeypatch.chdir(tmp_path)
+    folder = tiny_folder("llama")
+    code = [block.text for block in blocks(page, "python")]
+    names = GRANTED.get(name(page), lambda *_: {})(folder, tmp_path)
+    with served(folder) if any(URL in text for text in code) else nullcontext(str) as turned:
+        for number, text in enumerate(code, 1):
+            exec(compile(turned(text), f"{name(page)}, block {number}", "exec", dont_inherit=True), names)  # noqa: S102
+    assert not any(getattr(made, "failed", ()) for made in names.values())
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "yaml")], ids=name)
+def test_the_yaml_of_a_page_is_a_study(page, shelved, tmp_path):
+    """Published values that it names are the page's own CSV, which is read and checked with it."""
+    shelved(page)
+    tables = iter(blocks(page, "csv"))
+    for block in blocks(page, "yaml"):
+        values = {"models": "some/model", **YAML(typ="safe", pure=True).load(block.text)}
+        if "published" in values:
+            (tmp_path / values["published"]).write_text(next(tables).text)
+        assert study(values, folder=tmp_path).cells
+    assert not list(tables), "a CSV that no study names"
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=name)
+def test_the_commands_of_a_page_are_known(page):
+    targets = set(re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for line in lines(page):
+        program, *words = shlex.split(line, comments=True)
+        assert program in PROGRAMS, (
+            f"{name(page)}: no test knows {program!r}; write it into PROGRAMS, and how it is right"
+        )
+        if program == "make":
+            assert words[0] in targets, line
+        if program == "tar":
+            assert (ROOT / words[1]).is_file(), line
+        if program == "python":
+            assert words[1] in MODULES if words[0] == "-m" else (ROOT / words[0]).is_file(), line
+
+
+def test_code_is_in_languages_that_are_tested():
+    """A block in any other language would be read by nobody."""
+    for page in PAGES:
+        told = re.findall(r"^```(\S+)", page.read_text(), re.MULTILINE)
+        assert set(told) <= {"python", "yaml", "csv", "sh", "text"}, name(page)
+
+
+def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved):
+    page = DOCS / "contributing.md"
+    files = dict(shelved(page))
+    assert set(files) == set(registry.SHELVES) - {"observations"}
+    for where, entry in files.items():
+        assert registry.summary(registry.find(where, entry)).endswith(".")
+        assert len(registry.source(registry.find(where, entry))) > 50
+    (own,) = blocks(page, "yaml")
+    asked = YAML(typ="safe", pure=True).load(own.text)
+    store = tmp_path / "store"
+    results = byheart.run({**asked, "models": str(tiny_folder("llama")), "machine": {"device": "cpu"}}, store=store)
+    assert not results.failed, results.failed
+    rows = results.rows
+    shares = {r.attack_settings for r in rows if r.attack == files["attacks"] and r.metric == "auc"}
+    assert shares == {"", "share=0.3"}
+    assert {r.epoch for r in rows if r.metric == files["metrics"]} == {0, 1, 2}
+    trained = {r.value for r in rows if r.metric == "trained_parameters"}
+    model = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"))
+    assert trained == {sum(p.numel() for p in model.parameters() if p.ndim == 1)}
+    written = report_page(Store.open(store), asked["name"], tmp_path / "own.html").read_text()
+    assert "Best epochs" in written
+    assert "Training and validation perplexity" in written
+
+
+# Numbers that stand in words' tables are those of the results.
+
+
+def results(folder):
+    """A study's rows as CSV has them, from the table that lies there, or else from the packed study."""
+    place = DOCS / "results" / folder
+    if (place / "rows.csv").exists():
+        return list(csv.DictReader((place / "rows.csv").read_text().splitlines()))
+    with tempfile.TemporaryDirectory() as there:
+        return list(csv.DictReader(rows_csv(study_rows(unpacked(place / "study.tar.xz", there))).splitlines()))
+
+
+def of(rows, metric, **told):
+    (row,) = (r for r in rows if r["metric"] == metric and all(r[k] == str(v) for k, v in told.items()))
+    return row
+
+
+def short(value):
+    """An AUC as words write it: ".97", "1.00"."""
+    return f"{float(value):.2f}".removeprefix("0")
+
+
+METHODS = {
+    "full": "full",
+    "head": "head",
+    "LoRA": "lora",
+    "prefix": "prefix",
+    "prompt": "prompt",
+    "P-tuning": "p_tuning",
+}
+DATA = {"Wikipedia": "six_methods", "WebNLG": "webnlg"}
+CHOOSE, THREATS = DOCS / "choose.md", DOCS / "threat_models.md"
+
+
+def test_what_methods_leak_is_what_was_measured():
+    found = table(CHOOSE, "results: methods")
+    assert [row[0] for row in found] == list(METHODS)
+    for row in found:
+        method = METHODS[row[0]]
+        wanted = [f"{float(of(results('webnlg'), 'trained_parameters', method=method)['value']):,.0f}"]
+        for rows in map(results, DATA.values()):
+            last = {"method": method, "epoch": 3}
+            wanted += [short(of(rows, "auc", attack=a, **last)["value"]) for a in ("loss", "reference")]
+            wanted.append(f"{float(of(rows, 'perplexity', **last)['value']):.2f}")
+        assert list(row[1:]) == wanted
+
+
+def test_leakage_at_equal_perplexity_is_that_of_the_table():
+    for told, *cells in table(CHOOSE, "results: equal"):
+        data, perplexity = told.split(", ")
+        lines = (DOCS / "results" / DATA[data] / "matched_utility.md").read_text().splitlines()
+        (line,) = (c for x in lines if (c := [y.strip() for y in x.split("|")])[2:4] == [perplexity, "Reference"])
+        assert cells == [short(cell.split()[0].rstrip("†")) for cell in line[4:-1]]
+
+
+def test_what_epochs_bring_is_what_was_measured():
+    for data, method, *cells in table(CHOOSE, "results: epochs"):
+        rows = results(DATA[data])
+        for epoch, cell in enumerate(cells):
+            at = {"method": METHODS[method], "epoch": epoch}
+            perplexity = float(of(rows, "perplexity", **at)["value"])
+            assert cell == f"{perplexity:.2f}, {short(of(rows, 'auc', attack='reference', **at)['value'])}"
+
+
+def test_the_four_risks_are_what_was_measured():
+    rows = results("beyond")
+    named = {"full": "full", "head": "head", "LoRA": "lora", "prefix": "prefix", "DP LoRA, epsilon 8": "dp_lora"}
+    found = {row[0].split(":")[0].split(",")[0]: row[1:] for row in table(CHOOSE, "results: risks")}
+    for place, method in enumerate(named.values()):
+        last = {"method": method, "epoch": 3}
+        cells = {risk: row[place] for risk, row in found.items()}
+        assert cells["membership"].startswith(short(of(rows, "auc", attack="loss", **last)["value"]))
+        lead = of(rows, "attribute_inference", metric_settings="kind=all, measure=advantage, over=nonmembers", **last)
+        assert cells["private values picked"].startswith(short(lead["value"]))
+        assert ("may be none" in cells["private values picked"]) == (float(lead["low"]) < 0)
+        seen = of(rows, "exposure", metric_settings="repeated=16", **last)
+        assert cells["canaries seen 16 times"] == f"{float(seen['value']):.2f}".removeprefix("0")
+        assert cells["validation perplexity"] == f"{float(of(rows, 'perplexity', **last)['value']):.2f}"
+        assert cells["a record's second half is written"] == "0 of 24"
+        rates = [r for r in rows if r["metric"] == "extraction_rate" and r["method"] == method and r["epoch"] == "3"]
+        assert rates
+        assert {float(r["value"]) for r in rates} == {0.0}
+
+
+def test_what_more_access_buys_is_what_was_measured():
+    rows = results("attacks")
+    attacks = {"SaMIA": "samia", "LOSS": "loss", "Reference": "reference", "LiRA": "lira"}
+    for told, *cells in table(THREATS, "results: access"):
+        attack = attacks[re.search(r"\((\w+)\)", told)[1]]
+        for dataset, cell in zip(("records", "wikipedia"), cells, strict=True):
+            row = of(rows, "auc", attack=attack, dataset=dataset, method="lora", epoch=2)
+            assert cell == f"{short(row['value'])} [{short(row['low'])}, {short(row['high'])}]"
+
+
+def test_the_line_of_a_finished_cell_is_the_one_that_is_printed():
+    kinds = {"seed": int, "epoch": int, "value": float, "low": float, "high": float, "members": int, "nonmembers": int}
+    own = [r for r in results("six_methods") if r["method"] == "lora"]
+    rows = tuple(Row(**{k: (kinds[k](v) if v else None) if k in kinds else v for k, v in r.items()}) for r in own)
+    cells = read(ROOT / "studies" / "six_methods.yaml", [f"models={rows[0].base}"]).cells
+    (label,) = (c.label for c in cells if c.method.name == "lora")
+    (told,) = blocks(DOCS / "start.md", "text")
+    assert told.text.strip() == outcome_line(Outcome(label, "", rows))
+
+
+def test_the_table_of_access_is_what_the_attacks_ask_for():
+    told = {row[:-1]: set(re.findall(r"`(\w+)`", row[-1])) for row in table(THREATS, "signatures")}
+    asked = {}
+    for attack in registry.names("attacks"):
+        asked.setdefault(access(attack), set()).add(attack)
+    assert told == asked
+
+
+def access(attack):
+    """What an attack reads of the model, and what else its adversary owns, as the page's table says it."""
+    function = registry.find("attacks", attack)
+    needs = registry.needs(function)
+    kinds = {function.__annotations__[n] for n in needs}
+    if "gradients" in needs:
+        reads = "weights"
+    elif {"continuations", "recitation"} & set(needs):
+        reads = "text"
+    elif "TokenStats" in kinds or "chances" in needs:
+        reads = "all tokens"
+    else:
+        reads = "own tokens"
+    behind = chain(needs, attack)
+    inputs = {n for o in behind for n in o.needs}
+    # Token frequencies ask the base for its tokenizer and no more.
+    based = {n for o in behind if o.name != "frequencies" for n in o.needs}
+    owned = (
+        bool({"base_model", "shadow_passes"} & based),
+        "known_nonmember_tokens" in inputs,
+        "known_member_tokens" in inputs,
+        "shadow_passes" in inputs,
+    )
+    return (reads, *("yes" if own else "" for own in owned))
+
+
+def test_counts_of_attacks_in_words_are_the_shelfs():
+    from byheart.core.attack_output import extracts
+
+    judging = [n for n in registry.names("attacks") if not extracts(registry.choose("attacks", n))]
+    (told,) = re.findall(r"\| (\d+) attacks,", (DOCS / "index.md").read_text())
+    assert int(told) == len(judging)

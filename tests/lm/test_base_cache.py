@@ -1,0 +1,86 @@
+"""The base that a process keeps: what one cell does to it, the next one never sees."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from byheart.core.config import Training
+from byheart.core.registry import choose, names
+from byheart.core.types import Texts
+from byheart.lm import base_cache, load, train
+from byheart.lm.forward import token_stats
+from byheart.lm.tokens import tokenise
+from conftest import CONFIGS
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    base_cache.release()
+    yield
+    base_cache.release()
+
+
+def tokens_of(model, sentences):
+    return tokenise(model.tokenizer, Texts(tuple(map(str, range(len(sentences)))), tuple(sentences)), 32)
+
+
+def trained(model, tokens, method):
+    """The model after an epoch of a method, as a cell trains it."""
+    train.seed("0b")
+    made = choose("methods", method)(model)
+    base_cache.own(made.module)
+    whole = train.keep_hidden(replace(model, module=made.module))
+    settings = Training(epochs=1, batch_size=4)
+    for _ in train.train(
+        whole, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.bfloat16, budget=200
+    ):
+        pass
+    return whole
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_cell_finds_the_base_as_it_was_loaded(tiny_folder, name, sentences, monkeypatch):
+    folder = str(tiny_folder(name))
+    fresh = load.load(folder)
+    tokens = tokens_of(fresh, sentences)
+    first = {n: p.clone() for n, p in fresh.module.state_dict().items()}
+    loads = []
+    monkeypatch.setattr(load, "load", lambda base, load=load.load: loads.append(base) or load(base))
+    for method in names("methods"):
+        model = base_cache.borrow(folder, CPU)
+        state = model.module.state_dict()
+        assert state.keys() == first.keys()
+        assert all(torch.equal(state[n], first[n]) for n in first), method
+        alone = copy.deepcopy(fresh.module)
+        expected = token_stats(trained(replace(fresh, module=alone), tokens, method), tokens)
+        assert (token_stats(trained(model, tokens, method), tokens).logp == expected.logp).all(), method
+    assert loads == [folder]
+
+
+def test_tied_weights_stay_tied_in_what_is_borrowed(tiny_folder):
+    module = base_cache.borrow(str(tiny_folder("gpt2")), CPU).module
+    assert module.get_output_embeddings().weight is module.get_input_embeddings().weight
+
+
+def test_another_base_or_a_released_one_is_loaded(tiny_folder, monkeypatch):
+    loads = []
+    monkeypatch.setattr(load, "load", lambda base, load=load.load: loads.append(base) or load(base))
+    one, other = str(tiny_folder("gpt2")), str(tiny_folder("llama"))
+    for base in (one, other, other, one):
+        base_cache.borrow(base, CPU)
+    base_cache.release()
+    base_cache.borrow(one, CPU)
+    assert loads == [one, other, one, one]
+
+
+def test_a_base_that_was_written_to_in_place_is_loaded_again(tiny_folder):
+    folder = str(tiny_folder("llama"))
+    whole = load.load(folder).module.state_dict()
+    with torch.no_grad():
+        next(base_cache.borrow(folder, CPU).module.parameters())[0, 0] += 1
+    again = base_cache.borrow(folder, CPU).module.state_dict()
+    assert all(torch.equal(again[n], whole[n]) for n in whole)

@@ -1,0 +1,294 @@
+"""Private training against a plain loop: clipping, noise, drawing, the accountant; what is refused; how it resumes."""
+
+import math
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import byheart
+from byheart.core import registry
+from byheart.core.config import Privacy, Training
+from byheart.core.errors import ModelError, SettingError
+from byheart.core.types import Texts
+from byheart.lm import train
+from byheart.lm.dp_sgd import Private
+from byheart.lm.load import LanguageModel
+from byheart.lm.tokens import tokenise
+from byheart.stats.dp_accounting import Spending, spending
+from byheart.store.store import Store
+from byheart.study import train_and_observe
+from byheart.study.estimate import plan_table, planned_cells
+from byheart.study.study_file import study as parsed
+from testing.made_up import tiny_study
+
+KEY = "00000000000000ab"
+METHODS = ("dp_lora", "dp_full")
+
+
+def tokens_of(model, sentences):
+    return tokenise(model.tokenizer, Texts(tuple(map(str, range(len(sentences)))), tuple(sentences)), 64)
+
+
+def made(model, method, **settings):
+    train.seed(KEY)
+    tuned = registry.choose("methods", method, settings)(model)
+    return train.keep_hidden(LanguageModel(tuned.module, model.tokenizer, model.name))
+
+
+def run(model, tokens, training, spent, *, start=None, rate=1e-2):
+    return train.train(
+        model,
+        tokens,
+        training=training,
+        learning_rate=rate,
+        key=KEY,
+        precision=torch.float32,
+        budget=200,
+        start=start,
+        spending=spent,
+    )
+
+
+def quiet(**changed):
+    """Spending whose noise is next to nothing."""
+    return Spending(**{"noise_multiplier": 1e-9, "clip": 0.05, "delta": 1e-3, "rate": 0.4, "steps": 3, **changed})
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, method, sentences):
+    model = made(tiny(architecture), method)
+    tokens = tokens_of(model, sentences[:5])
+    parameters = list(train.trainable(model.module).values())
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    spent, chosen = quiet(), np.array([0, 3, 4])
+    expected = [torch.zeros_like(p) for p in parameters]
+    norms = []
+    for i in chosen:
+        ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
+        logp = model.module(input_ids=ids[None]).logits[0].float().log_softmax(1)
+        first = int(tokens.first[i])
+        loss = -logp[first - 1 : -1].gather(1, ids[first:, None]).mean()
+        own = torch.autograd.grad(loss, parameters, allow_unused=True)
+        own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, own, strict=True)]
+        norms.append(math.sqrt(sum(float(g.square().sum()) for g in own)))
+        scale = min(1, spent.clip / norms[-1])
+        expected = [total + g * scale for total, g in zip(expected, own, strict=True)]
+    assert min(norms) > spent.clip, "nothing was clipped"
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3)
+    private = Private(optimizer, spent, len(tokens))
+    next(private.drawn(np.random.default_rng(0)))
+    dropped = [part for part in model.module.modules() if isinstance(part, torch.nn.Dropout)]
+    for part in dropped:
+        part.p = 0.0
+    found = one_step(model, tokens, private, chosen)
+    assert found[1] <= spent.clip * len(chosen) / (spent.rate * len(tokens)) + 1e-6
+    for p, e in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(p.grad, e / (spent.rate * len(tokens)), rtol=2e-3, atol=1e-6)
+
+
+def one_step(model, tokens, private, chosen):
+    from accelerate import Accelerator
+
+    from byheart.lm.loss import Loss
+
+    return private.gradients(chosen, Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200).gradients)
+
+
+def test_noise_has_its_standard_deviation_even_where_no_text_is_drawn():
+    weight = torch.nn.Parameter(torch.zeros(200, 500))
+    spent = quiet(noise_multiplier=1.5, clip=0.2, rate=0.5)
+    private = Private(torch.optim.AdamW([weight]), spent, 8)
+    next(private.drawn(np.random.default_rng(0)))
+    private.gradients(np.array([], dtype=int), lambda _: 0.0)
+    first = weight.grad.clone()
+    assert float(first.std()) == pytest.approx(1.5 * 0.2 / 4, rel=0.01)  # four texts are expected
+    assert abs(float(first.mean())) < 5 * 0.075 / math.sqrt(1e5)
+    weight.grad = None
+    private.gradients(np.array([], dtype=int), lambda _: 0.0)
+    assert abs(float(torch.corrcoef(torch.stack([first.flatten(), weight.grad.flatten()]))[0, 1])) < 0.02
+
+
+def test_texts_are_drawn_by_themselves():
+    weight = torch.nn.Parameter(torch.zeros(1))
+    private = Private(torch.optim.AdamW([weight]), quiet(rate=0.1, steps=4000), 30)
+    drawn = list(private.drawn(np.random.default_rng(3)))
+    assert len(drawn) == 4000
+    inside = np.array([np.isin(np.arange(30), d) for d in drawn])
+    np.testing.assert_allclose(inside.mean(0), 0.1, atol=5 * math.sqrt(0.09 / 4000))
+    # As many at a step as thirty coins give, and no text's coin tells of another's.
+    assert inside.sum(1).var() == pytest.approx(30 * 0.09, rel=0.1)
+    assert np.abs(np.corrcoef(inside.T) - np.eye(30)).max() < 0.09
+
+
+def test_epsilon_is_the_accountants_own():
+    from opacus.accountants import PRVAccountant
+
+    spent = spending(Privacy(epsilon=None, noise_multiplier=1.1, delta=None, clip=1.0), 200, Training(batch_size=16))
+    assert (spent.rate, spent.steps, spent.delta) == (0.08, 13, 200**-1.1)
+    accountant = PRVAccountant()
+    for _ in range(26):
+        accountant.step(noise_multiplier=1.1, sample_rate=16 / 200)
+    assert spent.epsilon(2) == pytest.approx(accountant.get_epsilon(200**-1.1))
+    assert spent.epsilon(0) == 0.0
+    assert spent.epsilon(1) < spent.epsilon(2)
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 8.0, 100.0])
+def test_a_promised_epsilon_is_spent_by_the_last_epoch_and_not_passed(epsilon):
+    training = Training(epochs=4, batch_size=10)
+    spent = spending(Privacy(epsilon=epsilon, noise_multiplier=None, delta=1e-4, clip=1.0), 100, training)
+    assert 0.85 * epsilon < spent.epsilon(4) <= epsilon
+
+
+def test_a_batch_larger_than_the_texts_is_all_of_them():
+    spent = spending(Privacy(epsilon=None, noise_multiplier=1.0, delta=None, clip=1.0), 50, Training(batch_size=80))
+    assert (spent.rate, spent.steps) == (1.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"delta": 0.01}, "delta = 0.01: publishing one of 100 training texts"),
+        ({"noise_multiplier": 1.0}, "epsilon = 8.0 and noise_multiplier = 1.0"),
+        ({"epsilon": None}, "epsilon = None and noise_multiplier = None"),
+    ],
+)
+def test_promises_that_mean_nothing_are_refused(given, told):
+    asked = Privacy(**{"epsilon": 8.0, "noise_multiplier": None, "delta": None, "clip": 1.0, **given})
+    with pytest.raises(SettingError, match=told):
+        spending(asked, 100, Training())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_that_remembers_texts_is_refused(tiny, method):
+    class Centred(torch.nn.BatchNorm1d):
+        def forward(self, hidden):
+            return super().forward(hidden.transpose(1, 2)).transpose(1, 2)
+
+    model = tiny("llama")
+    model.module.model.norm = Centred(32)
+    with pytest.raises(ModelError, match=r"model\.norm\.running_mean \(Centred\) changes with the texts"):
+        made(model, method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_resumed_private_training_takes_the_same_steps(tiny, method, sentences):
+    training = Training(epochs=3, batch_size=4)
+    spent = spending(Privacy(epsilon=8.0, noise_multiplier=None, delta=None, clip=0.1), 12, training)
+    whole = made(tiny("gpt2"), method)
+    tokens = tokens_of(whole, sentences[:12])
+    state = next(e.state() for e in run(whole, tokens, training, spent) if e.number == 1)
+    whole = made(tiny("gpt2"), method)
+    losses = [e.loss for e in run(whole, tokens, training, spent)]
+    resumed = made(tiny("gpt2"), method)
+    assert [e.loss for e in run(resumed, tokens, training, spent, start=(1, state))] == losses[1:]
+    for (name, a), b in zip(
+        train.trainable(whole.module).items(), train.trainable(resumed.module).values(), strict=True
+    ):
+        assert torch.equal(a, b), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_private_training_learns_where_noise_is_small(tiny, architecture, method, sentences):
+    model = made(tiny(architecture), method)
+    tokens = tokens_of(model, sentences[:12])
+    training = Training(epochs=4, batch_size=4, schedule="constant")
+    spent = quiet(noise_multiplier=0.01, rate=1 / 3)
+    losses = [e.loss for e in run(model, tokens, training, spent)]
+    assert losses[-1] < losses[0] - 0.02
+    assert not model.module.training
+    assert all(getattr(p, "grad_sample", None) is None for p in model.module.parameters())
+
+
+# --- from a study file to rows
+
+
+def content(folder, **changes):
+    return tiny_study(folder, **{"methods": ["lora", {"dp_lora": {"epsilon": 4}}], **changes})
+
+
+def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):
+    store, written = Store.open(tmp_path), content(tiny_folder("llama"))
+    free, private = planned_cells(parsed(written), store)
+    assert free.epsilon is None
+    assert 3.9 < private.epsilon <= 4
+    table = plan_table("tiny", [free, private])
+    assert [row[-1] for row in table.rows] == ["no bound", f"{private.epsilon:.2f}"]
+    results = byheart.run(written, store=store)
+    assert not results.failed
+    rows = [r for r in results.rows if r.method == "dp_lora"]
+    spent = {r.epoch: r.value for r in rows if r.metric == "accountant_epsilon"}
+    assert spent[0] == 0 < spent[1] < spent[2] == private.epsilon
+    facts = {r.metric: r.value for r in rows if r.epoch is None}
+    assert facts["delta"] == pytest.approx(12**-1.1)
+    assert facts["noise_multiplier"] > 0.3
+    assert not [r for r in results.rows if r.method == "lora" and r.metric in {"accountant_epsilon", "delta"}]
+
+
+def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_folder, tmp_path, monkeypatch):
+    written = content(tiny_folder("llama"), methods=[{"dp_lora": {"rank": 2}}], training={"epochs": 3, "batch_size": 4})
+    whole = byheart.run(written, store=tmp_path / "whole")
+    kept = train_and_observe.keep
+
+    def stopped(planned, store, epoch, facts):
+        kept(planned, store, epoch, facts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_and_observe, "keep", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        byheart.run(written, store=tmp_path / "killed")
+    monkeypatch.undo()
+    resumed = byheart.run(written, store=tmp_path / "killed")
+    strip = [[r for r in found.rows if r.metric != "seconds"] for found in (whole, resumed)]
+    assert strip[0] == strip[1]
+
+
+def test_a_promise_that_means_nothing_is_refused_before_any_work(tiny_folder, tmp_path):
+    written = content(tiny_folder("llama"), methods=[{"dp_full": {"delta": 0.2}}])
+    with pytest.raises(SettingError, match=r"methods dp_full: delta = 0\.2: publishing one of 12 training texts"):
+        byheart.run(written, store=tmp_path)
+    assert not (tmp_path / "training").exists()
+
+
+def test_without_opacus_the_mend_is_told(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    with pytest.raises(SettingError, match=r"methods dp_lora: .*pip install 'byheart\[dp\]'"):
+        byheart.run(content(tiny_folder("llama")), store=tmp_path)
+    assert not (tmp_path / "training").exists()
+
+
+def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, monkeypatch):
+    store, written = Store.open(tmp_path), content(tiny_folder("llama"))
+    known = planned_cells(parsed(written), store)
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    free, private = planned_cells(parsed(written), store)
+    assert (free.lacks, private.epsilon, private.private) == ("", None, True)
+    assert [c.epochs_to_train for c in known] == [2, 2] == [free.epochs_to_train, private.epochs_to_train]
+    table = plan_table("tiny", [free, private])
+    assert [row[-1] for row in table.rows] == ["no bound", "not known"]
+    assert table.note.endswith("Before byheart run: " + private.lacks + ".")
+    assert private.lacks.endswith("pip install 'byheart[dp]'")
+    assert not any(c.lacks for c in known)
+    assert "Before" not in plan_table("tiny", known).note
+    senseless = content(tiny_folder("llama"), methods=[{"dp_full": {"delta": 0.2}}])
+    with pytest.raises(SettingError, match=r"methods dp_full: delta = 0\.2"):
+        planned_cells(parsed(senseless), store)
+
+
+def test_what_the_store_holds_needs_no_opacus(tiny_folder, tmp_path, monkeypatch):
+    written = content(tiny_folder("llama"), methods=["dp_lora"])
+    rows = byheart.run(written, store=tmp_path).rows
+    monkeypatch.setitem(sys.modules, "opacus", None)
+    assert byheart.run(written, store=tmp_path).rows == rows
+    (kept,) = planned_cells(parsed(written), Store.open(tmp_path))
+    assert (kept.lacks, kept.epsilon) == ("", None)
+
+
+def test_a_method_that_says_one_thing_and_gives_another_is_refused(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.methods.dp_lora.PRIVATE", False)
+    results = byheart.run(content(tiny_folder("llama"), methods=["dp_lora"]), store=tmp_path)
+    assert "let it say PRIVATE = True" in results.failed[0].error

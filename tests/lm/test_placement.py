@@ -1,0 +1,219 @@
+"""Where weights lie, and in how many bits: scores are the model's, and what does not fit is refused with an estimate."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate import disk_offload, dispatch_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+
+import byheart
+from byheart.core.errors import ModelError, SettingError
+from byheart.core.types import Texts
+from byheart.lm import memory_check
+from byheart.lm.finetuned import loaded
+from byheart.lm.forward import Scorer
+from byheart.lm.generate import Opening, greedy
+from byheart.lm.load import LanguageModel, config_of
+from byheart.lm.placement import Placing, device_of
+from byheart.lm.tokens import tokenise
+from conftest import SENTENCES, tiny_tokenizer
+
+TEXTS = [f"{s} And {i} more." for i, s in enumerate(SENTENCES)] + [f"Also, {s}" for s in SENTENCES]
+WIDE = LlamaConfig(  # 4 bits are packed in blocks of 64
+    vocab_size=300,
+    hidden_size=64,
+    intermediate_size=128,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=128,
+    tie_word_embeddings=True,
+)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A folder with a model wide enough to be packed, and beside it a LoRA of it."""
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("wide")
+    model = AutoModelForCausalLM.from_config(WIDE)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(4.0)
+    model.save_pretrained(folder / "base")
+    tiny_tokenizer(bos=False).save_pretrained(folder / "base")
+    tuned = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(folder / "base"),
+        LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False),
+    )
+    tuned.save_pretrained(folder / "lora")
+    return folder
+
+
+@pytest.fixture
+def texts(tmp_path):
+    for name, those in (("members", TEXTS[:24]), ("nonmembers", TEXTS[24:])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in those))
+    return ["--members", str(tmp_path / "members.jsonl"), "--nonmembers", str(tmp_path / "nonmembers.jsonl")]
+
+
+@pytest.fixture
+def command(typed_audit, texts):
+    return lambda *words: typed_audit(*words, *texts, "--attacks", "loss", "--json")
+
+
+def plain(folder, adapter=None):
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    return model if adapter is None else PeftModel.from_pretrained(model, adapter)
+
+
+def scores(model, tokenizer):
+    audit = byheart.audit(model, tokenizer, TEXTS[:24], TEXTS[24:], attacks=["loss", "min_k_plus_plus"])
+    return {e: dict(found) for e, found in audit.scores.items()}, audit.made["weights"]
+
+
+def offloaded(folder, place, adapter=None):
+    """The model with a layer on the disk and the rest where it was: weights that are fetched when they are needed."""
+    model = plain(folder)
+    where = {"model.embed_tokens": "disk", "model.layers.0": "disk", "model.layers.1": "cpu"}
+    where |= {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "disk"}
+    dispatch_model(model, where, main_device="cpu", offload_dir=str(place), force_hooks=True)
+    return model if adapter is None else PeftModel.from_pretrained(model, adapter)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["a part", "all"])
+def test_weights_that_wait_on_the_disk_give_the_same_scores_and_hashes(tiny_folder, tmp_path, whole):
+    folder = tiny_folder("mixtral")  # its head is not tied
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    there = plain(folder)
+    there = (
+        disk_offload(there, tmp_path, execution_device=torch.device("cpu")) if whole else offloaded(folder, tmp_path)
+    )
+    assert any(p.device.type == "meta" for p in there.parameters())
+    assert device_of(there).type == "cpu"
+    own = {n: m.forward for n, m in there.named_modules() if "forward" in vars(m)}
+    ours, our_weights = scores(there, tokenizer)
+    theirs, their_weights = scores(plain(folder), tokenizer)
+    for name, found in theirs[1].items():
+        np.testing.assert_allclose(ours[1][name], found, atol=1e-6)
+    assert our_weights == their_weights
+    assert own == {n: m.forward for n, m in there.named_modules() if "forward" in vars(m)}
+    assert any(p.device.type == "meta" for p in there.parameters())
+
+    read = tokenise(tokenizer, Texts(("a",), (TEXTS[0],)), 64)
+    openings = [Opening(read.ids[:4], 6)]
+    one, two = (
+        greedy(LanguageModel(m, tokenizer, ""), openings, budget=512, precision=torch.float32)
+        for m in (there, plain(folder))
+    )
+    assert [w.tolist() for w in one] == [w.tolist() for w in two]
+
+
+def test_an_adapter_over_weights_on_the_disk_is_switched_off_and_on(wide, tmp_path):
+    tokenizer = AutoTokenizer.from_pretrained(wide / "base")
+    there = plain(wide / "base", wide / "lora")
+    disk_offload(there, tmp_path, execution_device=torch.device("cpu"))
+    ours, _ = scores(there, tokenizer)
+    theirs, _ = scores(plain(wide / "base", wide / "lora"), tokenizer)
+    for epoch in (0, 1):
+        np.testing.assert_allclose(ours[epoch]["loss"], theirs[epoch]["loss"], atol=1e-6)
+    assert not np.allclose(theirs[0]["loss"], theirs[1]["loss"], atol=1e-3)
+
+
+def test_a_spread_model_says_what_it_says_on_one_device(wide, command):
+    one, spread = (
+        json.loads(command("--model", wide / "lora", *how)[1])
+        for how in (["--device", "cpu"], ["--device-map", "auto"])
+    )
+    assert one["rows"] == spread["rows"]
+    code, _, complaints = command("--model", wide / "lora", "--device-map", "auto", "--device", "cpu")
+    assert code == 2
+    assert "chooses the devices itself" in complaints
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("model", ["base", "lora"])
+def test_packed_weights_are_read_as_the_library_reads_them(wide, bits, model):
+    from transformers import BitsAndBytesConfig
+
+    placing = Placing(device="cpu", bits=bits)
+    four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32}
+    how = BitsAndBytesConfig(**(four if bits == 4 else {"load_in_8bit": True}))
+    theirs = AutoModelForCausalLM.from_pretrained(wide / "base", quantization_config=how, dtype=torch.float32)
+    ours = loaded(str(wide / "base"), placing)
+    if model == "lora":
+        from byheart.lm.finetuned import attached, finished
+
+        theirs = PeftModel.from_pretrained(theirs, wide / "lora")
+        ours = attached(ours, finished(str(wide / "lora"), None, None), placing)
+    read = tokenise(ours.tokenizer, Texts(tuple(map(str, range(8))), tuple(TEXTS[:8])), 64)
+    found = Scorer(ours, 512, torch.float32)(read)
+    for i in range(8):
+        ids = torch.from_numpy(read.ids[read.starts[i] : read.starts[i + 1]])[None]
+        with torch.no_grad():
+            logp = theirs(input_ids=ids).logits[0, :-1].float().log_softmax(1).gather(1, ids[0, 1:, None])[:, 0]
+        # 8 bits: a row that is far from the others is rounded by itself, and which that is depends on the batch.
+        np.testing.assert_allclose(found.logp[found.starts[i] : found.starts[i + 1]], logp, atol=0.05)
+    whole = Scorer(loaded(str(wide / "base"), Placing(device="cpu")), 512, torch.float32)(read)
+    assert np.abs(whole.logp - found.logp).max() > 1e-3
+    assert ours.module.get_memory_footprint() < 0.6 * plain(wide / "base").get_memory_footprint()
+
+
+def test_models_that_were_saved_in_few_bits_are_audited_and_not_packed_again(wide, tmp_path, command):
+    pytest.importorskip("bitsandbytes")
+    model = loaded(str(wide / "base"), Placing(device="cpu", bits=4))
+    model.module.save_pretrained(tmp_path / "four")
+    model.tokenizer.save_pretrained(tmp_path / "four")
+    code, out, err = command("--model", tmp_path / "four", "--device", "cpu")
+    assert code == 0, err
+    packed = json.loads(command("--model", wide / "base", "--device", "cpu", "--quantize", "4")[1])
+    assert [r["value"] for r in json.loads(out)["rows"]] == pytest.approx(
+        [r["value"] for r in packed["rows"]], abs=1e-3
+    )
+    code, _, complaints = command("--model", tmp_path / "four", "--device", "cpu", "--quantize", "8")
+    assert code == 2
+    assert "is stored in few bits already" in complaints
+
+
+def test_what_is_not_here_is_refused(wide, command, monkeypatch):
+    monkeypatch.setattr("byheart.lm.placement.find_spec", lambda _: None)
+    code, _, complaints = command("--model", wide / "base", "--quantize", "4")
+    assert code == 2
+    assert "needs bitsandbytes; pip install" in complaints
+    with pytest.raises(SettingError, match="torch finds"):
+        Placing(device="cuda:99")
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_estimate_is_that_of_the_library(wide, bits):
+    held = memory_check._tensors(str(wide / "base"))
+    whole = memory_check.size(held, 4, None, 300)
+    assert whole == sum(p.numel() for p in plain(wide / "base").parameters()) * 4
+    packed = loaded(str(wide / "base"), Placing(device="cpu", bits=bits)).module.get_memory_footprint()
+    assert memory_check.size(held, 4, bits, 300) == pytest.approx(packed, rel=0.1)
+
+
+def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
+    base = str(wide / "base")
+    whole = memory_check.size(memory_check._tensors(base), 4, None, 300) * memory_check.SPARE
+    monkeypatch.setattr(memory_check, "_free", lambda: int(0.8 * whole))
+    for placing in (Placing(device="cpu"), Placing(spread=True)):
+        with pytest.raises(ModelError, match=r"take --precision bfloat16, --quantize 8, a smaller model or a larger"):
+            memory_check.refuse_large(base, placing, config_of(base))
+    memory_check.refuse_large(base, Placing(device="cpu", dtype=torch.bfloat16), config_of(base))
+    memory_check.refuse_large(base, Placing(device="cpu", bits=8), config_of(base))
+
+
+def test_spread_over_gpus_their_memory_counts_with_the_machines(wide, monkeypatch):
+    base = str(wide / "base")
+    whole = memory_check.size(memory_check._tensors(base), 4, None, 300) * memory_check.SPARE
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(memory_check, "_free_of", lambda _: int(0.4 * whole))
+    monkeypatch.setattr(memory_check, "_free", lambda: int(0.3 * whole))
+    memory_check.refuse_large(base, Placing(spread=True), config_of(base))
+    monkeypatch.setattr(memory_check, "_free", lambda: int(0.1 * whole))
+    with pytest.raises(ModelError, match="this machine with its GPUs has"):
+        memory_check.refuse_large(base, Placing(spread=True), config_of(base))

@@ -1,0 +1,59 @@
+"""Two processes that share each batch take the steps of one."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import sys, torch
+from byheart.core import registry
+from byheart.lm import train
+from byheart.lm.load import LanguageModel, load
+from byheart.lm.tokens import tokenise
+from byheart.core.config import Training
+from byheart.core.types import Texts
+torch.set_num_threads(1)
+folder, method, out = sys.argv[1:]
+model = load(folder)
+train.seed("0b")
+made = registry.choose("methods", method)(model)
+model = train.keep_hidden(LanguageModel(made.module, model.tokenizer, "m"))
+words = [f"The old sailor wrote {n} letters to the queen." for n in range(7)]
+tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(7))), tuple(words)), 64)
+settings = Training(epochs=2, batch_size=3)  # the last step has one text: one process has none
+losses = [e.loss for e in train.train(model, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.float32, budget=100)]
+if int(__import__("os").environ.get("RANK", 0)) == 0:
+    torch.save({"losses": losses, **{n: p.detach() for n, p in train.trainable(model.module).items()}}, out)
+"""
+
+
+@pytest.mark.parametrize("method", ["head", "lora"])
+def test_two_processes_take_the_steps_of_one(tiny_folder, tmp_path, method):
+    import torch
+
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    found = []
+    for start in (
+        [sys.executable],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
+    ):
+        out = tmp_path / f"{len(found)}.pt"
+        made = subprocess.run(
+            [*start, script, tiny_folder("llama"), method, out],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        assert made.returncode == 0, made.stderr[-2000:]
+        found.append(torch.load(out, weights_only=True))
+    one, two = found
+    assert one["losses"] == pytest.approx(two["losses"], rel=1e-4)
+    for name in one:
+        if name != "losses":
+            assert (one[name] - two[name]).abs().max() < 1e-3, name

@@ -1,0 +1,148 @@
+"""AUC over groups: a group is one unit, whatever it is made of."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import byheart
+from byheart.core.errors import DataError, SettingError
+from byheart.core.registry import choose
+from byheart.metrics.auc import auc
+from byheart.metrics.group_auc import group_auc
+
+sizes = st.lists(st.integers(1, 4), min_size=1, max_size=6)
+AGGREGATES = {"mean": lambda x: sum(x) / len(x), "max": max, "sum": sum}
+
+
+def laid_out(members, nonmembers):
+    """Membership and groups for groups of these sizes."""
+    counts = [*members, *nonmembers]
+    membership = np.repeat(np.arange(len(counts)) < len(members), counts)
+    return membership, tuple(f"g{i}" for i, n in enumerate(counts) for _ in range(n))
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+@given(sizes, sizes, st.data())
+def test_it_is_mann_whitneys_count_over_groups(aggregate, members, nonmembers, data):
+    membership, groups = laid_out(members, nonmembers)
+    scores = np.array([data.draw(st.integers(-8, 8)) for _ in groups]) / 4
+    found = {}
+    for score, group in zip(scores, groups, strict=True):
+        found.setdefault(group, []).append(score)
+    whole = [AGGREGATES[aggregate](texts) for texts in found.values()]
+    ours, others = whole[: len(members)], whole[len(members) :]
+    pairs = [
+        1.0 if a > b and not math.isclose(a, b) else 0.5 if math.isclose(a, b, abs_tol=1e-12) else 0.0
+        for a in ours
+        for b in others
+    ]
+    estimate = group_auc(scores, membership, groups, aggregate=aggregate)
+    assert estimate.value == pytest.approx(sum(pairs) / len(pairs))
+    assert estimate.low <= estimate.value <= estimate.high
+    assert (estimate.members, estimate.nonmembers) == (len(members), len(nonmembers))
+
+
+def test_by_hand():
+    """Means 2 and 3 against 1.75, largest 5 and 3 against 2, sums 4 and 3 against 3.5."""
+    scores = np.array([-1.0, 5.0, 3.0, 1.5, 2.0])
+    membership = np.array([True, True, True, False, False])
+    groups = ("a", "a", "b", "c", "c")
+    assert group_auc(scores, membership, groups).value == 1
+    assert group_auc(scores, membership, groups, aggregate="max").value == 1
+    assert group_auc(scores, membership, groups, aggregate="sum").value == 0.5
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+def test_of_single_texts_it_is_auc(aggregate):
+    scores = np.random.default_rng(0).normal(size=90)
+    membership, groups = laid_out([1] * 40, [1] * 50)
+    assert group_auc(scores, membership, groups, aggregate=aggregate) == pytest.approx(auc(scores, membership, groups))
+
+
+def test_copies_of_a_text_add_nothing():
+    """Ten copies of everything are as many groups as before: the same number and the same interval."""
+    scores = np.random.default_rng(1).normal(size=60) + (np.arange(60) < 30)
+    membership, groups = laid_out([1] * 30, [1] * 30)
+    once = group_auc(scores, membership, groups)
+    many = group_auc(np.repeat(scores, 10), np.repeat(membership, 10), tuple(g for g in groups for _ in range(10)))
+    assert many == pytest.approx(once)
+
+
+def test_a_weak_signal_adds_up_over_a_groups_texts():
+    chance = np.random.default_rng(2)
+    membership, groups = laid_out([20] * 40, [20] * 40)
+    scores = chance.normal(size=len(groups)) + 0.4 * membership
+    assert auc(scores, membership, groups).value < 0.65
+    assert group_auc(scores, membership, groups).value > 0.85
+
+
+def test_the_order_of_texts_is_not_in_the_last_bit():
+    chance = np.random.default_rng(3)
+    membership, groups = laid_out([3] * 9, [4] * 8)
+    scores = chance.normal(size=len(groups))
+    order = chance.permutation(len(groups))
+    shuffled = group_auc(scores[order], membership[order], tuple(groups[i] for i in order))
+    assert shuffled == group_auc(scores, membership, groups)
+
+
+def test_a_group_on_both_sides_is_refused():
+    membership, groups = np.array([True, False, True, False]), ("a", "a", "b", "c")
+    with pytest.raises(DataError, match=r"1 of 3 groups hold members and non-members \('a', for one\)"):
+        group_auc(np.zeros(4), membership, groups)
+
+
+def test_what_has_no_answer_is_refused():
+    with pytest.raises(DataError, match="there are 1 and 0"):
+        group_auc(np.zeros(2), np.array([True, True]), ("a", "a"))
+    with pytest.raises(DataError, match="not a number"):
+        group_auc(np.array([np.inf, -np.inf, 0.0]), np.array([True, True, False]), ("a", "a", "b"))
+    with pytest.raises(SettingError, match="group_auc: aggregate"):
+        choose("metrics", "group_auc", {"aggregate": "median"})
+
+
+def test_the_interval_covers():
+    """Groups of unequal size whose texts are alike: of 300 studies the interval misses the truth in about one of twenty."""
+    chance = np.random.default_rng(4)
+    counts = chance.integers(1, 6, 80)
+    membership, groups = laid_out(counts[:40], counts[40:])
+    truth = 0.5 * (1 + math.erf(0.8 / 2))  # normal scores 0.8 standard deviations apart
+    held = 0
+    for _ in range(300):
+        shared = chance.normal(size=80) + 0.8 * (np.arange(80) < 40)
+        estimate = group_auc(np.repeat(shared, counts), membership, groups)
+        held += estimate.low <= truth <= estimate.high
+    assert 0.91 < held / 300 < 0.99
+
+
+def test_a_study_from_end_to_end(tiny_folder, tmp_path, sentences):
+    rows = [
+        f'{{"text": "{s} Part {p} of {u * 31 + p}.", "user": "u{u}"}}'
+        for u, s in enumerate(sentences)
+        for p in range(3)
+    ]
+    (tmp_path / "users.jsonl").write_text("\n".join(rows))
+    asked = {
+        "name": "users",
+        "models": str(tiny_folder("llama")),
+        "datasets": [{"files": {"path": str(tmp_path / "users.jsonl"), "group": "user"}}],
+        "data": {
+            "train": 24,
+            "members": 18,
+            "nonmembers": 18,
+            "validation": 6,
+            "max_tokens": 60,
+            "near_duplicate": 1.0,
+        },
+        "methods": ["lora"],
+        "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01},
+        "attacks": ["loss"],
+        "metrics": ["auc", "group_auc", {"group_auc": {"aggregate": "max"}}],
+    }
+    results = byheart.run(asked, store=tmp_path / "store")
+    assert not results.failed, results.failed
+    found = [r for r in results.rows if r.metric == "group_auc"]
+    assert len(found) == 4
+    assert all(r.members < 18 and r.nonmembers < 18 and r.low <= r.value <= r.high for r in found)

@@ -1,0 +1,427 @@
+"""The page says what the rows say, loads nothing, runs nothing, and shows whatever lies on the shelves."""
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import zlib
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib import metadata
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import vl_convert
+
+import byheart.figures
+import byheart.tables
+from byheart.core.errors import DataError, SettingError, UnknownNameError
+from byheart.core.registry import choose
+from byheart.figures.trajectory import trajectory
+from byheart.report.export import export, save
+from byheart.report.page import Shown, figures_of, report, tables_of, vega_bundle
+from testing.made_up import judged, scored, study
+
+FEW = study(datasets=("webnlg",), methods=("full", "prompt"), epochs=(0, 3))
+
+
+def shown(rows, gates=None):
+    return Shown(rows, scored(rows), judged() if gates is None else gates)
+
+
+def page(rows, title="A study", made=None, gates=None):
+    return report(shown(rows, gates), title=title, made=made or {"command": "byheart run study.yaml"})
+
+
+class Read(HTMLParser):
+    """What a browser would see: every tag with its attributes, and the text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "input"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, "tags must nest"
+
+    def handle_data(self, data):
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return page(study())
+
+
+def test_the_page_nests_and_its_ids_are_unique_and_its_links_lead_somewhere(plain):
+    read = Read(plain)
+    assert read.open == []
+    ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"] for tag, attributes in read.tags if tag == "a"]
+    assert links
+    assert all(link.startswith("#") and link[1:] in ids for link in links)
+
+
+def scripts(html):
+    """The page's data and the scripts that run."""
+    found = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
+    (data,) = [text for attributes, text in found if attributes]
+    return json.loads(zlib.decompress(base64.b64decode(data))), [text for attributes, text in found if not attributes]
+
+
+def test_the_page_loads_nothing_and_runs_only_its_own_two_scripts(plain):
+    read = Read(plain)
+    assert not {tag for tag, _ in read.tags} & {"link", "iframe", "object", "embed", "base"}
+    sources = [a[name] for _, a in read.tags for name in ("src", "srcset", "data", "action", "poster") if name in a]
+    assert sources
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert not [name for _, a in read.tags for name in a if name.startswith("on")]
+    style = plain.partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+    policy = next(a["content"] for _, a in read.tags if a.get("http-equiv") == "Content-Security-Policy")
+    told = dict(part.strip().partition(" ")[::2] for part in policy.split(";"))
+    _, run = scripts(plain)
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in run]
+    assert told["default-src"] == "'none'"
+    assert told["script-src"].split() == hashes
+    assert "connect-src" not in told
+    assert len(run) == 2
+
+
+def test_pictures_are_whole_and_have_words_beside_them(plain):
+    pictures = [a for tag, a in Read(plain).tags if tag == "img"]
+    assert len(pictures) == len(figures_of(shown(study()))) == 6
+    for picture in pictures:
+        assert len(picture["alt"]) > 20
+        root = ET.fromstring(base64.b64decode(picture["src"].partition(",")[2]))  # noqa: S314 - our own
+        assert root.tag.endswith("svg")
+        outside = [v for e in root.iter() for k, v in e.attrib.items() if k.endswith("href") and not v.startswith("#")]
+        assert outside == []
+
+
+def test_the_page_holds_the_rows_numbers_once(plain):
+    held, _ = scripts(plain)
+    rows = [r for r in study() if r.attack and r.metric in {"auc", "tpr_at_fpr"}]
+    told = [p for p in held["data"]["points"] if p["attack"]]
+    assert sorted(p["value"] for p in told) == pytest.approx(sorted(r.value for r in rows), rel=1e-5)
+    assert held["reads"]["trajectory"] == held["reads"]["frontier"] == ["points"]
+    assert not any("datasets" in spec for spec in held["figures"].values())
+
+
+def test_records_are_the_members_with_the_highest_scores_by_id_alone():
+    rows = study(datasets=("xsum",), methods=("full",))
+    held, _ = scripts(page(rows))
+    (cell,) = held["records"]
+    row = next(r for r in rows if (r.attack, r.metric, r.epoch) == ("min_k", "auc", 3))
+    scores = scored(rows)(row.scores)
+    best = int(np.argmax(np.where(scores.members, scores.scores, -np.inf)))
+    assert str(best) in cell["ids"][:5], "each of five attacks names its first in turn"
+    at = cell["ids"].index(str(best))
+    assert cell["scores"]["Min-K%"][at][3] == pytest.approx(scores.scores[best], rel=1e-3)
+    below = (scores.scores[~scores.members] < scores.scores[best]).mean()
+    assert cell["shares"]["Min-K%"][at][3] == int(1000 * below)
+    assert (cell["members"], len(cell["ids"]), cell["leaks"], cell["epochs"]) == (200, 100, True, [0, 1, 2, 3])
+    assert cell["texts"] == []
+
+
+def test_the_summary_says_what_leaks_and_claims_no_more(plain):
+    words = Read(plain).words
+    assert "WebNLG: 3 of 6 methods leak" in words
+    assert "Leaks: an attacker at 1 % false alarms finds 8 % (0-23 %) of the members." in words
+    assert re.search(
+        r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3; on the untuned model 0\.500\.", words
+    )
+    assert "Validation perplexity 20.00 → 17.00." in words
+    assert "No leakage detectable by these attacks at this power (smallest AUC told from chance: 0.62)." in words
+    assert "one of 60 that hold all at once" in words
+    assert "optimistic" in words
+
+
+def test_verdict_and_gate_are_shown_first_and_its_reasons_after(plain):
+    words = Read(plain).words
+    answer = words.partition("Do the tuned models give away")[2].partition("Is the comparison fair?")[0]
+    assert "WebNLG: 3 of 6 methods leak: full, head, LoRA." in answer
+    assert "Can members and non-members be compared? WebNLG: sound , WikiText: sound" in answer
+    doubtful = Read(page(FEW, gates=judged("doubtful", "it looks odd"))).words
+    assert "WebNLG doubtful it looks odd" in doubtful
+    assert "WebNLG: 1 of 2 methods leak, in a doubtful comparison" in doubtful
+    assert "the data were never judged" in Read(page(FEW, gates={})).words
+
+
+def test_a_broken_comparison_is_read_as_nothing():
+    words = Read(page(FEW, gates=judged("broken", "copies"))).words
+    assert "WebNLG: the comparison is broken" in words
+    assert "methods leak" not in words
+    assert words.count("Not to be read as leakage: members and non-members are not comparable.") == 2
+
+
+@pytest.mark.parametrize("verdict", ["sound", "doubtful", "broken"])
+def test_nothing_is_ever_called_private_or_safe(verdict):
+    words = Read(page(FEW, gates=judged(verdict, "a reason"))).words
+    assert not re.search(r"\b(private|privacy|safe|safely|secure|harmless|protected|anonymous)\b", words, re.IGNORECASE)
+
+
+def test_a_difference_that_was_there_before_is_said(plain):
+    warning = "on the untuned model already"
+    assert warning not in Read(plain).words
+    rows = [
+        replace(r, value=0.8, low=0.77, high=0.83) if (r.attack, r.metric) == ("min_k", "auc") else r for r in study()
+    ]
+    assert (
+        f"Min-K% tells members from non-members {warning} (AUC 0.80, its interval above 0.6)" in Read(page(rows)).words
+    )
+
+
+def test_tables_on_the_page_hold_the_tables_cells(plain):
+    words = Read(plain).words
+    for table in tables_of(shown(study())).values():
+        assert table.title in words
+        assert table.note in words
+        for cell in {c for row in table.rows for c in row}:
+            assert cell in words
+
+
+def test_how_it_was_made_is_shown():
+    words = Read(page(study(datasets=("xsum",)), made={"command": "byheart run x.yaml", "versions": "torch 2"})).words
+    assert "command byheart run x.yaml versions torch 2" in words
+
+
+def test_entries_with_nothing_to_show_are_left_out_and_only_those():
+    few = {"datasets": ("webnlg",), "methods": ("full", "lora")}
+    assert set(tables_of(shown(study(**few)))) == {
+        "methods",
+        "methods metric=tpr_at_fpr",
+        "cells",
+        "costs",
+        "data_splits",
+        "comparisons",
+        "attack_comparisons",
+        "early_stopping",
+        "gains",
+        "matched_utility",
+    }
+    rows = study(bases=("a", "b"), settings=("", "targets=attention"), **few)
+    assert {name.split()[0] for name in tables_of(shown(rows))} == {
+        "methods",
+        "cells",
+        "costs",
+        "data_splits",
+        "models",
+        "lora_placement",
+        "comparisons",
+        "attack_comparisons",
+        "early_stopping",
+        "gains",
+        "matched_utility",
+    }
+    assert set(figures_of(shown(study(**few)))) == {
+        "trajectory",
+        "perplexity",
+        "loss_density",
+        "frontier",
+        "heat_map",
+        "roc",
+    }
+    assert set(figures_of(shown([r for r in study() if not r.attack]))) == {"perplexity"}
+
+
+def test_a_study_of_one_model_at_one_epoch_makes_a_page():
+    rows = [r for r in study(datasets=("xsum",), methods=("full",), epochs=(1,)) if r.attack in ("", "min_k")]
+    words = Read(page(rows)).words
+    assert "One attack on one method was tried" in words
+    assert "on the untuned model" not in words.partition("Words")[0]
+
+
+def test_a_study_without_attacks_makes_a_page():
+    assert "nothing can be said of leakage" in Read(page([r for r in study() if not r.attack])).words
+
+
+def test_no_rows_are_refused():
+    with pytest.raises(DataError, match="run a study first"):
+        page([])
+
+
+def test_seeds_bases_and_settings_all_appear():
+    words = Read(
+        page(
+            study(
+                datasets=("xsum",),
+                methods=("full", "lora"),
+                bases=("x/one", "x/two"),
+                settings=("", "rank=4"),
+                seeds=(0, 1),
+            )
+        )
+    ).words
+    assert "XSum · one: " in words
+    assert "LoRA rank=4" in words
+    assert "mean of 2 seeds, " in words
+
+
+HOSTILE = '"><script>alert(1)</script><img src=http://e.vil/x onerror=alert(2)> {{ 7 * 7 }} $\\frac{'
+
+
+def test_no_label_can_act():
+    rows = [
+        replace(
+            r,
+            base=f"x/{HOSTILE}",
+            dataset=HOSTILE,
+            method=HOSTILE,
+            method_settings=f"a={HOSTILE}",
+            attack=r.attack and HOSTILE,
+        )
+        for r in study(datasets=("xsum",), methods=("lora",))
+        if r.attack in ("", "loss")
+    ]
+    html = page(rows, title=HOSTILE, made={HOSTILE: HOSTILE})
+    read = Read(html)
+    assert read.open == []
+    assert len([tag for tag, _ in read.tags if tag == "script"]) == 3
+    assert html.count("alert(1)") == html.count("alert(1)&lt;/script&gt;") > 0
+    assert all(a["src"].startswith("data:") for tag, a in read.tags if tag == "img")
+    assert not [name for _, a in read.tags for name in a if name.startswith("on")]
+    assert "{{ 7 * 7 }}" in read.words, "a label is no template"
+
+
+def dropped(monkeypatch, folder, shelf, name, body):
+    folder = folder / shelf.__name__
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.py").write_text(body)
+    monkeypatch.setattr(shelf, "__path__", [*shelf.__path__, str(folder)])
+
+
+def test_entries_that_are_dropped_on_a_shelf_appear(tmp_path, monkeypatch):
+    shown = "Table('A dropped table', ('n',), ((str(len(rows)),),))"
+    table = f"def dropped_table(rows):\n    'Dropped in.'\n    return {shown}\n"
+    dropped(monkeypatch, tmp_path, byheart.tables, "dropped_table", "from byheart.core.types import Table\n" + table)
+    figure = (
+        "def dropped_figure(scores, rows):\n    'Drawn in.'\n    scores(rows[0].scores)\n"
+        "    return Figure('Ours', alt.Chart(alt.NamedData(name='mine')).mark_point(), {'mine': [{'n': 1}]})\n"
+    )
+    head = "import altair as alt\nfrom byheart.analysis.chart import Figure\n"
+    dropped(monkeypatch, tmp_path, byheart.figures, "dropped_figure", head + figure)
+    rows = study(datasets=("xsum",))
+    words = Read(page(rows)).words
+    assert f"A dropped table Dropped in. n {len(rows)}" in words
+    assert "Ours Ours Drawn in." in words
+
+
+def test_an_entry_that_asks_for_what_is_not_there_is_refused(tmp_path, monkeypatch):
+    dropped(monkeypatch, tmp_path, byheart.tables, "greedy", "def greedy(rows, weights):\n    return 1\n")
+    with pytest.raises(UnknownNameError, match=r"tables greedy 'weights' is not known"):
+        page(study(datasets=("xsum",)))
+
+
+def test_a_failure_that_is_no_lack_of_data_is_not_hidden(tmp_path, monkeypatch):
+    dropped(monkeypatch, tmp_path, byheart.tables, "broken", "def broken(rows):\n    return 1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        page(study(datasets=("xsum",)))
+
+
+def test_saving_by_suffix_makes_equal_files(tmp_path):
+    for suffix, head in ((".svg", b"<svg"), (".png", b"\x89PNG"), (".PDF", b"%PDF")):
+        made = []
+        for nth in (0, 1):
+            path = tmp_path / f"{nth}{suffix}"
+            save(trajectory(study(datasets=("xsum",))), path)
+            made.append(path.read_bytes())
+        assert made[0].startswith(head)
+        # The order of a PDF's resources is the converter's chance, and their places are numbers in it.
+        assert len(made[0]) == len(made[1]) if suffix == ".PDF" else made[0] == made[1]
+    with pytest.raises(SettingError, match=r"one of \.svg, \.png, \.pdf"):
+        save(trajectory(study()), tmp_path / "x.gif")
+
+
+def test_the_page_is_the_same_every_time():
+    rows = study(datasets=("xsum",), methods=("lora", "prefix"))
+    assert page(rows) == page(rows[::-1])
+
+
+def test_tables_figures_and_report_import_without_what_they_need_later():
+    code = (
+        "import sys, byheart.report.page, byheart.analysis.formats, byheart.analysis.labels, byheart.core.registry as s\n"
+        "[s.find(shelf, n) for shelf in ('tables', 'figures') for n in s.names(shelf)]\n"
+        "print([m for m in ('torch', 'altair', 'vl_convert', 'scipy', 'jinja2') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_path):
+    import pyarrow.parquet as pq
+
+    rows = study(datasets=("xsum",), methods=("full",))
+    written = {p.name for p in export(tmp_path, shown(rows), [choose("tables", "cells")], [choose("figures", "roc")])}
+    assert written == {
+        *(f"cells.{e}" for e in ("txt", "md", "tex", "csv", "json")),
+        *(f"roc.{e}" for e in ("svg", "png", "pdf")),
+        "rows.parquet",
+        "scores.parquet",
+    }
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == len(rows)
+    held = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+    row = next(r for r in rows if r.scores and r.epoch == 3)
+    own = [h for h in held if h["scores"] == row.scores]
+    assert [h["score"] for h in own] == scored(rows)(row.scores).scores.tolist()
+    assert sum(h["member"] for h in own) == 200
+
+
+# --- the script of the charts
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """An empty cache, and a list of how often the script was made."""
+    made = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: made.append(snippet) or f"made; {snippet}")
+    vega_bundle.library.cache_clear()
+    yield made
+    vega_bundle.library.cache_clear()
+
+
+def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
+    first = vega_bundle.library()
+    vega_bundle.library.cache_clear()
+    assert vega_bundle.library() == first == f"made; {vega_bundle.SNIPPET}"
+    assert len(cached) == 1
+    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
+    assert metadata.version("vl-convert-python") in kept.name
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"]
+)
+def test_a_kept_script_that_is_not_whole_is_made_anew(cached, tmp_path, harm):
+    first = vega_bundle.library()
+    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
+    kept.write_bytes(harm(kept.read_bytes()))
+    vega_bundle.library.cache_clear()
+    assert vega_bundle.library() == first
+    assert len(cached) == 2
+    assert zlib.decompress(kept.read_bytes()).decode() == first
+
+
+def test_where_nothing_can_be_kept_the_script_is_made_each_time(cached, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for nth in (1, 2):
+        assert vega_bundle.library()
+        vega_bundle.library.cache_clear()
+        assert len(cached) == nth

@@ -1,0 +1,215 @@
+"""Exposure: the paper's rank as a plain loop, the skew-normal tail where floats end, means with their intervals."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm, skewnorm
+
+from byheart.core.errors import CellError, DataError
+from byheart.core.types import LogProbs
+from byheart.metrics.canary_guess import canary_guess
+from byheart.metrics.epsilon_lower_bound import epsilon_lower_bound
+from byheart.metrics.exposure import exposure
+from byheart.metrics.held_out_exposure import held_out_exposure
+from byheart.stats.canary_exposure import by_extrapolation, by_sampling, log_share
+from byheart.stats.epsilon_bounds import one_run, right_guesses
+from testing.made_up import planted
+
+
+def packed(sums):
+    """Evidence of texts of two tokens each whose log-likelihoods are these."""
+    return LogProbs(logp=np.repeat(np.asarray(sums, dtype=float) / 2, 2), starts=2 * np.arange(len(sums) + 1))
+
+
+def plain_exposure(canary, references):
+    """log2 |R| - log2 rank, R the references and the canary, by rising perplexity."""
+    rank = 1
+    for other in references:
+        if -other <= -canary:
+            rank += 1
+    return math.log2(len(references) + 1) - math.log2(rank)
+
+
+def test_by_sampling_it_is_the_papers():
+    chance = np.random.default_rng(0)
+    references, canaries = chance.normal(-40, 3, 99), chance.normal(-35, 4, 20)
+    expected = [plain_exposure(c, references) for c in canaries]
+    assert by_sampling(canaries, references) == pytest.approx(expected)
+    assert by_sampling(np.array([0.0, -100.0]), references).tolist() == pytest.approx([math.log2(100), 0])
+
+
+def test_a_model_that_tells_nothing_apart_exposes_nothing():
+    assert by_sampling(np.full(3, -5.0), np.full(50, -5.0)) == pytest.approx(0)
+
+
+def test_canaries_never_seen_have_as_much_as_said():
+    chance = np.random.default_rng(1)
+    found = by_sampling(chance.normal(size=20_000), chance.normal(size=20_000))
+    assert found.mean() == pytest.approx(1 / math.log(2), abs=0.05)
+    assert (found < 1).mean() == pytest.approx(0.5, abs=0.02)
+    assert (found > 5).mean() == pytest.approx(1 / 32, abs=0.006)
+
+
+@pytest.mark.parametrize("shape", [-20.0, -3.0, 0.0, 0.5, 3.0, 20.0])
+@pytest.mark.parametrize("z", [-1.0, -4.0, -10.0, -40.0])
+def test_the_tail_is_what_many_small_steps_sum_to(shape, z):
+    from scipy.special import log_ndtr
+
+    slope = abs(z) * (1 + max(shape, 0.0) ** 2)
+    steps = np.linspace(0, 50 / slope if slope > 3 else 15, 400_001)
+    density = math.log(2 / math.sqrt(2 * math.pi)) - (z - steps) ** 2 / 2 + log_ndtr(shape * (z - steps))
+    expected = density[0] + math.log(np.trapezoid(np.exp(density - density[0]), steps))
+    assert log_share(z, shape) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_tail_meets_scipys_where_both_hold():
+    for shape in (-2.0, 0.0, 2.0):
+        for z in (-1.0, 0.0, 1.5):
+            assert log_share(z, shape) == pytest.approx(math.log(skewnorm.cdf(z, shape)), rel=1e-6)
+    assert log_share(-1000.0, 0.0) == pytest.approx(norm.logcdf(-1000.0), rel=1e-9)
+    assert skewnorm.cdf(-60.0, 0.0) == 0  # where a share in floats would end
+
+
+def test_the_strongest_exposure_is_the_largest_and_never_none():
+    references = np.random.default_rng(2).normal(-50, 2, 500)
+    canaries = np.array([-50.0, -44.0, -40.0, -30.0, -1.0])
+    free = by_extrapolation(canaries, references, bits=1e9)
+    assert (np.diff(free) > 0).all()
+    assert free[-1] > 300
+    assert free[0] == pytest.approx(1, abs=0.2)
+    assert by_extrapolation(canaries, references, bits=30.0)[-1] == 30
+    assert free[2] == pytest.approx(-norm.logcdf(-5.0) / math.log(2), rel=0.25)
+
+
+def test_both_ways_agree_within_the_references():
+    references = np.random.default_rng(3).normal(-50, 2, 3000)
+    canaries = np.array([-52.0, -50.0, -48.0, -46.0])
+    assert by_sampling(canaries, references) == pytest.approx(
+        by_extrapolation(canaries, references, bits=64.0), abs=0.4
+    )
+
+
+def test_references_of_one_likelihood_cannot_be_extrapolated():
+    with pytest.raises(CellError, match="estimate: sampling"):
+        by_extrapolation(np.zeros(2), np.full(20, -3.0), bits=30.0)
+
+
+def test_canaries_are_ranked_within_their_kind_and_counted_by_repetitions():
+    labels = planted(
+        [True, True, True, False],
+        [1, 4, 1, 1],
+        ["digits", "digits", "names", "names"],
+        references=(("digits", 30), ("names", 30)),
+    )
+    chance = np.random.default_rng(4)
+    references = np.concatenate([chance.normal(-20, 1, 30), chance.normal(-90, 1, 30)])
+    canaries = np.array([-20.0, -10.0, -80.0, -90.0])
+    once = exposure(packed(canaries), packed(references), labels)
+    expected = [plain_exposure(-20.0, references[:30]), plain_exposure(-80.0, references[30:])]
+    assert once.value == pytest.approx(np.mean(expected))
+    assert once.members == 2
+    assert exposure(packed(canaries), packed(references), labels, repeated=4).value == pytest.approx(math.log2(31))
+    out = held_out_exposure(packed(canaries), packed(references), labels)
+    assert out.value == pytest.approx(plain_exposure(-90.0, references[30:]))
+    assert out.nonmembers == 1
+
+
+def test_intervals_hold_the_mean_and_stay_where_exposures_are():
+    labels = planted([True] * 6 + [False] * 6, [1] * 12, ["digits"] * 12)
+    references = np.arange(-30.0, 0.0)
+    mixed = packed([-25.0, -20.0, -15.0, -10.0, -5.0, 5.0] * 2)
+    some = exposure(mixed, packed(references), labels)
+    assert 0 <= some.low < some.value < some.high <= math.log2(31)
+    alike = exposure(packed([5.0] * 12), packed(references), labels)
+    assert alike.low < alike.value == pytest.approx(alike.high) == pytest.approx(math.log2(31))
+    assert alike.low > 2  # six equal ones are no certainty
+
+
+def test_kinds_without_a_format_have_no_exposure():
+    labels = planted([True, True], [1, 1], ["digits", "real_texts"])
+    assert exposure(packed([0.0, 9.0]), packed(np.arange(-30.0, 0.0)), labels).members == 1
+    bare = planted([True, False], [1, 1], ["real_texts"] * 2, references=(), bits={})
+    with pytest.raises(DataError, match="real_texts have none"):
+        exposure(packed([0.0, 9.0]), packed([]), bare)
+
+
+def test_canaries_that_are_not_there_are_refused():
+    labels = planted([True, False], [1, 4], ["digits"] * 2)
+    evidence = packed([0.0, 1.0]), packed(np.arange(-30.0, 0.0)), labels
+    with pytest.raises(DataError, match=r"repeated 4 times: .* repeated 1 times"):
+        exposure(*evidence, repeated=4)
+    with pytest.raises(DataError, match="held out"):
+        held_out_exposure(*evidence[:2], planted([True, True], [1, 1], ["digits"] * 2))
+
+
+def audited(chance, *, gain, number=60, kinds=("digits", "names")):
+    included = (chance.random(number) < 0.5).tolist()
+    own = [kinds[i % len(kinds)] for i in range(number)]
+    base = chance.normal(-50, 10, number)
+    after = (
+        base + gain * np.array(included) + np.array([7.0 * (k == "names") for k in own]) + chance.normal(size=number)
+    )
+    return packed(after), packed(base), planted(included, [1] * number, own, references=(("digits", 3), ("names", 3)))
+
+
+def test_the_bound_guesses_by_gain_over_the_base_within_a_kind():
+    after, base, labels = audited(np.random.default_rng(5), gain=3.0)
+    found = epsilon_lower_bound(after, base, labels, guesses=50)
+    gains = after.logp[::2] * 2 - base.logp[::2] * 2
+    for kind in ("digits", "names"):
+        here = np.array(labels.kinds) == kind
+        gains[here] -= np.median(gains[here])
+    right = right_guesses(gains, np.array(labels.included), 50)
+    assert found.value == one_run(60, 50, right, delta=1e-5)
+    assert found.value > 0.5
+    assert found.members == sum(labels.included)
+    assert epsilon_lower_bound(after, base, labels, guesses=50, assume="gaussian").value > found.value
+
+
+def test_an_untuned_model_gives_no_bound_but_by_chance():
+    chance = np.random.default_rng(6)
+    found = []
+    for _ in range(100):
+        _, base, labels = audited(chance, gain=0.0)
+        found.append(epsilon_lower_bound(base, base, labels).value)
+    assert np.mean(np.array(found) > 0) <= 0.1
+
+
+def test_only_canaries_of_so_many_repetitions_are_guessed():
+    after, base, labels = audited(np.random.default_rng(7), gain=30.0)
+    often = planted(labels.included, [1, 4] * 30, labels.kinds, references=(("digits", 3), ("names", 3)))
+    found = epsilon_lower_bound(after, base, often)
+    assert found.members + found.nonmembers == 30
+    assert found.value == one_run(30, 15, 15, delta=1e-5)
+
+
+def test_bounds_that_assume_what_is_not_so_are_refused():
+    after, base, labels = audited(np.random.default_rng(8), gain=1.0)
+    unfair = planted(labels.included, labels.repetitions, labels.kinds, coin=0.7)
+    with pytest.raises(DataError, match=r"fair coin; data\.canaries\.coin is 0\.7: write 0\.5"):
+        epsilon_lower_bound(after, base, unfair)
+    for delta in (0.0, 1.0, 2.0):
+        with pytest.raises(DataError, match="delta"):
+            epsilon_lower_bound(after, base, labels, delta=delta)
+    with pytest.raises(DataError, match="61 guesses on 60 canaries"):
+        epsilon_lower_bound(after, base, labels, guesses=61)
+    with pytest.raises(DataError, match=r"show nothing .* even if all are right"):
+        epsilon_lower_bound(after, base, labels, guesses=4)
+    with pytest.raises(DataError, match="show nothing"):
+        epsilon_lower_bound(after, base, labels, delta=0.2)
+    with pytest.raises(DataError, match="0 guesses on 0 canaries repeated 3 times"):
+        epsilon_lower_bound(after, base, labels, repeated=3)
+
+
+def test_one_guess_a_run_is_of_the_first_canary_among_references():
+    references = packed(np.arange(-40.0, -10.0))
+    for own, trained in ((0.0, True), (-25.0, True), (0.0, False), (-25.0, False)):
+        labels = planted([True, trained], [4, 1], ["digits"] * 2, by_seed=True)
+        found = canary_guess(packed([0.0, own]), references, labels)
+        assert found.value == (own == 0.0)
+        assert (found.members, found.nonmembers) == (int(trained), int(not trained))
+    with pytest.raises(DataError, match="by_seed: true"):
+        canary_guess(packed([0.0]), references, planted([True], [1], ["digits"]))
+    with pytest.raises(DataError, match="repeated 9 times"):
+        canary_guess(packed([0.0]), references, planted([True], [1], ["digits"], by_seed=True), repeated=9)

@@ -1,0 +1,117 @@
+"""A packed study is the same study elsewhere, and says nothing of what its texts say."""
+
+import re
+import sys
+
+import pytest
+
+import byheart
+from byheart.cli.main import main
+from byheart.core.errors import SettingError, StoreError, UnknownNameError
+from byheart.datasets.records import records
+from byheart.store.archive import pack
+from byheart.store.rows import gates_of, losses_of, scores_of, study_rows
+from byheart.store.store import Store
+from testing.doc_pages import unpacked
+from testing.made_up import tiny_study
+
+
+def content(folder, name, methods):
+    once = {"epochs": 1, "batch_size": 4}
+    return tiny_study(folder, name=name, methods=methods, training=once, attacks=["loss", "min_k"])
+
+
+@pytest.fixture(scope="module")
+def made(tiny_folder, tmp_path_factory):
+    """A store that holds two studies."""
+    store = Store.open(tmp_path_factory.mktemp("packing") / "store")
+    for name, methods in (("one", ["prompt", "full"]), ("other", ["head"])):
+        assert not byheart.run(content(tiny_folder("gpt2"), name, methods), store=store).failed
+    return store
+
+
+def page(store, study, folder):
+    """A study's page but for what a run of the command adds: nothing."""
+    return byheart.study.run_study.report_page(store, study, folder / "page.html").read_text()
+
+
+def test_elsewhere_it_is_the_same_study(made, tmp_path):
+    there = unpacked(pack(made, "one", tmp_path / "one.tar.xz"), tmp_path / "there")
+    rows = study_rows(made, "one")
+    assert study_rows(there) == rows
+    here, elsewhere = scores_of(made), scores_of(there)
+    for key in {r.scores for r in rows if r.scores}:
+        assert elsewhere(key).ids == here(key).ids
+        assert elsewhere(key).scores.tolist() == here(key).scores.tolist()
+    assert gates_of(there) == gates_of(made, "one")
+    kept, found = losses_of(made, "one"), losses_of(there)
+    for row in (r for r in rows if r.metric == "perplexity"):
+        assert found(row).nats.tolist() == kept(row).nats.tolist()
+
+
+def test_the_page_made_from_it_is_the_same(made, tmp_path):
+    there = unpacked(pack(made, "one", tmp_path / "one.tar.xz"), tmp_path / "there")
+    hardware = re.compile(r"(?s)<dt>hardware.*?</dd>")
+    assert hardware.sub("", page(there, "one", tmp_path)) == hardware.sub("", page(made, "one", tmp_path))
+
+
+def test_no_text_no_token_and_no_weight_travels(made, tmp_path):
+    there = unpacked(pack(made, None, tmp_path / "all.tar.xz"), tmp_path / "there")
+    assert {p.name for p in there.root.iterdir()} <= {
+        "store.json", "studies", "rows", "scores", "gates", "evidence", ".making",
+    }  # fmt: skip
+    assert {
+        there.recipe("evidence", p.name)["recipe"]["observation"]["name"] for p in there.root.glob("evidence/*")
+    } == {"validation"}
+    everything = b"".join(p.read_bytes() for p in there.root.rglob("*") if p.is_file())
+    texts = records(count=60).texts
+    for said in (*texts.scored, *(v for held in records(count=60).attributes for v in held.values())):
+        if len(said) > 5:
+            assert said.encode() not in everything, said
+            assert said.encode("utf-32-le") not in everything, said
+    assert texts.ids[0].encode("utf-32-le") in everything, "ids travel, and this test would see them"
+
+
+def test_one_study_of_several_and_equal_files(made, tmp_path):
+    first, again = (pack(made, "other", tmp_path / name) for name in ("a.tar.xz", "b.tar.xz"))
+    assert first.read_bytes() == again.read_bytes()
+    there = unpacked(first, tmp_path / "there")
+    assert {r.method for r in study_rows(there)} == {"head"}
+    assert list(there.notes("studies")) == ["other"]
+    whole = unpacked(pack(made, None, tmp_path / "c.tar.xz"), tmp_path / "whole")
+    assert {r.method for r in study_rows(whole)} == {"head", "prompt", "full"}
+
+
+def test_a_run_over_it_trains_again_and_goes_on(made, tiny_folder, tmp_path):
+    there = unpacked(pack(made, "other", tmp_path / "other.tar.xz"), tmp_path / "there")
+    wanted = {**content(tiny_folder("gpt2"), "other", ["head"]), "attacks": ["loss", "min_k", "zlib_ratio"]}
+    assert not byheart.run(wanted, store=there).failed
+    held, before = (
+        {r.attack: r.value for r in study_rows(s, "other") if r.metric == "auc" and r.epoch == 1} for s in (there, made)
+    )
+    assert held.keys() == {"loss", "min_k", "zlib_ratio"}
+    assert {n: held[n] for n in before} == before
+
+
+def test_what_cannot_be_packed_is_refused_and_leaves_nothing(made, tmp_path):
+    with pytest.raises(UnknownNameError, match="did you mean 'other'"):
+        pack(made, "othr", tmp_path / "x.tar.xz")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be written .*choose another with -o"):
+        pack(made, "one", tmp_path / "file" / "x.tar.xz")
+    (tmp_path / "folder.tar.xz").mkdir()
+    with pytest.raises(StoreError, match="cannot be written"):
+        pack(made, "one", tmp_path / "folder.tar.xz")
+    (tmp_path / "folder.tar.xz").rmdir()
+    with pytest.raises(SettingError, match=r"one\.zip: what is written is a \.tar\.xz archive"):
+        pack(made, "one", tmp_path / "one.zip")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_command_says_where_and_how_large(made, tmp_path, monkeypatch, capsys):
+    words = ["byheart", "pack", "--store", str(made.root), "--study", "one", "-o", str(tmp_path / "one.tar.xz")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert str(tmp_path / "one.tar.xz") in capsys.readouterr().out

@@ -1,0 +1,108 @@
+"""A study's page says what runs it again: the command as given, its settings to paste, the hardware."""
+
+import os
+import re
+import shlex
+import sys
+import types
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+import byheart
+from byheart.store import provenance
+from byheart.store.run_info import origin
+from byheart.store.store import Store
+from byheart.study.overrides import as_yaml, repeating
+from byheart.study.run_study import report_page
+from byheart.study.study_file import read
+from byheart.study.study_file import study as parsed
+
+STUDIES = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
+
+
+def content(folder):
+    return {
+        "name": "again",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 60}}],
+        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
+        "methods": [{"lora": {"rank": [2, 4]}}],
+        "training": {"epochs": 1, "batch_size": 4, "learning_rate": 1e-4},
+        "attacks": ("loss",),
+        "metrics": ["auc", "perplexity"],
+    }
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
+def test_a_study_spelled_as_yaml_is_read_as_the_same_study(path, tmp_path):
+    whole = read(path, ["training.epochs=7", "data.near_duplicate=0.75"])
+    again = tmp_path / "again.yaml"
+    again.write_text(as_yaml(whole.written))
+    for beside in path.parent.glob("*.csv"):
+        (tmp_path / beside.name).write_bytes(beside.read_bytes())
+    same = read(again, [f"name={whole.name}"])
+    assert same == whole
+    assert {c.training.epochs for c in same.cells} == {7}
+
+
+def test_the_command_splits_into_what_was_typed():
+    path, overrides = Path("my study.yaml"), ["methods=[lora, head]", "datasets=[{records: {count: 60}}]", "name=it's"]
+    words = shlex.split(repeating(path, overrides))
+    assert words == ["byheart", "run", "my study.yaml", *(w for o in overrides for w in ("--set", o))]
+
+
+def pasted(page):
+    """The settings that a page shows, as somebody copies them from it."""
+    return unescape(re.search(r"<dt>settings as given \(again\)</dt><dd>(.*?)</dd>", page, re.DOTALL)[1])
+
+
+def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its_command_too(tiny_folder, tmp_path):
+    given = content(tiny_folder("llama"))
+    assert not byheart.run(given, store=tmp_path / "store").failed
+    store = Store.open(tmp_path / "store")
+    told = origin(store, "again")
+    assert "command (again)" not in told
+    page = report_page(store, "again", tmp_path / "page.html").read_text()
+    (tmp_path / "pasted.yaml").write_text(pasted(page))
+    assert read(tmp_path / "pasted.yaml") == parsed(given)
+
+    wanted = read(tmp_path / "pasted.yaml", ["methods=[head]"])
+    assert not byheart.run(wanted, store=store).failed
+    page = report_page(store, "again", tmp_path / "page.html").read_text()
+    assert f"byheart run {tmp_path / 'pasted.yaml'} --set &#39;methods=[head]&#39;" in page
+    (tmp_path / "second.yaml").write_text(pasted(page))
+    assert read(tmp_path / "second.yaml") == wanted
+    assert f"cores {os.cpu_count()}" in origin(store, "again")["hardware"]
+
+
+def test_notes_of_older_stores_are_still_shown(tiny_folder, tmp_path):
+    assert not byheart.run(content(tiny_folder("llama")), store=tmp_path / "store").failed
+    store = Store.open(tmp_path / "store")
+    held = store.notes("studies")["again"]
+    store.note("studies", "again", {n: v for n, v in held.items() if n not in {"command", "written", "published"}})
+    told = origin(store, "again")
+    assert not [n for n in told if n.startswith(("command", "settings"))]
+    assert report_page(store, "again", tmp_path / "page.html").exists()
+
+
+def test_a_card_is_told_where_this_process_computed_on_it_and_is_never_woken(monkeypatch):
+    asked = []
+
+    def fake(*, awake, used):
+        cuda = types.SimpleNamespace(
+            is_initialized=lambda: awake,
+            device_count=lambda: asked.append("count") or 2,
+            max_memory_allocated=lambda i: used[i],
+            get_device_name=lambda i: f"Card {i}",
+        )
+        monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+
+    fake(awake=False, used=[1, 1])
+    assert "gpu" not in provenance.made(0)["machine"]
+    assert asked == []
+    fake(awake=True, used=[0, 7])
+    assert provenance.made(0)["machine"]["gpu"] == "Card 1"
+    monkeypatch.delitem(sys.modules, "torch")
+    assert "gpu" not in provenance.made(0)["machine"]

@@ -1,0 +1,140 @@
+"""A result exists whole or not at all; two writers do no harm; a changed default is refused."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from byheart.core.errors import StoreError
+from byheart.store.store import FORMAT, Store, read_arrays, write_arrays
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store.open(tmp_path / "store")
+
+
+def test_made_once_and_read_back(store):
+    made = []
+
+    def make(folder):
+        made.append(folder)
+        write_arrays(folder, {"a": np.arange(3)})
+
+    first = store.get_or_make("scores", "k", {"x": 1}, make)
+    again = store.get_or_make("scores", "k", {"x": 1}, make)
+    assert first == again
+    assert len(made) == 1
+    np.testing.assert_array_equal(read_arrays(first)["a"], np.arange(3))
+    recipe = store.recipe("scores", "k")
+    assert recipe["recipe"] == {"x": 1}
+    assert {"revision", "dirty", "versions", "machine", "seconds", "at"} <= set(recipe["made"])
+
+
+def test_a_maker_that_fails_leaves_nothing(store):
+    def make(folder):
+        (folder / "half").write_text("half")
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        store.get_or_make("scores", "k", {}, make)
+    assert not store.has("scores", "k")
+    assert list((store.root / ".making").iterdir()) == []
+
+
+def test_a_changed_default_is_refused_with_the_mend(store):
+    store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.2}}}, lambda _: None)
+    with pytest.raises(
+        StoreError, match=r"attack\.settings\.k is 0\.2 there and 0\.3 here; .* raise the file's REVISION, or remove"
+    ):
+        store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.3}}}, lambda _: None)
+
+
+def test_a_newer_store_is_refused(store):
+    (store.root / "store.json").write_text(json.dumps({"format": FORMAT + 1}))
+    with pytest.raises(StoreError, match="update byheart"):
+        Store.open(store.root)
+
+
+def test_somebody_elses_folder_is_refused(tmp_path):
+    (tmp_path / "store.json").write_text("[1, 2")
+    with pytest.raises(StoreError, match="not one of byheart's"):
+        Store.open(tmp_path)
+
+
+def test_a_full_disk_is_told_in_one_line(store):
+    def make(_folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StoreError, match="the disk is full; free some space and run again"):
+        store.get_or_make("scores", "k", {}, make)
+    assert not store.has("scores", "k")
+
+
+def _die_while_making(root):
+    def make(folder):
+        (folder / "half").write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Store.open(root).get_or_make("scores", "k", {}, make)
+
+
+def test_a_killed_writer_leaves_nothing_that_counts(store):
+    child = multiprocessing.get_context("fork").Process(target=_die_while_making, args=(store.root,))
+    child.start()
+    child.join()
+    assert not store.has("scores", "k")
+    assert len(list((store.root / ".making").iterdir())) == 1
+    Store.open(store.root)  # sweeps
+    assert list((store.root / ".making").iterdir()) == []
+
+
+def _write_slowly(root, text):
+    def make(folder):
+        (folder / "who").write_text(text)
+        time.sleep(0.3)
+
+    Store.open(root).get_or_make("scores", "k", {}, make)
+
+
+def test_of_two_writers_the_first_wins_and_neither_fails(store):
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_write_slowly, args=(store.root, str(i))) for i in range(3)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [c.exitcode for c in children] == [0, 0, 0]
+    assert (store.folder("scores", "k") / "who").read_text() in {"0", "1", "2"}
+
+
+def _hold(root, key, held, done):
+    with Store(root).claim(key, wait=True):
+        held.set()
+        done.wait()
+
+
+def test_a_claim_is_exclusive_and_dies_with_its_holder(store):
+    context = multiprocessing.get_context("fork")
+    held, done = context.Event(), context.Event()
+    child = context.Process(target=_hold, args=(store.root, "cell", held, done))
+    child.start()
+    held.wait()
+    with store.claim("cell", wait=False) as ours:
+        assert not ours
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    with store.claim("cell", wait=True) as ours:
+        assert ours
+
+
+def test_dropping_what_is_not_there_is_no_error(store):
+    store.drop("states", "nothing")
+    store.get_or_make("states", "k", {}, lambda _: None)
+    store.drop("states", "k")
+    assert not store.has("states", "k")

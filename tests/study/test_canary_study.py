@@ -1,0 +1,233 @@
+"""A study with canaries, on a tiny model: planted, read at every epoch, measured, shown; and what is refused before training."""
+
+import json
+
+import numpy as np
+import pytest
+
+import byheart
+from byheart.core.errors import ByheartError, DataError, SettingError
+from byheart.core.registry import choose
+from byheart.core.types import LogProbs
+from byheart.store.store import Store, read_arrays
+from byheart.study.plan import plan
+from byheart.study.study_file import study as parsed
+from byheart.tables.exposure import exposure as exposure_table
+from byheart.tables.privacy_bounds import privacy_bounds
+
+CANARIES = {"count": 32, "repetitions": [1, 8], "kinds": ["digits", "names"], "references": 40}
+DATA = {"train": 16, "members": 10, "nonmembers": 10, "validation": 6, "max_tokens": 60}
+METRICS = [
+    "auc",
+    {"exposure": {"repeated": [1, 8], "estimate": ["sampling", "extrapolation"]}},
+    "held_out_exposure",
+    {"epsilon_lower_bound": {"guesses": 12, "repeated": 8}},
+]
+
+
+def content(folder, **changes):
+    canaries = changes.pop("canaries", CANARIES)
+    return {
+        "name": "planted",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 80}}],
+        "data": {**DATA, "canaries": canaries, **changes.pop("data", {})},
+        "methods": ["full"],
+        "training": {"epochs": 2, "batch_size": 8, "learning_rate": 0.02},
+        "attacks": ["loss"],
+        "metrics": METRICS,
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def done(tiny_folder, tmp_path_factory):
+    store = Store.open(tmp_path_factory.mktemp("store"))
+    asked = content(tiny_folder("llama"))
+    return store, asked, byheart.run(asked, store=store)
+
+
+def values(results, metric, settings=""):
+    found = {r.epoch: r for r in results.rows if (r.metric, r.metric_settings) == (metric, settings)}
+    return [found[epoch] for epoch in sorted(found)]
+
+
+def test_exposure_grows_with_repetitions_and_epochs_and_twins_stay(done):
+    _, _, results = done
+    assert not results.failed, results.failed
+    often, once = values(results, "exposure", "repeated=8"), values(results, "exposure")
+    twins = values(results, "held_out_exposure")
+    assert often[0].value < often[1].value < often[2].value
+    assert often[2].low > 2.5
+    assert often[2].value > once[2].value + 1
+    assert all(r.low < 1.44 + 0.6 and r.value < 2.5 for r in twins)
+    beyond = values(results, "exposure", "estimate=extrapolation, repeated=8")
+    assert beyond[2].value > often[2].value
+
+
+def test_the_bound_is_nothing_before_training_and_something_after(done):
+    bound = values(done[2], "epsilon_lower_bound", "guesses=12, repeated=8")
+    assert bound[0].value == 0
+    assert bound[2].value > 0
+    assert bound[2].members + bound[2].nonmembers == 16
+
+
+def test_what_reading_canaries_took_is_told(done):
+    for name in ("canaries", "canary_references"):
+        seconds = values(done[2], "seconds", f"observation={name}")
+        assert len(seconds) == 3
+        assert all(r.value > 0 for r in seconds)
+        assert values(done[2], "passes", f"observation={name}")[1].value > 0
+
+
+def test_what_was_planted_is_counted(done):
+    store, asked, results = done
+    (planned,) = plan(parsed(asked), store)
+    facts = {r.metric: r.value for r in results.rows if r.epoch is None}
+    inside = planned.split.planted.included
+    assert facts["canaries"] == 32
+    assert facts["canaries_trained_on"] == sum(inside)
+    assert facts["canary_copies"] == len(planned.texts["train"]) - len(planned.split.train)
+    assert facts["canary_references"] == 80
+    assert facts["train_texts"] == 16
+
+
+def test_the_same_data_is_dealt_with_and_without_canaries(done, tmp_path):
+    store, asked, _ = done
+    (with_them,) = plan(parsed(asked), store)
+    bare = {**asked, "data": DATA, "metrics": ["auc"]}
+    (without,) = plan(parsed(bare), store)
+    assert with_them.split.train == without.split.train
+    assert with_them.split.audited == without.split.audited
+    assert with_them.key != without.key
+    assert "canaries" not in json.dumps([without.recipe, without.key])
+    assert not len(without.texts["canaries"])
+
+
+def test_each_seed_may_flip_its_own_coins(done):
+    store, asked, _ = done
+    data = {**asked["data"], "canaries": {**CANARIES, "by_seed": True}}
+    first, other = plan(parsed({**asked, "data": data, "seeds": [0, 1]}), store)
+    assert first.split.planted.texts == other.split.planted.texts
+    assert first.split.planted.included != other.split.planted.included
+    shared = plan(parsed({**asked, "seeds": [0, 1]}), store)
+    assert shared[0].split.planted is shared[1].split.planted
+
+
+def test_shadows_are_tuned_on_the_canaries_too(done):
+    store, asked, _ = done
+    metrics = ["auc"]
+    shadowed = {**asked, "attacks": ["lira"], "observations": [{"shadows": {"models": 4}}], "metrics": metrics}
+    (planned,) = plan(parsed(shadowed), store)
+    copies = planned.split.planted.copies
+    for one in planned.shadows:
+        assert one.texts["train"].ids[-len(copies) :] == copies.ids
+
+
+def test_every_canary_is_trained_on_token_by_token(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    parts = {
+        p: read_arrays(store.folder("tokens", byheart.core.registry.key_of(planned.tokens_recipe(p))))
+        for p in ("train", "canaries")
+    }
+    rows = {
+        p: [tuple(a["ids"][lo:hi]) for lo, hi in zip(a["starts"], a["starts"][1:], strict=False)]
+        for p, a in parts.items()
+    }
+    labels = planned.split.planted
+    for row, inside, often in zip(rows["canaries"], labels.included, labels.repetitions, strict=True):
+        assert rows["train"].count(row) == (often if inside else 0)
+
+
+def test_what_is_measured_follows_from_evidence_and_coins(done):
+    store, asked, results = done
+    (planned,) = plan(parsed(asked), store)
+    evidence = {
+        n: LogProbs(**{k: v for k, v in held.items() if k in {"logp", "starts"}})
+        for n in ("canaries", "canary_references", "canaries_base")
+        for held in [read_arrays(store.folder("evidence", planned.evidence_key(planned.observation(n), 2)))]
+    }
+    metric = choose("metrics", "exposure", {"repeated": 8})
+    again = metric(evidence["canaries"], evidence["canary_references"], planned.split.planted)
+    assert again.value == values(results, "exposure", "repeated=8")[2].value
+    base = read_arrays(store.folder("evidence", planned.evidence_key(planned.observation("canaries"), 0)))
+    assert np.array_equal(base["logp"], evidence["canaries_base"].logp)  # one pass serves both
+
+
+def test_a_prompt_method_and_frozen_layers_take_canaries_too(tiny_folder, tmp_path):
+    asked = content(
+        tiny_folder("gemma"), methods=["head", "prefix"], canaries={**CANARIES, "count": 8, "references": 5}
+    )
+    asked["training"]["epochs"] = 1
+    asked["metrics"] = [{"exposure": {"repeated": 8}}, "held_out_exposure"]
+    results = byheart.run(asked, store=tmp_path / "store")
+    assert not results.failed, results.failed
+    assert len([r for r in results.rows if r.metric == "exposure"]) == 4
+
+
+def test_many_seeds_give_a_bound_of_many_runs(tiny_folder, tmp_path):
+    few = {"count": 2, "repetitions": [8], "kinds": ["digits"], "references": 30, "by_seed": True}
+    asked = content(tiny_folder("llama"), canaries=few, metrics=[{"canary_guess": {"repeated": 8}}], attacks=["loss"])
+    results = byheart.run({**asked, "seeds": [0, 1, 2, 3], "training": {"epochs": 1}}, store=tmp_path / "store")
+    assert not results.failed, results.failed
+    guesses = [r for r in results.rows if r.metric == "canary_guess" and r.epoch == 1]
+    assert {r.members for r in guesses} == {0, 1}
+    assert all(r.members + r.nonmembers == 1 for r in guesses)
+    table = privacy_bounds(results.rows)
+    assert table.rows[0][2] == "4 runs, one guess each"
+    with pytest.raises(DataError, match="by_seed: true"):
+        byheart.run(
+            {**asked, "data": {**asked["data"], "canaries": {**few, "by_seed": False}}}, store=tmp_path / "store"
+        )
+
+
+def test_tables_show_it(done):
+    _, _, results = done
+    table = exposure_table(results.rows)
+    assert table.header == ("data", "method", "estimated by", "trained on", "untuned", "epoch 1", "epoch 2")
+    assert [row[2:4] for row in table.rows] == [
+        ("sampling", "held out"),
+        ("sampling", "once"),
+        ("sampling", "8 times"),
+        ("extrapolation", "once"),
+        ("extrapolation", "8 times"),
+    ]
+    bounds = privacy_bounds(results.rows)
+    (line,) = bounds.rows
+    assert line[2] == "one run, seed 0, 12 guesses on 16 canaries"
+    assert float(line[3]) > 0
+    assert float(line[4]) == 0
+    assert float(line[5]) >= float(line[3])
+    for shown in (exposure_table, privacy_bounds):
+        with pytest.raises(DataError, match=r"set data\.canaries"):
+            shown([r for r in results.rows if r.metric == "auc"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"data": {"max_tokens": 12}}, r"canaries, 'canary/0' first, are cut at data\.max_tokens = 12"),
+        ({"canaries": {**CANARIES, "repetitions": [1, 17]}}, r"17 copies of a canary among 16 training texts"),
+        ({"canaries": {**CANARIES, "coin": 0.6}}, r"by a fair coin; data\.canaries\.coin is 0\.6"),
+        ({"canaries": None}, r"needs canaries; set data\.canaries"),
+        ({"metrics": [{"epsilon_lower_bound": {"delta": 0.0}}]}, r"delta = 0: .*write a number above 0 and below 1"),
+        ({"metrics": [{"epsilon_lower_bound": {"delta": 1.5}}]}, r"delta = 1\.5"),
+        ({"metrics": [{"epsilon_lower_bound": {"guesses": 3}}]}, r"show nothing"),
+        ({"metrics": [{"exposure": {"repeated": 5}}]}, r"repeated 5 times"),
+        ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"real_texts have none"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_training(tiny_folder, tmp_path, changes, told):
+    store = Store.open(tmp_path / "store")
+    try:
+        results = byheart.run(content(tiny_folder("llama"), **changes), store=store)
+    except (DataError, SettingError) as error:
+        message = str(error)
+    else:
+        message = str(results.failed)
+    import re
+
+    assert re.search(told, message), message
+    assert not list((store.root / "training").glob("*"))
+    assert issubclass(DataError, ByheartError)

@@ -1,0 +1,344 @@
+"""Texts that an adversary knows, and shadow models: what they are tuned on, that they are shared, what they cost."""
+
+import dataclasses
+import json
+import shutil
+import sys
+import types
+
+import numpy as np
+import pytest
+
+import byheart
+from byheart.core.errors import DataError, SettingError
+from byheart.core.evidence import Shadows
+from byheart.core.registry import reckoned
+from byheart.core.types import Examples, Texts
+from byheart.data.splitting import split
+from byheart.store.store import Store, read_arrays
+from byheart.study import train_and_observe
+from byheart.study.estimate import plan_table, planned_cells
+from byheart.study.plan import plan
+from byheart.study.study_file import study as parsed
+
+DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
+
+
+def difference(shadows, *, scale: float = 1.0):
+    """How much likelier a text is inside than outside of shadows (never a sane attack, but it reads all of them)."""
+    assert isinstance(shadows, Shadows)
+    mean = np.add.reduceat(shadows.logp, shadows.starts[:-1], axis=1)
+    inside = (mean * shadows.inside).sum(0) / shadows.inside.sum(0)
+    outside = (mean * ~shadows.inside).sum(0) / (~shadows.inside).sum(0)
+    return scale * (inside - outside)
+
+
+def content(folder, **changes):
+    return {
+        "name": "shadowed",
+        "models": str(folder),
+        "datasets": [{"records": {"count": 80}}],
+        "data": DATA,
+        "methods": ["lora"],
+        "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
+        "attacks": ["loss", "their_shadowed:difference"],
+        "observations": [{"shadows": {"models": 4}}],
+        "metrics": ["auc"],
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def their_shadowed():
+    module = types.ModuleType("their_shadowed")
+    module.difference = difference
+    difference.__module__ = "their_shadowed"
+    sys.modules["their_shadowed"] = module
+    yield
+    del sys.modules["their_shadowed"]
+
+
+@pytest.fixture(scope="module")
+def done(tiny_folder, tmp_path_factory):
+    store = Store.open(tmp_path_factory.mktemp("store"))
+    return store, content(tiny_folder("llama")), byheart.run(content(tiny_folder("llama")), store=store)
+
+
+def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_texts_in_all(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    inside = np.array(planned.halves(4))
+    assert (inside.sum(0) == 2).all()
+    assert (inside[0] == ~inside[1]).all()
+    assert (inside[0] != inside[2]).any()
+    ids, trained = planned.split.audited.ids, planned.split.train.ids
+    rest = tuple(name for i, name in enumerate(trained) if i not in planned.split.members)
+    assert set(rest) == set(trained) - set(ids)
+    assert len(rest) == 6
+    for shadow, half in zip(planned.shadows, inside, strict=True):
+        assert shadow.texts["train"].ids == (*np.array(ids)[half], *rest)
+        assert shadow.texts["audited"] == planned.texts["audited"]
+    assert len({s.key for s in (planned, *planned.shadows)}) == 5
+
+
+def test_an_adversary_may_know_none_of_the_other_training_texts(done):
+    store, asked, _ = done
+    alone = {**asked, "observations": [{"shadows": {"models": 4, "rest": False}}]}
+    (planned,), (knowing,) = (plan(parsed(a), store) for a in (alone, asked))
+    ids = planned.split.audited.ids
+    for shadow, other, half in zip(planned.shadows, knowing.shadows, planned.halves(4), strict=True):
+        assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
+        assert shadow.key != other.key
+    assert planned.evidence_key(planned.observation("shadows"), 1) != knowing.evidence_key(
+        knowing.observation("shadows"), 1
+    )
+
+
+def test_no_text_that_is_held_out_is_in_a_shadow(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    split = planned.split
+    held = {t.casefold() for t in (*split.known_nonmembers.scored, *split.validation.scored)}
+    for shadow in planned.shadows:
+        assert not held & {t.casefold() for t in shadow.texts["train"].scored}
+    assert not held & {t.casefold() for t in split.audited.scored}
+
+
+@pytest.mark.parametrize("by", ["group", "published"])
+def test_a_population_holds_no_copy_of_what_is_audited_or_trained_on(by):
+    strings = [f"Letter {i % 30} tells of {i % 30 * 7} ships and of {i % 30 + 3} storms." for i in range(120)]
+    texts = Texts(tuple(map(str, range(120))), tuple(t.upper() if i % 2 else t for i, t in enumerate(strings)))
+    published = tuple("train" if i < 40 else "nonmember" if i < 100 else "validation" for i in range(120))
+    examples = Examples(texts, published, tuple(map(str, range(120))))
+    if by == "published":
+        examples = Examples(
+            examples.texts.take([*range(8), *range(40, 120)]), (*published[:8], *published[40:]), ("g",) * 88
+        )
+    dealt = split(examples, train=8, members=5, nonmembers=5, validation=3, known=3, by=by, near_duplicate=1.0)
+    others = {t.casefold() for t in (*dealt.audited.scored, *dealt.train.scored)}
+    assert len(dealt.known_nonmembers) == 3
+    assert not others & {t.casefold() for t in dealt.known_nonmembers.scored}
+
+
+def test_shadows_know_the_texts_that_they_were_tuned_on(done):
+    _, _, results = done
+    assert not results.failed, results.failed
+    auc = {r.epoch: r.value for r in results.rows if r.attack == "their_shadowed:difference" and r.metric == "auc"}
+    assert auc[0] == 0.5  # the untuned base, four times over
+
+
+def test_shadows_are_trained_once_and_read_the_base_not_at_all(done, monkeypatch):
+    store, asked, results = done
+    recipes = [json.loads(p.read_text())["recipe"] for p in (store.root / "evidence").glob("*/recipe.json")]
+    assert sum(r["observation"]["name"] == "base" for r in recipes) == 1
+    assert len(list((store.root / "training").iterdir())) == 5
+    shadows = next(
+        read_arrays(p.parent)
+        for p in (store.root / "evidence").glob("*/recipe.json")
+        if json.loads(p.read_text())["recipe"]["observation"]["name"] == "shadows"
+    )
+    assert shadows["population_logp"].shape == (4, shadows["population_starts"][-1])
+    assert len(shadows["population_starts"]) == 6
+    monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
+    again = byheart.run({**asked, "attacks": [{"their_shadowed:difference": {"scale": 2.0}}]}, store=store)
+    assert not again.failed
+    assert len(again.rows) < len(results.rows)
+
+
+def test_what_the_adversary_knows_is_not_audited(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    members, nonmembers = planned.split.known_members, planned.split.known_nonmembers
+    assert len(members) == len(nonmembers) == 5
+    assert set(members.ids) <= set(planned.split.train.ids)
+    assert not {*members.ids, *nonmembers.ids} & set(planned.split.audited.ids)
+    assert not set(nonmembers.ids) & {*planned.split.train.ids, *planned.split.validation.ids}
+
+
+def test_an_attack_that_needs_known_texts_is_refused_without(tiny_folder, tmp_path, monkeypatch):
+    module = types.ModuleType("their_known")
+
+    def fitted(target, known_members):
+        return np.zeros(len(target))
+
+    module.fitted = fitted
+    fitted.__module__ = "their_known"
+    monkeypatch.setitem(sys.modules, "their_known", module)
+    asked = content(tiny_folder("llama"), attacks=["their_known:fitted"], data={**DATA, "known": 0})
+    with pytest.raises(
+        DataError, match=r"attacks their_known:fitted needs texts that its adversary knows; set data\.known"
+    ):
+        byheart.run(asked, store=tmp_path / "store")
+    asked["data"] = {**DATA, "known": 7}
+    with pytest.raises(SettingError, match=r"data\.members = 10 and data\.known = 7: only 16"):
+        byheart.run(asked, store=tmp_path / "store")
+
+
+def test_an_unknown_observation_names_who_asks(tiny_folder, tmp_path, monkeypatch):
+    module = types.ModuleType("their_unknown")
+
+    def puzzled(target, horoscope):
+        return np.zeros(len(target))
+
+    module.puzzled = puzzled
+    puzzled.__module__ = "their_unknown"
+    monkeypatch.setitem(sys.modules, "their_unknown", module)
+    with pytest.raises(
+        DataError, match=r"attacks their_unknown:puzzled asks for 'horoscope'; there are texts, .*base, "
+    ):
+        byheart.run(content(tiny_folder("llama"), attacks=["their_unknown:puzzled"]), store=tmp_path / "store")
+
+
+def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
+    fresh = Store.open(tmp_path / "fresh")
+    (with_shadows,) = plan(parsed(content(tiny_folder("llama"))), fresh)
+    (without,) = plan(parsed(content(tiny_folder("llama"), attacks=["loss"])), fresh)
+    known = set()
+    assert with_shadows.work(fresh, known) > 3 * without.work(fresh, set())
+    # What shadows cost: their training, and at each epoch after 0 (the base's, which is read anyway) two readings.
+    read = sum(len(t) for part in ("audited", "known_nonmembers") for t in with_shadows.texts[part].scored) / 4
+    population = sum(map(len, with_shadows.texts["known_nonmembers"].scored)) / 4
+    theirs = sum(2 * s.epoch_work + 2 * read for s in with_shadows.shadows)
+    assert with_shadows.work(fresh, set()) == pytest.approx(without.work(fresh, set()) + theirs + population)
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    assert planned.work(store, set()) == 0
+
+
+def grouped(folder, path, count, groups, **changes):
+    """A study of texts in few groups, in a file."""
+    rows = [{"text": f"Letter {i} of {i * 37 % 101} words to {i % groups}.", "group": i % groups} for i in range(count)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    data = {"train": 8, "members": 8, "nonmembers": 8, "validation": 2, "near_duplicate": 1.0, "max_tokens": 60}
+    return content(folder, datasets=[{"files": {"path": str(path), "group": "group"}}], data=data, **changes)
+
+
+def test_no_two_shadows_are_tuned_on_the_same_texts(tiny_folder, tmp_path):
+    store = Store.open(tmp_path / "store")
+    asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
+    (planned,) = plan(parsed({**asked, "observations": [{"shadows": {"models": 6}}]}), store)
+    assert len(set(planned.split.groups)) == 4
+    halves = np.array(planned.halves(6))  # all there are of four groups, so that any repeat would show
+    assert len(np.unique(halves, axis=0)) == 6
+    assert (halves.sum(0) == 3).all()
+    assert len({s.key for s in planned.shadows}) == 6
+    eight = {**asked, "observations": [{"shadows": {"models": 8}}]}
+    with pytest.raises(DataError, match=r"8 shadows need as many different halves .* of 4 groups only"):
+        byheart.run(eight, store=store)
+
+
+def test_a_shadow_that_is_dealt_the_targets_own_texts_is_still_another_model(tiny_folder, tmp_path):
+    asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    same = dataclasses.replace(planned, shadow="shadow 1 of 4")
+    assert same.texts["train"] == planned.texts["train"]
+    assert same.key != planned.key
+
+
+def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
+    store, asked, _ = done
+    cells = plan(parsed({**asked, "seeds": [0, 1]}), store)
+    assert not np.array_equal(cells[0].halves(4), cells[1].halves(4))
+    for epoch in (0, 1):
+        assert len({c.evidence_key(c.observation("shadows"), epoch) for c in cells}) == 2
+
+
+def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_path):
+    assert [reckoned(t, {"count": 5}) for t in (2.0, "count", "count + 1", "2 * count")] == [2, 5, 6, 10]
+    asked = content(
+        tiny_folder("llama"),
+        attacks=["recall", "icp", "neighbourhood", "spv"],
+        observations=[
+            {"after_nonmembers": {"shots": 3}},
+            {"after_masked": {"probes": 4}},
+            {"substitutes": {"count": 7}},
+        ],
+    )
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    costs = {a.name: planned.cost(a, 1) for a in planned.attacks}
+    assert costs == {"recall": 1 + 4, "icp": 1 + 8, "neighbourhood": 1 + 1 + 7, "spv": 1 + 1 + 1 + 7 + 7}
+
+
+def test_a_shadow_leaves_what_it_said_and_no_weights(done):
+    store, asked, _ = done
+    (planned,) = plan(parsed(asked), store)
+    kept = {key: {p.name for p in store.folder("training", key).iterdir()} for key in (planned.key,)}
+    assert kept[planned.key] == {"adapter", "facts.json", "recipe.json"}
+    for shadow in planned.shadows:
+        assert {p.name for p in store.folder("training", shadow.key).iterdir()} == {"facts.json", "recipe.json"}
+    assert not list(store.root.glob("states/*"))
+
+
+def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, monkeypatch):
+    """Broken off after a shadow's first epoch, and with evidence of another lost: the same numbers come out."""
+    _, asked, results = done
+    fresh = Store.open(tmp_path / "store")
+    (planned,) = plan(parsed(asked), fresh)
+    broken, kept = planned.shadows[1], train_and_observe.keep
+
+    def cut(one, *told):
+        kept(one, *told)
+        if one.key == broken.key:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train_and_observe, "keep", cut)
+        with pytest.raises(KeyboardInterrupt):
+            byheart.run(asked, store=fresh)
+    assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]
+    lost = planned.shadows[0]
+    fresh.drop("evidence", lost.evidence_key(lost.observation("target"), 2))
+    again = byheart.run(asked, store=fresh)
+    assert not again.failed, again.failed
+    numbers = [[r.value for r in run.rows if r.metric == "auc"] for run in (results, again)]
+    assert numbers[0] == numbers[1]
+
+
+def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
+    store, asked, _ = done
+    (fresh,) = planned_cells(parsed(asked), Store.open(tmp_path / "fresh"))
+    assert (fresh.epochs_to_train, fresh.shadow_epochs) == (2, 8)
+    # The target's: base or target and shadows at three epochs; each shadow's: texts and population at two, and the
+    # population once at epoch 0, which is the base's.
+    assert fresh.observations_to_make == 3 + 3 + 4 * 2 * 2 + 1
+    assert "2 epochs, 8 epochs of shadows" in plan_table("x", [fresh]).rows[0]
+    (kept,) = planned_cells(parsed(asked), store)
+    assert (kept.epochs_to_train, kept.shadow_epochs, kept.observations_to_make) == (0, 0, 0)
+    (planned,) = plan(parsed(asked), store)
+    lost = planned.shadows[2]
+    recipe = planned.evidence_key(planned.observation("shadows"), 2)
+    copy = Store.open(tmp_path / "copy")
+    shutil.copytree(store.root, copy.root, dirs_exist_ok=True)
+    copy.drop("evidence", recipe)
+    copy.drop("evidence", lost.evidence_key(lost.observation("target"), 1))
+    (some,) = planned_cells(parsed(asked), copy)
+    assert (some.epochs_to_train, some.shadow_epochs, some.observations_to_make) == (2, 1, 2)
+
+
+def test_what_the_untuned_base_refuses_is_refused_before_a_shadow_is_trained(tiny_folder, tmp_path):
+    """Here a corpus that an audited text stands in, with other spaces and letters."""
+    asked = content(tiny_folder("llama"), attacks=["lira", "dc_pdd"])
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    text = planned.split.audited.scored[3]
+    (tmp_path / "corpus.txt").write_text(f"Something else.\n{text.upper().replace(' ', '  ')} And more.\n")
+    asked["observations"].append({"frequencies": {"source": str(tmp_path / "corpus.txt")}})
+    (failed,) = byheart.run(asked, store=tmp_path / "store").failed
+    assert "1 of 2 texts of" in failed.error
+    assert "are audited ones; name a corpus without them" in failed.error
+    assert not list((tmp_path / "store").glob("training/*"))
+    assert not list((tmp_path / "store").glob("states/*"))
+
+
+@pytest.mark.parametrize(
+    ("attack", "least"), [("camia", 10), ("wel", 10), ("rmia", 10), ("recall", 7), ("icp_similar", 10)]
+)
+def test_too_few_known_texts_are_refused_when_the_study_is_planned(tiny_folder, tmp_path, attack, least):
+    asked = content(tiny_folder("llama"), attacks=[attack])
+    says = rf"attacks {attack} needs texts .*; there are 5; set data\.known, to {least} or more"
+    with pytest.raises(DataError, match=says) as error:
+        plan(parsed(asked), Store.open(tmp_path / "store"))
+    assert "\n" not in str(error.value)
+    if attack == "recall":
+        assert "or shots of observations after_nonmembers to 5" in str(error.value)
+        asked["observations"].append({"after_nonmembers": {"shots": 5}})
+        assert plan(parsed(asked), Store.open(tmp_path / "store"))

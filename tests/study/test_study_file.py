@@ -1,0 +1,135 @@
+"""Study files: what they mean, and that every mistake is one line that names file, key and choices."""
+
+import pytest
+
+from byheart.core.errors import ByheartError, RequestError, SettingError, StudyError, UnknownNameError
+from byheart.study.study_file import read, study
+
+SMALL = {"models": "some/model", "datasets": ["records"], "methods": ["lora"]}
+
+
+def written(tmp_path, text):
+    path = tmp_path / "trial.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_the_papers_methods_and_attacks():
+    whole = study({})
+    assert [c.method.name for c in whole.cells] == ["full", "head", "lora", "prefix", "prompt", "p_tuning"]
+    assert [a.name for a in whole.attacks] == ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus"]
+    assert {c.dataset.name for c in whole.cells} == {"records"}
+
+
+def test_lists_are_sweeps_and_cells_are_their_product():
+    whole = study(
+        {
+            "models": ["a/b", "c/d"],
+            "datasets": ["records", {"wikipedia": {"form": ["text", "description"]}}],
+            "methods": ["full", {"lora": {"rank": [4, 16], "targets": "attention"}}],
+            "training": {"epochs": [1, 2]},
+            "seeds": [0, 1],
+        }
+    )
+    assert len(whole.cells) == 2 * 3 * 3 * 2 * 2
+    labels = {c.label for c in whole.cells}
+    assert len(labels) == len(whole.cells) / 3 * 2  # the two forms of wikipedia share a line
+    assert "lora rank=4, targets=attention · records · b · epochs=1 · seed 0" in labels
+
+
+def test_sizes_beside_a_data_set_go_before_the_studys():
+    whole = study(
+        {
+            **SMALL,
+            "datasets": ["records", {"wikipedia": {}, "data": {"train": 50, "members": 10}}],
+            "data": {"train": 300},
+        }
+    )
+    assert [c.data.train for c in whole.cells] == [300, 50]
+
+
+def test_numbers_are_read_as_yaml_1_2(tmp_path):
+    whole = read(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
+    assert whole.cells[0].method.given["learning_rate"] == 1e-4
+    assert whole.name == "trial"
+
+
+def test_overrides(tmp_path):
+    path = written(tmp_path, "models: a/b\nmethods: [lora]\ndatasets:\n  - records: {count: 5}\n")
+    whole = read(path, ["training.epochs=7", "datasets.0.records.count=9", "machine.workers=2", "methods=[full, head]"])
+    assert {c.training.epochs for c in whole.cells} == {7}
+    assert whole.cells[0].dataset.given["count"] == 9
+    assert whole.machine.workers == 2
+    assert [c.method.name for c in whole.cells] == ["full", "head"]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("attacks: [los]", UnknownNameError, "'los' is not known; did you mean 'loss'? choices: "),
+        (
+            "methods: [{lora: {rnk: 4}}]",
+            UnknownNameError,
+            "setting of methods lora 'rnk' is not known; did you mean 'rank'?",
+        ),
+        (
+            "methods: [{lora: {rank: many}}]",
+            SettingError,
+            "methods lora: rank = 'many': input should be a valid integer",
+        ),
+        ("methods: [{lora: {rank: 0}}]", SettingError, "rank = 0: input should be greater than or equal to 1"),
+        ("methods: [{lora: {targets: head}}]", SettingError, "'attention', 'projection' or 'all'"),
+        ("attacks: [{min_k: {k: 1.5}}]", SettingError, "less than or equal to 1"),
+        ("trainning: {epochs: 3}", UnknownNameError, "key 'trainning' is not known; did you mean 'training'?"),
+        ("training: {epoch: 3}", UnknownNameError, "did you mean 'epochs'?"),
+        ("training: {epochs: true}", SettingError, "training.epochs = True"),
+        ("training: 3", StudyError, "training: write settings"),
+        ("data: {train: 10, members: 20}", SettingError, "data.members = 20: only 10 texts are trained on"),
+        ("seeds: [a]", SettingError, "seeds"),
+        ("methods: []", StudyError, "nothing to train"),
+        ("name: ../up", SettingError, "use letters"),
+        ("methods: [[full]]", StudyError, "neither a name nor"),
+        ("- a list", StudyError, "not a mapping"),
+        ("name: [unclosed", StudyError, "line 1"),
+        ("name: a\nname: b", StudyError, "duplicate key"),
+        ("attacks: ['nowhere.at_all:attack']", UnknownNameError, "module:function"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_file_and_the_mend(tmp_path, text, kind, message):
+    path = written(
+        tmp_path,
+        text + ("" if text.startswith("-") or "models" in text else "\nmodels: a/b")
+        if "unclosed" not in text
+        else text,
+    )
+    with pytest.raises(kind) as refused:
+        read(path)
+    told = str(refused.value)
+    assert isinstance(refused.value, RequestError)
+    assert message in told
+    assert told.startswith(f"study {path}: ")
+    assert "\n" not in told
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(StudyError, match="No such file"):
+        read(tmp_path / "missing.yaml")
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"name: caf\xe9")
+    with pytest.raises(StudyError, match="not UTF-8 at byte 9"):
+        read(path)
+
+
+@pytest.mark.parametrize("override", ["training", "=3", "methods.x=1", "name.deep=1"])
+def test_overrides_that_make_no_sense(tmp_path, override):
+    with pytest.raises(ByheartError, match="--set"):
+        read(written(tmp_path, "name: trial\nmethods: [full]\nmodels: a/b"), [override])
+
+
+def test_every_study_file_that_is_shipped_is_sound():
+    from pathlib import Path
+
+    files = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
+    assert len(files) >= 7
+    for path in files:
+        assert read(path).cells

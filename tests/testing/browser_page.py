@@ -1,0 +1,142 @@
+"""What a person does with a page in a browser, and what is then to be read on it."""
+
+import re
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Error, sync_playwright
+
+from byheart.analysis import labels
+from byheart.metrics.tpr_at_fpr import tpr_at_fpr
+
+DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@contextmanager
+def started():
+    """A headless Chromium: the system's own, else one that playwright has; without any, nothing can be looked at."""
+    found = next((p for name in BROWSERS if (p := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        try:
+            one = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"no Chromium to open pages in (apt-get install chromium): {str(error).splitlines()[0]}")
+        yield one
+        one.close()
+
+
+def pick(page, what, value):
+    page.select_option(f"[data-pick={what}]", value)
+    settled(page)
+
+
+def settled(page):
+    page.wait_for_timeout(400)
+
+
+def slide(page, epoch):
+    page.locator("[data-pick=epoch]").evaluate(
+        "(e, to) => { e.value = to; e.dispatchEvent(new Event('input', {bubbles: true})); }", str(epoch)
+    )
+    settled(page)
+
+
+def points(page, name):
+    """What the dots of a chart say of themselves, as it stands on the page: a dictionary for each."""
+    found = page.locator(f".drawn[data-name={name}] [aria-roledescription=point]").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-label'))"
+    )
+    parts = [dict(p.split(": ", 1) for p in label.split("; ") if ": " in p) for label in found if label]
+    return [p for p in parts if "method" in p]
+
+
+def numbers(page, name):
+    """The table of the numbers behind a picture."""
+    figure = page.locator("figure", has=page.locator(f".drawn[data-name={name}]"))
+    details = figure.locator("details.numbers")
+    if details.get_attribute("open") is None:
+        details.locator("summary").click()
+    return page.locator(f"figure:has(.drawn[data-name={name}]) details.numbers table").evaluate(
+        "t => { const h = [...t.tHead.rows[0].cells].map(c => c.textContent);"
+        " return [...t.tBodies[0].rows].map(r => Object.fromEntries([...r.cells].map((c, i) => [h[i], c.textContent]))); }"
+    )
+
+
+def expected(rows, *, dataset, base, attack="loss", metric="auc", seed=None):
+    """Method and epoch to value, low and high, as a plain loop over the rows has them."""
+    found = {}
+    for r in rows:
+        if (r.attack, r.metric, r.dataset, r.base) == (attack, metric, dataset, base) and seed in (None, r.seed):
+            found.setdefault((labels.method_name(r.method), str(r.epoch)), []).append(r)
+    return {
+        key: (those[0].value, those[0].low, those[0].high)
+        if len(those) == 1
+        else (np.mean([r.value for r in those]), min(r.value for r in those), max(r.value for r in those))
+        for key, those in found.items()
+    }
+
+
+def same(shown, rows, **those):
+    want = expected(rows, **those)
+    assert len(shown) == len(want) > 0
+    for line in shown:
+        told = tuple(float(line[n]) for n in ("value", "from", "to"))
+        assert told == pytest.approx(want[line["method"], line["epoch"]], abs=1e-5)
+
+
+def measured(rows, **which):
+    """The one row of an AUC."""
+    (row,) = [r for r in rows if r.metric == "auc" and all(getattr(r, n) == v for n, v in which.items())]
+    return row
+
+
+def checked(page, rows, scores, *, epoch, attack="loss", **where):
+    """Numbers under densities and ROC are the scores' own, of what the switches say; the untuned stands among the densities."""
+    names = {labels.method_name(r.method): r.method for r in rows}
+    deciles = numbers(page, "loss_density")
+    assert {(line["method"], line["side"]) for line in deciles} == {
+        (m, side) for m in (*(names if epoch else ()), "untuned") for side in ("members", "non-members")
+    }
+    for line in deciles:
+        if line["method"] == "untuned":
+            continue
+        row = measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where)
+        held = scores(row.scores)
+        own = held.scores[held.members == (line["side"] == "members")]
+        told = [float(line[f"{p} % below"]) for p in range(10, 100, 10)]
+        assert told == pytest.approx(np.percentile(own, range(10, 100, 10)), rel=1e-3, abs=1e-3)
+        assert float(line["AUC"]) == pytest.approx(row.value, abs=1e-5)
+    shares = numbers(page, "roc")
+    assert {line["method"] for line in shares} == set(names)
+    for line in shares:
+        held = scores(measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where).scores)
+        others = int((~held.members).sum())
+        rates = [r for r in (0.1, 1, 5, 10, 25, 50) if r * others >= 100]  # fewer cannot tell so small a rate
+        assert [n for n in line if n.startswith("found at")] == [f"found at {r:g} % accused" for r in rates]
+        for rate in rates:
+            want = tpr_at_fpr(held.scores, held.members, held.groups, fpr=rate / 100).value
+            assert float(line[f"found at {rate:g} % accused"]) == pytest.approx(want, abs=1e-4)
+
+
+def is_accessible(page, viewport, dark):
+    """No violation of accessibility with everything open, nothing wider than the screen."""
+    assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+    for details in page.locator("details").all():
+        details.evaluate("d => { d.open = true }")
+    page.locator("#records-list tbody button").first.click()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def reads_well(page, viewport, dark):
+    """It is accessible and fits; it turns light and dark, and prints."""
+    is_accessible(page, viewport, dark)
+    page.locator("#theme").press("Enter")
+    settled(page)
+    assert page.evaluate("document.documentElement.dataset.theme") == ("light" if dark else "dark")
+    assert 4 < len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) < 60

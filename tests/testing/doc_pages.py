@@ -1,0 +1,53 @@
+"""The pages of the documentation, and the blocks of code in them."""
+
+import re
+import tarfile
+from pathlib import Path
+from typing import NamedTuple
+
+from byheart.store.store import Store
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+class Block(NamedTuple):
+    """A fenced block: its content, and the file that it is said to be ("" for none)."""
+
+    text: str
+    title: str
+
+
+def blocks(page, language):
+    """The blocks of a page in this language, in order."""
+    found = re.findall(
+        rf'^```{language}(?: title="([^"\n]*)")?\n(.*?)^```$', page.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return [Block(text, title) for title, text in found]
+
+
+def unpacked(archive, folder):
+    """The store that a packed study becomes in a folder."""
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return Store.open(Path(folder))
+
+
+def lines(page):
+    """The lines of a page's commands, continued ones joined, without comments."""
+    for block in blocks(page, "sh"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            if line.strip() and not line.startswith("#"):
+                yield from line.split(" && ")
+
+
+def table(page, name):
+    """The cells of the table that stands behind `<!-- from name -->`, a row each, without its head."""
+    text = re.search(rf"<!-- from {re.escape(name)} -->\n(.*?)<!-- end -->", page.read_text(), re.DOTALL)[1]
+    rows = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows]
+
+
+def name(page):
+    return str(page.relative_to(ROOT))

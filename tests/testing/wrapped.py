@@ -1,0 +1,20 @@
+"""A tiny model wrapped by a fine-tuning method, as tests of whatever reads a tuned model need it."""
+
+import torch
+
+from byheart.core import registry
+from byheart.lm import train
+from byheart.lm.load import LanguageModel
+
+
+def tuned(model, method):
+    """The model wrapped by a method (None: as it is), what it trains moved off its start so that the wrapper has an effect."""
+    if method is None:
+        return model
+    train.seed("0a")
+    made = registry.choose("methods", method)(model)
+    with torch.no_grad():
+        for weight in train.trainable(made.module).values():
+            weight.add_(0.05 * torch.randn_like(weight))
+    made.module.eval()
+    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
