@@ -37,6 +37,7 @@ PARTS = {
         (
             *(
                 "stats/roc_auc.py",
+                "stats/intervals.py",
                 "stats/seed_pooling.py",
                 "stats/proportions.py",
                 "stats/power.py",
@@ -46,7 +47,11 @@ PARTS = {
         ),
         ("draws.py", "pieces.py", "intervals.py", "alarms.py"),
     ),
-    "guesses": Part((guesses.pieces,), ("stats/epsilon_bounds.py", "stats/roc_auc.py"), ("pieces.py", "guesses.py")),
+    "guesses": Part(
+        (guesses.pieces,),
+        ("stats/epsilon_bounds.py", "stats/roc_auc.py", "stats/intervals.py"),
+        ("pieces.py", "guesses.py"),
+    ),
 }
 
 

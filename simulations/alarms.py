@@ -13,7 +13,8 @@ from byheart.core.types import Estimate, Split, Texts
 from byheart.data.split_check import gate
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.stats import power
-from byheart.stats.roc_auc import TAIL, auc_difference, auc_interval, holm
+from byheart.stats.intervals import TAIL, holm
+from byheart.stats.roc_auc import auc_difference, auc_interval
 from byheart.stats.seed_pooling import auc_intervals, combined
 from simulations.draws import Grouping, Population, alike, layout
 from simulations.intervals import SIZES

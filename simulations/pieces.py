@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from byheart.stats.roc_auc import clopper_pearson
+from byheart.stats.intervals import clopper_pearson
 
 LOT = 400
 Study = Callable[[np.random.Generator], Mapping[str, bool]]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from byheart.stats.roc_auc import clopper_pearson
+from byheart.stats.intervals import clopper_pearson
 from simulations.alarms import FLAWED, NOMINAL, PREDICTED
 
 PAGE = Path(__file__).parent.parent / "docs" / "statistics.md"

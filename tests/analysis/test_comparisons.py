@@ -7,16 +7,16 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import binom
 
-from byheart.analysis import labels
-from byheart.analysis.base_model_check import untuned
+from byheart.analysis import row_values
+from byheart.analysis.base_model_check import panel_gates, spelled, untuned
 from byheart.analysis.comparisons import AMONG_LEAST, MARK, pairs
 from byheart.analysis.verdicts import CLAIMS, verdicts
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
+from byheart.stats.intervals import TAIL, hoeffding
 from byheart.stats.power import smallest_auc
-from byheart.stats.roc_auc import TAIL, auc_difference, auc_interval, hoeffding
+from byheart.stats.roc_auc import auc_difference, auc_interval
 from byheart.stats.simultaneous import auc_at_once, comparable, difference, p_above, p_apart, widened
-from byheart.tables._gates import panel_gates, spelled
 from byheart.tables.attack_comparisons import attack_comparisons
 from byheart.tables.comparisons import comparisons
 from byheart.tables.gains import gains
@@ -197,7 +197,7 @@ def test_a_gain_is_the_paired_difference_from_the_untuned_model():
 def test_without_a_blind_classifier_no_gain_over_it_is_told():
     rows = study(**FEW)
     table = gains(rows, scored(rows), {})
-    assert {row[-1] for row in table.rows} == {labels.MISSING}
+    assert {row[-1] for row in table.rows} == {row_values.MISSING}
     assert "No blind classifier was tried" in table.note
     with pytest.raises(DataError, match="epoch 0"):
         gains([r for r in rows if r.epoch != 0], scored(rows), {})

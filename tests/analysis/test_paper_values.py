@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 import byheart
-from byheart.analysis import labels
-from byheart.analysis.paper_values import Published, read_published
+from byheart.analysis import labels, row_values
+from byheart.analysis.paper_values import Published, published_of, read_published
 from byheart.cli.main import main
 from byheart.core.errors import DataError, RequestError, SettingError, UnknownNameError
 from byheart.report.page import ORDER, Shown, report
-from byheart.store.rows import published_of
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
 from byheart.study.study_file import read
@@ -203,7 +202,7 @@ def test_counts_of_the_data_stand_once_and_are_equal_or_not():
     papers = [said(attack="", metric=m, value=v) for m, v in (("train_texts", 5000.0), ("member_texts", 1779.0))]
     lines = found(published(study(datasets=("webnlg",)), papers))
     assert [(x["method"], x["ours"], x["published"], x["published lies"]) for x in lines] == [
-        (labels.MISSING, "5,000", "5,000", "equal"), (labels.MISSING, "200", "1,779", "apart")
+        (row_values.MISSING, "5,000", "5,000", "equal"), (row_values.MISSING, "200", "1,779", "apart")
     ]  # fmt: skip
 
 

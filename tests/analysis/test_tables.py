@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.core import registry
 from byheart.core.errors import DataError
 from byheart.tables.cells import cells
@@ -148,7 +148,7 @@ def test_several_bases_have_a_column_and_are_named_by_the_end_of_their_address()
 
 def test_what_was_not_measured_is_a_dash():
     rows = [r for r in study() if not (r.method == "head" and r.attack == "loss")]
-    assert found(methods_of(rows), "WebNLG", "Loss")["head"] == labels.MISSING
+    assert found(methods_of(rows), "WebNLG", "Loss")["head"] == row_values.MISSING
 
 
 # --- the other tables
@@ -251,7 +251,7 @@ def test_two_different_things_never_share_a_name():
 
 
 def test_a_list_in_a_setting_is_one_setting():
-    assert labels.parts('layers=[1, 2], name="a, b"', "", "k=0.1") == ["layers=[1, 2]", 'name="a, b"', "k=0.1"]
+    assert row_values.parts('layers=[1, 2], name="a, b"', "", "k=0.1") == ["layers=[1, 2]", 'name="a, b"', "k=0.1"]
 
 
 def test_a_method_keeps_its_colour_whatever_else_is_shown():
@@ -272,7 +272,7 @@ def test_a_method_keeps_its_colour_whatever_else_is_shown():
     ],
 )
 def test_numbers(value, shown):
-    assert labels.number(value) == shown
+    assert row_values.number(value) == shown
 
 
 # --- what private training spent
@@ -289,7 +289,7 @@ def test_what_was_spent_stands_beside_what_was_shown():
     first, second = found(table, "WebNLG", "DP LoRA", "0"), found(table, "WebNLG", "DP LoRA", "1")
     assert (first["noise multiplier"], first["delta"], first["epoch"]) == ("0.540", "0.014", "3")
     assert first["epsilon at most"] == second["epsilon at most"] == "6.00"
-    assert first["epsilon at least"] == labels.MISSING
+    assert first["epsilon at least"] == row_values.MISSING
     assert second["epsilon at least"] == "0.700 (delta=0.0142)"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from byheart.analysis import labels
+from byheart.analysis import row_values
 from byheart.analysis.comparisons import AMONG_LEAST
 from byheart.analysis.matched_utility import paths
 from byheart.analysis.utility_curves import (
@@ -116,13 +116,13 @@ def test_a_drawn_perplexity_weighs_every_token_alike():
 
 def test_methods_are_compared_at_the_perplexity_that_all_reach_and_that_half_reach():
     table = matched_utility(*(everything(slowed(study(**FEW)))[n] for n in ("rows", "scores", "losses")))
-    assert {row[1] for row in table.rows} == {"19.00", "17.00", labels.MISSING}
+    assert {row[1] for row in table.rows} == {"19.00", "17.00", row_values.MISSING}
     # At 19 the others stand where epoch 1 left them; at 17 at their last epoch.
     assert line(table, "WebNLG", "19.00", "Loss")["full"].startswith("0.613")
     assert line(table, "WebNLG", "19.00", "Loss")["prompt"].startswith("0.515")
     assert line(table, "WebNLG", "17.00", "Loss")["full"].startswith("0.838 [")
     assert line(table, "WebNLG", "17.00", "Loss")["prompt"] == NOT_REACHED
-    assert line(table, "WebNLG", labels.MISSING, "trained parameters")["full"] == "1,234,567"
+    assert line(table, "WebNLG", row_values.MISSING, "trained parameters")["full"] == "1,234,567"
 
 
 def test_a_perplexity_that_is_asked_for_is_read_between_epochs_and_marked():

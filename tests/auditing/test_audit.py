@@ -27,10 +27,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import byheart
 from byheart.attacks.loss import loss
 from byheart.attacks.reference import reference
-from byheart.auditing.from_files import Bound, crossed
-from byheart.auditing.local import Asked
+from byheart.auditing.settings import Asked
 from byheart.auditing.texts import given
-from byheart.auditing.training.alarms import Sides
+from byheart.auditing.thresholds import Bound, crossed
 from byheart.auditing.verdict import Ruling, adjusted, least_auc, ruling
 from byheart.cli.main import main
 from byheart.core import registry
@@ -39,6 +38,7 @@ from byheart.core.types import Row
 from byheart.lm import memory_check
 from byheart.lm.finetuned import finished
 from byheart.lm.forward import Scorer
+from byheart.stats.leakage_tests import Sides
 from testing.stand_in_server import StandIn
 
 WHO = ("The old sailor wrote", "A young doctor sang", "My tall painter ran", "One quiet pilot fell", "Her nurse slept")

@@ -28,11 +28,12 @@ from trl import SFTConfig, SFTTrainer
 
 import byheart
 from byheart.auditing.texts import parts, spelled
-from byheart.auditing.training.alarms import ALPHA, Look, Sides, apart, beyond_chance, leaking, p_above, rising
+from byheart.auditing.training.alarms import Look, apart, leaking, rising
 from byheart.auditing.training.callback import MemorizationCallback, MemorizationWarning
 from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
 from byheart.core.types import Row
 from byheart.lm.preserve_state import refuse_sharded, untouched
+from byheart.stats.leakage_tests import ALPHA, Sides, beyond_chance, p_above
 from byheart.stats.roc_auc import auc_interval
 from testing.made_up import WHERE, WHO
 

@@ -10,13 +10,15 @@ from scipy.special import ndtri
 from scipy.stats import ks_2samp, mannwhitneyu
 
 from byheart.cli.main import main
+from byheart.core import split_check
 from byheart.core.errors import DataError
 from byheart.core.types import Split, Texts
 from byheart.data import blind_baselines as blinds
-from byheart.data import split_check
+from byheart.data import split_check as split_tests
 from byheart.data.split_check import gate
 from byheart.stats import power
-from byheart.stats.roc_auc import auc_interval, codes
+from byheart.stats.intervals import codes
+from byheart.stats.roc_auc import auc_interval
 
 WORDS = np.array([f"{a}{b}{c}" for a in "bdgklmnprst" for b in "aeiou" for c in ("n", "rt", "la", "sk", "st", "ve")])
 
@@ -163,7 +165,7 @@ def test_statistics_of_all_deals_are_scipys():
     values = rng.integers(0, 12, 40).astype(float)
     labels = blinds.relabelled(np.arange(40) < 25, tuple(map(str, range(40))), count=5)
     placed = blinds.aucs(np.broadcast_to(values, labels.shape), labels)
-    wide = split_check.gaps(values, labels)
+    wide = split_tests.gaps(values, labels)
     for row, auc, gap in zip(labels, placed, wide, strict=True):
         assert auc == pytest.approx(mannwhitneyu(values[row], values[~row]).statistic / (25 * 15))
         assert gap == pytest.approx(ks_2samp(values[row], values[~row]).statistic)
@@ -171,7 +173,7 @@ def test_statistics_of_all_deals_are_scipys():
 
 def test_lengths_that_are_all_one_do_not_differ():
     labels = np.array([[True, True, False, False], [False, True, True, False]])
-    assert split_check.gaps(np.ones(4), labels).tolist() == [0, 0]
+    assert split_tests.gaps(np.ones(4), labels).tolist() == [0, 0]
 
 
 def test_a_p_value_counts_the_true_labels_and_ties():

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import byheart
-from byheart.analysis import labels
+from byheart.analysis import row_values
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
@@ -29,7 +29,7 @@ from byheart.observations.candidate_likelihoods import candidate_likelihoods
 from byheart.observations.candidate_likelihoods_base import candidate_likelihoods_base
 from byheart.observations.candidates import candidates
 from byheart.observations.recited_attributes import recited_attributes
-from byheart.stats.shares import paired, share
+from byheart.stats.proportions import paired, share
 from byheart.store.store import Store
 from byheart.study.plan import plan
 from byheart.study.study_file import study as parsed
@@ -481,7 +481,7 @@ def test_the_tables_show_every_kind_beside_its_controls(done):
     code = by_kind["code", "picked"]
     assert code["members"].startswith(f"{found.value:.3f}")
     assert code["majority"] == "0.250"
-    assert by_kind["code", "recited"]["majority"] == labels.MISSING
+    assert by_kind["code", "recited"]["majority"] == row_values.MISSING
     path = attribute_trajectory(results.rows)
     assert path.header[5:7] == ("untuned", "epoch 1")
     assert len(path.rows) == 2 * len(shown.rows)

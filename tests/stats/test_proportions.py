@@ -7,8 +7,7 @@ import pytest
 
 from byheart.core.errors import DataError
 from byheart.stats import shares
-from byheart.stats.proportions import mid_p
-from byheart.stats.shares import Share, apart, paired, pooled, share, sides
+from byheart.stats.proportions import Share, apart, mid_p, paired, pooled, share, sides
 
 
 def alone(count):

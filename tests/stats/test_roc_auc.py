@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 from byheart.core.errors import DataError
 from byheart.metrics.auc import auc
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
-from byheart.stats import roc_auc
+from byheart.stats import intervals, roc_auc
 
 
 def alone(count):
@@ -112,7 +112,7 @@ def test_the_order_of_the_texts_leaves_the_interval_alone():
 
 def test_the_clustered_variance_is_the_clustered_bootstraps():
     scores, membership, groups = drawn(4, (120, 120), groups_of=(6, 0.6))
-    weights = roc_auc.bootstrap_weights(membership, groups, resamples=2000, generator=np.random.default_rng(0))
+    weights = intervals.bootstrap_weights(membership, groups, resamples=2000, generator=np.random.default_rng(0))
     wins = (scores[membership][:, None] > scores[~membership]).astype(float)
     ours, theirs = weights[:, membership], weights[:, ~membership]
     drawn_again = np.einsum("rm,mn,rn->r", ours, wins, theirs) / (ours.sum(1) * theirs.sum(1))
@@ -123,8 +123,8 @@ def test_the_clustered_variance_is_the_clustered_bootstraps():
 def test_bootstrap_draws_groups_whole_and_sides_apart():
     membership = np.array([True, True, True, False, False, False, True, False])
     groups = ("a", "a", "b", "c", "d", "d", "e", "e")
-    weights = roc_auc.bootstrap_weights(membership, groups, resamples=300, generator=np.random.default_rng(1))
-    again = roc_auc.bootstrap_weights(membership, groups, resamples=300, generator=np.random.default_rng(1))
+    weights = intervals.bootstrap_weights(membership, groups, resamples=300, generator=np.random.default_rng(1))
+    again = intervals.bootstrap_weights(membership, groups, resamples=300, generator=np.random.default_rng(1))
     assert np.array_equal(weights, again)
     assert np.array_equal(weights[:, 0], weights[:, 1])
     assert np.array_equal(weights[:, 4], weights[:, 5])
@@ -144,14 +144,14 @@ def test_bootstrap_draws_groups_whole_and_sides_apart():
     ],
 )
 def test_clopper_pearson_as_published(successes, trials, low, high):
-    found = roc_auc.clopper_pearson(float(successes), float(trials))
+    found = intervals.clopper_pearson(float(successes), float(trials))
     assert [round(float(end), 4) for end in found] == [low, high]
-    mirrored = roc_auc.clopper_pearson(float(trials - successes), float(trials))
+    mirrored = intervals.clopper_pearson(float(trials - successes), float(trials))
     assert [1 - float(end) for end in reversed(mirrored)] == pytest.approx([float(end) for end in found], abs=1e-12)
 
 
 def test_clopper_pearson_takes_many_counts_and_other_confidences():
-    low, high = roc_auc.clopper_pearson(np.arange(11.0), 10.0, confidence=0.9)
+    low, high = intervals.clopper_pearson(np.arange(11.0), 10.0, confidence=0.9)
     assert (low[0], high[10]) == (0, 1)
     assert high[0] == pytest.approx(1 - 0.05**0.1)
     assert (np.diff(low) > 0).all()
@@ -159,15 +159,15 @@ def test_clopper_pearson_takes_many_counts_and_other_confidences():
 
 
 def test_holm_as_worked_by_hand():
-    assert roc_auc.holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert roc_auc.holm(np.array([0.6, 0.5])).tolist() == [1.0, 1.0]
-    assert roc_auc.holm(np.array([0.02])).tolist() == [0.02]
-    assert len(roc_auc.holm(np.zeros(0))) == 0
+    assert intervals.holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert intervals.holm(np.array([0.6, 0.5])).tolist() == [1.0, 1.0]
+    assert intervals.holm(np.array([0.02])).tolist() == [0.02]
+    assert len(intervals.holm(np.zeros(0))) == 0
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
 def test_holm_rejects_as_the_step_down_loop_does(p_values, alpha):
-    rejected, adjusted = set(), roc_auc.holm(np.array(p_values))
+    rejected, adjusted = set(), intervals.holm(np.array(p_values))
     for step, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         if p_values[i] * (len(p_values) - step) > alpha:
             break
@@ -189,10 +189,10 @@ def test_where_no_variance_is_seen_the_interval_is_exact(count):
 
 def test_hoeffdings_bound_is_where_the_divergence_says():
     for value, pairs in ((0.5, 50.0), (0.9, 12.5), (0.03, 400.0)):
-        for end in roc_auc.hoeffding(value, pairs):
+        for end in intervals.hoeffding(value, pairs):
             divergence = value * math.log(value / end) + (1 - value) * math.log((1 - value) / (1 - end))
             assert pairs * divergence == pytest.approx(math.log(40), rel=1e-6)
-    assert roc_auc.hoeffding(0.5, 0.1) == (0, 1)
+    assert intervals.hoeffding(0.5, 0.1) == (0, 1)
 
 
 def test_constant_scores_say_little_and_one_group_next_to_nothing():

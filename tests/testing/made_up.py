@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from byheart.analysis.paper_values import Published
+from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Planted, Row, ScoreSet, TextLosses, Texts
-from byheart.data.split_check import Finding, Gate
 
 WHO = (
     "The old sailor wrote",

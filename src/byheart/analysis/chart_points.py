@@ -12,8 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from byheart.analysis import labels
-from byheart.core import registry
+from byheart.analysis import labels, row_values
+from byheart.core import defaults, registry
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 
@@ -34,7 +34,7 @@ class Names(NamedTuple):
 
 def leaks(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that say what an attack finds; what it took is told in tables."""
-    return [r for r in rows if r.attack and r.epoch is not None and r.metric not in labels.COSTS]
+    return [r for r in rows if r.attack and r.epoch is not None and r.metric not in defaults.COSTS]
 
 
 def useful(rows: Iterable[Row]) -> list[Row]:
@@ -67,13 +67,13 @@ def _metric(metric: str, settings: str) -> str:
 def false_alarms(settings: str) -> float:
     """Return the share of false alarms at which a row of `tpr_at_fpr` was measured."""
     return float(
-        labels.settings(settings).get("fpr") or registry.settings(registry.find("metrics", "tpr_at_fpr"))["fpr"]
+        row_values.settings(settings).get("fpr") or registry.settings(registry.find("metrics", "tpr_at_fpr"))["fpr"]
     )
 
 
 def _chance(row: Row) -> float | None:
     if row.metric in {"auc", "group_auc"}:
-        return labels.CHANCE
+        return row_values.CHANCE
     return false_alarms(row.metric_settings) if row.metric == "tpr_at_fpr" else None
 
 
@@ -131,7 +131,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 
 def _numbers(rows: list[Row]) -> Point:
-    pooled = labels.pooled(rows)
+    pooled = row_values.pooled(rows)
     return {} if pooled is None else {**pooled._asdict(), "members": rows[0].members, "nonmembers": rows[0].nonmembers}
 
 

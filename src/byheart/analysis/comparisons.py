@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.core.types import Row, ScoreSet
-from byheart.stats.roc_auc import Difference, holm
+from byheart.stats.intervals import holm
+from byheart.stats.roc_auc import Difference
 from byheart.stats.simultaneous import ALPHA, comparable, difference
-from byheart.tables._columns import Lead
 
 Scored = Callable[[str], ScoreSet]
 """Looks scores up by a row's `scores`."""
@@ -60,7 +60,7 @@ def scored_rows(rows: Sequence[Row], epoch: int | None = None) -> dict[Place, li
     measured = of_auc(rows)
     variants, attacks = labels.variants(rows), labels.attacks(measured)
     held = {
-        Place(lead, attack, variant): [r for r in labels.at(those, epoch) if r.scores]
+        Place(lead, attack, variant): [r for r in row_values.at(those, epoch) if r.scores]
         for lead, there in Lead(measured).split(measured).items()
         for attack, of_attack in attacks.split(there).items()
         for variant, those in variants.split(of_attack).items()
@@ -110,8 +110,8 @@ def among_least(found: Sequence[Pair], held: Mapping[Place, Sequence[Row]]) -> s
 def shown(pair: Pair) -> str:
     """Show a difference with its interval, marked where it stands after the correction."""
     value, low, high, _ = pair.found
-    ends = f"[{labels.number(low)}, {labels.number(high)}]"
-    return f"{labels.number(value)}{MARK if pair.differs else ''} {ends}"
+    ends = f"[{row_values.number(low)}, {row_values.number(high)}]"
+    return f"{row_values.number(value)}{MARK if pair.differs else ''} {ends}"
 
 
 def grid(found: Sequence[Pair], kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -124,7 +124,7 @@ def grid(found: Sequence[Pair], kind: str) -> tuple[tuple[str, ...], list[tuple[
         (
             *lead,
             f"{first} \N{MINUS SIGN} {second}",
-            *(cells.get((lead, first, second, c), labels.MISSING) for c in columns),
+            *(cells.get((lead, first, second, c), row_values.MISSING) for c in columns),
         )
         for lead, first, second in lines
     ]
@@ -151,3 +151,36 @@ def _sorted_by(
         within, name = (attack, variant) if kind == "method" else (variant, attack)
         parted.setdefault((lead, within), {})[name] = there
     return parted
+
+
+class Lead:
+    """The leading columns: the data set, and the base model too where there are several."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._datasets, self._bases = labels.datasets(rows), labels.bases(rows)
+        self.header = ("data", "model") if len(self._bases.names) > 1 else ("data",)
+
+    def split(self, rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
+        """Return the rows under each data set and base model, in reading order."""
+        width = len(self.header)
+        return {
+            (data, base)[:width]: those
+            for data, there in self._datasets.split(rows).items()
+            for base, those in self._bases.split(there).items()
+        }
+
+
+def over_untuned(rows: Sequence[Row], tuned: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Difference | None:
+    """Return the gain of an attack's rows, one for each seed, over the same attack on the untuned model."""
+    first = tuned[0]
+    same = [
+        r
+        for r in rows
+        if r.epoch == 0
+        and r.scores
+        and r.metric == "auc"
+        and (r.attack, r.attack_settings) == (first.attack, first.attack_settings)
+        and r.cell in {t.cell for t in tuned}
+    ]
+    pairs = seeds_in_common(tuned, same, scores)
+    return difference(pairs) if pairs else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from byheart.analysis import labels
+from byheart.analysis import row_values
 from byheart.core import registry
 from byheart.core.types import Row
 
@@ -19,7 +19,7 @@ def placements(rows: Iterable[Row]) -> list[Row]:
 
 
 def _by_placement(row: Row, default: str) -> Row:
-    parts = labels.parts(row.method_settings)
+    parts = row_values.parts(row.method_settings)
     placement = next((p.removeprefix(SETTING) for p in parts if p.startswith(SETTING)), default)
     others = ", ".join(p for p in parts if not p.startswith(SETTING))
     return dataclasses.replace(row, method=placement, method_settings=others)

@@ -25,7 +25,7 @@ from byheart.analysis.utility_curves import (
     validation_weights,
 )
 from byheart.core.types import Estimate, Row, TextLosses
-from byheart.stats.roc_auc import TAIL
+from byheart.stats.intervals import TAIL
 
 Losses = Callable[[Row], TextLosses | None]
 Made = TypeVar("Made")

@@ -19,6 +19,8 @@ from typing import Any
 
 from byheart.core.errors import ByheartError, DataError, SettingError, UnknownNameError
 from byheart.core.registry import checked, find, names, settings
+from byheart.store.rows import studies
+from byheart.store.store import Store, damaged
 
 COUNTED = ("train_texts", "member_texts", "nonmember_texts", "validation_texts")
 """What is counted of a cell's data, which is no metric of the shelf and stands in rows like one."""
@@ -193,3 +195,15 @@ def _refuse_settings(shelf: str, name: str, told: str) -> None:
             raise SettingError(f"{shelf} settings {told!r}: write name=value, with ', ' between several")
         if setting not in settings(known):
             raise UnknownNameError(f"setting of {shelf} {name}", setting, settings(known))
+
+
+def published_of(store: Store, name: str | None = None) -> tuple[Published, ...]:
+    """Return the values of papers that a study, or every study, is to stand beside, as they were read with it."""
+    noted = {n: s.get("published", []) for n, s in studies(store).items() if name in {None, n}}
+    found: dict[Published, None] = {}
+    for study, values in noted.items():
+        try:
+            found |= dict.fromkeys(Published(**v) for v in values)
+        except (TypeError, ByheartError) as error:
+            raise damaged(store.root / "studies" / f"{study}.json", error) from error
+    return tuple(found)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.utility_curves import Step, along, perplexities, reaches, seed_paths
 from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Row
@@ -41,7 +41,7 @@ def risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Risk]:
         Risk(
             "membership",
             f"AUC of {labels.attack_name(attack)}",
-            labels.CHANCE,
+            row_values.CHANCE,
             lambda r: (r.metric, r.attack) == ("auc", attack) and not r.attack_settings,
         ),
         Risk(
@@ -60,12 +60,12 @@ def risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Risk]:
             0.0,
             lambda r: (
                 r.metric == "attribute_inference"
-                and {"kind=all", "measure=advantage", "over=nonmembers"} <= set(labels.parts(r.metric_settings))
+                and {"kind=all", "measure=advantage", "over=nonmembers"} <= set(row_values.parts(r.metric_settings))
             ),
         ),
         Risk(
             "canaries",
-            f"exposure in bits, trained on {labels.times(often)}",
+            f"exposure in bits, trained on {row_values.times(often)}",
             UNSEEN,
             lambda r: _exposed(r) and _repeated(r) == often,
         ),
@@ -78,11 +78,11 @@ def risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Risk]:
 
 
 def _exposed(row: Row) -> bool:
-    return row.metric == "exposure" and "estimate=extrapolation" not in labels.parts(row.metric_settings)
+    return row.metric == "exposure" and "estimate=extrapolation" not in row_values.parts(row.metric_settings)
 
 
 def _repeated(row: Row) -> int:
-    return int(labels.settings(row.metric_settings).get("repeated", "1"))
+    return int(row_values.settings(row.metric_settings).get("repeated", "1"))
 
 
 def paths(rows: Sequence[Row], risk: Risk) -> dict[str, list[list[Step]]]:

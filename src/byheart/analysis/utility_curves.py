@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from byheart.core.types import Row, ScoreSet, TextLosses
-from byheart.stats.roc_auc import bootstrap_weights
+from byheart.stats.intervals import bootstrap_weights
 from byheart.stats.simultaneous import groups_of
 
 DRAWS = 1000

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from byheart.analysis import labels
-from byheart.analysis.comparisons import Place, Scored, of_auc, scored_rows
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Place, Scored, of_auc, over_untuned, scored_rows
+from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
-from byheart.data.split_check import Gate
 from byheart.stats.roc_auc import Difference
 from byheart.stats.simultaneous import ALPHA, Bounded, auc_at_once, smallest_at_once, widened
-from byheart.tables.gains import over_untuned
 
 Word = Literal["leaks", "differs", "nothing", "broken"]
 FPR = "0.01"
@@ -72,12 +71,10 @@ class Verdict(NamedTuple):
     def evidence(self) -> str:
         """The numbers behind the claim, as a sentence."""
         when = "" if self.epoch is None else f" after epoch {self.epoch}"
-        before = "" if self.before is None else f"; on the untuned model {labels.number(self.before.value)}"
+        before = "" if self.before is None else f"; on the untuned model {row_values.number(self.before.value)}"
         of_seeds = "" if self.seeds == 1 else f"mean of {self.seeds} seeds, "
-        ends = f"{labels.number(self.auc.low)} to {labels.number(self.auc.high)}"
-        return (
-            f"{self.attack} reaches AUC {labels.number(self.auc.value)} ({of_seeds}{ends}){when}{before}.{self.higher}"
-        )
+        ends = f"{row_values.number(self.auc.low)} to {row_values.number(self.auc.high)}"
+        return f"{self.attack} reaches AUC {row_values.number(self.auc.value)} ({of_seeds}{ends}){when}{before}.{self.higher}"
 
     @property
     def _ordered(self) -> str:
@@ -134,8 +131,8 @@ def _first(rows: Sequence[Row]) -> dict[str, Row]:
 def _best(found: Sequence[Verdict]) -> Verdict:
     best = max(found, key=lambda v: (v.word == "leaks", v.auc.value))
     top = max(found, key=lambda v: v.auc.value)
-    value, low, high = (labels.number(v) for v in top.auc)
-    if value == labels.number(best.auc.value):
+    value, low, high = (row_values.number(v) for v in top.auc)
+    if value == row_values.number(best.auc.value):
         return best
     return best._replace(
         higher=f" {top.attack} is higher, AUC {value}, but too uncertain to rest on ({low} to {high})."
@@ -149,11 +146,11 @@ def _judged(place: Place, last: list[Row], there: Sequence[Row], scores: Scored,
     before = [r for r in of_auc(there) if r.epoch == 0 and _attack(r) == _attack(last[0])]
     gain = over_untuned(there, last, scores)
     gained = gain is None or (gain.value > 0 and gain.p_value * tests <= ALPHA)
-    base = max((r.high or 0 for r in before), default=0) if off(before) else labels.CHANCE
-    word: Word = "nothing" if auc.low <= labels.CHANCE else "leaks" if auc.low > base and gained else "differs"
+    base = max((r.high or 0 for r in before), default=0) if off(before) else row_values.CHANCE
+    word: Word = "nothing" if auc.low <= row_values.CHANCE else "leaks" if auc.low > base and gained else "differs"
     smallest = max(smallest_at_once(h, tests) for h in held)
     found = _share(last, there, tests)
-    epoch, seeds, untuned = last[0].epoch, len(last), labels.untuned(before)
+    epoch, seeds, untuned = last[0].epoch, len(last), row_values.untuned(before)
     return Verdict(place.variant, word, place.attack, epoch, auc, seeds, untuned, gain, found, smallest, "")
 
 
@@ -173,7 +170,7 @@ def _share(last: Sequence[Row], there: Sequence[Row], tests: int) -> str:
 
 
 def _fpr(row: Row) -> float:
-    return float(labels.settings(row.metric_settings).get("fpr", FPR))
+    return float(row_values.settings(row.metric_settings).get("fpr", FPR))
 
 
 def _attack(row: Row) -> tuple[str, str]:
@@ -181,11 +178,11 @@ def _attack(row: Row) -> tuple[str, str]:
 
 
 def _ends(utility: Sequence[Row]) -> str:
-    ends = [labels.pooled(labels.at(utility, epoch)) for epoch in (0, None)]
-    return " → ".join(labels.number(e.value) for e in ends if e is not None)
+    ends = [row_values.pooled(row_values.at(utility, epoch)) for epoch in (0, None)]
+    return " → ".join(row_values.number(e.value) for e in ends if e is not None)
 
 
 def off(rows: Sequence[Row]) -> bool:
     """Whether the untuned model's interval leaves out one half, for every seed that has one."""
     known = [r for r in rows if r.low is not None and r.high is not None]
-    return bool(known) and all((r.low or 0) > labels.CHANCE or (r.high or 0) < labels.CHANCE for r in known)
+    return bool(known) and all((r.low or 0) > row_values.CHANCE or (r.high or 0) < row_values.CHANCE for r in known)

@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from byheart.analysis.labels import EXTRACTION
 from byheart.core.attack_output import arrays
+from byheart.core.defaults import ATTACKS, EXTRACTION
 from byheart.core.dependencies import INPUTS, called, chain, rests_on
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose, constant, names, reckoned
-from byheart.study.study_file import ATTACKS
 
 USUAL = {"default": ATTACKS, "all": ()}
 """Words for several attacks; for "all" the shelf is looked at."""

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-import numpy as np
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from byheart.analysis.token_view import Pieces
-from byheart.auditing.audit_rows import measured
+from byheart.auditing.attack_evidence import rates
+from byheart.auditing.compare import Compared
 from byheart.auditing.result import BASE, TUNED, Audit
-from byheart.auditing.texts import Given, private, spelled
-from byheart.auditing.training.alarms import Sides
-from byheart.auditing.training.monitor import realisable
+from byheart.auditing.texts import Given, private
 from byheart.auditing.verdict import Ruling, ruling, uncompared
-from byheart.core.registry import Choice
-from byheart.core.types import NO_TEXTS, Extraction, LogProbs, Scores, Split, digest
-from byheart.data.split_check import Gate, gate
+from byheart.core.ragged import part
+from byheart.core.registry import Choice, choose
+from byheart.core.row import measured as row
+from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, Split, digest
+from byheart.stats.leakage_tests import Sides
 from byheart.store.provenance import made
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-JUDGED = 10
-"""Groups a side that the data gate needs."""
-LOOKED_AT = 20_000
-"""Training texts among which near copies of non-members are looked for."""
-
 _ALONE = "without its base, what the model knew before it was tuned cannot be told from what it learnt; name it as base"
-
-
-class Compared(NamedTuple):
-    """Who is compared with whom, by which metrics, what the data gate says (None: too few), and what is doubtful."""
-
-    split: Split
-    sides: Sides
-    metrics: tuple[Choice, ...]
-    gate: Gate | None
-    doubts: tuple[str, ...]
 
 
 class Who(NamedTuple):
@@ -65,29 +45,6 @@ class Found(NamedTuple):
     stats: Mapping[int, Mapping[str, LogProbs]]
     cut: int
     pieces: Pieces
-
-
-def compared(
-    texts: Mapping[str, Sequence[Given]],
-    tokenizer: PreTrainedTokenizerBase | None,
-    metrics: Sequence[Choice],
-    *,
-    max_texts: int,
-    max_tokens: int,
-    fpr: float,
-) -> Compared:
-    """Return what is compared of texts by their part ("member", "nonmember", ...), judged before any model reads.
-
-    Without non-members nothing is compared: there are no metrics of attacks.
-
-    Raises `DataError` as `given.spelled` does.
-    """
-    split, sides = _split(texts, tokenizer, max_texts)
-    if not len(split.nonmembers):
-        return Compared(split, sides, (), None, ())
-    kept, doubts = realisable(metrics, len(split.nonmembers))
-    judged = _gate(split, sides, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
-    return Compared(split, sides, kept, judged, tuple(doubts))
 
 
 def concluded(
@@ -147,54 +104,53 @@ def concluded(
     )
 
 
-def _split(
-    texts: Mapping[str, Sequence[Given]], tokenizer: PreTrainedTokenizerBase | None, most: int
-) -> tuple[Split, Sides]:
-    """Return who plays which part, and the sides that are compared."""
-    drawn = {part: spelled(part, those, most, tokenizer) for part, those in texts.items()}
-    (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn.get("nonmember", (NO_TEXTS, ()))
-    validation, validation_groups = drawn.get("validation", (NO_TEXTS, ()))
-    split = Split(
-        ours,
-        tuple(range(len(ours))),
-        theirs,
-        validation,
-        our_groups,
-        their_groups,
-        {},
-        known_members=drawn.get("known_member", (NO_TEXTS, ()))[0],
-        known_nonmembers=drawn.get("known_nonmember", (NO_TEXTS, ()))[0],
-        validation_groups=validation_groups,
-    )
-    return split, Sides(split.membership, split.groups)
-
-
-def _gate(
-    split: Split,
-    sides: Sides,
-    texts: Mapping[str, Sequence[Given]],
-    tokenizer: PreTrainedTokenizerBase | None,
-    *,
-    max_tokens: int,
-    fpr: float,
-) -> Gate | None:
-    """Judge the audited texts, near copies being looked for among all members; None for too few to be judged."""
-    groups = np.array(sides.groups)
-    if min(len(set(groups[on])) for on in (sides.membership, ~sides.membership)) < JUDGED:
-        return None
-    whole, train_groups = spelled("member", texts["member"], LOOKED_AT, tokenizer)
-    at = {name: i for i, name in enumerate(whole.ids)}
-    if all(name in at for name in split.train.ids):
-        members = tuple(at[name] for name in split.train.ids)
-        split = dataclasses.replace(split, train=whole, members=members)
-        return gate(split, train_groups=train_groups, max_tokens=max_tokens, fpr=fpr)
-    return gate(split, max_tokens=max_tokens, fpr=fpr)
-
-
 def _doubts(texts: Mapping[str, Sequence[Given]], sides: Sides, cut: int, max_tokens: int) -> Iterable[str]:
     """Yield what a reader must know of the texts before the numbers."""
-    for part, those in texts.items():
+    for role, those in texts.items():
         if copies := len(those) - len({t.content for t in those}):
-            yield f"{copies} of {len(those)} {part} texts are copies of others there; copies count as one group"
+            yield f"{copies} of {len(those)} {role} texts are copies of others there; copies count as one group"
     if cut:
         yield f"{cut} of {len(sides.membership)} texts are longer than {max_tokens} tokens, or the context, and read in part"
+
+
+def measured(
+    called: Mapping[str, str],
+    attacks: Mapping[str, Choice],
+    metrics: Sequence[Choice],
+    scores: Mapping[int, Mapping[str, Scores]],
+    extractions: Mapping[int, Mapping[str, Extraction]],
+    stats: Mapping[int, Mapping[str, LogProbs]],
+    split: Split,
+) -> tuple[Row, ...]:
+    """Return every number of an audit; `called` are base, data set and method, `stats` the passes over the texts."""
+    rows: list[Row] = []
+    blank = dict.fromkeys(("dataset_settings", "method_settings", "training_settings", "cell"), "")
+    labels = {**called, **blank, "seed": 0}
+    for epoch, found in scores.items():
+        for metric, estimate in _of_model(stats[epoch], split):
+            rows.append(row(labels, epoch, metric, estimate))
+        sides = (split.membership, split.groups)
+        for name, scored in found.items():
+            rows += [row(labels, epoch, m, m(scored, *sides), attacks[name], f"{epoch}/{name}") for m in metrics]
+        for name, extracted in extractions.get(epoch, {}).items():
+            rows += [
+                row(labels, epoch, m, m(extracted.extracted, *sides), attacks[name], f"{epoch}/{name}")
+                for m in (rates() if len(split.nonmembers) else ())
+            ]
+    return tuple(rows)
+
+
+def _of_model(stats: Mapping[str, LogProbs], split: Split) -> Iterator[tuple[Choice, Estimate]]:
+    """Yield the metrics that need no attack: perplexities, and the gap between members and non-members."""
+    members, everyone = len(split.members), len(split.membership)
+    known = {
+        "train": part(stats["target"], slice(0, members)),
+        "nonmember": part(stats["target"], slice(members, everyone)) if members < everyone else None,
+        "validation": stats.get("validation"),
+        "member_groups": split.member_groups,
+        "validation_groups": split.validation_groups,
+    }
+    for name in ("perplexity", "train_perplexity", "generalisation_gap"):
+        metric = choose("metrics", name)
+        if all(known.get(n) is not None for n in metric.needs):
+            yield metric, metric(*(known[n] for n in metric.needs))

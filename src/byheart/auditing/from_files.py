@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
-from byheart.analysis import labels
-from byheart.auditing.local import Asked, audited
-from byheart.auditing.result import TUNED, Audit
+from byheart.auditing.local import audited
+from byheart.auditing.result import Audit
 from byheart.auditing.save import refuse_folder
 from byheart.auditing.server.audit import Told, audited_endpoint
 from byheart.auditing.server.client import Endpoint
+from byheart.auditing.settings import Asked
 from byheart.auditing.target import Open, Subject
 from byheart.auditing.texts import Given, one, refuse_overlaps
-from byheart.auditing.training.alarms import FEWEST, named
-from byheart.core.errors import DataError, SettingError, UnknownNameError
+from byheart.auditing.thresholds import Bound, refuse_bounds
+from byheart.core.errors import DataError
 from byheart.data.sources import read_source
 from byheart.lm.finetuned import Finished, attached, finished, loaded, opened, tokenizer
 from byheart.lm.load import LanguageModel
 from byheart.lm.load import tokenizer as named_tokenizer
 from byheart.lm.placement import Placing
 from byheart.lm.preserve_state import untouched, untuned
-
-BOUNDED = ("auc", "tpr_at_fpr")
-"""What a bound can be set for."""
-
-
-class Bound(NamedTuple):
-    """A number that no attack may be above: the lower end of its 95 % interval is what counts."""
-
-    metric: str
-    most: float
 
 
 def audit_files(  # noqa: PLR0913 - what a command line says
@@ -97,7 +85,7 @@ def _parts(
     parts = {part: _given(part, path, *fields) for part, path in texts.items()}
     refuse_overlaps(parts)
     members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
-    _refuse_bounds(limits, members, nonmembers, settings.fpr)
+    refuse_bounds(limits, members, nonmembers, settings.fpr)
     return parts
 
 
@@ -160,59 +148,3 @@ def _subject(found: Finished, placing: Placing) -> Subject:
         lambda: found.hashes,
         found.doubts,
     )
-
-
-def _refuse_bounds(asked: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
-    """Raise `DataError` for bounds that so few texts cannot judge: a gate must not open because nobody could look."""
-    for bound in asked:
-        if min(members, nonmembers) < FEWEST:
-            raise DataError(
-                f"--fail-above {bound.metric}={bound.most:g} cannot be judged by {members} members and {nonmembers} non-members; "
-                f"give {FEWEST} or more of each"
-            )
-        if bound.metric == "tpr_at_fpr" and math.floor(fpr * nonmembers + 1e-9) < 1:
-            raise DataError(
-                f"--fail-above tpr_at_fpr={bound.most:g} cannot be judged: {100 * fpr:g} % false alarms need "
-                f"{math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}; give more, or raise --fpr"
-            )
-
-
-def bounds(written: Iterable[str]) -> tuple[Bound, ...]:
-    """Return bounds from "metric=value"; raises `SettingError` and `UnknownNameError` for what is no bound."""
-    found: list[Bound] = []
-    for bound in written:
-        metric, _, value = bound.partition("=")
-        if metric not in BOUNDED:
-            raise UnknownNameError("--fail-above", metric, BOUNDED)
-        try:
-            most = float(value)
-        except ValueError:
-            most = -1.0
-        if not 0 <= most < 1:
-            raise SettingError(
-                f"--fail-above {bound}: write a number from 0 to below 1, as in --fail-above {metric}=0.05"
-            )
-        found.append(Bound(metric, most))
-    return tuple(found)
-
-
-def crossed(audit: Audit, asked: Sequence[Bound]) -> tuple[list[str], list[str]]:
-    """Return in words the bounds that are crossed, and those that a value is above while its interval is not.
-
-    Raises `DataError` where the texts are too few to tell: a gate must not open because nobody could look.
-    """
-    over: list[str] = []
-    near: list[str] = []
-    for metric, most in asked:
-        if audit.ruling.word == "refused":
-            raise DataError(f"--fail-above {metric}={most:g} cannot be judged: {audit.verdict}; give more texts")
-        rows = [r for r in audit.rows if r.metric == metric and r.epoch == TUNED]
-        for row in rows:
-            told = f"{metric} of {named(row)} is {labels.number(row.value)} [{labels.number(row.low or 0)}, {labels.number(row.high or 1)}]"
-            if row.low is not None and row.low > most:
-                over.append(f"{told}, above {most:g}")
-            elif row.value > most:
-                near.append(
-                    f"{told}: its value is above {most:g} and its interval's lower end is not; more texts would tell"
-                )
-    return over, near

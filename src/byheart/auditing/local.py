@@ -6,7 +6,6 @@ models are never in memory unless they were there before.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,55 +14,24 @@ import numpy as np
 import torch
 
 from byheart.analysis.token_view import Piece, pieces
-from byheart.auditing.attack_evidence import asked, attacked, evidence, possible, refuse_unasked
-from byheart.auditing.conclude import Found, Who, compared, concluded
+from byheart.auditing.attack_evidence import attacked, evidence, possible, refuse_unasked
+from byheart.auditing.compare import compared
+from byheart.auditing.conclude import Found, Who, concluded
 from byheart.auditing.result import Audit
+from byheart.auditing.settings import UNCHANGED, Asked
 from byheart.auditing.target import Subject, held
 from byheart.auditing.texts import Given, parts
-from byheart.auditing.training.monitor import readable
 from byheart.core.attack_output import extracts
 from byheart.core.dependencies import TOKENS
 from byheart.core.errors import ModelError, SettingError
-from byheart.core.registry import Choice, checked, choose, types_of
 from byheart.core.types import Extraction, Scores, Split, Texts
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
+from byheart.lm.model_tokens import readable
 from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What an audit was asked for, apart from model and texts; checked when made."""
-
-    attacks: Any = "default"
-    max_texts: int = 1000
-    max_tokens: int = 512
-    fpr: float = 0.01
-    precision: Literal["float32", "bfloat16"] = "float32"
-    token_budget: int = 4096
-
-    def __post_init__(self) -> None:
-        """Refuse sizes below 1, rates outside (0, 1), attacks that do not exist."""
-        for name in ("max_texts", "max_tokens", "token_budget"):
-            if (value := checked(name, int, getattr(self, name))) < 1:
-                raise SettingError(f"{name} = {value}: write a whole number above 0")
-        checked("precision", Literal["float32", "bfloat16"], self.precision)
-        checked("fpr", types_of(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
-        object.__setattr__(self, "attacks", asked(self.attacks))
-
-    @property
-    def metrics(self) -> tuple[Choice, ...]:
-        """What is measured of every attack."""
-        return choose("metrics", "auc"), choose("metrics", "tpr_at_fpr", {"fpr": self.fpr})
-
-    @property
-    def recipe(self) -> dict[str, Any]:
-        """All of it in words and numbers, for whoever repeats the audit."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}}
 
 
 def audit(  # noqa: PLR0913 - settings come in by keyword
@@ -170,12 +138,6 @@ def audited(
     cut = int((tokens.cut > 0).sum())
     found = Found(attacks, left_out, scores, extractions, stats, cut, as_read)
     return concluded(who, seen, found, texts, settings.recipe, began)
-
-
-UNCHANGED = (
-    "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
-    "are the same weights; name the model that training saved"
-)
 
 
 def _read(model: LanguageModel, split: Split, settings: Asked, before: Mapping[str, Tokens]) -> dict[str, Tokens]:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from byheart.analysis import formats, labels
+from byheart.analysis import formats, row_values
+from byheart.analysis.labels import named
 from byheart.analysis.token_view import Pieces, masked_text
-from byheart.auditing.training.alarms import Sides, named
 from byheart.auditing.verdict import Ruling
+from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, ScoreSet, Table, Texts
-from byheart.data.split_check import Gate
-from byheart.stats.shares import share
+from byheart.stats.leakage_tests import Sides
+from byheart.stats.proportions import share
 from byheart.tables.extraction import extraction
 
 BASE, TUNED = 0, 1
@@ -157,7 +158,9 @@ class Audit:
         def told(epoch: int, name: str) -> str:
             found = self.extractions.get(epoch, {}).get(name)
             return (
-                labels.MISSING if found is None else labels.shown(Estimate(*share(found.extracted, self.sides.groups)))
+                row_values.MISSING
+                if found is None
+                else row_values.shown(Estimate(*share(found.extracted, self.sides.groups)))
             )
 
         lines = tuple((name, told(TUNED, name), told(BASE, name)) for name in self.extractions[TUNED])
@@ -166,7 +169,7 @@ class Audit:
 
     def _shown(self, attack: str, metric: str, epoch: int) -> str:
         row = next((r for r in self.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
-        return labels.shown(row and Estimate(row.value, row.low, row.high))
+        return row_values.shown(row and Estimate(row.value, row.low, row.high))
 
     def exposed_table(self, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False) -> Table:
         """Return the most exposed members as a table; text only where it is asked for, private values where they are too."""

@@ -13,12 +13,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from byheart.auditing.training.alarms import CHANCE, FEWEST, Sides, named, p_above, p_gain
+from byheart.analysis.labels import named
 from byheart.core.ragged import means
+from byheart.core.split_check import Gate
 from byheart.core.types import LogProbs, Row, Scores
-from byheart.data.split_check import Gate
+from byheart.stats.intervals import TAIL, clopper_pearson, holm
+from byheart.stats.leakage_tests import CHANCE, FEWEST, Sides, p_above, p_gain
 from byheart.stats.power import effective, smallest_auc
-from byheart.stats.roc_auc import TAIL, clopper_pearson, holm
 
 NONE = 0.995
 """An AUC from which on "above" says nothing: it is written as 1.00."""

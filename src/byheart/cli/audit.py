@@ -90,9 +90,10 @@ def audit(  # noqa: PLR0913 - a command's options
     """Audit a model that somebody else trained: what it knows of its training texts, and which records are exposed."""
     import torch
 
-    from byheart.auditing.from_files import audit_files, audit_files_endpoint, bounds, crossed
-    from byheart.auditing.local import Asked
+    from byheart.auditing.from_files import audit_files, audit_files_endpoint
     from byheart.auditing.server.client import Endpoint, Patience
+    from byheart.auditing.settings import Asked
+    from byheart.auditing.thresholds import bounds, crossed
     from byheart.lm.placement import Placing
 
     if show_private and not show_text:

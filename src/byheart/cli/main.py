@@ -63,6 +63,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """Train, attack and measure every cell of a study; go on where an earlier run stopped."""
+    from byheart.analysis.base_model_check import panel_gates, spelled
     from byheart.analysis.verdicts import claims
     from byheart.cli import terminal
     from byheart.cli.progress import shown
@@ -71,7 +72,6 @@ def run(
     from byheart.store.store import Store
     from byheart.study import run_study
     from byheart.study.study_file import read
-    from byheart.tables._gates import panel_gates, spelled
 
     chosen = {n: v for n, v in (("device", device), ("workers", workers)) if v is not None}
     wanted = read(study, [*(overrides or []), *(f"machine.{n}={v}" for n, v in chosen.items())])

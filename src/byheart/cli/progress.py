@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from byheart.analysis.labels import counted
+from byheart.analysis.row_values import counted
 from byheart.core.types import Row
 from byheart.store.rows import last
 from byheart.study.planned_cell import Planned

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
-from byheart.analysis import formats, labels
+from byheart.analysis import formats, labels, row_values
 from byheart.core.types import Row, Table
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -88,8 +88,8 @@ def trajectories(rows: Sequence[Row], *, colour: bool, most: int = SCREENFUL) ->
     kept = [line for lines in drawn for line in lines]
     wide = max(len(line.name) for line in kept)
     told = [
-        f"{line.name:<{wide}}  {RED if colour and line.above else ''}{sparkline(line.values, labels.CHANCE, 1.0)}"
-        f"{PLAIN if colour and line.above else ''}  {labels.number(line.values[0])} → {labels.number(line.values[-1])}"
+        f"{line.name:<{wide}}  {RED if colour and line.above else ''}{sparkline(line.values, row_values.CHANCE, 1.0)}"
+        f"{PLAIN if colour and line.above else ''}  {row_values.number(line.values[0])} → {row_values.number(line.values[-1])}"
         for line in kept
     ]
     left = [f"The strongest; byheart report shows the other {total - len(kept)} too.", ""] if len(kept) < total else []
@@ -114,8 +114,8 @@ def _drawn(rows: Sequence[Row]) -> list[list[_Line]]:
             found.append([])
             for attack, own in attacks.split(those).items():
                 epochs = sorted({r.epoch for r in own if r.epoch is not None})
-                pooled = [p for e in epochs if (p := labels.pooled([r for r in own if r.epoch == e]))]
-                above = (pooled[-1].low or 0) > labels.CHANCE
+                pooled = [p for e in epochs if (p := row_values.pooled([r for r in own if r.epoch == e]))]
+                above = (pooled[-1].low or 0) > row_values.CHANCE
                 found[-1].append(_Line(f"{panel}, {method}, {attack}", [p.value for p in pooled], above))
     return found
 

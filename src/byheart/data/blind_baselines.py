@@ -28,7 +28,8 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core.errors import DataError
 from byheart.core.types import Scores
-from byheart.stats.roc_auc import auc_interval, codes, independent_pairs, student_reach
+from byheart.stats.intervals import codes, student_reach
+from byheart.stats.roc_auc import auc_interval, independent_pairs
 
 FOLDS = 5
 DEALS = 3

@@ -15,69 +15,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.core.errors import DataError
+from byheart.core.split_check import BOUND, Finding, Gate, Verdict
 from byheart.core.types import Examples, Split, Texts
 from byheart.data.blind_baselines import Blind, aucs, blind, p_value, relabelled
 from byheart.data.near_duplicates import distinct, shingles
+from byheart.stats.intervals import TAIL, holm
 from byheart.stats.power import effective, smallest_auc, smallest_tpr
-from byheart.stats.roc_auc import TAIL, holm
-
-Verdict = Literal["sound", "doubtful", "broken"]
-VERDICTS: tuple[Verdict, ...] = ("sound", "doubtful", "broken")
-"""From best to worst."""
 
 REVISION = 0
 """Raised when the same texts would be judged otherwise."""
 
 ALPHA = 0.05
-BOUND = 0.6  # a blind AUC above it is as much as many an attack reaches
 COARSE = 0.65  # where only a higher AUC could be told from chance, little could be seen
 OVERLAP = 0.2  # share of the non-members' n-grams in training texts, at which membership blurs
 GRAM = 8  # words
 LARGEST = 4000  # texts that blind classifiers look at; of more, so many are taken, evenly spaced
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: what was `found`, in short, and `why` it is held against the data ("" if sound).
-
-    `value` is an AUC, a share or a count, `p_value` is corrected for all tests of the data set.
-    """
-
-    name: str
-    verdict: Verdict
-    found: str
-    why: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Everything that was found about one comparison of members with non-members."""
-
-    members: int
-    nonmembers: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of the findings' verdicts."""
-        return VERDICTS[max(VERDICTS.index(f.verdict) for f in self.findings)]
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it is not sound, the worst first."""
-        held = sorted((f for f in self.findings if f.why), key=lambda f: -VERDICTS.index(f.verdict))
-        return tuple(f.why for f in held)
 
 
 def gate(

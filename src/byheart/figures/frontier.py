@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
 from byheart.core.errors import DataError
@@ -95,9 +95,7 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
         ],
         picks(attack=called, metric=measure, seed=POOLED, panel=""),
     ).resolve_scale(x="independent")
-    words = (
-        f"Star: {labels.UNTUNED}; dots: epochs, the last largest; bars: {labels.spread(leaks(rows))}; dotted: guessing."
-    )
+    words = f"Star: {labels.UNTUNED}; dots: epochs, the last largest; bars: {row_values.spread(leaks(rows))}; dotted: guessing."
     return Figure(
         f"{measure} of the attack {called} against validation perplexity",
         chart,

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.chart import INK, Figure
 from byheart.analysis.chart_points import POOLED, leaks, named, points
 from byheart.core.errors import DataError
@@ -99,7 +99,7 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
                 ]
             ),
             alt.CalculateTransform(
-                calculate=f"{is_rank} ? (datum.value - {labels.CHANCE}) / {1 - labels.CHANCE} : "
+                calculate=f"{is_rank} ? (datum.value - {row_values.CHANCE}) / {1 - row_values.CHANCE} : "
                 "(datum.value - datum.bottom) / max(1e-9, datum.top - datum.bottom)",
                 **{"as": "depth"},
             ),
@@ -112,7 +112,7 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
         columns=1,
         grows=False,
     ).resolve_scale(x="independent", y="independent")
-    words = f"Small: {labels.spread(measured)}."
+    words = f"Small: {row_values.spread(measured)}."
     return Figure(
         f"{measure} by attack and method", chart, {"points": points(rows)}, words, "Leakage by method and attack"
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
 from byheart.analysis.lora_placement import placements
@@ -58,7 +58,7 @@ def lora_placement(
         size=(230, 34 * len(names.series.names)),
         grows=False,
     )
-    words = f"Bars: {labels.spread(own)}; dotted: guessing."
+    words = f"Bars: {row_values.spread(own)}; dotted: guessing."
     return Figure(
         f"{measure} of LoRA by the layers that it adapts",
         chart,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import row_values
 from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import POOLED, named, points, useful
 from byheart.core.errors import DataError
@@ -55,7 +55,7 @@ def perplexity(rows: Sequence[Row]) -> Figure:
         [where("datum.metric === 'perplexity'", SEED, PANEL), *ends(log=True, apart=True)],
         picks(seed=POOLED, panel=""),
     ).resolve_scale(y="independent")
-    words = f"Band: {labels.spread(measured)}." if any(r.low is not None for r in measured) else ""
+    words = f"Band: {row_values.spread(measured)}." if any(r.low is not None for r in measured) else ""
     return Figure(
         "Validation perplexity by epoch", chart, {"points": points(rows)}, words, "Validation perplexity by epoch"
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import Gt
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import named
 from byheart.analysis.risk_profile import merged, paths, read
@@ -46,7 +46,7 @@ def risks(
         level = perplexity or next(iter(levels(merged(found.values()))), None)
         if level is None:
             continue
-        reached.append(labels.number(level))
+        reached.append(row_values.number(level))
         for risk, method, seeds in ((k, m, s) for k, by_method in found.items() for m, s in by_method.items()):
             number = read(seeds, level)
             if number is not None:

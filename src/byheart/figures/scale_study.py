@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
 from byheart.core.errors import DataError
@@ -56,7 +56,7 @@ def scale_study(
         ),
         by="data",
     )
-    words = f"Bars: {labels.spread(own)}; dotted: guessing."
+    words = f"Bars: {row_values.spread(own)}; dotted: guessing."
     return Figure(
         f"{measure} of the attack {called} by base model",
         chart,

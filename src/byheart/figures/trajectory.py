@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import row_values
 from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
 from byheart.core.types import Row
@@ -55,7 +55,7 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
         [where(LEAK, SEED, PANEL), *ends()],
         picks(attack=called, metric=measure, seed=POOLED, panel=""),
     )
-    words = f"Dotted: guessing. Band: {labels.spread(leaks(rows))}."
+    words = f"Dotted: guessing. Band: {row_values.spread(leaks(rows))}."
     return Figure(
         f"{measure} of the attack {called} by epoch", chart, {"points": points(rows)}, words, "Leakage by epoch"
     )

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core.evidence import Candidates, RecitedAttributes
 from byheart.core.types import Estimate
-from byheart.stats.shares import Share, apart, paired, share
+from byheart.stats.proportions import Share, apart, paired, share
 
 ALL = "all"
 """What the kinds are called together."""

@@ -18,7 +18,7 @@ from byheart.core.errors import DataError
 from byheart.core.types import Estimate, LogProbs, Planted
 from byheart.metrics._nll import mean_nll
 from byheart.stats.canary_exposure import by_extrapolation, by_sampling
-from byheart.stats.roc_auc import hoeffding
+from byheart.stats.intervals import hoeffding
 
 Way = Literal["sampling", "extrapolation"]
 EQUAL = 1e-9  # bits: what rounding leaves between equal exposures

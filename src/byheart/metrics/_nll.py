@@ -23,7 +23,7 @@ import numpy as np
 from byheart.core import ragged
 from byheart.core.errors import CellError
 from byheart.core.types import LogProbs
-from byheart.stats.roc_auc import codes, student_reach
+from byheart.stats.intervals import codes, student_reach
 
 LARGEST_EXPONENT = 700.0  # exp of 709.8 is the largest float
 

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from byheart.core.evidence import Candidates, Variants
 from byheart.core.types import Estimate
 from byheart.metrics._attributes import advantages, counted, parts, share_of, shares
-from byheart.stats.shares import Share
+from byheart.stats.proportions import Share
 
 
 def attribute_inference(

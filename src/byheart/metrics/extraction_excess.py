@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from byheart.core.types import Estimate
-from byheart.stats.shares import apart, sides
+from byheart.stats.proportions import apart, sides
 
 
 def extraction_excess(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from byheart.core.types import Estimate
-from byheart.stats.shares import sides
+from byheart.stats.proportions import sides
 
 
 def extraction_rate(

@@ -32,8 +32,9 @@ from annotated_types import Interval
 from jaxtyping import Bool, Float, Int
 
 from byheart.core.types import Estimate, Scores
+from byheart.stats.intervals import TAIL, codes
 from byheart.stats.proportions import at_most, effective_size, mid_p
-from byheart.stats.roc_auc import TAIL, codes, resolution, sides
+from byheart.stats.roc_auc import resolution, sides
 
 REVISION = 1  # mid-P in place of Clopper and Pearson; ties and groups near the threshold
 WINDOW = 2.0  # how agreement is seen: in the ranks of so many times the texts above the threshold

@@ -16,17 +16,17 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from byheart.analysis import formats, labels
+from byheart.analysis.base_model_check import Kept, panel_gates
 from byheart.analysis.chart import Figure
 from byheart.analysis.exposed_records import Texts, exposed
 from byheart.analysis.paper_values import Published
 from byheart.analysis.verdicts import tuned, verdicts
-from byheart.core import registry
+from byheart.core import defaults, registry
 from byheart.core.errors import DataError, UnknownNameError
 from byheart.core.registry import Choice
 from byheart.core.types import Row, ScoreSet, Table, TextLosses
 from byheart.report import page_data
 from byheart.report.vega_bundle import library
-from byheart.tables._gates import Kept, panel_gates
 
 ORDER = (
     "frontier",
@@ -167,7 +167,7 @@ def tables_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
     Unless chosen, one that has a `metric` is made for each.
     """
     if not chosen:
-        metrics = sorted({r.metric for r in shown.rows if r.attack} - {"auc", *labels.COSTS, *labels.EXTRACTION})
+        metrics = sorted({r.metric for r in shown.rows if r.attack} - {"auc", *defaults.COSTS, *defaults.EXTRACTION})
         every = [registry.choose("tables", n) for n in registry.names("tables")]
         others = [
             registry.choose("tables", c.name, {"metric": m}) for c in every if "metric" in c.defaults for m in metrics

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.core.errors import DataError
-from byheart.stats.roc_auc import clopper_pearson
+from byheart.stats.intervals import clopper_pearson
 
 STEP = 0.2  # of epsilon, in the search for the first that is not refused
 LARGEST = 50.0  # no number of guesses that fits into memory shows more

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byheart.stats.roc_auc import TAIL, resolution
+from byheart.stats.intervals import TAIL
+from byheart.stats.roc_auc import resolution
 
 POWER = 0.8
 

@@ -25,16 +25,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.core.types import Estimate
-from byheart.stats.roc_auc import (
-    TAIL,
-    auc_interval,
-    hoeffding,
-    independent_pairs,
-    logit_interval,
-    placement_spread,
-    placements,
-    student_reach,
-)
+from byheart.stats.intervals import TAIL, hoeffding, logit_interval, student_reach
+from byheart.stats.roc_auc import auc_interval, independent_pairs, placement_spread, placements
 
 DRAWS = 20_000  # of the attacks' joint distribution: the level is then right to 0.2 % of the error of 5 %
 

@@ -19,16 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from byheart.core.types import ScoreSet
-from byheart.stats.roc_auc import (
-    TAIL,
-    Difference,
-    auc_difference,
-    auc_interval,
-    auc_p_value,
-    hoeffding,
-    independent_pairs,
-    student_reach,
-)
+from byheart.stats.intervals import TAIL, hoeffding, student_reach
+from byheart.stats.roc_auc import Difference, auc_difference, auc_interval, auc_p_value, independent_pairs
 
 ALPHA = 0.05
 BOUND = 0.1

@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from byheart.analysis.paper_values import Published
 from byheart.core import ragged
-from byheart.core.errors import ByheartError, DataError, SettingError, StoreError, UnknownNameError
-from byheart.core.registry import Choice
-from byheart.core.types import Estimate, Row, ScoreSet, TextLosses
-from byheart.data.split_check import Finding, Gate
+from byheart.core.errors import DataError, SettingError, StoreError, UnknownNameError
+from byheart.core.split_check import Finding, Gate
+from byheart.core.types import Row, ScoreSet, TextLosses
 from byheart.store.store import Store, damaged, read_arrays, read_json
 
 
@@ -24,37 +22,6 @@ def read_rows(folder: Path) -> list[Row]:
         return [Row(**r) for r in read_json(folder / "rows.json")]
     except TypeError as error:
         raise damaged(folder, error) from error
-
-
-def measured(
-    labels: Mapping[str, Any],
-    epoch: int | None,
-    metric: Choice | str,
-    estimate: Estimate,
-    attack: Choice | None = None,
-    scores: str = "",
-    label: str = "",
-) -> Row:
-    """Return the row of a measured number; `labels` say what was trained, and on what (`Row`'s fields up to the seed, cell).
-
-    `label` tells it from the metric's other numbers, as a setting would: "kind=email, of=members".
-    """
-    settings = ("" if isinstance(metric, str) else metric.label, label)
-    value, low, high, members, nonmembers = estimate
-    return Row(
-        **labels,
-        epoch=epoch,
-        attack=attack.name if attack else "",
-        attack_settings=attack.label if attack else "",
-        metric=metric if isinstance(metric, str) else metric.name,
-        metric_settings=", ".join(s for s in settings if s),
-        value=float(value),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
-        members=members,
-        nonmembers=nonmembers,
-        scores=scores,
-    )
 
 
 def studies(store: Store) -> dict[str, dict[str, Any]]:
@@ -170,18 +137,6 @@ def gates_of(store: Store, name: str | None = None) -> dict[tuple[str, str], Gat
         for g in noted
         if store.has("gates", g["key"])
     }
-
-
-def published_of(store: Store, name: str | None = None) -> tuple[Published, ...]:
-    """Return the values of papers that a study, or every study, is to stand beside, as they were read with it."""
-    noted = {n: s.get("published", []) for n, s in studies(store).items() if name in {None, n}}
-    found: dict[Published, None] = {}
-    for study, values in noted.items():
-        try:
-            found |= dict.fromkeys(Published(**v) for v in values)
-        except (TypeError, ByheartError) as error:
-            raise damaged(store.root / "studies" / f"{study}.json", error) from error
-    return tuple(found)
 
 
 def read_gate(folder: Path) -> Gate:

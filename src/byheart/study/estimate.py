@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from byheart.analysis.labels import counted
+from byheart.analysis.row_values import counted
 from byheart.core.config import Machine
 from byheart.core.errors import SettingError
 from byheart.core.types import Table

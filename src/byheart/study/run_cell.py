@@ -20,8 +20,9 @@ from byheart.core.dependencies import called, rests_on
 from byheart.core.errors import DataError
 from byheart.core.ragged import part
 from byheart.core.registry import Choice, key_of
+from byheart.core.row import measured
 from byheart.core.types import Estimate, Planted, Row
-from byheart.store.rows import measured, read_rows
+from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.planned_cell import LABELS, Planned
 from byheart.study.study_file import changed

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from byheart.analysis.paper_values import published_of
 from byheart.core.atomic_file import whole
 from byheart.core.errors import StoreError
 from byheart.core.registry import Choice, choose
 from byheart.core.types import Row
-from byheart.store.rows import gates_of, losses_of, published_of, scores_of, studies, study_rows
+from byheart.store.rows import gates_of, losses_of, scores_of, studies, study_rows
 from byheart.store.run_info import origin
 from byheart.store.store import Store
 from byheart.study.estimate import refuse_hopeless, refuse_lacking

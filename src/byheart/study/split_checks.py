@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from byheart.core.errors import DataError
 from byheart.core.registry import key_of
+from byheart.core.split_check import Finding, Gate
 from byheart.data import split_check
-from byheart.data.split_check import Finding, Gate, gate
+from byheart.data.split_check import gate
 from byheart.store.rows import read_gate
 from byheart.store.store import Store
 from byheart.study.planned_cell import Planned

@@ -16,17 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from byheart.analysis.labels import EXTRACTION
 from byheart.analysis.paper_values import Published, read_published
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
+from byheart.core.defaults import ATTACKS, METHODS, METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.core.registry import Choice, checked, choose, find, plain, types_of
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import override, repeating
-
-ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
-METRICS = ("auc", "perplexity", "train_perplexity", "generalisation_gap", *EXTRACTION)
-METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
 Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row
-from byheart.tables._columns import Lead
 
 ASKED = {"attribute_inference": ("picked", "top1"), "attribute_recital": ("recited", "recited")}
 """How each metric asks, and what it calls the share of attributes that leaked."""
@@ -29,7 +29,7 @@ class Line(NamedTuple):
     def measured(self, measure: str, *told: str, epoch: int | None = None) -> list[Row]:
         """Return the rows of a measure at an epoch (None: the last), a row for each seed; `told` is "of=members" and such."""
         wanted = {f"kind={self.kind}", f"measure={measure}", *told}
-        return labels.at([r for r in self.rows if set(labels.parts(r.metric_settings)) == wanted], epoch)
+        return row_values.at([r for r in self.rows if set(row_values.parts(r.metric_settings)) == wanted], epoch)
 
 
 def lines(rows: Sequence[Row]) -> Iterator[Line]:
@@ -47,7 +47,7 @@ def lines(rows: Sequence[Row]) -> Iterator[Line]:
         for variant, those in variants.split(there).items():
             for metric, (asked, share) in ASKED.items():
                 own = tuple(r for r in those if r.metric == metric)
-                kinds = {labels.parts(r.metric_settings)[0].removeprefix("kind=") for r in own}
+                kinds = {row_values.parts(r.metric_settings)[0].removeprefix("kind=") for r in own}
                 for kind in sorted(kinds, key=lambda k: (k == ALL, k)):
                     yield Line(lead, variant, kind, asked, share, own)
 

@@ -5,27 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.core import registry
 from byheart.core.errors import DataError, UnknownNameError
 from byheart.core.types import Row
-
-
-class Lead:
-    """The leading columns: the data set, and the base model too where there are several."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._datasets, self._bases = labels.datasets(rows), labels.bases(rows)
-        self.header = ("data", "model") if len(self._bases.names) > 1 else ("data",)
-
-    def split(self, rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
-        """Return the rows under each data set and base model, in reading order."""
-        width = len(self.header)
-        return {
-            (data, base)[:width]: those
-            for data, there in self._datasets.split(rows).items()
-            for base, those in self._bases.split(there).items()
-        }
 
 
 def of_attack(rows: Sequence[Row], attack: str | None, metric: str, epoch: int | None) -> list[Row]:
@@ -52,19 +35,19 @@ def across(name: labels.Naming, rows: Sequence[Row], cell: Callable[[list[Row]],
 
 def untuned(rows: Sequence[Row]) -> str:
     """Show the base model's own value."""
-    return labels.shown(labels.untuned(rows))
+    return row_values.shown(row_values.untuned(rows))
 
 
 def value_at(epoch: int | None) -> Callable[[list[Row]], str]:
     """Return what shows rows by their pooled value at an epoch (None: the last)."""
-    return lambda rows: labels.shown(labels.pooled(labels.at(rows, epoch)))
+    return lambda rows: row_values.shown(row_values.pooled(row_values.at(rows, epoch)))
 
 
 def note(rows: Sequence[Row], metric: str, epoch: int | None) -> str:
     """Say what the numbers are, after which epoch, what the brackets hold, on how many texts, with which settings."""
-    brackets = labels.spread(rows)
+    brackets = row_values.spread(rows)
     # Seeds share the audited texts and so the untuned model's one measurement, which has an interval of its own.
-    of_untuned = "" if brackets == labels.INTERVAL else f", of the untuned model the {labels.INTERVAL}"
+    of_untuned = "" if brackets == row_values.INTERVAL else f", of the untuned model the {row_values.INTERVAL}"
     sentences = [
         f"{_measure(rows, metric)} {_when(rows, epoch)}; in brackets the {brackets}{of_untuned}",
         _audited(rows),
@@ -93,7 +76,7 @@ def _when(rows: Sequence[Row], epoch: int | None) -> str:
 
 
 def _held(rows: Sequence[Row]) -> list[list[Row]]:
-    return [labels.at(those, None) for those in labels.variants(rows).split(rows).values()]
+    return [row_values.at(those, None) for those in labels.variants(rows).split(rows).values()]
 
 
 def _audited(rows: Sequence[Row]) -> str:
@@ -107,7 +90,7 @@ def _audited(rows: Sequence[Row]) -> str:
 def _settings(rows: Sequence[Row]) -> str:
     # What all cells of a method share is in no column's name, so it must be said here. `_measure` tells the metric's.
     bare = [dataclasses.replace(r, metric_settings="") for r in rows]
-    methods = {name: labels.parts(settings) for name, settings in labels.variants(bare).shared.items()}
+    methods = {name: row_values.parts(settings) for name, settings in labels.variants(bare).shared.items()}
     everywhere: list[str] = []
     if len(methods) == len({r.method for r in rows}) > 1:
         first, *others = methods.values()

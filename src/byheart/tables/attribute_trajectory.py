@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.core.types import Row, Table
 from byheart.tables._attributes import header, lines
 
@@ -20,8 +20,8 @@ def attribute_trajectory(rows: Sequence[Row]) -> Table:
     for line in found:
         for of, name in (("members", "members"), ("nonmembers", "non-members")):
             by_epoch = (line.measured(line.share, f"of={of}", epoch=e) for e in epochs)
-            cells = (labels.shown(labels.pooled(those)) for those in by_epoch)
+            cells = (row_values.shown(row_values.pooled(those)) for those in by_epoch)
             told.append((*line.lead, line.variant, line.kind, line.asked, name, *cells))
     names = (*header(rows), "of", *(f"epoch {e}" if e else labels.UNTUNED for e in epochs))
-    note = f"In brackets the {labels.spread([r for line in found for r in line.rows])}."
+    note = f"In brackets the {row_values.spread([r for line in found for r in line.rows])}."
     return Table("Private attributes by epoch", names, tuple(told), note)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import MARK
 from byheart.core.types import Row, Table
 from byheart.stats.simultaneous import widened
@@ -32,7 +32,7 @@ def attributes(rows: Sequence[Row], *, epoch: Annotated[int, Ge(0)] | None = Non
     asked = sorted({c for c in counts if c is not None})
     size = "" if not asked else f"{asked[0]:,} to " * (asked[0] < asked[-1]) + f"{asked[-1]:,} attributes a line. "
     note = (
-        f"{size}In brackets the {labels.spread([r for line in found for r in line.rows])}. Picked: the true value makes "
+        f"{size}In brackets the {row_values.spread([r for line in found for r in line.rows])}. Picked: the true value makes "
         "the likeliest text among candidates that nobody was tuned on; recited: written verbatim after what stands before "
         "it. Untuned: the base model on the members' texts; majority: the candidate that most texts have, or guessing. "
         f"{MARK}: the lead over non-members and over the untuned model stands with all {len(found)} lines at once."
@@ -51,15 +51,15 @@ def _cells(line: Line, epoch: int | None, tests: int) -> tuple[str, ...]:
         line.measured(line.share, "of=members", epoch=0),
         line.measured("majority", "of=members", epoch=epoch),
     )
-    value, _, rest = labels.shown(labels.pooled(shares[0])).partition(" ")
+    value, _, rest = row_values.shown(row_values.pooled(shares[0])).partition(" ")
     return (
         *line.lead,
         line.variant,
         line.kind,
         line.asked,
         f"{value}{MARK if stands else ''} {rest}".strip(),
-        *(labels.shown(labels.pooled(those)) for those in shares[1:]),
-        *(labels.shown(labels.pooled(those)) for those in leads.values()),
+        *(row_values.shown(row_values.pooled(those)) for those in shares[1:]),
+        *(row_values.shown(row_values.pooled(those)) for those in leads.values()),
     )
 
 

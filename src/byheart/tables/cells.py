@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import Lead, across, value_at
+from byheart.tables._columns import across, value_at
 
 
 def cells(rows: Sequence[Row]) -> Table:
@@ -39,7 +40,7 @@ def _by_seed(rows: Sequence[Row]) -> list[list[Row]]:
 def _line(cell: list[Row], attacks: labels.Naming) -> tuple[str, ...]:
     first = cell[0]
     return (
-        ", ".join(labels.parts(first.method_settings, first.training_settings)) or "defaults",
+        ", ".join(row_values.parts(first.method_settings, first.training_settings)) or "defaults",
         str(first.seed),
         _counted(cell, "trained_parameters", "{:,.0f}".format),
         _counted(cell, "learning_rate", "{:g}".format),
@@ -49,10 +50,10 @@ def _line(cell: list[Row], attacks: labels.Naming) -> tuple[str, ...]:
 
 
 def _counted(cell: list[Row], metric: str, spelled: Callable[[float], str]) -> str:
-    return next((spelled(r.value) for r in cell if r.metric == metric and not r.attack), labels.MISSING)
+    return next((spelled(r.value) for r in cell if r.metric == metric and not r.attack), row_values.MISSING)
 
 
 def _perplexity(rows: list[Row]) -> str:
     # Its interval is left to the table of methods: this line is long already.
-    ends = [labels.at(rows, 0), labels.at(rows, None)]
-    return " → ".join(labels.number(rows[0].value) if rows else labels.MISSING for rows in ends)
+    ends = [row_values.at(rows, 0), row_values.at(rows, None)]
+    return " → ".join(row_values.number(rows[0].value) if rows else row_values.MISSING for rows in ends)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from byheart.analysis.comparisons import grid, note, of_auc, pairs
+from byheart.analysis.comparisons import Lead, grid, note, of_auc, pairs
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.tables._columns import Lead
 
 
 def comparisons(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Table:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
+from byheart.core import defaults
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import Lead, across
+from byheart.tables._columns import across
 
 
 def costs(rows: Sequence[Row]) -> Table:
@@ -17,7 +19,7 @@ def costs(rows: Sequence[Row]) -> Table:
 
     Raises `DataError` where no costs were noted.
     """
-    noted = [r for r in rows if r.attack and r.epoch and r.metric in labels.COSTS]
+    noted = [r for r in rows if r.attack and r.epoch and r.metric in defaults.COSTS]
     if not noted:
         raise DataError("no row holds what an attack cost; the untuned base alone was attacked, or byheart was older")
     lead, variants, attacks = Lead(noted), labels.variants(noted), labels.attacks(noted)
@@ -37,4 +39,4 @@ def costs(rows: Sequence[Row]) -> Table:
 
 def _median(rows: Sequence[Row], metric: str) -> str:
     found = [r.value for r in rows if r.metric == metric]
-    return labels.number(float(np.median(found))) if found else labels.MISSING
+    return row_values.number(float(np.median(found))) if found else row_values.MISSING

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
 from byheart.tables._columns import across
@@ -49,6 +49,6 @@ def data_splits(rows: Sequence[Row]) -> Table:
 
 def _range(rows: list[Row]) -> str:
     if not rows:
-        return labels.MISSING
+        return row_values.MISSING
     low, high = min(r.value for r in rows), max(r.value for r in rows)
     return f"{low:,.0f}" if low == high else f"{low:,.0f}{TO}{high:,.0f}"

@@ -11,11 +11,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.analysis import labels
-from byheart.analysis.comparisons import of_auc
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead, of_auc
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import Lead
 
 
 def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) -> Table:
@@ -46,7 +45,7 @@ def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) 
             lines.append((*head, name, told, _change(kept, read[name]), *cells))
     header = ("method", "epoch kept", "perplexity", *(f"{n} AUC" for n in attacks.names.values()))
     note = (
-        f"At the epoch that early stopping keeps (patience {patience}) → at the last; in brackets the {labels.spread(measured)}. "
+        f"At the epoch that early stopping keeps (patience {patience}) → at the last; in brackets the {row_values.spread(measured)}. "
         "The epoch is chosen by the very validation texts whose perplexity is shown, which is a little lower for it."
     )
     return Table("What early stopping would have kept", (*lead.header, *header), tuple(lines), note)
@@ -67,5 +66,5 @@ def _kept(rows: Sequence[Row], patience: int) -> list[Row]:
 
 
 def _change(kept: Sequence[Row], path: Sequence[Row]) -> str:
-    ends = (labels.pooled(kept), labels.pooled(labels.at(path, None)))
-    return " → ".join(labels.shown(end) for end in ends)
+    ends = (row_values.pooled(kept), row_values.pooled(row_values.at(path, None)))
+    return " → ".join(row_values.shown(end) for end in ends)

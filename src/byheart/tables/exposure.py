@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import Lead, untuned
+from byheart.tables._columns import untuned
 
 COLUMNS = 5
 """Epochs that are shown: all where there are so many, else the last and others evenly before it."""
@@ -43,7 +44,7 @@ def exposure(rows: Sequence[Row]) -> Table:
     ]
     header = (*lead.header, "method", "estimated by", "trained on", labels.UNTUNED, *(f"epoch {e}" for e in epochs))
     note = (
-        f"Mean exposure in bits; in brackets the {labels.spread(measured)}, canaries taken as independent. Canaries that a model "
+        f"Mean exposure in bits; in brackets the {row_values.spread(measured)}, canaries taken as independent. Canaries that a model "
         "never saw have 1.44 on average, the untuned model's and those held out too. By sampling there is no more than "
         "log2(references + 1); by extrapolation a skew-normal distribution of the references is taken for granted."
     )
@@ -57,18 +58,18 @@ def _shown(epochs: Sequence[int]) -> list[int]:
 
 
 def _way(row: Row) -> str:
-    return labels.settings(row.metric_settings).get("estimate", "sampling")
+    return row_values.settings(row.metric_settings).get("estimate", "sampling")
 
 
 def _repeated(row: Row) -> int:
     """Return how often a row's canaries were trained on: 0 for those held out."""
-    return int(labels.settings(row.metric_settings).get("repeated", "1")) if row.metric == "exposure" else 0
+    return int(row_values.settings(row.metric_settings).get("repeated", "1")) if row.metric == "exposure" else 0
 
 
 def _told(often: int) -> str:
-    return labels.times(often) if often else HELD_OUT
+    return row_values.times(often) if often else HELD_OUT
 
 
 def _at(rows: Sequence[Row], epoch: int) -> str:
     there = [r for r in rows if r.epoch == epoch]
-    return labels.shown(labels.pooled(there))
+    return row_values.shown(row_values.pooled(there))

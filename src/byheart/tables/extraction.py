@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.stats.shares import Share, apart, paired, pooled, share
+from byheart.stats.proportions import Share, apart, paired, pooled, share
 from byheart.stats.simultaneous import comparable, groups_of
-from byheart.tables._columns import Lead, note
+from byheart.tables._columns import note
 
 RATE = "extraction_rate"
 
@@ -40,7 +41,7 @@ def extraction(
             for attack, of_attack in attacks.split(of_method).items():
                 before = {r.cell: r for r in of_attack if r.epoch == 0}
                 for at in sorted({r.epoch for r in of_attack if r.epoch}) if each else [epoch]:
-                    now = [r for r in labels.at(of_attack, at) if r.epoch]
+                    now = [r for r in row_values.at(of_attack, at) if r.epoch]
                     if now:
                         shown += now
                         told = (str(at),) if each else ()
@@ -92,9 +93,9 @@ def _side(held: ScoreSet, *, members: bool) -> tuple[np.ndarray, tuple[str, ...]
 
 def _shown(found: Sequence[Share]) -> str:
     if not found:
-        return labels.MISSING
+        return row_values.MISSING
     value, low, high = pooled(found)
-    return f"{labels.number(value)} [{labels.number(low)}, {labels.number(high)}]"
+    return f"{row_values.number(value)} [{row_values.number(low)}, {row_values.number(high)}]"
 
 
 def _note(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> str:

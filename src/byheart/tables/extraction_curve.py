@@ -16,12 +16,12 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.stats.shares import pooled, share
+from byheart.stats.proportions import pooled, share
 from byheart.stats.simultaneous import groups_of
-from byheart.tables._columns import Lead
 
 ATTACK = "probabilistic"
 
@@ -65,7 +65,7 @@ Held = tuple[np.ndarray, tuple[str, ...]]
 
 def _sides(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Mapping[str, list[Held]]:
     """Return, for each seed, both sides after the last epoch, and the members of the untuned model."""
-    now = [scores(r.scores) for r in labels.at(rows, None)]
+    now = [scores(r.scores) for r in row_values.at(rows, None)]
     first = list({r.scores: scores(r.scores) for r in rows if r.epoch == 0}.values())
     found = {
         "members": [_side(held, members=True) for held in now],
@@ -84,4 +84,4 @@ def _shown(held: Sequence[Held], p: float, n: int) -> str:
     """Return the share of the texts whose suffix n tries hold with a probability of p at least."""
     with np.errstate(divide="ignore"):  # what is certain has minus infinity of being missed
         value, low, high = pooled([share(-np.expm1(n * np.log1p(-once)) >= p, groups) for once, groups in held])
-    return f"{labels.number(value)} [{labels.number(low)}, {labels.number(high)}]"
+    return f"{row_values.number(value)} [{row_values.number(low)}, {row_values.number(high)}]"

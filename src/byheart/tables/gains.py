@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from byheart.analysis import labels
-from byheart.analysis.comparisons import MARK, Place, of_auc, scored_rows, seeds_in_common
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import MARK, Lead, Place, of_auc, over_untuned, scored_rows
 from byheart.core.errors import DataError
+from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.data.split_check import Finding, Gate
-from byheart.stats.roc_auc import Difference, holm
-from byheart.stats.simultaneous import ALPHA, difference
-from byheart.tables._columns import Lead
+from byheart.stats.intervals import holm
+from byheart.stats.roc_auc import Difference
+from byheart.stats.simultaneous import ALPHA
 
 BLIND = "blind: "
 
@@ -44,7 +44,7 @@ def gains(rows: Sequence[Row], scores: Callable[[str], ScoreSet], gates: Mapping
             there = held[place]
             blind = best_blind(gates.get((there[0].dataset, there[0].dataset_settings)))
             mark = MARK if corrected[place] <= ALPHA else ""
-            cells = (labels.shown(labels.pooled(there)), _spelled(over[place], mark), _over_blind(there, blind))
+            cells = (row_values.shown(row_values.pooled(there)), _spelled(over[place], mark), _over_blind(there, blind))
             lines.append((*lead, variant, place.attack, *cells))
     header = (
         *Lead(of_auc(rows)).header,
@@ -57,22 +57,6 @@ def gains(rows: Sequence[Row], scores: Callable[[str], ScoreSet], gates: Mapping
     return Table("What training added", header, tuple(lines), _note(len(over), gates))
 
 
-def over_untuned(rows: Sequence[Row], tuned: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Difference | None:
-    """Return the gain of an attack's rows, one for each seed, over the same attack on the untuned model."""
-    first = tuned[0]
-    same = [
-        r
-        for r in rows
-        if r.epoch == 0
-        and r.scores
-        and r.metric == "auc"
-        and (r.attack, r.attack_settings) == (first.attack, first.attack_settings)
-        and r.cell in {t.cell for t in tuned}
-    ]
-    pairs = seeds_in_common(tuned, same, scores)
-    return difference(pairs) if pairs else None
-
-
 def best_blind(gate: Gate | None) -> Finding | None:
     """Return the blind classifier of the highest AUC, None where none was tried."""
     tried = [f for f in gate.findings if f.name.startswith(BLIND)] if gate else []
@@ -81,23 +65,23 @@ def best_blind(gate: Gate | None) -> Finding | None:
 
 def _over_blind(rows: Sequence[Row], blind: Finding | None) -> str:
     """Show the gain over the best blind classifier, or over guessing where that is better."""
-    told = labels.pooled(rows)
+    told = row_values.pooled(rows)
     if told is None or blind is None or blind.low is None or blind.high is None:
-        return labels.MISSING
-    value, low, high = (max(labels.CHANCE, v) for v in (blind.value, blind.low, blind.high))
+        return row_values.MISSING
+    value, low, high = (max(row_values.CHANCE, v) for v in (blind.value, blind.low, blind.high))
     lows, highs = ([r.low for r in rows if r.low is not None], [r.high for r in rows if r.high is not None])
     if len(lows) < len(rows):
-        return labels.number(told.value - value)
+        return row_values.number(told.value - value)
     return _spelled(Difference(told.value - value, min(lows) - high, max(highs) - low, 1.0), "")
 
 
 def _spelled(gain: Difference, mark: str) -> str:
-    return f"{labels.number(gain.value)}{mark} [{labels.number(gain.low)}, {labels.number(gain.high)}]"
+    return f"{row_values.number(gain.value)}{mark} [{row_values.number(gain.low)}, {row_values.number(gain.high)}]"
 
 
 def _note(tests: int, gates: Mapping[tuple[str, str], Gate]) -> str:
     told = [
-        f"{labels.dataset_name(data)} {best.name.removeprefix(BLIND)}, AUC {labels.number(best.value)}"
+        f"{labels.dataset_name(data)} {best.name.removeprefix(BLIND)}, AUC {row_values.number(best.value)}"
         for (data, _), gate in gates.items()
         if (best := best_blind(gate))
     ]

@@ -11,10 +11,11 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.analysis import labels
+from byheart.analysis.comparisons import Lead
 from byheart.analysis.lora_placement import placements as placed
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import Lead, across, note, of_attack, untuned, value_at
+from byheart.tables._columns import across, note, of_attack, untuned, value_at
 
 
 def lora_placement(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None) -> Table:

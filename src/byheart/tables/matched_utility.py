@@ -15,15 +15,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from byheart.analysis import labels
-from byheart.analysis.comparisons import AMONG_LEAST, of_auc
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import AMONG_LEAST, Lead, of_auc
 from byheart.analysis.matched_utility import Draws, Matched, matched, paths
 from byheart.analysis.utility_curves import levels
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table, TextLosses
-from byheart.stats.roc_auc import holm
+from byheart.stats.intervals import holm
 from byheart.stats.simultaneous import ALPHA
-from byheart.tables._columns import Lead
 
 NOT_REACHED = "not reached"
 PARAMETERS = "trained parameters"
@@ -60,11 +59,13 @@ def matched_utility(
     parts: list[tuple[str, ...]] = []
     for head, there in lead.split(rows).items():
         mine = sorted((line for line in found if line[0] == head), key=lambda line: -line[1])
-        parts += [(*head, labels.number(line[1]), line[2], *_cells(line, names, found[line], least)) for line in mine]
+        parts += [
+            (*head, row_values.number(line[1]), line[2], *_cells(line, names, found[line], least)) for line in mine
+        ]
         counts = {
             n: [r for r in those if r.metric == "trained_parameters"] for n, those in variants.split(there).items()
         }
-        parts.append((*head, labels.MISSING, PARAMETERS, *(_count(counts.get(n, [])) for n in names)))
+        parts.append((*head, row_values.MISSING, PARAMETERS, *(_count(counts.get(n, [])) for n in names)))
     header = (*lead.header, "perplexity", "attack", *names)
     return Table("Leakage at equal validation perplexity", header, tuple(parts), _note(found, least))
 
@@ -76,9 +77,9 @@ def _cells(
     for name in names:
         there = found.get(name)
         if there is None:
-            cells.append(NOT_REACHED if name in found else labels.MISSING)
+            cells.append(NOT_REACHED if name in found else row_values.MISSING)
             continue
-        number, _, ends = labels.shown(there.estimate).partition(" ")
+        number, _, ends = row_values.shown(there.estimate).partition(" ")
         cells.append(f"{number}{AMONG_LEAST if (line, name) in least else ''} {ends}")
     return cells
 
@@ -106,7 +107,7 @@ def _least(found: Mapping[Line, Mapping[str, Matched | None]]) -> set[tuple[Line
 
 
 def _count(rows: Sequence[Row]) -> str:
-    return f"{rows[0].value:,.0f}" if rows else labels.MISSING
+    return f"{rows[0].value:,.0f}" if rows else row_values.MISSING
 
 
 def _note(found: Mapping[Line, Mapping[str, Matched | None]], least: set[tuple[Line, str]]) -> str:

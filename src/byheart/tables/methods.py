@@ -13,9 +13,9 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.analysis import labels
-from byheart.analysis.comparisons import AMONG_LEAST, Place, among_least, pairs, scored_rows
+from byheart.analysis.comparisons import AMONG_LEAST, Lead, Place, among_least, pairs, scored_rows
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.tables._columns import Lead, across, note, of_attack, untuned, value_at
+from byheart.tables._columns import across, note, of_attack, untuned, value_at
 
 LEAST = "leaks least of its line, or is not told from that on the same texts at 5 %, corrected over all {} comparisons (Holm)"
 

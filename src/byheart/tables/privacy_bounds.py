@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.registry import find, settings
 from byheart.core.types import Row, Table
 from byheart.stats.epsilon_bounds import many_runs, one_run, one_run_gaussian
-from byheart.tables._columns import Lead
 
 DELTA, CONFIDENCE = 1e-5, 0.95
 """What many runs are told at; one run's are the metric's own settings."""
@@ -50,7 +50,7 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
 def _used(row: Row) -> dict[str, str]:
     """Return a metric's settings, its defaults too."""
     defaults = {n: str(v) for n, v in settings(find("metrics", row.metric)).items()}
-    return defaults | labels.settings(row.metric_settings)
+    return defaults | row_values.settings(row.metric_settings)
 
 
 def _one(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
@@ -63,8 +63,8 @@ def _one(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
         bound = one_run if used["assume"] == "nothing" else one_run_gaussian
         most = bound(canaries, guesses, guesses, delta=float(used["delta"]), confidence=float(used["confidence"]))
         told = f"one run, seed {row.seed}, {guesses} guesses on {canaries} canaries"
-        start = labels.number(before[row.seed].value) if row.seed in before else labels.MISSING
-        lines.append((told, labels.number(row.value), start, labels.number(most), row.metric_settings))
+        start = row_values.number(before[row.seed].value) if row.seed in before else row_values.MISSING
+        lines.append((told, row_values.number(row.value), start, row_values.number(most), row.metric_settings))
     return lines
 
 
@@ -77,7 +77,7 @@ def _many(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
         if not inside or not outside:
             return []
         counts = (round(sum(inside)), len(inside), round(sum(outside)), len(outside))
-        values.append(labels.number(many_runs(*counts, delta=DELTA, confidence=CONFIDENCE)))
+        values.append(row_values.number(many_runs(*counts, delta=DELTA, confidence=CONFIDENCE)))
         most = many_runs(len(inside), len(inside), 0, len(outside), delta=DELTA, confidence=CONFIDENCE)
     told = f"{len(inside) + len(outside)} runs, one guess each"
-    return [(told, *values, labels.number(most), rows[0].metric_settings)]
+    return [(told, *values, row_values.number(most), rows[0].metric_settings)]

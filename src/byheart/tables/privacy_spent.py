@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import Lead
 
 AT_MOST, AT_LEAST = "accountant_epsilon", "epsilon_lower_bound"
 
@@ -43,12 +43,12 @@ def _line(cell: Sequence[Row]) -> tuple[str, ...]:
     facts = {r.metric: r.value for r in cell if r.epoch is None}
     last = max((r for r in cell if r.metric == AT_MOST), key=lambda r: r.epoch or 0)
     shown = sorted((r for r in cell if r.metric == AT_LEAST and r.epoch == last.epoch), key=lambda r: r.metric_settings)
-    least = "; ".join(f"{labels.number(r.value)} ({r.metric_settings or 'defaults'})" for r in shown)
+    least = "; ".join(f"{row_values.number(r.value)} ({r.metric_settings or 'defaults'})" for r in shown)
     return (
         str(last.seed),
         str(last.epoch),
-        labels.number(facts["noise_multiplier"]),
+        row_values.number(facts["noise_multiplier"]),
         f"{facts['delta']:.2g}",
-        labels.number(last.value),
-        least or labels.MISSING,
+        row_values.number(last.value),
+        least or row_values.MISSING,
     )

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from byheart.analysis import labels
+from byheart.analysis import labels, row_values
 from byheart.analysis.paper_values import COUNTED, Published
 from byheart.core import registry
 from byheart.core.config import Data
@@ -38,17 +38,17 @@ class Names:
         self._data, self._base, self._method = labels.datasets(rows), labels.bases(rows), labels.variants(rows)
         self._attack = labels.attacks([dataclasses.replace(r, metric_settings="") for r in rows if r.attack])
         named = (self._data, self._base, self._method, self._attack)
-        self._order = [[labels.MISSING, *naming.names.values()] for naming in named]
+        self._order = [[row_values.MISSING, *naming.names.values()] for naming in named]
 
     def __call__(self, paper: Published, row: Row) -> tuple[str, ...]:
         """Return a row's names; a count of the data is of no method."""
         return (
             self._data(row),
             self._base(row),
-            self._method(row) if paper.method or paper.metric not in COUNTED else labels.MISSING,
-            self._attack(dataclasses.replace(row, metric_settings="")) if row.attack else labels.MISSING,
+            self._method(row) if paper.method or paper.metric not in COUNTED else row_values.MISSING,
+            self._attack(dataclasses.replace(row, metric_settings="")) if row.attack else row_values.MISSING,
             _measure(row),
-            labels.MISSING if row.epoch is None else str(row.epoch),
+            row_values.MISSING if row.epoch is None else str(row.epoch),
         )
 
     def place(self, called: tuple[str, ...]) -> tuple[Any, ...]:
@@ -121,8 +121,10 @@ def _named(paper: Published, *, any_base: bool) -> Iterator[tuple[str, Agrees]]:
 
 def _set_so(asked: str, on: str, name: str, told: str) -> bool:
     """Whether settings as rows tell them, which leave defaults out, are those that a paper names."""
-    own = {n: registry.plain(v) for n, v in registry.settings(registry.find(on, name)).items()} | labels.settings(told)
-    return all(own.get(n) == value for n, value in labels.settings(asked).items())
+    own = {n: registry.plain(v) for n, v in registry.settings(registry.find(on, name)).items()} | row_values.settings(
+        told
+    )
+    return all(own.get(n) == value for n, value in row_values.settings(asked).items())
 
 
 def _last(rows: Sequence[Row]) -> list[Row]:
@@ -146,12 +148,12 @@ def _distinct(paper: Published, rows: list[Row]) -> list[Row]:
 
 
 def _numbers(beside: Beside) -> tuple[str, ...]:
-    ours = labels.pooled(beside.ours) or Estimate(math.nan)
+    ours = row_values.pooled(beside.ours) or Estimate(math.nan)
     theirs = beside.paper.value
     if beside.paper.metric in COUNTED:
         return f"{ours.value:,.0f}", f"{theirs:,.0f}", f"{ours.value - theirs:,.0f}", _lies(theirs, ours)
     told = beside.paper.printed or f"{theirs:.10g}"
-    return labels.shown(ours), told, labels.number(ours.value - theirs), _lies(theirs, ours)
+    return row_values.shown(ours), told, row_values.number(ours.value - theirs), _lies(theirs, ours)
 
 
 def _lies(value: float, ours: Estimate) -> str:
@@ -165,7 +167,7 @@ def _note(rows: Sequence[Row], found: Sequence[Beside], lacking: Mapping[str, in
     sources = "; ".join(dict.fromkeys(b.paper.source for b in found)) or "none"
     sentences = [f"Published: {sources}."] if found else []
     if any(b.ours[0].low is not None or len(b.ours) > 1 for b in found):
-        spread = labels.spread([r for b in found for r in b.ours])
+        spread = row_values.spread([r for b in found for r in b.ours])
         sentences.append(
             f"In brackets the {spread}; the difference is ours less the published value. Published values have chance of "
             "their own, of which papers mostly tell nothing: one outside our interval may still differ by chance alone."
@@ -174,7 +176,7 @@ def _note(rows: Sequence[Row], found: Sequence[Beside], lacking: Mapping[str, in
         apart = _apart(rows, found)
         sentences.append(f"What is known to differ: {apart}." if apart else NOTHING_APART)
     if lacking:
-        told = ", ".join(f"{what} ({labels.counted(n, 'value')})" for what, n in lacking.items())
+        told = ", ".join(f"{what} ({row_values.counted(n, 'value')})" for what, n in lacking.items())
         sentences.append(
             f"Nothing of ours stands beside {sum(lacking.values())} published values: not run here: {told}."
         )
@@ -193,7 +195,7 @@ def _apart(rows: Sequence[Row], found: Sequence[Beside]) -> str:
             "texts trained on": trained.get(row.cell),
             "members": row.members,
             "non-members": row.nonmembers,
-            "split": labels.settings(row.dataset_settings).get("split", Data().split),
+            "split": row_values.settings(row.dataset_settings).get("split", Data().split),
         }
         there = (labels.base_name(paper.base), paper.train_texts, paper.members, paper.nonmembers, paper.split)
         for (what, own), theirs in zip(here.items(), there, strict=True):

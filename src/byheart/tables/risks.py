@@ -14,15 +14,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from byheart.analysis import labels
-from byheart.analysis.comparisons import MARK
+from byheart.analysis import row_values
+from byheart.analysis.comparisons import MARK, Lead
 from byheart.analysis.risk_profile import Risk, merged, paths, read
 from byheart.analysis.risk_profile import risks as known
 from byheart.analysis.utility_curves import Step, levels
 from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Row, Table
 from byheart.stats.simultaneous import widened
-from byheart.tables._columns import Lead
 
 NOT_REACHED = "not reached"
 
@@ -47,7 +46,7 @@ def risks(
     if not lines:
         raise DataError("risks at equal utility need two risks and perplexity, both by epoch")
     header = (*lead.header, "perplexity", "method", *(r.name for r in asked), "seen by")
-    measured = "; ".join(f"{r.name}: {r.measure} ({labels.number(r.nothing)}: nothing)" for r in asked)
+    measured = "; ".join(f"{r.name}: {r.measure} ({row_values.number(r.nothing)}: nothing)" for r in asked)
     note = (
         f"{measured[0].upper()}{measured[1:]}. Each where the method first reaches that perplexity, read between its epochs, "
         f"in brackets the 95 % interval, read so too. {MARK}: above nothing by an interval that is widened to hold together "
@@ -75,9 +74,9 @@ def _lines(
                 leaks = number is not None and _above(number, risk.nothing, tests)
                 seen += [risk.name] if leaks else []
                 cells.append(_shown(number, leaks=leaks, there=method in found[risk.name]))
-            reached = any(c not in {NOT_REACHED, labels.MISSING} for c in cells)
-            told = ", ".join(seen) or ("none" if reached else labels.MISSING)
-            yield (*head, labels.number(level), method, *cells, told)
+            reached = any(c not in {NOT_REACHED, row_values.MISSING} for c in cells)
+            told = ", ".join(seen) or ("none" if reached else row_values.MISSING)
+            yield (*head, row_values.number(level), method, *cells, told)
 
 
 def _above(number: Estimate, nothing: float, tests: int) -> bool:
@@ -89,6 +88,6 @@ def _above(number: Estimate, nothing: float, tests: int) -> bool:
 
 def _shown(number: Estimate | None, *, leaks: bool, there: bool) -> str:
     if number is None:
-        return NOT_REACHED if there else labels.MISSING
-    value, _, ends = labels.shown(number).partition(" ")
+        return NOT_REACHED if there else row_values.MISSING
+    value, _, ends = row_values.shown(number).partition(" ")
     return f"{value}{MARK if leaks else ''} {ends}".strip()

@@ -15,10 +15,11 @@ import numpy as np
 
 from byheart.analysis.token_view import Piece, cut
 from byheart.auditing.attack_evidence import attacked
-from byheart.auditing.conclude import Compared, Found, Who, compared, concluded
-from byheart.auditing.local import UNCHANGED, Asked
+from byheart.auditing.compare import Compared, compared
+from byheart.auditing.conclude import Found, Who, concluded
 from byheart.auditing.server.client import Endpoint, Patience
 from byheart.auditing.server.evidence import MADE, REQUESTS, Reading, Seen, Served, packed, servable
+from byheart.auditing.settings import UNCHANGED, Asked
 from byheart.auditing.texts import Given, parts
 from byheart.core.errors import ModelError, SettingError, UnknownNameError
 from byheart.core.registry import Choice

@@ -15,19 +15,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-from jaxtyping import Bool
-
+from byheart.analysis.labels import named
 from byheart.core.types import Row, Scores
-from byheart.stats.roc_auc import auc_difference, auc_p_value, holm
+from byheart.stats.leakage_tests import CHANCE, Sides, beyond_chance, p_above, p_gain
 
-ALPHA = 0.05
-"""Chance of any false alarm in a whole run."""
-CHANCE = 0.5
 PREFIX = "eval_memorization/"
 """What the names of logged numbers begin with: loggers put what begins with eval_ into a section of its own."""
-FEWEST = 20
-"""Groups a side below which no verdict is given: 20 and 20 texts tell an AUC of 0.76 from chance, at a single look."""
 
 
 class Look(NamedTuple):
@@ -41,41 +34,6 @@ class Look(NamedTuple):
     def value(self, metric: str, attack: str = "") -> float | None:
         """Return a number of this look; None where it was not measured."""
         return next((r.value for r in self.rows if r.metric == metric and named(r) == attack), None)
-
-
-def named(row: Row) -> str:
-    """Return a row's attack with its changed settings, as the look's scores name it."""
-    return f"{row.attack}({row.attack_settings})" if row.attack_settings else row.attack
-
-
-class Sides(NamedTuple):
-    """Who among the audited texts is a member, and which texts belong together."""
-
-    membership: Bool[np.ndarray, " texts"]
-    groups: tuple[str, ...]
-
-    @property
-    def enough(self) -> bool:
-        """Whether there are enough independent texts a side for a verdict."""
-        sides = (self.membership, ~self.membership)
-        return min(len({g for g, on in zip(self.groups, side, strict=True) if on}) for side in sides) >= FEWEST
-
-
-def p_above(scores: Scores, sides: Sides, bound: float) -> float:
-    """One-sided p-value of the AUC being at most `bound` (above 0, below 1)."""
-    return auc_p_value(scores, *sides, bound)
-
-
-def p_gain(now: Scores, before: Scores, sides: Sides) -> float:
-    """One-sided p-value of the AUC not having risen since, on the same texts (DeLong's paired test)."""
-    difference = auc_difference(now, before, *sides)
-    return difference.p_value / 2 if difference.value > 0 else 1 - difference.p_value / 2
-
-
-def beyond_chance(p_values: Mapping[str, float], looks: int) -> tuple[str, ...]:
-    """Return the attacks whose p-value holds over all attacks of a look and all looks of a run."""
-    adjusted = holm(np.array(list(p_values.values()))) * looks
-    return tuple(name for name, p in zip(p_values, adjusted, strict=True) if p <= ALPHA)
 
 
 def untuned(past: Sequence[Look]) -> Look | None:

@@ -24,11 +24,11 @@ from byheart.auditing.training.hf_trainer import calling_trainer, log, together
 from byheart.auditing.training.monitor import Watch, chosen, watch
 from byheart.auditing.training.output import FORMATS, keep, place
 from byheart.auditing.training.plot import FORMS, in_notebook, pictured, shown
+from byheart.core.defaults import ATTACKS
 from byheart.core.errors import ByheartError, ModelError, SettingError
 from byheart.core.registry import choose
 from byheart.core.types import Row, Texts
 from byheart.lm.preserve_state import FSDP2, sharing
-from byheart.study.study_file import ATTACKS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments

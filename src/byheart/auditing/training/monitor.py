@@ -13,18 +13,20 @@ import torch
 from peft import PeftModel, PeftType
 
 from byheart.auditing.attack_evidence import asked, attacked, evidence, possible, rates
+from byheart.auditing.compare import realisable
 from byheart.auditing.texts import Given, spelled
-from byheart.auditing.training.alarms import FEWEST, Look, Sides
+from byheart.auditing.training.alarms import Look
 from byheart.core.attack_output import extracts
-from byheart.core.errors import DataError, ModelError, SettingError
+from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose
+from byheart.core.row import measured
 from byheart.core.types import Estimate, Row, Texts
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
+from byheart.lm.model_tokens import readable
 from byheart.lm.preserve_state import untouched, untuned
-from byheart.lm.tokens import Tokens, tokenise
-from byheart.stats.roc_auc import resolution
-from byheart.store.rows import measured
+from byheart.lm.tokens import Tokens
+from byheart.stats.leakage_tests import FEWEST, Sides
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -148,23 +150,6 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
     )
 
 
-def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
-    """Return the metrics that so many non-members can realise, and in words what they cannot."""
-    kept: list[Choice] = []
-    doubts: list[str] = []
-    for metric in metrics:
-        fpr: float = metric.given.get("fpr", 1.0)
-        try:
-            resolution(nonmembers, fpr)
-            kept.append(metric)
-        except DataError:
-            doubts.append(
-                f"TPR at {100 * fpr:g} % FPR needs {math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}: it "
-                "is left out; give more, or raise fpr"
-            )
-    return tuple(kept), doubts
-
-
 def chosen(attacks: Any) -> dict[str, Choice]:
     """Return attacks by their names with what is set of them, from "default", or a list of names and {name: {setting: value}}.
 
@@ -177,27 +162,6 @@ def chosen(attacks: Any) -> dict[str, Choice]:
         name, why = next(iter(left.items()))
         raise SettingError(f"attacks: {name} {why}")
     return found
-
-
-def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
-    """Return texts as tokens that the model can read, cut to `max_tokens` and to its context beside virtual tokens.
-
-    Raises `ModelError` for a tokenizer that gives tokens which the model does not know.
-    """
-    module: Any = model.module
-    virtual = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
-    room = max_tokens if model.context is None else min(max_tokens, model.context - virtual)
-    tokens = tokenise(model.tokenizer, texts, room)
-    if (largest := int(tokens.ids.max())) >= model.vocabulary:
-        raise ModelError(
-            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; use the model's own tokenizer"
-        )
-    return tokens
-
-
-def is_prompted(module: Any) -> bool:
-    """Whether virtual tokens stand before the texts."""
-    return isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning
 
 
 def text_tokenizer(found: Any) -> PreTrainedTokenizerBase:

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from byheart.analysis import labels
+from byheart.analysis import row_values
 from byheart.analysis.chart import PAPER, Figure, legible
-from byheart.auditing.training.alarms import Look, named
+from byheart.analysis.labels import named
+from byheart.auditing.training.alarms import Look
 
 FORMS = (".svg", ".png", ".pdf")
 WIDTH = 300
@@ -36,7 +37,7 @@ def curve(looks: Sequence[Look]) -> Figure:
     base = alt.Chart(alt.NamedData(name="auc"))
     chance = base.mark_rule(strokeDash=[1, 3], style="level").encode(y=alt.Y("min(chance):Q"))
     panels = [alt.layer(chance, top).properties(width=WIDTH, height=190)]
-    data = {"auc": [p | {"chance": labels.CHANCE} for p in _points(looks, "auc")]}
+    data = {"auc": [p | {"chance": row_values.CHANCE} for p in _points(looks, "auc")]}
     if any(seen.value("perplexity") is not None for seen in looks):
         data["perplexity"] = _points(looks, "perplexity")
         below: Any = _traced("perplexity", "validation perplexity").encode(color=alt.value(legible(COLOURS[0], PAPER)))

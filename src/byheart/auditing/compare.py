@@ -1,0 +1,127 @@
+"""Choose which records an audit compares, and check whether they are comparable."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from byheart.auditing.texts import Given, spelled
+from byheart.core.split_check import Gate
+from byheart.core.types import NO_TEXTS, Split
+from byheart.data.split_check import gate
+from byheart.stats.leakage_tests import Sides
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+import math
+from collections.abc import Sequence
+
+from byheart.core.errors import DataError
+from byheart.core.registry import Choice
+from byheart.stats.roc_auc import resolution
+
+
+def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
+    """Return the metrics that so many non-members can realise, and in words what they cannot."""
+    kept: list[Choice] = []
+    doubts: list[str] = []
+    for metric in metrics:
+        fpr: float = metric.given.get("fpr", 1.0)
+        try:
+            resolution(nonmembers, fpr)
+            kept.append(metric)
+        except DataError:
+            doubts.append(
+                f"TPR at {100 * fpr:g} % FPR needs {math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}: it "
+                "is left out; give more, or raise fpr"
+            )
+    return tuple(kept), doubts
+
+
+JUDGED = 10
+"""Groups a side that the data gate needs."""
+
+
+LOOKED_AT = 20_000
+"""Training texts among which near copies of non-members are looked for."""
+
+
+class Compared(NamedTuple):
+    """Who is compared with whom, by which metrics, what the data gate says (None: too few), and what is doubtful."""
+
+    split: Split
+    sides: Sides
+    metrics: tuple[Choice, ...]
+    gate: Gate | None
+    doubts: tuple[str, ...]
+
+
+def compared(
+    texts: Mapping[str, Sequence[Given]],
+    tokenizer: PreTrainedTokenizerBase | None,
+    metrics: Sequence[Choice],
+    *,
+    max_texts: int,
+    max_tokens: int,
+    fpr: float,
+) -> Compared:
+    """Return what is compared of texts by their part ("member", "nonmember", ...), judged before any model reads.
+
+    Without non-members nothing is compared: there are no metrics of attacks.
+
+    Raises `DataError` as `given.spelled` does.
+    """
+    split, sides = _split(texts, tokenizer, max_texts)
+    if not len(split.nonmembers):
+        return Compared(split, sides, (), None, ())
+    kept, doubts = realisable(metrics, len(split.nonmembers))
+    judged = _gate(split, sides, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
+    return Compared(split, sides, kept, judged, tuple(doubts))
+
+
+def _split(
+    texts: Mapping[str, Sequence[Given]], tokenizer: PreTrainedTokenizerBase | None, most: int
+) -> tuple[Split, Sides]:
+    """Return who plays which part, and the sides that are compared."""
+    drawn = {part: spelled(part, those, most, tokenizer) for part, those in texts.items()}
+    (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn.get("nonmember", (NO_TEXTS, ()))
+    validation, validation_groups = drawn.get("validation", (NO_TEXTS, ()))
+    split = Split(
+        ours,
+        tuple(range(len(ours))),
+        theirs,
+        validation,
+        our_groups,
+        their_groups,
+        {},
+        known_members=drawn.get("known_member", (NO_TEXTS, ()))[0],
+        known_nonmembers=drawn.get("known_nonmember", (NO_TEXTS, ()))[0],
+        validation_groups=validation_groups,
+    )
+    return split, Sides(split.membership, split.groups)
+
+
+def _gate(
+    split: Split,
+    sides: Sides,
+    texts: Mapping[str, Sequence[Given]],
+    tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    max_tokens: int,
+    fpr: float,
+) -> Gate | None:
+    """Judge the audited texts, near copies being looked for among all members; None for too few to be judged."""
+    groups = np.array(sides.groups)
+    if min(len(set(groups[on])) for on in (sides.membership, ~sides.membership)) < JUDGED:
+        return None
+    whole, train_groups = spelled("member", texts["member"], LOOKED_AT, tokenizer)
+    at = {name: i for i, name in enumerate(whole.ids)}
+    if all(name in at for name in split.train.ids):
+        members = tuple(at[name] for name in split.train.ids)
+        split = dataclasses.replace(split, train=whole, members=members)
+        return gate(split, train_groups=train_groups, max_tokens=max_tokens, fpr=fpr)
+    return gate(split, max_tokens=max_tokens, fpr=fpr)

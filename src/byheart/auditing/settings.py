@@ -1,0 +1,48 @@
+"""Settings of an audit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from byheart.auditing.attack_evidence import asked
+from byheart.core.errors import SettingError
+from byheart.core.registry import Choice, checked, choose, types_of
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What an audit was asked for, apart from model and texts; checked when made."""
+
+    attacks: Any = "default"
+    max_texts: int = 1000
+    max_tokens: int = 512
+    fpr: float = 0.01
+    precision: Literal["float32", "bfloat16"] = "float32"
+    token_budget: int = 4096
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below 1, rates outside (0, 1), attacks that do not exist."""
+        for name in ("max_texts", "max_tokens", "token_budget"):
+            if (value := checked(name, int, getattr(self, name))) < 1:
+                raise SettingError(f"{name} = {value}: write a whole number above 0")
+        checked("precision", Literal["float32", "bfloat16"], self.precision)
+        checked("fpr", types_of(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
+        object.__setattr__(self, "attacks", asked(self.attacks))
+
+    @property
+    def metrics(self) -> tuple[Choice, ...]:
+        """What is measured of every attack."""
+        return choose("metrics", "auc"), choose("metrics", "tpr_at_fpr", {"fpr": self.fpr})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """All of it in words and numbers, for whoever repeats the audit."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}}
+
+
+UNCHANGED = (
+    "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
+    "are the same weights; name the model that training saved"
+)
