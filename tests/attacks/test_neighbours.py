@@ -22,7 +22,9 @@ from byheart.observations.neighbours import neighbours
 from byheart.observations.neighbours_base import neighbours_base
 from byheart.observations.substitutes import substitutes
 from byheart.store.store import Store, read_arrays
+from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
+from byheart.study.remaining_work import observation_work, remaining_work
 from byheart.study.study_file import study as parsed
 from testing.wrapped import tuned
 
@@ -320,8 +322,8 @@ def test_a_study_makes_neighbours_once_and_reads_the_base_once(tiny_folder, pair
         "substitutes",
     ]
     for planned in plan(parsed(asked), store):
-        assert planned.work(store, set()) == 0
-        found = read_arrays(store.folder("evidence", planned.evidence_key(planned.observation("neighbours"), 2)))
+        assert remaining_work(planned, store, set()) == 0
+        found = read_arrays(store.folder("evidence", evidence_key(planned, planned.observation("neighbours"), 2)))
         assert (np.diff(found["starts"]) == 4).all()
 
 
@@ -331,6 +333,6 @@ def test_the_cost_of_neighbours_is_planned(tiny_folder, pairs, tmp_path):
     for count in (4, 40):
         asked = content(tiny_folder("llama"), pairs, methods=["lora"], observations=[{"substitutes": {"count": count}}])
         (planned,) = plan(parsed(asked), store)
-        work.append({o.name: planned.observation_work(o) for o in planned.observations})
+        work.append({o.name: observation_work(planned, o) for o in planned.observations})
     for name in ("neighbours", "neighbours_base"):
         assert work[1][name] == 10 * work[0][name] == 40 * work[0]["substitutes"]

@@ -646,13 +646,16 @@ FREE = """
 import importlib, pkgutil, sys
 import byheart.attacks, byheart.metrics, byheart.figures, byheart.tables
 for shelf in (byheart.attacks, byheart.metrics, byheart.figures, byheart.tables):
-    for found in pkgutil.iter_modules(registry.__path__):
-        importlib.import_module(f"{registry.__name__}.{found.name}")
-for name in ("ragged", "inference", "study", "rows", "report", "store", "types", "shelf", "formats", "explain", "lm.bases"):
+    for found in pkgutil.iter_modules(shelf.__path__):
+        importlib.import_module(f"{shelf.__name__}.{found.name}")
+for name in (
+    "core.ragged", "core.registry", "core.types", "stats.roc_auc", "study.study_file", "store.rows", "store.store", "report.page",
+    "analysis.formats", "cli.describe", "lm.base_models",
+):
     importlib.import_module(f"byheart.{name}")
 heavy = [m for m in ("torch", "transformers", "peft", "datasets") if m in sys.modules]
 assert not heavy, heavy
-from byheart.cli.main import app, main
+from byheart.cli.main import main
 for words in (["--help"], ["rows", "--store", sys.argv[1]], ["shelf", "attacks", "min_k"]):
     sys.argv[1:], kept = words, sys.argv[1:]
     try:

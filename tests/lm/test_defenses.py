@@ -17,6 +17,7 @@ from byheart.lm.goldfish import CONTEXT, counted
 from byheart.lm.tokens import tokenise
 from byheart.store.store import Store, _first_difference
 from byheart.study.plan import deal
+from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import study as parsed
 from byheart.tables.early_stopping import early_stopping
 from testing.made_up import study
@@ -230,7 +231,7 @@ def test_copies_are_trained_on_once_and_the_audited_stay(repeated, tmp_path):
     # Door and gate of one house share most of their words' runs; of those, the first is kept.
     assert len(near.texts["train"]) < len(copies.texts["train"])
     assert set(near.texts["train"].scored) < set(trained)
-    for shadow in copies.shadows:
+    for shadow in shadow_cells(copies):
         assert len(set(shadow.texts["train"].scored)) == len(shadow.texts["train"])
 
 

@@ -19,7 +19,7 @@ from byheart.lm.tokens import tokenise
 from byheart.stats.dp_accounting import Spending, spending
 from byheart.store.store import Store
 from byheart.study import train_and_observe
-from byheart.study.estimate import plan_table, planned_cells
+from byheart.study.estimate import cell_estimates, plan_table
 from byheart.study.study_file import study as parsed
 from testing.made_up import tiny_study
 
@@ -213,7 +213,7 @@ def content(folder, **changes):
 
 def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):
     store, written = Store.open(tmp_path), content(tiny_folder("llama"))
-    free, private = planned_cells(parsed(written), store)
+    free, private = cell_estimates(parsed(written), store)
     assert free.epsilon is None
     assert 3.9 < private.epsilon <= 4
     table = plan_table("tiny", [free, private])
@@ -263,9 +263,9 @@ def test_without_opacus_the_mend_is_told(tiny_folder, tmp_path, monkeypatch):
 
 def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, monkeypatch):
     store, written = Store.open(tmp_path), content(tiny_folder("llama"))
-    known = planned_cells(parsed(written), store)
+    known = cell_estimates(parsed(written), store)
     monkeypatch.setitem(sys.modules, "opacus", None)
-    free, private = planned_cells(parsed(written), store)
+    free, private = cell_estimates(parsed(written), store)
     assert (free.lacks, private.epsilon, private.private) == ("", None, True)
     assert [c.epochs_to_train for c in known] == [2, 2] == [free.epochs_to_train, private.epochs_to_train]
     table = plan_table("tiny", [free, private])
@@ -276,7 +276,7 @@ def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, 
     assert "Before" not in plan_table("tiny", known).note
     senseless = content(tiny_folder("llama"), methods=[{"dp_full": {"delta": 0.2}}])
     with pytest.raises(SettingError, match=r"methods dp_full: delta = 0\.2"):
-        planned_cells(parsed(senseless), store)
+        cell_estimates(parsed(senseless), store)
 
 
 def test_what_the_store_holds_needs_no_opacus(tiny_folder, tmp_path, monkeypatch):
@@ -284,7 +284,7 @@ def test_what_the_store_holds_needs_no_opacus(tiny_folder, tmp_path, monkeypatch
     rows = byheart.run(written, store=tmp_path).rows
     monkeypatch.setitem(sys.modules, "opacus", None)
     assert byheart.run(written, store=tmp_path).rows == rows
-    (kept,) = planned_cells(parsed(written), Store.open(tmp_path))
+    (kept,) = cell_estimates(parsed(written), Store.open(tmp_path))
     assert (kept.lacks, kept.epsilon) == ("", None)
 
 

@@ -31,6 +31,7 @@ from byheart.observations.candidates import candidates
 from byheart.observations.recited_attributes import recited_attributes
 from byheart.stats.proportions import paired, share
 from byheart.store.store import Store
+from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.study_file import study as parsed
 from byheart.tables.attribute_trajectory import attribute_trajectory
@@ -519,7 +520,7 @@ def test_attributes_change_only_the_keys_of_what_asks_for_them(tiny_folder, line
     ours, theirs = (plan(parsed(c), Store.open(tmp_path / "store"))[0] for c in (named, fewer))
     assert ours.key == theirs.key
     for name in ("target", "candidates", "recited_attributes"):
-        same = ours.evidence_key(ours.observation(name), 1) == theirs.evidence_key(theirs.observation(name), 1)
+        same = evidence_key(ours, ours.observation(name), 1) == evidence_key(theirs, theirs.observation(name), 1)
         assert same == (name == "target")
 
 

@@ -10,7 +10,9 @@ from byheart.core.errors import ByheartError, DataError, SettingError
 from byheart.core.registry import choose
 from byheart.core.types import LogProbs
 from byheart.store.store import Store, read_arrays
+from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
+from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import study as parsed
 from byheart.tables.exposure import exposure as exposure_table
 from byheart.tables.privacy_bounds import privacy_bounds
@@ -120,7 +122,7 @@ def test_shadows_are_tuned_on_the_canaries_too(done):
     shadowed = {**asked, "attacks": ["lira"], "observations": [{"shadows": {"models": 4}}], "metrics": metrics}
     (planned,) = plan(parsed(shadowed), store)
     copies = planned.split.planted.copies
-    for one in planned.shadows:
+    for one in shadow_cells(planned):
         assert one.texts["train"].ids[-len(copies) :] == copies.ids
 
 
@@ -146,12 +148,12 @@ def test_what_is_measured_follows_from_evidence_and_coins(done):
     evidence = {
         n: LogProbs(**{k: v for k, v in held.items() if k in {"logp", "starts"}})
         for n in ("canaries", "canary_references", "canaries_base")
-        for held in [read_arrays(store.folder("evidence", planned.evidence_key(planned.observation(n), 2)))]
+        for held in [read_arrays(store.folder("evidence", evidence_key(planned, planned.observation(n), 2)))]
     }
     metric = choose("metrics", "exposure", {"repeated": 8})
     again = metric(evidence["canaries"], evidence["canary_references"], planned.split.planted)
     assert again.value == values(results, "exposure", "repeated=8")[2].value
-    base = read_arrays(store.folder("evidence", planned.evidence_key(planned.observation("canaries"), 0)))
+    base = read_arrays(store.folder("evidence", evidence_key(planned, planned.observation("canaries"), 0)))
     assert np.array_equal(base["logp"], evidence["canaries_base"].logp)  # one pass serves both
 
 

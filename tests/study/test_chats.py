@@ -15,6 +15,7 @@ from byheart.core.errors import DataError, ModelError
 from byheart.datasets.files import files
 from byheart.lm.tokens import in_words, tokenise
 from byheart.store.store import Store
+from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.study_file import study as parsed
 from byheart.study.train_and_observe import read_evidence
@@ -216,7 +217,7 @@ def test_keys_cover_what_was_said_and_the_template(spoken, chats, tmp_path):
 
     def keys(folder, path):
         (planned,) = plan(parsed(content(folder, path)), store)
-        return planned.key, planned.evidence_key(planned.observation("target"), 0)
+        return planned.key, evidence_key(planned, planned.observation("target"), 0)
 
     first = keys(spoken("llama"), chats)
     assert keys(spoken("llama"), chats) == first

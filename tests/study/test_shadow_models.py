@@ -17,8 +17,11 @@ from byheart.core.types import Examples, Texts
 from byheart.data.splitting import split
 from byheart.store.store import Store, read_arrays
 from byheart.study import train_and_observe
-from byheart.study.estimate import plan_table, planned_cells
+from byheart.study.estimate import cell_estimates, plan_table
+from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
+from byheart.study.remaining_work import attack_cost, epoch_work, remaining_work
+from byheart.study.shadow_models import shadow_cells, shadow_halves
 from byheart.study.study_file import study as parsed
 
 DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
@@ -67,7 +70,7 @@ def done(tiny_folder, tmp_path_factory):
 def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_texts_in_all(done):
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
-    inside = np.array(planned.halves(4))
+    inside = np.array(shadow_halves(planned, 4))
     assert (inside.sum(0) == 2).all()
     assert (inside[0] == ~inside[1]).all()
     assert (inside[0] != inside[2]).any()
@@ -75,10 +78,10 @@ def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_text
     rest = tuple(name for i, name in enumerate(trained) if i not in planned.split.members)
     assert set(rest) == set(trained) - set(ids)
     assert len(rest) == 6
-    for shadow, half in zip(planned.shadows, inside, strict=True):
+    for shadow, half in zip(shadow_cells(planned), inside, strict=True):
         assert shadow.texts["train"].ids == (*np.array(ids)[half], *rest)
         assert shadow.texts["audited"] == planned.texts["audited"]
-    assert len({s.key for s in (planned, *planned.shadows)}) == 5
+    assert len({s.key for s in (planned, *shadow_cells(planned))}) == 5
 
 
 def test_an_adversary_may_know_none_of_the_other_training_texts(done):
@@ -86,11 +89,13 @@ def test_an_adversary_may_know_none_of_the_other_training_texts(done):
     alone = {**asked, "observations": [{"shadows": {"models": 4, "rest": False}}]}
     (planned,), (knowing,) = (plan(parsed(a), store) for a in (alone, asked))
     ids = planned.split.audited.ids
-    for shadow, other, half in zip(planned.shadows, knowing.shadows, planned.halves(4), strict=True):
+    for shadow, other, half in zip(
+        shadow_cells(planned), shadow_cells(knowing), shadow_halves(planned, 4), strict=True
+    ):
         assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
         assert shadow.key != other.key
-    assert planned.evidence_key(planned.observation("shadows"), 1) != knowing.evidence_key(
-        knowing.observation("shadows"), 1
+    assert evidence_key(planned, planned.observation("shadows"), 1) != evidence_key(
+        knowing, knowing.observation("shadows"), 1
     )
 
 
@@ -99,7 +104,7 @@ def test_no_text_that_is_held_out_is_in_a_shadow(done):
     (planned,) = plan(parsed(asked), store)
     split = planned.split
     held = {t.casefold() for t in (*split.known_nonmembers.scored, *split.validation.scored)}
-    for shadow in planned.shadows:
+    for shadow in shadow_cells(planned):
         assert not held & {t.casefold() for t in shadow.texts["train"].scored}
     assert not held & {t.casefold() for t in split.audited.scored}
 
@@ -194,15 +199,17 @@ def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
     (with_shadows,) = plan(parsed(content(tiny_folder("llama"))), fresh)
     (without,) = plan(parsed(content(tiny_folder("llama"), attacks=["loss"])), fresh)
     known = set()
-    assert with_shadows.work(fresh, known) > 3 * without.work(fresh, set())
+    assert remaining_work(with_shadows, fresh, known) > 3 * remaining_work(without, fresh, set())
     # What shadows cost: their training, and at each epoch after 0 (the base's, which is read anyway) two readings.
     read = sum(len(t) for part in ("audited", "known_nonmembers") for t in with_shadows.texts[part].scored) / 4
     population = sum(map(len, with_shadows.texts["known_nonmembers"].scored)) / 4
-    theirs = sum(2 * s.epoch_work + 2 * read for s in with_shadows.shadows)
-    assert with_shadows.work(fresh, set()) == pytest.approx(without.work(fresh, set()) + theirs + population)
+    theirs = sum(2 * epoch_work(s) + 2 * read for s in shadow_cells(with_shadows))
+    assert remaining_work(with_shadows, fresh, set()) == pytest.approx(
+        remaining_work(without, fresh, set()) + theirs + population
+    )
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
-    assert planned.work(store, set()) == 0
+    assert remaining_work(planned, store, set()) == 0
 
 
 def grouped(folder, path, count, groups, **changes):
@@ -218,10 +225,10 @@ def test_no_two_shadows_are_tuned_on_the_same_texts(tiny_folder, tmp_path):
     asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
     (planned,) = plan(parsed({**asked, "observations": [{"shadows": {"models": 6}}]}), store)
     assert len(set(planned.split.groups)) == 4
-    halves = np.array(planned.halves(6))  # all there are of four groups, so that any repeat would show
+    halves = np.array(shadow_halves(planned, 6))  # all there are of four groups, so that any repeat would show
     assert len(np.unique(halves, axis=0)) == 6
     assert (halves.sum(0) == 3).all()
-    assert len({s.key for s in planned.shadows}) == 6
+    assert len({s.key for s in shadow_cells(planned)}) == 6
     eight = {**asked, "observations": [{"shadows": {"models": 8}}]}
     with pytest.raises(DataError, match=r"8 shadows need as many different halves .* of 4 groups only"):
         byheart.run(eight, store=store)
@@ -238,9 +245,9 @@ def test_a_shadow_that_is_dealt_the_targets_own_texts_is_still_another_model(tin
 def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
     store, asked, _ = done
     cells = plan(parsed({**asked, "seeds": [0, 1]}), store)
-    assert not np.array_equal(cells[0].halves(4), cells[1].halves(4))
+    assert not np.array_equal(shadow_halves(cells[0], 4), shadow_halves(cells[1], 4))
     for epoch in (0, 1):
-        assert len({c.evidence_key(c.observation("shadows"), epoch) for c in cells}) == 2
+        assert len({evidence_key(c, c.observation("shadows"), epoch) for c in cells}) == 2
 
 
 def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_path):
@@ -255,7 +262,7 @@ def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_pat
         ],
     )
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
-    costs = {a.name: planned.cost(a, 1) for a in planned.attacks}
+    costs = {a.name: attack_cost(planned, a, 1) for a in planned.attacks}
     assert costs == {"recall": 1 + 4, "icp": 1 + 8, "neighbourhood": 1 + 1 + 7, "spv": 1 + 1 + 1 + 7 + 7}
 
 
@@ -264,7 +271,7 @@ def test_a_shadow_leaves_what_it_said_and_no_weights(done):
     (planned,) = plan(parsed(asked), store)
     kept = {key: {p.name for p in store.folder("training", key).iterdir()} for key in (planned.key,)}
     assert kept[planned.key] == {"adapter", "facts.json", "recipe.json"}
-    for shadow in planned.shadows:
+    for shadow in shadow_cells(planned):
         assert {p.name for p in store.folder("training", shadow.key).iterdir()} == {"facts.json", "recipe.json"}
     assert not list(store.root.glob("states/*"))
 
@@ -274,7 +281,7 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
     _, asked, results = done
     fresh = Store.open(tmp_path / "store")
     (planned,) = plan(parsed(asked), fresh)
-    broken, kept = planned.shadows[1], train_and_observe.keep
+    broken, kept = shadow_cells(planned)[1], train_and_observe.keep
 
     def cut(one, *told):
         kept(one, *told)
@@ -286,8 +293,8 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
         with pytest.raises(KeyboardInterrupt):
             byheart.run(asked, store=fresh)
     assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]
-    lost = planned.shadows[0]
-    fresh.drop("evidence", lost.evidence_key(lost.observation("target"), 2))
+    lost = shadow_cells(planned)[0]
+    fresh.drop("evidence", evidence_key(lost, lost.observation("target"), 2))
     again = byheart.run(asked, store=fresh)
     assert not again.failed, again.failed
     numbers = [[r.value for r in run.rows if r.metric == "auc"] for run in (results, again)]
@@ -296,22 +303,22 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
 
 def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
     store, asked, _ = done
-    (fresh,) = planned_cells(parsed(asked), Store.open(tmp_path / "fresh"))
+    (fresh,) = cell_estimates(parsed(asked), Store.open(tmp_path / "fresh"))
     assert (fresh.epochs_to_train, fresh.shadow_epochs) == (2, 8)
     # The target's: base or target and shadows at three epochs; each shadow's: texts and population at two, and the
     # population once at epoch 0, which is the base's.
     assert fresh.observations_to_make == 3 + 3 + 4 * 2 * 2 + 1
     assert "2 epochs, 8 epochs of shadows" in plan_table("x", [fresh]).rows[0]
-    (kept,) = planned_cells(parsed(asked), store)
+    (kept,) = cell_estimates(parsed(asked), store)
     assert (kept.epochs_to_train, kept.shadow_epochs, kept.observations_to_make) == (0, 0, 0)
     (planned,) = plan(parsed(asked), store)
-    lost = planned.shadows[2]
-    recipe = planned.evidence_key(planned.observation("shadows"), 2)
+    lost = shadow_cells(planned)[2]
+    recipe = evidence_key(planned, planned.observation("shadows"), 2)
     copy = Store.open(tmp_path / "copy")
     shutil.copytree(store.root, copy.root, dirs_exist_ok=True)
     copy.drop("evidence", recipe)
-    copy.drop("evidence", lost.evidence_key(lost.observation("target"), 1))
-    (some,) = planned_cells(parsed(asked), copy)
+    copy.drop("evidence", evidence_key(lost, lost.observation("target"), 1))
+    (some,) = cell_estimates(parsed(asked), copy)
     assert (some.epochs_to_train, some.shadow_epochs, some.observations_to_make) == (2, 1, 2)
 
 

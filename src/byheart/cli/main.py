@@ -116,11 +116,11 @@ def plan(
 
     from byheart.analysis.formats import as_text
     from byheart.store.store import Store
-    from byheart.study.estimate import plan_table, planned_cells
+    from byheart.study.estimate import cell_estimates, plan_table
     from byheart.study.study_file import read
 
     wanted = read(study, overrides or [])
-    cells = planned_cells(wanted, Store.open(store))
+    cells = cell_estimates(wanted, Store.open(store))
     if json:
         minutes = round(sum(c.minutes or 0 for c in cells), 1)
         typer.echo(coded.dumps({"cells": [c._asdict() for c in cells], "minutes": minutes}, indent=1))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from byheart.analysis.row_values import counted
 from byheart.core.types import Row
 from byheart.store.rows import last
-from byheart.study.planned_cell import Planned
+from byheart.study.planned_cell import PlannedCell
 from byheart.study.train_and_observe import Event
 from byheart.study.workers import Outcome
 
@@ -28,7 +28,7 @@ MANY, NAMED = 5, 3
 class Shown(Protocol):
     """What is told while a study runs."""
 
-    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
+    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """The plan stands: these cells, so much work left (forward passes of one token), so much in the store."""
         ...
 
@@ -100,7 +100,7 @@ class Clock:
         return f"{share}, {left_words((time.monotonic() - self.began) * left / self.done)}"
 
 
-def _cells(planned: Sequence[Planned], work: float, clock: Clock) -> str:
+def _cells(planned: Sequence[PlannedCell], work: float, clock: Clock) -> str:
     """Return how many cells there are, and how much of their work the store holds."""
     held = f"; {clock.told()} is in the store" if clock.made else ""
     return counted(len(planned), "cell") + (held if work else "; all is in the store")
@@ -121,7 +121,7 @@ class Lines:
         self.stream.write(text + "\n")
         self.stream.flush()
 
-    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
+    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """See `Shown`."""
         self.clock = Clock(work, made)
         self._line(_cells(planned, work, self.clock))
@@ -159,7 +159,7 @@ class Bar:
 
     task: TaskID | None
 
-    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
+    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """See `Shown`."""
         self.clock = Clock(work, made)
         self.progress.console.print(_cells(planned, work, self.clock))
@@ -199,7 +199,7 @@ class Json:
         self.stream.write(json.dumps({"event": kind, **content}) + "\n")
         self.stream.flush()
 
-    def begun(self, planned: Sequence[Planned], work: float, made: float) -> None:
+    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """See `Shown`."""
         self._line("begun", cells=[p.cell.label for p in planned], work=work, made=made)
 

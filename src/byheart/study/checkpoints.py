@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byheart.store.store import Store, damaged
-from byheart.study.planned_cell import Planned
+from byheart.study.planned_cell import PlannedCell
 
 if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel
 
 
-def _key(planned: Planned, epoch: int) -> str:
+def _key(planned: PlannedCell, epoch: int) -> str:
     return f"{planned.key}-{epoch}"
 
 
-def latest(planned: Planned, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
+def latest(planned: PlannedCell, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
     """Return the number and the state of the latest epoch that is kept, of those `before` one; None where none is."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -35,7 +35,7 @@ def latest(planned: Planned, store: Store, *, before: int) -> tuple[int, dict[st
     return None
 
 
-def keep(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
+def keep(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
     """Keep this epoch's state, then drop the one before: at no moment is there none."""
     import torch
     from safetensors.torch import save_file
@@ -48,7 +48,7 @@ def keep(planned: Planned, store: Store, epoch: Any, facts: Mapping[str, list[fl
     store.drop("states", _key(planned, epoch.number - 1))
 
 
-def forget(planned: Planned, store: Store) -> None:
+def forget(planned: PlannedCell, store: Store) -> None:
     """Drop what is kept of epochs, once the training is whole."""
     for epoch in planned.epochs:
         store.drop("states", _key(planned, epoch))

@@ -15,7 +15,8 @@ from byheart.lm.load import config_of, device, refuse_untemplated
 from byheart.stats.dp_accounting import lacking, promised
 from byheart.store.store import Store
 from byheart.study.plan import plan, work
-from byheart.study.planned_cell import Planned
+from byheart.study.planned_cell import PlannedCell
+from byheart.study.remaining_work import remaining_steps
 from byheart.study.study_file import Study
 
 REACHED = 0.7
@@ -30,7 +31,7 @@ ANYWHERE = frozenset({"auto", "cpu"})
 """Devices that every machine has, so that torch, which takes seconds to load, is not asked."""
 
 
-def refuse_hopeless(machine: Machine, planned: Sequence[Planned], left: Sequence[float]) -> None:
+def refuse_hopeless(machine: Machine, planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
     """Refuse here, for all cells, what would end each that anything is left of: a device that this machine lacks, a base.
 
     The config of every base that is still to be loaded is read: one that is not causal is refused, and one that cannot
@@ -45,14 +46,14 @@ def refuse_hopeless(machine: Machine, planned: Sequence[Planned], left: Sequence
         refuse_untemplated(base)
 
 
-def refuse_lacking(planned: Sequence[Planned], left: Sequence[float]) -> None:
+def refuse_lacking(planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
     """Raise `SettingError` for a method of which anything is left to make, and of which a package is not installed."""
     for one, effort in zip(planned, left, strict=True):
         if effort and (lack := lacking(one.cell.method)):
             raise SettingError(f"methods {one.cell.method.name}: {lack}")
 
 
-class PlannedCell(NamedTuple):
+class CellEstimate(NamedTuple):
     """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
 
     `shadow_epochs` are those of its shadow models together, whose observations are counted too. `epsilon` is what private
@@ -71,7 +72,7 @@ class PlannedCell(NamedTuple):
     lacks: str = ""
 
 
-def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
+def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
     """Return what would be made for each cell, and about how long it takes on this processor.
 
     The estimate multiplies two matrices to see how fast the processor is; it does not know of a GPU. What cells share
@@ -82,22 +83,22 @@ def planned_cells(study: Study, store: Store) -> list[PlannedCell]:
     refuse_hopeless(study.machine, planned, efforts)
     speed = _multiplications_a_second()
     known: set[str] = set()
-    found: list[PlannedCell] = []
+    found: list[CellEstimate] = []
     for one, effort in zip(planned, efforts, strict=True):
         size = parameters(one.cell.base)
         minutes = effort * 2 * size / (REACHED * speed) / 60 if size else None
-        (_, epochs, made), *shadows = one.todo(store, known)
+        (_, epochs, made), *shadows = remaining_steps(one, store, known)
         observations = len(made) + sum(len(o) for _, _, o in shadows)
         theirs = sum(e for _, e, _ in shadows)
         texts, lacks = len(one.texts["train"]), lacking(one.cell.method)
         spent = None if lacks or one.spending is None else one.spending.epsilon(one.cell.training.epochs)
         private = promised(one.cell.method) is not None
         told = (one.cell.label, texts, epochs, observations, minutes, theirs, spent, private)
-        found.append(PlannedCell(*told, lacks=lacks if effort else ""))
+        found.append(CellEstimate(*told, lacks=lacks if effort else ""))
     return found
 
 
-def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
+def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
     """Return what is left to do as a table."""
     total = sum(c.minutes or 0.0 for c in cells)
     public = not any(c.private for c in cells)
@@ -126,13 +127,13 @@ def plan_table(name: str, cells: Sequence[PlannedCell]) -> Table:
     return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, told)
 
 
-def _epsilon(cell: PlannedCell) -> str:
+def _epsilon(cell: CellEstimate) -> str:
     if not cell.private:
         return "no bound"
     return "not known" if cell.epsilon is None else f"{cell.epsilon:.2f}"
 
 
-def _training(cell: PlannedCell) -> str:
+def _training(cell: CellEstimate) -> str:
     own = [counted(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
     theirs = [f"{counted(cell.shadow_epochs, 'epoch')} of shadows"] if cell.shadow_epochs else []
     return ", ".join((*own, *theirs)) or "in the store"

@@ -21,11 +21,13 @@ from byheart.data.splitting import split
 from byheart.lm.base_models import refuse
 from byheart.stats.dp_accounting import lacking, promised, promised_delta
 from byheart.store.store import Store, read_json
-from byheart.study.planned_cell import LABELLED, LABELS, Planned
+from byheart.study.planned_cell import LABELLED, LABELS, PlannedCell
+from byheart.study.remaining_work import remaining_work
+from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import Cell, Study
 
 
-def plan(study: Study, store: Store) -> tuple[Planned, ...]:
+def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     """Return every cell with its texts and keys, as `deal` does.
 
     Looks into every base's files and tries each metric on made-up scores of the same size, so that what cannot be
@@ -41,14 +43,14 @@ def plan(study: Study, store: Store) -> tuple[Planned, ...]:
     return planned
 
 
-def deal(study: Study, store: Store) -> tuple[Planned, ...]:
+def deal(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     """Return every cell with its texts and keys, cells of one base together, so that it is loaded in a row.
 
     Loads data sets and splits them (kept in the store); no base model is looked at.
     """
     loaded: dict[str, Examples] = {}
     splits: dict[str, Split] = {}
-    planned: list[Planned] = []
+    planned: list[PlannedCell] = []
     for cell in sorted(study.cells, key=lambda c: c.base):
         if cell.dataset.key not in loaded:
             loaded[cell.dataset.key] = cell.dataset()
@@ -68,12 +70,12 @@ def deal(study: Study, store: Store) -> tuple[Planned, ...]:
         parts = dealt.parts
         parts["train"] = trained_on(parts["train"], cell.training)
         planned.append(
-            Planned(cell, dealt, study.attacks, study.metrics, study.scoring, _observed(study, dealt, parts), parts)
+            PlannedCell(cell, dealt, study.attacks, study.metrics, study.scoring, _observed(study, dealt, parts), parts)
         )
     return tuple(planned)
 
 
-def _refuse_promise(planned: Planned) -> None:
+def _refuse_promise(planned: PlannedCell) -> None:
     """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others.
 
     Whether any noise keeps it only opacus can say, which a plan does without.
@@ -81,7 +83,7 @@ def _refuse_promise(planned: Planned) -> None:
     privacy = promised(planned.cell.method)
     if privacy is None:
         return
-    for one in (planned, *planned.shadows):
+    for one in (planned, *shadow_cells(planned)):
         try:
             promised_delta(privacy, len(one.texts["train"]))
             if not lacking(one.cell.method):
@@ -194,16 +196,16 @@ def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
     )
 
 
-def work(planned: Sequence[Planned], store: Store | None) -> list[float]:
+def work(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
     """Return what is left to do for each cell in turn, what cells share being done for the first that needs it.
 
     With None, all that there is to do: what would be left if the store held nothing.
     """
     known: set[str] = set()
-    return [p.work(store, known) for p in planned]
+    return [remaining_work(p, store, known) for p in planned]
 
 
-def _try_metrics(planned: Planned) -> None:
+def _try_metrics(planned: PlannedCell) -> None:
     """Measure made-up scores of the same size: a rate below resolution is refused here, not after a night's training."""
     membership, planted = planned.split.membership, planned.split.planted
     chance = np.random.default_rng(0)

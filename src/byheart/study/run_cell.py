@@ -24,7 +24,16 @@ from byheart.core.row import measured
 from byheart.core.types import Estimate, Planted, Row
 from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
-from byheart.study.planned_cell import LABELS, Planned
+from byheart.study.evidence_keys import evidence_key
+from byheart.study.planned_cell import LABELS, PlannedCell
+from byheart.study.remaining_work import (
+    attack_cost,
+    attack_evidence,
+    metric_observations,
+    missing_evidence,
+    observation_passes,
+)
+from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import changed
 from byheart.study.train_and_observe import Tell, as_scored, observe, read_evidence
 
@@ -32,21 +41,21 @@ ROWS_REVISION = 2
 """Raised when what rows point to changes, so that they are measured anew from known evidence. 2: canaries' costs."""
 
 
-def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
+def run_cell(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
     """Return a cell's rows and the key that they are kept under, having made whatever was missing.
 
     Raises `CellError` or `RequestError` where the cell cannot be made.
     """
-    wanted = planned.missing(store)
+    wanted = missing_evidence(planned, store)
     if any("shadow_passes" in o.needs for observations in wanted.values() for o in observations):
         # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
         alone = tuple(o for o in wanted.get(0, ()) if not rests_on("shadow_passes", o, planned.observations))
         if alone:
             observe(planned, {0: alone}, store, machine, tell, untuned=True)
-        for shadow in planned.shadows:
+        for shadow in shadow_cells(planned):
             _train_and_observe(shadow, store, machine, tell)
     _train_and_observe(planned, store, machine, tell)
-    evidence = {planned.evidence_key(o, e) for o in planned.observations for e in planned.epochs}
+    evidence = {evidence_key(planned, o, e) for o in planned.observations for e in planned.epochs}
     recipe = {
         "cell": planned.recipe,
         "evidence": sorted(evidence),
@@ -67,14 +76,14 @@ def run_cell(planned: Planned, store: Store, machine: Machine, tell: Tell) -> tu
     return key, read_rows(store.get_or_make("rows", key, recipe, make))
 
 
-def _train_and_observe(planned: Planned, store: Store, machine: Machine, tell: Tell) -> None:
-    wanted = planned.missing(store)
+def _train_and_observe(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -> None:
+    wanted = missing_evidence(planned, store)
     made = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
     if wanted or not all(store.has(stage, key) for stage, key in made):
         observe(planned, wanted, store, machine, tell)
 
 
-def _labels(planned: Planned) -> dict[str, Any]:
+def _labels(planned: PlannedCell) -> dict[str, Any]:
     cell = planned.cell
     return {
         "base": cell.base,
@@ -88,7 +97,7 @@ def _labels(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _facts(planned: Planned, store: Store) -> Iterator[Row]:
+def _facts(planned: PlannedCell, store: Store) -> Iterator[Row]:
     """Yield what is known of the cell as a whole: sizes, parameters, what was cut."""
     labels = _labels(planned)
     facts = read_json(store.folder("training", planned.key) / "facts.json")
@@ -132,7 +141,7 @@ def _canaries(planted: Planted | None) -> dict[str, int]:
     }
 
 
-def _measured(planned: Planned, store: Store) -> Iterator[Row]:
+def _measured(planned: PlannedCell, store: Store) -> Iterator[Row]:
     labels = _labels(planned)
     needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
     asked = [o for o in planned.observations if called(o) in needed]
@@ -143,8 +152,11 @@ def _measured(planned: Planned, store: Store) -> Iterator[Row]:
         for metric in planned.metrics:
             if not set(metric.needs) & set(RESULTS):
                 yield from _numbers(labels, epoch, metric, labelled)
-        for observation in planned.measured:
-            cost = {"passes": planned.passes(observation), "seconds": _seconds(planned, store, observation, epoch)}
+        for observation in metric_observations(planned):
+            cost = {
+                "passes": observation_passes(planned, observation),
+                "seconds": _seconds(planned, store, observation, epoch),
+            }
             for name, value in cost.items():
                 label = f"observation={called(observation)}"
                 yield measured(labels, epoch, name, Estimate(value), label=label)
@@ -174,22 +186,22 @@ def _numbers(
         yield measured(labels, epoch, metric, _finite(metric, estimate), attack, scores, label)
 
 
-def _cost(planned: Planned, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
+def _cost(planned: PlannedCell, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
     """Return what an attack's evidence at an epoch took: passes over the audited texts, and seconds as they were measured."""
-    evidence = planned.evidence_of(attack)
+    evidence = attack_evidence(planned, attack)
     seconds = sum(_seconds(planned, store, o, epoch) for o in evidence)
     if any("shadow_passes" in o.needs for o in evidence):
-        for shadow in planned.shadows:
+        for shadow in shadow_cells(planned):
             trained = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
             seconds += sum(trained[:epoch]) + sum(_seconds(shadow, store, o, epoch) for o in shadow.observations)
-    return {"passes": planned.cost(attack, epoch), "seconds": seconds}
+    return {"passes": attack_cost(planned, attack, epoch), "seconds": seconds}
 
 
-def _seconds(planned: Planned, store: Store, observation: Choice, epoch: int) -> float:
-    return float(store.recipe("evidence", planned.evidence_key(observation, epoch))["made"]["seconds"])
+def _seconds(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> float:
+    return float(store.recipe("evidence", evidence_key(planned, observation, epoch))["made"]["seconds"])
 
 
-def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _labelled(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
     split = planned.split
     known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name not in RESULTS}
@@ -202,9 +214,9 @@ def _labelled(planned: Planned, evidence: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _scores(planned: Planned, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
+def _scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
     """Return the key of an attack's scores, made if they are not there."""
-    evidence = {called(o): planned.evidence_key(o, epoch) for o in planned.observations if called(o) in attack.needs}
+    evidence = {called(o): evidence_key(planned, o, epoch) for o in planned.observations if called(o) in attack.needs}
     groups = np.array(planned.split.groups)
     recipe = {
         "attack": attack.recipe,

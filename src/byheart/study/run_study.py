@@ -20,7 +20,7 @@ from byheart.store.store import Store
 from byheart.study.estimate import refuse_hopeless, refuse_lacking
 from byheart.study.overrides import as_yaml
 from byheart.study.plan import plan, work
-from byheart.study.planned_cell import Planned
+from byheart.study.planned_cell import PlannedCell
 from byheart.study.split_checks import Judged, judged
 from byheart.study.study_file import Study, read
 from byheart.study.study_file import study as parsed
@@ -58,7 +58,7 @@ def run(
     store: Store | Path | str = "store",
     tell: Tell = _silent,
     finished: Finished = _silent,
-    begun: Callable[[Sequence[Planned], float, float], None] | None = None,
+    begun: Callable[[Sequence[PlannedCell], float, float], None] | None = None,
 ) -> Results:
     """Judge a study's data, train, attack and measure every cell, and note it in the store.
 
@@ -99,7 +99,7 @@ def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:
 
 
 def _note(
-    store: Store, study: Study, planned: Sequence[Planned], gates: Sequence[Judged], outcomes: Sequence[Outcome]
+    store: Store, study: Study, planned: Sequence[PlannedCell], gates: Sequence[Judged], outcomes: Sequence[Outcome]
 ) -> None:
     """Note in the store which rows and gates belong to the study: those of the cells that have ended, before one has those known."""
     before = studies(store).get(study.name, {"rows": []})

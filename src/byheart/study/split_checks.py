@@ -15,7 +15,7 @@ from byheart.data import split_check
 from byheart.data.split_check import gate
 from byheart.store.rows import read_gate
 from byheart.store.store import Store
-from byheart.study.planned_cell import Planned
+from byheart.study.planned_cell import PlannedCell
 from byheart.study.study_file import changed
 
 FPR = 0.01
@@ -32,7 +32,7 @@ class Judged(NamedTuple):
     gate: Gate
 
 
-def judged(planned: Sequence[Planned], store: Store) -> list[Judged]:
+def judged(planned: Sequence[PlannedCell], store: Store) -> list[Judged]:
     """Return the gate of every split of the cells, each judged once and kept in the store.
 
     Data too few to be judged are doubtful, which is said, and no reason to refuse a study.
@@ -40,7 +40,7 @@ def judged(planned: Sequence[Planned], store: Store) -> list[Judged]:
     return [_judged(one, store) for one in {id(p.split): p for p in planned}.values()]
 
 
-def _judged(planned: Planned, store: Store) -> Judged:
+def _judged(planned: PlannedCell, store: Store) -> Judged:
     cell, split = planned.cell, planned.split
     near_duplicate, max_tokens, fpr = cell.data.near_duplicate, cell.data.max_tokens, _fpr(planned)
     recipe = {
@@ -72,6 +72,6 @@ def _judged(planned: Planned, store: Store) -> Judged:
     )
 
 
-def _fpr(planned: Planned) -> float:
+def _fpr(planned: PlannedCell) -> float:
     """Return the lowest false positive rate that the study measures at."""
     return min((m.recipe["settings"].get("fpr", FPR) for m in planned.metrics if m.name == "tpr_at_fpr"), default=FPR)

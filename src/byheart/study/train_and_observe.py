@@ -23,7 +23,10 @@ from byheart.core.types import Texts
 from byheart.stats.dp_accounting import promised
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.checkpoints import forget, keep, latest, write_weights
-from byheart.study.planned_cell import Planned
+from byheart.study.evidence_keys import evidence_key, evidence_recipe
+from byheart.study.planned_cell import PlannedCell
+from byheart.study.remaining_work import epoch_work, observation_work
+from byheart.study.shadow_models import shadow_cells, shadow_halves
 
 if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel, Tuned
@@ -49,7 +52,7 @@ Tell = Callable[[Event], None]
 class _Bench:
     """What a cell's models have in common while they are trained and observed."""
 
-    planned: Planned
+    planned: PlannedCell
     store: Store
     machine: Machine
     tell: Tell
@@ -57,7 +60,7 @@ class _Bench:
 
 
 def observe(
-    planned: Planned,
+    planned: PlannedCell,
     wanted: Mapping[int, tuple[Choice, ...]],
     store: Store,
     machine: Machine,
@@ -112,7 +115,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     seconds: list[float] = []
     if start is not None:
         losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
-        done = start[0] * planned.epoch_work
+        done = start[0] * epoch_work(planned)
         bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
     else:
         bench.tell(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
@@ -132,7 +135,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
         losses.append(epoch.loss)
         seconds.append(time.monotonic() - began)
         bench.tell(
-            Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", planned.epoch_work)
+            Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", epoch_work(planned))
         )
         _make_evidence(bench, epoch.number, later.get(epoch.number, ()), model)
         if epoch.number < settings.epochs:
@@ -156,7 +159,7 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     forget(planned, store)
 
 
-def _spent(planned: Planned) -> dict[str, Any]:
+def _spent(planned: PlannedCell) -> dict[str, Any]:
     """Return what private training spent by each epoch, and with how much noise; nothing of training that is not private."""
     if planned.spending is None:
         return {}
@@ -177,7 +180,7 @@ def _truncated(bench: _Bench) -> int:
 def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], model: LanguageModel) -> None:
     planned, store = bench.planned, bench.store
     for observation in observations:
-        key = planned.evidence_key(observation, epoch)
+        key = evidence_key(planned, observation, epoch)
         if store.has("evidence", key):
             continue  # made meanwhile: for another cell, or by another run
 
@@ -190,8 +193,8 @@ def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], 
                 )
             write_arrays(folder, packed(found))
 
-        store.get_or_make("evidence", key, planned.evidence_recipe(observation, epoch), make)
-        done = planned.observation_work(observation)
+        store.get_or_make("evidence", key, evidence_recipe(planned, observation, epoch), make)
+        done = observation_work(planned, observation)
         bench.tell(Event("step", planned.label, f"epoch {epoch} observed: {observation.name}", done))
 
 
@@ -216,21 +219,21 @@ def _input(bench: _Bench, name: str, epoch: int, model: LanguageModel) -> Any:
     return read_evidence(bench.planned, bench.store, bench.planned.observation(name), epoch)
 
 
-def read_evidence(planned: Planned, store: Store, observation: Choice, epoch: int) -> Any:
+def read_evidence(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> Any:
     """Return what was observed, from the store."""
-    return unpacked(observation.gives, read_arrays(store.folder("evidence", planned.evidence_key(observation, epoch))))
+    return unpacked(observation.gives, read_arrays(store.folder("evidence", evidence_key(planned, observation, epoch))))
 
 
-def shadow_passes(planned: Planned, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
+def shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
     """Return what each shadow said of the audited texts and of the population, from the store."""
-    shadows = planned.shadows
+    shadows = shadow_cells(planned)
     return tuple(
         ShadowPass(inside, *(read_evidence(s, store, o, epoch) for o in s.observations))
-        for s, inside in zip(shadows, planned.halves(len(shadows)), strict=True)
+        for s, inside in zip(shadows, shadow_halves(planned, len(shadows)), strict=True)
     )
 
 
-def _refuse_tokens(planned: Planned, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
+def _refuse_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
     """Refuse what the model cannot read, before anything is observed or trained."""
     largest = max(int(t.ids.max()) for t in tokens.values())
     if largest >= model.vocabulary:
@@ -248,7 +251,7 @@ def _refuse_tokens(planned: Planned, model: LanguageModel, tokens: Mapping[str, 
         )
 
 
-def _refuse_cut(planned: Planned, canaries: Tokens) -> None:
+def _refuse_cut(planned: PlannedCell, canaries: Tokens) -> None:
     """Refuse canaries whose completion is not all trained on: what was not trained on says nothing of what was kept."""
     whole = planned.texts["canaries"].scored
     cut = [i for i, kept, text in zip(canaries.texts.ids, canaries.texts.scored, whole, strict=True) if kept != text]
@@ -259,7 +262,7 @@ def _refuse_cut(planned: Planned, canaries: Tokens) -> None:
         )
 
 
-def _tokens(planned: Planned, what: str, model: LanguageModel, store: Store) -> Tokens:
+def _tokens(planned: PlannedCell, what: str, model: LanguageModel, store: Store) -> Tokens:
     """Return the tokens of a part, made once for a base and these texts."""
     from byheart.lm.tokens import Tokens, tokenise
 

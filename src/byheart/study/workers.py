@@ -25,7 +25,7 @@ from byheart.core.errors import ByheartError
 from byheart.core.library_warnings import hush
 from byheart.core.types import Row
 from byheart.store.store import Store
-from byheart.study.planned_cell import Planned
+from byheart.study.planned_cell import PlannedCell
 from byheart.study.run_cell import run_cell
 from byheart.study.train_and_observe import Event, Tell, release
 
@@ -44,7 +44,7 @@ class Outcome:
 
 
 def run_cells(
-    planned: Sequence[Planned], store: Store, machine: Machine, tell: Tell, finished: Finished
+    planned: Sequence[PlannedCell], store: Store, machine: Machine, tell: Tell, finished: Finished
 ) -> list[Outcome]:
     """Make every cell, telling what happens, and return what became of each, in the order given.
 
@@ -61,7 +61,7 @@ def run_cells(
 
 
 def _in_turn(
-    planned: Sequence[Planned], store: Store, machine: Machine, tell: Tell, finished: Finished
+    planned: Sequence[PlannedCell], store: Store, machine: Machine, tell: Tell, finished: Finished
 ) -> dict[int, Outcome]:
     """Make cells one after another; those that another run holds come last."""
     outcomes: dict[int, Outcome] = {}
@@ -78,7 +78,7 @@ def _in_turn(
     return outcomes
 
 
-def _claim_name(planned: Planned) -> str:
+def _claim_name(planned: PlannedCell) -> str:
     """Return what a cell is claimed as: its key, and within one launch of several processes each its own.
 
     Those train the same cell together, so that none may keep the others out.
@@ -87,7 +87,7 @@ def _claim_name(planned: Planned) -> str:
     return planned.key if rank is None else f"{planned.key}-{rank}"
 
 
-def _outcome(planned: Planned, store: Store, machine: Machine, tell: Tell) -> Outcome:
+def _outcome(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -> Outcome:
     label = planned.cell.label
     try:
         key, rows = run_cell(planned, store, machine, tell)
@@ -100,7 +100,7 @@ def _outcome(planned: Planned, store: Store, machine: Machine, tell: Tell) -> Ou
     return Outcome(label, key, tuple(rows))
 
 
-def _foreign(planned: Planned, error: Exception) -> str:
+def _foreign(planned: PlannedCell, error: Exception) -> str:
     """Return the place in somebody else's `module:function` that raised an error, or "" where none of theirs did."""
     frames = traceback.extract_tb(error.__traceback__)
     for choice in (*planned.attacks, *planned.metrics, planned.cell.method):
@@ -111,7 +111,9 @@ def _foreign(planned: Planned, error: Exception) -> str:
     return ""
 
 
-def _in_processes(planned: Sequence[Planned], store: Store, machine: Machine, finished: Finished) -> dict[int, Outcome]:
+def _in_processes(
+    planned: Sequence[PlannedCell], store: Store, machine: Machine, finished: Finished
+) -> dict[int, Outcome]:
     # Spawned, not forked: torch's threads and CUDA do not survive a fork.
     context = multiprocessing.get_context("spawn")
     numbers: Any = context.Value("i", 0)
@@ -151,7 +153,7 @@ def _out_of_reach() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _claimed(planned: Planned, store: Store, machine: Machine) -> Outcome:
+def _claimed(planned: PlannedCell, store: Store, machine: Machine) -> Outcome:
     with store.claim(_claim_name(planned), wait=True):
         return _outcome(planned, store, machine, lambda _event: None)
 
