@@ -218,7 +218,7 @@ def test_without_held_out_texts_what_can_be_extracted_is_a_share_of_the_training
     share = found.extractions[1]["discoverable"].extracted.mean()
     assert (name, model.split(" ")[0]) == ("discoverable", f"{share:.3f}")
     assert base.endswith("]")
-    assert "without non-members" in found.spelled()
+    assert "without non-members" in found.text()
     assert not any("extraction" in r.metric for r in found.rows)
 
 

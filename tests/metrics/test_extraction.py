@@ -461,7 +461,7 @@ def test_an_audit_tells_what_is_recited_and_judges_by_other_attacks(audited):
         "Discoverable",
         "(n, p)-discoverable",
     ]
-    for spelled in (found.spelled(), found.markdown(), found.html()):
+    for spelled in (found.text(), found.markdown(), found.html()):
         assert "What can be extracted" in spelled or "non-members" in spelled
         assert "Discoverable" in spelled
 

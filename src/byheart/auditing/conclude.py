@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from byheart.analysis.token_view import Pieces
 from byheart.auditing.attack_evidence import rates
+from byheart.auditing.audit import Audit
 from byheart.auditing.compare import Compared
-from byheart.auditing.result import BASE, TUNED, Audit
+from byheart.auditing.result import BASE, TUNED
 from byheart.auditing.texts import Given, private
 from byheart.auditing.verdict import Ruling, ruling, uncompared
 from byheart.core.ragged import part

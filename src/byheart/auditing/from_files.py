@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from byheart.auditing.audit import Audit
 from byheart.auditing.local import audited
-from byheart.auditing.result import Audit
 from byheart.auditing.save import refuse_folder
 from byheart.auditing.server.audit import Told, audited_endpoint
 from byheart.auditing.server.client import Endpoint

@@ -15,9 +15,9 @@ import torch
 
 from byheart.analysis.token_view import Piece, pieces
 from byheart.auditing.attack_evidence import attacked, evidence, possible, refuse_unasked
+from byheart.auditing.audit import Audit
 from byheart.auditing.compare import compared
 from byheart.auditing.conclude import Found, Who, concluded
-from byheart.auditing.result import Audit
 from byheart.auditing.settings import UNCHANGED, Asked
 from byheart.auditing.target import Subject, held
 from byheart.auditing.texts import Given, parts

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from byheart.analysis import formats
 from byheart.analysis.exposed_records import Told
 from byheart.analysis.token_view import told
+from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
+from byheart.auditing.result import AuditResult
 from byheart.core.errors import StoreError
 from byheart.core.ragged import part
 from byheart.core.types import Row
 from byheart.report.page import Shown, Spoken, report
-
-if TYPE_CHECKING:
-    from byheart.auditing.result import Audit
 
 
 def refuse_folder(folder: Path) -> None:
@@ -37,7 +36,7 @@ def refuse_folder(folder: Path) -> None:
         raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o") from error
 
 
-def written(audit: Audit, folder: Path, *, command: str, show_text: bool, show_private: bool) -> Path:
+def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bool, show_private: bool) -> Path:
     """Write an audit aside and rename it into place; return its folder. Raises `StoreError` as `refuse_folder` does."""
     refuse_folder(folder)
     aside = folder.absolute().with_name(f".{folder.name}-{uuid.uuid4().hex}")
@@ -55,8 +54,8 @@ def written(audit: Audit, folder: Path, *, command: str, show_text: bool, show_p
     return folder
 
 
-def _contents(audit: Audit, *, command: str, show_text: bool, show_private: bool) -> dict[str, str | bytes]:
-    manifest = {**audit.as_dict(), "command": command}
+def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private: bool) -> dict[str, str | bytes]:
+    manifest = {**as_dict(audit), "command": command}
     for shown_elsewhere in ("rows", "exposed"):
         del manifest[shown_elsewhere]
     everyone = int(audit.sides.membership.sum())
@@ -65,19 +64,19 @@ def _contents(audit: Audit, *, command: str, show_text: bool, show_private: bool
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores(audit),
-        "exposed.csv": formats.as_csv(audit.exposed_table(everyone, show_text=show_text, show_private=show_private)),
+        "exposed.csv": formats.as_csv(exposed_table(audit, everyone, show_text=show_text, show_private=show_private)),
         "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
         "model_card.md": model_card(audit, command),
     }
 
 
-def as_read(audit: Audit, i: int, *, show_private: bool = False) -> Told:
+def as_read(audit: AuditResult, i: int, *, show_private: bool = False) -> Told:
     """Return an audited text, by its position, as the model read it, beside how its base did."""
     own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
     return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private[i])
 
 
-def page(audit: Audit, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
+def page(audit: AuditResult, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
     """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
 
     def texts(_: Row, places: Sequence[int]) -> list[Told]:
@@ -85,11 +84,11 @@ def page(audit: Audit, command: str = "", *, show_text: bool = False, show_priva
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
-    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit.tables())
+    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit_tables(audit))
     return report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command), spoken=spoken)
 
 
-def _made(audit: Audit, command: str) -> dict[str, str]:
+def _made(audit: AuditResult, command: str) -> dict[str, str]:
     """Return what the page says last: how it was made."""
     found = {"epochs": "0 is the base, 1 the finished model, however long it was trained"}
     found |= {f"not run: {name}": why for name, why in audit.left_out.items()}
@@ -100,7 +99,7 @@ def _made(audit: Audit, command: str) -> dict[str, str]:
     return found | ({"command": command} if command else {})
 
 
-def _scores(audit: Audit) -> bytes:
+def _scores(audit: AuditResult) -> bytes:
     """Return every text's id, side and scores as Parquet; scores of the base are named base/ATTACK."""
     # Imported by name: heavy, needed here only, and without types of its own.
     pa: Any = import_module("pyarrow")
@@ -114,14 +113,14 @@ def _scores(audit: Audit) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def model_card(audit: Audit, command: str = "") -> str:
+def model_card(audit: AuditResult, command: str = "") -> str:
     """Return a section for a Hugging Face model card: verdict, warnings, attacks, and how to repeat it."""
     texts, versions = audit.made["texts"], audit.made["versions"]
     again = f"\n\n```sh\n{command}\n```" if command else ""
     others = f" and {texts['nonmembers']} texts that were not trained on" if audit.compared else " alone"
     return (
         "## Memorization audit\n\n"
-        f"{audit.markdown()}\n"
+        f"{as_markdown(audit)}\n"
         f"Membership inference on {texts['members']} training texts{others}, by "
         f"byheart {versions.get('byheart', '')} on {audit.made['at'][:10]}. Attacks bound what is known: an attack at chance does "
         f"not show that nothing was memorized.{again}\n"

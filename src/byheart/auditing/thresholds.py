@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from byheart.analysis import row_values
 from byheart.analysis.labels import named
-from byheart.auditing.result import TUNED, Audit
+from byheart.auditing.audit import Audit
+from byheart.auditing.result import TUNED
 from byheart.core.errors import DataError, SettingError, UnknownNameError
 from byheart.stats.leakage_tests import FEWEST
 

@@ -153,7 +153,7 @@ def audit(  # noqa: PLR0913 - a command's options
         content: dict[str, Any] = {**found.as_dict(), "crossed": over, "near": near, "output": output and str(output)}
         typer.echo(coded.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        typer.echo(found.spelled(**show))
+        typer.echo(found.text(**show))
         if output is not None:
             typer.echo(f"audit: {(output / 'report.html').absolute()}")
         for line in near:

@@ -28,7 +28,7 @@ from byheart.core.types import Scores, Texts
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from byheart.auditing.result import Audit
+    from byheart.auditing.audit import Audit
 
 TRIED = 8
 """Beginnings of texts that are sent until one shows that log-probabilities stand in their places."""

@@ -1,0 +1,63 @@
+"""The audit that users receive: its numbers, and methods that show and save them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from byheart.auditing import render
+from byheart.auditing.result import SHOWN, AuditResult
+from byheart.auditing.save import write_audit
+from byheart.core.types import Table
+
+
+class Audit(AuditResult):
+    """Result of an audit. Displays itself in a notebook; `save` writes all of it into a folder."""
+
+    def table(self) -> Table:
+        """Return one line per attack: AUC and TPR of the fine-tuned model, AUC of its base model."""
+        return render.attack_table(self)
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return the table of attacks, and the table of extraction where an attack extracts texts."""
+        return render.audit_tables(self)
+
+    def exposed_table(self, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False) -> Table:
+        """Return the most exposed members as a table; texts and private values only on request."""
+        return render.exposed_table(self, most, show_text=show_text, show_private=show_private)
+
+    def markdown(self) -> str:
+        """Return verdict, warnings and attacks as Markdown, without any record."""
+        return render.as_markdown(self)
+
+    def text(self, *, show_text: bool = False, show_private: bool = False) -> str:
+        """Return verdict, warnings and attacks for a terminal, with the ids of the most exposed records."""
+        return render.as_text(self, show_text=show_text, show_private=show_private)
+
+    def html(self) -> str:
+        """Return verdict, warnings and attacks as an HTML fragment, without any record."""
+        return render.as_html(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return verdict, warnings, rows and ids of the most exposed records, for programs."""
+        return render.as_dict(self)
+
+    def save(
+        self, folder: Path | str, *, command: str = "", show_text: bool = False, show_private: bool = False
+    ) -> Path:
+        """Write page, rows, scores, exposed records, manifest and model card into a new folder, completely or not at all.
+
+        `show_text` adds the texts of exposed records, with their named private values masked unless `show_private`.
+        Raises `StoreError` if the folder exists or cannot be written.
+        """
+        return write_audit(self, Path(folder), command=command, show_text=show_text, show_private=show_private)
+
+    def __repr__(self) -> str:
+        """Show the verdict only: rows would fill a screen."""
+        return f"Audit({self.verdict})"
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def _repr_html_(self) -> str:
+        return self.html()
