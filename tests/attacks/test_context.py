@@ -20,9 +20,9 @@ from byheart.core.types import LogProbs, Texts, digest
 from byheart.lm.forward import Scorer
 from byheart.lm.tokens import leading, tokenise
 from byheart.observations.after_masked import after_masked, masked
-from byheart.observations.after_members import after_members
-from byheart.observations.after_nonmembers import after_nonmembers
 from byheart.observations.after_similar import after_similar, nearest
+from byheart.observations.member_prefix import member_prefix
+from byheart.observations.nonmember_prefix import nonmember_prefix
 from byheart.observations.target import target as observed
 from byheart.store.store import Store, read_arrays
 from testing.wrapped import tuned
@@ -101,7 +101,7 @@ def test_other_tokens_and_other_texts_are_refused():
 
 def test_settings_out_of_range_are_refused():
     for entry, wrong in {
-        "after_nonmembers": {"shots": 0},
+        "nonmember_prefix": {"shots": 0},
         "after_masked": {"share": 0.0},
         "after_similar": {"probes": 0},
     }.items():
@@ -158,7 +158,7 @@ def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, met
     tokens = tokenise(model.tokenizer, texts_of(SHORT, asked), 64)
     known = tokenise(model.tokenizer, texts_of(KNOWN, given_), 64)
     alone = observed(scorer(model), tokens)
-    after = after_nonmembers(scorer(model), tokens, known, shots=3)
+    after = nonmember_prefix(scorer(model), tokens, known, shots=3)
     assert type(after) is LogProbs
     assert (after.starts == alone.starts).all()
     assert np.abs(after.logp - alone.logp).max() > 0.01
@@ -171,7 +171,7 @@ def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, met
         for before in orders(KNOWN, given_, "\n\n")
     ]
     assert sum(same) == 1
-    assert (after_members(scorer(model), tokens, known, shots=3).logp == after.logp).all()  # the same, of other texts
+    assert (member_prefix(scorer(model), tokens, known, shots=3).logp == after.logp).all()  # the same, of other texts
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])
@@ -204,8 +204,8 @@ def test_nothing_depends_on_order_or_company(tiny):
     tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     turned = tokenise(model.tokenizer, texts_of(KNOWN[::-1], name="other"), 64)
     few = tokenise(model.tokenizer, texts_of([SHORT[2], SHORT[0]], name="few"), 64)
-    whole = after_nonmembers(scorer(model), tokens, known, shots=2)
-    again = after_nonmembers(scorer(model), few, turned, shots=2)
+    whole = nonmember_prefix(scorer(model), tokens, known, shots=2)
+    again = nonmember_prefix(scorer(model), few, turned, shots=2)
     parts = np.split(whole.logp, whole.starts[1:-1])
     np.testing.assert_allclose(again.logp, np.concatenate([parts[2], parts[0]]), atol=1e-5)
     for whole, again in (
@@ -222,7 +222,7 @@ def test_more_probes_keep_the_first_ones_and_another_seed_draws_other_shots(tiny
     few, many = (after_masked(scorer(model), tokens, probes=n).loglik.reshape(4, n) for n in (2, 5))
     np.testing.assert_allclose(few, many[:, :2], atol=1e-5)
     drawn = {
-        tuple(after_nonmembers(scorer(model), tokens, known, shots=1, seed=seed).logp.round(3).tolist())
+        tuple(nonmember_prefix(scorer(model), tokens, known, shots=1, seed=seed).logp.round(3).tolist())
         for seed in range(12)
     }
     assert len(drawn) == 3
@@ -242,7 +242,7 @@ def test_bos_stands_first_once_where_the_authors_put_a_second_and_score_it(tiny)
             seen.append(tokens)
             return scorer(model)(tokens)
 
-    found = after_nonmembers(Spy(), tokens, known, shots=1, separator="")
+    found = nonmember_prefix(Spy(), tokens, known, shots=1, separator="")
     assert (seen[0].ids == 1).sum() == 1
     assert seen[0].ids[0] == 1
     prefix, text = (model.tokenizer(s)["input_ids"] for s in (KNOWN[0], SHORT[0]))
@@ -259,7 +259,7 @@ def test_bos_stands_first_once_where_the_authors_put_a_second_and_score_it(tiny)
 def test_without_bos_the_authors_score_one_token_more_after_shots_than_alone(tiny):
     model = tiny("gpt2")
     tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
-    found = after_nonmembers(scorer(model), tokens, known, shots=1, separator="")
+    found = nonmember_prefix(scorer(model), tokens, known, shots=1, separator="")
     prefix, text = (model.tokenizer(s)["input_ids"] for s in (KNOWN[0], SHORT[0]))
     with torch.no_grad():
         logits = model.module(torch.tensor([prefix + text])).logits[0].log_softmax(-1)
@@ -287,7 +287,7 @@ def test_fewer_shots_where_the_longest_text_leaves_no_room_for_all(tiny):
     for length, fitting in ((128 - 67 - 3 * gap, 3), (129 - 67 - 3 * gap, 2), (128 - 10 - gap, 1)):
         strings = [long(model, length), SHORT[0]]
         tokens, shots = (tokenise(model.tokenizer, texts_of(s), 128) for s in (strings, known))
-        found = after_nonmembers(scorer(model), tokens, shots, shots=3)
+        found = nonmember_prefix(scorer(model), tokens, shots, shots=3)
         short = found.logp[found.starts[1] :]
         told = [
             n
@@ -303,8 +303,8 @@ def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
     tokens = tokenise(model.tokenizer, texts_of([long(model, 126)]), 128)
     known = tokenise(model.tokenizer, texts_of(KNOWN), 128)
     told = r"the longest text has 126 tokens, which leaves no {} room in the model's context of 128; set data\.max_tokens to 6\d"
-    with pytest.raises(DataError, match="observations after_members: " + told.format("known text")):
-        after_members(scorer(model), tokens, known, shots=3)
+    with pytest.raises(DataError, match="observations member_prefix: " + told.format("known text")):
+        member_prefix(scorer(model), tokens, known, shots=3)
     with pytest.raises(DataError, match="observations after_masked: " + told.format("probe")):
         after_masked(scorer(model), tokens)
     with pytest.raises(DataError, match="observations after_similar: " + told.format("probe")):
@@ -334,9 +334,9 @@ def test_fewer_known_texts_than_asked_for_are_refused(tiny):
     model = tiny("gpt2")
     tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     with pytest.raises(
-        DataError, match=r"after_nonmembers: shots = 7, but there are 3 known texts; set data\.known to 7"
+        DataError, match=r"nonmember_prefix: shots = 7, but there are 3 known texts; set data\.known to 7"
     ):
-        after_nonmembers(scorer(model), tokens, known)
+        nonmember_prefix(scorer(model), tokens, known)
     with pytest.raises(DataError, match=r"after_similar: probes = 10, but there are 3 known texts"):
         after_similar(scorer(model), tokens, known)
 
@@ -391,8 +391,8 @@ def content(folder, path, **changes):
         "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01},
         "attacks": ["loss", "recall", {"con_recall": {"gamma": 1}}, "icp", "icp_similar"],
         "observations": [
-            {"after_nonmembers": {"shots": 2}},
-            {"after_members": {"shots": 2}},
+            {"nonmember_prefix": {"shots": 2}},
+            {"member_prefix": {"shots": 2}},
             {"after_masked": {"probes": 2}},
             {"after_similar": {"probes": 2}},
         ],
@@ -450,9 +450,9 @@ def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
     alone = observed(scorer(model), tokens)
     forgetful = dataclasses.replace(model, hidden=None)
     for shots in (1, 2):
-        after = after_nonmembers(scorer(model), tokens, known, shots=shots)
+        after = nonmember_prefix(scorer(model), tokens, known, shots=shots)
         np.testing.assert_allclose(
-            after.logp, after_nonmembers(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
+            after.logp, nonmember_prefix(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
         )
     np.testing.assert_allclose(observed(scorer(model), tokens).logp, alone.logp, atol=1e-6)
     assert len(model.hidden) == 3

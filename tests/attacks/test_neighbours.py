@@ -18,9 +18,9 @@ from byheart.core.types import LogProbs, Texts
 from byheart.lm.forward import Scorer
 from byheart.lm.tokens import tokenise
 from byheart.observations import _neighbours
+from byheart.observations.neighbour_texts import neighbour_texts
 from byheart.observations.neighbours import neighbours
 from byheart.observations.neighbours_base import neighbours_base
-from byheart.observations.substitutes import substitutes
 from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
@@ -155,7 +155,7 @@ def logits_of(model, ids):
 def test_the_base_proposes_the_pairs_of_the_highest_swap_score(tiny, architecture, prompts):
     model = tiny(architecture)
     tokens = read_texts(model, prompts)
-    found = rows_of(substitutes(scorer(model), tokens, count=7))
+    found = rows_of(neighbour_texts(scorer(model), tokens, count=7))
     special = set(model.tokenizer.all_special_ids)
     for i, near in enumerate(found):
         own, first = own_ids(tokens, i), int(tokens.first[i])
@@ -187,7 +187,7 @@ def test_neighbours_are_no_more_than_the_vocabulary_has(tiny):
     model = tiny("llama")
     tokens = read_texts(model, ["Who?"], ["a"])
     assert len(tokens.true) == 1
-    (near,) = rows_of(substitutes(scorer(model), tokens, count=1000))
+    (near,) = rows_of(neighbour_texts(scorer(model), tokens, count=1000))
     assert len(near) == len(model.tokenizer) - len(set(model.tokenizer.all_special_ids)) - 1
     assert {row[-1] for row in near}.isdisjoint({own_ids(tokens, 0)[-1], *model.tokenizer.all_special_ids})
     scores = ATTACKS["neighbourhood"](scorer(model)(tokens), neighbours(scorer(model), tokens, packed_rows([near])))
@@ -199,7 +199,7 @@ def test_a_text_without_a_substitute_is_its_own_neighbour(tiny, monkeypatch):
     tokens = read_texts(model, ["Who?", "Who?"], ["a", "The queen."])
     only = int(tokens.true[0])
     monkeypatch.setattr("byheart.lm.token_swaps.ordinary", lambda _: [only])
-    found = substitutes(scorer(model), tokens)
+    found = neighbour_texts(scorer(model), tokens)
     assert rows_of(found)[0] == [own_ids(tokens, 0)]
     assert all(row != own_ids(tokens, 1) for row in rows_of(found)[1])
     read = neighbours(scorer(model), tokens, found)
@@ -210,10 +210,10 @@ def test_a_text_without_a_substitute_is_its_own_neighbour(tiny, monkeypatch):
 def test_neighbours_do_not_depend_on_order_or_batch(tiny, architecture, budget):
     model = tiny(architecture)
     straight = read_texts(model, PROMPTS)
-    there = substitutes(scorer(model), straight, count=5)
+    there = neighbour_texts(scorer(model), straight, count=5)
     order = [2, 0, 3, 1]
     turned = read_texts(model, [PROMPTS[i] for i in order], [STRINGS[i] for i in order])
-    again = substitutes(scorer(model, budget), turned, count=5)
+    again = neighbour_texts(scorer(model, budget), turned, count=5)
     assert rows_of(again) == [rows_of(there)[i] for i in order]
     assert np.array_equal(
         neighbours_base(scorer(model), straight, there).loglik, neighbours(scorer(model), straight, there).loglik
@@ -239,7 +239,7 @@ def packed_rows(rows):
 def test_readings_equal_a_plain_loop(tiny, architecture, method, monkeypatch):
     base = tiny(architecture)
     tokens = read_texts(base, PROMPTS)
-    made = rows_of(substitutes(scorer(base), tokens, count=3))
+    made = rows_of(neighbour_texts(scorer(base), tokens, count=3))
     made[1] = made[1][:1]  # texts need not have as many
     made[2][0] = [*made[2][0], 7, 8]  # by words, a neighbour may be longer
     model = tuned(base, method) if method else base
@@ -266,14 +266,14 @@ def test_hidden_states_of_neighbours_are_not_remembered(tiny):
     model = tuned(tiny("llama"), "head")
     tokens = read_texts(model)
     base = dataclasses.replace(model, hidden=None)
-    neighbours(scorer(model), tokens, substitutes(scorer(base), tokens, count=2))
+    neighbours(scorer(model), tokens, neighbour_texts(scorer(base), tokens, count=2))
     assert model.hidden == {}
 
 
 def test_settings_out_of_range_are_refused():
     for wrong in ({"count": 0}, {"masked_model": 3}):
-        with pytest.raises(SettingError, match="observations substitutes"):
-            registry.choose("observations", "substitutes", wrong)
+        with pytest.raises(SettingError, match="observations neighbour_texts"):
+            registry.choose("observations", "neighbour_texts", wrong)
 
 
 # A study
@@ -288,7 +288,7 @@ def content(folder, data, **changes):
         "methods": ["lora", "prompt"],
         "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
         "attacks": ["loss", "neighbourhood", "spv"],
-        "observations": [{"substitutes": {"count": 4}}],
+        "observations": [{"neighbour_texts": {"count": 4}}],
         "metrics": ["auc"],
         **changes,
     }
@@ -319,7 +319,7 @@ def test_a_study_makes_neighbours_once_and_reads_the_base_once(tiny_folder, pair
     ]
     assert sorted(n for n in made if n.startswith(("sub", "nei"))) == ["neighbours"] * 4 + [
         "neighbours_base",
-        "substitutes",
+        "neighbour_texts",
     ]
     for planned in plan(parsed(asked), store):
         assert remaining_work(planned, store, set()) == 0
@@ -331,8 +331,10 @@ def test_the_cost_of_neighbours_is_planned(tiny_folder, pairs, tmp_path):
     store = Store.open(tmp_path)
     work = []
     for count in (4, 40):
-        asked = content(tiny_folder("llama"), pairs, methods=["lora"], observations=[{"substitutes": {"count": count}}])
+        asked = content(
+            tiny_folder("llama"), pairs, methods=["lora"], observations=[{"neighbour_texts": {"count": count}}]
+        )
         (planned,) = plan(parsed(asked), store)
         work.append({o.name: observation_work(planned, o) for o in planned.observations})
     for name in ("neighbours", "neighbours_base"):
-        assert work[1][name] == 10 * work[0][name] == 40 * work[0]["substitutes"]
+        assert work[1][name] == 10 * work[0][name] == 40 * work[0]["neighbour_texts"]

@@ -72,8 +72,8 @@ def extracting(gain):
     written = np.where(right, true, 99)
     logp = np.minimum(-chance.gamma(1.0, 2.0, starts[-1]) + gain * np.repeat(MEMBERS, lengths), 0)
     return {
-        "recitation": Recitation(true=true, starts=starts, written=written, written_starts=starts),
-        "chances": Chances(logp=logp, starts=starts),
+        "greedy_continuation": Recitation(true=true, starts=starts, written=written, written_starts=starts),
+        "sampling_logprobs": Chances(logp=logp, starts=starts),
     }
 
 
@@ -112,8 +112,8 @@ def passes(gain, seed):
         # A second reading leaves a fifth of any loss.
         "repeated": stats(target / 5, starts, shared),
         "frequencies": common,
-        "after_nonmembers": LogProbs(logp=strange, starts=starts),
-        "after_members": LogProbs(logp=familiar, starts=starts),
+        "nonmember_prefix": LogProbs(logp=strange, starts=starts),
+        "member_prefix": LogProbs(logp=familiar, starts=starts),
         "after_masked": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
         "after_similar": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
         "neighbours": Variants(loglik=near, starts=near_starts),
@@ -244,17 +244,17 @@ def test_shortest_texts_and_a_certain_model(attack):
         unlearnt["known_nonmembers"] = certain
     known = {
         **unlearnt,
-        **dict.fromkeys(("target", "base", "lowercased", "repeated", "after_nonmembers", "after_members"), certain),
+        **dict.fromkeys(("target", "base", "lowercased", "repeated", "nonmember_prefix", "member_prefix"), certain),
         **dict.fromkeys(others, Variants(loglik=np.zeros(3), starts=starts)),
         "texts": Texts(("a", "b"), ("x", "\udc80 y")),
         "frequencies": Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts),
         "shadows": shadows,
         "gradients": Gradients(norm=np.zeros(2)),
         "continuations": Generations(written=("", "\udc80"), rest=("", "y"), starts=np.array([0, 1, 2])),
-        "recitation": Recitation(
+        "greedy_continuation": Recitation(
             true=np.array([4, 5, 6]), starts=starts, written=np.array([4]), written_starts=np.array([0, 0, 1])
         ),
-        "chances": Chances(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
+        "sampling_logprobs": Chances(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
     }
     assert np.isfinite(scored(attack, asked(attack, known))).all()
 

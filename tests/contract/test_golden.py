@@ -44,7 +44,7 @@ def known():
 def others(target, base):
     """Every other kind of evidence of the same three texts."""
     t, logp, starts = np.arange(20), target.logp, target.starts
-    later = {n: LogProbs(logp=logp + x, starts=starts) for n, x in (("after_nonmembers", -0.4), ("after_members", 0.1))}
+    later = {n: LogProbs(logp=logp + x, starts=starts) for n, x in (("nonmember_prefix", -0.4), ("member_prefix", 0.1))}
     lowered = np.array([0, 9, 17, 22])
     near, probes = np.array([0, 3, 4, 9]), 2 * np.arange(4)
     inside = np.array([[1, 0, 1], [0, 1, 0], [1, 1, 0], [0, 0, 1]]) > 0
@@ -65,13 +65,13 @@ def others(target, base):
             rest=("the queen of Lisbon.", "twice, twice.", "yes, yes!"),
             starts=probes,
         ),
-        "recitation": Recitation(
+        "greedy_continuation": Recitation(
             true=t * 3 % 7,
             starts=starts,
             written=np.where(t % 6 == 5, 9, t * 3 % 7)[:19],
             written_starts=np.array([0, 8, 16, 19]),
         ),
-        "chances": Chances(logp=logp / 20, starts=starts),
+        "sampling_logprobs": Chances(logp=logp / 20, starts=starts),
         "shadows": Shadows(
             logp=shadows,
             starts=starts,

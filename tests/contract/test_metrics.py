@@ -40,7 +40,7 @@ RANGES = {
     "perplexity": (1, math.inf),
     "train_perplexity": (1, math.inf),
     "attribute_inference": (-1, 1),
-    "attribute_recital": (-1, 1),
+    "attribute_extraction": (-1, 1),
 }
 
 MEMBERS, NONMEMBERS = 110, 130

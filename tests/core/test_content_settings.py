@@ -76,13 +76,13 @@ def test_changed_weights_under_the_same_path_are_another_masked_model(tiny_folde
     store = Store.open(tmp_path / "store")
 
     def key():
-        told = [{"substitutes": {"masked_model": str(words)}}]
+        told = [{"neighbour_texts": {"masked_model": str(words)}}]
         (planned,) = plan(parsed(content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)), store)
-        return [evidence_key(planned, planned.observation(n), 1) for n in ("substitutes", "neighbours", "target")]
+        return [evidence_key(planned, planned.observation(n), 1) for n in ("neighbour_texts", "neighbours", "target")]
 
     first = key()
     assert key() == first
-    registry.find("observations", "substitutes")
+    registry.find("observations", "neighbour_texts")
     from byheart.lm.base_models import identity
 
     model = BertForMaskedLM.from_pretrained(words)
@@ -102,14 +102,14 @@ def test_a_masked_model_that_is_none_is_refused_when_the_study_is_planned(tiny_f
         (str(tiny_folder("llama")), "llama is not a masked language model"),
         (str(tmp_path / "gone"), "does not exist"),
     ):
-        told = [{"substitutes": {"masked_model": name}}]
+        told = [{"neighbour_texts": {"masked_model": name}}]
         asked = content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)
         with pytest.raises(ModelError, match=says) as error:
             byheart.run(asked, store=store)
         assert "\n" not in str(error.value)
     assert not list(store.root.glob("evidence/*"))
     # The Hub's is known by its id, so that a plan needs no network.
-    assert choose("observations", "substitutes", {"masked_model": "distilbert/distilroberta-base"}).content == {}
+    assert choose("observations", "neighbour_texts", {"masked_model": "distilbert/distilroberta-base"}).content == {}
 
 
 def test_an_ensemble_is_another_one_when_an_attack_of_it_has_other_numbers(monkeypatch):

@@ -322,7 +322,7 @@ def access(attack):
         reads = "weights"
     elif {"continuations", "recitation"} & set(needs):
         reads = "text"
-    elif "TokenStats" in kinds or "chances" in needs:
+    elif "TokenStats" in kinds or "sampling_logprobs" in needs:
         reads = "all tokens"
     else:
         reads = "own tokens"

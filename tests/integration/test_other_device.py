@@ -62,9 +62,9 @@ LEAKS = [
 MANY = {"datasets": [{"records": {"count": 120}}], "data": DATA, "observations": [{"shadows": {"models": 4}}]}
 RECITED = {
     "attacks": ["loss", "discoverable", "approximate", {"probabilistic": {"n": [1, 100]}}],
-    "metrics": ["auc", "perplexity", "extraction_rate", "attribute_inference", "attribute_recital", "exposure"],
+    "metrics": ["auc", "perplexity", "extraction_rate", "attribute_inference", "attribute_extraction", "exposure"],
     "data": {**DATA, "known": 0, "max_tokens": 100, "canaries": {"count": 8, "repetitions": [1, 4], "references": 20}},
-    "observations": [{"candidates": {"count": 3}}, {"suffixes": {"suffix": 10}}],
+    "observations": [{"candidates": {"count": 3}}, {"prefix_suffix_split": {"suffix": 10}}],
 }
 
 

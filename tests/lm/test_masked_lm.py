@@ -26,8 +26,8 @@ from byheart.core.types import Texts
 from byheart.lm import masked_lm
 from byheart.lm.forward import Scorer
 from byheart.lm.tokens import tokenise
+from byheart.observations.neighbour_texts import neighbour_texts
 from byheart.observations.neighbours import neighbours
-from byheart.observations.substitutes import substitutes
 
 SHAPE = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 CONFIGS = {
@@ -173,7 +173,7 @@ def test_words_are_whole_and_of_letters(masked_folder):
 def test_each_neighbour_has_one_word_changed(tiny, architecture, masked_folder, kind, prompts):
     model = tiny(architecture)
     tokens = read_texts(model, prompts=prompts)
-    found = rows_of(substitutes(scorer(model), tokens, count=9, masked_model=str(masked_folder(kind))))
+    found = rows_of(neighbour_texts(scorer(model), tokens, count=9, masked_model=str(masked_folder(kind))))
     words = set(masked_lm.whole_words(masked_lm.load_masked(str(masked_folder(kind)))).values())
     for i, near in enumerate(found[:2]):
         first, own, text = int(tokens.first[i]), own_ids(tokens, i), tokens.texts.scored[i]
@@ -220,10 +220,10 @@ def test_parts_of_words_and_numbers_are_no_words():
 
 def test_neighbours_by_words_do_not_depend_on_order_or_batch(tiny, masked_folder):
     model, name = tiny("llama"), str(masked_folder("bert"))
-    there = rows_of(substitutes(scorer(model), read_texts(model), count=5, masked_model=name))
+    there = rows_of(neighbour_texts(scorer(model), read_texts(model), count=5, masked_model=name))
     order = [1, 2, 0]
     turned = read_texts(model, [STRINGS[i] for i in order])
-    assert rows_of(substitutes(scorer(model, 17), turned, count=5, masked_model=name)) == [there[i] for i in order]
+    assert rows_of(neighbour_texts(scorer(model, 17), turned, count=5, masked_model=name)) == [there[i] for i in order]
 
 
 def test_a_text_longer_than_the_masked_model_reads_is_read_in_windows(masked_folder):
@@ -247,7 +247,7 @@ def test_a_cut_text_keeps_its_end_and_no_neighbour_is_longer_than_the_longest_te
         own = own_ids(tokens, 0)
         plain = model.tokenizer(tokens.texts.scored[0], add_special_tokens=False)["input_ids"]
         seen.append(plain != own)
-        (near,) = rows_of(substitutes(scorer(model), tokens, count=4, masked_model=str(masked_folder("bert"))))
+        (near,) = rows_of(neighbour_texts(scorer(model), tokens, count=4, masked_model=str(masked_folder("bert"))))
         assert all(len(row) <= most for row in near)
         # Only where the text grew is its end lost.
         kept = [row for row in near if len(row) < most]
@@ -265,7 +265,7 @@ def other(folder, edit, tmp_path):
 def refused(tiny, name, match):
     model = tiny("llama")
     with pytest.raises(ModelError, match=match) as error:
-        substitutes(scorer(model), read_texts(model), masked_model=name)
+        neighbour_texts(scorer(model), read_texts(model), masked_model=name)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 450
 
@@ -308,13 +308,13 @@ def test_a_study_with_a_masked_model_and_one_that_is_refused_before_training(
         "methods": [method],
         "training": {"epochs": 1, "batch_size": 4},
         "attacks": ["neighbourhood", "spv"],
-        "observations": [{"substitutes": {"count": 3, "masked_model": str(masked_folder("bert"))}}],
+        "observations": [{"neighbour_texts": {"count": 3, "masked_model": str(masked_folder("bert"))}}],
         "metrics": ["auc"],
     }
     results = byheart.run(asked, store=tmp_path / "store")
     assert not results.failed, results.failed
     assert len([r for r in results.rows if r.metric == "auc"]) == 4
-    asked["observations"] = [{"substitutes": {"masked_model": str(tiny_folder("llama"))}}]
+    asked["observations"] = [{"neighbour_texts": {"masked_model": str(tiny_folder("llama"))}}]
     with pytest.raises(ModelError, match="llama is not a masked language model"):
         byheart.run(asked, store=tmp_path / "fresh")
     assert not list((tmp_path / "fresh").glob("evidence/*"))
@@ -375,7 +375,7 @@ def test_a_model_that_knows_the_grammar_puts_like_words_for_like(tiny, grammaria
     model = tiny("llama")
     strings = list(grammatical(12, 1))
     tokens = read_texts(model, [*strings, "0 " * 60], most=128)  # the last is the longest, so that no neighbour is cut
-    found = rows_of(substitutes(scorer(model), tokens, count=10, masked_model=name))
+    found = rows_of(neighbour_texts(scorer(model), tokens, count=10, masked_model=name))
     alike = []
     for text, near in zip(strings, found[:-1], strict=True):
         assert len(near) == 10

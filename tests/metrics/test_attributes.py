@@ -22,8 +22,8 @@ from byheart.datasets.files import files
 from byheart.lm.forward import Scorer
 from byheart.lm.generate import end_tokens
 from byheart.lm.tokens import leading, tokenise
+from byheart.metrics.attribute_extraction import attribute_extraction
 from byheart.metrics.attribute_inference import attribute_inference
-from byheart.metrics.attribute_recital import attribute_recital
 from byheart.observations import _attributes
 from byheart.observations.candidate_likelihoods import candidate_likelihoods
 from byheart.observations.candidate_likelihoods_base import candidate_likelihoods_base
@@ -140,7 +140,7 @@ def test_recited_is_what_the_text_says_verbatim():
         left_out=np.array([1]),
     )
     base = RecitedAttributes(**{**vars(made), "written": ("",) * 5})
-    found = attribute_recital(made, base, np.array([True, True, False, False, False]), alone(5))
+    found = attribute_extraction(made, base, np.array([True, True, False, False, False]), alone(5))
     assert {n: e.value for n, e in found.items()} == {
         "kind=email, measure=recited, of=members": 1,
         "kind=email, measure=recited, of=nonmembers": 0,
@@ -394,7 +394,7 @@ def content(folder, path, **changes):
         "methods": ["full"],
         "training": {"epochs": 16, "batch_size": 2, "learning_rate": 0.01, "schedule": "constant"},
         "attacks": ["loss"],
-        "metrics": ["attribute_inference", "attribute_recital"],
+        "metrics": ["attribute_inference", "attribute_extraction"],
         "observations": [{"candidates": {"count": 4}}],
         **changes,
     }
@@ -434,7 +434,7 @@ def test_an_overfitted_model_knows_its_members_codes_and_no_others(done):
     assert found["kind=code, measure=majority, of=members"].value == pytest.approx(1 / 4)
     untuned = of(results, "attribute_inference", 0)
     assert untuned["kind=code, measure=advantage, over=nonmembers"].low < 0
-    recited = of(results, "attribute_recital", 16)
+    recited = of(results, "attribute_extraction", 16)
     assert recited["kind=code, measure=recited, of=members"].value > 0.3
     assert recited["kind=code, measure=recited, of=nonmembers"].value == 0
     assert recited["kind=code, measure=advantage, over=untuned"].low > 0
@@ -540,7 +540,10 @@ def test_prompts_and_virtual_tokens_are_conditions_here_too(tiny_folder, lines, 
     )
     results = byheart.run(asked_of, store=Store.open(tmp_path / "store"))
     assert not results.failed
-    assert {r.method for r in results.rows if r.metric == "attribute_recital" and r.epoch == 1} == {"prompt", "prefix"}
+    assert {r.method for r in results.rows if r.metric == "attribute_extraction" and r.epoch == 1} == {
+        "prompt",
+        "prefix",
+    }
     assert not any("kind=all" in r.metric_settings for r in results.rows)
 
 
@@ -591,5 +594,5 @@ def test_candidates_of_the_truth_alone_are_refused_before_training(tiny_folder, 
     ):
         byheart.run(content(tiny_folder("llama"), path, datasets=data), store=Store.open(tmp_path / "store"))
     # What is only recited needs no others.
-    recited = content(tiny_folder("llama"), path, datasets=data, metrics=["attribute_recital"], observations=[])
+    recited = content(tiny_folder("llama"), path, datasets=data, metrics=["attribute_extraction"], observations=[])
     assert plan(parsed(recited), Store.open(tmp_path / "store"))

@@ -17,9 +17,9 @@ from byheart.lm.forward import Scorer, causal
 from byheart.lm.generate import Opening, sampled
 from byheart.lm.sampling_probs import drawn
 from byheart.lm.tokens import tokenise
-from byheart.observations.chances import chances
-from byheart.observations.recitation import recitation
-from byheart.observations.suffixes import suffixes
+from byheart.observations.greedy_continuation import greedy_continuation
+from byheart.observations.prefix_suffix_split import prefix_suffix_split
+from byheart.observations.sampling_logprobs import sampling_logprobs
 from byheart.store.rows import scores_of
 from byheart.store.store import Store
 from byheart.study.run_study import shown
@@ -53,18 +53,18 @@ def row(tokens, i):
 def test_the_prefix_is_fifty_tokens_or_half_of_the_text_or_the_prompt(tiny, sentences):
     model = tiny("gemma")
     tokens = read(model, [sentences[0] * 9, sentences[1], "Hi", " the answer."], ["", "", "", "A question?"])
-    found = suffixes(tokens)
+    found = prefix_suffix_split(tokens)
     lengths = tokens.lengths.tolist()
     assert lengths[0] == 100
     assert found.begin.tolist() == [50, lengths[1] // 2, 1, tokens.first[3]]
     assert found.end.tolist() == lengths
-    short = suffixes(tokens, suffix=2)
+    short = prefix_suffix_split(tokens, suffix=2)
     assert (short.end - short.begin).tolist() == [2, 2, lengths[2] - 1 if lengths[2] < 3 else 2, 2]
 
 
 def test_a_prefix_that_is_given_is_kept_to_the_token(tiny, sentences):
     tokens = read(tiny("llama"), [*sentences[:3], " the answer."], ["", "", "", "A question?"])
-    found = suffixes(tokens, prefix=5, suffix=4)
+    found = prefix_suffix_split(tokens, prefix=5, suffix=4)
     assert found.begin.tolist() == [5, 5, 5, tokens.first[3]]
     assert (found.end - found.begin <= 4).all()
 
@@ -75,8 +75,8 @@ def test_a_prefix_as_long_as_a_text_is_refused_with_the_reason(tiny, sentences):
     with pytest.raises(
         DataError, match=rf"1 of 4 texts have no token after so many \('t3' has {least}\).*{least - 1} or"
     ):
-        suffixes(tokens, prefix=least)
-    assert (suffixes(tokens, prefix=least - 1).end - least + 1 >= 1).all()
+        prefix_suffix_split(tokens, prefix=least)
+    assert (prefix_suffix_split(tokens, prefix=least - 1).end - least + 1 >= 1).all()
 
 
 # What is recited
@@ -87,11 +87,11 @@ def test_recited_is_what_the_model_writes_by_itself(tiny, architecture, method, 
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tuned(tiny(architecture), method)
     tokens = read(model, sentences[:6], PROMPTS)
-    found = recitation(scorer(model), tokens, suffixes(tokens, suffix=9))
+    found = greedy_continuation(scorer(model), tokens, prefix_suffix_split(tokens, suffix=9))
     for i, (true, written) in enumerate(
         zip(parts(found.true, found.starts), parts(found.written, found.written_starts), strict=True)
     ):
-        begin = suffixes(tokens).begin[i]
+        begin = prefix_suffix_split(tokens).begin[i]
         assert true == row(tokens, i)[begin : begin + 9]
         ids = row(tokens, i)[:begin]
         for _ in range(9):
@@ -104,7 +104,7 @@ def test_recited_is_what_transformers_generate_gives(tiny, architecture, method,
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tuned(tiny(architecture), method)
     tokens = read(model, sentences[:3])
-    found = recitation(scorer(model), tokens, suffixes(tokens, prefix=7, suffix=8))
+    found = greedy_continuation(scorer(model), tokens, prefix_suffix_split(tokens, prefix=7, suffix=8))
     for i, written in enumerate(parts(found.written, found.written_starts)):
         ids = torch.tensor([row(tokens, i)[:7]])
         theirs = model.module.generate(
@@ -128,16 +128,16 @@ def test_a_text_is_recited_the_same_whatever_the_order_and_batch(tiny, method, s
     model = tuned(tiny("llama"), method)
     strings = [s * (1 + i % 2) for i, s in enumerate(sentences[:6])]
     tokens = read(model, strings, PROMPTS)
-    found = recitation(scorer(model), tokens, suffixes(tokens))
-    likely = chances(scorer(model), tokens, suffixes(tokens))
+    found = greedy_continuation(scorer(model), tokens, prefix_suffix_split(tokens))
+    likely = sampling_logprobs(scorer(model), tokens, prefix_suffix_split(tokens))
     order = [5, 1, 3]
     other = read(model, [strings[i] for i in order], [PROMPTS[i] for i in order])
     for budget in (1, 70, 10_000):
-        again = recitation(scorer(model, budget), other, suffixes(other))
+        again = greedy_continuation(scorer(model, budget), other, prefix_suffix_split(other))
         assert parts(again.written, again.written_starts) == [
             parts(found.written, found.written_starts)[i] for i in order
         ]
-        repeated = chances(scorer(model, budget), other, suffixes(other))
+        repeated = sampling_logprobs(scorer(model, budget), other, prefix_suffix_split(other))
         for one, i in zip(parts(repeated.logp, repeated.starts), order, strict=True):
             assert one == pytest.approx(parts(likely.logp, likely.starts)[i], abs=1e-4)
 
@@ -172,8 +172,8 @@ def test_chances_after_what_sampling_cuts_off(tiny, settings, sentences):
 def assert_chances(model, settings, sentences):
     temperature, top_k, top_p = settings
     tokens = read(model, sentences[:3], PROMPTS[:3])
-    parted = suffixes(tokens, suffix=5)
-    found = chances(scorer(model), tokens, parted, temperature=temperature, top_k=top_k, top_p=top_p)
+    parted = prefix_suffix_split(tokens, suffix=5)
+    found = sampling_logprobs(scorer(model), tokens, parted, temperature=temperature, top_k=top_k, top_p=top_p)
     for i, several in enumerate(parts(found.logp, found.starts)):
         ids, begin = row(tokens, i), parted.begin[i]
         expected = [
@@ -205,8 +205,8 @@ def test_a_chance_is_how_often_samples_hold_the_suffix(tiny, sentences, monkeypa
     model = tiny("llama")
     temperature, top_k = 6.0, 12
     tokens, wanted = likely_suffixes(model, read(model, sentences[:4]))
-    parted = suffixes(tokens, prefix=6, suffix=2)
-    found = chances(scorer(model), tokens, parted, temperature=temperature, top_k=top_k)
+    parted = prefix_suffix_split(tokens, prefix=6, suffix=2)
+    found = sampling_logprobs(scorer(model), tokens, parted, temperature=temperature, top_k=top_k)
     once = probabilistic(found).scores
     openings = [Opening(np.array(row(tokens, i)[:6]), 2) for i in range(4)]
     several = sampled(model, openings, range(4), samples=4000, top_k=top_k, temperature=temperature)
@@ -237,9 +237,9 @@ def test_greedy_is_sampling_among_one(tiny, method, sentences, monkeypatch):
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tuned(tiny("llama"), method)
     tokens, _ = likely_suffixes(model, read(model, sentences[:6]))  # a third of them its first choice
-    parted = suffixes(tokens, prefix=6)
-    written = discoverable(recitation(scorer(model), tokens, parted))
-    among_one = probabilistic(chances(scorer(model), tokens, parted, top_k=1), n=1)
+    parted = prefix_suffix_split(tokens, prefix=6)
+    written = discoverable(greedy_continuation(scorer(model), tokens, parted))
+    among_one = probabilistic(sampling_logprobs(scorer(model), tokens, parted, top_k=1), n=1)
     assert written.extracted.tolist() == among_one.extracted.tolist()
     assert 0 < written.extracted.sum() < 6
 
@@ -250,7 +250,7 @@ def test_a_model_whose_numbers_overflow_is_refused(tiny, sentences, monkeypatch)
     real = forward.raw_logits
     monkeypatch.setattr(forward, "raw_logits", lambda module, hidden: real(module, hidden) * torch.nan)
     with pytest.raises(ModelError, match="not numbers"):
-        chances(scorer(model), tokens, suffixes(tokens))
+        sampling_logprobs(scorer(model), tokens, prefix_suffix_split(tokens))
     assert causal(model.module) is model.module
 
 
@@ -309,7 +309,7 @@ def overfitted(tiny_folder, tmp_path_factory):
         tiny_folder("llama"),
         written_texts(folder / "texts.jsonl"),
         training={"epochs": EPOCHS, "batch_size": 1, "learning_rate": 0.005, "schedule": "linear", "warmup": 0.1},
-        observations=[{"suffixes": {"suffix": 12}}],
+        observations=[{"prefix_suffix_split": {"suffix": 12}}],
     )
     store = Store.open(folder / "store")
     return store, byheart.run(asked, store=store)
@@ -394,14 +394,16 @@ def test_the_report_shows_both_tables(overfitted):
 
 def test_a_prefix_that_leaves_nothing_is_refused_before_training(tiny_folder, tmp_path):
     asked = content(
-        tiny_folder("llama"), written_texts(tmp_path / "t.jsonl"), observations=[{"suffixes": {"prefix": 90}}]
+        tiny_folder("llama"),
+        written_texts(tmp_path / "t.jsonl"),
+        observations=[{"prefix_suffix_split": {"prefix": 90}}],
     )
     store = Store.open(tmp_path / "store")
     results = byheart.run(asked, store=store)
     assert "no token after so many" in results.failed[0].error
     assert not list((tmp_path / "store").glob("training/*"))
-    with pytest.raises(SettingError, match="observations suffixes: prefix"):
-        choose("observations", "suffixes", {"prefix": 0})
+    with pytest.raises(SettingError, match="observations prefix_suffix_split: prefix"):
+        choose("observations", "prefix_suffix_split", {"prefix": 0})
 
 
 @pytest.mark.parametrize("method", ["prompt", "prefix", "p_tuning"])

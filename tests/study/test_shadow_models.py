@@ -256,9 +256,9 @@ def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_pat
         tiny_folder("llama"),
         attacks=["recall", "icp", "neighbourhood", "spv"],
         observations=[
-            {"after_nonmembers": {"shots": 3}},
+            {"nonmember_prefix": {"shots": 3}},
             {"after_masked": {"probes": 4}},
-            {"substitutes": {"count": 7}},
+            {"neighbour_texts": {"count": 7}},
         ],
     )
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
@@ -346,6 +346,6 @@ def test_too_few_known_texts_are_refused_when_the_study_is_planned(tiny_folder, 
         plan(parsed(asked), Store.open(tmp_path / "store"))
     assert "\n" not in str(error.value)
     if attack == "recall":
-        assert "or shots of observations after_nonmembers to 5" in str(error.value)
-        asked["observations"].append({"after_nonmembers": {"shots": 5}})
+        assert "or shots of observations nonmember_prefix to 5" in str(error.value)
+        asked["observations"].append({"nonmember_prefix": {"shots": 5}})
         assert plan(parsed(asked), Store.open(tmp_path / "store"))

@@ -106,7 +106,7 @@ def attributed(rows):
     for r in (r for r in rows if r.metric == "perplexity"):
         shares = {"members": 0.1 + METHODS.get(r.method, 0.3) * r.epoch / 8 + 0.01 * r.seed, "nonmembers": 0.1}
         for kind in ("all", "email", "phone"):
-            for metric, measure in (("attribute_inference", "top1"), ("attribute_recital", "recited")):
+            for metric, measure in (("attribute_inference", "top1"), ("attribute_extraction", "recited")):
                 told = {f"measure={measure}, of={of}": value for of, value in shares.items()}
                 told["measure=majority, of=members"] = 0.1
                 for over in ("nonmembers", "untuned", "majority"):

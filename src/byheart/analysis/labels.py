@@ -84,7 +84,7 @@ METRICS = {
     "canary_guess": "guess that a canary was trained on",
     "accountant_epsilon": "epsilon by the accountant, an upper bound",
     "attribute_inference": "private attributes picked among others",
-    "attribute_recital": "private attributes recited",
+    "attribute_extraction": "private attributes recited",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

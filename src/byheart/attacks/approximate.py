@@ -33,7 +33,7 @@ LONGEST = 4  # n-grams of BLEU
 
 
 def approximate(
-    recitation: Recitation,
+    greedy_continuation: Recitation,
     *,
     by: Literal["bleu", "edit", "substring"] = "bleu",
     threshold: Annotated[float, Gt(0), Le(1)] | None = None,
@@ -44,10 +44,12 @@ def approximate(
     substring, unless it is given.
     """
     likeness, usual = LIKENESS[by]
-    written = np.split(recitation.written, recitation.written_starts[1:-1])
-    true = np.split(recitation.true, recitation.starts[1:-1])
+    written = np.split(greedy_continuation.written, greedy_continuation.written_starts[1:-1])
+    true = np.split(greedy_continuation.true, greedy_continuation.starts[1:-1])
     scores = np.array([likeness(y.tolist(), suffix.tolist()) for y, suffix in zip(written, true, strict=True)])
-    return Extraction(scores, scores >= (usual if threshold is None else threshold), np.diff(recitation.starts))
+    return Extraction(
+        scores, scores >= (usual if threshold is None else threshold), np.diff(greedy_continuation.starts)
+    )
 
 
 def bleu(written: Sequence[int], suffix: Sequence[int]) -> float:

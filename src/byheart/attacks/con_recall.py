@@ -10,7 +10,7 @@ With gamma = 0 it is `recall`. The authors' code reports gamma from 0.1 to 1 sid
 that it is then judged by would flatter the attack, so ours has one default, the middle. At gamma = 1 only the difference
 of two contexts is left, divided by what for a member is almost nothing.
 
-Members and non-members that serve as shots are taken out of the evaluation (`after_members`, `after_nonmembers`), as in
+Members and non-members that serve as shots are taken out of the evaluation (`member_prefix`, `nonmember_prefix`), as in
 theirs; what else departs from it stands with `recall`. Whoever uses it must know some of the training texts.
 """
 
@@ -25,11 +25,11 @@ from byheart.core.types import LogProbs, Scores
 
 
 def con_recall(
-    target: LogProbs, after_nonmembers: LogProbs, after_members: LogProbs, *, gamma: Annotated[float, Ge(0)] = 0.5
+    target: LogProbs, nonmember_prefix: LogProbs, member_prefix: LogProbs, *, gamma: Annotated[float, Ge(0)] = 0.5
 ) -> Scores:
     """Likelihood after non-members less `gamma` times that after members, by the text's own (no unit); higher is member.
 
     Raises `DataError` where other tokens were scored after them.
     """
-    alone, after, familiar = losses("con_recall", target, after_nonmembers, after_members)
+    alone, after, familiar = losses("con_recall", target, nonmember_prefix, member_prefix)
     return (after - gamma * familiar) / alone

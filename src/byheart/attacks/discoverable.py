@@ -7,7 +7,7 @@ Memorization Across Neural Language Models. ICLR, 2023. arXiv 2202.07646.
     extracted(x) where y = suffix, token for token
     score(x) = tokens of the suffix that y has before its first wrong one / tokens of the suffix
 
-Prefix and suffix are the observation `suffixes`, 50 tokens each and fewer in shorter texts; of a prompt and a completion
+Prefix and suffix are the observation `prefix_suffix_split`, 50 tokens each and fewer in shorter texts; of a prompt and a completion
 the prompt is the prefix. A model that stops by itself has written less than the suffix. The rate among members says
 little alone, since a suffix may be what anybody would write: non-members and the untuned model go through the same, and what
 counts is the excess over both.
@@ -21,14 +21,14 @@ from byheart.core.evidence import Recitation
 from byheart.core.types import Extraction
 
 
-def discoverable(recitation: Recitation) -> Extraction:
+def discoverable(greedy_continuation: Recitation) -> Extraction:
     """Share (0 to 1) of the suffix that the model writes before its first wrong token; higher means member.
 
     Extracted is a text of which all of the suffix is written.
     """
-    lengths = np.diff(recitation.starts)
-    written = np.split(recitation.written, recitation.written_starts[1:-1])
-    true = np.split(recitation.true, recitation.starts[1:-1])
+    lengths = np.diff(greedy_continuation.starts)
+    written = np.split(greedy_continuation.written, greedy_continuation.written_starts[1:-1])
+    true = np.split(greedy_continuation.true, greedy_continuation.starts[1:-1])
     right = np.array([_right(y, suffix) for y, suffix in zip(written, true, strict=True)])
     return Extraction(right / lengths, right == lengths, lengths)
 

@@ -9,7 +9,7 @@ arXiv 2305.18462.
 The authors call a text a member where its loss less its neighbours' mean loss is below a threshold: the same number
 with its sign turned. No reference model is needed to score, which is the attack's point.
 
-How neighbours are made is a matter of the observation `substitutes`: by a masked language model, as in the paper, if
+How neighbours are made is a matter of the observation `neighbour_texts`: by a masked language model, as in the paper, if
 one is named there; else by the base model, from what comes before a token, and then the attack is a variant of the
 paper's. A text that has no neighbour but itself scores 0.
 """

@@ -7,7 +7,7 @@ Lee, A. Feder Cooper. Measuring memorization in language models via probabilisti
     chance of the suffix in n tries = 1 - (1 - p_x)^n       extracted (it is (n, p)-discoverable) where this is >= p
     score(x) = p_x
 
-The probability of drawing a token is that after temperature, top-k and top-p, which the observation `chances` sets; a
+The probability of drawing a token is that after temperature, top-k and top-p, which the observation `sampling_logprobs` sets; a
 token that these cut off has 0, and no number of tries will do. p_x is known from one pass, so no sample is drawn. With
 top_k = 1 it is 1 or 0, and the attack is `discoverable` without writing.
 """
@@ -25,13 +25,13 @@ from byheart.core.types import Extraction
 
 
 def probabilistic(
-    chances: Chances, *, n: Annotated[int, Ge(1)] = 100, p: Annotated[float, Interval(gt=0, lt=1)] = 0.5
+    sampling_logprobs: Chances, *, n: Annotated[int, Ge(1)] = 100, p: Annotated[float, Interval(gt=0, lt=1)] = 0.5
 ) -> Extraction:
     """Probability that the model, sampling once, writes the suffix; higher means member.
 
     Extracted is a text whose suffix is written in `n` tries at least once with a probability of at least `p`.
     """
-    once = np.exp(ragged.sums(chances.logp, chances.starts))
+    once = np.exp(ragged.sums(sampling_logprobs.logp, sampling_logprobs.starts))
     with np.errstate(divide="ignore"):  # what is certain has minus infinity of being missed
         missed = n * np.log1p(-once)
-    return Extraction(once, -np.expm1(missed) >= p, ragged.lengths(chances.starts))
+    return Extraction(once, -np.expm1(missed) >= p, ragged.lengths(sampling_logprobs.starts))

@@ -6,7 +6,7 @@ Membership Inference via Relative Conditional Log-Likelihoods. EMNLP, 2024. arXi
     score(x) = LL(x | P) / LL(x)        P: known non-members, one after another
 
 Both likelihoods are negative, so that the quotient rises with the loss after P and with how little is lost alone: both
-are a member's marks. The shots of P are taken out of the evaluation, as theirs are (`after_nonmembers`; seven, as in their
+are a member's marks. The shots of P are taken out of the evaluation, as theirs are (`nonmember_prefix`; seven, as in their
 example; which ones matters, and `seed` draws others).
 
 Ours departs from their code in what is compared. After P they score the text's first token, which alone is not scored,
@@ -23,10 +23,10 @@ from byheart.attacks._losses import losses
 from byheart.core.types import LogProbs, Scores
 
 
-def recall(target: LogProbs, after_nonmembers: LogProbs) -> Scores:
+def recall(target: LogProbs, nonmember_prefix: LogProbs) -> Scores:
     """Mean log-probability after known non-members divided by the text's own (no unit); higher means member.
 
     Raises `DataError` where other tokens were scored after them.
     """
-    alone, after = losses("recall", target, after_nonmembers)
+    alone, after = losses("recall", target, nonmember_prefix)
     return after / alone

@@ -18,7 +18,7 @@ the kind of text but not its members. Ours is the untuned base. It costs nothing
 what the target learned of the kind of text as a whole, which self-prompting takes out, stays in the score: where
 fine-tuning made all texts of this kind sharper, members and others are told apart less well. At epoch 0 all score 0.
 
-The neighbours. They let T5 refill 30 % of the words, two at a time, ten times; ours are those of `substitutes`, by one
+The neighbours. They let T5 refill 30 % of the words, two at a time, ten times; ours are those of `neighbour_texts`, by one
 word or token each. The pairs x + z and x - z of the paper's derivation are in neither: both average over neighbours.
 
 Of a text that has no neighbour but itself, D is 0 under both models, and so is its score.

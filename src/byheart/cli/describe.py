@@ -121,7 +121,7 @@ Every attack scores the same tokens of the same texts, and higher means more lik
 """
 EXTRACTION_HEAD = """## Can this text be had from the model?
 
-The adversary has a text's beginning (the observation `suffixes`: the first 50 tokens, or half of a shorter text, or the whole
+The adversary has a text's beginning (the observation `prefix_suffix_split`: the first 50 tokens, or half of a shorter text, or the whole
 prompt) and wants the rest, at most 50 tokens. Such an attack gives a score and says of each text whether it was extracted.
 `extraction_rate` is the share of members, `extraction_rate_nonmembers` the control by texts that were never trained on, epoch 0
 the control by the untuned model; the table `extraction` shows the excess over both, and that is what leaked. An

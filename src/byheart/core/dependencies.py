@@ -9,7 +9,7 @@ from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 
 from byheart.core.errors import DataError
-from byheart.core.registry import Choice, choose, constant, names, reckoned
+from byheart.core.registry import Choice, choose, constant, current_name, names, reckoned
 
 TOKENS = {
     "tokens": "audited",
@@ -30,7 +30,7 @@ INPUTS = ("model", "base_model", *TOKENS, *ATTRIBUTES, "shadow_passes")
 
 def called(observation: Choice) -> str:
     """Return the name by which attacks ask for an observation: its own, without somebody else's module."""
-    return observation.name.rpartition(":")[2]
+    return current_name("observations", observation.name.rpartition(":")[2])
 
 
 def chain(asked: Iterable[str], asking: str, given: Mapping[str, Choice] | None = None) -> list[Choice]:

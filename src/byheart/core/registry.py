@@ -16,6 +16,7 @@ import math
 import pkgutil
 import types
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,19 @@ class StandsFor:
     identity: Callable[[Any], Any]
 
 
+FORMER_NAMES: Mapping[str, Mapping[str, str]] = {
+    "observations": {
+        "chances": "sampling_logprobs",
+        "recitation": "greedy_continuation",
+        "suffixes": "prefix_suffix_split",
+        "substitutes": "neighbour_texts",
+        "after_members": "member_prefix",
+        "after_nonmembers": "nonmember_prefix",
+    },
+    "metrics": {"attribute_recital": "attribute_extraction"},
+}
+"""Renamed entries of shelves, former name first. Study files may use the former name; store keys always contain it."""
+
 SHELVES = ("attacks", "methods", "datasets", "metrics", "figures", "tables", "observations")
 
 
@@ -45,13 +59,26 @@ def names(shelf: str) -> tuple[str, ...]:
     return tuple(sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if not m.name.startswith("_")))
 
 
+def current_name(shelf: str, name: str) -> str:
+    """Return today's name of an entry that may be written by its former name."""
+    return FORMER_NAMES.get(shelf, {}).get(name, name)
+
+
+def stored_name(shelf: str, name: str) -> str:
+    """Return the name that store keys contain: the former name of a renamed entry, so that stored results stay valid."""
+    return next((old for old, new in FORMER_NAMES.get(shelf, {}).items() if new == name), name)
+
+
 def find(shelf: str, name: str) -> Callable[..., Any]:
     """Return the function behind a name, importing its own file only.
 
-    Raises `UnknownNameError` with the nearest name and the whole list.
+    Raises `UnknownNameError` with the nearest name and the whole list. Warns of a former name.
     """
     if ":" in name:
         return _foreign(shelf, name)
+    if (new := current_name(shelf, name)) != name:
+        warnings.warn(f"{shelf} entry {name!r} is now called {new!r}; write the new name", FutureWarning, stacklevel=2)
+        name = new
     if name not in names(shelf):
         raise UnknownNameError(f"{shelf} entry", name, names(shelf))
     return getattr(importlib.import_module(f"byheart.{shelf}.{name}"), name)
@@ -70,7 +97,8 @@ def _foreign(shelf: str, name: str) -> Callable[..., Any]:
 
 def needs(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the data that the function takes by position."""
-    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind is not p.KEYWORD_ONLY)
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(current_name("observations", p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY)
 
 
 def settings(function: Callable[..., Any]) -> dict[str, Any]:
@@ -115,6 +143,7 @@ def choose(shelf: str, name: str, given: Mapping[str, Any] | None = None) -> Cho
     Raises `UnknownNameError` for a name or setting that does not exist, `SettingError` for a wrong value.
     """
     function = find(shelf, name)
+    name = current_name(shelf, name)
     defaults, declared = settings(function), types_of(function)
     for setting in given or {}:
         if setting not in defaults:
@@ -160,7 +189,12 @@ class Choice:
     def identity(self) -> dict[str, Any]:
         """What makes it another result: name, changed settings, revision, and what settings stand for."""
         content = {"content": self.content} if self.content else {}
-        return {"name": self.name, "settings": self.changed, "revision": self.revision, **content}
+        return {
+            "name": stored_name(self.shelf, self.name),
+            "settings": self.changed,
+            "revision": self.revision,
+            **content,
+        }
 
     @functools.cached_property
     def content(self) -> dict[str, Any]:

@@ -20,10 +20,12 @@ BLOCK = 1 << 18
 """Tokens read before their log-probabilities are averaged: their statistics are many times what is kept of them."""
 
 
-def read(model: Scorer, tokens: Tokens, substitutes: Substitutes) -> Variants:
+def read(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
     """Return the mean log-probability (nats) of each neighbour's scored tokens, behind the prompt of its text."""
-    first = np.repeat(tokens.first, np.diff(substitutes.starts))
-    return Variants(loglik=means(model, substitutes.ids, substitutes.offsets, first), starts=substitutes.starts)
+    first = np.repeat(tokens.first, np.diff(neighbour_texts.starts))
+    return Variants(
+        loglik=means(model, neighbour_texts.ids, neighbour_texts.offsets, first), starts=neighbour_texts.starts
+    )
 
 
 def means(

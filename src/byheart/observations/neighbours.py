@@ -19,6 +19,6 @@ UNTUNED = "neighbours_base"
 ADVERSARY = "log-probabilities of the model under attack, for many texts more"
 
 
-def neighbours(model: Scorer, tokens: Tokens, substitutes: Substitutes) -> Variants:
+def neighbours(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
     """Mean log-probability of each neighbour's scored tokens under the model that is attacked."""
-    return read(model, tokens, substitutes)
+    return read(model, tokens, neighbour_texts)

@@ -15,6 +15,6 @@ PASSES = "count"
 ADVERSARY = "log-probabilities of the untuned base model, for many texts more"
 
 
-def neighbours_base(base_model: Scorer, tokens: Tokens, substitutes: Substitutes) -> Variants:
+def neighbours_base(base_model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
     """Mean log-probability of each neighbour's scored tokens under the untuned base model."""
-    return read(base_model, tokens, substitutes)
+    return read(base_model, tokens, neighbour_texts)

@@ -11,6 +11,7 @@ from typing import Any
 
 from byheart.core import ragged
 from byheart.core.errors import DataError, SettingError, StoreError, UnknownNameError
+from byheart.core.registry import current_name
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row, ScoreSet, TextLosses
 from byheart.store.store import Store, damaged, read_arrays, read_json
@@ -19,9 +20,17 @@ from byheart.store.store import Store, damaged, read_arrays, read_json
 def read_rows(folder: Path) -> list[Row]:
     """Return the rows of a cell from their folder."""
     try:
-        return [Row(**r) for r in read_json(folder / "rows.json")]
+        return [_renamed(Row(**r)) for r in read_json(folder / "rows.json")]
     except TypeError as error:
         raise damaged(folder, error) from error
+
+
+def _renamed(row: Row) -> Row:
+    """Return the row under today's names of metrics and observations."""
+    metric = current_name("metrics", row.metric)
+    label, equals, name = row.metric_settings.partition("observation=")
+    settings = f"{label}{equals}{current_name('observations', name)}" if equals else row.metric_settings
+    return dataclasses.replace(row, metric=metric, metric_settings=settings)
 
 
 def studies(store: Store) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from byheart import lm
 from byheart.core.dependencies import ATTRIBUTES, TOKENS, called
-from byheart.core.registry import Choice, choose, constant, key_of
+from byheart.core.registry import Choice, choose, constant, key_of, stored_name
 from byheart.core.types import digest
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.shadow_models import shadow_cells
@@ -20,7 +20,7 @@ def evidence_recipe(planned: PlannedCell, observation: Choice, epoch: int) -> di
         observation = next((o for o in planned.observations if called(o) == same), choose("observations", same))
     return {
         "observation": observation.recipe,
-        "inputs": {n: _input_identity(planned, n, epoch) for n in observation.needs},
+        "inputs": {stored_name("observations", n): _input_identity(planned, n, epoch) for n in observation.needs},
         "precision": planned.scoring.precision,
         "revision": lm.FORWARD_REVISION,
     }

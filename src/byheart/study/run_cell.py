@@ -19,7 +19,7 @@ from byheart.core.config import Machine
 from byheart.core.dependencies import called, rests_on
 from byheart.core.errors import DataError
 from byheart.core.ragged import part
-from byheart.core.registry import Choice, key_of
+from byheart.core.registry import Choice, key_of, stored_name
 from byheart.core.row import measured
 from byheart.core.types import Estimate, Planted, Row
 from byheart.store.rows import read_rows
@@ -216,7 +216,8 @@ def _labelled(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, An
 
 def _scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
     """Return the key of an attack's scores, made if they are not there."""
-    evidence = {called(o): evidence_key(planned, o, epoch) for o in planned.observations if called(o) in attack.needs}
+    observed = [o for o in planned.observations if called(o) in attack.needs]
+    evidence = {stored_name("observations", called(o)): evidence_key(planned, o, epoch) for o in observed}
     groups = np.array(planned.split.groups)
     recipe = {
         "attack": attack.recipe,

@@ -10,7 +10,7 @@ from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 
-ASKED = {"attribute_inference": ("picked", "top1"), "attribute_recital": ("recited", "recited")}
+ASKED = {"attribute_inference": ("picked", "top1"), "attribute_extraction": ("recited", "recited")}
 """How each metric asks, and what it calls the share of attributes that leaked."""
 
 ALL = "all"
@@ -40,7 +40,7 @@ def lines(rows: Sequence[Row]) -> Iterator[Line]:
     known = [r for r in rows if r.metric in ASKED and not r.attack]
     if not known:
         raise DataError(
-            "no row is of private attributes; run a study with metrics: [attribute_inference, attribute_recital]"
+            "no row is of private attributes; run a study with metrics: [attribute_inference, attribute_extraction]"
         )
     variants = labels.variants(known)
     for lead, there in Lead(known).split(known).items():

@@ -52,7 +52,7 @@ def _weights(masked_model: str) -> str:
     return identity(masked_model)
 
 
-def substitutes(
+def neighbour_texts(
     base_model: Scorer,
     tokens: Tokens,
     *,

@@ -1,6 +1,6 @@
-"""The model under attack reads every audited text after known non-members, the same for all texts.
+"""The model under attack reads every audited text after training texts that the adversary knows, the same for all texts.
 
-The shots are `data.known` non-members, none of them audited, in an order that their own words and `seed` draw; a shot is
+The shots are `data.known` members, none of them audited, in an order that their own words and `seed` draw; a shot is
 prompt and completion. All stand before the text's own prompt, BOS before all of them, once, and `separator` after each.
 The tokens scored are those of `target`.
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 PASSES = "shots + 1"
 KNOWN = "shots"
-ADVERSARY = "texts of the same kind that were not trained on"
+ADVERSARY = "some of the training texts"
 
 
-def after_nonmembers(
+def member_prefix(
     model: Scorer,
     tokens: Tokens,
-    known_nonmember_tokens: Tokens,
+    known_member_tokens: Tokens,
     *,
     shots: Annotated[int, Ge(1)] = 7,
     separator: str = _prefix.SEPARATOR,
     seed: Annotated[int, Ge(0)] = 0,
 ) -> LogProbs:
-    """Log-probabilities of the audited texts after `shots` known non-members.
+    """Log-probabilities of the audited texts after `shots` known training texts.
 
     Raises `DataError` where there are fewer known texts, and where none of them fits.
     """
     return _prefix.after_shots(
         model,
         tokens,
-        known_nonmember_tokens,
-        asking="observations after_nonmembers",
+        known_member_tokens,
+        asking="observations member_prefix",
         shots=shots,
         separator=separator,
         seed=seed,

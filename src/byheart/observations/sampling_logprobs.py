@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 ADVERSARY = "next-token probabilities of the model under attack, and the beginning of each text"
 
 
-def chances(
+def sampling_logprobs(
     model: Scorer,
     tokens: Tokens,
-    suffixes: Suffixes,
+    prefix_suffix_split: Suffixes,
     *,
     temperature: Annotated[float, Gt(0)] = 1.0,
     top_k: Annotated[int, Ge(1)] | None = 40,
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0,
 ) -> Chances:
     """Log-probability (nats) of each suffix token where the model that is attacked samples; `top_k` null keeps every token."""
-    parted = _parted(tokens, suffixes)
+    parted = _parted(tokens, prefix_suffix_split)
     logp = sampling.chances(model, parted, temperature=temperature, top_k=top_k, top_p=top_p)
     return Chances(logp=logp, starts=parted.scored_starts)
 
 
-def _parted(tokens: Tokens, suffixes: Suffixes) -> Tokens:
-    """Return the texts without what follows their suffixes, the suffixes alone being scored."""
+def _parted(tokens: Tokens, prefix_suffix_split: Suffixes) -> Tokens:
+    """Return the texts without what follows their prefix_suffix_split, the prefix_suffix_split alone being scored."""
     place = np.arange(len(tokens.ids)) - np.repeat(tokens.starts[:-1], tokens.lengths)
-    kept = place < np.repeat(suffixes.end, tokens.lengths)
-    starts = np.concatenate([[0], np.cumsum(suffixes.end)])
-    return dataclasses.replace(tokens, ids=tokens.ids[kept], starts=starts, first=suffixes.begin)
+    kept = place < np.repeat(prefix_suffix_split.end, tokens.lengths)
+    starts = np.concatenate([[0], np.cumsum(prefix_suffix_split.end)])
+    return dataclasses.replace(tokens, ids=tokens.ids[kept], starts=starts, first=prefix_suffix_split.begin)

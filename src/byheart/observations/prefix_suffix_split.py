@@ -31,7 +31,7 @@ USUAL = 50
 """Tokens of a prefix where nobody says how many, in a text that has twice as many."""
 
 
-def suffixes(
+def prefix_suffix_split(
     tokens: Tokens, *, prefix: Annotated[int, Ge(1)] | None = None, suffix: Annotated[int, Ge(1)] = 50
 ) -> Suffixes:
     """Places at which each audited text's beginning ends, and at which what is to be extracted does.
@@ -45,7 +45,7 @@ def suffixes(
     if short.any():
         i = int(np.argmax(short))
         raise DataError(
-            f"suffixes: prefix = {prefix}: {int(short.sum())} of {len(tokens)} texts have no token after so many "
+            f"prefix_suffix_split: prefix = {prefix}: {int(short.sum())} of {len(tokens)} texts have no token after so many "
             f"({tokens.texts.ids[i]!r} has {tokens.lengths[i]}); write a prefix of {int(tokens.lengths[~prompted].min()) - 1} or "
             "fewer, or none for at most half of each text"
         )

@@ -22,7 +22,7 @@ from byheart.core.types import Estimate
 from byheart.metrics._attributes import advantages, parts, shares
 
 
-def attribute_recital(
+def attribute_extraction(
     recited_attributes: RecitedAttributes,
     recited_attributes_base: RecitedAttributes,
     membership: Bool[np.ndarray, " texts"],

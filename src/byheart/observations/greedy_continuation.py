@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 ADVERSARY = "what the model under attack writes, and the beginning of each text"
 
 
-def recitation(model: Scorer, tokens: Tokens, suffixes: Suffixes) -> Recitation:
+def greedy_continuation(model: Scorer, tokens: Tokens, prefix_suffix_split: Suffixes) -> Recitation:
     """What the model that is attacked writes after each text's beginning, and how the text itself goes on."""
     starts = tokens.starts[:-1]
     openings = [
         Opening(tokens.ids[at : at + begin], int(end - begin))
-        for at, begin, end in zip(starts, suffixes.begin, suffixes.end, strict=True)
+        for at, begin, end in zip(starts, prefix_suffix_split.begin, prefix_suffix_split.end, strict=True)
     ]
-    true = [tokens.ids[at + b : at + e] for at, b, e in zip(starts, suffixes.begin, suffixes.end, strict=True)]
+    true = [
+        tokens.ids[at + b : at + e]
+        for at, b, e in zip(starts, prefix_suffix_split.begin, prefix_suffix_split.end, strict=True)
+    ]
     written = greedy(model.model, openings, budget=model.budget, precision=model.precision)
     return Recitation(
         true=np.concatenate(true),
