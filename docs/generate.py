@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from byheart.cli.describe import attacks_markdown, markdown
+from byheart.cli.describe import attacks_markdown, shelf_markdown
 from byheart.core.registry import SHELVES
 
 FOLDER = Path(__file__).parent / "shelves"
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent / "shelves"
 
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
-    shelves = {FOLDER / f"{shelf}.md": markdown(shelf) for shelf in SHELVES}
+    shelves = {FOLDER / f"{shelf}.md": shelf_markdown(shelf) for shelf in SHELVES}
     return {FOLDER.parent / "attacks.md": attacks_markdown(), **shelves}
 
 

@@ -65,7 +65,7 @@ def main() -> None:
     trainer.save_model(str(chosen.output / "adapter"))
 
     print(f"\n{'epoch':>5}  {'AUC of loss':>24}  {'AUC of reference':>24}  validation perplexity")
-    for look in watch.looks:
+    for look in watch.evaluations:
         shown = {
             row.attack: f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" for row in look.rows if row.metric == "auc"
         }

@@ -13,7 +13,7 @@ from byheart.core.errors import DataError, RequestError, SettingError, UnknownNa
 from byheart.report.page import ORDER, Shown, report
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
-from byheart.study.study_file import read
+from byheart.study.study_file import read_study
 from byheart.tables.published import published
 from testing.made_up import judged, scored, study
 
@@ -118,7 +118,7 @@ def test_plan_refuses_a_bad_file_in_one_line(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("table", "values"), [(1, 9), (2, 75), (3, 36), (4, 24)])
 def test_each_value_of_the_papers_tables_is_of_a_cell_of_the_study(table, values):
-    whole = read(PAPER / f"table_{table}.yaml")
+    whole = read_study(PAPER / f"table_{table}.yaml")
     assert len(whole.published) == values
     for value in whole.published:
         assert value.source == f"Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258, Table {table}"
@@ -139,7 +139,7 @@ def test_each_value_of_the_papers_tables_is_of_a_cell_of_the_study(table, values
 
 
 def test_some_of_the_papers_values_as_printed():
-    held = {p.place[:-2]: p.value for n in (2, 3, 4) for p in read(PAPER / f"table_{n}.yaml").published}
+    held = {p.place[:-2]: p.value for n in (2, 3, 4) for p in read_study(PAPER / f"table_{n}.yaml").published}
     llama = "meta-llama/Llama-2-7b-hf"
     assert held[llama, "webnlg", "head", "", "loss", "", "auc", ""] == 0.9047
     assert held[llama, "xsum", "p_tuning", "", "", "", "perplexity", ""] == 4.1559
@@ -292,7 +292,7 @@ def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_f
         "methods: [head]\ntraining: {epochs: 1, batch_size: 4}\nattacks: [loss]\nmetrics: [auc, perplexity]\n"
         "published: paper.csv\n"
     )
-    wanted = read(tmp_path / "tiny.yaml")
+    wanted = read_study(tmp_path / "tiny.yaml")
     assert [p.value for p in wanted.published] == [0.4321, 0.5]
     results = byheart.run(wanted, store=tmp_path / "store")
     store = Store.open(tmp_path / "store")

@@ -25,7 +25,7 @@ from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.remaining_work import observation_work, remaining_work
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 from testing.wrapped import tuned
 
 ATTACKS = {name: registry.find("attacks", name) for name in ("neighbourhood", "spv")}

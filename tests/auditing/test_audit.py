@@ -27,10 +27,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import byheart
 from byheart.attacks.loss import loss
 from byheart.attacks.reference import reference
-from byheart.auditing.settings import Asked
-from byheart.auditing.texts import given
-from byheart.auditing.thresholds import Bound, crossed
-from byheart.auditing.verdict import Ruling, adjusted, least_auc, ruling
+from byheart.auditing.settings import AuditSettings
+from byheart.auditing.texts import parse_texts
+from byheart.auditing.thresholds import Bound, crossed_bounds
+from byheart.auditing.verdict import Ruling, holm_adjusted, ruling, smallest_detectable_auc
 from byheart.cli.main import main
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
@@ -249,7 +249,7 @@ def test_a_bound_counts_by_the_lower_end_of_the_interval():
         rows = (_row("auc", 0.8, 0.61, 0.9), _row("auc", 0.7, 0.55, 0.8, attack="min_k"))
         ruling = Ruling("leaks", "", "loss")
 
-    over, near = crossed(Found(), [Bound("auc", 0.6)])
+    over, near = crossed_bounds(Found(), [Bound("auc", 0.6)])
     assert [t.split(" is ")[0] for t in over] == ["auc of loss"]
     assert [t.split(" is ")[0] for t in near] == ["auc of min_k"]
 
@@ -322,10 +322,10 @@ def test_a_notebook_shows_it_and_labels_are_inert(base, saved):
     assert found._repr_html_().startswith("<p><b>")
     assert "Attacks" in found._repr_markdown_()
     assert repr(found) == f"Audit({found.verdict})"
-    scores = found.scores[1][found.attack][: len(MEMBERS)]
-    first = found.exposed(3)
+    scores = found.scores[1][found.ranking_attack][: len(MEMBERS)]
+    first = found.exposed_members(3)
     assert [e.id for e in first] == [f"<b>{i}|" for i in np.argsort(-scores, kind="stable")[:3]]
-    assert first[0].above == (found.scores[1][found.attack][len(MEMBERS) :] < first[0].score).mean()
+    assert first[0].above == (found.scores[1][found.ranking_attack][len(MEMBERS) :] < first[0].score).mean()
 
 
 def test_chat_and_alpaca_records_are_scored_on_what_was_answered(base, saved):
@@ -345,7 +345,7 @@ def test_chat_and_alpaca_records_are_scored_on_what_was_answered(base, saved):
         )
     assert found.texts.prompts[0].startswith("Below is an instruction that describes a task, paired with an input")
     assert found.texts.prompts[0].endswith("### Instruction:\nSay it.\n\n### Input:\nnow\n\n### Response:")
-    (plain,) = given("member", [{"instruction": "Say it.", "input": "", "output": "a"}])
+    (plain,) = parse_texts("member", [{"instruction": "Say it.", "input": "", "output": "a"}])
     assert "Input" not in plain.prompt
     assert "paired" not in plain.prompt
 
@@ -518,7 +518,7 @@ def test_a_model_in_memory_that_says_what_its_base_says_is_refused(base):
 )
 def test_wrong_settings_are_refused_when_asked(how, kind):
     with pytest.raises(kind):
-        Asked(**how)
+        AuditSettings(**how)
 
 
 def test_in_memory_what_is_no_model_or_no_texts_is_refused(base):
@@ -560,9 +560,9 @@ def test_the_same_texts_are_audited_each_time_and_no_more_than_asked(base, saved
     model, tokenizer = opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base)
     one, two = (byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=["loss"], max_texts=24) for _ in range(2))
     assert one.ids == two.ids
-    assert int(one.sides.membership.sum()) == 24
+    assert int(one.record_labels.membership.sum()) == 24
     assert one.rows == two.rows
-    assert one.made["data"] == two.made["data"]
+    assert one.provenance["data"] == two.provenance["data"]
 
 
 ROOT = Path(__file__).parents[2]
@@ -675,11 +675,13 @@ def test_many_attacks_at_chance_raise_few_alarms():
 
 def test_the_power_told_is_that_of_corrected_tests():
     sides = sides_of(50, 50)
-    assert least_auc(sides, 10) > least_auc(sides, 1)
+    assert smallest_detectable_auc(sides, 10) > smallest_detectable_auc(sides, 1)
     together = Sides(sides.membership, tuple(str(i // 2) for i in range(100)))
-    assert least_auc(together, 1) > least_auc(sides, 1)
-    assert adjusted({"a": 0.01, "b": 0.04}) == {"a": 0.02, "b": 0.04}
-    assert math.isclose(least_auc(sides, 1), 0.5 + (1.959964 + 0.8416212) * math.sqrt(101 / (12 * 2500)), rel_tol=1e-6)
+    assert smallest_detectable_auc(together, 1) > smallest_detectable_auc(sides, 1)
+    assert holm_adjusted({"a": 0.01, "b": 0.04}) == {"a": 0.02, "b": 0.04}
+    assert math.isclose(
+        smallest_detectable_auc(sides, 1), 0.5 + (1.959964 + 0.8416212) * math.sqrt(101 / (12 * 2500)), rel_tol=1e-6
+    )
 
 
 def test_what_its_files_say_of_a_model(base, saved):

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import byheart
 from byheart.attacks.loss import loss
 from byheart.attacks.recall import recall
-from byheart.auditing.verdict import uncompared
+from byheart.auditing.verdict import members_only_ruling
 from byheart.core.errors import DataError
 from byheart.core.types import LogProbs
 from byheart.data.sources import read_source
@@ -235,7 +235,7 @@ def test_the_share_of_likelier_texts_counts_a_group_once():
         )
 
     before, groups = passes(-2, -2, -2, -2), ("a", "b", "c", "c")
-    found = uncompared(passes(-1, -3, -1, -1.5), before, groups)
+    found = members_only_ruling(passes(-1, -3, -1, -1.5), before, groups)
     assert "67 % (9\N{EN DASH}99 %)" in found.sentence  # two of three groups, Clopper and Pearson
     assert "by 0.75 nats a token at the median" in found.sentence
-    assert uncompared(before, None, groups).word == "uncompared"
+    assert members_only_ruling(before, None, groups).word == "uncompared"

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
 from byheart.analysis.token_view import cut
-from byheart.auditing.save import as_read
-from byheart.auditing.texts import given, private
+from byheart.auditing.save import audited_token_view
+from byheart.auditing.texts import parse_texts, private_values
 from testing.stand_in_server import StandIn
 
 PEOPLE = [
@@ -103,11 +103,11 @@ def test_behind_a_server_the_same_tokens_with_the_same_surprise(folders, audit):
     with StandIn(folders, bos=True) as server:
         served = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", attacks=ATTACKS)
     for i in (0, 7):
-        ours, theirs = (as_read(a, i, show_private=True) for a in (audit, served))
+        ours, theirs = (audited_token_view(a, i, show_private=True) for a in (audit, served))
         assert theirs.pieces == ours.pieces
         np.testing.assert_allclose(theirs.tuned, ours.tuned, rtol=0.02, atol=1e-3)
         np.testing.assert_allclose(theirs.base, ours.base, rtol=0.02, atol=1e-3)
-        assert as_read(served, i).pieces == as_read(audit, i).pieces != ours.pieces
+        assert audited_token_view(served, i).pieces == audited_token_view(audit, i).pieces != ours.pieces
 
 
 def test_tokens_by_their_beginnings_are_the_text():
@@ -123,7 +123,7 @@ def test_private_values_are_found_by_the_ids_that_texts_are_given():
             {"role": "user", "content": "And?"}, {"role": "assistant", "content": "Bob."}]  # fmt: skip
     items = [{"text": "Ada", "id": "a", "attributes": {"name": "Ada", "age": 36, "none": None, "blank": " "}},
              {"messages": chat, "attributes": {"name": "Ada"}}, {"text": "Bob", "attributes": "of another kind"}]  # fmt: skip
-    assert private("member", given("member", items)) == {
+    assert private_values("member", parse_texts("member", items)) == {
         "member/a": {"name": "Ada", "age": "36"},
         "member/1#1": {"name": "Ada"},
         "member/1#3": {"name": "Ada"},

@@ -27,8 +27,8 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 import byheart
-from byheart.auditing.texts import parts, spelled
-from byheart.auditing.training.alarms import Look, apart, leaking, rising
+from byheart.auditing.texts import render_texts, texts_by_part
+from byheart.auditing.training.alarms import Evaluation, leaking_attacks, rising_attacks, separable_on_base
 from byheart.auditing.training.callback import MemorizationCallback, MemorizationWarning
 from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
 from byheart.core.types import Row
@@ -161,7 +161,7 @@ def test_the_final_weights_are_the_same_bit_for_bit(run, tmp_path):
         found.append((set(vars(module)) - own, {n: p.detach().clone() for n, p in module.state_dict().items()}))
         losses = [h["loss"] for h in made.state.log_history if "loss" in h]
         found[-1] += (losses, torch.get_rng_state())
-    assert len(callbacks[0].looks) > 2
+    assert len(callbacks[0].evaluations) > 2
     (attributes, without, losses, state), (more, with_it, same_losses, same_state) = found
     assert any((w != v).any() for w, v in zip(without.values(), model().state_dict().values(), strict=True))
     assert attributes == more
@@ -210,12 +210,14 @@ def test_the_last_look_is_of_the_final_model_and_the_reference_of_the_untuned_on
         return np.array([x.mean() for x in np.split(stats.logp, stats.starts[1:-1])]), stats.logp.mean()
 
     after, before = (means(m, MEMBERS + NONMEMBERS)[0] for m in (model, base))
-    last = watch.looks[-1]
+    last = watch.evaluations[-1]
     assert last.scores["loss"] == pytest.approx(after, abs=1e-5)
     assert last.scores["reference"] == pytest.approx(after - before, abs=1e-5)
     assert last.value("auc", "loss") == pytest.approx(auc_by_loops(last.scores["loss"]))
     assert last.value("perplexity") == pytest.approx(np.exp(-means(model, NONMEMBERS[:5])[1]), rel=1e-4)
-    assert watch.looks[0].scores["loss"] == pytest.approx(before, abs=1e-5)  # the base, not a fresh prompt before it
+    assert watch.evaluations[0].scores["loss"] == pytest.approx(
+        before, abs=1e-5
+    )  # the base, not a fresh prompt before it
     assert [r.epoch for r in watch.rows if r.attack == "loss"] == [0, 1, 2]
     assert {r.method for r in watch.rows} == {
         "full" if wrap(gpt2()).__class__.__name__.startswith("GPT2") else wrap.__name__
@@ -257,7 +259,7 @@ def test_numbers_reach_loggers_that_come_first_and_take_nothing_from_the_trainer
     assert lasting(logs[0]) == lasting(logs[1])
     held = [h for h in made.state.log_history if "eval_memorization/auc/loss" in h]
     assert [h["step"] for h in held] == [0, 3, 6, 9, 10]
-    assert [h["eval_memorization/auc/loss"] for h in held] == [x.value("auc", "loss") for x in callbacks[1].looks]
+    assert [h["eval_memorization/auc/loss"] for h in held] == [x.value("auc", "loss") for x in callbacks[1].evaluations]
 
 
 @QUIET
@@ -283,7 +285,7 @@ def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path):
     assert sum("knows its training texts: loss" in t for t in texts) == 1
     assert sum("training stops" in t and "above 0.6" in t for t in texts) == 1
     assert sum("needs 100 non-members" in t for t in texts) == 1
-    assert made.state.global_step == watch.looks[-1].step < 40
+    assert made.state.global_step == watch.evaluations[-1].step < 40
     assert watch.leaking == ["loss"]
 
 
@@ -293,14 +295,14 @@ def test_a_resumed_training_says_that_the_untuned_model_is_not_here(tmp_path):
     watch = watched()
     with pytest.warns(MemorizationWarning, match="goes on from step 5"):
         plain(tmp_path, gpt2(), [watch], save_strategy="epoch").train(str(tmp_path / "checkpoint-5"))
-    assert [x.step for x in watch.looks] == [10]
+    assert [x.step for x in watch.evaluations] == [10]
     plain(tmp_path / "lora", lora(gpt2()), [], save_strategy="epoch").train()
     watch = watched()
     plain(tmp_path / "lora", lora(gpt2()), [watch], save_strategy="epoch").train(
         str(tmp_path / "lora" / "checkpoint-5")
     )
-    assert [x.step for x in watch.looks] == [0, 10]  # an adapter is switched off, and the base is there
-    assert not any(watch.looks[0].scores["reference"])
+    assert [x.step for x in watch.evaluations] == [0, 10]  # an adapter is switched off, and the base is there
+    assert not any(watch.evaluations[0].scores["reference"])
 
 
 @QUIET
@@ -314,7 +316,7 @@ def test_a_model_that_diverges_is_not_the_callbacks_to_judge(tmp_path):
     watch = watched()
     with pytest.warns(MemorizationWarning, match="no numbers after step 10"):
         plain(tmp_path, gpt2(), [Poison(), watch]).train()
-    assert [x.step for x in watch.looks] == [0, 5]
+    assert [x.step for x in watch.evaluations] == [0, 5]
 
 
 @QUIET
@@ -331,7 +333,7 @@ def test_outputs_are_whole_and_a_notebook_shows_the_curve(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     watch = watched(output=tmp_path / "rows.jsonl", plot=tmp_path / "curve.svg", max_texts=12, every=4)
     plain(tmp_path / "out", gpt2(), [watch]).train()
-    assert len(shown) == len(watch.looks) == 4
+    assert len(shown) == len(watch.evaluations) == 4
     assert shown[-1].startswith(b"<svg")
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["curve.svg", "rows.jsonl"]
     assert [Row(**json.loads(line)) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == watch.rows
@@ -355,7 +357,9 @@ TEMPLATE = (
 
 def test_of_a_chat_only_what_the_assistant_says_is_scored():
     held = {"messages": CHAT}, {"prompt": CHAT[:3], "completion": CHAT[3:]}
-    texts, groups = spelled("member", parts(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=TEMPLATE))
+    texts, groups = render_texts(
+        "member", texts_by_part(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=TEMPLATE)
+    )
     assert texts.scored == ("im", "The queen of Lisbon.", "The queen of Lisbon.")
     assert texts.prompts[0] == "<|im_start|>user\nWho wrote letters?<|im_end|>\n<|im_start|>assistant\n"
     assert texts.prompts[1] == texts.prompts[2]
@@ -363,8 +367,8 @@ def test_of_a_chat_only_what_the_assistant_says_is_scored():
     assert groups[0] == groups[1] != groups[2]
     with_bos = AutoTokenizer.from_pretrained(FOLDERS["gemma"])
     with_bos.chat_template = "<s>" + TEMPLATE
-    assert spelled("m", parts(held, MEMBERS, None)["member"], 9, with_bos)[0].prompts == texts.prompts
-    most = spelled("m", parts(held * 9, MEMBERS, None)["member"], 4, tokenizer(chat_template=TEMPLATE))
+    assert render_texts("m", texts_by_part(held, MEMBERS, None)["member"], 9, with_bos)[0].prompts == texts.prompts
+    most = render_texts("m", texts_by_part(held * 9, MEMBERS, None)["member"], 4, tokenizer(chat_template=TEMPLATE))
     assert len(most[0]) <= 4
     for template, said in (
         (None, "no chat template"),
@@ -372,17 +376,17 @@ def test_of_a_chat_only_what_the_assistant_says_is_scored():
         ("x", "leaves out"),
     ):
         with pytest.raises(DataError, match=said):
-            spelled("m", parts(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=template))
+            render_texts("m", texts_by_part(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=template))
 
 
 def test_copies_are_one_group_and_other_shapes_are_the_same_texts():
     pair = halves(MEMBERS[0])
     record = {"prompt": pair[0], "completion": pair[1], "id": 3}
-    given = parts([pair, list(pair), record, {"text": "x y"}], byheart.Texts(("a",), ("b",), ("c",)), None)
-    texts, groups = spelled("member", given["member"], 9, None)
+    given = texts_by_part([pair, list(pair), record, {"text": "x y"}], byheart.Texts(("a",), ("b",), ("c",)), None)
+    texts, groups = render_texts("member", given["member"], 9, None)
     assert texts.scored == (pair[1], pair[1], pair[1], "x y")
     assert groups[0] == groups[1] == groups[2] != groups[3]
-    assert spelled("n", given["nonmember"], 9, None)[0] == byheart.Texts(("n/a",), ("b",), ("c",))
+    assert render_texts("n", given["nonmember"], 9, None)[0] == byheart.Texts(("n/a",), ("b",), ("c",))
 
 
 REFUSED = {
@@ -439,7 +443,7 @@ def test_few_texts_give_numbers_and_no_verdict(tmp_path):
     with pytest.warns(MemorizationWarning, match="fewer than 20 texts a side") as told:
         made.train()
     assert len(told) == 2  # the other: 1 % cannot be resolved
-    assert watch.looks[-1].value("auc", "loss") > 0.95
+    assert watch.evaluations[-1].value("auc", "loss") > 0.95
     assert made.state.global_step == 30
 
 
@@ -469,7 +473,7 @@ def looks_of(generator, *, texts, count, attacks=3, gain=0.0, perplexities=()):
             str(a): 0.6 * shared + 0.8 * generator.normal(size=2 * texts) + gain * k * members for a in range(attacks)
         }
         useful = [perplexity_row(perplexities[k])] if perplexities else []
-        past.append(Look(k, float(k), found, tuple(useful)))
+        past.append(Evaluation(k, float(k), found, tuple(useful)))
     return past, Sides(members, tuple(map(str, range(2 * texts))))
 
 
@@ -507,7 +511,7 @@ def test_looks_do_not_wear_chance_out():
     alarms = naive = 0
     for _ in range(150):
         past, sides = looks_of(generator, texts=40, count=8)
-        alarms += any(leaking(past[: k + 1], sides, 8) for k in range(1, 9))
+        alarms += any(leaking_attacks(past[: k + 1], sides, 8) for k in range(1, 9))
         naive += any(p_above(s, sides, 0.5) < 0.025 for look in past[1:] for s in look.scores.values())
     assert alarms <= 14  # 5 % of 150 with room
     assert naive > 30
@@ -516,11 +520,11 @@ def test_looks_do_not_wear_chance_out():
 def test_a_leak_must_rise_above_what_the_untuned_model_shows():
     past, sides = looks_of(np.random.default_rng(5), texts=80, count=2, attacks=1)
     skewed = [x._replace(scores={"0": x.scores["0"] + 2.0 * sides.membership}) for x in past]
-    assert apart(skewed[0], sides) == ("0",)
-    assert leaking(skewed, sides, 2) == ()
-    assert leaking(skewed[1:], sides, 2) == ("0",)  # without the untuned look nothing is known of that
+    assert separable_on_base(skewed[0], sides) == ("0",)
+    assert leaking_attacks(skewed, sides, 2) == ()
+    assert leaking_attacks(skewed[1:], sides, 2) == ("0",)  # without the untuned look nothing is known of that
     more = [*skewed[:2], skewed[2]._replace(scores={"0": skewed[2].scores["0"] + 9.0 * sides.membership})]
-    assert leaking(more, sides, 2) == ("0",)
+    assert leaking_attacks(more, sides, 2) == ("0",)
 
 
 @pytest.mark.parametrize(
@@ -528,9 +532,9 @@ def test_a_leak_must_rise_above_what_the_untuned_model_shows():
 )
 def test_leakage_rises_only_where_the_validation_perplexity_no_longer_improves(perplexities, stops):
     past, sides = looks_of(np.random.default_rng(6), texts=80, count=2, gain=1.0, perplexities=perplexities)
-    assert bool(rising(past, sides, 2)) == stops
+    assert bool(rising_attacks(past, sides, 2)) == stops
     still, sides = looks_of(np.random.default_rng(7), texts=80, count=2, perplexities=(9.0, 8.0, 8.5))
-    assert rising(still, sides, 2) == ()
+    assert rising_attacks(still, sides, 2) == ()
 
 
 SCRIPT = """
@@ -551,7 +555,7 @@ for callbacks in ([], [t.watched(every=2)], [t.watched(stop_above=0.5, every=2)]
 assert all(torch.equal(a, b) for a, b in zip(made[0][1], made[1][1], strict=True))
 said = [made[1][0], made[2][0]]
 class Broken(t.MemorizationCallback):
-    def _seen(self, *_):
+    def _evaluate_and_warn(self, *_):
         raise KeyError("mine")
 try:
     t.plain(sys.argv[2], t.gpt2(), [Broken(t.MEMBERS, t.NONMEMBERS)], ddp_backend="gloo").train()
@@ -624,14 +628,14 @@ for wrap, watches in ((t.gpt2, (None, t.watched(), stopping)), (lambda: t.lora(t
             weights = whole
         elif watch.stop_above is None:
             assert all(torch.equal(p, weights[n]) for n, p in whole.items())
-            assert bool(watch.looks) == (rank == 0)
+            assert bool(watch.evaluations) == (rank == 0)
             own = wrap().eval()
             own.load_state_dict(whole, strict=False)
             told = byheart.token_stats(own, t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
-            for look in watch.looks[-1:]:
+            for look in watch.evaluations[-1:]:
                 assert abs(look.scores["loss"] - loss(told)).max() < 1e-4
             base = byheart.token_stats(t.gpt2().eval(), t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
-            for look in watch.looks[:1]:
+            for look in watch.evaluations[:1]:
                 assert abs(look.scores["loss"] - loss(base)).max() < 1e-4
         else:
             said.append(trainer.state.global_step)
@@ -689,7 +693,7 @@ def test_the_python_of_the_tutorial_runs(tmp_path):
     for name in ("auc/loss", "auc_low/loss", "perplexity", "seconds"):
         assert f"eval_memorization/{name}" in told
         assert f"eval_memorization/{name}" in names["trainer"].state.log_history[0]
-    assert len(names["watch"].looks) == 3
+    assert len(names["watch"].evaluations) == 3
 
 
 def test_the_example_runs(tiny_folder, tmp_path):

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import byheart
 from byheart.attacks.loss import loss
 from byheart.auditing.server import client, evidence
-from byheart.auditing.server.echo import echo
+from byheart.auditing.server.echo import parse_echo
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError, SettingError
 from byheart.core.types import LogProbs, TokenStats
@@ -28,9 +28,9 @@ FEW = ["loss"]
 
 @pytest.fixture(autouse=True)
 def _in_no_hurry_to_wait(monkeypatch):
-    monkeypatch.setattr(client.Patience, "wait", 0.01, raising=False)
+    monkeypatch.setattr(client.RequestLimits, "wait", 0.01, raising=False)
     monkeypatch.setattr(client, "LONGEST_WAIT", 0.05)
-    monkeypatch.delenv(client.KEY, raising=False)
+    monkeypatch.delenv(client.API_KEY_VARIABLE, raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_scores_are_those_of_the_weights(folders, name, bos):
     ours, theirs = ({(r.attack, r.metric, r.epoch): r.value for r in a.rows} for a in (own, found))
     assert theirs == pytest.approx(ours, rel=1e-3)
     assert ("", "perplexity", 1) in theirs
-    assert found.made["weights"].keys() == {"base", "tuned"}
+    assert found.provenance["weights"].keys() == {"base", "tuned"}
 
 
 def test_without_held_out_texts_there_are_scores_and_no_rate(folders):
@@ -135,13 +135,13 @@ def test_a_text_is_cut_where_the_weights_cut_it(folders, name):
         )
     np.testing.assert_allclose(found.scores[1]["loss"], own.scores[1]["loss"], atol=2e-4)
     np.testing.assert_allclose(found.scores[1]["zlib_ratio"], own.scores[1]["zlib_ratio"], atol=2e-4)
-    assert found.made["texts"]["cut"] == own.made["texts"]["cut"] > 0
+    assert found.provenance["texts"]["cut"] == own.provenance["texts"]["cut"] > 0
 
 
 def test_a_text_that_the_context_cannot_hold_loses_its_end(folders):
     with StandIn(folders("llama"), context=20) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
-        assert found.made["texts"]["cut"] > 40
+        assert found.provenance["texts"]["cut"] > 40
         assert "read in part" in " ".join(found.warnings)
         sides = [[("word " * 40, t) for t in side] for side in (MEMBERS, NONMEMBERS)]
         with pytest.raises(DataError, match="leaves no room"):
@@ -169,7 +169,7 @@ def test_attacks_that_ask_for_log_probabilities_need_nothing_else():
     starts = np.arange(7) * 40
     for name in registry.names("attacks"):
         attack = registry.choose("attacks", name)
-        said = {n: evidence._said(attack.function.__annotations__[n]) for n in attack.needs}
+        said = {n: evidence._annotation_name(attack.function.__annotations__[n]) for n in attack.needs}
         if not set(said.values()) <= {"LogProbs", "TokenStats"}:
             continue
         whole = {}
@@ -192,7 +192,7 @@ def test_an_attack_that_does_not_say_what_it_takes_is_left_out(tmp_path, monkeyp
     (tmp_path / "unsaid.py").write_text("def odd(target):\n    return target.mean\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     attacks = {n: registry.choose("attacks", n) for n in ("loss", "unsaid:odd")}
-    assert "annotate" in evidence.servable(attacks, base=False)[1]["unsaid:odd"]
+    assert "annotate" in evidence.servable_attacks(attacks, base=False)[1]["unsaid:odd"]
 
 
 def at_first(passing):
@@ -213,7 +213,7 @@ def at_first(passing):
 def test_what_may_pass_is_tried_again(folders, passing):
     with StandIn(folders("llama"), fail=at_first(passing)) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
-        assert len(server.requests) == found.made["settings"]["requests"] > 100
+        assert len(server.requests) == found.provenance["settings"]["requests"] > 100
     with StandIn(folders("llama")) as server:
         calm = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
     np.testing.assert_array_equal(found.scores[1]["loss"], calm.scores[1]["loss"])
@@ -225,12 +225,12 @@ def test_waits_double_and_heed_the_server(folders, monkeypatch):
     with StandIn(
         folders("llama"), fail=lambda n, body: (503, "no", {"Retry-After": "7"}) if n == 2 else (503, "no")
     ) as server:
-        asked = client.Endpoint(server.url, client.Patience(wait=1.0))
+        asked = client.Endpoint(server.url, client.RequestLimits(wait=1.0))
         monkeypatch.setattr(asked._closed, "wait", waits.append)
         with pytest.raises(ModelError, match=r"answers 503: no \(5 attempts\)"):
             asked.models()
     assert [low <= w <= 1.25 * low for w, low in zip(waits, (1, 2, 7, 14), strict=True)] == [True] * 4
-    assert asked.sent == len(server.requests) == client.ATTEMPTS
+    assert asked.requests_sent == len(server.requests) == client.MAX_ATTEMPTS
 
 
 def test_requests_are_limited(folders):
@@ -391,12 +391,12 @@ def test_keys_come_from_the_environment_and_are_never_shown(folders, command, mo
         assert key not in "".join(told[1:])
     with StandIn(folders("llama"), key=key) as server:
         assert "refuses the key" in refusal(command(server.url, "--model-name", "tuned"))
-        monkeypatch.setenv(client.KEY, f"{key}-not")
+        monkeypatch.setenv(client.API_KEY_VARIABLE, f"{key}-not")
         told = command(server.url, "--model-name", "tuned")
         assert "Invalid: Bearer ***" in refusal(told)
-        monkeypatch.setenv(client.KEY, "two lines\n of a key")
+        monkeypatch.setenv(client.API_KEY_VARIABLE, "two lines\n of a key")
         assert "holds characters" in refusal(command(server.url, "--model-name", "tuned"))
-        monkeypatch.setenv(client.KEY, key)
+        monkeypatch.setenv(client.API_KEY_VARIABLE, key)
         told = command(server.url, "--model-name", "tuned", "--base-name", "base")
     assert told[0] == 0
     everything = b"".join(p.read_bytes() for p in (command.folder / "out").iterdir())
@@ -463,7 +463,7 @@ def answer(tokens, logp, *, text, written=1, read=None):
 
 def laid(tokens, sent, **asked):
     logp = [None, *(-float(i) for i in range(1, len(tokens)))]
-    return echo(answer(tokens, logp, text=sent + tokens[-1], **asked), sent)
+    return parse_echo(answer(tokens, logp, text=sent + tokens[-1], **asked), sent)
 
 
 @pytest.mark.parametrize(
@@ -481,31 +481,31 @@ def laid(tokens, sent, **asked):
 def test_tokens_are_laid_along_the_text_however_they_are_spelt(tokens, sent, begins):
     found = laid(tokens, sent)
     assert found.tokens == tuple(tokens[:-1])
-    assert (np.diff(found.begins) >= 0).all()
-    assert begins is None or found.begins.tolist() == begins
+    assert (np.diff(found.token_starts) >= 0).all()
+    assert begins is None or found.token_starts.tolist() == begins
     assert np.isnan(found.logp[0])
     assert found.logp[1:].tolist() == [-float(i) for i in range(1, len(tokens) - 1)]
 
 
 def test_a_listed_bos_is_no_token_of_the_text_and_a_hidden_one_is_counted():
     found = laid(["<s>", "The", " cat", " sat"], "The cat")
-    assert (found.tokens, found.before, found.logp.tolist()) == (("The", " cat"), 1, [-1.0, -2.0])
-    assert laid(["The", " cat", " sat"], "The cat", read=3).before == 1
+    assert (found.tokens, found.leading_tokens, found.logp.tolist()) == (("The", " cat"), 1, [-1.0, -2.0])
+    assert laid(["The", " cat", " sat"], "The cat", read=3).leading_tokens == 1
 
 
 def test_numbers_without_a_listed_bos_are_kept_for_the_first_token():
-    found = echo(answer(["The", " cat", " sat"], [-4.0, -1.0, -2.0], text="The cat sat", read=3), "The cat")
+    found = parse_echo(answer(["The", " cat", " sat"], [-4.0, -1.0, -2.0], text="The cat sat", read=3), "The cat")
     assert found.logp.tolist() == [-4.0, -1.0]
     assert loss(LogProbs(logp=found.logp, starts=np.array([0, 2]))).tolist() == [-2.5]
 
 
 def test_a_written_character_of_several_tokens_and_a_model_that_ends_are_read():
-    found = echo(
+    found = parse_echo(
         answer(["a", " b", "", "", ""], [None, -1.0, -2.0, -2.0, -2.0], text="a b🍕", written=3, read=2), "a b"
     )
     assert found.logp[1:].tolist() == [-1.0]
-    assert not found.sure
-    ended = echo(answer(["a", " b"], [None, -1.0], text="a b", written=0), "a b")
-    assert (len(ended.logp), ended.sure) == (2, False)
+    assert not found.is_alignment_confirmed
+    ended = parse_echo(answer(["a", " b"], [None, -1.0], text="a b", written=0), "a b")
+    assert (len(ended.logp), ended.is_alignment_confirmed) == (2, False)
     with pytest.raises(ModelError, match="one token off"):
-        echo(answer(["a", " b"], [None, -1.0], text="a b c", written=1, read=2), "a b")
+        parse_echo(answer(["a", " b"], [None, -1.0], text="a b c", written=1, read=2), "a b")

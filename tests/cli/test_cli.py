@@ -489,17 +489,17 @@ def test_a_damaged_result_fails_the_cell_and_the_mend_works(typed, failed, study
 def test_a_damaged_state_is_named(study, tmp_path, tiny_folder):
     import byheart as package
     from byheart.study import plan
-    from byheart.study.checkpoints import latest
-    from byheart.study.study_file import read
+    from byheart.study.checkpoints import latest_state
+    from byheart.study.study_file import read_study
 
     store = Store.open(tmp_path / "st")
-    planned = plan.plan(read(study(training={"epochs": 3})), store)[0]
+    planned = plan.plan(read_study(study(training={"epochs": 3})), store)[0]
     store.get_or_make(
         "states", f"{planned.key}-1", {}, lambda f: (f / "state.safetensors").write_bytes(b"\x10" + b"\0" * 7 + b"x")
     )
     with pytest.raises(StoreError, match=rf"states/{planned.key}-1 is damaged .*; remove it and run again"):
-        latest(planned, store, before=3)
-    assert package.run(read(study()), store=store).rows
+        latest_state(planned, store, before=3)
+    assert package.run(read_study(study()), store=store).rows
 
 
 @pytest.mark.parametrize(

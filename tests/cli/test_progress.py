@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 import byheart
-from byheart.cli.progress import MANY, NAMED, Bar, Json, Lines, outcome_line
+from byheart.cli.progress import (
+    ATTACKS_NAMED_OF_MANY,
+    MAX_ATTACKS_NAMED,
+    JsonLines,
+    LogLines,
+    ProgressBar,
+    outcome_line,
+)
 from byheart.study.train_and_observe import Event
-from byheart.study.workers import Outcome
+from byheart.study.workers import CellOutcome
 from testing.made_up import study, tiny_study
 
 
@@ -21,7 +28,7 @@ def attacked(aucs):
     rows = study(datasets=("xsum",), methods=("full",), epochs=(0, 1))
     one = next(r for r in rows if r.metric == "auc" and r.epoch == 1)
     found = [replace(one, attack=f"attack{i}", value=v, low=v - 0.1, high=v + 0.1) for i, v in enumerate(aucs)]
-    return Outcome("full", "key", (*found, *(r for r in rows if r.metric == "perplexity")))
+    return CellOutcome("full", "key", (*found, *(r for r in rows if r.metric == "perplexity")))
 
 
 def test_few_attacks_are_all_named_in_their_order():
@@ -33,12 +40,15 @@ def test_few_attacks_are_all_named_in_their_order():
 
 
 def test_of_many_attacks_the_strongest_are_named_and_the_others_counted():
-    for number in (MANY + 1, 25):
+    for number in (MAX_ATTACKS_NAMED + 1, 25):
         aucs = np.random.default_rng(number).permutation(np.linspace(0.3, 0.9, number))
         line = outcome_line(attacked(aucs.tolist()))
-        strongest = np.argsort(-aucs)[:NAMED]
+        strongest = np.argsort(-aucs)[:ATTACKS_NAMED_OF_MANY]
         told = "  ".join(f"attack{i} {aucs[i]:.2f} [{aucs[i] - 0.1:.2f}, {aucs[i] + 0.1:.2f}]" for i in strongest)
-        assert line == f"done    full  {told}  and {number - NAMED} others, none stronger  perplexity 20.00 → 19.00"
+        assert (
+            line
+            == f"done    full  {told}  and {number - ATTACKS_NAMED_OF_MANY} others, none stronger  perplexity 20.00 → 19.00"
+        )
 
 
 def test_an_attack_with_several_settings_is_several():
@@ -52,40 +62,40 @@ def step(work):
     return Event("step", "cell", "done", work)
 
 
-@pytest.mark.parametrize("shown", [Lines, Bar])
+@pytest.mark.parametrize("shown", [LogLines, ProgressBar])
 def test_what_is_in_the_store_counts_from_the_beginning(shown):
     stream = io.StringIO()
     show = shown(stream)
-    show.begun((None, None), 30.0, 70.0)
+    show.on_plan((None, None), 30.0, 70.0)
     assert stream.getvalue().startswith("2 cells; 70 % is in the store\n")
-    assert show.clock.told() == "70 %", "nothing of this run says how fast it is"
-    show.tell(Event("begin", "cell", "loading the base model"))
-    assert show.clock.told() == "70 %"
-    show.tell(step(15.0))
-    assert re.fullmatch(r"85 %, about \d+ s left", show.clock.told())
-    show.tell(step(1000.0))
-    assert show.clock.told() == "100 %, about 0 s left"
-    show.closed()
+    assert show.clock.progress_text() == "70 %", "nothing of this run says how fast it is"
+    show.on_event(Event("begin", "cell", "loading the base model"))
+    assert show.clock.progress_text() == "70 %"
+    show.on_event(step(15.0))
+    assert re.fullmatch(r"85 %, about \d+ s left", show.clock.progress_text())
+    show.on_event(step(1000.0))
+    assert show.clock.progress_text() == "100 %, about 0 s left"
+    show.close()
 
 
 def test_the_time_left_follows_from_this_runs_work_alone(monkeypatch):
     seconds = [0.0]
     monkeypatch.setattr("byheart.cli.progress.time.monotonic", lambda: seconds[0])
-    show = Lines(io.StringIO())
-    show.begun((None,), 40.0, 50.0)
-    show.tell(Event("begin", "cell", "going on after epoch 1", 10.0))
-    assert show.clock.told() == "67 %"
+    show = LogLines(io.StringIO())
+    show.on_plan((None,), 40.0, 50.0)
+    show.on_event(Event("begin", "cell", "going on after epoch 1", 10.0))
+    assert show.clock.progress_text() == "67 %"
     seconds[0] = 5.0
-    show.tell(step(10.0))
-    assert show.clock.told() == "78 %, about 10 s left", "ten in five seconds, twenty to do"
+    show.on_event(step(10.0))
+    assert show.clock.progress_text() == "78 %, about 10 s left", "ten in five seconds, twenty to do"
 
 
 def test_a_run_that_has_nothing_to_make_says_so():
-    for shown in (Lines, Bar):
+    for shown in (LogLines, ProgressBar):
         stream = io.StringIO()
         show = shown(stream)
-        show.begun((None,), 0.0, 70.0)
-        show.closed()
+        show.on_plan((None,), 0.0, 70.0)
+        show.close()
         assert stream.getvalue().strip() == "1 cell; all is in the store"
 
 
@@ -97,10 +107,10 @@ def test_what_takes_long_is_told_before_it_is_done(tiny_folder, tmp_path):
 
 def test_a_bar_tells_how_long_it_has_been_at_work():
     stream = io.StringIO()
-    show = Bar(stream)
-    show.begun((None,), 40.0, 0.0)
+    show = ProgressBar(stream)
+    show.on_plan((None,), 40.0, 0.0)
     show.progress.tasks[0].start_time -= 754
-    show.closed()
+    show.close()
     assert "0:12:34" in stream.getvalue()
 
 
@@ -111,15 +121,15 @@ def content(folder, **changes):
 def shares(written, store, stop="never"):
     """Run a study, until it says `stop`, and return the shares told, the one at the beginning first."""
     stream = io.StringIO()
-    show = Lines(stream)
+    show = LogLines(stream)
 
     def tell(event):
-        show.tell(event)
+        show.on_event(event)
         if stop in event.text:
             raise KeyboardInterrupt
 
     with contextlib.suppress(KeyboardInterrupt):
-        assert not byheart.run(written, store=store, tell=tell, begun=show.begun).failed
+        assert not byheart.run(written, store=store, tell=tell, begun=show.on_plan).failed
     return [int(share) for share in re.findall(r"(\d+) %", stream.getvalue())]
 
 
@@ -139,5 +149,5 @@ def test_a_study_that_goes_on_counts_from_where_it_stopped(tiny_folder, tmp_path
 
 def test_for_programs_too_it_is_said_what_the_store_holds():
     stream = io.StringIO()
-    Json(stream).begun((), 30.0, 70.0)
+    JsonLines(stream).on_plan((), 30.0, 70.0)
     assert json.loads(stream.getvalue()) == {"event": "begun", "cells": [], "work": 30.0, "made": 70.0}

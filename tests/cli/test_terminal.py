@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from byheart.analysis import formats
-from byheart.cli.terminal import BARS, SCREENFUL, fitted, screen, sparkline, trajectories
+from byheart.cli.terminal import BARS, MAX_TRAJECTORIES, fit_table, sparkline, terminal_width, trajectories
 from byheart.core.types import Table
 from testing.made_up import study
 
@@ -16,7 +16,7 @@ from testing.made_up import study
 def test_no_line_is_wider_than_the_screen_and_no_cell_is_lost(width):
     table = formats.rows_table(study(datasets=("xsum",), methods=("full",), epochs=(0, 1)))
     table = Table(table.title, table.header, tuple(tuple(c[:12] for c in row) for row in table.rows))
-    text = fitted(table, width)
+    text = fit_table(table, width)
     title, *lines = [line for line in text.splitlines() if line]
     assert max(map(len, lines)) <= width
     assert "base hub/gpt2" in title, "what all lines share is said once"
@@ -28,7 +28,7 @@ def test_no_line_is_wider_than_the_screen_and_no_cell_is_lost(width):
 
 def test_what_is_not_a_terminal_gets_the_table_in_one_piece():
     table = formats.rows_table(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
-    text = fitted(table, None)
+    text = fit_table(table, None)
     title, header, *_ = [line for line in text.splitlines() if line]
     assert title == "Rows (base hub/gpt2; dataset xsum; method full; seed 0; cell hub/gpt2/xsum/full//0)"
     assert header.split() == [n for n in table.header if not re.search(rf"\b{n} ", title)]
@@ -36,18 +36,18 @@ def test_what_is_not_a_terminal_gets_the_table_in_one_piece():
     assert text.count("\n") == len(table.rows) + 4, "title, blank, header and its rule, a line a row"
     assert all(cell in text for row in table.rows for cell in row)
     few = Table("One", ("a", "b"), (("1", "2"),))
-    assert fitted(few, None) == formats.as_text(few), "of one line nothing is said twice"
-    assert screen(io.StringIO()) is None
+    assert fit_table(few, None) == formats.as_text(few), "of one line nothing is said twice"
+    assert terminal_width(io.StringIO()) is None
 
 
 def test_bars_rise_from_chance_to_one():
     assert sparkline([0.5, 0.75, 1.0, 0.2, 1.2], 0.5, 1.0) == f"{BARS[0]}{BARS[4]}{BARS[7]}{BARS[0]}{BARS[7]}"
-    text = trajectories(study(datasets=("xsum",), methods=("full", "prompt")), colour=True)
+    text = trajectories(study(datasets=("xsum",), methods=("full", "prompt")), color=True)
     full = next(line for line in text.splitlines() if line.startswith("XSum, full, Loss"))
     assert "\x1b[31m▁▂▄▆\x1b[0m  0.500 → 0.838" in full
     assert "\x1b" not in next(line for line in text.splitlines() if line.startswith("XSum, prompt, Loss"))
-    assert "\x1b" not in trajectories(study(), colour=False)
-    assert trajectories(study(epochs=(1,)), colour=True) == ""
+    assert "\x1b" not in trajectories(study(), color=False)
+    assert trajectories(study(epochs=(1,)), color=True) == ""
 
 
 def many_attacks(rows, count):
@@ -58,25 +58,25 @@ def many_attacks(rows, count):
 
 def test_of_many_trajectories_those_of_the_strongest_attacks_fit_a_screen():
     rows = many_attacks(study(), 25)
-    text = trajectories(rows, colour=False)
+    text = trajectories(rows, color=False)
     drawn = [line for line in text.splitlines() if "→" in line]
     assert len(text.splitlines()) + 2 <= 24
     assert len(drawn) == 12, "two data sets by six methods: a line each"
     assert all(", attack24 " in line for line in drawn)
     assert f"byheart report shows the other {12 * 25 - 12} too" in text
-    one = trajectories(many_attacks(study(datasets=("xsum",), methods=("full",)), 25), colour=False)
-    assert re.findall(r"attack(\d+) ", one) == [str(i) for i in range(24, 24 - SCREENFUL, -1)]
-    assert f"the other {25 - SCREENFUL} too" in one
-    few = trajectories(many_attacks(study(datasets=("xsum",), methods=("full",)), SCREENFUL), colour=False)
-    assert few.count("→") == SCREENFUL
+    one = trajectories(many_attacks(study(datasets=("xsum",), methods=("full",)), 25), color=False)
+    assert re.findall(r"attack(\d+) ", one) == [str(i) for i in range(24, 24 - MAX_TRAJECTORIES, -1)]
+    assert f"the other {25 - MAX_TRAJECTORIES} too" in one
+    few = trajectories(many_attacks(study(datasets=("xsum",), methods=("full",)), MAX_TRAJECTORIES), color=False)
+    assert few.count("→") == MAX_TRAJECTORIES
     assert "byheart report" not in few
 
 
 def test_of_too_many_methods_the_strongest_are_drawn_in_their_order():
     rows = many_attacks(study(settings=("", "rank=4", "rank=8"), methods=("full", "lora", "prompt", "prefix")), 3)
-    text = trajectories(rows, colour=False)
+    text = trajectories(rows, color=False)
     named = re.findall(r"^(\w+), (\w+)[^,]*, attack2 ", text, re.MULTILINE)
     assert named == [
         (data, method) for data in ("WebNLG", "WikiText") for method in 3 * ["full"] + 3 * ["LoRA"] + 3 * ["prefix"]
     ]
-    assert len(named) == SCREENFUL
+    assert len(named) == MAX_TRAJECTORIES

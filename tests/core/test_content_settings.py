@@ -16,7 +16,7 @@ from byheart.core.registry import StandsFor, choose
 from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 
 
 def content(folder, **changes):

@@ -12,7 +12,7 @@ from byheart.core.types import Examples, Texts
 from byheart.data.canaries import plant
 from byheart.data.splitting import split
 from byheart.datasets.records import records
-from byheart.study.study_file import changed, study
+from byheart.study.study_file import non_default_settings, parse_study
 
 ALL = ("random_tokens", "digits", "names", "in_distribution", "real_texts")
 EXAMPLES = records(count=200)
@@ -156,15 +156,15 @@ def test_canaries_that_do_not_fit_the_data_are_refused():
 
 
 def asked(canaries):
-    return study({"name": "any", "models": "any", "methods": ["lora"], "data": {"canaries": canaries}}).cells
+    return parse_study({"name": "any", "models": "any", "methods": ["lora"], "data": {"canaries": canaries}}).cells
 
 
 def test_settings_are_read_and_told():
     (cell,) = asked({"count": 24, "repetitions": [1, 2]})
     assert cell.data.canaries == Canaries(count=24, repetitions=(1, 2))
-    assert changed(cell.data) == 'canaries={"count": 24, "repetitions": [1, 2]}'
+    assert non_default_settings(cell.data) == 'canaries={"count": 24, "repetitions": [1, 2]}'
     (plain,) = asked(None)
-    assert changed(plain.data) == ""
+    assert non_default_settings(plain.data) == ""
     assert len(asked([None, {"count": 24}])) == 2  # a sweep
 
 

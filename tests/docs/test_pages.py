@@ -24,8 +24,8 @@ from byheart.core.types import Row
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
-from byheart.study.study_file import read, study
-from byheart.study.workers import Outcome
+from byheart.study.study_file import parse_study, read_study
+from byheart.study.workers import CellOutcome
 from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name, table, unpacked
 from testing.made_up import WHERE, WHO
 from testing.stand_in_server import StandIn
@@ -150,7 +150,7 @@ def test_the_yaml_of_a_page_is_a_study(page, shelved, tmp_path):
         values = {"models": "some/model", **YAML(typ="safe", pure=True).load(block.text)}
         if "published" in values:
             (tmp_path / values["published"]).write_text(next(tables).text)
-        assert study(values, folder=tmp_path).cells
+        assert parse_study(values, folder=tmp_path).cells
     assert not list(tables), "a CSV that no study names"
 
 
@@ -299,10 +299,10 @@ def test_the_line_of_a_finished_cell_is_the_one_that_is_printed():
     kinds = {"seed": int, "epoch": int, "value": float, "low": float, "high": float, "members": int, "nonmembers": int}
     own = [r for r in results("six_methods") if r["method"] == "lora"]
     rows = tuple(Row(**{k: (kinds[k](v) if v else None) if k in kinds else v for k, v in r.items()}) for r in own)
-    cells = read(ROOT / "studies" / "six_methods.yaml", [f"models={rows[0].base}"]).cells
+    cells = read_study(ROOT / "studies" / "six_methods.yaml", [f"models={rows[0].base}"]).cells
     (label,) = (c.label for c in cells if c.method.name == "lora")
     (told,) = blocks(DOCS / "start.md", "text")
-    assert told.text.strip() == outcome_line(Outcome(label, "", rows))
+    assert told.text.strip() == outcome_line(CellOutcome(label, "", rows))
 
 
 def test_the_table_of_access_is_what_the_attacks_ask_for():

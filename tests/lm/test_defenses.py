@@ -16,9 +16,9 @@ from byheart.lm.generate import Opening, greedy
 from byheart.lm.goldfish import CONTEXT, counted
 from byheart.lm.tokens import tokenise
 from byheart.store.store import Store, _first_difference
-from byheart.study.plan import deal
+from byheart.study.plan import plan_cells
 from byheart.study.shadow_models import shadow_cells
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 from byheart.tables.early_stopping import early_stopping
 from testing.made_up import study
 
@@ -222,7 +222,7 @@ def repeated(tmp_path):
 
 
 def test_copies_are_trained_on_once_and_the_audited_stay(repeated, tmp_path):
-    whole, copies, near = deal(parsed(repeated), Store.open(tmp_path / "store"))
+    whole, copies, near = plan_cells(parsed(repeated), Store.open(tmp_path / "store"))
     assert len({p.split.audited.digest for p in (whole, copies, near)}) == 1
     assert len({p.key for p in (whole, copies, near)}) == 3
     trained = whole.texts["train"].scored
@@ -237,7 +237,7 @@ def test_copies_are_trained_on_once_and_the_audited_stay(repeated, tmp_path):
 
 def test_results_of_before_the_settings_were_there_are_still_read(repeated, tmp_path):
     """Neither key nor recipe of a cell tells apart a setting that is not there and one that is left alone."""
-    one, *_ = deal(parsed(repeated), Store.open(tmp_path / "store"))
+    one, *_ = plan_cells(parsed(repeated), Store.open(tmp_path / "store"))
     old = {n: v for n, v in one.recipe["training"].items() if n not in {"goldfish", "deduplicate"}}
     assert not _first_difference({**one.recipe, "training": old}, one.recipe)
     given = {n: v for n, v in old.items() if v != getattr(Training(), n)}

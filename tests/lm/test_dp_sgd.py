@@ -20,7 +20,7 @@ from byheart.stats.dp_accounting import Spending, spending
 from byheart.store.store import Store
 from byheart.study import train_and_observe
 from byheart.study.estimate import cell_estimates, plan_table
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 from testing.made_up import tiny_study
 
 KEY = "00000000000000ab"
@@ -232,13 +232,13 @@ def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):
 def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_folder, tmp_path, monkeypatch):
     written = content(tiny_folder("llama"), methods=[{"dp_lora": {"rank": 2}}], training={"epochs": 3, "batch_size": 4})
     whole = byheart.run(written, store=tmp_path / "whole")
-    kept = train_and_observe.keep
+    kept = train_and_observe.save_state
 
     def stopped(planned, store, epoch, facts):
         kept(planned, store, epoch, facts)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_and_observe, "keep", stopped)
+    monkeypatch.setattr(train_and_observe, "save_state", stopped)
     with pytest.raises(KeyboardInterrupt):
         byheart.run(written, store=tmp_path / "killed")
     monkeypatch.undo()

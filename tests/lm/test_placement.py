@@ -72,7 +72,7 @@ def plain(folder, adapter=None):
 
 def scores(model, tokenizer):
     audit = byheart.audit(model, tokenizer, TEXTS[:24], TEXTS[24:], attacks=["loss", "min_k_plus_plus"])
-    return {e: dict(found) for e, found in audit.scores.items()}, audit.made["weights"]
+    return {e: dict(found) for e, found in audit.scores.items()}, audit.provenance["weights"]
 
 
 def offloaded(folder, place, adapter=None):

@@ -33,7 +33,7 @@ from byheart.stats.proportions import paired, share
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 from byheart.tables.attribute_trajectory import attribute_trajectory
 from byheart.tables.attributes import attributes
 from testing.wrapped import tuned

@@ -22,7 +22,7 @@ from byheart.observations.prefix_suffix_split import prefix_suffix_split
 from byheart.observations.sampling_logprobs import sampling_logprobs
 from byheart.store.rows import scores_of
 from byheart.store.store import Store
-from byheart.study.run_study import shown
+from byheart.study.run_study import report_content
 from byheart.tables.extraction import extraction
 from byheart.tables.extraction_curve import extraction_curve
 from testing.wrapped import tuned
@@ -387,7 +387,7 @@ def test_the_report_shows_both_tables(overfitted):
     from byheart.report.page import tables_of
 
     store, _ = overfitted
-    made = tables_of(shown(store, "recited"))
+    made = tables_of(report_content(store, "recited"))
     assert {"extraction", "extraction_curve"} <= set(made)
     assert not any("metric=extraction" in name for name in made)
 

@@ -14,10 +14,10 @@ import byheart
 from byheart.store import provenance
 from byheart.store.run_info import origin
 from byheart.store.store import Store
-from byheart.study.overrides import as_yaml, repeating
+from byheart.study.overrides import as_yaml, rerun_command
 from byheart.study.run_study import report_page
-from byheart.study.study_file import read
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
+from byheart.study.study_file import read_study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
 
@@ -37,19 +37,19 @@ def content(folder):
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
 def test_a_study_spelled_as_yaml_is_read_as_the_same_study(path, tmp_path):
-    whole = read(path, ["training.epochs=7", "data.near_duplicate=0.75"])
+    whole = read_study(path, ["training.epochs=7", "data.near_duplicate=0.75"])
     again = tmp_path / "again.yaml"
-    again.write_text(as_yaml(whole.written))
+    again.write_text(as_yaml(whole.content))
     for beside in path.parent.glob("*.csv"):
         (tmp_path / beside.name).write_bytes(beside.read_bytes())
-    same = read(again, [f"name={whole.name}"])
+    same = read_study(again, [f"name={whole.name}"])
     assert same == whole
     assert {c.training.epochs for c in same.cells} == {7}
 
 
 def test_the_command_splits_into_what_was_typed():
     path, overrides = Path("my study.yaml"), ["methods=[lora, head]", "datasets=[{records: {count: 60}}]", "name=it's"]
-    words = shlex.split(repeating(path, overrides))
+    words = shlex.split(rerun_command(path, overrides))
     assert words == ["byheart", "run", "my study.yaml", *(w for o in overrides for w in ("--set", o))]
 
 
@@ -66,14 +66,14 @@ def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its
     assert "command (again)" not in told
     page = report_page(store, "again", tmp_path / "page.html").read_text()
     (tmp_path / "pasted.yaml").write_text(pasted(page))
-    assert read(tmp_path / "pasted.yaml") == parsed(given)
+    assert read_study(tmp_path / "pasted.yaml") == parsed(given)
 
-    wanted = read(tmp_path / "pasted.yaml", ["methods=[head]"])
+    wanted = read_study(tmp_path / "pasted.yaml", ["methods=[head]"])
     assert not byheart.run(wanted, store=store).failed
     page = report_page(store, "again", tmp_path / "page.html").read_text()
     assert f"byheart run {tmp_path / 'pasted.yaml'} --set &#39;methods=[head]&#39;" in page
     (tmp_path / "second.yaml").write_text(pasted(page))
-    assert read(tmp_path / "second.yaml") == wanted
+    assert read_study(tmp_path / "second.yaml") == wanted
     assert f"cores {os.cpu_count()}" in origin(store, "again")["hardware"]
 
 

@@ -13,7 +13,7 @@ from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.shadow_models import shadow_cells
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 from byheart.tables.exposure import exposure as exposure_table
 from byheart.tables.privacy_bounds import privacy_bounds
 

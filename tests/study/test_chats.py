@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.auditing.texts import given, spelled
+from byheart.auditing.texts import parse_texts, render_texts
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.datasets.files import files
@@ -17,7 +17,7 @@ from byheart.lm.tokens import in_words, tokenise
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 from byheart.study.train_and_observe import read_evidence
 
 TEMPLATE = (
@@ -251,7 +251,7 @@ def test_a_base_without_a_template_is_refused_before_anything_is_made(tiny_folde
 def test_texts_of_chats_are_audited_in_the_template_too(spoken, chats):
     tokenizer = AutoTokenizer.from_pretrained(spoken("llama"))
     texts = files(path=str(chats)).texts.take(range(4))
-    found, _ = spelled("member", given("member", texts), 9, tokenizer)
-    messages, _ = spelled("member", given("member", [{"messages": chat(i)} for i in range(2)]), 9, tokenizer)
+    found, _ = render_texts("member", parse_texts("member", texts), 9, tokenizer)
+    messages, _ = render_texts("member", parse_texts("member", [{"messages": chat(i)} for i in range(2)]), 9, tokenizer)
     assert found.scored == messages.scored == texts.scored
     assert found.prompts == messages.prompts == in_words(tokenizer, texts).prompts

@@ -15,7 +15,7 @@ from byheart.core.errors import DataError
 from byheart.datasets.records import records
 from byheart.store.rows import study_rows
 from byheart.store.store import Store, read_arrays
-from byheart.study.exposed_texts import texts_of
+from byheart.study.exposed_texts import token_view_reader
 from byheart.study.run_study import report_page
 from conftest import tiny_tokenizer
 
@@ -102,7 +102,7 @@ def test_no_text_leaves_the_store_unless_asked_and_no_private_value_unless_asked
 
 def test_surprise_is_the_models_own_tuned_and_before(store):
     row = next(r for r in study_rows(store, "tiny") if (r.epoch, r.attack, r.metric) == (1, "reference", "auc"))
-    told = texts_of(store, "tiny", private=True)(row, [0, 3])
+    told = token_view_reader(store, "tiny", show_private=True)(row, [0, 3])
     recipe = store.recipe("scores", row.scores)["recipe"]["evidence"]
     for place, one in zip((0, 3), told, strict=True):
         for name, shown in (("target", one.tuned), ("base", one.base)):
@@ -123,5 +123,5 @@ def test_where_the_data_set_is_gone_no_text_is_given_unmasked(store, monkeypatch
 
     monkeypatch.setattr("byheart.study.exposed_texts.choose", gone)
     with pytest.raises(DataError, match=r"cannot be masked.*the file is gone.*--show-private"):
-        texts_of(store, "tiny", private=False)(row, [0])
-    assert texts_of(store, "tiny", private=True)(row, [0])
+        token_view_reader(store, "tiny", show_private=False)(row, [0])
+    assert token_view_reader(store, "tiny", show_private=True)(row, [0])

@@ -22,7 +22,7 @@ from byheart.store.run_info import origin
 from byheart.store.store import Store, read_arrays
 from byheart.study import train_and_observe
 from byheart.study.plan import plan
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 
 DATA = {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60}
 

@@ -22,7 +22,7 @@ from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.remaining_work import attack_cost, epoch_work, remaining_work
 from byheart.study.shadow_models import shadow_cells, shadow_halves
-from byheart.study.study_file import study as parsed
+from byheart.study.study_file import parse_study as parsed
 
 DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
 
@@ -281,7 +281,7 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
     _, asked, results = done
     fresh = Store.open(tmp_path / "store")
     (planned,) = plan(parsed(asked), fresh)
-    broken, kept = shadow_cells(planned)[1], train_and_observe.keep
+    broken, kept = shadow_cells(planned)[1], train_and_observe.save_state
 
     def cut(one, *told):
         kept(one, *told)
@@ -289,7 +289,7 @@ def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, m
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(train_and_observe, "keep", cut)
+        patched.setattr(train_and_observe, "save_state", cut)
         with pytest.raises(KeyboardInterrupt):
             byheart.run(asked, store=fresh)
     assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]

@@ -3,7 +3,7 @@
 import pytest
 
 from byheart.core.errors import ByheartError, RequestError, SettingError, StudyError, UnknownNameError
-from byheart.study.study_file import read, study
+from byheart.study.study_file import parse_study, read_study
 
 SMALL = {"models": "some/model", "datasets": ["records"], "methods": ["lora"]}
 
@@ -15,14 +15,14 @@ def written(tmp_path, text):
 
 
 def test_defaults_are_the_papers_methods_and_attacks():
-    whole = study({})
+    whole = parse_study({})
     assert [c.method.name for c in whole.cells] == ["full", "head", "lora", "prefix", "prompt", "p_tuning"]
     assert [a.name for a in whole.attacks] == ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus"]
     assert {c.dataset.name for c in whole.cells} == {"records"}
 
 
 def test_lists_are_sweeps_and_cells_are_their_product():
-    whole = study(
+    whole = parse_study(
         {
             "models": ["a/b", "c/d"],
             "datasets": ["records", {"wikipedia": {"form": ["text", "description"]}}],
@@ -38,7 +38,7 @@ def test_lists_are_sweeps_and_cells_are_their_product():
 
 
 def test_sizes_beside_a_data_set_go_before_the_studys():
-    whole = study(
+    whole = parse_study(
         {
             **SMALL,
             "datasets": ["records", {"wikipedia": {}, "data": {"train": 50, "members": 10}}],
@@ -49,14 +49,16 @@ def test_sizes_beside_a_data_set_go_before_the_studys():
 
 
 def test_numbers_are_read_as_yaml_1_2(tmp_path):
-    whole = read(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
+    whole = read_study(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
     assert whole.cells[0].method.given["learning_rate"] == 1e-4
     assert whole.name == "trial"
 
 
 def test_overrides(tmp_path):
     path = written(tmp_path, "models: a/b\nmethods: [lora]\ndatasets:\n  - records: {count: 5}\n")
-    whole = read(path, ["training.epochs=7", "datasets.0.records.count=9", "machine.workers=2", "methods=[full, head]"])
+    whole = read_study(
+        path, ["training.epochs=7", "datasets.0.records.count=9", "machine.workers=2", "methods=[full, head]"]
+    )
     assert {c.training.epochs for c in whole.cells} == {7}
     assert whole.cells[0].dataset.given["count"] == 9
     assert whole.machine.workers == 2
@@ -103,7 +105,7 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_mend(tmp_path, text, 
         else text,
     )
     with pytest.raises(kind) as refused:
-        read(path)
+        read_study(path)
     told = str(refused.value)
     assert isinstance(refused.value, RequestError)
     assert message in told
@@ -113,17 +115,17 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_mend(tmp_path, text, 
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(StudyError, match="No such file"):
-        read(tmp_path / "missing.yaml")
+        read_study(tmp_path / "missing.yaml")
     path = tmp_path / "latin.yaml"
     path.write_bytes(b"name: caf\xe9")
     with pytest.raises(StudyError, match="not UTF-8 at byte 9"):
-        read(path)
+        read_study(path)
 
 
 @pytest.mark.parametrize("override", ["training", "=3", "methods.x=1", "name.deep=1"])
 def test_overrides_that_make_no_sense(tmp_path, override):
     with pytest.raises(ByheartError, match="--set"):
-        read(written(tmp_path, "name: trial\nmethods: [full]\nmodels: a/b"), [override])
+        read_study(written(tmp_path, "name: trial\nmethods: [full]\nmodels: a/b"), [override])
 
 
 def test_every_study_file_that_is_shipped_is_sound():
@@ -132,4 +134,4 @@ def test_every_study_file_that_is_shipped_is_sound():
     files = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
     assert len(files) >= 7
     for path in files:
-        assert read(path).cells
+        assert read_study(path).cells

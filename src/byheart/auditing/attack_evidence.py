@@ -17,10 +17,10 @@ from byheart.core.dependencies import INPUTS, called, chain, rests_on
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose, constant, names, reckoned
 
-USUAL = {"default": ATTACKS, "all": ()}
+ATTACK_SETS = {"default": ATTACKS, "all": ()}
 """Words for several attacks; for "all" the shelf is looked at."""
 
-_LACKING = {
+_MISSING_INPUT_REASONS = {
     "base_model": "needs the model that this one was tuned from; name it as base",
     "validation_tokens": "needs validation texts; give some as validation",
     "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
@@ -34,22 +34,22 @@ _LACKING = {
 }
 
 
-SIDES = {"known_member_tokens": "known members", "known_nonmember_tokens": "known non-members"}
+KNOWN_TEXT_NAMES = {"known_member_tokens": "known members", "known_nonmember_tokens": "known non-members"}
 """Whose texts these are, in words."""
 
-_UNKNOWN = {
+_UNAVAILABLE_OBSERVATIONS = {
     "gradients": "needs to know which parameters were trained, which a saved model does not say; a study does: byheart run"
 }
 """Observations that ask for nothing which is not here, and yet cannot be made of a model that comes for inference."""
 
 
-def asked(attacks: Any) -> dict[str, Choice]:
+def parse_attacks(attacks: Any) -> dict[str, Choice]:
     """Return attacks by name with what is set of them, from "default", "all", or a list of names and {name: settings}.
 
     Raises `SettingError` for none and for one that is named twice, `UnknownNameError` for one that does not exist.
     """
     if isinstance(attacks, str):
-        attacks = (USUAL[attacks] or names("attacks")) if attacks in USUAL else (attacks,)
+        attacks = (ATTACK_SETS[attacks] or names("attacks")) if attacks in ATTACK_SETS else (attacks,)
     found: dict[str, Choice] = {}
     for written in attacks:
         for name, given in ({written: {}} if isinstance(written, str) else dict(written)).items():
@@ -63,8 +63,8 @@ def asked(attacks: Any) -> dict[str, Choice]:
     return found
 
 
-def possible(
-    attacks: Mapping[str, Choice], inputs: set[str], known: Mapping[str, int] | None = None
+def runnable_attacks(
+    attacks: Mapping[str, Choice], inputs: set[str], known_counts: Mapping[str, int] | None = None
 ) -> tuple[dict[str, Choice], dict[str, str]]:
     """Return the attacks whose evidence can be made from these inputs, and of the others why not.
 
@@ -76,12 +76,12 @@ def possible(
     for name, attack in attacks.items():
         behind = chain(attack.needs, f"attacks {attack.name}")
         lacking = [n for o in behind for n in o.needs if n in INPUTS and n not in inputs]
-        unknown = [_UNKNOWN[called(o)] for o in behind if called(o) in _UNKNOWN]
+        unknown = [_UNAVAILABLE_OBSERVATIONS[called(o)] for o in behind if called(o) in _UNAVAILABLE_OBSERVATIONS]
         if unknown:
             left[name] = unknown[0]
         elif lacking:
-            left[name] = _LACKING.get(lacking[0], f"needs {lacking[0]}, which an audit has none of")
-        elif few := _few(attack, behind, known or {}):
+            left[name] = _MISSING_INPUT_REASONS.get(lacking[0], f"needs {lacking[0]}, which an audit has none of")
+        elif few := _too_few_known(attack, behind, known_counts or {}):
             left[name] = few
         else:
             run[name] = attack
@@ -91,30 +91,30 @@ def possible(
     return run, left
 
 
-def refuse_unasked(attacks: Mapping[str, Choice], given: Iterable[str]) -> None:
+def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str]) -> None:
     """Raise `DataError` for known texts that none of the attacks asks for."""
     asked_for = {n for name, a in attacks.items() for o in chain(a.needs, f"attacks {name}") for n in o.needs}
-    for need in given:
-        if need in SIDES and need not in asked_for:
+    for need in inputs:
+        if need in KNOWN_TEXT_NAMES and need not in asked_for:
             able = [n for n in names("attacks") if any(need in o.needs for o in chain(choose("attacks", n).needs, n))]
             raise DataError(
-                f"there are {SIDES[need]}, and none of the attacks asks for any; name one that does: {', '.join(able)}"
+                f"there are {KNOWN_TEXT_NAMES[need]}, and none of the attacks asks for any; name one that does: {', '.join(able)}"
             )
 
 
-def _few(attack: Choice, behind: Iterable[Choice], known: Mapping[str, int]) -> str:
+def _too_few_known(attack: Choice, behind: Iterable[Choice], known: Mapping[str, int]) -> str:
     """Return in words of which known texts an attack needs more than there are; "" for none."""
     for observation in behind:
         least = reckoned(constant(observation.function, "KNOWN", 1.0), observation.settings)
         least = int(max(least, constant(attack.function, "KNOWN", 1)))
         for need in observation.needs:
             if known.get(need, least) < least:
-                return f"needs {least} {SIDES[need]} or more, and there are {known[need]}; give more"
+                return f"needs {least} {KNOWN_TEXT_NAMES[need]} or more, and there are {known[need]}; give more"
     return ""
 
 
-def evidence(
-    attacks: Mapping[str, Choice], inputs: Mapping[str, Any], known: Mapping[str, Any], *, untuned: bool
+def make_evidence(
+    attacks: Mapping[str, Choice], inputs: Mapping[str, Any], base_evidence: Mapping[str, Any], *, is_base: bool
 ) -> dict[str, Any]:
     """Return what the attacks rest on by observation; the target's own pass always.
 
@@ -126,10 +126,10 @@ def evidence(
     passes: dict[str, Any] = {}
     for observation in needed:
         name = called(observation)
-        if name in known and not rests_on("model", observation, needed):
-            made[name] = known[name]
+        if name in base_evidence and not rests_on("model", observation, needed):
+            made[name] = base_evidence[name]
             continue
-        twin = constant(observation.function, "UNTUNED", None) if untuned else None
+        twin = constant(observation.function, "UNTUNED", None) if is_base else None
         if (twin or name) not in passes:
             given = (inputs[n] if n in INPUTS else made[n] for n in observation.needs)
             passes[twin or name] = observation(*given)
@@ -137,11 +137,13 @@ def evidence(
     return made
 
 
-def rates() -> tuple[Choice, ...]:
+def extraction_metrics() -> tuple[Choice, ...]:
     """Return what is measured of attacks that extract texts."""
     return tuple(choose("metrics", name) for name in EXTRACTION)
 
 
-def attacked(attacks: Mapping[str, Choice], made: Mapping[str, Any], texts: int) -> dict[str, dict[str, np.ndarray]]:
+def attack_outputs(
+    attacks: Mapping[str, Choice], evidence_by_name: Mapping[str, Any], texts: int
+) -> dict[str, dict[str, np.ndarray]]:
     """Return what each attack gave, as `attacked.arrays` does; raises `DataError` for anything but one number a text."""
-    return {name: arrays(a, a(*(made[n] for n in a.needs)), texts) for name, a in attacks.items()}
+    return {name: arrays(a, a(*(evidence_by_name[n] for n in a.needs)), texts) for name, a in attacks.items()}

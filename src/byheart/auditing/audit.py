@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 from byheart.auditing import render
-from byheart.auditing.result import SHOWN, AuditResult
+from byheart.auditing.result import DEFAULT_EXPOSED, AuditResult
 from byheart.auditing.save import write_audit
 from byheart.core.types import Table
+
+FORMER_NAMES = {
+    "attack": "ranking_attack",
+    "compared": "has_nonmembers",
+    "exposed": "exposed_members",
+    "made": "provenance",
+    "private": "private_values",
+    "sides": "record_labels",
+    "spelled": "text",
+}
+"""Attributes that were renamed, former name first."""
 
 
 class Audit(AuditResult):
@@ -22,7 +34,9 @@ class Audit(AuditResult):
         """Return the table of attacks, and the table of extraction where an attack extracts texts."""
         return render.audit_tables(self)
 
-    def exposed_table(self, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False) -> Table:
+    def exposed_table(
+        self, most: int = DEFAULT_EXPOSED, *, show_text: bool = False, show_private: bool = False
+    ) -> Table:
         """Return the most exposed members as a table; texts and private values only on request."""
         return render.exposed_table(self, most, show_text=show_text, show_private=show_private)
 
@@ -51,6 +65,13 @@ class Audit(AuditResult):
         Raises `StoreError` if the folder exists or cannot be written.
         """
         return write_audit(self, Path(folder), command=command, show_text=show_text, show_private=show_private)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a renamed attribute by its former name, with a warning."""
+        if name not in FORMER_NAMES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        warnings.warn(f"Audit.{name} is now Audit.{FORMER_NAMES[name]}", FutureWarning, stacklevel=2)
+        return getattr(self, FORMER_NAMES[name])
 
     def __repr__(self) -> str:
         """Show the verdict only: rows would fill a screen."""

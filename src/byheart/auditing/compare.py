@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byheart.auditing.texts import Given, spelled
+from byheart.auditing.texts import AuditedText, render_texts
 from byheart.core.split_check import Gate
 from byheart.core.types import NO_TEXTS, Split
 from byheart.data.split_check import gate
@@ -25,7 +25,7 @@ from byheart.core.registry import Choice
 from byheart.stats.roc_auc import resolution
 
 
-def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
+def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
     """Return the metrics that so many non-members can realise, and in words what they cannot."""
     kept: list[Choice] = []
     doubts: list[str] = []
@@ -42,33 +42,33 @@ def realisable(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice
     return tuple(kept), doubts
 
 
-JUDGED = 10
+MIN_GATE_GROUPS = 10
 """Groups a side that the data gate needs."""
 
 
-LOOKED_AT = 20_000
+MAX_DUPLICATE_CHECK_TEXTS = 20_000
 """Training texts among which near copies of non-members are looked for."""
 
 
-class Compared(NamedTuple):
+class AuditComparison(NamedTuple):
     """Who is compared with whom, by which metrics, what the data gate says (None: too few), and what is doubtful."""
 
     split: Split
-    sides: Sides
+    record_labels: Sides
     metrics: tuple[Choice, ...]
     gate: Gate | None
     doubts: tuple[str, ...]
 
 
-def compared(
-    texts: Mapping[str, Sequence[Given]],
+def audit_comparison(
+    texts: Mapping[str, Sequence[AuditedText]],
     tokenizer: PreTrainedTokenizerBase | None,
     metrics: Sequence[Choice],
     *,
     max_texts: int,
     max_tokens: int,
     fpr: float,
-) -> Compared:
+) -> AuditComparison:
     """Return what is compared of texts by their part ("member", "nonmember", ...), judged before any model reads.
 
     Without non-members nothing is compared: there are no metrics of attacks.
@@ -77,17 +77,17 @@ def compared(
     """
     split, sides = _split(texts, tokenizer, max_texts)
     if not len(split.nonmembers):
-        return Compared(split, sides, (), None, ())
-    kept, doubts = realisable(metrics, len(split.nonmembers))
+        return AuditComparison(split, sides, (), None, ())
+    kept, doubts = measurable_metrics(metrics, len(split.nonmembers))
     judged = _gate(split, sides, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
-    return Compared(split, sides, kept, judged, tuple(doubts))
+    return AuditComparison(split, sides, kept, judged, tuple(doubts))
 
 
 def _split(
-    texts: Mapping[str, Sequence[Given]], tokenizer: PreTrainedTokenizerBase | None, most: int
+    texts: Mapping[str, Sequence[AuditedText]], tokenizer: PreTrainedTokenizerBase | None, most: int
 ) -> tuple[Split, Sides]:
     """Return who plays which part, and the sides that are compared."""
-    drawn = {part: spelled(part, those, most, tokenizer) for part, those in texts.items()}
+    drawn = {part: render_texts(part, those, most, tokenizer) for part, those in texts.items()}
     (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn.get("nonmember", (NO_TEXTS, ()))
     validation, validation_groups = drawn.get("validation", (NO_TEXTS, ()))
     split = Split(
@@ -107,18 +107,18 @@ def _split(
 
 def _gate(
     split: Split,
-    sides: Sides,
-    texts: Mapping[str, Sequence[Given]],
+    record_labels: Sides,
+    texts: Mapping[str, Sequence[AuditedText]],
     tokenizer: PreTrainedTokenizerBase | None,
     *,
     max_tokens: int,
     fpr: float,
 ) -> Gate | None:
     """Judge the audited texts, near copies being looked for among all members; None for too few to be judged."""
-    groups = np.array(sides.groups)
-    if min(len(set(groups[on])) for on in (sides.membership, ~sides.membership)) < JUDGED:
+    groups = np.array(record_labels.groups)
+    if min(len(set(groups[on])) for on in (record_labels.membership, ~record_labels.membership)) < MIN_GATE_GROUPS:
         return None
-    whole, train_groups = spelled("member", texts["member"], LOOKED_AT, tokenizer)
+    whole, train_groups = render_texts("member", texts["member"], MAX_DUPLICATE_CHECK_TEXTS, tokenizer)
     at = {name: i for i, name in enumerate(whole.ids)}
     if all(name in at for name in split.train.ids):
         members = tuple(at[name] for name in split.train.ids)

@@ -8,14 +8,14 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from byheart.auditing.audit import Audit
-from byheart.auditing.local import audited
-from byheart.auditing.save import refuse_folder
-from byheart.auditing.server.audit import Told, audited_endpoint
+from byheart.auditing.local import run_audit
+from byheart.auditing.save import check_output_folder
+from byheart.auditing.server.audit import RequestProgressCallback, run_endpoint_audit
 from byheart.auditing.server.client import Endpoint
-from byheart.auditing.settings import Asked
-from byheart.auditing.target import Open, Subject
-from byheart.auditing.texts import Given, one, refuse_overlaps
-from byheart.auditing.thresholds import Bound, refuse_bounds
+from byheart.auditing.settings import AuditSettings
+from byheart.auditing.target import AuditTarget, ModelOpener
+from byheart.auditing.texts import AuditedText, check_overlaps, parse_text
+from byheart.auditing.thresholds import Bound, check_bounds
 from byheart.core.errors import DataError
 from byheart.data.sources import read_source
 from byheart.lm.finetuned import Finished, attached, finished, loaded, opened, tokenizer
@@ -28,16 +28,16 @@ from byheart.lm.preserve_state import untouched, untuned
 def audit_files(  # noqa: PLR0913 - what a command line says
     model: str,
     texts: Mapping[str, str],
-    settings: Asked,
+    settings: AuditSettings,
     *,
     adapter: str | None,
     base: str | None,
     placing: Placing,
     fields: Mapping[str, str],
-    private: Sequence[str] = (),
+    private_fields: Sequence[str] = (),
     limits: Sequence[Bound] = (),
     output: Path | None = None,
-    tell: Callable[[str], None],
+    on_status: Callable[[str], None],
 ) -> Audit:
     """Return the audit of a model by name on texts by part ("member", "nonmember", ...); `tell` hears what is being done.
 
@@ -45,53 +45,55 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     hold private values. Raises `RequestError` before anything is loaded for what names and files alone show to be wrong.
     """
     if output is not None:
-        refuse_folder(output)
-    parts = _parts(texts, settings, (fields, private), limits)
+        check_output_folder(output)
+    parts = _texts_by_part(texts, settings, (fields, private_fields), limits)
     found = finished(model, adapter, base)
-    return audited(_subject(found, placing), parts, settings, tell)
+    return run_audit(_target_from_files(found, placing), parts, settings, on_status)
 
 
 def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
     endpoint: Endpoint,
     names: tuple[str, str | None],
     texts: Mapping[str, str],
-    settings: Asked,
+    settings: AuditSettings,
     *,
-    tokens: str | None,
+    tokenizer_name: str | None,
     fields: Mapping[str, str],
-    private: Sequence[str] = (),
+    private_fields: Sequence[str] = (),
     limits: Sequence[Bound] = (),
     output: Path | None = None,
-    told: Told = lambda _done, _all: None,
+    on_progress: RequestProgressCallback = lambda _done, _all: None,
 ) -> Audit:
     """Return the audit of a model and its base by their names at an endpoint; `tokens` names a tokenizer that is here.
 
     Raises `RequestError` before anything is sent for what names and files alone show to be wrong.
     """
     if output is not None:
-        refuse_folder(output)
-    parts = _parts(texts, settings, (fields, private), limits)
-    held = None if tokens is None else named_tokenizer(tokens)
-    return audited_endpoint(endpoint, names, parts, settings, tokenizer=held, told=told)
+        check_output_folder(output)
+    parts = _texts_by_part(texts, settings, (fields, private_fields), limits)
+    held = None if tokenizer_name is None else named_tokenizer(tokenizer_name)
+    return run_endpoint_audit(endpoint, names, parts, settings, tokenizer=held, on_progress=on_progress)
 
 
-def _parts(
+def _texts_by_part(
     texts: Mapping[str, str],
-    settings: Asked,
+    settings: AuditSettings,
     fields: tuple[Mapping[str, str], Sequence[str]],
     limits: Sequence[Bound],
-) -> dict[str, tuple[Given, ...]]:
+) -> dict[str, tuple[AuditedText, ...]]:
     """Return the files' texts by part, after what they alone show to be wrong is refused."""
-    parts = {part: _given(part, path, *fields) for part, path in texts.items()}
-    refuse_overlaps(parts)
+    parts = {part: _read_texts(part, path, *fields) for part, path in texts.items()}
+    check_overlaps(parts)
     members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
-    refuse_bounds(limits, members, nonmembers, settings.fpr)
+    check_bounds(limits, members, nonmembers, settings.fpr)
     return parts
 
 
-def _given(part: str, path: str, fields: Mapping[str, str], private: Sequence[str]) -> tuple[Given, ...]:
+def _read_texts(
+    part: str, path: str, fields: Mapping[str, str], private_fields: Sequence[str]
+) -> tuple[AuditedText, ...]:
     """Return a source's texts, named by the line or row that they stand at unless they have an id."""
-    found: list[Given] = []
+    found: list[AuditedText] = []
     held: set[str] = set()
     for row in read_source(path):
         record = dict(row.fields)
@@ -99,15 +101,15 @@ def _given(part: str, path: str, fields: Mapping[str, str], private: Sequence[st
             if own not in record:
                 raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
             record[field] = record[own]
-        if private:
+        if private_fields:
             held |= record.keys()
-            record["attributes"] = {own: record.get(own) for own in private}
+            record["attributes"] = {own: record.get(own) for own in private_fields}
         try:
-            found.append(one(part, row.place.removeprefix(path).lstrip(" /"), record))
+            found.append(parse_text(part, row.place.removeprefix(path).lstrip(" /"), record))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     # A record may lack a value; a name that no record has would leave what it was to mask in plain sight.
-    for own in private:
+    for own in private_fields:
         if part == "member" and own not in held:
             raise DataError(f"{path}: no record has the field {own!r}; its fields: {', '.join(sorted(held)) or 'none'}")
     names = [text.name for text in found]
@@ -119,11 +121,11 @@ def _given(part: str, path: str, fields: Mapping[str, str], private: Sequence[st
     return tuple(found)
 
 
-def _subject(found: Finished, placing: Placing) -> Subject:
+def _target_from_files(found: Finished, placing: Placing) -> AuditTarget:
     """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
     opening = functools.partial(opened, placing=placing)
-    tuned: Open = functools.partial(opening, found.weights)
-    base: Open | None = functools.partial(opening, found.base) if found.base else None
+    tuned: ModelOpener = functools.partial(opening, found.weights)
+    base: ModelOpener | None = functools.partial(opening, found.base) if found.base else None
 
     @functools.cache
     def whole() -> LanguageModel:
@@ -138,7 +140,7 @@ def _subject(found: Finished, placing: Placing) -> Subject:
 
     if found.adapter is not None:
         tuned, base = functools.partial(switched, off=False), functools.partial(switched, off=True)
-    return Subject(
+    return AuditTarget(
         tuned,
         base,
         tokenizer(found),

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from byheart.analysis.token_view import Piece, pieces
-from byheart.auditing.attack_evidence import attacked, evidence, possible, refuse_unasked
+from byheart.auditing.attack_evidence import attack_outputs, check_known_texts_used, make_evidence, runnable_attacks
 from byheart.auditing.audit import Audit
-from byheart.auditing.compare import compared
-from byheart.auditing.conclude import Found, Who, concluded
-from byheart.auditing.settings import UNCHANGED, Asked
-from byheart.auditing.target import Subject, held
-from byheart.auditing.texts import Given, parts
+from byheart.auditing.compare import audit_comparison
+from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
+from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
+from byheart.auditing.target import AuditTarget, target_from_memory
+from byheart.auditing.texts import AuditedText, texts_by_part
 from byheart.core.attack_output import extracts
 from byheart.core.dependencies import TOKENS
 from byheart.core.errors import ModelError, SettingError
@@ -60,7 +60,7 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     another model it is `base`; without one, attacks that need it are left out, which the result says. The model is left
     as it was. Raises `DataError`, `ModelError`, `SettingError` and `UnknownNameError` in one line each.
     """
-    settings = Asked(
+    settings = AuditSettings(
         attacks=attacks,
         max_texts=max_texts,
         max_tokens=max_tokens,
@@ -68,31 +68,34 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
         precision=precision,
         token_budget=token_budget,
     )
-    texts = parts(members, nonmembers, validation, known_members, known_nonmembers)
-    return audited(held(model, tokenizer, base), texts, settings)
+    texts = texts_by_part(members, nonmembers, validation, known_members, known_nonmembers)
+    return run_audit(target_from_memory(model, tokenizer, base), texts, settings)
 
 
-def _silent(_: str) -> None:
+def _ignore_status(_: str) -> None:
     pass
 
 
-def audited(
-    subject: Subject, texts: Mapping[str, Sequence[Given]], settings: Asked, tell: Callable[[str], None] = _silent
+def run_audit(
+    target: AuditTarget,
+    texts: Mapping[str, Sequence[AuditedText]],
+    settings: AuditSettings,
+    on_status: Callable[[str], None] = _ignore_status,
 ) -> Audit:
     """Return the audit of a subject on texts by their part ("member", "nonmember", "validation"); `tell` hears what is done."""
     began = time.monotonic()
-    inputs = {"model", "tokens"} | ({"base_model"} if subject.base else set())
+    inputs = {"model", "tokens"} | ({"base_model"} if target.open_base else set())
     others = {f"{part}_tokens": min(len(those), settings.max_texts) for part, those in texts.items()}
-    attacks, left_out = possible(settings.attacks, inputs | (others.keys() & set(TOKENS)), others)
-    refuse_unasked(settings.attacks, others)
+    attacks, left_out = runnable_attacks(settings.attacks, inputs | (others.keys() & set(TOKENS)), others)
+    check_known_texts_used(settings.attacks, others)
     if all(map(extracts, attacks.values())):
         raise SettingError(
             f"attacks: {', '.join(attacks)} tell what a model writes of its texts and not whether it was trained on them, which "
             "is what an audit judges; name one more, such as loss"
         )
-    seen = compared(
+    seen = audit_comparison(
         texts,
-        subject.tokenizer,
+        target.tokenizer,
         settings.metrics,
         max_texts=settings.max_texts,
         max_tokens=settings.max_tokens,
@@ -104,47 +107,49 @@ def audited(
     known: dict[str, Any] = {}
     stats: dict[int, dict[str, Any]] = {}
     read: dict[str, Tokens] = {}
-    for epoch, opening in ((0, subject.base), (1, subject.tuned)):
+    for epoch, opening in ((0, target.open_base), (1, target.open_model)):
         if opening is None:
             continue
         which = "model" if epoch else "base"
-        tell(f"{which}: loading")
+        on_status(f"{which}: loading")
         with opening() as model:
             trunk(model.module)
             scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
-            read = _read(model, split, settings, read)
+            read = _audit_tokens(model, split, settings, read)
             words = sum(len(t.ids) for t in read.values())
-            tell(
+            on_status(
                 f"{which}: reading {sum(map(len, read.values())):,} texts, {words:,} tokens, for {len(attacks)} attacks"
             )
             given = {"model": scorer, **{need: read[part] for need, part in TOKENS.items() if part in read}}
             given |= {"base_model": scorer} if epoch == 0 else {}
-            observed = evidence(attacks, given, known, untuned=epoch == 0)
+            observed = make_evidence(attacks, given, known, is_base=epoch == 0)
             if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
-                raise ModelError(UNCHANGED)
+                raise ModelError(MODEL_EQUALS_BASE)
             stats[epoch] = {"target": observed["target"]}
             if "validation" in read:
                 stats[epoch]["validation"] = observed.get("validation") or scorer(read["validation"])
         known = observed
-        gave = attacked(attacks, {**observed, "texts": read["audited"].texts}, len(split.audited))
+        gave = attack_outputs(attacks, {**observed, "texts": read["audited"].texts}, len(split.audited))
         scores[epoch] = {n: one["scores"] for n, one in gave.items() if "extracted" not in one}
         extractions[epoch] = {n: Extraction(**one) for n, one in gave.items() if "extracted" in one}
-    who = Who(subject.name, subject.base_name, subject.method, dict(subject.hashes()), subject.doubts)
+    who = AuditedModel(target.name, target.base_name, target.method, dict(target.hashes()), target.doubts)
     tokens = read["audited"]
 
     def as_read(i: int) -> list[Piece]:
-        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), subject.tokenizer)
+        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), target.tokenizer)
 
     cut = int((tokens.cut > 0).sum())
-    found = Found(attacks, left_out, scores, extractions, stats, cut, as_read)
-    return concluded(who, seen, found, texts, settings.recipe, began)
+    found = AttackResults(attacks, left_out, scores, extractions, stats, cut, as_read)
+    return build_audit(who, seen, found, texts, settings.recipe, began)
 
 
-def _read(model: LanguageModel, split: Split, settings: Asked, before: Mapping[str, Tokens]) -> dict[str, Tokens]:
+def _audit_tokens(
+    model: LanguageModel, split: Split, settings: AuditSettings, base_tokens: Mapping[str, Tokens]
+) -> dict[str, Tokens]:
     """Return the texts as this model's tokens; raises `ModelError` where its base, `before`, reads others."""
     kinds = (part for part in TOKENS.values() if len(split.parts[part]))
     read = {part: readable(model, split.parts[part], settings.max_tokens) for part in kinds}
-    for part, tokens in before.items():
+    for part, tokens in base_tokens.items():
         if not np.array_equal(tokens.ids, read[part].ids):
             raise ModelError(
                 "model and base read the texts as other tokens, so they cannot be compared; name the base that it was tuned from"

@@ -11,7 +11,7 @@ import numpy as np
 from byheart.analysis import formats, row_values
 from byheart.analysis.labels import named
 from byheart.analysis.token_view import masked_text
-from byheart.auditing.result import BASE, SHOWN, TUNED, AuditResult
+from byheart.auditing.result import BASE_EPOCH, DEFAULT_EXPOSED, FINETUNED_EPOCH, AuditResult
 from byheart.core.types import Estimate, Table
 from byheart.stats.proportions import share
 from byheart.tables.extraction import extraction
@@ -19,40 +19,48 @@ from byheart.tables.extraction import extraction
 
 def attack_table(audit: AuditResult) -> Table:
     """Return a line for each attack: AUC and TPR of the finished model, AUC of its base; without non-members scores."""
-    if not audit.compared:
+    if not audit.has_nonmembers:
         return _scores_table(audit)
     lines: list[tuple[str, ...]] = []
     tpr = next((r for r in audit.rows if r.metric == "tpr_at_fpr"), None)
     fpr = float(tpr.metric_settings.removeprefix("fpr=") or 0.01) if tpr else 0.0
-    ranked = {named(r): r.value for r in audit.rows if r.metric == "auc" and r.epoch == TUNED}
+    ranked = {named(r): r.value for r in audit.rows if r.metric == "auc" and r.epoch == FINETUNED_EPOCH}
     for name in sorted(ranked, key=lambda n: -ranked[n]):
-        cells = [_estimate(audit, name, "auc", TUNED), _estimate(audit, name, "auc", BASE)]
-        cells[1:1] = [_estimate(audit, name, "tpr_at_fpr", TUNED)] if tpr else []
+        cells = [_estimate_text(audit, name, "auc", FINETUNED_EPOCH), _estimate_text(audit, name, "auc", BASE_EPOCH)]
+        cells[1:1] = [_estimate_text(audit, name, "tpr_at_fpr", FINETUNED_EPOCH)] if tpr else []
         lines.append((name, *cells))
     header = ("attack", "AUC", *([f"TPR at {100 * fpr:g} % FPR"] if tpr else []), "AUC of the base")
-    members = int(audit.sides.membership.sum())
+    members = int(audit.record_labels.membership.sum())
     note = f"{members} members against {len(audit.ids) - members} non-members; in brackets the 95 % interval."
-    return Table("Attacks", header, tuple(lines), note + _not_run(audit))
+    return Table("Attacks", header, tuple(lines), note + _left_out_note(audit))
 
 
 def _scores_table(audit: AuditResult) -> Table:
     lines = tuple(
-        (name, *(f"{np.median(audit.scores[e][name]):.4f}" if e in audit.scores else "" for e in (TUNED, BASE)))
-        for name in audit.scores[TUNED]
+        (
+            name,
+            *(
+                f"{np.median(audit.scores[e][name]):.4f}" if e in audit.scores else ""
+                for e in (FINETUNED_EPOCH, BASE_EPOCH)
+            ),
+        )
+        for name in audit.scores[FINETUNED_EPOCH]
     )
     note = f"{len(audit.ids)} texts, all of them trained on: no AUC, no false alarms."
-    return Table("Attacks", ("attack", "median score", "median score of the base"), lines, note + _not_run(audit))
+    return Table("Attacks", ("attack", "median score", "median score of the base"), lines, note + _left_out_note(audit))
 
 
-def _not_run(audit: AuditResult) -> str:
+def _left_out_note(audit: AuditResult) -> str:
     return "".join(f" Not run: {name} {why}." for name, why in audit.left_out.items())
 
 
 def audit_tables(audit: AuditResult) -> tuple[Table, ...]:
     """Return the table of attacks, and that of what was extracted where any attack did."""
-    if not audit.extractions.get(TUNED):
+    if not audit.extractions.get(FINETUNED_EPOCH):
         return (attack_table(audit),)
-    return attack_table(audit), extraction(audit.rows, audit.score_set) if audit.compared else _extraction_table(audit)
+    return attack_table(audit), extraction(audit.rows, audit.score_set) if audit.has_nonmembers else _extraction_table(
+        audit
+    )
 
 
 def _extraction_table(audit: AuditResult) -> Table:
@@ -63,24 +71,26 @@ def _extraction_table(audit: AuditResult) -> Table:
         return (
             row_values.MISSING
             if found is None
-            else row_values.shown(Estimate(*share(found.extracted, audit.sides.groups)))
+            else row_values.shown(Estimate(*share(found.extracted, audit.record_labels.groups)))
         )
 
-    lines = tuple((name, told(TUNED, name), told(BASE, name)) for name in audit.extractions[TUNED])
+    lines = tuple(
+        (name, told(FINETUNED_EPOCH, name), told(BASE_EPOCH, name)) for name in audit.extractions[FINETUNED_EPOCH]
+    )
     note = "Share of the training texts; without non-members nobody can say how much of it the model would write of any text."
     return Table("What can be extracted", ("attack", "model", "base"), lines, note)
 
 
-def _estimate(audit: AuditResult, attack: str, metric: str, epoch: int) -> str:
+def _estimate_text(audit: AuditResult, attack: str, metric: str, epoch: int) -> str:
     row = next((r for r in audit.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
     return row_values.shown(row and Estimate(row.value, row.low, row.high))
 
 
 def exposed_table(
-    audit: AuditResult, most: int = SHOWN, *, show_text: bool = False, show_private: bool = False
+    audit: AuditResult, most: int = DEFAULT_EXPOSED, *, show_text: bool = False, show_private: bool = False
 ) -> Table:
     """Return the most exposed members as a table; text only where it is asked for, private values where they are too."""
-    asked = zip(audit.texts.ids, audit.texts.scored, audit.private, strict=True) if show_text else ()
+    asked = zip(audit.texts.ids, audit.texts.scored, audit.private_values, strict=True) if show_text else ()
     text = {i.removeprefix("member/"): s if show_private else masked_text(s, p) for i, s, p in asked}
     lines = tuple(
         (
@@ -89,10 +99,10 @@ def exposed_table(
             *([] if e.above is None else [f"{100 * e.above:.1f} %"]),
             *([text[e.id]] if show_text else []),
         )
-        for e in audit.exposed(most)
+        for e in audit.exposed_members(most)
     )
-    below = ["non-members below"] if audit.compared else []
-    header = ("id", f"score ({audit.attack})", *below, *(["text"] if show_text else []))
+    below = ["non-members below"] if audit.has_nonmembers else []
+    header = ("id", f"score ({audit.ranking_attack})", *below, *(["text"] if show_text else []))
     return Table("Records most exposed", header, lines)
 
 
@@ -115,11 +125,11 @@ def as_text(audit: AuditResult, *, show_text: bool = False, show_private: bool =
 def as_html(audit: AuditResult) -> str:
     """Return verdict, warnings and attacks as a piece of HTML, without any record."""
     said = "".join(f"<li>{html.escape(w)}</li>" for w in audit.warnings)
-    tables = "".join(map(_html, audit_tables(audit)))
+    tables = "".join(map(_table_html, audit_tables(audit)))
     return f"<p><b>{html.escape(audit.verdict)}</b></p><ul>{said}</ul>{tables}"
 
 
-def _html(table: Table) -> str:
+def _table_html(table: Table) -> str:
     head = "".join(f"<th>{html.escape(h)}</th>" for h in table.header)
     lines = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in table.rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table><p>{html.escape(table.note)}</p>"
@@ -134,7 +144,7 @@ def as_dict(audit: AuditResult) -> dict[str, Any]:
         "warnings": list(audit.warnings),
         "gate": audit.gate and audit.gate.verdict,
         "not_run": dict(audit.left_out),
-        "exposed": [e._asdict() for e in audit.exposed()],
+        "exposed": [e._asdict() for e in audit.exposed_members()],
         "rows": json.loads(formats.rows_json(audit.rows)),
-        "made": json.loads(json.dumps(audit.made, default=str)),
+        "made": json.loads(json.dumps(audit.provenance, default=str)),
     }

@@ -15,13 +15,13 @@ from byheart.core.split_check import Gate
 from byheart.core.types import Extraction, LogProbs, Row, Scores, ScoreSet, Texts
 from byheart.stats.leakage_tests import Sides
 
-BASE, TUNED = 0, 1
+BASE_EPOCH, FINETUNED_EPOCH = 0, 1
 """The epochs of an audit's rows: the base, and the finished model, however long it was trained."""
-SHOWN = 10
+DEFAULT_EXPOSED = 10
 """Exposed records that are shown where nobody says how many."""
 
 
-class Exposed(NamedTuple):
+class ExposedMember(NamedTuple):
     """A member that an attack finds: its id, its score, the share of non-members that score below it (None without any)."""
 
     id: str
@@ -47,12 +47,12 @@ class AuditResult:
     left_out: Mapping[str, str]
     ids: tuple[str, ...]
     scores: Mapping[int, Mapping[str, Scores]]
-    sides: Sides
+    record_labels: Sides
     texts: Texts
     passes: Mapping[int, LogProbs]
     pieces: Pieces
-    private: tuple[Mapping[str, str], ...]
-    made: Mapping[str, Any]
+    private_values: tuple[Mapping[str, str], ...]
+    provenance: Mapping[str, Any]
     extractions: Mapping[int, Mapping[str, Extraction]] = field(default_factory=dict[int, dict[str, Extraction]])
 
     @property
@@ -72,17 +72,17 @@ class AuditResult:
         return (*self.doubts, *found)
 
     @property
-    def compared(self) -> bool:
+    def has_nonmembers(self) -> bool:
         """Whether there are non-members, so that there are AUCs and false alarms."""
-        return not bool(self.sides.membership.all())
+        return not bool(self.record_labels.membership.all())
 
     @property
-    def attack(self) -> str:
+    def ranking_attack(self) -> str:
         """The attack that records are ranked by: the verdict's, else the one of the highest AUC, else the gain over the base."""
-        if not self.compared:
-            run = self.scores[TUNED]
+        if not self.has_nonmembers:
+            run = self.scores[FINETUNED_EPOCH]
             return next((n for n in ("reference", "loss") if n in run), next(iter(run)))
-        aucs = {named(r): r.value for r in self.rows if r.metric == "auc" and r.epoch == TUNED}
+        aucs = {named(r): r.value for r in self.rows if r.metric == "auc" and r.epoch == FINETUNED_EPOCH}
         return self.ruling.attack or max(aucs, key=lambda name: aucs[name])
 
     def score_set(self, key: str) -> ScoreSet:
@@ -90,23 +90,23 @@ class AuditResult:
         epoch, _, attack = key.partition("/")
         if attack in self.extractions.get(int(epoch), {}):
             scores, *extracted = self.extractions[int(epoch)][attack]
-            return ScoreSet(self.ids, scores, *self.sides, *extracted)
-        return ScoreSet(self.ids, self.scores[int(epoch)][attack], *self.sides)
+            return ScoreSet(self.ids, scores, *self.record_labels, *extracted)
+        return ScoreSet(self.ids, self.scores[int(epoch)][attack], *self.record_labels)
 
-    def exposed(self, most: int = SHOWN) -> list[Exposed]:
+    def exposed_members(self, most: int = DEFAULT_EXPOSED) -> list[ExposedMember]:
         """Return the members that `attack` finds most easily, the most exposed first.
 
         Where the verdict is no leak, their order is chance.
         """
-        scores, on = self.scores[TUNED][self.attack], self.sides.membership
+        scores, on = self.scores[FINETUNED_EPOCH][self.ranking_attack], self.record_labels.membership
         others = np.sort(scores[~on])
         order = [int(i) for i in np.argsort(-scores, kind="stable") if on[i]][:most]
         return [
-            Exposed(
+            ExposedMember(
                 self.ids[i].removeprefix("member/"),
-                self.attack,
+                self.ranking_attack,
                 float(scores[i]),
-                float((others < scores[i]).mean()) if self.compared else None,
+                float((others < scores[i]).mean()) if self.has_nonmembers else None,
             )
             for i in order
         ]

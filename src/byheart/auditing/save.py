@@ -22,7 +22,7 @@ from byheart.core.types import Row
 from byheart.report.page import Shown, Spoken, report
 
 
-def refuse_folder(folder: Path) -> None:
+def check_output_folder(folder: Path) -> None:
     """Raise `StoreError` for a place where no new folder can be made; asked before an audit is computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} is there already; write another -o, or remove it")
@@ -38,7 +38,7 @@ def refuse_folder(folder: Path) -> None:
 
 def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bool, show_private: bool) -> Path:
     """Write an audit aside and rename it into place; return its folder. Raises `StoreError` as `refuse_folder` does."""
-    refuse_folder(folder)
+    check_output_folder(folder)
     aside = folder.absolute().with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
         aside.mkdir(parents=True)
@@ -58,53 +58,59 @@ def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private
     manifest = {**as_dict(audit), "command": command}
     for shown_elsewhere in ("rows", "exposed"):
         del manifest[shown_elsewhere]
-    everyone = int(audit.sides.membership.sum())
+    everyone = int(audit.record_labels.membership.sum())
     return {
-        "report.html": page(audit, command, show_text=show_text, show_private=show_private),
+        "report.html": audit_page(audit, command, show_text=show_text, show_private=show_private),
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
-        "scores.parquet": _scores(audit),
+        "scores.parquet": _scores_parquet(audit),
         "exposed.csv": formats.as_csv(exposed_table(audit, everyone, show_text=show_text, show_private=show_private)),
         "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
         "model_card.md": model_card(audit, command),
     }
 
 
-def as_read(audit: AuditResult, i: int, *, show_private: bool = False) -> Told:
+def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False) -> Told:
     """Return an audited text, by its position, as the model read it, beside how its base did."""
     own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
-    return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private[i])
+    return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private_values[i])
 
 
-def page(audit: AuditResult, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
+def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
     """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
 
     def texts(_: Row, places: Sequence[int]) -> list[Told]:
-        return [as_read(audit, i, show_private=show_private) for i in places]
+        return [audited_token_view(audit, i, show_private=show_private) for i in places]
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
     spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit_tables(audit))
-    return report(shown, title=f"Audit of {audit.made['model']}", made=_made(audit, command), spoken=spoken)
+    return report(
+        shown, title=f"Audit of {audit.provenance['model']}", made=_provenance_lines(audit, command), spoken=spoken
+    )
 
 
-def _made(audit: AuditResult, command: str) -> dict[str, str]:
+def _provenance_lines(audit: AuditResult, command: str) -> dict[str, str]:
     """Return what the page says last: how it was made."""
     found = {"epochs": "0 is the base, 1 the finished model, however long it was trained"}
     found |= {f"not run: {name}": why for name, why in audit.left_out.items()}
     if audit.gate is not None:
         found["data gate"] = audit.gate.verdict
         found |= {f"data gate: {f.name}": f"{f.verdict}: {f.found}" for f in audit.gate.findings}
-    found |= {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in audit.made.items()}
+    found |= {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in audit.provenance.items()}
     return found | ({"command": command} if command else {})
 
 
-def _scores(audit: AuditResult) -> bytes:
+def _scores_parquet(audit: AuditResult) -> bytes:
     """Return every text's id, side and scores as Parquet; scores of the base are named base/ATTACK."""
     # Imported by name: heavy, needed here only, and without types of its own.
     pa: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
-    columns: dict[str, Any] = {"id": audit.ids, "member": audit.sides.membership, "group": audit.sides.groups}
+    columns: dict[str, Any] = {
+        "id": audit.ids,
+        "member": audit.record_labels.membership,
+        "group": audit.record_labels.groups,
+    }
     for epoch, found in sorted(audit.scores.items(), reverse=True):
         written = {name: given.scores for name, given in audit.extractions.get(epoch, {}).items()}
         columns |= {name if epoch else f"base/{name}": scores for name, scores in {**found, **written}.items()}
@@ -115,13 +121,13 @@ def _scores(audit: AuditResult) -> bytes:
 
 def model_card(audit: AuditResult, command: str = "") -> str:
     """Return a section for a Hugging Face model card: verdict, warnings, attacks, and how to repeat it."""
-    texts, versions = audit.made["texts"], audit.made["versions"]
+    texts, versions = audit.provenance["texts"], audit.provenance["versions"]
     again = f"\n\n```sh\n{command}\n```" if command else ""
-    others = f" and {texts['nonmembers']} texts that were not trained on" if audit.compared else " alone"
+    others = f" and {texts['nonmembers']} texts that were not trained on" if audit.has_nonmembers else " alone"
     return (
         "## Memorization audit\n\n"
         f"{as_markdown(audit)}\n"
         f"Membership inference on {texts['members']} training texts{others}, by "
-        f"byheart {versions.get('byheart', '')} on {audit.made['at'][:10]}. Attacks bound what is known: an attack at chance does "
+        f"byheart {versions.get('byheart', '')} on {audit.provenance['at'][:10]}. Attacks bound what is known: an attack at chance does "
         f"not show that nothing was memorized.{again}\n"
     )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from byheart.auditing.attack_evidence import asked
+from byheart.auditing.attack_evidence import parse_attacks
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice, checked, choose, types_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Asked:
+class AuditSettings:
     """What an audit was asked for, apart from model and texts; checked when made."""
 
     attacks: Any = "default"
@@ -28,7 +28,7 @@ class Asked:
                 raise SettingError(f"{name} = {value}: write a whole number above 0")
         checked("precision", Literal["float32", "bfloat16"], self.precision)
         checked("fpr", types_of(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
-        object.__setattr__(self, "attacks", asked(self.attacks))
+        object.__setattr__(self, "attacks", parse_attacks(self.attacks))
 
     @property
     def metrics(self) -> tuple[Choice, ...]:
@@ -42,7 +42,7 @@ class Asked:
         return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}}
 
 
-UNCHANGED = (
+MODEL_EQUALS_BASE = (
     "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
     "are the same weights; name the model that training saved"
 )

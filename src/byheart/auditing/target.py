@@ -20,16 +20,16 @@ from byheart.lm.preserve_state import refuse_sharded, untouched, untuned
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Open = Callable[[], AbstractContextManager[LanguageModel]]
+ModelOpener = Callable[[], AbstractContextManager[LanguageModel]]
 """What gives a model to be read for a while."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class AuditTarget:
     """The model that is audited: how to open it and its base (None without one), what it is called, its hashes."""
 
-    tuned: Open
-    base: Open | None
+    open_model: ModelOpener
+    open_base: ModelOpener | None
     tokenizer: PreTrainedTokenizerBase
     name: str
     base_name: str
@@ -38,7 +38,9 @@ class Subject:
     doubts: tuple[str, ...] = ()
 
 
-def held(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch.nn.Module | None) -> Subject:
+def target_from_memory(
+    model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch.nn.Module | None
+) -> AuditTarget:
     """Return a model in memory as what is to be audited."""
     whole: Any = model
     if not hasattr(whole, "config") or not hasattr(tokenizer, "encode"):
@@ -46,7 +48,7 @@ def held(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch
             "audit(model, tokenizer, ...) takes a causal language model of transformers, or a peft model, and its tokenizer"
         )
 
-    def opening(module: Any, switched: Callable[[Any], AbstractContextManager[None]]) -> Open:
+    def opening(module: Any, switched: Callable[[Any], AbstractContextManager[None]]) -> ModelOpener:
         @contextmanager
         def enter() -> Generator[LanguageModel]:
             refuse_sharded(module)
@@ -69,19 +71,19 @@ def held(model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch
             doubts = ("the adapter trained biases, which cannot be switched off, so there is no base; pass base=",)
     base_name = name if base is None else str(getattr(base.config, "name_or_path", "")) or "base"
     hashes = {"model": model} if base is None else {"model": model, "base": base}
-    return Subject(
+    return AuditTarget(
         opening(model, lambda _: nullcontext()),
         below,
         tokenizer,
         name,
         base_name,
         method,
-        lambda: {part: _content(module) for part, module in hashes.items()},
+        lambda: {part: _weights_digest(module) for part, module in hashes.items()},
         doubts,
     )
 
 
-def _content(module: torch.nn.Module) -> str:
+def _weights_digest(module: torch.nn.Module) -> str:
     """Return a hash of a model's weights: of each its name, its shape, and its first numbers."""
     found: dict[str, tuple[str, str, str]] = {}
     for place, part in module.named_modules():

@@ -23,7 +23,7 @@ from byheart.lm.tokens import prompted
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SHAPES = (
+TEXT_FORMATS = (
     "a string, a (prompt, completion) pair, or a record with `text`, `prompt` + `completion`, `messages`, "
     "or `instruction` + `output`"
 )
@@ -33,7 +33,7 @@ ALPACA = (
 """How prompts of `instruction`, `input` and `output` begin: the format that Stanford Alpaca's data set was published with."""
 PAIRED = ", paired with an input that provides further context"
 
-EXCLUSIVE = (
+EXCLUSIVE_PARTS = (
     *((part, "member") for part in ("nonmember", "validation", "known_member", "known_nonmember")),
     *((part, "nonmember") for part in ("known_member", "known_nonmember")),
     *(("known_member", other) for other in ("known_nonmember", "validation")),
@@ -42,7 +42,7 @@ EXCLUSIVE = (
 
 
 @dataclass(frozen=True)
-class Given:
+class AuditedText:
     """One text with its name: prompt and scored string, or a chat whose assistant is scored from turn `begin` on.
 
     `group` is what it belongs to (a user, a document), "" where that was not said: copies then are one group. `attributes`
@@ -53,36 +53,38 @@ class Given:
     prompt: str = ""
     scored: str = ""
     chat: tuple[Mapping[str, Any], ...] = ()
-    begin: int = 0
+    first_turn: int = 0
     group: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def content(self) -> str:
         """What tells this text from any other, whatever its name."""
-        return json.dumps([self.prompt, self.scored, self.chat, self.begin], sort_keys=True, default=str)
+        return json.dumps([self.prompt, self.scored, self.chat, self.first_turn], sort_keys=True, default=str)
 
 
-def given(part: str, items: Texts | Iterable[Any]) -> tuple[Given, ...]:
+def parse_texts(part: str, items: Texts | Iterable[Any]) -> tuple[AuditedText, ...]:
     """Return what somebody gave as `part`, which names it in errors.
 
     Raises `DataError` for no texts, for an empty one, and for a shape that says not which text is meant.
     """
     if isinstance(items, str):
-        raise DataError(f"{part}: is one string; give a list of texts, each {SHAPES}")
+        raise DataError(f"{part}: is one string; give a list of texts, each {TEXT_FORMATS}")
     if isinstance(items, Texts):
-        found = tuple(_whole(*text) for text in zip(items.ids, items.prompts, items.scored, items.chats, strict=True))
+        found = tuple(
+            _from_texts_item(*text) for text in zip(items.ids, items.prompts, items.scored, items.chats, strict=True)
+        )
     else:
-        found = tuple(one(part, str(i), item) for i, item in enumerate(items))
+        found = tuple(parse_text(part, str(i), item) for i, item in enumerate(items))
     if not found:
-        raise DataError(f"{part}: there are no texts; give a list, each {SHAPES}")
+        raise DataError(f"{part}: there are no texts; give a list, each {TEXT_FORMATS}")
     if len({t.name for t in found}) < len(found):
         # An id that several texts share (a user's) names none of them; their numbers do.
         return tuple(dataclasses.replace(t, name=str(i)) for i, t in enumerate(found))
     return found
 
 
-def refuse_shared(part: str, texts: Sequence[Given], other_part: str, others: Sequence[Given]) -> None:
+def check_disjoint(part: str, texts: Sequence[AuditedText], other_part: str, others: Sequence[AuditedText]) -> None:
     """Raise `DataError` where one text plays two parts that exclude each other."""
     known = {t.content: t.name for t in others}
     for text in texts:
@@ -92,33 +94,33 @@ def refuse_shared(part: str, texts: Sequence[Given], other_part: str, others: Se
             )
 
 
-def parts(
+def texts_by_part(
     members: Texts | Iterable[Any],
     nonmembers: Texts | Iterable[Any] | None,
     validation: Texts | Iterable[Any] | None,
     known_members: Texts | Iterable[Any] | None = None,
     known_nonmembers: Texts | Iterable[Any] | None = None,
-) -> dict[str, tuple[Given, ...]]:
+) -> dict[str, tuple[AuditedText, ...]]:
     """Return the texts by the part they play: "member", "nonmember", "validation", ..., those that were given.
 
     Raises `DataError` as `given` and `refuse_overlaps` do.
     """
     named = {"nonmember": nonmembers, "validation": validation}
     named |= {"known_member": known_members, "known_nonmember": known_nonmembers}
-    found = {"member": given("member", members)}
-    found |= {part: given(part, items) for part, items in named.items() if items is not None}
-    refuse_overlaps(found)
+    found = {"member": parse_texts("member", members)}
+    found |= {part: parse_texts(part, items) for part, items in named.items() if items is not None}
+    check_overlaps(found)
     return found
 
 
-def refuse_overlaps(texts: Mapping[str, Sequence[Given]]) -> None:
+def check_overlaps(texts: Mapping[str, Sequence[AuditedText]]) -> None:
     """Raise `DataError` for a text that plays two parts of which one says that it was trained on, or is not audited."""
-    for part, other in EXCLUSIVE:
+    for part, other in EXCLUSIVE_PARTS:
         if part in texts and other in texts:
-            refuse_shared(part, texts[part], other, texts[other])
+            check_disjoint(part, texts[part], other, texts[other])
 
 
-def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
+def sample(texts: Sequence[AuditedText], most: int) -> tuple[AuditedText, ...]:
     """Return at most so many of the texts, drawn by chance but always the same ones, in their order."""
     if len(texts) <= most:
         return tuple(texts)
@@ -126,8 +128,8 @@ def sample(texts: Sequence[Given], most: int) -> tuple[Given, ...]:
     return tuple(texts[i] for i in np.sort(drawn))
 
 
-def spelled(
-    part: str, texts: Sequence[Given], most: int, tokenizer: PreTrainedTokenizerBase | None
+def render_texts(
+    part: str, texts: Sequence[AuditedText], most: int, tokenizer: PreTrainedTokenizerBase | None
 ) -> tuple[Texts, tuple[str, ...]]:
     """Return at most so many texts and the group of each; a chat comes whole or not, the first always.
 
@@ -147,19 +149,19 @@ def spelled(
     return Texts(names, scored, prompts), tuple(numbers[c] for c in contents)
 
 
-def one(part: str, name: str, item: Any) -> Given:
+def parse_text(part: str, name: str, item: Any) -> AuditedText:
     """Return one text, which its own `id` names where it has one. Raises `DataError` as `given` does."""
     if isinstance(item, Mapping):
         record = cast("Mapping[str, Any]", item)
-        found = _record(part, _label(record, "id") or name, record)
-        found = dataclasses.replace(found, group=_label(record, "group"), attributes=_private(record))
+        found = _record(part, _text_field(record, "id") or name, record)
+        found = dataclasses.replace(found, group=_text_field(record, "group"), attributes=_private(record))
     elif isinstance(item, str):
-        found = Given(name, "", item)
+        found = AuditedText(name, "", item)
     elif isinstance(item, tuple | list) and [type(x) for x in cast("Sequence[Any]", item)] == [str, str]:
         prompt, completion = cast("Sequence[str]", item)
-        found = Given(name, prompt, completion)
+        found = AuditedText(name, prompt, completion)
     else:
-        raise DataError(f"{part} text {name!r} is a {type(item).__name__}; write {SHAPES}")
+        raise DataError(f"{part} text {name!r} is a {type(item).__name__}; write {TEXT_FORMATS}")
     if not found.chat and not found.scored.strip():
         raise DataError(f"{part} text {name!r} is empty; remove it")
     try:
@@ -172,34 +174,34 @@ def one(part: str, name: str, item: Any) -> Given:
     return found
 
 
-def _record(part: str, name: str, item: Mapping[str, Any]) -> Given:
+def _record(part: str, name: str, item: Mapping[str, Any]) -> AuditedText:
     prompt, completion, messages = item.get("prompt"), item.get("completion"), item.get("messages")
     if isinstance(messages, Sequence) and not isinstance(messages, str):
         return _chat(part, name, cast("Sequence[Any]", messages), 0)
     if isinstance(prompt, str) and isinstance(completion, str):
-        return Given(name, prompt, completion)
+        return AuditedText(name, prompt, completion)
     if isinstance(prompt, list) and isinstance(completion, list):
         before, after = cast("list[Any]", prompt), cast("list[Any]", completion)
         return _chat(part, name, [*before, *after], len(before))
     if isinstance(text := item.get("text"), str):
-        return Given(name, "", text)
+        return AuditedText(name, "", text)
     instruction, more, output = item.get("instruction"), item.get("input") or "", item.get("output")
     if isinstance(instruction, str) and isinstance(more, str) and isinstance(output, str):
         more = f"### Input:\n{more}\n\n" if more else ""
         begin = ALPACA.format(PAIRED if more else "")
-        return Given(name, f"{begin}### Instruction:\n{instruction}\n\n{more}### Response:", output)
-    raise DataError(f"{part} text {name!r} has the fields {', '.join(map(str, item)) or 'none'}; write {SHAPES}")
+        return AuditedText(name, f"{begin}### Instruction:\n{instruction}\n\n{more}### Response:", output)
+    raise DataError(f"{part} text {name!r} has the fields {', '.join(map(str, item)) or 'none'}; write {TEXT_FORMATS}")
 
 
-def _whole(name: str, prompt: str, scored: str, chat: str) -> Given:
+def _from_texts_item(name: str, prompt: str, scored: str, chat: str) -> AuditedText:
     """Return one of `Texts`, whose chat ends with what is scored."""
     if not chat:
-        return Given(name, prompt, scored)
+        return AuditedText(name, prompt, scored)
     turns = tuple(chat_messages.decoded(chat))
-    return Given(name, chat=turns, begin=len(turns) - 1)
+    return AuditedText(name, chat=turns, first_turn=len(turns) - 1)
 
 
-def _label(item: Mapping[str, Any], field: str) -> str:
+def _text_field(item: Mapping[str, Any], field: str) -> str:
     """Return what a record says that it is or belongs to; "" where it says nothing."""
     value = item.get(field)
     return str(value).strip() if isinstance(value, str | int) else ""
@@ -214,21 +216,21 @@ def _private(item: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def private(part: str, texts: Sequence[Given]) -> dict[str, Mapping[str, str]]:
+def private_values(part: str, texts: Sequence[AuditedText]) -> dict[str, Mapping[str, str]]:
     """Return the private values of texts by the ids that `spelled` gives them; those of a chat are of each of its turns."""
     found: dict[str, Mapping[str, str]] = {}
     for text in (t for t in texts if t.attributes):
-        turns = [f"#{i}" for i, _ in chat_messages.answers(text.chat, text.begin)] if text.chat else [""]
+        turns = [f"#{i}" for i, _ in chat_messages.answers(text.chat, text.first_turn)] if text.chat else [""]
         found |= {f"{part}/{text.name}{turn}": text.attributes for turn in turns}
     return found
 
 
-def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> Given:
+def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> AuditedText:
     chat_messages.refuse(f"{part} text {name!r}", messages, begin)
-    return Given(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), begin=begin)
+    return AuditedText(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), first_turn=begin)
 
 
-def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:
+def _turns(part: str, text: AuditedText, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:
     """Return name, prompt and scored string of every turn of the assistant."""
     if tokenizer is None:
         raise DataError(
@@ -238,5 +240,5 @@ def _turns(part: str, text: Given, tokenizer: PreTrainedTokenizerBase | None) ->
     place = f"{part} text {text.name!r}"
     return [
         (f"{part}/{text.name}#{i}", prompted(tokenizer, text.chat[: i + 1], place=place), said)
-        for i, said in chat_messages.answers(text.chat, text.begin)
+        for i, said in chat_messages.answers(text.chat, text.first_turn)
     ]

@@ -21,7 +21,7 @@ from byheart.stats.intervals import TAIL, clopper_pearson, holm
 from byheart.stats.leakage_tests import CHANCE, FEWEST, Sides, p_above, p_gain
 from byheart.stats.power import effective, smallest_auc
 
-NONE = 0.995
+ROUNDS_TO_ONE = 0.995
 """An AUC from which on "above" says nothing: it is written as 1.00."""
 
 Word = Literal["leaks", "differs", "nothing", "unreadable", "refused", "uncompared"]
@@ -39,28 +39,33 @@ def ruling(
     scores: Mapping[str, Scores],
     base: Mapping[str, Scores],
     rows: Sequence[Row],
-    sides: Sides,
+    record_labels: Sides,
     gate: Gate | None,
 ) -> Ruling:
     """Return the verdict on scores by attack, `base` those of the untuned model where it was observed.
 
     `rows` are the finished model's AUC and TPR by attack, which the sentence quotes.
     """
-    smallest = least_auc(sides, len(scores))
-    if not sides.enough:
+    smallest = smallest_detectable_auc(record_labels, len(scores))
+    if not record_labels.enough:
         return Ruling(
             "refused",
             f"no verdict: fewer than {FEWEST} independent texts a side; {_power(smallest)}",
         )
     if gate is not None and gate.verdict == "broken":
         return Ruling("unreadable", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
-    chance = adjusted({n: p_above(s, sides, CHANCE) for n, s in scores.items()})
-    both = adjusted({n: max(p_above(s, sides, CHANCE), _rise(s, base.get(n), sides)) for n, s in scores.items()})
+    chance = holm_adjusted({n: p_above(s, record_labels, CHANCE) for n, s in scores.items()})
+    both = holm_adjusted(
+        {
+            n: max(p_above(s, record_labels, CHANCE), _gain_p_value(s, base.get(n), record_labels))
+            for n, s in scores.items()
+        }
+    )
     aucs = {named(r): r for r in rows if r.metric == "auc"}
     found = [n for n, p in both.items() if p <= TAIL]
     if found:
         best = max(found, key=lambda n: aucs[n].value)
-        return Ruling("leaks", f"leaks: {_told(best, rows)}", best)
+        return Ruling("leaks", f"leaks: {_leak_text(best, rows)}", best)
     already = [n for n, p in chance.items() if p <= TAIL]
     if already:
         best = max(already, key=lambda n: aucs[n].value)
@@ -76,7 +81,7 @@ def ruling(
     )
 
 
-def uncompared(now: LogProbs, before: LogProbs | None, groups: Sequence[str]) -> Ruling:
+def members_only_ruling(now: LogProbs, before: LogProbs | None, groups: Sequence[str]) -> Ruling:
     """Return what can be said of training texts alone: how much likelier the model finds them than its base does.
 
     A text's likelihood is its mean over tokens; a group counts as one text, by the mean of its texts.
@@ -96,39 +101,39 @@ def uncompared(now: LogProbs, before: LogProbs | None, groups: Sequence[str]) ->
     )
 
 
-def adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
+def holm_adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return Holm's adjusted p-values by name."""
     return dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))
 
 
-def least_auc(sides: Sides, attacks: int) -> float:
+def smallest_detectable_auc(record_labels: Sides, attacks: int) -> float:
     """Smallest AUC that one of so many attacks tells from chance four times in five, a group counting as one text."""
-    groups = np.array(sides.groups)
-    ours, theirs = (effective(tuple(groups[on])) for on in (sides.membership, ~sides.membership))
+    groups = np.array(record_labels.groups)
+    ours, theirs = (effective(tuple(groups[on])) for on in (record_labels.membership, ~record_labels.membership))
     return smallest_auc(ours, theirs, tests=attacks)
 
 
 def _power(smallest: float) -> str:
-    if smallest >= NONE:
+    if smallest >= ROUNDS_TO_ONE:
         return "so few tell no AUC from chance"
     return f"so few tell only an AUC above {smallest:.2f} from chance"
 
 
-def _rise(now: Scores, before: Scores | None, sides: Sides) -> float:
-    return 0.0 if before is None else p_gain(now, before, sides)
+def _gain_p_value(now: Scores, before: Scores | None, record_labels: Sides) -> float:
+    return 0.0 if before is None else p_gain(now, before, record_labels)
 
 
-def _told(attack: str, rows: Sequence[Row]) -> str:
+def _leak_text(attack: str, rows: Sequence[Row]) -> str:
     """Say what an attacker finds: a share of the members where that is above the false alarms, else the AUC."""
     own = {r.metric: r for r in rows if named(r) == attack}
     auc, tpr = own["auc"], own.get("tpr_at_fpr")
-    ranked = f"{attack} ranks a member above a non-member {_share(auc)} of the time, and 50 % is chance"
+    ranked = f"{attack} ranks a member above a non-member {_percent_text(auc)} of the time, and 50 % is chance"
     fpr = 0.01 if tpr is None or not tpr.metric_settings else float(tpr.metric_settings.removeprefix("fpr="))
     if tpr is None or (tpr.low or 0.0) <= fpr:
         return ranked
-    return f"an attacker at {100 * fpr:g} % false alarms finds {_share(tpr)} of the members; {ranked}"
+    return f"an attacker at {100 * fpr:g} % false alarms finds {_percent_text(tpr)} of the members; {ranked}"
 
 
-def _share(row: Row) -> str:
+def _percent_text(row: Row) -> str:
     ends = "" if row.low is None or row.high is None else f" ({100 * row.low:.0f}\N{EN DASH}{100 * row.high:.0f} %)"
     return f"{100 * row.value:.0f} %{ends}"

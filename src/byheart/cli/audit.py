@@ -15,7 +15,7 @@ import typer
 
 from byheart.core.errors import SettingError
 
-CROSSED = 3
+EXIT_BOUND_CROSSED = 3
 
 
 class Bits(Enum):
@@ -91,48 +91,48 @@ def audit(  # noqa: PLR0913 - a command's options
     import torch
 
     from byheart.auditing.from_files import audit_files, audit_files_endpoint
-    from byheart.auditing.server.client import Endpoint, Patience
-    from byheart.auditing.settings import Asked
-    from byheart.auditing.thresholds import bounds, crossed
+    from byheart.auditing.server.client import Endpoint, RequestLimits
+    from byheart.auditing.settings import AuditSettings
+    from byheart.auditing.thresholds import crossed_bounds, parse_bounds
     from byheart.lm.placement import Placing
 
     if show_private and not show_text:
         raise SettingError("--show-private shows private values in texts; write --show-text too")
-    limits = bounds(fail_above or [])
+    limits = parse_bounds(fail_above or [])
     told = {"member": members, "nonmember": nonmembers, "validation": validation}
     told |= {"known_member": known_members, "known_nonmember": known_nonmembers}
     texts = {part: source for part, source in told.items() if source is not None}
     names = attacks if attacks in {"default", "all"} else [n.strip() for n in attacks.split(",") if n.strip()]
-    settings = Asked(attacks=names, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, precision=precision)
+    settings = AuditSettings(attacks=names, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, precision=precision)
     fields = {n: f for n, f in (("id", id_field), ("group", group)) if f}
     private = [n.strip() for n in (attributes or "").split(",") if n.strip()]
     show = {"show_text": show_text, "show_private": show_private}
-    if (served := _served(model, adapter, base, endpoint, model_name, base_name, tokenizer)) is not None:
+    if (served := _endpoint_target(model, adapter, base, endpoint, model_name, base_name, tokenizer)) is not None:
         if device_map or quantize or known_members or known_nonmembers:
             raise SettingError(
                 "--device-map, --quantize, --known-members and --known-nonmembers are of --model, and --endpoint takes none of them"
             )
-        patience = Patience(timeout=timeout, max_requests=max_requests)
-        with _progress() as shown:
+        patience = RequestLimits(timeout=timeout, max_requests=max_requests)
+        with _request_progress() as shown:
             found = audit_files_endpoint(
                 Endpoint(served.url, patience),
                 (served.name, base_name),
                 texts,
                 settings,
-                tokens=tokenizer,
+                tokenizer_name=tokenizer,
                 fields=fields,
-                private=private,
+                private_fields=private,
                 limits=limits,
                 output=output,
-                told=shown,
+                on_progress=shown,
             )
     else:
-        with _doing() as tell:
+        with _status_display() as tell:
             found = audit_files(
                 model or "",
                 texts,
                 settings,
-                tell=tell,
+                on_status=tell,
                 adapter=adapter,
                 base=base,
                 placing=Placing(
@@ -142,13 +142,13 @@ def audit(  # noqa: PLR0913 - a command's options
                     bits=cast("Literal[4, 8]", int(quantize.value)) if quantize else None,
                 ),
                 fields=fields,
-                private=private,
+                private_fields=private,
                 limits=limits,
                 output=output,
             )
     if output is not None:
         found.save(output, command=shlex.join(["byheart", *sys.argv[1:]]), **show)
-    over, near = crossed(found, limits)
+    over, near = crossed_bounds(found, limits)
     if json:
         content: dict[str, Any] = {**found.as_dict(), "crossed": over, "near": near, "output": output and str(output)}
         typer.echo(coded.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
@@ -160,19 +160,19 @@ def audit(  # noqa: PLR0913 - a command's options
             typer.echo(f"note: {line}")
     for line in over:
         typer.echo(f"byheart: failed: {line}", err=True)
-    raise typer.Exit(CROSSED if over else 0)
+    raise typer.Exit(EXIT_BOUND_CROSSED if over else 0)
 
 
-class _Served(NamedTuple):
+class _EndpointTarget(NamedTuple):
     """A server and the model's name there."""
 
     url: str
     name: str
 
 
-def _served(
+def _endpoint_target(
     model: str | None, adapter: str | None, base: str | None, endpoint: str | None, *names: str | None
-) -> _Served | None:
+) -> _EndpointTarget | None:
     """Return what is audited at a server; None for weights. Raises `SettingError` where it is both, or neither."""
     name = names[0]
     if endpoint is None:
@@ -187,11 +187,11 @@ def _served(
         )
     if not name:
         raise SettingError("--endpoint needs the model's name there; write --model-name NAME")
-    return _Served(endpoint, name)
+    return _EndpointTarget(endpoint, name)
 
 
 @contextmanager
-def _doing() -> Generator[Callable[[str], None]]:
+def _status_display() -> Generator[Callable[[str], None]]:
     """Say on the terminal what is being done; nothing where complaints go to a file."""
     from rich.console import Console
     from rich.status import Status
@@ -205,7 +205,7 @@ def _doing() -> Generator[Callable[[str], None]]:
 
 
 @contextmanager
-def _progress() -> Generator[Callable[[int, int], None]]:
+def _request_progress() -> Generator[Callable[[int, int], None]]:
     """Say on the terminal how far a server is; nothing where complaints go to a file."""
     from rich.console import Console
     from rich.progress import Progress

@@ -44,9 +44,9 @@ def entry_text(shelf: str, name: str) -> str:
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
     parts += [rest] if rest else []
     if needs(function):
-        parts.append("Needs: " + "; ".join(_need(shelf, n) for n in needs(function)))
+        parts.append("Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)))
     if shelf == "attacks" and ":" not in name:
-        parts.append(f"Passes over the audited texts, which other attacks share: {passes(name)}")
+        parts.append(f"Passes over the audited texts, which other attacks share: {passes_text(name)}")
     declared = types_of(function)
     lines = [
         f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}" for s, default in settings(function).items()
@@ -56,31 +56,31 @@ def entry_text(shelf: str, name: str) -> str:
     return "\n\n".join(parts)
 
 
-def _need(shelf: str, name: str) -> str:
-    told = adversary(name) if shelf in {"attacks", "observations"} else ""
+def _requirement_text(shelf: str, name: str) -> str:
+    told = adversary_requirement(name) if shelf in {"attacks", "observations"} else ""
     return f"{name} ({told})" if told else name
 
 
-def adversary(name: str) -> str:
+def adversary_requirement(name: str) -> str:
     """Return what whoever uses this evidence must have; the observation's file says it, "" for what is none."""
     if name == "texts":
         return "the text itself"
     return constant(find("observations", name), "ADVERSARY", "") if name in names("observations") else ""
 
 
-def passes(attack: str) -> str:
+def passes_text(attack: str) -> str:
     """Return what an attack's evidence costs, in forward passes over the audited texts, as a reader writes it.
 
     Texts that the adversary knows are counted as passes over themselves, shadows as what is trained anew.
     """
     behind = chain(needs(find("attacks", attack)), f"attacks {attack}")
-    found = [_passes(o, behind) for o in behind]
+    found = [_observation_passes_text(o, behind) for o in behind]
     counted = sum(float(p) for p in found if not p[0].isalpha())
     others = [p for p in found if p[0].isalpha()]
     return " + ".join([f"{counted:g}", *others] if counted or not others else others)
 
 
-def _passes(observation: Choice, behind: list[Choice]) -> str:
+def _observation_passes_text(observation: Choice, behind: list[Choice]) -> str:
     if "shadow_passes" in observation.needs:
         return f"training of {observation.settings['models']} models"
     return f"{passes_of(observation, behind):g}"
@@ -96,12 +96,12 @@ def attacks_markdown() -> str:
 
 
 def _attack_line(name: str) -> str:
-    cells = (summary(find("attacks", name)), "; ".join(_owned(name)), passes(name), _arxiv(name))
+    cells = (summary(find("attacks", name)), "; ".join(_adversary_requirements(name)), passes_text(name), _arxiv(name))
     return f"| [`{name}`](shelves/attacks.md#{name}) | {' | '.join(cells)} |"
 
 
-def _owned(attack: str) -> list[str]:
-    return list(dict.fromkeys(adversary(n) for n in needs(find("attacks", attack))))
+def _adversary_requirements(attack: str) -> list[str]:
+    return list(dict.fromkeys(adversary_requirement(n) for n in needs(find("attacks", attack))))
 
 
 def _arxiv(attack: str) -> str:
@@ -156,7 +156,7 @@ def _bounds(bound: Any) -> str:
     )
 
 
-def markdown(shelf: str) -> str:
+def shelf_markdown(shelf: str) -> str:
     """Return a shelf's page for the documentation."""
     return f"# {shelf.capitalize()}\n\n" + "\n".join(_entry_markdown(shelf, n, find(shelf, n)) for n in names(shelf))
 
@@ -168,9 +168,13 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
         for s, d in settings(function).items()
     ]
     table = "\n".join(["| setting | type | default |", "| --- | --- | --- |", *rows]) + "\n" if rows else ""
-    asked = "Needs: " + "; ".join(_need(shelf, n) for n in needs(function)) + "\n" if needs(function) else ""
+    asked = (
+        "Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)) + "\n" if needs(function) else ""
+    )
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
-    costs = f"Passes over the audited texts, which other attacks share: {passes(name)}\n" if shelf == "attacks" else ""
+    costs = (
+        f"Passes over the audited texts, which other attacks share: {passes_text(name)}\n" if shelf == "attacks" else ""
+    )
     return "\n".join(
         x
         for x in (

@@ -34,12 +34,12 @@ StoreFolder = Annotated[Path, typer.Option("--store", metavar="DIR", help="The f
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: --set training.epochs=5")
 ]
-Named = Annotated[
+StudyName = Annotated[
     str | None, typer.Option("--study", metavar="NAME", help="One study's rows; all studies' without it.")
 ]
 Formats = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
-KEPT = Path("store")
-STOPPED = 130
+DEFAULT_STORE = Path("store")
+EXIT_INTERRUPTED = 130
 _UsageError: Any = typer.BadParameter.__base__  # a wrong option or command; Typer has no public name for it
 
 
@@ -56,7 +56,7 @@ def _version(*, version: Annotated[bool, typer.Option("--version", help="Print t
 def run(
     study: StudyFile,
     *,
-    store: StoreFolder = KEPT,
+    store: StoreFolder = DEFAULT_STORE,
     overrides: Overrides = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that share the cells.")] = None,
@@ -66,30 +66,30 @@ def run(
     from byheart.analysis.base_model_check import panel_gates, spelled
     from byheart.analysis.verdicts import claims
     from byheart.cli import terminal
-    from byheart.cli.progress import shown
+    from byheart.cli.progress import progress_display
     from byheart.core.registry import choose
     from byheart.report.page import tables_of
     from byheart.store.store import Store
     from byheart.study import run_study
-    from byheart.study.study_file import read
+    from byheart.study.study_file import read_study
 
     chosen = {n: v for n, v in (("device", device), ("workers", workers)) if v is not None}
-    wanted = read(study, [*(overrides or []), *(f"machine.{n}={v}" for n, v in chosen.items())])
+    wanted = read_study(study, [*(overrides or []), *(f"machine.{n}={v}" for n, v in chosen.items())])
     # Of several processes that train together, the first speaks.
     quiet = os.environ.get("RANK", "0") != "0"
     stream = sys.stdout if json else sys.stderr
-    show = shown(io.StringIO() if quiet else stream, as_json=json)
+    show = progress_display(io.StringIO() if quiet else stream, as_json=json)
     try:
         kept = Store.open(store)
-        results = run_study.run(wanted, store=kept, tell=show.tell, finished=show.finished, begun=show.begun)
+        results = run_study.run(wanted, store=kept, tell=show.on_event, finished=show.on_cell_end, begun=show.on_plan)
     finally:
-        show.closed()
+        show.close()
     if results.rows and not json and not quiet:
-        found = run_study.shown(kept, wanted.name)
+        found = run_study.report_content(kept, wanted.name)
         table = tables_of(found, [choose("tables", "methods")]).get("methods")
-        width = terminal.screen(sys.stdout)
-        typer.echo("\n" + terminal.fitted(table, width) if table else "")
-        if width is not None and (lines := terminal.trajectories(found.rows, colour="NO_COLOR" not in os.environ)):
+        width = terminal.terminal_width(sys.stdout)
+        typer.echo("\n" + terminal.fit_table(table, width) if table else "")
+        if width is not None and (lines := terminal.trajectories(found.rows, color="NO_COLOR" not in os.environ)):
             typer.echo(lines)
         gates = panel_gates(found.rows, found.scores, found.gates)
         typer.echo("\n".join(spelled(gates)))
@@ -107,7 +107,7 @@ def run(
 def plan(
     study: StudyFile,
     *,
-    store: StoreFolder = KEPT,
+    store: StoreFolder = DEFAULT_STORE,
     overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
@@ -117,9 +117,9 @@ def plan(
     from byheart.analysis.formats import as_text
     from byheart.store.store import Store
     from byheart.study.estimate import cell_estimates, plan_table
-    from byheart.study.study_file import read
+    from byheart.study.study_file import read_study
 
-    wanted = read(study, overrides or [])
+    wanted = read_study(study, overrides or [])
     cells = cell_estimates(wanted, Store.open(store))
     if json:
         minutes = round(sum(c.minutes or 0 for c in cells), 1)
@@ -135,15 +135,15 @@ def check(
     members: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts trained on, in place of a study.")] = None,
     nonmembers: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts not trained on.")] = None,
     group: Annotated[str | None, typer.Option(metavar="FIELD", help="What belongs together in these files.")] = None,
-    store: StoreFolder = KEPT,
+    store: StoreFolder = DEFAULT_STORE,
     overrides: Overrides = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
     """Judge, without a model, whether members and non-members can be compared: sound, doubtful, or broken (exit 1)."""
-    from byheart.study.check import as_json, asked, spelled
+    from byheart.study.check import gates_json, gates_text, requested_gates
 
-    gates = asked(study, members, nonmembers, group=group, store=store, overrides=overrides or [])
-    typer.echo(as_json(gates) if json else spelled(gates))
+    gates = requested_gates(study, members, nonmembers, group=group, store=store, overrides=overrides or [])
+    typer.echo(gates_json(gates) if json else gates_text(gates))
     raise typer.Exit(1 if any(g.verdict == "broken" for g in gates.values()) else 0)
 
 
@@ -153,8 +153,8 @@ app.command()(audit)
 @app.command()
 def rows(
     *,
-    store: StoreFolder = KEPT,
-    study: Named = None,
+    store: StoreFolder = DEFAULT_STORE,
+    study: StudyName = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
@@ -169,7 +169,7 @@ def rows(
     from byheart.cli import terminal
     from byheart.store.rows import picked, study_rows
 
-    found = picked(study_rows(_existing(store), study), where or [])
+    found = picked(study_rows(_open_existing_store(store), study), where or [])
     if format == "parquet":
         sys.stdout.buffer.write(formats.rows_parquet(found))
     elif format in {"csv", "json"}:
@@ -177,14 +177,16 @@ def rows(
     else:
         spell = {"markdown": formats.as_markdown, "latex": formats.as_latex}
         table = formats.rows_table(found)
-        typer.echo(spell[format](table) if format in spell else terminal.fitted(table, terminal.screen(sys.stdout)))
+        typer.echo(
+            spell[format](table) if format in spell else terminal.fit_table(table, terminal.terminal_width(sys.stdout))
+        )
 
 
 @app.command()
 def report(
     *,
-    store: StoreFolder = KEPT,
-    study: Named = None,
+    store: StoreFolder = DEFAULT_STORE,
+    study: StudyName = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="The page to write.")] = Path(
         "report.html"
     ),
@@ -207,7 +209,7 @@ def report(
 
     if show_private and not show_text:
         raise SettingError("--show-private shows private values in texts; write --show-text too")
-    kept = _existing(store)
+    kept = _open_existing_store(store)
     typer.echo(f"report: {report_page(kept, study, output, show_text=show_text, show_private=show_private).absolute()}")
     if export is not None:
         typer.echo(f"{len(export_folder(kept, study, export))} files: {export.absolute()}")
@@ -216,8 +218,8 @@ def report(
 @app.command()
 def pack(
     *,
-    store: StoreFolder = KEPT,
-    study: Named = None,
+    store: StoreFolder = DEFAULT_STORE,
+    study: StudyName = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.tar.xz", help="The file to write.")] = Path(
         "study.tar.xz"
     ),
@@ -225,7 +227,7 @@ def pack(
     """Write a study's numbers as one file to hand on, without texts or weights; unpacked, it is a store again."""
     from byheart.store.archive import pack as packed
 
-    path = packed(_existing(store), study, output).absolute()
+    path = packed(_open_existing_store(store), study, output).absolute()
     typer.echo(f"{path.stat().st_size / 2**10:,.0f} KiB, no text of a record in it, but their ids: {path}")
 
 
@@ -243,7 +245,7 @@ def shelf(
         typer.echo(shelf_text(name) if entry is None else entry_text(name, entry))
 
 
-def _existing(store: Path) -> Store:
+def _open_existing_store(store: Path) -> Store:
     from byheart.core.errors import StoreError
     from byheart.store.store import Store
 
@@ -264,26 +266,28 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:
-        raise SystemExit(_told(str(error), 2 if isinstance(error, RequestError) else 1)) from None
+        raise SystemExit(_print_error(str(error), 2 if isinstance(error, RequestError) else 1)) from None
     except _UsageError as error:
         asked = error.ctx.command_path if error.ctx else "byheart"
-        raise SystemExit(_told(f"{error.format_message().rstrip('.')}; see {asked} --help", 2)) from None
+        raise SystemExit(_print_error(f"{error.format_message().rstrip('.')}; see {asked} --help", 2)) from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise SystemExit(_told("the disk is full; free some space and run again, whole results are kept", 2)) from None
+        raise SystemExit(
+            _print_error("the disk is full; free some space and run again, whole results are kept", 2)
+        ) from None
     # Typer keeps an interruption to itself and returns the exit code of one.
-    if code == STOPPED:
+    if code == EXIT_INTERRUPTED:
         # An audit is made in memory, and written whole or not at all.
         left = (
             "nothing was written"
             if sys.argv[1:2] == ["audit"]
             else "whole results are kept, run the same command to go on"
         )
-        _told(f"stopped; {left}", STOPPED)
+        _print_error(f"stopped; {left}", EXIT_INTERRUPTED)
     raise SystemExit(code or 0)
 
 
-def _told(line: str, code: int) -> int:
+def _print_error(line: str, code: int) -> int:
     typer.echo(f"byheart: {' '.join(line.split())}", err=True)
     return code

@@ -13,39 +13,39 @@ from byheart.core.types import Row
 from byheart.store.rows import last
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.train_and_observe import Event
-from byheart.study.workers import Outcome
+from byheart.study.workers import CellOutcome
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-A_WHILE = 90
+MINUTES_THRESHOLD = 90
 """Seconds from which on a time is told in minutes."""
-MANY, NAMED = 5, 3
+MAX_ATTACKS_NAMED, ATTACKS_NAMED_OF_MANY = 5, 3
 """Attacks up to which a cell's line names each, and how many it names of more."""
 
 
-class Shown(Protocol):
+class ProgressDisplay(Protocol):
     """What is told while a study runs."""
 
-    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
+    def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """The plan stands: these cells, so much work left (forward passes of one token), so much in the store."""
         ...
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Something happened inside a cell."""
         ...
 
-    def finished(self, outcome: Outcome) -> None:
+    def on_cell_end(self, outcome: CellOutcome) -> None:
         """A cell has ended."""
         ...
 
-    def closed(self) -> None:
+    def close(self) -> None:
         """Everything has ended."""
         ...
 
 
-def outcome_line(outcome: Outcome) -> str:
+def outcome_line(outcome: CellOutcome) -> str:
     """Return a cell's result in one line: attacks with AUC and interval, perplexity of validation texts.
 
     Of more than `MANY` attacks the strongest are named, first the one with the highest AUC, and the others counted.
@@ -54,7 +54,11 @@ def outcome_line(outcome: Outcome) -> str:
         return f"failed  {outcome.cell}: {outcome.error}"
     parts = [outcome.cell]
     attacked = last(outcome.rows, "auc")
-    told = attacked if len(attacked) <= MANY else sorted(attacked, key=lambda r: -r.value)[:NAMED]
+    told = (
+        attacked
+        if len(attacked) <= MAX_ATTACKS_NAMED
+        else sorted(attacked, key=lambda r: -r.value)[:ATTACKS_NAMED_OF_MANY]
+    )
     parts += [f"{_attack(row, attacked)} {_value(row)}" for row in told]
     if others := len(attacked) - len(told):
         parts.append(f"and {counted(others, 'other')}, none stronger")
@@ -82,36 +86,36 @@ class Clock:
     def __init__(self, work: float, made: float = 0.0) -> None:
         self.whole, self.made, self.done, self.began = work + made, made, 0.0, time.monotonic()
 
-    def heard(self, event: Event) -> str:
+    def advance(self, event: Event) -> str:
         """Count an event's work as done and return the share and the time left in words."""
         left = self.whole - self.made - self.done
         if event.kind == "begin":
             self.made += min(event.work, left)
         else:
             self.done += min(event.work, left)
-        return self.told()
+        return self.progress_text()
 
-    def told(self) -> str:
+    def progress_text(self) -> str:
         """Return the share that is done, and the time left once this run has done any work."""
         share = f"{100 * (self.made + self.done) / self.whole:.0f} %" if self.whole else "100 %"
         if not self.done:
             return share
         left = self.whole - self.made - self.done
-        return f"{share}, {left_words((time.monotonic() - self.began) * left / self.done)}"
+        return f"{share}, {time_left_text((time.monotonic() - self.began) * left / self.done)}"
 
 
-def _cells(planned: Sequence[PlannedCell], work: float, clock: Clock) -> str:
+def _plan_line(planned: Sequence[PlannedCell], work: float, clock: Clock) -> str:
     """Return how many cells there are, and how much of their work the store holds."""
-    held = f"; {clock.told()} is in the store" if clock.made else ""
+    held = f"; {clock.progress_text()} is in the store" if clock.made else ""
     return counted(len(planned), "cell") + (held if work else "; all is in the store")
 
 
-def left_words(seconds: float) -> str:
+def time_left_text(seconds: float) -> str:
     """Return a time as a reader says it."""
-    return f"about {seconds / 60:.0f} min left" if seconds >= A_WHILE else f"about {seconds:.0f} s left"
+    return f"about {seconds / 60:.0f} min left" if seconds >= MINUTES_THRESHOLD else f"about {seconds:.0f} s left"
 
 
-class Lines:
+class LogLines:
     """Plain lines, for a log."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -121,27 +125,27 @@ class Lines:
         self.stream.write(text + "\n")
         self.stream.flush()
 
-    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
+    def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """See `Shown`."""
         self.clock = Clock(work, made)
-        self._line(_cells(planned, work, self.clock))
+        self._line(_plan_line(planned, work, self.clock))
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """See `Shown`."""
-        share = self.clock.heard(event)
+        share = self.clock.advance(event)
         self._line(f"[{share}] {event.cell}: {event.text}")
 
-    def finished(self, outcome: Outcome) -> None:
+    def on_cell_end(self, outcome: CellOutcome) -> None:
         """See `Shown`."""
         self._line(outcome_line(outcome))
         if outcome.trace:
             self._line(outcome.trace)
 
-    def closed(self) -> None:
+    def close(self) -> None:
         """See `Shown`."""
 
 
-class Bar:
+class ProgressBar:
     """One bar with the time left, the finished cells above it, for a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -159,22 +163,22 @@ class Bar:
 
     task: TaskID | None
 
-    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
+    def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """See `Shown`."""
         self.clock = Clock(work, made)
-        self.progress.console.print(_cells(planned, work, self.clock))
+        self.progress.console.print(_plan_line(planned, work, self.clock))
         if work:
             self.progress.start()
-            self.task = self.progress.add_task("", total=work + made, share=self.clock.told())
+            self.task = self.progress.add_task("", total=work + made, share=self.clock.progress_text())
             self.progress.update(self.task, completed=made)
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """See `Shown`."""
         if self.task is not None:
-            share = self.clock.heard(event)
+            share = self.clock.advance(event)
             self.progress.update(self.task, advance=event.work, share=share, description=f"{event.cell}: {event.text}")
 
-    def finished(self, outcome: Outcome) -> None:
+    def on_cell_end(self, outcome: CellOutcome) -> None:
         """See `Shown`."""
         self.progress.console.print(
             outcome_line(outcome), markup=False, soft_wrap=True, style="red" if outcome.error else None
@@ -182,14 +186,14 @@ class Bar:
         if outcome.trace:
             self.progress.console.print(outcome.trace, markup=False)
 
-    def closed(self) -> None:
+    def close(self) -> None:
         """See `Shown`."""
         if self.task is not None:
             self.progress.update(self.task, completed=self.clock.whole, share="100 %", description="")
         self.progress.stop()
 
 
-class Json:
+class JsonLines:
     """One JSON object a line."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -199,26 +203,26 @@ class Json:
         self.stream.write(json.dumps({"event": kind, **content}) + "\n")
         self.stream.flush()
 
-    def begun(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
+    def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
         """See `Shown`."""
         self._line("begun", cells=[p.cell.label for p in planned], work=work, made=made)
 
-    def tell(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """See `Shown`."""
         self._line(event.kind, cell=event.cell, text=event.text, work=event.work)
 
-    def finished(self, outcome: Outcome) -> None:
+    def on_cell_end(self, outcome: CellOutcome) -> None:
         """See `Shown`."""
         rows = [dataclasses.asdict(r) for r in outcome.rows]
         self._line("failed" if outcome.error else "done", cell=outcome.cell, error=outcome.error, rows=rows)
 
-    def closed(self) -> None:
+    def close(self) -> None:
         """See `Shown`."""
         self._line("closed")
 
 
-def shown(stream: TextIO, *, as_json: bool) -> Shown:
+def progress_display(stream: TextIO, *, as_json: bool) -> ProgressDisplay:
     """Return how to show a run on this stream."""
     if as_json:
-        return Json(stream)
-    return Bar(stream) if stream.isatty() else Lines(stream)
+        return JsonLines(stream)
+    return ProgressBar(stream) if stream.isatty() else LogLines(stream)

@@ -12,14 +12,14 @@ from byheart.analysis import formats, labels, row_values
 from byheart.core.types import Row, Table
 
 BARS = "▁▂▃▄▅▆▇█"
-BETWEEN = 2
+COLUMN_GAP = 2
 """Spaces between two columns, and those that a heading gets besides."""
-SCREENFUL = 18
+MAX_TRAJECTORIES = 18
 """Trajectories that fit a screen of 24 lines, with their heading and what is said of those that do not."""
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
-def fitted(table: Table, width: int | None) -> str:
+def fit_table(table: Table, width: int | None) -> str:
     """Return a table as text, no line wider than `width` letters where that can be (None: in one piece, however wide).
 
     A column that says the same in every line is told once, above. The other columns are parted into blocks, each with
@@ -31,8 +31,8 @@ def fitted(table: Table, width: int | None) -> str:
     same = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
     kept = [i for i, s in enumerate(same) if not s]
     said = "; ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
-    wide = [max(len(table.header[i]) + BETWEEN, *(len(row[i]) for row in table.rows), 1) + BETWEEN for i in kept]
-    if width is None or sum(wide) <= width + BETWEEN:
+    wide = [max(len(table.header[i]) + COLUMN_GAP, *(len(row[i]) for row in table.rows), 1) + COLUMN_GAP for i in kept]
+    if width is None or sum(wide) <= width + COLUMN_GAP:
         return _blocks(table, [kept], said)
     numeric = formats.numeric(table)
     lead: list[int] = []
@@ -41,7 +41,7 @@ def fitted(table: Table, width: int | None) -> str:
             break
         lead.append(i)
     blocks: list[list[int]] = [list(lead)]
-    room = width + BETWEEN - sum(wide[: len(lead)])
+    room = width + COLUMN_GAP - sum(wide[: len(lead)])
     left = room
     for i, w in zip(kept[len(lead) :], wide[len(lead) :], strict=True):
         if w > left and len(blocks[-1]) > len(lead):
@@ -69,14 +69,14 @@ def sparkline(values: Sequence[float], low: float, high: float) -> str:
     return "".join(BARS[min(len(BARS) - 1, max(0, int((v - low) / span * len(BARS))))] for v in values)
 
 
-def trajectories(rows: Sequence[Row], *, colour: bool, most: int = SCREENFUL) -> str:
+def trajectories(rows: Sequence[Row], *, color: bool, most: int = MAX_TRAJECTORIES) -> str:
     """Return a line for each data set, method and attack: AUC by epoch as bars from chance to one; "" without epochs.
 
     Those whose last interval lies above chance are coloured where `colour` says so. Seeds are pooled. Of more lines than
     `most`, each method keeps those of its strongest attacks, as many for each, and the strongest methods only where one
     line for each is too many.
     """
-    drawn = _drawn(rows)
+    drawn = _trajectories_by_method(rows)
     if not any(len(line.values) > 1 for lines in drawn for line in lines):
         return ""
     total = sum(map(len, drawn))
@@ -88,27 +88,27 @@ def trajectories(rows: Sequence[Row], *, colour: bool, most: int = SCREENFUL) ->
     kept = [line for lines in drawn for line in lines]
     wide = max(len(line.name) for line in kept)
     told = [
-        f"{line.name:<{wide}}  {RED if colour and line.above else ''}{sparkline(line.values, row_values.CHANCE, 1.0)}"
-        f"{PLAIN if colour and line.above else ''}  {row_values.number(line.values[0])} → {row_values.number(line.values[-1])}"
+        f"{line.name:<{wide}}  {RED if color and line.is_above_chance else ''}{sparkline(line.values, row_values.CHANCE, 1.0)}"
+        f"{PLAIN if color and line.is_above_chance else ''}  {row_values.number(line.values[0])} → {row_values.number(line.values[-1])}"
         for line in kept
     ]
     left = [f"The strongest; byheart report shows the other {total - len(kept)} too.", ""] if len(kept) < total else []
     return "\n".join(["AUC by epoch, from chance to one", "", *told, "", *left])
 
 
-class _Line(NamedTuple):
+class _Trajectory(NamedTuple):
     """One attack's AUCs by epoch, and whether the last one's interval lies above chance."""
 
     name: str
     values: list[float]
-    above: bool
+    is_above_chance: bool
 
 
-def _drawn(rows: Sequence[Row]) -> list[list[_Line]]:
+def _trajectories_by_method(rows: Sequence[Row]) -> list[list[_Trajectory]]:
     """Return the lines of each data set and method, in reading order."""
     measured = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
     panels, variants, attacks = labels.panels(rows), labels.variants(rows), labels.attacks(measured)
-    found: list[list[_Line]] = []
+    found: list[list[_Trajectory]] = []
     for panel, there in panels.split(measured).items():
         for method, those in variants.split(there).items():
             found.append([])
@@ -116,11 +116,11 @@ def _drawn(rows: Sequence[Row]) -> list[list[_Line]]:
                 epochs = sorted({r.epoch for r in own if r.epoch is not None})
                 pooled = [p for e in epochs if (p := row_values.pooled([r for r in own if r.epoch == e]))]
                 above = (pooled[-1].low or 0) > row_values.CHANCE
-                found[-1].append(_Line(f"{panel}, {method}, {attack}", [p.value for p in pooled], above))
+                found[-1].append(_Trajectory(f"{panel}, {method}, {attack}", [p.value for p in pooled], above))
     return found
 
 
-def screen(stream: TextIO) -> int | None:
+def terminal_width(stream: TextIO) -> int | None:
     """Return how many letters fit into a line of the terminal; None where the stream is none."""
     import shutil
 

@@ -14,12 +14,12 @@ from byheart.core.types import Split, Table, Texts
 from byheart.data.split_check import gate
 from byheart.datasets.files import files
 from byheart.store.store import Store
-from byheart.study.plan import deal
-from byheart.study.split_checks import FPR, judged
-from byheart.study.study_file import Study, read
+from byheart.study.plan import plan_cells
+from byheart.study.split_checks import DEFAULT_FPR, split_gates
+from byheart.study.study_file import Study, read_study
 
 
-def asked(
+def requested_gates(
     study: Path | None,
     members: Path | None,
     nonmembers: Path | None,
@@ -30,7 +30,7 @@ def asked(
 ) -> dict[str, Gate]:
     """Return the gates of a study file or else of two files; raises `RequestError` for neither and for both."""
     if study is not None and members is None and nonmembers is None and group is None:
-        return study_gates(read(study, overrides), Store.open(store))
+        return study_gates(read_study(study, overrides), Store.open(store))
     if study is None and members is not None and nonmembers is not None and not overrides:
         return file_gates(members, nonmembers, group)
     raise StudyError(
@@ -45,7 +45,7 @@ def study_gates(study: Study, store: Store) -> dict[str, Gate]:
     Splits are dealt as a run deals them; they and the gates are kept in the store. Raises `RequestError` for what
     cannot be split.
     """
-    return {one.name: one.gate for one in judged(deal(study, store), store)}
+    return {one.name: one.gate for one in split_gates(plan_cells(study, store), store)}
 
 
 def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dict[str, Gate]:
@@ -63,10 +63,10 @@ def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dic
         groups.append(ids if alone else examples.groups)
     trained, held = parts
     split = Split(trained, tuple(range(len(trained))), held, Texts((), ()), groups[0], groups[1], {})
-    return {f"{members} against {nonmembers}": gate(split, fpr=FPR)}
+    return {f"{members} against {nonmembers}": gate(split, fpr=DEFAULT_FPR)}
 
 
-def spelled(gates: Mapping[str, Gate]) -> str:
+def gates_text(gates: Mapping[str, Gate]) -> str:
     """Return, for each gate, the verdict with its reasons and a table of what was found."""
     return "\n".join(
         "\n".join(
@@ -85,7 +85,7 @@ def _table(one: Gate) -> Table:
     return Table("", ("looked at", "verdict", "found"), tuple((f.name, f.verdict, f.found) for f in one.findings))
 
 
-def as_json(gates: Mapping[str, Gate]) -> str:
+def gates_json(gates: Mapping[str, Gate]) -> str:
     """Return the same as one JSON object, with every digit."""
     told = [
         {"name": name, "verdict": one.verdict, "reasons": one.reasons} | dataclasses.asdict(one)

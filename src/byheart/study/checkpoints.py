@@ -20,7 +20,7 @@ def _key(planned: PlannedCell, epoch: int) -> str:
     return f"{planned.key}-{epoch}"
 
 
-def latest(planned: PlannedCell, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
+def latest_state(planned: PlannedCell, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
     """Return the number and the state of the latest epoch that is kept, of those `before` one; None where none is."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -35,7 +35,7 @@ def latest(planned: PlannedCell, store: Store, *, before: int) -> tuple[int, dic
     return None
 
 
-def keep(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
+def save_state(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
     """Keep this epoch's state, then drop the one before: at no moment is there none."""
     import torch
     from safetensors.torch import save_file
@@ -48,7 +48,7 @@ def keep(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, lis
     store.drop("states", _key(planned, epoch.number - 1))
 
 
-def forget(planned: PlannedCell, store: Store) -> None:
+def drop_states(planned: PlannedCell, store: Store) -> None:
     """Drop what is kept of epochs, once the training is whole."""
     for epoch in planned.epochs:
         store.drop("states", _key(planned, epoch))

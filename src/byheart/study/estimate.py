@@ -14,39 +14,39 @@ from byheart.lm.base_models import parameters
 from byheart.lm.load import config_of, device, refuse_untemplated
 from byheart.stats.dp_accounting import lacking, promised
 from byheart.store.store import Store
-from byheart.study.plan import plan, work
+from byheart.study.plan import plan, remaining_work_by_cell
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.remaining_work import remaining_steps
 from byheart.study.study_file import Study
 
-REACHED = 0.7
+MATMUL_EFFICIENCY = 0.7
 """The share of a processor's matrix product that training and scoring reach, seen on two cores in bfloat16."""
 
 
-TRIAL = 0.1
+BENCHMARK_SECONDS = 0.1
 """Seconds that a plan spends on finding out how fast the processor is."""
 
 
-ANYWHERE = frozenset({"auto", "cpu"})
+ALWAYS_AVAILABLE_DEVICES = frozenset({"auto", "cpu"})
 """Devices that every machine has, so that torch, which takes seconds to load, is not asked."""
 
 
-def refuse_hopeless(machine: Machine, planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
+def check_device_and_bases(machine: Machine, planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
     """Refuse here, for all cells, what would end each that anything is left of: a device that this machine lacks, a base.
 
     The config of every base that is still to be loaded is read: one that is not causal is refused, and one that cannot
     write chats, where texts are chats.
     """
     wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
-    if wanted and machine.device not in ANYWHERE:
+    if wanted and machine.device not in ALWAYS_AVAILABLE_DEVICES:
         device(machine.device)
     for base in dict.fromkeys(p.cell.base for p in wanted):
         config_of(base)
-    for base in dict.fromkeys(p.cell.base for p in wanted if p.chats):
+    for base in dict.fromkeys(p.cell.base for p in wanted if p.has_chats):
         refuse_untemplated(base)
 
 
-def refuse_lacking(planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
+def check_method_packages(planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
     """Raise `SettingError` for a method of which anything is left to make, and of which a package is not installed."""
     for one, effort in zip(planned, left, strict=True):
         if effort and (lack := lacking(one.cell.method)):
@@ -79,14 +79,14 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
     is counted for the first that needs it.
     """
     planned = plan(study, store)
-    efforts = work(planned, store)
-    refuse_hopeless(study.machine, planned, efforts)
-    speed = _multiplications_a_second()
+    efforts = remaining_work_by_cell(planned, store)
+    check_device_and_bases(study.machine, planned, efforts)
+    speed = _flops_per_second()
     known: set[str] = set()
     found: list[CellEstimate] = []
     for one, effort in zip(planned, efforts, strict=True):
         size = parameters(one.cell.base)
-        minutes = effort * 2 * size / (REACHED * speed) / 60 if size else None
+        minutes = effort * 2 * size / (MATMUL_EFFICIENCY * speed) / 60 if size else None
         (_, epochs, made), *shadows = remaining_steps(one, store, known)
         observations = len(made) + sum(len(o) for _, _, o in shadows)
         theirs = sum(e for _, e, _ in shadows)
@@ -139,14 +139,14 @@ def _training(cell: CellEstimate) -> str:
     return ", ".join((*own, *theirs)) or "in the store"
 
 
-def _multiplications_a_second() -> float:
+def _flops_per_second() -> float:
     """Return floating-point operations a second of a float32 matrix product, measured for a tenth of a second."""
     import numpy as np
 
     matrix = np.ones((1024, 1024), dtype=np.float32)
     np.matmul(matrix, matrix)
     done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < TRIAL:
+    while time.perf_counter() - began < BENCHMARK_SECONDS:
         np.matmul(matrix, matrix)
         done += 1
     return done * 2 * 1024**3 / (time.perf_counter() - began)

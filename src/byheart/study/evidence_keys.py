@@ -36,9 +36,9 @@ def evidence_key(planned: PlannedCell, observation: Choice, epoch: int) -> str:
 def _input_identity(planned: PlannedCell, name: str, epoch: int) -> Any:
     """Return the identity of what an observation asks for by this name."""
     if name == "model":
-        return {"base": planned.base} if epoch == 0 else {"cell": planned.key, "epoch": epoch}
+        return {"base": planned.base_identity} if epoch == 0 else {"cell": planned.key, "epoch": epoch}
     if name == "base_model":
-        return {"base": planned.base}
+        return {"base": planned.base_identity}
     if name in TOKENS:
         return planned.tokens_recipe(TOKENS[name])
     if name in ATTRIBUTES:

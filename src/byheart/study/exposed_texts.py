@@ -19,7 +19,7 @@ from byheart.core.registry import choose, key_of
 from byheart.core.types import Row
 from byheart.store.rows import study_rows
 from byheart.store.store import Store, read_arrays, read_json
-from byheart.study.plan import rebuilt
+from byheart.study.plan import restore_split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 Attributes = Mapping[str, Mapping[str, str]]
 
 
-def texts_of(store: Store, study: str | None, *, private: bool) -> Callable[[Row, Sequence[int]], list[Told]]:
+def token_view_reader(
+    store: Store, study: str | None, *, show_private: bool
+) -> Callable[[Row, Sequence[int]], list[Told]]:
     """Return the function that gives audited texts, by a row of scores and their positions, as the model of the row read them.
 
     `private` shows private values too. Raises `DataError` where they are to be masked and the data set cannot be read.
@@ -40,7 +42,7 @@ def texts_of(store: Store, study: str | None, *, private: bool) -> Callable[[Row
 
     @functools.cache
     def known(texts: str) -> Attributes:
-        return {} if private else _attributes(store, texts)
+        return {} if show_private else _attributes(store, texts)
 
     @functools.cache
     def tokenizer(base: str) -> PreTrainedTokenizerBase:
@@ -66,9 +68,9 @@ def texts_of(store: Store, study: str | None, *, private: bool) -> Callable[[Row
 
         def read(i: int) -> Told:
             ids = tokens["ids"][tokens["starts"][i] + tokens["first"][i] : tokens["starts"][i + 1]].tolist()
-            before = None if base is None else _part(base, i)
+            before = None if base is None else _text_logprobs(base, i)
             private = known(inputs["texts"]).get(names[i], {})
-            return told(pieces(ids, tokenizer(row.base)), _part(tuned, i), before, private)
+            return told(pieces(ids, tokenizer(row.base)), _text_logprobs(tuned, i), before, private)
 
         return [read(i) for i in positions]
 
@@ -79,8 +81,8 @@ def _ids(store: Store, scores: str) -> Sequence[str]:
     return read_arrays(store.folder("scores", scores))["ids"].tolist()
 
 
-def _part(held: Mapping[str, np.ndarray], i: int) -> np.ndarray:
-    return held["logp"][held["starts"][i] : held["starts"][i + 1]]
+def _text_logprobs(evidence: Mapping[str, np.ndarray], i: int) -> np.ndarray:
+    return evidence["logp"][evidence["starts"][i] : evidence["starts"][i + 1]]
 
 
 def _attributes(store: Store, texts: str) -> Attributes:
@@ -90,7 +92,7 @@ def _attributes(store: Store, texts: str) -> Attributes:
         named: dict[str, Any] = store.recipe("splits", folder.name)["recipe"]["dataset"]
         try:
             examples = choose("datasets", named["name"], named["settings"])()
-            dealt = rebuilt(examples, read_json(folder / "split.json"))
+            dealt = restore_split(examples, read_json(folder / "split.json"))
         except (ByheartError, OSError, KeyError) as error:
             wrong.append(f"{named['name']} ({' '.join(str(error).split())[:100]})")
             continue

@@ -12,11 +12,11 @@ from typing import Any
 from byheart.core.errors import StudyError
 
 
-def override(values: dict[str, Any], written: str, yaml: Any) -> None:
+def apply_override(values: dict[str, Any], assignment: str, yaml: Any) -> None:
     """Change one setting of a study's content in place; raises `StudyError` where there is no such place."""
-    key, equals, value = written.partition("=")
+    key, equals, value = assignment.partition("=")
     if not equals or not key:
-        raise StudyError(f"--set {written}: write --set key=value, for instance --set training.epochs=5")
+        raise StudyError(f"--set {assignment}: write --set key=value, for instance --set training.epochs=5")
     from ruamel.yaml.error import YAMLError
 
     *path, last = key.split(".")
@@ -25,20 +25,22 @@ def override(values: dict[str, Any], written: str, yaml: Any) -> None:
         inner = place[int(name)] if isinstance(place, list) and name.isdigit() and int(name) < len(place) else None
         place = inner if inner is not None else place.setdefault(name, {}) if isinstance(place, dict) else None
         if not isinstance(place, dict | list):
-            raise StudyError(f"--set {written}: {name!r} holds no settings")
+            raise StudyError(f"--set {assignment}: {name!r} holds no settings")
     try:
         parsed = yaml.load(value)
     except YAMLError as error:
-        raise StudyError(f"--set {written}: {value!r} is no value; write a number, a word or a list in [ ]") from error
+        raise StudyError(
+            f"--set {assignment}: {value!r} is no value; write a number, a word or a list in [ ]"
+        ) from error
     if isinstance(place, list):
         if not last.isdigit() or int(last) >= len(place):
-            raise StudyError(f"--set {written}: the list has entries 0 to {len(place) - 1}")
+            raise StudyError(f"--set {assignment}: the list has entries 0 to {len(place) - 1}")
         place[int(last)] = parsed
     else:
         place[last] = parsed
 
 
-def repeating(path: Path, overrides: Sequence[str]) -> str:
+def rerun_command(path: Path, overrides: Sequence[str]) -> str:
     """Return the command that runs a study's file again with the same overrides."""
     return shlex.join(["byheart", "run", str(path), *(word for one in overrides for word in ("--set", one))])
 

@@ -21,7 +21,7 @@ from byheart.data.splitting import split
 from byheart.lm.base_models import refuse
 from byheart.stats.dp_accounting import lacking, promised, promised_delta
 from byheart.store.store import Store, read_json
-from byheart.study.planned_cell import LABELLED, LABELS, PlannedCell
+from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell
 from byheart.study.remaining_work import remaining_work
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import Cell, Study
@@ -35,15 +35,15 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     """
     for base in dict.fromkeys(c.base for c in study.cells):
         refuse(base)
-    planned = deal(study, store)
+    planned = plan_cells(study, store)
     for one in planned:
-        _refuse_promise(one)
+        _check_privacy(one)
     for one in {id(p.split): p for p in planned}.values():
-        _try_metrics(one)
+        _check_metrics(one)
     return planned
 
 
-def deal(study: Study, store: Store) -> tuple[PlannedCell, ...]:
+def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     """Return every cell with its texts and keys, cells of one base together, so that it is loaded in a row.
 
     Loads data sets and splits them (kept in the store); no base model is looked at.
@@ -70,12 +70,20 @@ def deal(study: Study, store: Store) -> tuple[PlannedCell, ...]:
         parts = dealt.parts
         parts["train"] = trained_on(parts["train"], cell.training)
         planned.append(
-            PlannedCell(cell, dealt, study.attacks, study.metrics, study.scoring, _observed(study, dealt, parts), parts)
+            PlannedCell(
+                cell,
+                dealt,
+                study.attacks,
+                study.metrics,
+                study.scoring,
+                _required_observations(study, dealt, parts),
+                parts,
+            )
         )
     return tuple(planned)
 
 
-def _refuse_promise(planned: PlannedCell) -> None:
+def _check_privacy(planned: PlannedCell) -> None:
     """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others.
 
     Whether any noise keeps it only opacus can say, which a plan does without.
@@ -92,7 +100,7 @@ def _refuse_promise(planned: PlannedCell) -> None:
             raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
 
 
-def _observed(study: Study, dealt: Split, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
+def _required_observations(study: Study, dealt: Split, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
     """Return the observations that attacks and metrics ask for, each once, after those that it asks for itself.
 
     Raises `DataError` for evidence that there is not, of texts that the study sets none aside for, or of private
@@ -100,13 +108,13 @@ def _observed(study: Study, dealt: Split, parts: Mapping[str, Texts]) -> tuple[C
     """
     given = {called(o): o for o in study.observations}
     found: dict[str, Choice] = {}
-    for name, asking, least in _asked(study, given):
+    for name, asking, least in _requested_observations(study, given):
         for observation in chain((name,), asking, given):
             for need in observation.needs:
                 if need.startswith("canary"):
-                    _refuse_canaries(asking, need, parts)
+                    _check_canaries(asking, need, parts)
                 elif need in TOKENS:
-                    _refuse_few(asking, observation, need, len(parts[TOKENS[need]]), least)
+                    _check_known_texts(asking, observation, need, len(parts[TOKENS[need]]), least)
                 elif need == "attributes":
                     refuse_none(dealt.attributes, asking)
                 elif need == "validation_attributes":
@@ -115,7 +123,7 @@ def _observed(study: Study, dealt: Split, parts: Mapping[str, Texts]) -> tuple[C
     return tuple(found.values())
 
 
-def _asked(study: Study, given: Mapping[str, Choice]) -> Iterator[tuple[str, str, int]]:
+def _requested_observations(study: Study, given: Mapping[str, Choice]) -> Iterator[tuple[str, str, int]]:
     """Yield the observations that attacks and metrics name, with who asks and how many known texts it needs at least.
 
     Raises `DataError` for what a metric may not ask for.
@@ -124,31 +132,35 @@ def _asked(study: Study, given: Mapping[str, Choice]) -> Iterator[tuple[str, str
         least = int(constant(attack.function, "KNOWN", 1))
         yield from ((n, f"attacks {attack.name}", least) for n in attack.needs if n != "texts")
     for metric in study.metrics:
-        for name in (n for n in metric.needs if n not in LABELS):
-            known = dict.fromkeys((*LABELLED, *names("observations"), *given))
+        for name in (n for n in metric.needs if n not in METRIC_LABELS):
+            known = dict.fromkeys((*METRIC_INPUTS, *names("observations"), *given))
             if name not in known:
                 raise DataError(f"metrics {metric.name} asks for {name!r}; a metric may ask for {', '.join(known)}")
             yield "target" if name in {"train", "nonmember"} else name, f"metrics {metric.name}", 1
 
 
-def _refuse_canaries(asking: str, need: str, parts: Mapping[str, Texts]) -> None:
+def _check_canaries(requester: str, need: str, parts: Mapping[str, Texts]) -> None:
     """Raise `DataError` where there are no canaries, or none in a format of which there are others."""
     if not len(parts["canaries"]):
-        raise DataError(f"{asking} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
+        raise DataError(f"{requester} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
     if not len(parts[TOKENS[need]]):
-        raise DataError(f"{asking} ranks canaries in a format; real_texts have none: name another kind")
+        raise DataError(f"{requester} ranks canaries in a format; real_texts have none: name another kind")
 
 
-def _refuse_few(asking: str, observation: Choice, need: str, there: int, least: int) -> None:
+def _check_known_texts(requester: str, observation: Choice, need: str, available: int, minimum: int) -> None:
     """Raise `DataError` where there are fewer texts of a kind than an attack or the observation says that it needs."""
     told = constant(observation.function, "KNOWN", 1.0)
-    wanted = max(least, int(reckoned(told, observation.settings))) if need.startswith("known") else 1
-    if there >= wanted:
+    wanted = max(minimum, int(reckoned(told, observation.settings))) if need.startswith("known") else 1
+    if available >= wanted:
         return
     number = f"{wanted} or more" if wanted > 1 else "50 or so"
-    held = f"; there are {there}" if there else ""
-    fewer = f", or {told} of observations {called(observation)} to {there}" if isinstance(told, str) and there else ""
-    raise DataError(f"{asking} needs texts that its adversary knows{held}; set data.known, to {number}{fewer}")
+    held = f"; there are {available}" if available else ""
+    fewer = (
+        f", or {told} of observations {called(observation)} to {available}"
+        if isinstance(told, str) and available
+        else ""
+    )
+    raise DataError(f"{requester} needs texts that its adversary knows{held}; set data.known, to {number}{fewer}")
 
 
 def _split(store: Store, cell: Cell, examples: Examples) -> Split:
@@ -172,31 +184,31 @@ def _split(store: Store, cell: Cell, examples: Examples) -> Split:
         }
         (folder / "split.json").write_text(json.dumps(held))
 
-    return rebuilt(examples, read_json(store.get_or_make("splits", key_of(recipe), recipe, make) / "split.json"))
+    return restore_split(examples, read_json(store.get_or_make("splits", key_of(recipe), recipe, make) / "split.json"))
 
 
-def rebuilt(examples: Examples, kept: Mapping[str, Any]) -> Split:
+def restore_split(examples: Examples, stored: Mapping[str, Any]) -> Split:
     """Return the split that was dealt, from what is kept of it."""
     at = {name: i for i, name in enumerate(examples.texts.ids)}
-    train, nonmembers = ([at[i] for i in kept[part]] for part in ("train", "nonmembers"))
-    others = {part: [at[i] for i in kept[part]] for part in ("validation", "known_members", "known_nonmembers")}
+    train, nonmembers = ([at[i] for i in stored[part]] for part in ("train", "nonmembers"))
+    others = {part: [at[i] for i in stored[part]] for part in ("validation", "known_members", "known_nonmembers")}
     return Split(
         train=examples.texts.take(train),
-        members=tuple(kept["members"]),
+        members=tuple(stored["members"]),
         nonmembers=examples.texts.take(nonmembers),
-        member_groups=tuple(examples.groups[train[m]] for m in kept["members"]),
+        member_groups=tuple(examples.groups[train[m]] for m in stored["members"]),
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
         validation_groups=tuple(examples.groups[i] for i in others["validation"]),
-        attributes=tuple(examples.attributes[i] for i in (*(train[m] for m in kept["members"]), *nonmembers)),
+        attributes=tuple(examples.attributes[i] for i in (*(train[m] for m in stored["members"]), *nonmembers)),
         validation_attributes=tuple(examples.attributes[i] for i in others["validation"]),
-        counts=kept["counts"],
+        counts=stored["counts"],
         validation=examples.texts.take(others["validation"]),
         known_members=examples.texts.take(others["known_members"]),
         known_nonmembers=examples.texts.take(others["known_nonmembers"]),
     )
 
 
-def work(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
+def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
     """Return what is left to do for each cell in turn, what cells share being done for the first that needs it.
 
     With None, all that there is to do: what would be left if the store held nothing.
@@ -205,7 +217,7 @@ def work(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
     return [remaining_work(p, store, known) for p in planned]
 
 
-def _try_metrics(planned: PlannedCell) -> None:
+def _check_metrics(planned: PlannedCell) -> None:
     """Measure made-up scores of the same size: a rate below resolution is refused here, not after a night's training."""
     membership, planted = planned.split.membership, planned.split.planted
     chance = np.random.default_rng(0)

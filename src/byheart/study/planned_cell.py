@@ -22,8 +22,8 @@ from byheart.lm.base_models import identity, template
 from byheart.stats.dp_accounting import Spending, promised, spending
 from byheart.study.study_file import Cell
 
-LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
-LABELLED = (*LABELS, "train", "nonmember", "validation")
+METRIC_LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
+METRIC_INPUTS = (*METRIC_LABELS, "train", "nonmember", "validation")
 """What a metric may ask for, besides any observation by its name: scores, labels, evidence by who is a member."""
 
 
@@ -42,21 +42,21 @@ class PlannedCell:
     scoring: Scoring
     observations: tuple[Choice, ...]
     texts: Mapping[str, Texts]
-    shadow: str = ""
+    shadow_label: str = ""
 
     @property
     def label(self) -> str:
         """A line that tells this cell, or this shadow of it, from the others of a study."""
-        return " · ".join(x for x in (self.cell.label, self.shadow) if x)
+        return " · ".join(x for x in (self.cell.label, self.shadow_label) if x)
 
     @cached_property
-    def base(self) -> str:
+    def base_identity(self) -> str:
         """What tells the base model from any other, its chat template too where it writes chats."""
-        spoken = template(self.cell.base) if self.chats else ""
+        spoken = template(self.cell.base) if self.has_chats else ""
         return identity(self.cell.base) + spoken
 
     @property
-    def chats(self) -> bool:
+    def has_chats(self) -> bool:
         """Whether any text is an answer in a chat."""
         return any(any(texts.chats) for texts in self.texts.values())
 
@@ -64,7 +64,7 @@ class PlannedCell:
     def recipe(self) -> dict[str, Any]:
         """Everything that can change the trained weights, defaults spelled out."""
         return {
-            "base": self.base,
+            "base": self.base_identity,
             "texts": self.texts["train"].digest,
             "max_tokens": self.cell.data.max_tokens,
             "method": self.cell.method.recipe,
@@ -72,7 +72,7 @@ class PlannedCell:
             "seed": self.cell.seed,
             "revision": lm.TRAIN_REVISION,
             # Dealt the very texts of the target, a shadow would be the target but for this.
-            **({"shadow": True} if self.shadow else {}),
+            **({"shadow": True} if self.shadow_label else {}),
         }
 
     @cached_property
@@ -94,7 +94,7 @@ class PlannedCell:
 
     def tokens_recipe(self, what: str) -> dict[str, Any]:
         """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
-        return {"base": self.base, "texts": self.texts[what].digest, "max_tokens": self.cell.data.max_tokens}
+        return {"base": self.base_identity, "texts": self.texts[what].digest, "max_tokens": self.cell.data.max_tokens}
 
     def observation(self, name: str) -> Choice:
         """Return the observation that attacks ask for by this name."""

@@ -8,7 +8,7 @@ from byheart.core.dependencies import TOKENS, called, chain, passes_of
 from byheart.core.registry import Choice, constant
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
-from byheart.study.planned_cell import LABELLED, PlannedCell
+from byheart.study.planned_cell import METRIC_INPUTS, PlannedCell
 from byheart.study.shadow_models import shadow_cells
 
 
@@ -28,35 +28,37 @@ def missing_evidence(planned: PlannedCell, store: Store | None) -> dict[int, tup
     return left
 
 
-def _unclaimed_evidence(planned: PlannedCell, store: Store | None, known: set[str]) -> dict[int, tuple[Choice, ...]]:
+def _unclaimed_evidence(
+    planned: PlannedCell, store: Store | None, claimed_keys: set[str]
+) -> dict[int, tuple[Choice, ...]]:
     """Return what is missing, by epoch, without what is known to be made before; adds this cell's to `known`."""
     left = {
-        e: tuple(o for o in wanted if evidence_key(planned, o, e) not in known)
+        e: tuple(o for o in wanted if evidence_key(planned, o, e) not in claimed_keys)
         for e, wanted in missing_evidence(planned, store).items()
     }
-    known |= {evidence_key(planned, o, e) for e, wanted in left.items() for o in wanted}
+    claimed_keys |= {evidence_key(planned, o, e) for e, wanted in left.items() for o in wanted}
     return left
 
 
-def remaining_work(planned: PlannedCell, store: Store | None, known: set[str]) -> float:
+def remaining_work(planned: PlannedCell, store: Store | None, claimed_keys: set[str]) -> float:
     """Return what is left to do, in forward passes of one token.
 
     `known` are keys of evidence that a cell before this one makes; this cell's are added.
     """
     return sum(
         epoch_work(one) * epochs + sum(observation_work(one, o) for o in made)
-        for one, epochs, made in remaining_steps(planned, store, known)
+        for one, epochs, made in remaining_steps(planned, store, claimed_keys)
     )
 
 
 def remaining_steps(
-    planned: PlannedCell, store: Store | None, known: set[str]
+    planned: PlannedCell, store: Store | None, claimed_keys: set[str]
 ) -> list[tuple[PlannedCell, int, tuple[Choice, ...]]]:
     """Return what is left to do, this cell's first, then its shadows': epochs to train, and observations to make.
 
     `known` are keys of evidence that a cell before this one makes; this cell's are added.
     """
-    left = _unclaimed_evidence(planned, store, known)
+    left = _unclaimed_evidence(planned, store, claimed_keys)
     made = tuple(o for wanted in left.values() for o in wanted)
     trained = max((e for e in left if e > 0), default=0)
     if store is None or not store.has("training", planned.key):
@@ -64,7 +66,7 @@ def remaining_steps(
     shadowed = any("shadow_passes" in o.needs for o in made)
     return [
         (planned, trained, made),
-        *(t for s in shadow_cells(planned) if shadowed for t in remaining_steps(s, store, known)),
+        *(t for s in shadow_cells(planned) if shadowed for t in remaining_steps(s, store, claimed_keys)),
     ]
 
 
@@ -80,7 +82,7 @@ def attack_evidence(planned: PlannedCell, attack: Choice) -> list[Choice]:
 
 def metric_observations(planned: PlannedCell) -> tuple[Choice, ...]:
     """The observations that metrics ask for by name, and those that they rest on in turn, each once."""
-    asked = dict.fromkeys(n for m in planned.metrics for n in m.needs if n not in LABELLED)
+    asked = dict.fromkeys(n for m in planned.metrics for n in m.needs if n not in METRIC_INPUTS)
     return tuple(chain(asked, "a metric", {called(o): o for o in planned.observations}))
 
 

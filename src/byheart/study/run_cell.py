@@ -25,7 +25,7 @@ from byheart.core.types import Estimate, Planted, Row
 from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.evidence_keys import evidence_key
-from byheart.study.planned_cell import LABELS, PlannedCell
+from byheart.study.planned_cell import METRIC_LABELS, PlannedCell
 from byheart.study.remaining_work import (
     attack_cost,
     attack_evidence,
@@ -34,14 +34,14 @@ from byheart.study.remaining_work import (
     observation_passes,
 )
 from byheart.study.shadow_models import shadow_cells
-from byheart.study.study_file import changed
-from byheart.study.train_and_observe import Tell, as_scored, observe, read_evidence
+from byheart.study.study_file import non_default_settings
+from byheart.study.train_and_observe import ProgressCallback, observe, read_evidence, scored_texts
 
 ROWS_REVISION = 2
 """Raised when what rows point to changes, so that they are measured anew from known evidence. 2: canaries' costs."""
 
 
-def run_cell(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -> tuple[str, list[Row]]:
+def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> tuple[str, list[Row]]:
     """Return a cell's rows and the key that they are kept under, having made whatever was missing.
 
     Raises `CellError` or `RequestError` where the cell cannot be made.
@@ -51,10 +51,10 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -
         # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
         alone = tuple(o for o in wanted.get(0, ()) if not rests_on("shadow_passes", o, planned.observations))
         if alone:
-            observe(planned, {0: alone}, store, machine, tell, untuned=True)
+            observe(planned, {0: alone}, store, machine, on_event, base_only=True)
         for shadow in shadow_cells(planned):
-            _train_and_observe(shadow, store, machine, tell)
-    _train_and_observe(planned, store, machine, tell)
+            _train_and_observe(shadow, store, machine, on_event)
+    _train_and_observe(planned, store, machine, on_event)
     evidence = {evidence_key(planned, o, e) for o in planned.observations for e in planned.epochs}
     recipe = {
         "cell": planned.recipe,
@@ -64,23 +64,23 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -
         "audit": [planned.split.audited.digest, key_of({"groups": planned.split.groups})],
         "labels": _labels(planned),
         "counts": dict(planned.split.counts),
-        **_planted(planned.split.planted),
+        **_canary_recipe(planned.split.planted),
         "revision": ROWS_REVISION,
     }
 
     def make(folder: Path) -> None:
-        rows = [*_facts(planned, store), *_measured(planned, store)]
+        rows = [*_cell_rows(planned, store), *_epoch_rows(planned, store)]
         (folder / "rows.json").write_text(json.dumps([dataclasses.asdict(r) for r in rows], allow_nan=False))
 
     key = key_of(recipe)
     return key, read_rows(store.get_or_make("rows", key, recipe, make))
 
 
-def _train_and_observe(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -> None:
+def _train_and_observe(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> None:
     wanted = missing_evidence(planned, store)
     made = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
     if wanted or not all(store.has(stage, key) for stage, key in made):
-        observe(planned, wanted, store, machine, tell)
+        observe(planned, wanted, store, machine, on_event)
 
 
 def _labels(planned: PlannedCell) -> dict[str, Any]:
@@ -88,16 +88,16 @@ def _labels(planned: PlannedCell) -> dict[str, Any]:
     return {
         "base": cell.base,
         "dataset": cell.dataset.name,
-        "dataset_settings": ", ".join(x for x in (cell.dataset.label, changed(cell.data)) if x),
+        "dataset_settings": ", ".join(x for x in (cell.dataset.label, non_default_settings(cell.data)) if x),
         "method": cell.method.name,
         "method_settings": cell.method.label,
-        "training_settings": changed(cell.training),
+        "training_settings": non_default_settings(cell.training),
         "seed": cell.seed,
         "cell": planned.key,
     }
 
 
-def _facts(planned: PlannedCell, store: Store) -> Iterator[Row]:
+def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
     """Yield what is known of the cell as a whole: sizes, parameters, what was cut."""
     labels = _labels(planned)
     facts = read_json(store.folder("training", planned.key) / "facts.json")
@@ -111,7 +111,7 @@ def _facts(planned: PlannedCell, store: Store) -> Iterator[Row]:
         "trained_parameters": facts["trained_parameters"],
         "learning_rate": facts["learning_rate"],
         **planned.split.counts,
-        **_canaries(planned.split.planted),
+        **_canary_counts(planned.split.planted),
         # Fewer where copies are left out, more where canaries are trained on besides.
         "trained_texts": len(planned.texts["train"]),
         **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
@@ -122,7 +122,7 @@ def _facts(planned: PlannedCell, store: Store) -> Iterator[Row]:
         yield measured(labels, epoch, "accountant_epsilon", Estimate(epsilon))
 
 
-def _planted(planted: Planted | None) -> dict[str, Any]:
+def _canary_recipe(planted: Planted | None) -> dict[str, Any]:
     """Return what rows owe to canaries besides evidence, so that rows without any keep their key."""
     if planted is None:
         return {}
@@ -130,7 +130,7 @@ def _planted(planted: Planted | None) -> dict[str, Any]:
     return {"canaries": key_of({"texts": planted.texts.digest, "labels": labels})}
 
 
-def _canaries(planted: Planted | None) -> dict[str, int]:
+def _canary_counts(planted: Planted | None) -> dict[str, int]:
     if planted is None:
         return {}
     return {
@@ -141,17 +141,17 @@ def _canaries(planted: Planted | None) -> dict[str, int]:
     }
 
 
-def _measured(planned: PlannedCell, store: Store) -> Iterator[Row]:
+def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
     labels = _labels(planned)
     needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
     asked = [o for o in planned.observations if called(o) in needed]
     for epoch in planned.epochs:
         evidence = {called(o): read_evidence(planned, store, o, epoch) for o in asked}
-        texts = as_scored(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
-        labelled = {**evidence, **_labelled(planned, evidence)}
+        texts = scored_texts(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
+        labelled = {**evidence, **_metric_inputs(planned, evidence)}
         for metric in planned.metrics:
             if not set(metric.needs) & set(RESULTS):
-                yield from _numbers(labels, epoch, metric, labelled)
+                yield from _metric_rows(labels, epoch, metric, labelled)
         for observation in metric_observations(planned):
             cost = {
                 "passes": observation_passes(planned, observation),
@@ -161,29 +161,29 @@ def _measured(planned: PlannedCell, store: Store) -> Iterator[Row]:
                 label = f"observation={called(observation)}"
                 yield measured(labels, epoch, name, Estimate(value), label=label)
         for attack in planned.attacks:
-            key = _scores(planned, store, attack, epoch, {**evidence, "texts": texts})
+            key = _make_scores(planned, store, attack, epoch, {**evidence, "texts": texts})
             found = read_arrays(store.folder("scores", key))
             known = labelled | {n: found[n] for n in RESULTS if n in found}
             for metric in planned.metrics:
                 # What was extracted is asked only of attacks that extract.
                 if set(metric.needs) & set(RESULTS) and set(metric.needs) <= set(known):
-                    yield from _numbers(labels, epoch, metric, known, attack, key)
+                    yield from _metric_rows(labels, epoch, metric, known, attack, key)
             for name, value in _cost(planned, store, attack, epoch).items():
                 yield measured(labels, epoch, name, Estimate(value), attack)
 
 
-def _numbers(
+def _metric_rows(
     labels: Mapping[str, Any],
     epoch: int,
     metric: Choice,
-    known: Mapping[str, Any],
+    inputs: Mapping[str, Any],
     attack: Choice | None = None,
     scores: str = "",
 ) -> Iterator[Row]:
     """Yield a metric's rows: one, or one for each of its numbers, told apart by the name that it has among them."""
-    given = metric(*(known[n] for n in metric.needs))
+    given = metric(*(inputs[n] for n in metric.needs))
     for label, estimate in given.items() if isinstance(given, Mapping) else [("", given)]:
-        yield measured(labels, epoch, metric, _finite(metric, estimate), attack, scores, label)
+        yield measured(labels, epoch, metric, _check_finite(metric, estimate), attack, scores, label)
 
 
 def _cost(planned: PlannedCell, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
@@ -201,10 +201,10 @@ def _seconds(planned: PlannedCell, store: Store, observation: Choice, epoch: int
     return float(store.recipe("evidence", evidence_key(planned, observation, epoch))["made"]["seconds"])
 
 
-def _labelled(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, Any]:
+def _metric_inputs(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
     split = planned.split
-    known: dict[str, Any] = {name: getattr(split, name) for name in LABELS if name not in RESULTS}
+    known: dict[str, Any] = {name: getattr(split, name) for name in METRIC_LABELS if name not in RESULTS}
     if "target" in evidence:
         members, everyone = len(split.members), len(split.membership)
         known["train"] = part(evidence["target"], slice(0, members))
@@ -214,7 +214,7 @@ def _labelled(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, An
     return known
 
 
-def _scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, known: Mapping[str, Any]) -> str:
+def _make_scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, inputs: Mapping[str, Any]) -> str:
     """Return the key of an attack's scores, made if they are not there."""
     observed = [o for o in planned.observations if called(o) in attack.needs]
     evidence = {stored_name("observations", called(o)): evidence_key(planned, o, epoch) for o in observed}
@@ -231,7 +231,7 @@ def _scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, know
         write_arrays(
             folder,
             {
-                **arrays(attack, attack(*(known[n] for n in attack.needs)), len(planned.split.membership)),
+                **arrays(attack, attack(*(inputs[n] for n in attack.needs)), len(planned.split.membership)),
                 "members": planned.split.membership,
                 "ids": np.array(planned.split.audited.ids),
                 "groups": groups,
@@ -242,7 +242,7 @@ def _scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, know
     return key
 
 
-def _finite(metric: Choice, estimate: Estimate) -> Estimate:
+def _check_finite(metric: Choice, estimate: Estimate) -> Estimate:
     """Return what a metric gave; raises `DataError` for what is not finite."""
     ends = (estimate.value, estimate.low, estimate.high)
     if not all(np.isfinite(v) for v in ends if v is not None):

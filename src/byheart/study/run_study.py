@@ -17,15 +17,15 @@ from byheart.core.types import Row
 from byheart.store.rows import gates_of, losses_of, scores_of, studies, study_rows
 from byheart.store.run_info import origin
 from byheart.store.store import Store
-from byheart.study.estimate import refuse_hopeless, refuse_lacking
+from byheart.study.estimate import check_device_and_bases, check_method_packages
 from byheart.study.overrides import as_yaml
-from byheart.study.plan import plan, work
+from byheart.study.plan import plan, remaining_work_by_cell
 from byheart.study.planned_cell import PlannedCell
-from byheart.study.split_checks import Judged, judged
-from byheart.study.study_file import Study, read
-from byheart.study.study_file import study as parsed
-from byheart.study.train_and_observe import Event, Tell
-from byheart.study.workers import Finished, Outcome, run_cells
+from byheart.study.split_checks import SplitGate, split_gates
+from byheart.study.study_file import Study, read_study
+from byheart.study.study_file import parse_study as parsed
+from byheart.study.train_and_observe import Event, ProgressCallback
+from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
 if TYPE_CHECKING:
     from byheart.report.page import Shown
@@ -36,19 +36,19 @@ class Results:
     """What a study gave: its rows, and what became of each cell (`failed` are those with an error)."""
 
     rows: tuple[Row, ...]
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CellOutcome, ...]
 
     def __repr__(self) -> str:
         """Say how much there is: a study's rows would fill many screens."""
         return f"Results({len(self.rows)} rows of {len(self.outcomes)} cells, {len(self.failed)} failed)"
 
     @property
-    def failed(self) -> tuple[Outcome, ...]:
+    def failed(self) -> tuple[CellOutcome, ...]:
         """The cells that could not be made."""
         return tuple(o for o in self.outcomes if o.error)
 
 
-def _silent(_: object) -> None:
+def _ignore_event(_: object) -> None:
     pass
 
 
@@ -56,8 +56,8 @@ def run(
     study: Study | Path | str | Mapping[str, Any],
     *,
     store: Store | Path | str = "store",
-    tell: Tell = _silent,
-    finished: Finished = _silent,
+    tell: ProgressCallback = _ignore_event,
+    finished: CellCallback = _ignore_event,
     begun: Callable[[Sequence[PlannedCell], float, float], None] | None = None,
 ) -> Results:
     """Judge a study's data, train, attack and measure every cell, and note it in the store.
@@ -67,39 +67,43 @@ def run(
 
     Raises `RequestError` for a request that is wrong; a cell that fails is in `Results.failed`.
     """
-    whole = _study(study)
+    whole = _as_study(study)
     kept = store if isinstance(store, Store) else Store.open(Path(store))
     planned = plan(whole, kept)
-    left = work(planned, kept)
-    refuse_hopeless(whole.machine, planned, left)
-    refuse_lacking(planned, left)
+    left = remaining_work_by_cell(planned, kept)
+    check_device_and_bases(whole.machine, planned, left)
+    check_method_packages(planned, left)
     if begun is not None:
-        begun(planned, sum(left), sum(work(planned, None)) - sum(left))
-    gates = judged(planned, kept)
+        begun(planned, sum(left), sum(remaining_work_by_cell(planned, None)) - sum(left))
+    gates = split_gates(planned, kept)
     for one in gates:
         tell(Event("begin", one.name, f"the comparison of members with non-members is {one.gate.verdict}"))
-    _note(kept, whole, planned, gates, ())
-    ended: list[Outcome] = []
+    _store_study(kept, whole, planned, gates, ())
+    ended: list[CellOutcome] = []
 
-    def noted(outcome: Outcome) -> None:
+    def noted(outcome: CellOutcome) -> None:
         # At once, so that a run that is stopped, or still running, can be reported as far as it is.
         ended.append(outcome)
-        _note(kept, whole, planned, gates, ended)
+        _store_study(kept, whole, planned, gates, ended)
         finished(outcome)
 
     outcomes = run_cells(planned, kept, whole.machine, tell, noted)
-    _note(kept, whole, planned, gates, outcomes)
+    _store_study(kept, whole, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
 
 
-def _study(study: Study | Path | str | Mapping[str, Any]) -> Study:
+def _as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     if isinstance(study, Study):
         return study
-    return parsed(study) if isinstance(study, Mapping) else read(Path(study))
+    return parsed(study) if isinstance(study, Mapping) else read_study(Path(study))
 
 
-def _note(
-    store: Store, study: Study, planned: Sequence[PlannedCell], gates: Sequence[Judged], outcomes: Sequence[Outcome]
+def _store_study(
+    store: Store,
+    study: Study,
+    planned: Sequence[PlannedCell],
+    gates: Sequence[SplitGate],
+    outcomes: Sequence[CellOutcome],
 ) -> None:
     """Note in the store which rows and gates belong to the study: those of the cells that have ended, before one has those known."""
     before = studies(store).get(study.name, {"rows": []})
@@ -119,7 +123,7 @@ def _note(
             "machine": dataclasses.asdict(study.machine),
             "published": [dataclasses.asdict(p) for p in study.published],
             "command": study.command,
-            "written": as_yaml(study.written) if study.written else "",
+            "written": as_yaml(study.content) if study.content else "",
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     )
@@ -135,11 +139,11 @@ def report_page(
     from byheart.report.page import report  # pictures are drawn only here
 
     title = study or ", ".join(studies(store))
-    held, chosen = shown(store, study), _chosen(store, study)
+    held, chosen = report_content(store, study), _selected_shelf_choices(store, study)
     if show_text:
-        from byheart.study.exposed_texts import texts_of
+        from byheart.study.exposed_texts import token_view_reader
 
-        held = held._replace(texts=texts_of(store, study, private=show_private))
+        held = held._replace(texts=token_view_reader(store, study, show_private=show_private))
     page = report(held, title=title, made=origin(store, study), tables=chosen["tables"], figures=chosen["figures"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -160,12 +164,12 @@ def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
     from byheart.report.export import export  # as in `report_page`
 
     try:
-        return export(folder, shown(store, study), **_chosen(store, study))
+        return export(folder, report_content(store, study), **_selected_shelf_choices(store, study))
     except OSError as error:
         raise StoreError(f"folder {folder} cannot be written ({error.strerror}); choose another place") from error
 
 
-def shown(store: Store, study: str | None) -> Shown:
+def report_content(store: Store, study: str | None) -> Shown:
     """Return what tables, figures and the page of a study are made from; raises as `rows.study_rows` does."""
     from byheart.report.page import Shown
 
@@ -178,7 +182,7 @@ def shown(store: Store, study: str | None) -> Shown:
     )
 
 
-def _chosen(store: Store, study: str | None) -> dict[str, list[Choice]]:
+def _selected_shelf_choices(store: Store, study: str | None) -> dict[str, list[Choice]]:
     """Return the tables and figures that a study's file names."""
     noted = [s for n, s in studies(store).items() if study in {None, n}]
     return {w: [choose(w, c["name"], c["settings"]) for s in noted for c in s[w]] for w in ("tables", "figures")}

@@ -16,13 +16,13 @@ from byheart.data.split_check import gate
 from byheart.store.rows import read_gate
 from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
-from byheart.study.study_file import changed
+from byheart.study.study_file import non_default_settings
 
-FPR = 0.01
+DEFAULT_FPR = 0.01
 """The rate that power is told for where a study asks for none."""
 
 
-class Judged(NamedTuple):
+class SplitGate(NamedTuple):
     """One split's gate: its name, the data set and settings that rows call it by, and the key that it is kept under."""
 
     name: str
@@ -32,15 +32,15 @@ class Judged(NamedTuple):
     gate: Gate
 
 
-def judged(planned: Sequence[PlannedCell], store: Store) -> list[Judged]:
+def split_gates(planned: Sequence[PlannedCell], store: Store) -> list[SplitGate]:
     """Return the gate of every split of the cells, each judged once and kept in the store.
 
     Data too few to be judged are doubtful, which is said, and no reason to refuse a study.
     """
-    return [_judged(one, store) for one in {id(p.split): p for p in planned}.values()]
+    return [_split_gate(one, store) for one in {id(p.split): p for p in planned}.values()]
 
 
-def _judged(planned: PlannedCell, store: Store) -> Judged:
+def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
     cell, split = planned.cell, planned.split
     near_duplicate, max_tokens, fpr = cell.data.near_duplicate, cell.data.max_tokens, _fpr(planned)
     recipe = {
@@ -66,12 +66,15 @@ def _judged(planned: PlannedCell, store: Store) -> Judged:
         (folder / "gate.json").write_text(json.dumps(dataclasses.asdict(found), allow_nan=False))
 
     key = key_of({**recipe, "dataset": cell.dataset.identity})
-    named = [x for x in (cell.dataset.name, cell.dataset.label, changed(cell.data)) if x]
-    return Judged(
+    named = [x for x in (cell.dataset.name, cell.dataset.label, non_default_settings(cell.data)) if x]
+    return SplitGate(
         " · ".join(named), named[0], ", ".join(named[1:]), key, read_gate(store.get_or_make("gates", key, recipe, make))
     )
 
 
 def _fpr(planned: PlannedCell) -> float:
     """Return the lowest false positive rate that the study measures at."""
-    return min((m.recipe["settings"].get("fpr", FPR) for m in planned.metrics if m.name == "tpr_at_fpr"), default=FPR)
+    return min(
+        (m.recipe["settings"].get("fpr", DEFAULT_FPR) for m in planned.metrics if m.name == "tpr_at_fpr"),
+        default=DEFAULT_FPR,
+    )

@@ -22,7 +22,7 @@ from byheart.core.defaults import ATTACKS, METHODS, METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.core.registry import Choice, checked, choose, find, plain, types_of
 from byheart.lm.base_models import default_base
-from byheart.study.overrides import override, repeating
+from byheart.study.overrides import apply_override, rerun_command
 
 Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
 
@@ -43,7 +43,15 @@ class Cell:
         """A line that tells this cell from the others of a study."""
         method = f"{self.method.name} {self.method.label}".strip()
         return " · ".join(
-            x for x in (method, self.dataset.name, short(self.base), changed(self.training), f"seed {self.seed}") if x
+            x
+            for x in (
+                method,
+                self.dataset.name,
+                short_model_name(self.base),
+                non_default_settings(self.training),
+                f"seed {self.seed}",
+            )
+            if x
         )
 
 
@@ -67,29 +75,29 @@ class Study:
     figures: tuple[Choice, ...]
     observations: tuple[Choice, ...] = ()
     published: tuple[Published, ...] = ()
-    written: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
+    content: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
     command: str = field(default="", compare=False, repr=False)
 
 
-def short(base: str) -> str:
+def short_model_name(base: str) -> str:
     """Return a base model's name without where it lies: the last part of a path or an id, without its ending."""
     return base.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
 
 
-def changed(values: Data | Training | Scoring) -> str:
+def non_default_settings(values: Data | Training | Scoring) -> str:
     """Return the settings that differ from their defaults, as "name=value, ..."."""
     pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values))
-    return ", ".join(f"{n}={plain(_spelled(v))}" for n, v, default in pairs if v != default)
+    return ", ".join(f"{n}={plain(_without_defaults(v))}" for n, v, default in pairs if v != default)
 
 
-def _spelled(value: Any) -> Any:
+def _without_defaults(value: Any) -> Any:
     """Return settings within settings as those of them that differ from their defaults."""
     if not isinstance(value, Canaries):
         return value
     return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if getattr(value, f.name) != f.default}
 
 
-def read(path: Path, overrides: Sequence[str] = ()) -> Study:
+def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Return the study of a file, with `key.key=value` overrides.
 
     Raises `StudyError`, `UnknownNameError` or `SettingError` in one line that begins with the file.
@@ -103,7 +111,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Study:
         written = yaml.load(path.read_text(encoding="utf-8"))
         values = written if isinstance(written, dict) else {}
         for written_so in overrides:
-            override(values, written_so, yaml)
+            apply_override(values, written_so, yaml)
     except OSError as error:
         raise StudyError(
             f"study {path}: {error.strerror}; name a study file such as studies/quickstart.yaml"
@@ -111,19 +119,19 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Study:
     except UnicodeDecodeError as error:
         raise StudyError(f"study {path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     except YAMLError as error:
-        raise StudyError(f"study {path}: {_unread(error)}") from error
+        raise StudyError(f"study {path}: {_yaml_error_text(error)}") from error
     try:
         if not isinstance(written, dict):
             raise StudyError("is not a mapping; write `name: ...`, `methods: [...]`, ...")
-        whole = study(values, default_name=path.stem, folder=path.parent)
-        return dataclasses.replace(whole, command=repeating(path, overrides))
+        whole = parse_study(values, default_name=path.stem, folder=path.parent)
+        return dataclasses.replace(whole, command=rerun_command(path, overrides))
     except ByheartError as error:
         # The same kind of error, with the file that the reader must open.
         error.args = (f"study {path}: {error}",)
         raise
 
 
-def _unread(error: Exception) -> str:
+def _yaml_error_text(error: Exception) -> str:
     """Say where a file stops being YAML, and why."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or problem is None:
@@ -131,7 +139,7 @@ def _unread(error: Exception) -> str:
     return f"line {mark.line + 1}: {' '.join(problem.split())}; write a mapping of YAML, `name: ...`, `methods: [...]`"
 
 
-def study(values: Mapping[str, Any], *, default_name: str = "study", folder: Path = Path()) -> Study:
+def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folder: Path = Path()) -> Study:
     """Return the study that a mapping describes (a study file's content); paths of published values begin at `folder`.
 
     Raises `StudyError`, `UnknownNameError` or `SettingError`.
@@ -145,28 +153,28 @@ def study(values: Mapping[str, Any], *, default_name: str = "study", folder: Pat
     data = values.get("data") or {}
     if not isinstance(data, dict):
         raise StudyError(f"data: write settings, such as data: {{train: 1000}}, not {data!r}")
-    cells = _once(
+    cells = _without_duplicates(
         Cell(base, dataset, sizes, method, training, seed)
         for base in _list(values.get("models") or default_base())
         for dataset, own in _datasets(values.get("datasets", ["records"]))
-        for sizes in _swept("data", Data, {**data, **own})
-        for training in _swept("training", Training, values.get("training") or {})
+        for sizes in _expand_sweep("data", Data, {**data, **own})
+        for training in _expand_sweep("training", Training, values.get("training") or {})
         for method in _choices("methods", values.get("methods", METHODS))
         for seed in checked("seeds", list[int], _list(values.get("seeds", [0])))
     )
-    _refuse_cells(cells)
+    _check_cells(cells)
     return Study(
         name=name,
         cells=cells,
         attacks=tuple(_choices("attacks", values.get("attacks", ATTACKS))),
         metrics=tuple(_choices("metrics", values.get("metrics", METRICS))),
-        scoring=_one("scoring", Scoring, values.get("scoring") or {}),
+        scoring=_parse_settings("scoring", Scoring, values.get("scoring") or {}),
         machine=_machine(values.get("machine") or {}),
         tables=tuple(_choices("tables", values.get("tables", []))),
         figures=tuple(_choices("figures", values.get("figures", []))),
         observations=_observations(values.get("observations", [])),
         published=read_published(values.get("published"), folder),
-        written=values,
+        content=values,
     )
 
 
@@ -189,12 +197,12 @@ _KEYS = (
 )
 
 
-def _once(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+def _without_duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     """Return cells without those that a sweep or a list names twice."""
     return tuple({(c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed): c for c in cells}.values())
 
 
-def _refuse_cells(cells: Sequence[Cell]) -> None:
+def _check_cells(cells: Sequence[Cell]) -> None:
     if not cells:
         raise StudyError("nothing to train: models, datasets, methods and seeds need one entry each")
     for cell in cells:
@@ -208,7 +216,7 @@ def _refuse_cells(cells: Sequence[Cell]) -> None:
 
 
 def _machine(given: Any) -> Machine:
-    machine = _one("machine", Machine, given)
+    machine = _parse_settings("machine", Machine, given)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", machine.device):
         raise SettingError(f"machine.device = {machine.device!r}: write auto, cpu, cuda or cuda:1")
     return machine
@@ -232,7 +240,7 @@ def _entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:
 def _choices(shelf: str, written: Any) -> Iterator[Choice]:
     for item in _list(written):
         name, given = _entry(shelf, item)
-        for settings in _product(given, types_of(find(shelf, name))):
+        for settings in _setting_combinations(given, types_of(find(shelf, name))):
             yield choose(shelf, name, settings)
 
 
@@ -254,7 +262,7 @@ def _datasets(written: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
         yield from ((choice, own) for choice in _choices("datasets", bare))
 
 
-def _product(given: Mapping[str, Any], declared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _setting_combinations(given: Mapping[str, Any], declared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield every combination of settings: a list is a sweep, unless the setting itself is a list."""
     lists = [v if isinstance(v, list) and not _takes_list(declared.get(k)) else [v] for k, v in given.items()]
     for values in itertools.product(*lists):
@@ -266,14 +274,14 @@ def _takes_list(declared: Any) -> bool:
     return any(typing.get_origin(p) in {tuple, list} for p in parts)
 
 
-def _swept(where: str, kind: type[Settings], given: Any) -> Iterator[Settings]:
+def _expand_sweep(where: str, kind: type[Settings], given: Any) -> Iterator[Settings]:
     if not isinstance(given, dict):
         raise StudyError(f"{where}: write settings, such as {where}: {{...}}, not {json.dumps(given)[:80]}")
-    for settings in _product(given, _types(kind)):
-        yield _one(where, kind, settings)
+    for settings in _setting_combinations(given, _types(kind)):
+        yield _parse_settings(where, kind, settings)
 
 
-def _one(where: str, kind: type[Settings], given: Any) -> Settings:
+def _parse_settings(where: str, kind: type[Settings], given: Any) -> Settings:
     if not isinstance(given, dict):
         raise StudyError(f"{where}: write settings, such as {where}: {{...}}, not {plain(given)[:80]}")
     declared = _types(kind)
@@ -286,7 +294,7 @@ def _one(where: str, kind: type[Settings], given: Any) -> Settings:
 def _value(where: str, declared: Any, given: Any) -> Any:
     """Return one setting; settings within settings are read as settings are, so that a wrong name is told there too."""
     nested = Canaries in typing.get_args(declared) and given is not None
-    return _one(where, Canaries, given) if nested else checked(where, declared, given)
+    return _parse_settings(where, Canaries, given) if nested else checked(where, declared, given)
 
 
 @functools.cache

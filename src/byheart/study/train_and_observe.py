@@ -22,7 +22,7 @@ from byheart.core.registry import Choice, key_of
 from byheart.core.types import Texts
 from byheart.stats.dp_accounting import promised
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
-from byheart.study.checkpoints import forget, keep, latest, write_weights
+from byheart.study.checkpoints import drop_states, latest_state, save_state, write_weights
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.remaining_work import epoch_work, observation_work
@@ -45,28 +45,28 @@ class Event(NamedTuple):
     work: float = 0.0
 
 
-Tell = Callable[[Event], None]
+ProgressCallback = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class _Bench:
+class _CellContext:
     """What a cell's models have in common while they are trained and observed."""
 
     planned: PlannedCell
     store: Store
     machine: Machine
-    tell: Tell
+    on_event: ProgressCallback
     tokens: Mapping[str, Tokens]
 
 
 def observe(
     planned: PlannedCell,
-    wanted: Mapping[int, tuple[Choice, ...]],
+    missing: Mapping[int, tuple[Choice, ...]],
     store: Store,
     machine: Machine,
-    tell: Tell,
+    on_event: ProgressCallback,
     *,
-    untuned: bool = False,
+    base_only: bool = False,
 ) -> None:
     """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one.
 
@@ -74,15 +74,15 @@ def observe(
     """
     from byheart.lm import base_cache, load, train
 
-    tell(Event("begin", planned.label, "loading the base model"))
+    on_event(Event("begin", planned.label, "loading the base model"))
     device = load.device(machine.device)
     model = base_cache.borrow(planned.cell.base, device)
-    tokens = {w: _tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
-    _refuse_tokens(planned, model, tokens)
-    bench = _Bench(planned, store, machine, tell, tokens)
-    _make_evidence(bench, 0, wanted.get(0, ()), model)
-    later = {e: w for e, w in wanted.items() if e > 0}
-    if untuned or (not later and store.has("training", planned.key)):
+    tokens = {w: _stored_tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
+    _check_tokens(planned, model, tokens)
+    bench = _CellContext(planned, store, machine, on_event, tokens)
+    _make_evidence(bench, 0, missing.get(0, ()), model)
+    later = {e: w for e, w in missing.items() if e > 0}
+    if base_only or (not later and store.has("training", planned.key)):
         return
     train.seed(planned.key)
     tuned = planned.cell.method(model)
@@ -91,14 +91,16 @@ def observe(
     _train(bench, later, train.keep_hidden(load.LanguageModel(tuned.module, model.tokenizer, model.name)), tuned)
 
 
-def release() -> None:
+def release_base_model() -> None:
     """Let go of the base that this process keeps from cell to cell, if it ever loaded one."""
     held = sys.modules.get("byheart.lm.base_cache")
     if held is not None:
         held.release()
 
 
-def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned) -> None:
+def _train(
+    bench: _CellContext, observations_by_epoch: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned
+) -> None:
     from byheart.lm import train
     from byheart.lm.placement import device_of
 
@@ -109,16 +111,16 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
             "let it say PRIVATE = True, and give its settings as they are"
         )
     rate = settings.learning_rate or tuned.learning_rate
-    first = min(later, default=settings.epochs)
-    start = latest(planned, store, before=first)
+    first = min(observations_by_epoch, default=settings.epochs)
+    start = latest_state(planned, store, before=first)
     losses: list[float] = []
     seconds: list[float] = []
     if start is not None:
         losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
         done = start[0] * epoch_work(planned)
-        bench.tell(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
+        bench.on_event(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
     else:
-        bench.tell(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
+        bench.on_event(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
     epochs = train.train(
         model,
         bench.tokens["train"],
@@ -134,32 +136,34 @@ def _train(bench: _Bench, later: Mapping[int, tuple[Choice, ...]], model: Langua
     for epoch in epochs:
         losses.append(epoch.loss)
         seconds.append(time.monotonic() - began)
-        bench.tell(
+        bench.on_event(
             Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", epoch_work(planned))
         )
-        _make_evidence(bench, epoch.number, later.get(epoch.number, ()), model)
+        _make_evidence(bench, epoch.number, observations_by_epoch.get(epoch.number, ()), model)
         if epoch.number < settings.epochs:
-            keep(planned, store, epoch, {"losses": losses, "seconds": seconds})
+            save_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
         began = time.monotonic()
     facts = {
         "trained_parameters": sum(p.numel() for p in train.trainable(model.module).values()),
         "learning_rate": rate,
         "losses": losses,
         "seconds": seconds,
-        "truncated_texts": _truncated(bench),
-        **_spent(planned),
+        "truncated_texts": _truncated_text_count(bench),
+        **_privacy_facts(planned),
     }
 
     def make(folder: Path) -> None:
-        if not planned.shadow:  # nobody reads a shadow's weights again: there are many, and what they said is kept
+        if (
+            not planned.shadow_label
+        ):  # nobody reads a shadow's weights again: there are many, and what they said is kept
             write_weights(folder, model)
         (folder / "facts.json").write_text(json.dumps(facts))
 
     store.get_or_make("training", planned.key, planned.recipe, make)
-    forget(planned, store)
+    drop_states(planned, store)
 
 
-def _spent(planned: PlannedCell) -> dict[str, Any]:
+def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
     """Return what private training spent by each epoch, and with how much noise; nothing of training that is not private."""
     if planned.spending is None:
         return {}
@@ -171,13 +175,13 @@ def _spent(planned: PlannedCell) -> dict[str, Any]:
     }
 
 
-def _truncated(bench: _Bench) -> int:
+def _truncated_text_count(bench: _CellContext) -> int:
     """Return how many texts were cut, members counted once."""
     nonmembers = bench.tokens["audited"].cut[len(bench.planned.split.members) :]
     return sum(int((c > 0).sum()) for c in (bench.tokens["train"].cut, nonmembers, bench.tokens["validation"].cut))
 
 
-def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], model: LanguageModel) -> None:
+def _make_evidence(bench: _CellContext, epoch: int, observations: tuple[Choice, ...], model: LanguageModel) -> None:
     planned, store = bench.planned, bench.store
     for observation in observations:
         key = evidence_key(planned, observation, epoch)
@@ -185,7 +189,7 @@ def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], 
             continue  # made meanwhile: for another cell, or by another run
 
         def make(folder: Path, observation: Choice = observation) -> None:
-            found = observation(*(_input(bench, name, epoch, model) for name in observation.needs))
+            found = observation(*(_observation_input(bench, name, epoch, model) for name in observation.needs))
             if observation.gives not in KINDS or not isinstance(found, KINDS[observation.gives]):
                 raise DataError(
                     f"observations {observation.name} gave {type(found).__name__} and says it gives {observation.gives or 'nothing'}; "
@@ -195,10 +199,10 @@ def _make_evidence(bench: _Bench, epoch: int, observations: tuple[Choice, ...], 
 
         store.get_or_make("evidence", key, evidence_recipe(planned, observation, epoch), make)
         done = observation_work(planned, observation)
-        bench.tell(Event("step", planned.label, f"epoch {epoch} observed: {observation.name}", done))
+        bench.on_event(Event("step", planned.label, f"epoch {epoch} observed: {observation.name}", done))
 
 
-def _input(bench: _Bench, name: str, epoch: int, model: LanguageModel) -> Any:
+def _observation_input(bench: _CellContext, name: str, epoch: int, model: LanguageModel) -> Any:
     """Return what an observation asks for by this name. The closed list: extending it is a change of the architecture.
 
     `base_model` is the same object as `model`: what is wanted of the base is wanted at epoch 0, before the method
@@ -215,7 +219,7 @@ def _input(bench: _Bench, name: str, epoch: int, model: LanguageModel) -> Any:
     if name in ATTRIBUTES:
         return getattr(bench.planned.split, name)
     if name == "shadow_passes":
-        return shadow_passes(bench.planned, bench.store, epoch)
+        return read_shadow_passes(bench.planned, bench.store, epoch)
     return read_evidence(bench.planned, bench.store, bench.planned.observation(name), epoch)
 
 
@@ -224,7 +228,7 @@ def read_evidence(planned: PlannedCell, store: Store, observation: Choice, epoch
     return unpacked(observation.gives, read_arrays(store.folder("evidence", evidence_key(planned, observation, epoch))))
 
 
-def shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
+def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
     """Return what each shadow said of the audited texts and of the population, from the store."""
     shadows = shadow_cells(planned)
     return tuple(
@@ -233,7 +237,7 @@ def shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[Shado
     )
 
 
-def _refuse_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
+def _check_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
     """Refuse what the model cannot read, before anything is observed or trained."""
     largest = max(int(t.ids.max()) for t in tokens.values())
     if largest >= model.vocabulary:
@@ -241,7 +245,7 @@ def _refuse_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[s
             f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary}; use the model's own tokenizer"
         )
     if "canaries" in tokens:
-        _refuse_cut(planned, tokens["canaries"])
+        _check_canaries_not_truncated(planned, tokens["canaries"])
     virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))
     longest = max(int(t.lengths.max()) for t in tokens.values())
     if model.context is not None and longest + virtual > model.context:
@@ -251,7 +255,7 @@ def _refuse_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[s
         )
 
 
-def _refuse_cut(planned: PlannedCell, canaries: Tokens) -> None:
+def _check_canaries_not_truncated(planned: PlannedCell, canaries: Tokens) -> None:
     """Refuse canaries whose completion is not all trained on: what was not trained on says nothing of what was kept."""
     whole = planned.texts["canaries"].scored
     cut = [i for i, kept, text in zip(canaries.texts.ids, canaries.texts.scored, whole, strict=True) if kept != text]
@@ -262,7 +266,7 @@ def _refuse_cut(planned: PlannedCell, canaries: Tokens) -> None:
         )
 
 
-def _tokens(planned: PlannedCell, what: str, model: LanguageModel, store: Store) -> Tokens:
+def _stored_tokens(planned: PlannedCell, what: str, model: LanguageModel, store: Store) -> Tokens:
     """Return the tokens of a part, made once for a base and these texts."""
     from byheart.lm.tokens import Tokens, tokenise
 
@@ -278,10 +282,10 @@ def _tokens(planned: PlannedCell, what: str, model: LanguageModel, store: Store)
             (folder / "prompts.json").write_text(json.dumps(made.texts.prompts))
 
     folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
-    return Tokens(**read_arrays(folder), texts=as_scored(texts, folder))
+    return Tokens(**read_arrays(folder), texts=scored_texts(texts, folder))
 
 
-def as_scored(texts: Texts, folder: Path) -> Texts:
+def scored_texts(texts: Texts, folder: Path) -> Texts:
     """Return texts as the folder of their tokens has them: without what was cut off, chats in their model's template."""
     kept: dict[str, str] = read_json(folder / "cut.json")
     written = any(texts.chats)

@@ -27,13 +27,13 @@ from byheart.core.types import Row
 from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.run_cell import run_cell
-from byheart.study.train_and_observe import Event, Tell, release
+from byheart.study.train_and_observe import Event, ProgressCallback, release_base_model
 
-Finished = Callable[["Outcome"], None]
+CellCallback = Callable[["CellOutcome"], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What became of a cell: its rows and their key, or the error in one line and, for one not ours, its traceback."""
 
     cell: str
@@ -44,37 +44,45 @@ class Outcome:
 
 
 def run_cells(
-    planned: Sequence[PlannedCell], store: Store, machine: Machine, tell: Tell, finished: Finished
-) -> list[Outcome]:
+    planned: Sequence[PlannedCell],
+    store: Store,
+    machine: Machine,
+    on_event: ProgressCallback,
+    on_cell_end: CellCallback,
+) -> list[CellOutcome]:
     """Make every cell, telling what happens, and return what became of each, in the order given.
 
     With several workers the steps inside a cell are not told, only each cell's end.
     """
     if machine.workers > 1:
-        outcomes = _in_processes(planned, store, machine, finished)
+        outcomes = _run_in_processes(planned, store, machine, on_cell_end)
     else:
         try:
-            outcomes = _in_turn(planned, store, machine, tell, finished)
+            outcomes = _run_in_sequence(planned, store, machine, on_event, on_cell_end)
         finally:
-            release()
+            release_base_model()
     return [outcomes[i] for i in range(len(planned))]
 
 
-def _in_turn(
-    planned: Sequence[PlannedCell], store: Store, machine: Machine, tell: Tell, finished: Finished
-) -> dict[int, Outcome]:
+def _run_in_sequence(
+    planned: Sequence[PlannedCell],
+    store: Store,
+    machine: Machine,
+    on_event: ProgressCallback,
+    on_cell_end: CellCallback,
+) -> dict[int, CellOutcome]:
     """Make cells one after another; those that another run holds come last."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, CellOutcome] = {}
     for wait in (False, True):
         for number, one in enumerate(planned):
             if number in outcomes:
                 continue
             with store.claim(_claim_name(one), wait=wait) as ours:
                 if not ours:
-                    tell(Event("begin", one.cell.label, "another run is at it; going on with the next"))
+                    on_event(Event("begin", one.cell.label, "another run is at it; going on with the next"))
                     continue
-                outcomes[number] = _outcome(one, store, machine, tell)
-                finished(outcomes[number])
+                outcomes[number] = _cell_outcome(one, store, machine, on_event)
+                on_cell_end(outcomes[number])
     return outcomes
 
 
@@ -87,20 +95,20 @@ def _claim_name(planned: PlannedCell) -> str:
     return planned.key if rank is None else f"{planned.key}-{rank}"
 
 
-def _outcome(planned: PlannedCell, store: Store, machine: Machine, tell: Tell) -> Outcome:
+def _cell_outcome(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> CellOutcome:
     label = planned.cell.label
     try:
-        key, rows = run_cell(planned, store, machine, tell)
+        key, rows = run_cell(planned, store, machine, on_event)
     except ByheartError as error:
-        return Outcome(label, "", (), str(error))
+        return CellOutcome(label, "", (), str(error))
     except Exception as error:  # noqa: BLE001 - whatever breaks a cell must not take the others along
         told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        foreign = _foreign(planned, error)
-        return Outcome(label, "", (), f"{foreign}{told}", "" if foreign else traceback.format_exc())
-    return Outcome(label, key, tuple(rows))
+        foreign = _external_error_place(planned, error)
+        return CellOutcome(label, "", (), f"{foreign}{told}", "" if foreign else traceback.format_exc())
+    return CellOutcome(label, key, tuple(rows))
 
 
-def _foreign(planned: PlannedCell, error: Exception) -> str:
+def _external_error_place(planned: PlannedCell, error: Exception) -> str:
     """Return the place in somebody else's `module:function` that raised an error, or "" where none of theirs did."""
     frames = traceback.extract_tb(error.__traceback__)
     for choice in (*planned.attacks, *planned.metrics, planned.cell.method):
@@ -111,27 +119,27 @@ def _foreign(planned: PlannedCell, error: Exception) -> str:
     return ""
 
 
-def _in_processes(
-    planned: Sequence[PlannedCell], store: Store, machine: Machine, finished: Finished
-) -> dict[int, Outcome]:
+def _run_in_processes(
+    planned: Sequence[PlannedCell], store: Store, machine: Machine, on_cell_end: CellCallback
+) -> dict[int, CellOutcome]:
     # Spawned, not forked: torch's threads and CUDA do not survive a fork.
     context = multiprocessing.get_context("spawn")
     numbers: Any = context.Value("i", 0)
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, CellOutcome] = {}
     with ProcessPoolExecutor(
-        machine.workers, context, initializer=_settle, initargs=(numbers, machine.workers)
+        machine.workers, context, initializer=_initialize_worker, initargs=(numbers, machine.workers)
     ) as pool:
         try:
-            with _out_of_reach():
-                pending = {pool.submit(_claimed, one, store, machine): i for i, one in enumerate(planned)}
+            with _ignore_interrupts():
+                pending = {pool.submit(_run_claimed_cell, one, store, machine): i for i, one in enumerate(planned)}
             for done in as_completed(pending):
                 try:
                     outcome = done.result()
                 except BrokenProcessPool:
                     told = "a worker process died, perhaps for want of memory; run again with fewer --workers"
-                    outcome = Outcome(planned[pending[done]].cell.label, "", (), told)
+                    outcome = CellOutcome(planned[pending[done]].cell.label, "", (), told)
                 outcomes[pending[done]] = outcome
-                finished(outcome)
+                on_cell_end(outcome)
         except KeyboardInterrupt:
             # Whole results are kept, so that nobody need wait for what is half made.
             for child in multiprocessing.active_children():
@@ -141,7 +149,7 @@ def _in_processes(
 
 
 @contextlib.contextmanager
-def _out_of_reach() -> Generator[None]:
+def _ignore_interrupts() -> Generator[None]:
     """Start processes that Ctrl-C does not reach, although a terminal sends it to all: the first one ends the others."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may say what a signal does
@@ -153,12 +161,12 @@ def _out_of_reach() -> Generator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _claimed(planned: PlannedCell, store: Store, machine: Machine) -> Outcome:
+def _run_claimed_cell(planned: PlannedCell, store: Store, machine: Machine) -> CellOutcome:
     with store.claim(_claim_name(planned), wait=True):
-        return _outcome(planned, store, machine, lambda _event: None)
+        return _cell_outcome(planned, store, machine, lambda _event: None)
 
 
-def _settle(numbers: Any, workers: int) -> None:
+def _initialize_worker(numbers: Any, workers: int) -> None:
     """Give a new worker its share of the processor's cores, and one of the GPUs if there are any."""
     with numbers.get_lock():
         number = numbers.value

@@ -14,13 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from byheart.analysis.token_view import Piece, cut
-from byheart.auditing.attack_evidence import attacked
-from byheart.auditing.compare import Compared, compared
-from byheart.auditing.conclude import Found, Who, concluded
-from byheart.auditing.server.client import Endpoint, Patience
-from byheart.auditing.server.evidence import MADE, REQUESTS, Reading, Seen, Served, packed, servable
-from byheart.auditing.settings import UNCHANGED, Asked
-from byheart.auditing.texts import Given, parts
+from byheart.auditing.attack_evidence import attack_outputs
+from byheart.auditing.compare import AuditComparison, audit_comparison
+from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
+from byheart.auditing.server.client import Endpoint, RequestLimits
+from byheart.auditing.server.evidence import (
+    EXTRA_REQUESTS,
+    SERVER_OBSERVATIONS,
+    EndpointModel,
+    EndpointTexts,
+    ScoredText,
+    as_logprobs,
+    servable_attacks,
+)
+from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
+from byheart.auditing.texts import AuditedText, texts_by_part
 from byheart.core.errors import ModelError, SettingError, UnknownNameError
 from byheart.core.registry import Choice
 from byheart.core.types import Scores, Texts
@@ -30,14 +38,14 @@ if TYPE_CHECKING:
 
     from byheart.auditing.audit import Audit
 
-TRIED = 8
+MAX_PROBES = 8
 """Beginnings of texts that are sent until one shows that log-probabilities stand in their places."""
-FEW = 20
+MIN_PROBE_CHARACTERS = 20
 """Characters that hold some tokens in any language."""
-STEADY = 1e-3
+REPEAT_TOLERANCE = 1e-3
 """Nats a token by which a second answer may differ from the first without a word."""
 
-Told = Callable[[int, int], None]
+RequestProgressCallback = Callable[[int, int], None]
 """What is told how many texts were read, of how many."""
 
 
@@ -64,20 +72,20 @@ def audit_endpoint(  # noqa: PLR0913 - settings come in by keyword
     key is read from the environment (BYHEART_API_KEY) alone. Raises `DataError`, `ModelError`, `SettingError` and
     `UnknownNameError` in one line each.
     """
-    settings = Asked(attacks=attacks, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr)
-    given = parts(members, nonmembers, validation)
-    patience = Patience(timeout=timeout, max_requests=max_requests)
-    return audited_endpoint(Endpoint(url, patience), (model_name, base_name), given, settings, tokenizer=tokenizer)
+    settings = AuditSettings(attacks=attacks, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr)
+    given = texts_by_part(members, nonmembers, validation)
+    patience = RequestLimits(timeout=timeout, max_requests=max_requests)
+    return run_endpoint_audit(Endpoint(url, patience), (model_name, base_name), given, settings, tokenizer=tokenizer)
 
 
-def audited_endpoint(
+def run_endpoint_audit(
     endpoint: Endpoint,
     names: tuple[str, str | None],
-    texts: Mapping[str, Sequence[Given]],
-    settings: Asked,
+    texts: Mapping[str, Sequence[AuditedText]],
+    settings: AuditSettings,
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
-    told: Told = lambda _done, _all: None,
+    on_progress: RequestProgressCallback = lambda _done, _all: None,
 ) -> Audit:
     """Return the audit of a model and its base (None without one), by their names at an endpoint, which is closed afterwards."""
     began = time.monotonic()
@@ -85,8 +93,8 @@ def audited_endpoint(
         name, base = names
         if base == name:
             raise SettingError(f"--base-name {base} is the model itself; name what it was tuned from, or leave it out")
-        attacks, left_out = servable(settings.attacks, base=base is not None)
-        seen = compared(
+        attacks, left_out = servable_attacks(settings.attacks, base=base is not None)
+        seen = audit_comparison(
             texts,
             tokenizer,
             settings.metrics,
@@ -94,86 +102,92 @@ def audited_endpoint(
             max_tokens=settings.max_tokens,
             fpr=settings.fpr,
         )
-        wanted = {n for a in attacks.values() for n in a.needs if n in MADE} | {"target"}
+        wanted = {n for a in attacks.values() for n in a.needs if n in SERVER_OBSERVATIONS} | {"target"}
         models = {0: base, 1: name} if base else {1: name}
-        _refuse_many(endpoint, seen, wanted, len(models))
-        tick = _counting(told, _work(seen, wanted) * len(models))
-        served = {epoch: Served(endpoint, n, settings.max_tokens, tick) for epoch, n in models.items() if n}
-        doubts = [*_listed(endpoint, [n for n in (name, base) if n]), *_shown(served.values(), seen.split.audited)]
-        scores, stats, read = _observed(served, attacks, wanted, seen)
-    spanned = sum(r.spans for r in read)
+        _check_request_limit(endpoint, seen, wanted, len(models))
+        tick = _progress_counter(on_progress, _request_count(seen, wanted) * len(models))
+        served = {epoch: EndpointModel(endpoint, n, settings.max_tokens, tick) for epoch, n in models.items() if n}
+        doubts = [
+            *_check_models_listed(endpoint, [n for n in (name, base) if n]),
+            *_probe_models(served.values(), seen.split.audited),
+        ]
+        scores, stats, read = _score_models(served, attacks, wanted, seen)
+    spanned = sum(r.has_spanning_token for r in read)
     if spanned:
         doubts.append(
             f"in {spanned} of {len(read)} texts a token reaches from the prompt into what is scored; it is not scored"
         )
     at = f"behind {endpoint.url}"
-    who = Who(
+    who = AuditedModel(
         f"{name} {at}", base or name, "endpoint", dict.fromkeys(models.values(), f"not shown, {at}"), tuple(doubts)
     )
     recipe = {n: v for n, v in settings.recipe.items() if n not in {"precision", "token_budget"}}
     recipe |= {
-        "timeout": endpoint.patience.timeout,
-        "max_requests": endpoint.patience.max_requests,
-        "requests": endpoint.sent,
+        "timeout": endpoint.limits.timeout,
+        "max_requests": endpoint.limits.max_requests,
+        "requests": endpoint.requests_sent,
     }
 
     def as_read(i: int) -> list[Piece]:
-        return cut(read[i].scored, read[i].begins.tolist())
+        return cut(read[i].scored, read[i].token_starts.tolist())
 
-    found = Found(attacks, left_out, scores, {}, stats, sum(r.cut for r in read), as_read)
-    return concluded(who, seen, found, texts, recipe, began)
+    found = AttackResults(attacks, left_out, scores, {}, stats, sum(r.is_truncated for r in read), as_read)
+    return build_audit(who, seen, found, texts, recipe, began)
 
 
-def _observed(
-    served: Mapping[int, Served], attacks: Mapping[str, Choice], wanted: Iterable[str], seen: Compared
-) -> tuple[dict[int, dict[str, Scores]], dict[int, dict[str, Any]], list[Reading]]:
+def _score_models(
+    models: Mapping[int, EndpointModel],
+    attacks: Mapping[str, Choice],
+    wanted: Iterable[str],
+    comparison: AuditComparison,
+) -> tuple[dict[int, dict[str, Scores]], dict[int, dict[str, Any]], list[ScoredText]]:
     """Return scores and passes by epoch, and how the model read the texts; raises `ModelError` where base and model are one."""
-    audited, read = seen.split.audited, list[Reading]()
+    audited, read = comparison.split.audited, list[ScoredText]()
     scores: dict[int, dict[str, Scores]] = {}
     stats: dict[int, dict[str, Any]] = {}
-    for epoch, model in served.items():
+    for epoch, model in models.items():
         before, read = read, model.read(audited)
-        _refuse_other(read, before or read)
+        _check_same_tokens(read, before or read)
         as_scored = Texts(audited.ids, tuple(r.scored for r in read), audited.prompts)
-        made = {n: MADE[n](model, Seen(as_scored, read)) for n in sorted(wanted)}
+        made = {n: SERVER_OBSERVATIONS[n](model, EndpointTexts(as_scored, read)) for n in sorted(wanted)}
         if before and np.array_equal(made["target"].logp, stats[0]["target"].logp):
-            raise ModelError(UNCHANGED)
+            raise ModelError(MODEL_EQUALS_BASE)
         base = stats[0]["target"] if before else made["target"]
-        found = attacked(attacks, {**made, "base": base, "texts": as_scored}, len(read))
+        found = attack_outputs(attacks, {**made, "base": base, "texts": as_scored}, len(read))
         scores[epoch] = {n: given["scores"] for n, given in found.items()}
         stats[epoch] = {"target": made["target"]}
-        if len(seen.split.validation):
-            stats[epoch]["validation"] = packed(model.read(seen.split.validation))
+        if len(comparison.split.validation):
+            stats[epoch]["validation"] = as_logprobs(model.read(comparison.split.validation))
     return scores, stats, read
 
 
-def _work(seen: Compared, wanted: Iterable[str]) -> int:
+def _request_count(comparison: AuditComparison, wanted: Iterable[str]) -> int:
     """Return how many answers one model's evidence takes."""
-    split = seen.split
-    return len(split.audited) * (1 + sum(REQUESTS.get(n, 0) for n in wanted)) + len(split.validation)
+    split = comparison.split
+    return len(split.audited) * (1 + sum(EXTRA_REQUESTS.get(n, 0) for n in wanted)) + len(split.validation)
 
 
-def _refuse_many(endpoint: Endpoint, seen: Compared, wanted: Iterable[str], models: int) -> None:
+def _check_request_limit(endpoint: Endpoint, comparison: AuditComparison, wanted: Iterable[str], models: int) -> None:
     """Raise `SettingError` where the limit would end the audit halfway, before anything is sent."""
-    needed = models * (_work(seen, wanted) + 3) + 1
-    if needed > endpoint.patience.max_requests:
+    needed = models * (_request_count(comparison, wanted) + 3) + 1
+    if needed > endpoint.limits.max_requests:
         raise SettingError(
-            f"this audit takes about {needed} requests, and {endpoint.patience.max_requests} are allowed; raise --max-requests, or "
+            f"this audit takes about {needed} requests, and {endpoint.limits.max_requests} are allowed; raise --max-requests, or "
             "lower --max-texts"
         )
 
 
-def _counting(told: Told, whole: int) -> Callable[[], None]:
+def _progress_counter(on_progress: RequestProgressCallback, total: int) -> Callable[[], None]:
     done = [0]
 
     def tick() -> None:
-        done[0] = min(done[0] + 1, whole)
-        told(done[0], whole)
+        done[0] = min(done[0] + 1, total)
+        on_progress(done[0], total)
 
     return tick
 
 
-def _listed(endpoint: Endpoint, names: Sequence[str]) -> list[str]:
+def _check_models_listed(endpoint: Endpoint, names: Sequence[str]) -> list[str]:
     """Refuse a name that the server does not list (some answer with another model then); say where it lists none."""
     known = endpoint.models()
     if known is None:
@@ -184,7 +198,7 @@ def _listed(endpoint: Endpoint, names: Sequence[str]) -> list[str]:
     return []
 
 
-def _shown(models: Iterable[Served], texts: Texts) -> list[str]:
+def _probe_models(models: Iterable[EndpointModel], texts: Texts) -> list[str]:
     """Read a few beginnings by each model, the first twice; return what is doubtful.
 
     Raises `ModelError` where no answer shows that log-probabilities stand in their places.
@@ -192,21 +206,21 @@ def _shown(models: Iterable[Served], texts: Texts) -> list[str]:
     doubts: list[str] = []
     for model in models:
         apart = 0.0
-        for i in range(min(TRIED, len(texts))):
+        for i in range(min(MAX_PROBES, len(texts))):
             begun = Texts((texts.ids[i],), (_half(texts.scored[i]),), (texts.prompts[i],))
-            first = _only(model, begun)
+            first = _read_one(model, begun)
             if i == 0:
-                again = _only(model, begun)
-                _refuse_other([first], [again])
+                again = _read_one(model, begun)
+                _check_same_tokens([first], [again])
                 apart = float(np.abs(first.logp - again.logp).max())
-            if first.sure:
+            if first.is_alignment_confirmed:
                 break
         else:
             raise ModelError(
-                f"{model.endpoint.url}: {model.name} wrote nothing after {min(TRIED, len(texts))} beginnings of texts by which it could "
+                f"{model.endpoint.url}: {model.name} wrote nothing after {min(MAX_PROBES, len(texts))} beginnings of texts by which it could "
                 "be told whether its log-probabilities stand in their places"
             )
-        if apart > STEADY:
+        if apart > REPEAT_TOLERANCE:
             doubts.append(
                 f"{model.name} gives the same text other log-probabilities when it is sent again (up to {apart:.2g} nats a token)"
             )
@@ -216,14 +230,14 @@ def _shown(models: Iterable[Served], texts: Texts) -> list[str]:
 def _half(text: str) -> str:
     """Return the first half of a text: a model that was trained on it often ends after the whole. A short one stays whole."""
     half = text[: len(text) // 2]
-    return half if len(half.strip()) >= FEW else text
+    return half if len(half.strip()) >= MIN_PROBE_CHARACTERS else text
 
 
-def _only(model: Served, text: Texts) -> Reading:
-    return Served(model.endpoint, model.name, model.max_tokens).read(text)[0]
+def _read_one(model: EndpointModel, text: Texts) -> ScoredText:
+    return EndpointModel(model.endpoint, model.name, model.max_tokens).read(text)[0]
 
 
-def _refuse_other(read: Sequence[Reading], before: Sequence[Reading]) -> None:
+def _check_same_tokens(read: Sequence[ScoredText], before: Sequence[ScoredText]) -> None:
     """Raise `ModelError` where a model reads the texts as other tokens than its base."""
     if any(one.tokens != other.tokens for one, other in zip(read, before, strict=True)):
         raise ModelError(

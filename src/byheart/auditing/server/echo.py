@@ -41,30 +41,30 @@ class Echo(NamedTuple):
 
     tokens: tuple[str, ...]
     logp: Float[np.ndarray, " tokens"]
-    begins: Int[np.ndarray, " tokens"]
-    before: int
-    sure: bool
+    token_starts: Int[np.ndarray, " tokens"]
+    leading_tokens: int
+    is_alignment_confirmed: bool
 
 
-def echo(answer: Mapping[str, Any], sent: str) -> Echo:
+def parse_echo(answer: Mapping[str, Any], sent: str) -> Echo:
     """Return what an answer says of the text that was sent.
 
     Raises `ModelError` for an answer without log-probabilities of the prompt, for one that is of another text or of a part
     of it, and for log-probabilities that stand one token off.
     """
-    choice, tokens, logp, tops = _listed(answer)
+    choice, tokens, logp, tops = _parse_logprobs(answer)
     written = _count(answer, "completion_tokens")
-    way = _laid(sent, tokens, logp, written)
+    way = _align_tokens(sent, tokens, logp, written)
     if way is None:
-        raise ModelError(_unlike(sent, tokens, _reach(sent, tokens)))
+        raise ModelError(_mismatch_text(sent, tokens, _reachable_positions(sent, tokens)))
     before, own, reach = way
     end = before + own
-    placed = _placed(choice, sent, tokens[end:], written)
-    if placed is False or (end < len(tokens) and _early(tokens, logp, tops, end)):
-        raise ModelError(_ONE_OFF)
+    placed = _is_generated_aligned(choice, sent, tokens[end:], written)
+    if placed is False or (end < len(tokens) and _is_shifted(tokens, logp, tops, end)):
+        raise ModelError(_SHIFTED_LOGPROBS)
     spoken = logp[before:end]
     if np.isnan(spoken[1:]).any() or not len(spoken):
-        raise ModelError(_SILENT)
+        raise ModelError(_NO_LOGPROBS)
     read = _count(answer, "prompt_tokens")
     return Echo(
         tokens[before:end],
@@ -75,14 +75,14 @@ def echo(answer: Mapping[str, Any], sent: str) -> Echo:
     )
 
 
-_SILENT = "gives no log-probabilities of what it reads, only of what it writes; an audit needs them (llama.cpp's own server has none)"
-_ONE_OFF = (
+_NO_LOGPROBS = "gives no log-probabilities of what it reads, only of what it writes; an audit needs them (llama.cpp's own server has none)"
+_SHIFTED_LOGPROBS = (
     "gives log-probabilities that stand one token off; llama-cpp-python does so where its model's tokenizer adds no BOS: start "
     "it with --kv_overrides tokenizer.ggml.add_bos_token=bool:true"
 )
 
 
-def _listed(
+def _parse_logprobs(
     answer: Mapping[str, Any],
 ) -> tuple[Mapping[str, Any], tuple[str, ...], Float[np.ndarray, " tokens"], Sequence[Any]]:
     """Return choice, tokens, log-probabilities (NaN for null) and likeliest tokens of an answer."""
@@ -92,10 +92,10 @@ def _listed(
         tokens, logp = listed["tokens"], listed["token_logprobs"]
         tops = listed.get("top_logprobs") or []
     except (LookupError, TypeError, AttributeError):
-        raise ModelError(_SILENT) from None
+        raise ModelError(_NO_LOGPROBS) from None
     if not isinstance(tokens, list) or not isinstance(logp, list) or len(tokens) != len(logp):
-        raise ModelError(_SILENT)
-    if not all(isinstance(t, str) for t in tokens) or not all(_number(v) or v is None for v in logp):
+        raise ModelError(_NO_LOGPROBS)
+    if not all(isinstance(t, str) for t in tokens) or not all(_is_number(v) or v is None for v in logp):
         raise ModelError("gives tokens that are no strings, or log-probabilities that are no numbers")
     numbers = np.array([math.nan if v is None else v for v in logp], dtype=np.float64)
     if any(v is not None and not (math.isfinite(v) and v <= ROUNDING) for v in logp):
@@ -103,7 +103,7 @@ def _listed(
     return choice, tuple(tokens), np.minimum(numbers, 0.0), tops if isinstance(tops, list) else []
 
 
-def _number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -141,7 +141,7 @@ def _parts(text: str, token: str, at: int) -> set[int]:
     return places
 
 
-def _reach(text: str, tokens: Sequence[str]) -> list[set[int]]:
+def _reachable_positions(text: str, tokens: Sequence[str]) -> list[set[int]]:
     """Return the places that may be reached after each number of tokens, as far as any is."""
     reach = [{0}]
     for token in tokens:
@@ -152,7 +152,7 @@ def _reach(text: str, tokens: Sequence[str]) -> list[set[int]]:
     return reach
 
 
-def _own(text: str, reach: Sequence[set[int]], tokens: int, written: int | None) -> int | None:
+def _own_token_count(text: str, reach: Sequence[set[int]], tokens: int, written: int | None) -> int | None:
     """Return how many of the tokens are the text's own; None where no way leads to its end."""
     # One token is asked for beyond the text: a server may write none where its model ends there, or more to complete a character.
     ways = (tokens - 1, tokens) if written is None else (tokens - written, tokens - written + 1)
@@ -172,21 +172,23 @@ def _begins(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> Int[
     return begins
 
 
-def _laid(
+def _align_tokens(
     sent: str, tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], written: int | None
 ) -> tuple[int, int, list[set[int]]] | None:
     """Return how many tokens stand before the text, how many are its own, and the places that they reach; None for no way."""
     for before in range(min(LEADING, len(tokens)) + 1):
         if before and not np.isnan(logp[0]):
             return None  # what stands before a text is listed with nothing before it
-        reach = _reach(sent, tokens[before:])
-        own = _own(sent, reach, len(tokens) - before, written)
+        reach = _reachable_positions(sent, tokens[before:])
+        own = _own_token_count(sent, reach, len(tokens) - before, written)
         if own is not None:
             return before, own, reach
     return None
 
 
-def _placed(choice: Mapping[str, Any], sent: str, last: Sequence[str], written: int | None) -> bool | None:
+def _is_generated_aligned(
+    choice: Mapping[str, Any], sent: str, last: Sequence[str], written: int | None
+) -> bool | None:
     """Whether what was written is what is listed after the text; None where its spelling does not tell."""
     whole = choice.get("text")
     added = whole[len(sent) :] if isinstance(whole, str) and whole.startswith(sent) else ""
@@ -201,17 +203,17 @@ def _placed(choice: Mapping[str, Any], sent: str, last: Sequence[str], written: 
     return False
 
 
-def _early(tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], tops: Sequence[Any], end: int) -> bool:
+def _is_shifted(tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], tops: Sequence[Any], end: int) -> bool:
     """Whether the token that was written is the likeliest one place before its own, and not at its own."""
     if end >= len(tops) or not isinstance(tops[end], Mapping) or not isinstance(tops[end - 1], Mapping):
         return False
-    here, there = ({t: v for t, v in top.items() if _number(v)} for top in (tops[end], tops[end - 1]))
+    here, there = ({t: v for t, v in top.items() if _is_number(v)} for top in (tops[end], tops[end - 1]))
     if not here or not there or logp[end] >= max(here.values()) - ROUNDING:
         return False
     return max(there, key=lambda t: there[t]) == tokens[end]
 
 
-def _unlike(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> str:
+def _mismatch_text(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> str:
     """Say how the tokens are not the text's, without quoting it."""
     furthest = max(reach[-1])
     if len(reach) - 1 >= len(tokens) - 1 and furthest:
@@ -220,7 +222,7 @@ def _unlike(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> str:
             "shorter texts"
         )
     if len(tokens) <= 1:
-        return _SILENT
+        return _NO_LOGPROBS
     return (
         f"gives tokens that do not join to the text that was sent (from character {furthest} on): its tokenizer changes texts, or "
         "it cuts them"

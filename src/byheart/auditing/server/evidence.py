@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from byheart.auditing.server.client import Endpoint, TooLongError
-from byheart.auditing.server.echo import echo
+from byheart.auditing.server.echo import Echo, parse_echo
 from byheart.core.attack_output import extracts
 from byheart.core.errors import DataError, ModelError
 from byheart.core.evidence import Generations
@@ -37,7 +37,7 @@ Item = TypeVar("Item")
 Given = TypeVar("Given")
 
 
-class Reading(NamedTuple):
+class ScoredText(NamedTuple):
     """What a server says of one text: its scored tokens, their log-probabilities (nats), and the string that is scored.
 
     `begins` says where in that string each token begins, `cut` that the text was read in part, `spans` that a token of its
@@ -46,32 +46,32 @@ class Reading(NamedTuple):
 
     tokens: tuple[str, ...]
     logp: Float[np.ndarray, " tokens"]
-    begins: Int[np.ndarray, " tokens"]
+    token_starts: Int[np.ndarray, " tokens"]
     scored: str
-    cut: bool
-    spans: bool
-    sure: bool
+    is_truncated: bool
+    has_spanning_token: bool
+    is_alignment_confirmed: bool
 
 
 @dataclass(frozen=True)
-class Served:
+class EndpointModel:
     """A model by its name at a server. `tick` is called after each text."""
 
     endpoint: Endpoint
     name: str
     max_tokens: int
-    tick: Callable[[], None] = lambda: None
+    on_text: Callable[[], None] = lambda: None
 
-    def read(self, texts: Texts) -> list[Reading]:
+    def read(self, texts: Texts) -> list[ScoredText]:
         """Return what the server says of each text; raises `ModelError` and `DataError` for the first that it cannot read."""
-        return self.each(self._reading, zip(texts.ids, texts.prompts, texts.scored, strict=True))
+        return self.map_concurrently(self._reading, zip(texts.ids, texts.prompts, texts.scored, strict=True))
 
-    def each(self, function: Callable[[Given], Item], items: Iterable[Given]) -> list[Item]:
+    def map_concurrently(self, function: Callable[[Given], Item], items: Iterable[Given]) -> list[Item]:
         """Return a function's results in the items' order, a few at a time; the first error ends the others."""
 
         def ticked(item: Given) -> Item:
             found = function(item)
-            self.tick()
+            self.on_text()
             return found
 
         pool = ThreadPoolExecutor(AT_ONCE)
@@ -83,9 +83,9 @@ class Served:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def wrote(self, asked: Mapping[str, Any]) -> str:
+    def generate(self, request: Mapping[str, Any]) -> str:
         """Return what the server writes when it is asked so."""
-        answer = self.endpoint.completion({"model": self.name, **asked})
+        answer = self.endpoint.completion({"model": self.name, **request})
         try:
             text = answer["choices"][0]["text"]
         except (LookupError, TypeError):
@@ -96,14 +96,14 @@ class Served:
             )
         return text
 
-    def _reading(self, text: tuple[str, str, str]) -> Reading:
+    def _reading(self, text: tuple[str, str, str]) -> ScoredText:
         name, prompt, scored = text
         kept = _shortened(scored, LONGEST_TOKEN * self.max_tokens)
         while kept.strip():
             asked = {"prompt": prompt + kept, "max_tokens": 1, "temperature": 0, "logprobs": 1, "echo": True}
             try:
                 answer = self.endpoint.completion({"model": self.name, **asked})
-                found = self._scored(echo(answer, prompt + kept), prompt, kept, whole=len(scored))
+                found = self._scored(parse_echo(answer, prompt + kept), prompt, kept, whole=len(scored))
             except TooLongError:
                 kept = _shortened(kept, int(SHORTER * len(kept)))
                 continue
@@ -116,19 +116,25 @@ class Served:
             f"text {name!r} leaves no room for its completion in the context of {self.endpoint.url}; shorten its prompt"
         )
 
-    def _scored(self, read: Any, prompt: str, kept: str, *, whole: int) -> Reading:
-        own = read.begins >= len(prompt)
+    def _scored(self, read: Echo, prompt: str, kept: str, *, whole: int) -> ScoredText:
+        own = read.token_starts >= len(prompt)
         led = int((~own).sum())
         # As many as the weights' audit keeps, which leaves of a long prompt its last token.
-        most = max(self.max_tokens - read.before - min(led, 1), 0)
+        most = max(self.max_tokens - read.leading_tokens - min(led, 1), 0)
         end = min(led + most, len(own))
         own[end:] = False
-        scored = kept[: int(read.begins[end]) - len(prompt)] if end < len(own) else kept
-        spans = bool(prompt) and led < len(own) and int(read.begins[led]) > len(prompt)
+        scored = kept[: int(read.token_starts[end]) - len(prompt)] if end < len(own) else kept
+        spans = bool(prompt) and led < len(own) and int(read.token_starts[led]) > len(prompt)
         own &= ~np.isnan(read.logp)
         tokens = tuple(t for t, on in zip(read.tokens, own, strict=True) if on)
-        return Reading(
-            tokens, read.logp[own], read.begins[own] - len(prompt), scored, len(scored) < whole, spans, read.sure
+        return ScoredText(
+            tokens,
+            read.logp[own],
+            read.token_starts[own] - len(prompt),
+            scored,
+            len(scored) < whole,
+            spans,
+            read.is_alignment_confirmed,
         )
 
 
@@ -146,33 +152,33 @@ def _shortened(text: str, most: int) -> str:
     return text[: at if at > 0 else most]
 
 
-def packed(readings: Sequence[Reading]) -> LogProbs:
+def as_logprobs(readings: Sequence[ScoredText]) -> LogProbs:
     """Return readings as evidence."""
     starts = np.cumsum([0, *(len(r.logp) for r in readings)]).astype(np.int64)
     return LogProbs(logp=np.concatenate([r.logp for r in readings]), starts=starts)
 
 
-class Seen(NamedTuple):
+class EndpointTexts(NamedTuple):
     """Texts and how the model reads them: what further evidence is made of. `texts` are as they were scored."""
 
     texts: Texts
-    readings: Sequence[Reading]
+    readings: Sequence[ScoredText]
 
 
-def lowercased(model: Served, seen: Seen) -> LogProbs:
+def lowercased(model: EndpointModel, read_texts: EndpointTexts) -> LogProbs:
     """Log-probabilities of the texts in lower case; a text that lower-casing leaves alone is not sent again."""
-    lower = [(i, text.lower()) for i, text in enumerate(seen.texts.scored) if text.lower() != text]
-    found = list(seen.readings)
+    lower = [(i, text.lower()) for i, text in enumerate(read_texts.texts.scored) if text.lower() != text]
+    found = list(read_texts.readings)
     if lower:
-        names, prompts = ([own[i] for i, _ in lower] for own in (seen.texts.ids, seen.texts.prompts))
+        names, prompts = ([own[i] for i, _ in lower] for own in (read_texts.texts.ids, read_texts.texts.prompts))
         for (i, _), reading in zip(
             lower, model.read(Texts(tuple(names), tuple(t for _, t in lower), tuple(prompts))), strict=True
         ):
             found[i] = reading
-    return packed(found)
+    return as_logprobs(found)
 
 
-def continuations(model: Served, seen: Seen) -> Generations:
+def continuations(model: EndpointModel, read_texts: EndpointTexts) -> Generations:
     """What the model writes after the first half of each text, and the text's own second half, by the shelf's own settings.
 
     Seeded by text and sample, which not every server heeds.
@@ -183,38 +189,40 @@ def continuations(model: Served, seen: Seen) -> Generations:
     asked: list[dict[str, Any]] = []
     rests: list[str] = []
     for name, prompt, scored, reading in zip(
-        seen.texts.ids, seen.texts.prompts, seen.texts.scored, seen.readings, strict=True
+        read_texts.texts.ids, read_texts.texts.prompts, read_texts.texts.scored, read_texts.readings, strict=True
     ):
         half = len(reading.tokens) // 2
-        begin, rest = scored[: reading.begins[half]], scored[reading.begins[half] :]
+        begin, rest = scored[: reading.token_starts[half]], scored[reading.token_starts[half] :]
         rests.append(rest)
         for sample in range(samples):
             seed = int(key_of({"text": name, "scored": scored, "sample": sample}), 16) % 2**31
             most = len(reading.tokens) - half
             asked.append({"prompt": prompt + begin, "max_tokens": most, "seed": seed, **sampling})
-    written = model.each(model.wrote, asked)
+    written = model.map_concurrently(model.generate, asked)
     return Generations(written=tuple(written), rest=tuple(rests), starts=samples * np.arange(len(rests) + 1))
 
 
-MADE: Mapping[str, Callable[[Served, Seen], Any]] = {
-    "target": lambda _, seen: packed(seen.readings),
+SERVER_OBSERVATIONS: Mapping[str, Callable[[EndpointModel, EndpointTexts], Any]] = {
+    "target": lambda _, seen: as_logprobs(seen.readings),
     "lowercased": lowercased,
     "continuations": continuations,
 }
 """Observations of the shelf that a server's answers suffice for, besides `base`, which is another model's `target`."""
-REQUESTS = {"lowercased": 1, "continuations": 10}
+EXTRA_REQUESTS = {"lowercased": 1, "continuations": 10}
 """About how many more requests a text costs."""
-BASE = "needs the model that this one was tuned from; name it as it is called at the server (--base-name)"
-REST = "needs the model's whole next-token distribution, of which a server tells the text's own tokens only"
-UNSAID = "does not say that log-probabilities are enough; annotate what it takes as LogProbs"
+NEEDS_BASE = "needs the model that this one was tuned from; name it as it is called at the server (--base-name)"
+NEEDS_DISTRIBUTION = (
+    "needs the model's whole next-token distribution, of which a server tells the text's own tokens only"
+)
+NEEDS_ANNOTATION = "does not say that log-probabilities are enough; annotate what it takes as LogProbs"
 
 
-def servable(attacks: Mapping[str, Choice], *, base: bool) -> tuple[dict[str, Choice], dict[str, str]]:
+def servable_attacks(attacks: Mapping[str, Choice], *, base: bool) -> tuple[dict[str, Choice], dict[str, str]]:
     """Return the attacks that can be run on what a server tells, and of the others why not.
 
     Raises `DataError` where none can be run.
     """
-    left = {name: why for name, attack in attacks.items() if (why := _lacking(attack, base=base))}
+    left = {name: why for name, attack in attacks.items() if (why := _reason_not_servable(attack, base=base))}
     run = {name: attack for name, attack in attacks.items() if name not in left}
     if not run:
         first = next(iter(left))
@@ -222,22 +230,22 @@ def servable(attacks: Mapping[str, Choice], *, base: bool) -> tuple[dict[str, Ch
     return run, left
 
 
-def _lacking(attack: Choice, *, base: bool) -> str:
+def _reason_not_servable(attack: Choice, *, base: bool) -> str:
     """Return why an attack cannot be run on what a server tells; "" where it can."""
     if extracts(attack):
         return "tells what a model writes word for word, which this audit asks no server for"
     for need in attack.needs:
-        if need not in {"texts", "base", *MADE}:
+        if need not in {"texts", "base", *SERVER_OBSERVATIONS}:
             asked = constant(choose("observations", need).function, "ADVERSARY", "")
             return f"needs the observation {need} ({asked}), which is not made of a server's answers"
-    said = {n: _said(attack.function.__annotations__.get(n)) for n in attack.needs if n != "texts"}
+    said = {n: _annotation_name(attack.function.__annotations__.get(n)) for n in attack.needs if n != "texts"}
     if "TokenStats" in said.values():
-        return REST
+        return NEEDS_DISTRIBUTION
     if any(kind not in {"LogProbs", "Generations"} for kind in said.values()):
-        return UNSAID
-    return BASE if "base" in said and not base else ""
+        return NEEDS_ANNOTATION
+    return NEEDS_BASE if "base" in said and not base else ""
 
 
-def _said(annotation: object) -> str:
+def _annotation_name(annotation: object) -> str:
     """Return the name of an annotation's type, without its module."""
     return (annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")).rpartition(".")[2]

@@ -23,7 +23,7 @@ PREFIX = "eval_memorization/"
 """What the names of logged numbers begin with: loggers put what begins with eval_ into a section of its own."""
 
 
-class Look(NamedTuple):
+class Evaluation(NamedTuple):
     """One look at the model: after how many optimiser steps and epochs, each attack's scores, and all numbers as rows."""
 
     step: int
@@ -36,55 +36,68 @@ class Look(NamedTuple):
         return next((r.value for r in self.rows if r.metric == metric and named(r) == attack), None)
 
 
-def untuned(past: Sequence[Look]) -> Look | None:
+def base_evaluation(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     """Return the look at the untuned model; None where a training was resumed that no longer has it."""
-    return past[0] if past and past[0].step == 0 else None
+    return evaluations[0] if evaluations and evaluations[0].step == 0 else None
 
 
-def apart(first: Look | None, sides: Sides) -> tuple[str, ...]:
+def separable_on_base(first: Evaluation | None, record_labels: Sides) -> tuple[str, ...]:
     """Return the attacks that tell members from non-members on the untuned model, at a single look."""
     if first is None:
         return ()
-    return beyond_chance({name: p_above(scores, sides, CHANCE) for name, scores in first.scores.items()}, 1)
+    return beyond_chance({name: p_above(scores, record_labels, CHANCE) for name, scores in first.scores.items()}, 1)
 
 
-def leaking(past: Sequence[Look], sides: Sides, looks: int, *, bound: float = CHANCE) -> tuple[str, ...]:
+def leaking_attacks(
+    evaluations: Sequence[Evaluation], record_labels: Sides, planned_evaluations: int, *, bound: float = CHANCE
+) -> tuple[str, ...]:
     """Return the attacks whose AUC at the last look is above `bound` beyond chance.
 
     Where an attack told the sides apart on the untuned model, its AUC must also have risen since.
     """
-    now, first = past[-1].scores, untuned(past)
-    found = {name: p_above(scores, sides, bound) for name, scores in now.items()}
-    for name in apart(first, sides):
-        found[name] = max(found[name], p_gain(now[name], past[0].scores[name], sides))
-    return beyond_chance(found, looks)
+    now, first = evaluations[-1].scores, base_evaluation(evaluations)
+    found = {name: p_above(scores, record_labels, bound) for name, scores in now.items()}
+    for name in separable_on_base(first, record_labels):
+        found[name] = max(found[name], p_gain(now[name], evaluations[0].scores[name], record_labels))
+    return beyond_chance(found, planned_evaluations)
 
 
-def rising(past: Sequence[Look], sides: Sides, looks: int) -> tuple[str, ...]:
+def rising_attacks(
+    evaluations: Sequence[Evaluation], record_labels: Sides, planned_evaluations: int
+) -> tuple[str, ...]:
     """Return the attacks whose AUC has risen beyond chance since the look of the best validation perplexity.
 
     None while the last look is the best: the model still learns more than its training texts.
     """
-    useful = [(v, i) for i, look in enumerate(past) if (v := look.value("perplexity")) is not None]
+    useful = [(v, i) for i, look in enumerate(evaluations) if (v := look.value("perplexity")) is not None]
     if not useful:
         return ()
-    now, then = past[-1].scores, past[min(useful)[1]].scores
-    return beyond_chance({name: p_gain(now[name], then[name], sides) for name in now}, looks)
+    now, then = evaluations[-1].scores, evaluations[min(useful)[1]].scores
+    return beyond_chance({name: p_gain(now[name], then[name], record_labels) for name in now}, planned_evaluations)
 
 
-def stop(past: Sequence[Look], sides: Sides, looks: int, above: float | None, *, rises: bool) -> str:
+def stop_reason(
+    evaluations: Sequence[Evaluation],
+    record_labels: Sides,
+    planned_evaluations: int,
+    stop_above: float | None,
+    *,
+    stop_when_rising: bool,
+) -> str:
     """Return why training should stop, in words; "" where it should go on."""
-    if above is not None and (names := leaking(past, sides, looks, bound=above)):
-        return f"{', '.join(names)} has an AUC above {above:g} beyond chance"
-    if rises and (names := rising(past, sides, looks)):
+    if stop_above is not None and (
+        names := leaking_attacks(evaluations, record_labels, planned_evaluations, bound=stop_above)
+    ):
+        return f"{', '.join(names)} has an AUC above {stop_above:g} beyond chance"
+    if stop_when_rising and (names := rising_attacks(evaluations, record_labels, planned_evaluations)):
         return f"the validation perplexity no longer improves, and the AUC of {', '.join(names)} has risen since it did"
     return ""
 
 
-def logged(look: Look, seconds: float) -> dict[str, float]:
+def log_entries(evaluation: Evaluation, seconds: float) -> dict[str, float]:
     """Return a look's numbers by the names that they are logged under, with the seconds of all looks so far."""
     found: dict[str, float] = {}
-    for row in look.rows:
+    for row in evaluation.rows:
         metric = "tpr" if row.metric == "tpr_at_fpr" else row.metric
         tail = f"/{named(row)}" if row.attack else ""
         found[f"{PREFIX}{metric}{tail}"] = row.value

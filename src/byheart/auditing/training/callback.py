@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from peft import PeftModel
 from transformers import TrainerCallback
 
-from byheart.auditing.texts import parts
-from byheart.auditing.training.alarms import Look, apart, leaking, logged, stop
-from byheart.auditing.training.hf_trainer import calling_trainer, log, together
-from byheart.auditing.training.monitor import Watch, chosen, watch
-from byheart.auditing.training.output import FORMATS, keep, place
-from byheart.auditing.training.plot import FORMS, in_notebook, pictured, shown
+from byheart.auditing.texts import texts_by_part
+from byheart.auditing.training.alarms import Evaluation, leaking_attacks, log_entries, separable_on_base, stop_reason
+from byheart.auditing.training.hf_trainer import broadcast_from_rank_zero, calling_trainer, log
+from byheart.auditing.training.monitor import TrainingMonitor, create_monitor, observable_attacks
+from byheart.auditing.training.output import FORMATS, check_output_path, write_atomically
+from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
 from byheart.core.defaults import ATTACKS
 from byheart.core.errors import ByheartError, ModelError, SettingError
 from byheart.core.registry import choose
@@ -86,14 +86,17 @@ class MemorizationCallback(TrainerCallback):
             raise SettingError(f"stop_above = {stop_above!r}: write an AUC from 0.5, which is chance, to below 1")
         if stop_when_leakage_rises and validation is None:
             raise SettingError("stop_when_leakage_rises goes by the validation perplexity: pass validation= texts")
-        self._parts = parts(members, nonmembers, validation)
-        self._attacks = chosen(attacks)
+        self._parts = texts_by_part(members, nonmembers, validation)
+        self._attacks = observable_attacks(attacks)
         self._tpr = choose("metrics", "tpr_at_fpr", {"fpr": fpr})
-        self._output, self._plot = place("output", output, tuple(FORMATS)), place("plot", plot, FORMS)
+        self._output, self._plot = (
+            check_output_path("output", output, tuple(FORMATS)),
+            check_output_path("plot", plot, PICTURE_FORMATS),
+        )
         self._tokenizer, self._sizes = tokenizer, whole
         self._steps: int | None = given.get("every")
         self.stop_above, self.stop_when_leakage_rises = stop_above, stop_when_leakage_rises
-        self.looks: list[Look] = []
+        self.evaluations: list[Evaluation] = []
         self.leaking: list[str] = []
         """Attacks of which a warning was given."""
         self.seconds = self._began = self._opened = 0.0
@@ -104,7 +107,7 @@ class MemorizationCallback(TrainerCallback):
     @property
     def rows(self) -> list[Row]:
         """Every number of every look so far, on the first process."""
-        return [row for look in self.looks for row in look.rows]
+        return [row for look in self.evaluations for row in look.rows]
 
     @property
     def overhead(self) -> float:
@@ -115,35 +118,35 @@ class MemorizationCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Look at the untuned model, and keep what it says of the texts."""
-        self.looks, self.leaking, self.seconds, self._began = [], [], 0.0, time.perf_counter()
+        self.evaluations, self.leaking, self.seconds, self._began = [], [], 0.0, time.perf_counter()
         self._begun, self._beside = False, None
         if how := sharing(kwargs["model"]):
             if how != FSDP2:
-                self._defer(how, state)
+                self._skip_sharded(how, state)
                 return
-            self._beside = lambda: self._watch.look(state.global_step, state.epoch or 0.0, first=not self._begun)
+            self._beside = lambda: self._watch.evaluate(state.global_step, state.epoch or 0.0, is_first=not self._begun)
         self._trainer = calling_trainer()
         self._planned = min(state.num_train_epochs, state.max_steps)
         if self._steps:
             self._planned = math.ceil(state.max_steps / self._steps)
-        self._watch = watch(
+        self._watch = create_monitor(
             kwargs["model"],
             self._tokenizer or kwargs["processing_class"],
             self._parts,
             args=args,
             attacks=self._attacks,
             metrics=(choose("metrics", "auc"), self._tpr),
-            stepwise=self._steps is not None,
+            is_stepwise=self._steps is not None,
             **self._sizes,
         )
-        self._timed(lambda: self._first(self._watch, state, control), state)
+        self._evaluate_on_rank_zero(lambda: self._evaluate_base(self._watch, state, control), state)
         self._begun = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Look at the model if it is time by steps; the last step always is."""
         del args, kwargs
         if self._steps and (state.global_step % self._steps == 0 or state.global_step >= state.max_steps):
-            self._look(state, control)
+            self._evaluate(state, control)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -151,7 +154,7 @@ class MemorizationCallback(TrainerCallback):
         """Look at the model if it is time by epochs."""
         del args, kwargs
         if not self._steps:
-            self._look(state, control)
+            self._evaluate(state, control)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -163,27 +166,27 @@ class MemorizationCallback(TrainerCallback):
         self._beside = None
         if self._begun and state.is_world_process_zero:
             said = "%d looks took %.1f s, %.0f %% of the training's time; max_texts, max_tokens and every bound it"
-            logging.getLogger(__name__).info(said, len(self.looks), self.seconds, 100 * self.overhead)
+            logging.getLogger(__name__).info(said, len(self.evaluations), self.seconds, 100 * self.overhead)
 
-    def _first(self, watched: Watch, state: TrainerState, control: TrainerControl) -> bool:
+    def _evaluate_base(self, watched: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
         for doubt in watched.doubts:
             _warn(doubt)
-        first = watched.look(0, 0.0, first=True)
+        first = watched.evaluate(0, 0.0, is_first=True)
         if state.global_step and not isinstance(watched.module, PeftModel):
             _warn(
                 f"training goes on from step {state.global_step} and the untuned model is not here: attacks that compare with "
                 "it compare with the model as it is now"
             )
             return False
-        self._note(first, state, control)
-        if watched.sides.enough and (names := apart(first, watched.sides)):
+        self._log_evaluation(first, state, control)
+        if watched.record_labels.enough and (names := separable_on_base(first, watched.record_labels)):
             _warn(
                 f"members and non-members differ by themselves: {', '.join(names)} tells them apart on the untuned model; "
                 "later numbers hold that difference, and a warning needs a rise above it"
             )
         return False
 
-    def _defer(self, how: str, state: TrainerState) -> None:
+    def _skip_sharded(self, how: str, state: TrainerState) -> None:
         """Say that nothing is looked at while this model trains."""
         if self.stop_above is not None or self.stop_when_leakage_rises:
             raise ModelError(
@@ -196,32 +199,34 @@ class MemorizationCallback(TrainerCallback):
                 "the end and audit that: byheart audit --model FOLDER --members FILE --nonmembers FILE"
             )
 
-    def _look(self, state: TrainerState, control: TrainerControl) -> None:
+    def _evaluate(self, state: TrainerState, control: TrainerControl) -> None:
         if not self._begun:
             return
-        if self._timed(lambda: self._seen(self._watch, state, control), state):
+        if self._evaluate_on_rank_zero(lambda: self._evaluate_and_warn(self._watch, state, control), state):
             control.should_training_stop = True
 
-    def _timed(self, look: Callable[[], bool], state: TrainerState) -> bool:
+    def _evaluate_on_rank_zero(self, look: Callable[[], bool], state: TrainerState) -> bool:
         """Look on the first process, and add the time to what looking has cost; the others wait as long."""
         self._opened = time.perf_counter()
         try:
-            return together(look, state, self._beside)
+            return broadcast_from_rank_zero(look, state, self._beside)
         finally:
             self.seconds += time.perf_counter() - self._opened
 
-    def _seen(self, watched: Watch, state: TrainerState, control: TrainerControl) -> bool:
+    def _evaluate_and_warn(self, watched: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
         """Look at the model, log it, warn, and return whether to stop."""
         try:
-            look = watched.look(state.global_step, state.epoch or 0.0)
+            look = watched.evaluate(state.global_step, state.epoch or 0.0)
         except ByheartError as error:
             # A model that diverged is its trainer's to judge: watching does not end the training.
             _warn(f"no numbers after step {state.global_step}: {error}")
             return False
-        self._note(look, state, control)
-        if not watched.sides.enough:
+        self._log_evaluation(look, state, control)
+        if not watched.record_labels.enough:
             return False
-        new = [n for n in leaking(self.looks, watched.sides, self._planned) if n not in self.leaking]
+        new = [
+            n for n in leaking_attacks(self.evaluations, watched.record_labels, self._planned) if n not in self.leaking
+        ]
         if new:
             told = ", ".join(f"{n} at AUC {look.value('auc', n):.3f}" for n in new)
             _warn(
@@ -229,21 +234,27 @@ class MemorizationCallback(TrainerCallback):
                 f"chance; any false alarm in all {self._planned} looks has a chance of 5 % at most"
             )
         self.leaking += new
-        why = stop(self.looks, watched.sides, self._planned, self.stop_above, rises=self.stop_when_leakage_rises)
+        why = stop_reason(
+            self.evaluations,
+            watched.record_labels,
+            self._planned,
+            self.stop_above,
+            stop_when_rising=self.stop_when_leakage_rises,
+        )
         if why:
             _warn(f"training stops after step {look.step}: {why}")
         return bool(why)
 
-    def _note(self, look: Look, state: TrainerState, control: TrainerControl) -> None:
+    def _log_evaluation(self, look: Evaluation, state: TrainerState, control: TrainerControl) -> None:
         """Keep a look's numbers, and show them wherever they are to be shown."""
-        self.looks.append(look)
-        log(self._trainer, logged(look, self.seconds + time.perf_counter() - self._opened), state, control)
+        self.evaluations.append(look)
+        log(self._trainer, log_entries(look, self.seconds + time.perf_counter() - self._opened), state, control)
         if self._output:
-            keep(self._output, FORMATS[self._output.suffix](self.rows))
+            write_atomically(self._output, FORMATS[self._output.suffix](self.rows))
         if self._plot:
-            keep(self._plot, pictured(self.looks, self._plot.suffix[1:]))
-        if in_notebook():
-            self._in_notebook = shown(self.looks, self._in_notebook)
+            write_atomically(self._plot, curve_picture(self.evaluations, self._plot.suffix[1:]))
+        if is_notebook():
+            self._in_notebook = show_in_notebook(self.evaluations, self._in_notebook)
 
 
 def _warn(message: str) -> None:

@@ -45,7 +45,9 @@ def log(trainer: Trainer | None, numbers: dict[str, float], state: TrainerState,
     control.should_log = due  # logging takes back what the trainer is about to log of this step
 
 
-def together(make: Callable[[], bool], state: TrainerState, beside: Callable[[], object] | None = None) -> bool:
+def broadcast_from_rank_zero(
+    compute: Callable[[], bool], state: TrainerState, on_other_ranks: Callable[[], object] | None = None
+) -> bool:
     """Return on every process what the first one makes, which it makes alone, or while the others run `beside`.
 
     Raises `ModelError` on the others where the first one raised.
@@ -53,10 +55,10 @@ def together(make: Callable[[], bool], state: TrainerState, beside: Callable[[],
     told: list[bool | None] = [None]
     try:
         if state.is_world_process_zero:
-            told[0] = make()
-        elif beside is not None:
+            told[0] = compute()
+        elif on_other_ranks is not None:
             with suppress(ByheartError):  # the first process meets the same, and says it
-                beside()
+                on_other_ranks()
     finally:
         # Also when it raised: the others would wait for ever.
         broadcast_object_list(told)

@@ -12,10 +12,16 @@ import numpy as np
 import torch
 from peft import PeftModel, PeftType
 
-from byheart.auditing.attack_evidence import asked, attacked, evidence, possible, rates
-from byheart.auditing.compare import realisable
-from byheart.auditing.texts import Given, spelled
-from byheart.auditing.training.alarms import Look
+from byheart.auditing.attack_evidence import (
+    attack_outputs,
+    extraction_metrics,
+    make_evidence,
+    parse_attacks,
+    runnable_attacks,
+)
+from byheart.auditing.compare import measurable_metrics
+from byheart.auditing.texts import AuditedText, render_texts
+from byheart.auditing.training.alarms import Evaluation
 from byheart.core.attack_output import extracts
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose
@@ -38,47 +44,51 @@ INPUTS = ("model", "base_model", "tokens")
 
 
 @dataclass(frozen=True, eq=False)
-class Watch:
+class TrainingMonitor:
     """A model in training with what is done at each look. `before` is what the first look observed."""
 
     scorer: Scorer
     tokens: Tokens
-    sides: Sides
+    record_labels: Sides
     validation: Tokens | None
     validation_groups: tuple[str, ...]
     attacks: Mapping[str, Choice]
     metrics: tuple[Choice, ...]
     seed: int
-    stepwise: bool
+    is_stepwise: bool
     doubts: tuple[str, ...] = ()
-    before: dict[str, Any] = field(default_factory=dict[str, Any])
+    base_evidence: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def module(self) -> torch.nn.Module:
         """The model."""
         return self.scorer.model.module
 
-    def look(self, step: int, epoch: float, *, first: bool = False) -> Look:
+    def evaluate(self, step: int, epoch: float, *, is_first: bool = False) -> Evaluation:
         """Look at the model; the `first` time at what it was tuned from, an adapter switched off, which is kept.
 
         Raises `ModelError` or `CellError` where its numbers are not finite.
         """
-        with untouched(self.module), untuned(self.module) if first else nullcontext():
+        with untouched(self.module), untuned(self.module) if is_first else nullcontext():
             given = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
-            observed = evidence(self.attacks, given, self.before, untuned=first)
+            observed = make_evidence(self.attacks, given, self.base_evidence, is_base=is_first)
             validation = None if self.validation is None else self.scorer(self.validation)
-        if first:
-            self.before.update(observed)
-        found = attacked(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
+        if is_first:
+            self.base_evidence.update(observed)
+        found = attack_outputs(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
         rows: list[Row] = []
         if validation is not None:
             metric = choose("metrics", "perplexity")
             rows.append(self._row(step, epoch, metric, metric(validation, self.validation_groups)))
         for name, attack in self.attacks.items():
-            rows += [self._row(step, epoch, m, m(found[name]["scores"], *self.sides), attack) for m in self.metrics]
-            for metric in rates() if extracts(attack) else ():
-                rows.append(self._row(step, epoch, metric, metric(found[name]["extracted"], *self.sides), attack))
-        return Look(step, epoch, {name: given["scores"] for name, given in found.items()}, tuple(rows))
+            rows += [
+                self._row(step, epoch, m, m(found[name]["scores"], *self.record_labels), attack) for m in self.metrics
+            ]
+            for metric in extraction_metrics() if extracts(attack) else ():
+                rows.append(
+                    self._row(step, epoch, metric, metric(found[name]["extracted"], *self.record_labels), attack)
+                )
+        return Evaluation(step, epoch, {name: given["scores"] for name, given in found.items()}, tuple(rows))
 
     def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
         module: Any = self.module
@@ -90,7 +100,7 @@ class Watch:
             "method": METHODS.get(method, method.lower()),
             "method_settings": "",
             # A row has no step: where looks come within an epoch, it is what tells them apart.
-            "training_settings": f"step={step}" if self.stepwise else "",
+            "training_settings": f"step={step}" if self.is_stepwise else "",
             "seed": self.seed,
             "cell": "",
         }
@@ -98,32 +108,32 @@ class Watch:
         return measured(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
 
 
-def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
+def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
     module: torch.nn.Module,
-    holder: Any,
-    parts: Mapping[str, Sequence[Given]],
+    processing_class: Any,
+    parts: Mapping[str, Sequence[AuditedText]],
     *,
     args: TrainingArguments,
     attacks: Mapping[str, Choice],
     metrics: tuple[Choice, ...],
-    stepwise: bool,
+    is_stepwise: bool,
     max_texts: int,
     max_tokens: int,
     token_budget: int,
-) -> Watch:
+) -> TrainingMonitor:
     """Return what is to be looked at. `holder` is the tokenizer, or a processor that holds it.
 
     Raises `ModelError` for a model that cannot be read, `DataError` where there is no tokenizer, or one without the chat
     template that the texts need.
     """
     trunk(module)
-    tokenizer, config = text_tokenizer(holder), cast("Any", module).config
+    tokenizer, config = text_tokenizer(processing_class), cast("Any", module).config
     model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)
-    spelt = {part: spelled(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
+    spelt = {part: render_texts(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
     (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
     audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
     sides = Sides(np.arange(len(audited)) < len(ours), our_groups + their_groups)
-    resolved, doubts = realisable(metrics, len(theirs))
+    resolved, doubts = measurable_metrics(metrics, len(theirs))
     if not sides.enough:
         doubts.append(
             f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
@@ -136,7 +146,7 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
         )
     # What training computes in: base and target are then rounded alike, whatever wraps them.
     precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
-    return Watch(
+    return TrainingMonitor(
         Scorer(model, token_budget, precision),
         tokens,
         sides,
@@ -145,34 +155,34 @@ def watch(  # noqa: PLR0913 - what a callback was told, and what its trainer hol
         attacks,
         resolved,
         args.seed,
-        stepwise,
+        is_stepwise,
         tuple(doubts),
     )
 
 
-def chosen(attacks: Any) -> dict[str, Choice]:
+def observable_attacks(attacks: Any) -> dict[str, Choice]:
     """Return attacks by their names with what is set of them, from "default", or a list of names and {name: {setting: value}}.
 
     Raises `SettingError` for one named twice, or one that needs what cannot be observed in the middle of training,
     `UnknownNameError` for one that does not exist.
     """
-    found = asked(attacks)
-    left = possible(found, set(INPUTS))[1]
+    found = parse_attacks(attacks)
+    left = runnable_attacks(found, set(INPUTS))[1]
     if left:
         name, why = next(iter(left.items()))
         raise SettingError(f"attacks: {name} {why}")
     return found
 
 
-def text_tokenizer(found: Any) -> PreTrainedTokenizerBase:
+def text_tokenizer(processing_class: Any) -> PreTrainedTokenizerBase:
     """Return the tokenizer among what a trainer holds: itself, or that of a processor of texts and pictures.
 
     Raises `DataError` where there is none.
     """
     from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
-    if isinstance(found, ProcessorMixin):
-        found = found.__dict__.get("tokenizer")
-    if not isinstance(found, PreTrainedTokenizerBase):
+    if isinstance(processing_class, ProcessorMixin):
+        processing_class = processing_class.__dict__.get("tokenizer")
+    if not isinstance(processing_class, PreTrainedTokenizerBase):
         raise DataError("the trainer holds no tokenizer; pass one: MemorizationCallback(..., tokenizer=tokenizer)")
-    return found
+    return processing_class

@@ -20,7 +20,7 @@ def _lines(rows: Sequence[Row]) -> bytes:
 FORMATS = {".jsonl": _lines, **{f".{name}": ROW_FORMATS[name] for name in ("json", "parquet", "csv")}}
 
 
-def place(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | None:
+def check_output_path(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | None:
     """Return where to write; raises `SettingError` for an ending that says no format, or a folder that is not there."""
     if path is None:
         return None
@@ -32,7 +32,7 @@ def place(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | 
     return found
 
 
-def keep(place: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a training may be killed at any moment."""
-    with whole(place) as aside:
+    with whole(path) as aside:
         aside.write_bytes(content)

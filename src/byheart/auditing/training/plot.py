@@ -10,42 +10,44 @@ from typing import Any
 from byheart.analysis import row_values
 from byheart.analysis.chart import PAPER, Figure, legible
 from byheart.analysis.labels import named
-from byheart.auditing.training.alarms import Look
+from byheart.auditing.training.alarms import Evaluation
 
-FORMS = (".svg", ".png", ".pdf")
+PICTURE_FORMATS = (".svg", ".png", ".pdf")
 WIDTH = 300
 """Pixels of the curve's width."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 """Masataka Okabe and Kei Ito's colours, which the colour-blind tell apart."""
 
 
-def curve(looks: Sequence[Look]) -> Figure:
+def leakage_curve(evaluations: Sequence[Evaluation]) -> Figure:
     """AUC by epoch, a line for each attack with its 95 % band, and below it the validation perplexity if there is one.
 
     Epoch 0 is the untuned model.
     """
     import altair as alt
 
-    attacks = list(dict.fromkeys(named(r) for seen in looks for r in seen.rows if r.metric == "auc"))
-    colours = [legible(c, PAPER) for c, _ in zip(COLOURS * len(attacks), attacks, strict=False)]
+    attacks = list(dict.fromkeys(named(r) for seen in evaluations for r in seen.rows if r.metric == "auc"))
+    colours = [legible(c, PAPER) for c, _ in zip(COLORS * len(attacks), attacks, strict=False)]
     colour = alt.Color(
         "attack:N",
         scale=alt.Scale(domain=attacks, range=colours),
         legend=alt.Legend(title=None, symbolType="stroke", symbolOpacity=1),
     )
-    top: Any = _traced("auc", "AUC").encode(color=colour)
+    top: Any = _metric_lines("auc", "AUC").encode(color=colour)
     base = alt.Chart(alt.NamedData(name="auc"))
     chance = base.mark_rule(strokeDash=[1, 3], style="level").encode(y=alt.Y("min(chance):Q"))
     panels = [alt.layer(chance, top).properties(width=WIDTH, height=190)]
-    data = {"auc": [p | {"chance": row_values.CHANCE} for p in _points(looks, "auc")]}
-    if any(seen.value("perplexity") is not None for seen in looks):
-        data["perplexity"] = _points(looks, "perplexity")
-        below: Any = _traced("perplexity", "validation perplexity").encode(color=alt.value(legible(COLOURS[0], PAPER)))
+    data = {"auc": [p | {"chance": row_values.CHANCE} for p in _points(evaluations, "auc")]}
+    if any(seen.value("perplexity") is not None for seen in evaluations):
+        data["perplexity"] = _points(evaluations, "perplexity")
+        below: Any = _metric_lines("perplexity", "validation perplexity").encode(
+            color=alt.value(legible(COLORS[0], PAPER))
+        )
         panels.append(below.properties(width=WIDTH, height=120))
     return Figure("What the model knows of its training texts", alt.vconcat(*panels), data)
 
 
-def _traced(name: str, title: str) -> Any:
+def _metric_lines(name: str, title: str) -> Any:
     """Return the lines of a metric with their bands, still without a colour."""
     import altair as alt
 
@@ -58,27 +60,27 @@ def _traced(name: str, title: str) -> Any:
     )
 
 
-def _points(looks: Sequence[Look], metric: str) -> list[dict[str, Any]]:
-    rows = [(seen.epoch, r) for seen in looks for r in seen.rows if r.metric == metric]
+def _points(evaluations: Sequence[Evaluation], metric: str) -> list[dict[str, Any]]:
+    rows = [(seen.epoch, r) for seen in evaluations for r in seen.rows if r.metric == metric]
     return [{"epoch": e, "attack": named(r), "value": r.value, "low": r.low, "high": r.high} for e, r in rows]
 
 
-def pictured(looks: Sequence[Look], form: str) -> bytes:
+def curve_picture(evaluations: Sequence[Evaluation], picture_format: str) -> bytes:
     """Return the curve as a picture in this form (`svg`, `png`, `pdf`)."""
-    return curve(looks).picture(form)
+    return leakage_curve(evaluations).picture(picture_format)
 
 
-def in_notebook() -> bool:
+def is_notebook() -> bool:
     """Whether this process is a notebook's kernel, which shows pictures."""
     module: Any = sys.modules.get("IPython")
     return module is not None and type(module.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
-def shown(looks: Sequence[Look], place: Any) -> Any:
+def show_in_notebook(evaluations: Sequence[Evaluation], display_handle: Any) -> Any:
     """Show the curve in a notebook, in its place from before (None: a new one); return the place."""
     display: Any = importlib.import_module("IPython.display")  # no need of ours: only a notebook comes here
-    picture = display.SVG(pictured(looks, "svg"))
-    if place is None:
+    picture = display.SVG(curve_picture(evaluations, "svg"))
+    if display_handle is None:
         return display.display(picture, display_id=True)
-    place.update(picture)
-    return place
+    display_handle.update(picture)
+    return display_handle
