@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.types import LogProbs
+from byheart.core import DataError, LogProbs, ragged
 
 SMALLEST_LOSS = 1e-6  # nats per token; below it a float32 softmax holds only rounding
 

@@ -10,10 +10,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.evidence import Shadows
-from byheart.core.types import LogProbs
+from byheart.core import DataError, LogProbs, Shadows, ragged
 
 
 def refuse(attack: str, target: LogProbs, shadows: Shadows, *, least: int) -> None:

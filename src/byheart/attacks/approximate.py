@@ -26,8 +26,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt, Le
 
-from byheart.core.evidence import Recitation
-from byheart.core.types import Extraction
+from byheart.core import Extraction, Recitation
 
 LONGEST = 4  # n-grams of BLEU
 

@@ -41,9 +41,7 @@ import numpy as np
 from annotated_types import Ge
 from jaxtyping import Bool, Float, Int
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.types import LogProbs, Scores
+from byheart.core import DataError, LogProbs, Scores, ragged
 
 UNLIKELY = (1.0, 2.0, 3.0)  # nats
 STEPS = (3, 4, 5)

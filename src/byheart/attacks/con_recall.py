@@ -21,7 +21,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.attacks._losses import losses
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores
 
 
 def con_recall(

@@ -24,9 +24,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from byheart.core import ragged
-from byheart.core.evidence import Frequencies
-from byheart.core.types import LogProbs, Scores
+from byheart.core import Frequencies, LogProbs, Scores, ragged
 
 
 def dc_pdd(target: LogProbs, frequencies: Frequencies, *, ceiling: Annotated[float, Gt(0)] = 0.01) -> Scores:

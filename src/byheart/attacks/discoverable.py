@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.core.evidence import Recitation
-from byheart.core.types import Extraction
+from byheart.core import Extraction, Recitation
 
 
 def discoverable(greedy_continuation: Recitation) -> Extraction:

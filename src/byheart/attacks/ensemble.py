@@ -32,10 +32,8 @@ import numpy as np
 from annotated_types import MinLen, Predicate
 from jaxtyping import Bool, Float
 
-from byheart.core import ragged
-from byheart.core.errors import DataError, SettingError
+from byheart.core import DataError, Scores, SettingError, TokenStats, ragged
 from byheart.core.registry import StandsFor, constant, find, needs
-from byheart.core.types import Scores, TokenStats
 
 REVISION = 1
 """1: the quantile regression is fitted until it converges; before, its scores differed by .3 % between machines."""

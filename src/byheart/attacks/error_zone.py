@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.core import ragged
-from byheart.core.types import LogProbs, Scores, TokenStats
+from byheart.core import LogProbs, Scores, TokenStats, ragged
 
 
 def error_zone(target: TokenStats, base: LogProbs) -> Scores:

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.core.evidence import Gradients
-from byheart.core.types import Scores
+from byheart.core import Gradients, Scores
 
 
 def grad_norm(gradients: Gradients) -> Scores:

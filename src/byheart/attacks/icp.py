@@ -18,10 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.evidence import Variants
-from byheart.core.types import LogProbs, Scores
+from byheart.core import DataError, LogProbs, Scores, Variants, ragged
 
 
 def icp(target: LogProbs, after_masked: Variants) -> Scores:

@@ -13,8 +13,7 @@ words (`after_similar`) among known texts of the same kind, which is the better 
 from __future__ import annotations
 
 from byheart.attacks.icp import icp
-from byheart.core.evidence import Variants
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores, Variants
 
 
 def icp_similar(target: LogProbs, after_similar: Variants) -> Scores:

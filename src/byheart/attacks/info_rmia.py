@@ -33,9 +33,7 @@ import numpy as np
 from annotated_types import Interval
 
 from byheart.attacks._shadow_models import log_prior, logliks, refuse
-from byheart.core import ragged
-from byheart.core.evidence import Shadows
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores, Shadows, ragged
 
 
 def info_rmia(

@@ -30,9 +30,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.attacks._shadow_models import logliks, refuse
-from byheart.core import ragged
-from byheart.core.evidence import Shadows
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores, Shadows, ragged
 
 ENOUGH = 64  # shadows from which on a text's own variance serves better, as the authors found
 FINEST = 1e-6  # nats: less than this is rounding of float32, not a spread

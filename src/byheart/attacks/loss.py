@@ -12,8 +12,7 @@ byheart points the other way.
 
 from __future__ import annotations
 
-from byheart.core import ragged
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores, ragged
 
 
 def loss(target: LogProbs) -> Scores:

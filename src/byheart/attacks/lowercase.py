@@ -17,7 +17,7 @@ here and none in the authors' code.
 from __future__ import annotations
 
 from byheart.attacks._losses import loss
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores
 
 
 def lowercase(target: LogProbs, lowercased: LogProbs) -> Scores:

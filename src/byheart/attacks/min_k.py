@@ -15,8 +15,7 @@ from typing import Annotated
 
 from annotated_types import Interval
 
-from byheart.core import ragged
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores, ragged
 
 
 def min_k(target: LogProbs, *, k: Annotated[float, Interval(gt=0, le=1)] = 0.2) -> Scores:

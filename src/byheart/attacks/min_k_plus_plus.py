@@ -19,8 +19,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Interval
 
-from byheart.core import ragged
-from byheart.core.types import Scores, TokenStats
+from byheart.core import Scores, TokenStats, ragged
 
 SMALLEST_STD = 1e-6  # nats; below it the model has made up its mind and the quotient would be noise
 

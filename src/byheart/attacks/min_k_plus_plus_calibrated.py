@@ -19,8 +19,7 @@ from typing import Annotated
 from annotated_types import Interval
 
 from byheart.attacks.min_k_plus_plus import min_k_plus_plus
-from byheart.core import ragged
-from byheart.core.types import Scores, TokenStats
+from byheart.core import Scores, TokenStats, ragged
 
 
 def min_k_plus_plus_calibrated(

@@ -16,10 +16,7 @@ paper's. A text that has no neighbour but itself scores 0.
 
 from __future__ import annotations
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.evidence import Variants
-from byheart.core.types import LogProbs, Scores
+from byheart.core import DataError, LogProbs, Scores, Variants, ragged
 
 
 def neighbourhood(target: LogProbs, neighbours: Variants) -> Scores:

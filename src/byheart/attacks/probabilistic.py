@@ -19,9 +19,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart.core import ragged
-from byheart.core.evidence import Chances
-from byheart.core.types import Extraction
+from byheart.core import Chances, Extraction, ragged
 
 
 def probabilistic(

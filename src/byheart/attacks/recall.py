@@ -20,7 +20,7 @@ A likelihood of less than 1e-6 nats per token counts as that, in both: a text of
 from __future__ import annotations
 
 from byheart.attacks._losses import losses
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores
 
 
 def recall(target: LogProbs, nonmember_prefix: LogProbs) -> Scores:

@@ -18,9 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.types import LogProbs, Scores
+from byheart.core import DataError, LogProbs, Scores, ragged
 
 
 def reference(target: LogProbs, base: LogProbs) -> Scores:

@@ -28,10 +28,7 @@ import numpy as np
 from annotated_types import Ge, Interval
 
 from byheart.attacks._shadow_models import log_prior, logliks, refuse
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.evidence import Shadows
-from byheart.core.types import LogProbs, Scores
+from byheart.core import DataError, LogProbs, Scores, Shadows, ragged
 
 KNOWN = 10
 """The fewest texts of a population: the score has no more steps than these."""

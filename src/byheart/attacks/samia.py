@@ -25,8 +25,7 @@ from collections import Counter
 
 import numpy as np
 
-from byheart.core.evidence import Generations
-from byheart.core.types import Scores
+from byheart.core import Generations, Scores
 
 LEVEL = 6  # what level -1, zlib's default, has always meant; spelled out because the score depends on it
 

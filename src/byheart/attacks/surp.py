@@ -23,8 +23,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, Interval
 
-from byheart.core import ragged
-from byheart.core.types import Scores, TokenStats
+from byheart.core import Scores, TokenStats, ragged
 
 
 def surp(

@@ -21,8 +21,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, MinLen
 
-from byheart.core import ragged
-from byheart.core.types import LogProbs, Scores
+from byheart.core import LogProbs, Scores, ragged
 
 WINDOWS = (2, 3, 4, 6, 9, 13, 18, 25, 32, 40)
 

@@ -33,9 +33,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 
-from byheart.core import ragged
-from byheart.core.errors import DataError
-from byheart.core.types import LogProbs, Scores
+from byheart.core import DataError, LogProbs, Scores, ragged
 
 KNOWN = 10
 """The fewest known non-members: their tokens are dealt into ten bins, each of which is to hold some of several texts."""

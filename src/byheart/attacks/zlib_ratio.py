@@ -22,8 +22,7 @@ import zlib
 
 import numpy as np
 
-from byheart.core import ragged
-from byheart.core.types import LogProbs, Scores, Texts
+from byheart.core import LogProbs, Scores, Texts, ragged
 
 LEVEL = 6  # what level -1, zlib's default, has always meant; spelled out because the score depends on it
 

@@ -1,1 +1,83 @@
-"""Value types, errors, settings and the registry of shelves. No torch, no files."""
+"""Value types, errors, settings and the registry of shelves. No torch, no files.
+
+Shelf files import from here, for instance `from byheart.core import LogProbs, Scores, ragged`: these names will not move.
+Names are imported on first use, so that `byheart --help` does not wait for NumPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from byheart.core import ragged
+    from byheart.core.errors import DataError, SettingError
+    from byheart.core.evidence import (
+        Candidates,
+        Chances,
+        Frequencies,
+        Generations,
+        Gradients,
+        Recitation,
+        RecitedAttributes,
+        ShadowPass,
+        Shadows,
+        Substitutes,
+        Suffixes,
+        Variants,
+    )
+    from byheart.core.types import Estimate, Examples, Extraction, LogProbs, Row, Scores, Table, Texts, TokenStats
+
+__all__ = [
+    "Candidates",
+    "Chances",
+    "DataError",
+    "Estimate",
+    "Examples",
+    "Extraction",
+    "Frequencies",
+    "Generations",
+    "Gradients",
+    "LogProbs",
+    "Recitation",
+    "RecitedAttributes",
+    "Row",
+    "Scores",
+    "SettingError",
+    "ShadowPass",
+    "Shadows",
+    "Substitutes",
+    "Suffixes",
+    "Table",
+    "Texts",
+    "TokenStats",
+    "Variants",
+    "ragged",
+]
+
+_HOMES = {
+    "errors": ("DataError", "SettingError"),
+    "evidence": (
+        "Candidates",
+        "Chances",
+        "Frequencies",
+        "Generations",
+        "Gradients",
+        "Recitation",
+        "RecitedAttributes",
+        "ShadowPass",
+        "Shadows",
+        "Substitutes",
+        "Suffixes",
+        "Variants",
+    ),
+    "types": ("Estimate", "Examples", "Extraction", "LogProbs", "Row", "Scores", "Table", "Texts", "TokenStats"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"byheart.core.{module}"), name)
+    raise AttributeError(f"module 'byheart.core' has no attribute {name!r}")
