@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from byheart.core.errors import DataError
-from byheart.stats import shares
+from byheart.stats import proportions
 from byheart.stats.proportions import Share, apart, mid_p, paired, pooled, share, sides
 
 

@@ -16,7 +16,8 @@ from byheart.analysis.comparisons import Scored
 from byheart.core.split_check import BOUND, Finding, Gate, Verdict
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import TAIL, holm
-from byheart.stats.simultaneous import ALPHA, auc_at_once, p_above, p_apart, turned
+from byheart.stats.leakage_tests import p_above
+from byheart.stats.simultaneous import ALPHA, auc_at_once, p_apart, sides_of
 
 
 def untuned(attacks: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
@@ -27,11 +28,16 @@ def untuned(attacks: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
     if not attacks:
         return ()
     apart = holm(np.array([p_apart(held) for held in attacks.values()]))
-    far = holm(np.array([min(p_above(held, BOUND), p_above(turned(held), BOUND)) for held in attacks.values()]))
+    far = holm(np.array([_p_beyond_bound(held) for held in attacks.values()]))
     return tuple(
         _finding(name, held, float(p), float(bound))
         for (name, held), p, bound in zip(attacks.items(), apart, far, strict=True)
     )
+
+
+def _p_beyond_bound(held: ScoreSet) -> float:
+    """One-sided p-value of an AUC within BOUND of one half, for the nearer side."""
+    return min(p_above(scores, sides_of(held), BOUND) for scores in (held.scores, -held.scores))
 
 
 def _finding(name: str, held: ScoreSet, p: float, bound: float) -> Finding:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from byheart.analysis import labels
 from byheart.core.types import Row, Scores, ScoreSet
@@ -108,13 +108,18 @@ def _records(
     for name, own in by_attack.items():
         sets = [known[own[e].scores] if e in own else None for e in epochs]
         told["scores"][name] = [[None if s is None else float(f"{s.scores[i]:.4g}") for s in sets] for i in chosen]
-        below = [None if s is None else _below(s.scores[chosen], s.scores[~s.members]) for s in sets]
+        below = [None if s is None else _per_mille_below(s.scores[chosen], s.scores[~s.members]) for s in sets]
         told["shares"][name] = [[None if b is None else int(b[i]) for b in below] for i in range(len(chosen))]
     return told
 
 
-def _below(scores: Scores, others: Scores) -> Float[np.ndarray, " texts"]:
-    return np.floor(1000 * np.searchsorted(np.sort(others), scores, "left") / max(1, len(others)))
+def nonmembers_below(scores: Scores, nonmember_scores: Scores) -> Int[np.ndarray, " texts"]:
+    """Number of non-members whose score is below each score."""
+    return np.searchsorted(np.sort(nonmember_scores), scores, "left")
+
+
+def _per_mille_below(scores: Scores, nonmember_scores: Scores) -> Float[np.ndarray, " texts"]:
+    return np.floor(1000 * nonmembers_below(scores, nonmember_scores) / max(1, len(nonmember_scores)))
 
 
 def visible(text: str, most: int | None = None) -> str:

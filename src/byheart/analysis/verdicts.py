@@ -8,20 +8,20 @@ nothing. Where the comparison itself is broken, no number is read as leakage.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import Place, Scored, of_auc, over_untuned, scored_rows
 from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
+from byheart.core.verdict import VerdictWord
 from byheart.stats.roc_auc import Difference
 from byheart.stats.simultaneous import ALPHA, Bounded, auc_at_once, smallest_at_once, widened
 
-Word = Literal["leaks", "differs", "nothing", "broken"]
 FPR = "0.01"
 """What `tpr_at_fpr` takes where its settings say nothing."""
 
-CLAIMS: Mapping[Word, str] = {
+CLAIMS: Mapping[VerdictWord, str] = {
     "leaks": "leaks",
     "differs": "not shown to leak",
     "nothing": "no leakage detectable",
@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
     """
 
     method: str
-    word: Word
+    word: VerdictWord
     attack: str
     epoch: int | None
     auc: Bounded
@@ -147,7 +147,9 @@ def _judged(place: Place, last: list[Row], there: Sequence[Row], scores: Scored,
     gain = over_untuned(there, last, scores)
     gained = gain is None or (gain.value > 0 and gain.p_value * tests <= ALPHA)
     base = max((r.high or 0 for r in before), default=0) if off(before) else row_values.CHANCE
-    word: Word = "nothing" if auc.low <= row_values.CHANCE else "leaks" if auc.low > base and gained else "differs"
+    word: VerdictWord = (
+        "nothing" if auc.low <= row_values.CHANCE else "leaks" if auc.low > base and gained else "differs"
+    )
     smallest = max(smallest_at_once(h, tests) for h in held)
     found = _share(last, there, tests)
     epoch, seeds, untuned = last[0].epoch, len(last), row_values.untuned(before)

@@ -6,16 +6,17 @@ but for texts or the base, is then kept for the finished one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from byheart.core.attack_output import arrays
 from byheart.core.defaults import ATTACKS, EXTRACTION
-from byheart.core.dependencies import INPUTS, called, chain, rests_on
+from byheart.core.dependencies import INPUTS, called, chain, known_records_needed, rests_on
 from byheart.core.errors import DataError, SettingError
-from byheart.core.registry import Choice, choose, constant, names, reckoned
+from byheart.core.make_evidence import make_evidence
+from byheart.core.registry import Choice, choose, constant, names, parse_entry
 
 ATTACK_SETS = {"default": ATTACKS, "all": ()}
 """Words for several attacks; for "all" the shelf is looked at."""
@@ -52,12 +53,11 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
         attacks = (ATTACK_SETS[attacks] or names("attacks")) if attacks in ATTACK_SETS else (attacks,)
     found: dict[str, Choice] = {}
     for written in attacks:
-        for name, given in ({written: {}} if isinstance(written, str) else dict(written)).items():
-            attack = choose("attacks", name, given)
-            label = f"{attack.name}({attack.label})" if attack.label else attack.name
-            if label in found:
-                raise SettingError(f"attacks: {label} is named twice; name it once")
-            found[label] = attack
+        attack = choose("attacks", *parse_entry("attacks", written))
+        label = f"{attack.name}({attack.label})" if attack.label else attack.name
+        if label in found:
+            raise SettingError(f"attacks: {label} is named twice; name it once")
+        found[label] = attack
     if not found:
         raise SettingError("attacks: none is named; write default, all, or names such as loss")
     return found
@@ -66,29 +66,38 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
 def runnable_attacks(
     attacks: Mapping[str, Choice], inputs: set[str], known_counts: Mapping[str, int] | None = None
 ) -> tuple[dict[str, Choice], dict[str, str]]:
-    """Return the attacks whose evidence can be made from these inputs, and of the others why not.
+    """Return the attacks whose evidence can be made from these inputs, and for each other attack the reason.
 
-    `known` says how many texts there are of an input that an adversary knows. Raises `DataError` where no attack can be
-    run.
+    `known_counts` are the numbers of known records by input name. Raises `DataError` if no attack can be run.
     """
-    run: dict[str, Choice] = {}
-    left: dict[str, str] = {}
-    for name, attack in attacks.items():
-        behind = chain(attack.needs, f"attacks {attack.name}")
-        lacking = [n for o in behind for n in o.needs if n in INPUTS and n not in inputs]
-        unknown = [_UNAVAILABLE_OBSERVATIONS[called(o)] for o in behind if called(o) in _UNAVAILABLE_OBSERVATIONS]
-        if unknown:
-            left[name] = unknown[0]
-        elif lacking:
-            left[name] = _MISSING_INPUT_REASONS.get(lacking[0], f"needs {lacking[0]}, which an audit has none of")
-        elif few := _too_few_known(attack, behind, known_counts or {}):
-            left[name] = few
-        else:
-            run[name] = attack
+    return split_attacks(attacks, lambda attack: _reason_not_runnable(attack, inputs, known_counts or {}))
+
+
+def split_attacks(
+    attacks: Mapping[str, Choice], reason_against: Callable[[Choice], str]
+) -> tuple[dict[str, Choice], dict[str, str]]:
+    """Return the attacks without a reason against them, and the reasons against the others.
+
+    Raises `DataError` if no attack can be run.
+    """
+    reasons = {name: reason for name, attack in attacks.items() if (reason := reason_against(attack))}
+    run = {name: attack for name, attack in attacks.items() if name not in reasons}
     if not run:
-        first = next(iter(left))
-        raise DataError(f"none of the attacks can be run: {first} {left[first]}")
-    return run, left
+        first = next(iter(reasons))
+        raise DataError(f"attacks: none of the selected attacks can be run: {first} {reasons[first]}")
+    return run, reasons
+
+
+def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping[str, int]) -> str:
+    """Return why an attack cannot be run; "" if it can."""
+    observations = chain(attack.needs, f"attacks {attack.name}")
+    unavailable = [_UNAVAILABLE_OBSERVATIONS[called(o)] for o in observations if called(o) in _UNAVAILABLE_OBSERVATIONS]
+    missing = [n for o in observations for n in o.needs if n in INPUTS and n not in inputs]
+    if unavailable:
+        return unavailable[0]
+    if missing:
+        return _MISSING_INPUT_REASONS.get(missing[0], f"needs {missing[0]}, which an audit has none of")
+    return _too_few_known(attack, observations, known_counts)
 
 
 def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str]) -> None:
@@ -105,36 +114,62 @@ def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str])
 def _too_few_known(attack: Choice, behind: Iterable[Choice], known: Mapping[str, int]) -> str:
     """Return in words of which known texts an attack needs more than there are; "" for none."""
     for observation in behind:
-        least = reckoned(constant(observation.function, "KNOWN", 1.0), observation.settings)
-        least = int(max(least, constant(attack.function, "KNOWN", 1)))
+        least = known_records_needed(observation, int(constant(attack.function, "KNOWN", 1)))
         for need in observation.needs:
             if known.get(need, least) < least:
                 return f"needs {least} {KNOWN_TEXT_NAMES[need]} or more, and there are {known[need]}; give more"
     return ""
 
 
-def make_evidence(
+class _MemoryProvider:
+    """Provides evidence in memory, each pass of the model made once.
+
+    `base_evidence` serves observations that request no fine-tuned model. `is_base` marks the base model itself: an
+    observation with a twin on the base model (UNTUNED) then shares the twin's pass.
+    """
+
+    def __init__(
+        self,
+        observations: Sequence[Choice],
+        inputs: Mapping[str, Any],
+        base_evidence: Mapping[str, Any],
+        *,
+        is_base: bool,
+    ) -> None:
+        self.evidence: dict[str, Any] = {}
+        self._observations, self._inputs, self._base_evidence, self._is_base = (
+            observations,
+            inputs,
+            base_evidence,
+            is_base,
+        )
+        self._passes: dict[str, Any] = {}
+
+    def argument(self, name: str) -> Any:
+        return self._inputs[name] if name in INPUTS else self.evidence[name]
+
+    def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
+        name = called(observation)
+        if name in self._base_evidence and not rests_on("model", observation, self._observations):
+            self.evidence[name] = self._base_evidence[name]
+            return
+        twin = constant(observation.function, "UNTUNED", None) if self._is_base else None
+        if (twin or name) not in self._passes:
+            self._passes[twin or name] = compute()
+        self.evidence[name] = self._passes[twin or name]
+
+
+def evidence_in_memory(
     attacks: Mapping[str, Choice], inputs: Mapping[str, Any], base_evidence: Mapping[str, Any], *, is_base: bool
 ) -> dict[str, Any]:
-    """Return what the attacks rest on by observation; the target's own pass always.
+    """Return the evidence that attacks request, by observation; always includes `target`, the model's own pass.
 
-    `known` is the base's evidence, of which what asks for no attacked model is taken over. `untuned` says that the model
-    is the base: an observation that has a twin of the base (UNTUNED) is then that, and one pass serves both.
+    `base_evidence` is reused where an observation requests no fine-tuned model; `is_base` says that this model is the base.
     """
-    needed = chain(["target", *(n for a in attacks.values() for n in a.needs)], "an attack")
-    made: dict[str, Any] = {}
-    passes: dict[str, Any] = {}
-    for observation in needed:
-        name = called(observation)
-        if name in base_evidence and not rests_on("model", observation, needed):
-            made[name] = base_evidence[name]
-            continue
-        twin = constant(observation.function, "UNTUNED", None) if is_base else None
-        if (twin or name) not in passes:
-            given = (inputs[n] if n in INPUTS else made[n] for n in observation.needs)
-            passes[twin or name] = observation(*given)
-        made[name] = passes[twin or name]
-    return made
+    observations = chain(["target", *(n for a in attacks.values() for n in a.needs)], "an attack")
+    provider = _MemoryProvider(observations, inputs, base_evidence, is_base=is_base)
+    make_evidence(observations, provider)
+    return provider.evidence
 
 
 def extraction_metrics() -> tuple[Choice, ...]:

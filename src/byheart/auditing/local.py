@@ -14,7 +14,12 @@ import numpy as np
 import torch
 
 from byheart.analysis.token_view import Piece, pieces
-from byheart.auditing.attack_evidence import attack_outputs, check_known_texts_used, make_evidence, runnable_attacks
+from byheart.auditing.attack_evidence import (
+    attack_outputs,
+    check_known_texts_used,
+    evidence_in_memory,
+    runnable_attacks,
+)
 from byheart.auditing.audit import Audit
 from byheart.auditing.compare import audit_comparison
 from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
@@ -122,7 +127,7 @@ def run_audit(
             )
             given = {"model": scorer, **{need: read[part] for need, part in TOKENS.items() if part in read}}
             given |= {"base_model": scorer} if epoch == 0 else {}
-            observed = make_evidence(attacks, given, known, is_base=epoch == 0)
+            observed = evidence_in_memory(attacks, given, known, is_base=epoch == 0)
             if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
                 raise ModelError(MODEL_EQUALS_BASE)
             stats[epoch] = {"target": observed["target"]}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from byheart.analysis.exposed_records import nonmembers_below
 from byheart.analysis.labels import named
 from byheart.analysis.token_view import Pieces
 from byheart.auditing.verdict import Ruling
@@ -98,15 +99,15 @@ class AuditResult:
 
         Where the verdict is no leak, their order is chance.
         """
-        scores, on = self.scores[FINETUNED_EPOCH][self.ranking_attack], self.record_labels.membership
-        others = np.sort(scores[~on])
-        order = [int(i) for i in np.argsort(-scores, kind="stable") if on[i]][:most]
+        scores, is_member = self.scores[FINETUNED_EPOCH][self.ranking_attack], self.record_labels.membership
+        below = nonmembers_below(scores, scores[~is_member]) / max(1, int((~is_member).sum()))
+        order = [int(i) for i in np.argsort(-scores, kind="stable") if is_member[i]][:most]
         return [
             ExposedMember(
                 self.ids[i].removeprefix("member/"),
                 self.ranking_attack,
                 float(scores[i]),
-                float((others < scores[i]).mean()) if self.has_nonmembers else None,
+                float(below[i]) if self.has_nonmembers else None,
             )
             for i in order
         ]

@@ -9,7 +9,7 @@ above chance. Rates in a sentence carry plain 95 % intervals.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from byheart.analysis.labels import named
 from byheart.core.ragged import means
 from byheart.core.split_check import Gate
 from byheart.core.types import LogProbs, Row, Scores
+from byheart.core.verdict import VerdictWord
 from byheart.stats.intervals import TAIL, clopper_pearson, holm
 from byheart.stats.leakage_tests import CHANCE, FEWEST, Sides, p_above, p_gain
 from byheart.stats.power import effective, smallest_auc
@@ -24,13 +25,11 @@ from byheart.stats.power import effective, smallest_auc
 ROUNDS_TO_ONE = 0.995
 """An AUC from which on "above" says nothing: it is written as 1.00."""
 
-Word = Literal["leaks", "differs", "nothing", "unreadable", "refused", "uncompared"]
-
 
 class Ruling(NamedTuple):
     """The verdict: one word for programs, a sentence for people, and the attack that both rest on ("" for none)."""
 
-    word: Word
+    word: VerdictWord
     sentence: str
     attack: str = ""
 
@@ -53,7 +52,7 @@ def ruling(
             f"no verdict: fewer than {FEWEST} independent texts a side; {_power(smallest)}",
         )
     if gate is not None and gate.verdict == "broken":
-        return Ruling("unreadable", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
+        return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
     chance = holm_adjusted({n: p_above(s, record_labels, CHANCE) for n, s in scores.items()})
     both = holm_adjusted(
         {

@@ -56,6 +56,11 @@ def chain(asked: Iterable[str], asking: str, given: Mapping[str, Choice] | None 
     return list({called(o): o for name in asked if name != "texts" for o in behind(name, asking)}.values())
 
 
+def known_records_needed(observation: Choice, attack_minimum: int = 1) -> int:
+    """Return how many known records an observation needs: as its file says (KNOWN), and at least the attack's minimum."""
+    return max(attack_minimum, int(reckoned(constant(observation.function, "KNOWN", 1.0), observation.settings)))
+
+
 def passes_of(observation: Choice, chained: Iterable[Choice], *, attributes: float = 1.0) -> float:
     """Return how often an observation passes its texts through a model; its file says so, one where it says nothing.
 

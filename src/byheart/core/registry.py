@@ -19,9 +19,9 @@ import typing
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from byheart.core.errors import SettingError, UnknownNameError
+from byheart.core.errors import SettingError, StudyError, UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,20 @@ def checked(where: str, declared: Any, value: Any) -> Any:
 @functools.cache
 def _adapter(declared: Any, adapter: Any) -> Any:
     return adapter(declared)
+
+
+def parse_entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:
+    """Return name and settings of "name" or {name: settings}, as a study file or an audit writes an entry of a shelf.
+
+    Raises `StudyError` for anything else.
+    """
+    if isinstance(written, str):
+        return written, {}
+    if isinstance(written, Mapping) and len(entry := dict(cast("Mapping[Any, Any]", written))) == 1:
+        name, values = next(iter(entry.items()))
+        if isinstance(name, str) and isinstance(values, Mapping | None):
+            return name, dict(cast("Mapping[str, Any]", values or {}))
+    raise StudyError(f"{shelf}: {plain(written)[:80]} is not an entry. Write a name, or name: {{setting: value}}.")
 
 
 def choose(shelf: str, name: str, given: Mapping[str, Any] | None = None) -> Choice:

@@ -20,7 +20,8 @@ import numpy as np
 
 from byheart.core.types import ScoreSet
 from byheart.stats.intervals import TAIL, hoeffding, student_reach
-from byheart.stats.roc_auc import Difference, auc_difference, auc_interval, auc_p_value, independent_pairs
+from byheart.stats.leakage_tests import Sides, p_above
+from byheart.stats.roc_auc import Difference, auc_difference, auc_interval, independent_pairs
 
 ALPHA = 0.05
 BOUND = 0.1
@@ -51,19 +52,15 @@ def auc_at_once(held: ScoreSet, *, tests: int = 1) -> Bounded:
     return Bounded(value, max(low, least), min(high, most))
 
 
-def p_above(held: ScoreSet, truth: float) -> float:
-    """One-sided p-value of an AUC that is no higher than `truth`: at most 0.025 where the 95 % interval lies above."""
-    return auc_p_value(held.scores, held.members, groups_of(held), truth)
+def sides_of(held: ScoreSet) -> Sides:
+    """Membership and groups of a score set."""
+    return Sides(held.members, groups_of(held))
 
 
 def p_apart(held: ScoreSet, truth: float = 0.5) -> float:
     """Two-sided p-value of an AUC of `truth`."""
-    return min(1.0, 2 * min(p_above(held, truth), p_above(turned(held), 1 - truth)))
-
-
-def turned(held: ScoreSet) -> ScoreSet:
-    """Scores whose AUC is one minus theirs."""
-    return held._replace(scores=-held.scores)
+    sides = sides_of(held)
+    return min(1.0, 2 * min(p_above(held.scores, sides, truth), p_above(-held.scores, sides, 1 - truth)))
 
 
 def smallest_at_once(held: ScoreSet, tests: int) -> float:

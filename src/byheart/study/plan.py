@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from byheart.core.dependencies import TOKENS, called, chain
+from byheart.core.dependencies import TOKENS, called, chain, known_records_needed
 from byheart.core.errors import DataError, SettingError
-from byheart.core.registry import Choice, constant, key_of, names, reckoned
+from byheart.core.registry import Choice, constant, key_of, names
 from byheart.core.types import Examples, LogProbs, Split, Texts, digest
 from byheart.data.canaries import plant
 from byheart.data.deduplication import trained_on
@@ -150,7 +150,7 @@ def _check_canaries(requester: str, need: str, parts: Mapping[str, Texts]) -> No
 def _check_known_texts(requester: str, observation: Choice, need: str, available: int, minimum: int) -> None:
     """Raise `DataError` where there are fewer texts of a kind than an attack or the observation says that it needs."""
     told = constant(observation.function, "KNOWN", 1.0)
-    wanted = max(minimum, int(reckoned(told, observation.settings))) if need.startswith("known") else 1
+    wanted = known_records_needed(observation, minimum) if need.startswith("known") else 1
     if available >= wanted:
         return
     number = f"{wanted} or more" if wanted > 1 else "50 or so"

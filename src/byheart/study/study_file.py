@@ -20,7 +20,7 @@ from byheart.analysis.paper_values import Published, read_published
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
 from byheart.core.defaults import ATTACKS, METHODS, METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
-from byheart.core.registry import Choice, checked, choose, find, plain, types_of
+from byheart.core.registry import Choice, checked, choose, find, parse_entry, plain, types_of
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import apply_override, rerun_command
 
@@ -226,20 +226,9 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:
-    """Return name and settings of "name" or {name: settings}."""
-    if isinstance(written, str):
-        return written, {}
-    if isinstance(written, dict) and len(written) == 1:
-        name, given = next(iter(written.items()))
-        if isinstance(name, str) and isinstance(given, dict | None):
-            return name, given or {}
-    raise StudyError(f"{shelf}: {plain(written)[:80]} is neither a name nor name: {{setting: value}}")
-
-
 def _choices(shelf: str, written: Any) -> Iterator[Choice]:
     for item in _list(written):
-        name, given = _entry(shelf, item)
+        name, given = parse_entry(shelf, item)
         for settings in _setting_combinations(given, types_of(find(shelf, name))):
             yield choose(shelf, name, settings)
 

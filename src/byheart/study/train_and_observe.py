@@ -18,6 +18,7 @@ from byheart.core.config import Machine
 from byheart.core.dependencies import ATTRIBUTES, TOKENS
 from byheart.core.errors import DataError, ModelError
 from byheart.core.evidence import KINDS, ShadowPass, packed, unpacked
+from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice, key_of
 from byheart.core.types import Texts
 from byheart.stats.dp_accounting import promised
@@ -80,7 +81,7 @@ def observe(
     tokens = {w: _stored_tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
     _check_tokens(planned, model, tokens)
     bench = _CellContext(planned, store, machine, on_event, tokens)
-    _make_evidence(bench, 0, missing.get(0, ()), model)
+    make_evidence(missing.get(0, ()), _StoreProvider(bench, 0, model))
     later = {e: w for e, w in missing.items() if e > 0}
     if base_only or (not later and store.has("training", planned.key)):
         return
@@ -139,7 +140,7 @@ def _train(
         bench.on_event(
             Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", epoch_work(planned))
         )
-        _make_evidence(bench, epoch.number, observations_by_epoch.get(epoch.number, ()), model)
+        make_evidence(observations_by_epoch.get(epoch.number, ()), _StoreProvider(bench, epoch.number, model))
         if epoch.number < settings.epochs:
             save_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
         began = time.monotonic()
@@ -181,46 +182,54 @@ def _truncated_text_count(bench: _CellContext) -> int:
     return sum(int((c > 0).sum()) for c in (bench.tokens["train"].cut, nonmembers, bench.tokens["validation"].cut))
 
 
-def _make_evidence(bench: _CellContext, epoch: int, observations: tuple[Choice, ...], model: LanguageModel) -> None:
-    planned, store = bench.planned, bench.store
-    for observation in observations:
-        key = evidence_key(planned, observation, epoch)
-        if store.has("evidence", key):
-            continue  # made meanwhile: for another cell, or by another run
+@dataclass(frozen=True)
+class _StoreProvider:
+    """Provides the evidence of one epoch's model through the store.
 
-        def make(folder: Path, observation: Choice = observation) -> None:
-            found = observation(*(_observation_input(bench, name, epoch, model) for name in observation.needs))
-            if observation.gives not in KINDS or not isinstance(found, KINDS[observation.gives]):
-                raise DataError(
-                    f"observations {observation.name} gave {type(found).__name__} and says it gives {observation.gives or 'nothing'}; "
-                    f"choices: {', '.join(KINDS)}"
-                )
-            write_arrays(folder, packed(found))
-
-        store.get_or_make("evidence", key, evidence_recipe(planned, observation, epoch), make)
-        done = observation_work(planned, observation)
-        bench.on_event(Event("step", planned.label, f"epoch {epoch} observed: {observation.name}", done))
-
-
-def _observation_input(bench: _CellContext, name: str, epoch: int, model: LanguageModel) -> Any:
-    """Return what an observation asks for by this name. The closed list: extending it is a change of the architecture.
-
-    `base_model` is the same object as `model`: what is wanted of the base is wanted at epoch 0, before the method
-    touches it. What is not on the list is another observation's evidence, which was made before.
+    `base_model` is the same object as `model`: base evidence is made at epoch 0, before the method changes the model.
     """
-    import torch
 
-    from byheart.lm.forward import Scorer
+    context: _CellContext
+    epoch: int
+    model: LanguageModel
 
-    if name in {"model", "base_model"}:
-        return Scorer(model, bench.machine.token_budget, getattr(torch, bench.planned.scoring.precision))
-    if name in TOKENS:
-        return bench.tokens[TOKENS[name]]
-    if name in ATTRIBUTES:
-        return getattr(bench.planned.split, name)
-    if name == "shadow_passes":
-        return read_shadow_passes(bench.planned, bench.store, epoch)
-    return read_evidence(bench.planned, bench.store, bench.planned.observation(name), epoch)
+    def argument(self, name: str) -> Any:
+        """Return an input, or evidence from the store. The closed list: another input changes the architecture."""
+        import torch
+
+        from byheart.lm.forward import Scorer
+
+        context = self.context
+        if name in {"model", "base_model"}:
+            return Scorer(self.model, context.machine.token_budget, getattr(torch, context.planned.scoring.precision))
+        if name in TOKENS:
+            return context.tokens[TOKENS[name]]
+        if name in ATTRIBUTES:
+            return getattr(context.planned.split, name)
+        if name == "shadow_passes":
+            return read_shadow_passes(context.planned, context.store, self.epoch)
+        return read_evidence(context.planned, context.store, context.planned.observation(name), self.epoch)
+
+    def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
+        """Store the evidence unless another cell or run has stored it meanwhile."""
+        planned, store = self.context.planned, self.context.store
+        key = evidence_key(planned, observation, self.epoch)
+        if store.has("evidence", key):
+            return
+
+        def make(folder: Path) -> None:
+            evidence = compute()
+            if observation.gives not in KINDS or not isinstance(evidence, KINDS[observation.gives]):
+                raise DataError(
+                    f"observations {observation.name}: returned {type(evidence).__name__}, annotated as "
+                    f"{observation.gives or 'nothing'}. Return and annotate one of {', '.join(KINDS)}."
+                )
+            write_arrays(folder, packed(evidence))
+
+        store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.epoch), make)
+        done = observation_work(planned, observation)
+        text = f"epoch {self.epoch} observed: {observation.name}"
+        self.context.on_event(Event("step", planned.label, text, done))
 
 
 def read_evidence(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> Any:

@@ -24,13 +24,15 @@ from byheart.auditing.server.evidence import (
     EndpointModel,
     EndpointTexts,
     ScoredText,
+    ServerProvider,
     as_logprobs,
     servable_attacks,
 )
 from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
 from byheart.auditing.texts import AuditedText, texts_by_part
 from byheart.core.errors import ModelError, SettingError, UnknownNameError
-from byheart.core.registry import Choice
+from byheart.core.make_evidence import make_evidence
+from byheart.core.registry import Choice, choose
 from byheart.core.types import Scores, Texts
 
 if TYPE_CHECKING:
@@ -149,7 +151,9 @@ def _score_models(
         before, read = read, model.read(audited)
         _check_same_tokens(read, before or read)
         as_scored = Texts(audited.ids, tuple(r.scored for r in read), audited.prompts)
-        made = {n: SERVER_OBSERVATIONS[n](model, EndpointTexts(as_scored, read)) for n in sorted(wanted)}
+        provider = ServerProvider(model, EndpointTexts(as_scored, read))
+        make_evidence([choose("observations", name) for name in sorted(wanted)], provider)
+        made = provider.evidence
         if before and np.array_equal(made["target"].logp, stats[0]["target"].logp):
             raise ModelError(MODEL_EQUALS_BASE)
         base = stats[0]["target"] if before else made["target"]

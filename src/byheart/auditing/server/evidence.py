@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
+from byheart.auditing.attack_evidence import split_attacks
 from byheart.auditing.server.client import Endpoint, TooLongError
 from byheart.auditing.server.echo import Echo, parse_echo
 from byheart.core.attack_output import extracts
@@ -208,6 +209,25 @@ SERVER_OBSERVATIONS: Mapping[str, Callable[[EndpointModel, EndpointTexts], Any]]
     "continuations": continuations,
 }
 """Observations of the shelf that a server's answers suffice for, besides `base`, which is another model's `target`."""
+
+
+class ServerProvider:
+    """Provides the evidence that a server's answers suffice for."""
+
+    def __init__(self, model: EndpointModel, texts: EndpointTexts) -> None:
+        """Read evidence from this model's answers on these texts."""
+        self.evidence: dict[str, Any] = {}
+        self._model, self._texts = model, texts
+
+    def argument(self, name: str) -> Any:
+        """Return evidence by name: a server gives no inputs of the shelf's observations."""
+        return self.evidence[name]
+
+    def provide(self, observation: Choice, _: Callable[[], Any]) -> None:
+        """Make the evidence from the server's answers instead of the shelf's own computation."""
+        self.evidence[observation.name] = SERVER_OBSERVATIONS[observation.name](self._model, self._texts)
+
+
 EXTRA_REQUESTS = {"lowercased": 1, "continuations": 10}
 """About how many more requests a text costs."""
 NEEDS_BASE = "needs the model that this one was tuned from; name it as it is called at the server (--base-name)"
@@ -222,12 +242,7 @@ def servable_attacks(attacks: Mapping[str, Choice], *, base: bool) -> tuple[dict
 
     Raises `DataError` where none can be run.
     """
-    left = {name: why for name, attack in attacks.items() if (why := _reason_not_servable(attack, base=base))}
-    run = {name: attack for name, attack in attacks.items() if name not in left}
-    if not run:
-        first = next(iter(left))
-        raise DataError(f"none of the attacks can be run: {first} {left[first]}")
-    return run, left
+    return split_attacks(attacks, lambda attack: _reason_not_servable(attack, base=base))
 
 
 def _reason_not_servable(attack: Choice, *, base: bool) -> str:

@@ -14,8 +14,8 @@ from peft import PeftModel, PeftType
 
 from byheart.auditing.attack_evidence import (
     attack_outputs,
+    evidence_in_memory,
     extraction_metrics,
-    make_evidence,
     parse_attacks,
     runnable_attacks,
 )
@@ -27,6 +27,7 @@ from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose
 from byheart.core.row import measured
 from byheart.core.types import Estimate, Row, Texts
+from byheart.lm.finetuned import METHODS
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import readable
@@ -37,8 +38,6 @@ from byheart.stats.leakage_tests import FEWEST, Sides
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-METHODS = {"PREFIX_TUNING": "prefix", "PROMPT_TUNING": "prompt"}
-"""peft's names of methods that byheart calls by others; the rest are the same in small letters."""
 INPUTS = ("model", "base_model", "tokens")
 """What an observation may ask for here."""
 
@@ -71,7 +70,7 @@ class TrainingMonitor:
         """
         with untouched(self.module), untuned(self.module) if is_first else nullcontext():
             given = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
-            observed = make_evidence(self.attacks, given, self.base_evidence, is_base=is_first)
+            observed = evidence_in_memory(self.attacks, given, self.base_evidence, is_base=is_first)
             validation = None if self.validation is None else self.scorer(self.validation)
         if is_first:
             self.base_evidence.update(observed)
@@ -97,7 +96,7 @@ class TrainingMonitor:
             "base": self.scorer.model.name,
             "dataset": "texts",
             "dataset_settings": "",
-            "method": METHODS.get(method, method.lower()),
+            "method": METHODS.get(method.lower(), method.lower()),
             "method_settings": "",
             # A row has no step: where looks come within an epoch, it is what tells them apart.
             "training_settings": f"step={step}" if self.is_stepwise else "",
