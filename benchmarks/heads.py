@@ -55,14 +55,14 @@ def _side(name: str) -> dict[str, float]:
 
 def ours(model: LanguageModel, learning_rate: float, tokens: Tokens, audited: Tokens, *, epochs: int) -> None:
     """Train by byheart and score after every epoch."""
-    whole = train.keep_hidden(model)
+    whole = train.with_hidden_cache(model)
     for _ in train.train(
         whole,
         tokens,
         training=Training(epochs=epochs),
         learning_rate=learning_rate,
         key=KEY,
-        precision=train.precision_of("auto", device_of(model.module)),
+        precision=train.training_dtype("auto", device_of(model.module)),
         budget=4096,
     ):
         token_stats(whole, audited)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 import byheart
-from byheart.store.rows import scores_of
+from byheart.store.rows import score_reader
 from byheart.store.store import Store
 
 ATTACKS = ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus", "wbc", "error_zone", "surp"]
@@ -44,7 +44,7 @@ def measured() -> dict[str, object]:
             results = byheart.run(study, store=store)
             spent.append(imported + time.perf_counter() - started)
             own.append(spent[-1] - _in_the_model(store))
-            read = scores_of(Store(store))
+            read = score_reader(Store(store))
             for row in results.rows:
                 if row.metric == "auc" and row.epoch == STUDY["training"]["epochs"]:
                     found[row.attack][precision] = row.value

@@ -7,8 +7,8 @@ from torch.nn.functional import log_softmax, softmax
 
 from benchmarks import subjects
 from benchmarks.pairs import ratio, timed
-from byheart.lm.batching import batches, sensible
-from byheart.lm.forward import padded, scoring, token_stats
+from byheart.lm.batching import batches, device_budget
+from byheart.lm.forward import padded_batch, scoring_mode, token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
 
@@ -40,14 +40,14 @@ def _compared(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> d
 
     def forward() -> None:
         """The model's own pass with logits, over the same batches; nothing is done with them."""
-        with scoring(model.module, precision):
-            for chosen in batches(tokens.lengths, sensible(model.module, BUDGET)):
-                model.module(input_ids=padded(tokens, chosen)[0].to(device))
+        with scoring_mode(model.module, precision):
+            for chosen in batches(tokens.lengths, device_budget(model.module, BUDGET)):
+                model.module(input_ids=padded_batch(tokens, chosen)[0].to(device))
         subjects.settled(model)
 
     def each() -> None:
         """One text at a time, its loss, and what Min-K%++ reads of its softmax, as public attack scripts do it."""
-        with scoring(model.module, precision):
+        with scoring_mode(model.module, precision):
             for i in range(len(tokens)):
                 ids = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])[None].to(device)
                 out = model.module(ids, labels=ids)

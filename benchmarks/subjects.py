@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from byheart.core.types import Texts
 from byheart.datasets.wikipedia import wikipedia
 from byheart.lm.base_models import default_base, locate
-from byheart.lm.load import LanguageModel, device, load
-from byheart.lm.tokens import Tokens, tokenise
+from byheart.lm.load import LanguageModel, load, torch_device
+from byheart.lm.tokens import Tokens, tokenize
 
 MAX_TOKENS = 256
 
@@ -18,7 +18,7 @@ MAX_TOKENS = 256
 def model() -> LanguageModel:
     """Return the default base on the best device there is."""
     found = load(default_base())
-    found.module.to(device("auto"))
+    found.module.to(torch_device("auto"))
     return found
 
 
@@ -34,7 +34,7 @@ def plain_model() -> LanguageModel:
     name = path.parent if file else base
     module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **file, **whole).eval()
     module.config.use_cache = False  # as Trainer sets it, for what scores beside Trainer
-    return LanguageModel(module.to(device("auto")), AutoTokenizer.from_pretrained(name, **file), base)
+    return LanguageModel(module.to(torch_device("auto")), AutoTokenizer.from_pretrained(name, **file), base)
 
 
 def texts(number: int, skip: int = 0) -> Texts:
@@ -44,7 +44,7 @@ def texts(number: int, skip: int = 0) -> Texts:
 
 def tokens(found: LanguageModel, chosen: Texts) -> Tokens:
     """Return texts as tokens."""
-    return tokenise(found.tokenizer, chosen, MAX_TOKENS)
+    return tokenize(found.tokenizer, chosen, MAX_TOKENS)
 
 
 def settled(found: LanguageModel) -> None:
@@ -55,7 +55,7 @@ def settled(found: LanguageModel) -> None:
 
 def scored(chosen: Tokens) -> int:
     """Return how many tokens are scored."""
-    return int(np.sum(chosen.lengths - chosen.first))
+    return int(np.sum(chosen.lengths - chosen.first_scored))
 
 
 def matrices(found: LanguageModel) -> int:

@@ -96,14 +96,14 @@ def _loss(model: LanguageModel, tokens: Tokens) -> float:
 
 def wrapped(base: LanguageModel, method: str) -> tuple[LanguageModel, float]:
     """Return a copy of the base made ready by a method, with the method's learning rate."""
-    train.seed(KEY)
+    train.seed_rngs(KEY)
     made = choose("methods", method)(replace(base, module=copy.deepcopy(base.module)))
     made.module.to(device_of(base.module))
     return replace(base, module=made.module), made.learning_rate
 
 
 def _ours(model: LanguageModel, learning_rate: float, tokens: Tokens) -> None:
-    whole = train.keep_hidden(model)
+    whole = train.with_hidden_cache(model)
     device = device_of(model.module)
     epochs = train.train(
         whole,
@@ -111,7 +111,7 @@ def _ours(model: LanguageModel, learning_rate: float, tokens: Tokens) -> None:
         training=Training(epochs=EPOCHS, batch_size=BATCH, warmup=0.0),
         learning_rate=learning_rate,
         key=KEY,
-        precision=train.precision_of("auto", device),
+        precision=train.training_dtype("auto", device),
         budget=4096,
     )
     for _ in epochs:

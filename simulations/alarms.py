@@ -15,7 +15,7 @@ from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.stats import power
 from byheart.stats.intervals import TAIL, holm
 from byheart.stats.roc_auc import auc_difference, auc_interval
-from byheart.stats.seed_pooling import auc_intervals, combined
+from byheart.stats.seed_pooling import joint_auc_intervals, pool_seed_estimates
 from simulations.draws import Grouping, Population, alike, layout
 from simulations.intervals import SIZES
 from simulations.pieces import Piece
@@ -60,9 +60,10 @@ def by_best(shared: float, grouping: Grouping, texts: int, chance: np.random.Gen
     return {
         "best of 5 above 0.5, not corrected": max(low for _, (low, _) in found) > 0.5,
         "best of 5 above 0.5, Bonferroni": max(apart) > 0.5,
-        "best of 5 above 0.5, jointly": max(low for _, (low, _) in auc_intervals(scores, membership, groups)) > 0.5,
+        "best of 5 above 0.5, jointly": max(low for _, (low, _) in joint_auc_intervals(scores, membership, groups))
+        > 0.5,
         "every one of 3 seeds above 0.5": min(e.low or 0 for e in seeds) > 0.5,
-        "3 seeds combined above 0.5": (combined(seeds).low or 0) > 0.5,
+        "3 seeds combined above 0.5": (pool_seed_estimates(seeds).low or 0) > 0.5,
     }
 
 
@@ -85,7 +86,7 @@ def by_study(grouping: Grouping, texts: int, chance: np.random.Generator) -> dic
 def planned(texts: int) -> tuple[float, float, int]:
     """Smallest AUC, smallest TPR at 1 % and fewest members above the threshold that so many texts tell from chance."""
     fewest = power._critical(texts, texts, texts // 100)
-    return power.smallest_auc(float(texts), float(texts)), power.smallest_tpr(texts, texts, 0.01), fewest
+    return power.detectable_auc(float(texts), float(texts)), power.detectable_tpr(texts, texts, 0.01), fewest
 
 
 def by_power(texts: int, chance: np.random.Generator) -> dict[str, bool]:

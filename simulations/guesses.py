@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from byheart.stats.epsilon_bounds import gaussian_epsilon, many_runs, one_run, one_run_gaussian, right_guesses
+from byheart.stats.epsilon_bounds import correct_guesses, gaussian_epsilon, many_runs, one_run, one_run_gaussian
 from simulations.pieces import Piece
 
 DELTA = 1e-5
@@ -65,7 +65,7 @@ def by_guesses(mechanism: Mechanism, canaries: int, chance: np.random.Generator)
     """One run on so many canaries, each with a coin."""
     coins = chance.random(canaries) < 0.5
     guesses = round(mechanism.share * canaries)
-    right = right_guesses(mechanism.told(coins, chance), coins, guesses)
+    right = correct_guesses(mechanism.told(coins, chance), coins, guesses)
     plain, gaussian = (bound(kind, canaries, guesses, right, DELTA) for kind in (one_run, one_run_gaussian))
     found = {"one run": plain <= mechanism.epsilon, "one run, above a fifth": plain > mechanism.epsilon / 5}
     if mechanism.share < 1:
@@ -78,7 +78,7 @@ def by_outright(canaries: int, chance: np.random.Generator) -> dict[str, bool]:
     """One run on what has no epsilon at all, but at its own delta; and the same bound told at a far smaller delta."""
     coins = chance.random(canaries) < 0.5
     guesses = max(8, round(OUTRIGHT * canaries))
-    right = right_guesses(leaking(OUTRIGHT, coins, chance), coins, guesses)
+    right = correct_guesses(leaking(OUTRIGHT, coins, chance), coins, guesses)
     return {
         "one run": bound(one_run, canaries, guesses, right, OUTRIGHT) == 0,
         "one run, delta's term left out": bound(one_run, canaries, guesses, right, 1e-12) == 0,

@@ -15,7 +15,7 @@ from byheart.metrics.perplexity import perplexity
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.metrics.train_perplexity import train_perplexity
 from byheart.stats.roc_auc import auc_difference, auc_interval
-from byheart.stats.seed_pooling import auc_over_seeds, combined
+from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
 from simulations.draws import Population, Readings, alike, drawn, layout
 from simulations.pieces import Piece
 
@@ -107,7 +107,10 @@ def by_seeds(
     truth = float(_phi(population.distance / deviation))
     found = [Estimate(value, *ends) for value, ends in (auc_interval(s, membership, groups) for s in scores)]
     _, (low, high) = auc_over_seeds(np.array(scores), membership, groups)
-    return {"from numbers": holds(combined(found, within=(0.0, 1.0)), truth), "from scores": low <= truth <= high}
+    return {
+        "from numbers": holds(pool_seed_estimates(found, within=(0.0, 1.0)), truth),
+        "from scores": low <= truth <= high,
+    }
 
 
 def _phi(x: float) -> float:

@@ -1,12 +1,15 @@
-"""Tiny random models of four architectures, with a real byte-level tokenizer. Shape checks are on for every test."""
+"""Tiny models and finished studies of them, a browser, and the command line typed in this process.
+
+Shape checks are on for every test. What needs torch is imported by the fixture that needs it: tests of numbers load none.
+"""
 
 import os
 import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads that wait for each other cost more than they save
 
 import pytest
-import torch
 from jaxtyping import install_import_hook
 
 with install_import_hook("byheart", "beartype.beartype"):
@@ -16,116 +19,51 @@ with install_import_hook("byheart", "beartype.beartype"):
     from byheart.stats import power, roc_auc  # noqa: F401 - the same
 
     for _shelf in ("attacks", "metrics"):
-        for _name in registry.names(_shelf):
-            registry.find(_shelf, _name)
+        for _name in registry.entry_names(_shelf):
+            registry.load_function(_shelf, _name)
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import (
-    AutoModelForCausalLM,
-    GemmaConfig,
-    GPT2Config,
-    LlamaConfig,
-    MixtralConfig,
-    PreTrainedTokenizerFast,
-)
-
-from testing import browser_page
-
-torch.set_num_threads(1)  # tiny tensors: threads that wait for each other cost more than they save
-
-SENTENCES = [
-    f"The {a} {b} wrote {n} letters to the {c} in {p}."
-    for n, (a, b, c, p) in enumerate(
-        [
-            ("old", "sailor", "queen", "Lisbon"),
-            ("young", "doctor", "baker", "Oslo"),
-            ("tall", "painter", "judge", "Cairo"),
-            ("quiet", "teacher", "pilot", "Lima"),
-            ("proud", "farmer", "nurse", "Quito"),
-            ("blind", "singer", "clerk", "Minsk"),
-        ]
-        * 4
-    )
-]
-
-CONFIGS = {
-    "gpt2": GPT2Config(vocab_size=300, n_positions=128, n_embd=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2),
-    "llama": LlamaConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=128,
-        tie_word_embeddings=True,
-    ),
-    "gemma": GemmaConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=1,
-        head_dim=8,
-        max_position_embeddings=128,
-    ),
-    "mixtral": MixtralConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_local_experts=4,
-        num_experts_per_tok=2,
-        max_position_embeddings=128,
-        tie_word_embeddings=False,
-    ),
-}
-
-
-def tiny_tokenizer(*, bos):
-    """A byte-level BPE trained on the sentences; with `bos` it puts <s> before every text, as Gemma's does."""
-    made = Tokenizer(models.BPE(unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300,
-        special_tokens=["<unk>", "<s>", "</s>"],
-        show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    made.train_from_iterator(SENTENCES, trainer)
-    if bos:
-        made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    # No pad token on purpose: byheart must not need one.
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+from testing import stores
+from testing.made_up import ARCHITECTURES, SENTENCES
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
+def shared_folder(tmp_path_factory):
+    """A function that fills a folder by name once in a run, whichever of its processes is first to ask for it."""
+    return stores.sharing(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(shared_folder):
     """A function from an architecture's name to a folder that holds a tiny random model of it."""
-    made = {}
 
-    def folder(name):
-        if name not in made:
-            torch.manual_seed(7)
-            path = tmp_path_factory.mktemp(name)
-            model = AutoModelForCausalLM.from_config(CONFIGS[name])
-            with torch.no_grad():
-                for weight in model.parameters():
-                    if weight.ndim > 1:
-                        weight.mul_(4.0)  # far from uniform, so that a wrong row or a wrong mask shows
-            model.save_pretrained(path)
-            tiny_tokenizer(bos=name == "gemma").save_pretrained(path)
-            made[name] = path
-        return made[name]
+    def made(folder, name):
+        from testing.tiny_models import save_tiny_model
 
-    return folder
+        save_tiny_model(name, folder)
+
+    return lambda name: shared_folder(name, lambda folder: made(folder, name))
 
 
-@pytest.fixture(params=list(CONFIGS))
+@pytest.fixture(scope="session")
+def lora_store(shared_folder, tiny_folder):
+    """A finished study of LoRA and head on a tiny llama. It is read only: take a copy of what is written to."""
+    return stores.finished(shared_folder, "lora", stores.lora_study(tiny_folder("llama")))
+
+
+@pytest.fixture(scope="session")
+def shadow_store(shared_folder, tiny_folder):
+    """A finished study of every attack, with four shadow models. It is read only."""
+    return stores.finished(shared_folder, "shadow", stores.shadow_study(tiny_folder("llama")))
+
+
+@pytest.fixture(scope="session")
+def attribute_store(shared_folder, tiny_folder):
+    """A finished study of a model that knows its members' private attributes by heart. It is read only."""
+    lines = shared_folder("attribute_lines", stores.write_attribute_lines) / "codes.jsonl"
+    return stores.finished(shared_folder, "attribute", stores.attribute_study(tiny_folder("llama"), lines))
+
+
+@pytest.fixture(params=ARCHITECTURES)
 def architecture(request):
     return request.param
 
@@ -146,6 +84,8 @@ def sentences():
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium, one for all tests: playwright starts only once in a process."""
+    from testing import browser_page
+
     with browser_page.started() as one:
         yield one
 
@@ -155,8 +95,8 @@ def opened(browser):
     """A function that opens a page and waits for it; afterwards nothing may have gone wrong, or out."""
     contexts, told = [], []
 
-    def opening(path, viewport=browser_page.DESK, **more):
-        context = browser.new_context(viewport=viewport, **more)
+    def opening(path, viewport=None, **more):
+        context = browser.new_context(viewport=viewport or {"width": 1280, "height": 900}, **more)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))

@@ -14,9 +14,17 @@ from byheart.analysis.verdicts import CLAIMS, verdicts
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import TAIL, hoeffding
-from byheart.stats.power import smallest_auc
+from byheart.stats.power import detectable_auc
 from byheart.stats.roc_auc import auc_difference, auc_interval
-from byheart.stats.simultaneous import auc_at_once, comparable, difference, p_above, p_apart, widened
+from byheart.stats.simultaneous import (
+    auc_difference_over_seeds,
+    has_same_texts,
+    p_value_auc_above,
+    p_value_auc_differs,
+    sides_of,
+    simultaneous_auc_interval,
+    widen_interval,
+)
 from byheart.tables.attack_comparisons import attack_comparisons
 from byheart.tables.comparisons import comparisons
 from byheart.tables.gains import gains
@@ -48,17 +56,17 @@ def line(table, *leading):
 def test_one_test_alone_has_the_interval_of_the_auc(apart, groups):
     held = drawn(np.random.default_rng(1), apart, groups=groups)
     value, ends = auc_interval(held.scores, held.members, held.groups)
-    assert auc_at_once(held) == pytest.approx((value, *ends), abs=1e-9)
+    assert simultaneous_auc_interval(held) == pytest.approx((value, *ends), abs=1e-9)
 
 
 def test_an_interval_lies_above_a_truth_just_where_its_p_value_says_so():
     rng = np.random.default_rng(2)
     for apart in (0.0, 0.3, 0.6, 20.0, -20.0):
         held = drawn(rng, apart, groups=2)
-        _, low, high = auc_at_once(held)
+        _, low, high = simultaneous_auc_interval(held)
         for truth in (0.2, 0.5, 0.6, 0.9):
-            assert (p_above(held, truth) < TAIL) == (low > truth)
-            assert (p_apart(held, truth) < 2 * TAIL) == (low > truth or high < truth)
+            assert (p_value_auc_above(held.scores, sides_of(held), truth) < TAIL) == (low > truth)
+            assert (p_value_auc_differs(held, truth) < 2 * TAIL) == (low > truth or high < truth)
 
 
 def test_one_of_many_intervals_is_no_wider_than_a_bound_that_always_holds():
@@ -69,8 +77,10 @@ def test_one_of_many_intervals_is_no_wider_than_a_bound_that_always_holds():
     value, (low, _) = auc_interval(scores, members, held.ids, tail=TAIL / 300)
     assert value > 0.98
     assert low < 0.05
-    assert auc_at_once(held, tests=300).low == pytest.approx(hoeffding(value, 48.0, tail=0.1 * TAIL / 300)[0])
-    assert 0.7 < auc_at_once(held, tests=300).low < 0.8
+    assert simultaneous_auc_interval(held, tests=300).low == pytest.approx(
+        hoeffding(value, 48.0, tail=0.1 * TAIL / 300)[0]
+    )
+    assert 0.7 < simultaneous_auc_interval(held, tests=300).low < 0.8
 
 
 @pytest.mark.parametrize(("texts", "truth"), [(48, 0.95), (300, 0.99)])
@@ -83,7 +93,7 @@ def test_an_interval_of_many_misses_no_more_often_than_it_may(texts, truth):
     missed = 0
     for _ in range(3000):
         held = ScoreSet(ids, rng.standard_normal(2 * texts) + apart * members, members)
-        _, low, high = auc_at_once(held, tests=10)
+        _, low, high = simultaneous_auc_interval(held, tests=10)
         missed += not low <= truth <= high
     assert missed <= binom.ppf(0.999, 3000, 0.005)
 
@@ -93,20 +103,20 @@ def test_many_intervals_hold_together():
     rng = np.random.default_rng(3)
     missed = 0
     for _ in range(300):
-        missed += any(auc_at_once(drawn(rng), tests=8).low > 0.5 for _ in range(8))
+        missed += any(simultaneous_auc_interval(drawn(rng), tests=8).low > 0.5 for _ in range(8))
     assert missed <= 18
 
 
 def test_a_widened_share_stays_inside_and_is_itself_for_one_test():
-    assert widened(0.2, 0.1, 0.35, 1) == pytest.approx((0.1, 0.35))
-    low, high = widened(0.2, 0.1, 0.35, 30)
+    assert widen_interval(0.2, 0.1, 0.35, 1) == pytest.approx((0.1, 0.35))
+    low, high = widen_interval(0.2, 0.1, 0.35, 30)
     assert 0 <= low < 0.1
     assert 0.35 < high <= 1
-    assert widened(0.05, 0.01, 0.99, 1000) == (0.0, 1.0)
+    assert widen_interval(0.05, 0.01, 0.99, 1000) == (0.0, 1.0)
 
 
 def test_smallest_auc_grows_with_the_number_of_tests():
-    assert smallest_auc(200.0, 200.0) < smallest_auc(200.0, 200.0, tests=30) < 0.65
+    assert detectable_auc(200.0, 200.0) < detectable_auc(200.0, 200.0, tests=30) < 0.65
 
 
 # --- pairs
@@ -116,23 +126,23 @@ def test_a_difference_of_one_seed_is_the_paired_test():
     rng = np.random.default_rng(4)
     first, second = drawn(rng, 0.5, groups=2), drawn(rng, groups=2)
     told = auc_difference(first.scores, second.scores, first.members, first.groups)
-    assert difference([(first, second)]) == pytest.approx(told)
+    assert auc_difference_over_seeds([(first, second)]) == pytest.approx(told)
 
 
 def test_seeds_that_disagree_show_nothing_and_the_weakest_seed_counts():
     rng = np.random.default_rng(5)
     null, leak, weak = drawn(rng), drawn(rng, 3.0), drawn(rng, 0.4)
-    assert difference([(leak, null), (null, leak)]).p_value == 1.0
-    both = difference([(leak, null), (weak, null)])
-    assert both.p_value == difference([(weak, null)]).p_value
-    assert both.low == difference([(weak, null)]).low
+    assert auc_difference_over_seeds([(leak, null), (null, leak)]).p_value == 1.0
+    both = auc_difference_over_seeds([(leak, null), (weak, null)])
+    assert both.p_value == auc_difference_over_seeds([(weak, null)]).p_value
+    assert both.low == auc_difference_over_seeds([(weak, null)]).low
 
 
 def test_only_the_same_texts_are_compared():
     held = drawn(np.random.default_rng(6))
-    assert comparable(held, held)
-    assert not comparable(held, held._replace(ids=held.ids[::-1]))
-    assert not comparable(held, held._replace(members=~held.members))
+    assert has_same_texts(held, held)
+    assert not has_same_texts(held, held._replace(ids=held.ids[::-1]))
+    assert not has_same_texts(held, held._replace(members=~held.members))
     rows = study(**FEW)
     known = scored(rows)
     others = {r.scores for r in rows if r.method == "full" and r.scores}
@@ -272,7 +282,7 @@ def test_without_a_rate_a_leak_is_told_by_its_auc():
 
 def test_where_nothing_is_found_the_power_is_told():
     told = verdict(study(**FEW), "prompt").sentence
-    smallest = smallest_auc(200.0, 200.0, tests=15)
+    smallest = detectable_auc(200.0, 200.0, tests=15)
     assert (
         told == f"no leakage detectable by these attacks at this power (smallest AUC told from chance: {smallest:.2f})"
     )

@@ -341,7 +341,7 @@ def test_bases_and_placements_are_compared_only_where_there_are_several():
 HOSTILE = "</svg><script>alert(1)</script>$\\frac{\x07\u202e' + datum.x + '"
 
 
-@pytest.mark.parametrize("name", registry.names("figures"))
+@pytest.mark.parametrize("name", registry.entry_names("figures"))
 def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
     rows = [
         replace(r, base=f"x/{HOSTILE}{n}", dataset=HOSTILE, attack=r.attack and {"loss": "loss"}.get(r.attack, HOSTILE))
@@ -350,7 +350,7 @@ def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
         if r.attack in {"", "loss", "min_k"}
     ]
     rows += list(canary_rows(rows))
-    entry = registry.find("figures", name)
+    entry = registry.load_function("figures", name)
     data = {"rows": rows, "scores": scores}
     figure = entry(*(data[n] for n in registry.needs(entry)))
     root = ET.fromstring(figure.picture("svg"))  # noqa: S314 - our own
@@ -358,16 +358,18 @@ def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
     assert any("frac" in (e.text or "") for e in root.iter() if e.tag.endswith("text"))
 
 
-@pytest.mark.parametrize("name", registry.names("figures"))
+@pytest.mark.parametrize("name", registry.entry_names("figures"))
 def test_a_figure_of_nothing_is_refused(name):
-    entry = registry.find("figures", name)
+    entry = registry.load_function("figures", name)
     with pytest.raises(DataError):
         entry(*({"rows": [], "scores": scores}[n] for n in registry.needs(entry)))
 
 
-@pytest.mark.parametrize("name", sorted({*registry.names("figures")} - {"scale_study", "lora_placement", "risks"}))
+@pytest.mark.parametrize(
+    "name", sorted({*registry.entry_names("figures")} - {"scale_study", "lora_placement", "risks"})
+)
 def test_one_epoch_is_enough(name):
-    entry = registry.find("figures", name)
+    entry = registry.load_function("figures", name)
     data = everything(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
     assert entry(*(data[n] for n in registry.needs(entry))).picture("svg")
 
@@ -394,7 +396,7 @@ def test_a_notebook_shows_a_figure():
 def test_listing_figures_imports_no_drawing():
     code = (
         "import sys, byheart.report.page, byheart.core.registry as s\n"
-        "[s.find('figures', n) for n in s.names('figures')]\n"
+        "[s.load_function('figures', n) for n in s.entry_names('figures')]\n"
         "print([m for m in ('torch', 'altair', 'vl_convert') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ def methods_of(rows, **settings):
 
 
 def called(name, rows):
-    entry = registry.find("tables", name)
+    entry = registry.load_function("tables", name)
     return entry(*(everything(rows)[n] for n in registry.needs(entry)))
 
 
@@ -173,7 +173,7 @@ def test_models_needs_two_bases_and_an_attack_that_was_measured():
 def test_lora_placement_names_the_default_placement_too():
     rows = study(methods=("lora",), settings=("", "targets=attention", "rank=4, targets=projection"))
     table = lora_placement(rows)
-    default = registry.settings(registry.find("methods", "lora"))["targets"]
+    default = registry.default_settings(registry.load_function("methods", "lora"))["targets"]
     assert [row[1] for row in table.rows if row[0] == "WebNLG"] == [
         "untuned",
         *sorted([default, "attention", "projection"]),
@@ -210,7 +210,7 @@ def test_cells_gives_every_seed_its_own_line():
     assert line["perplexity"] == "20.00 → 17.00"
 
 
-@pytest.mark.parametrize("name", registry.names("tables"))
+@pytest.mark.parametrize("name", registry.entry_names("tables"))
 def test_a_table_of_nothing_is_refused(name):
     with pytest.raises(DataError):
         called(name, [])
@@ -224,7 +224,7 @@ def test_costs_are_of_tuned_epochs():
         costs([r for r in study() if not r.epoch])
 
 
-@pytest.mark.parametrize("name", registry.names("tables"))
+@pytest.mark.parametrize("name", registry.entry_names("tables"))
 def test_a_table_is_the_same_whatever_the_order_of_rows(name):
     few = {"datasets": ("webnlg",), "methods": ("full", "lora"), "epochs": (0, 1)}
     rows = study(bases=("a", "b"), settings=("", "targets=attention"), seeds=(1, 0), **few)

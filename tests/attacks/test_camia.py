@@ -12,7 +12,7 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.types import LogProbs
 
-camia = registry.find("attacks", "camia")
+camia = registry.load_function("attacks", "camia")
 
 NAMES = (
     "loss",
@@ -114,10 +114,10 @@ def test_a_cut_takes_the_beginning(texts, cut):
 
 def test_words_worked_out():
     # 1 | 0 | 01 | 11, the example of the parsing's usual explanation; a rest that is known already is no word
-    assert module._words(np.array([1.0, 0, 0, 1, 1, 1]), 2) == 4 / 6
-    assert module._words(np.array([1.0, 0, 0, 1, 1, 1, 0]), 2) == 4 / 7
-    assert module._words(np.zeros(10), 3) == 4 / 10  # 0 | 00 | 000 | 0000
-    assert module._words(np.array([2.5]), 3) == 1.0
+    assert module._lempel_ziv_complexity(np.array([1.0, 0, 0, 1, 1, 1]), 2) == 4 / 6
+    assert module._lempel_ziv_complexity(np.array([1.0, 0, 0, 1, 1, 1, 0]), 2) == 4 / 7
+    assert module._lempel_ziv_complexity(np.zeros(10), 3) == 4 / 10  # 0 | 00 | 000 | 0000
+    assert module._lempel_ziv_complexity(np.array([2.5]), 3) == 1.0
 
 
 def test_entropy_worked_out():

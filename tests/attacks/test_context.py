@@ -18,7 +18,7 @@ from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Variants
 from byheart.core.types import LogProbs, Texts, digest
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import leading, tokenise
+from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations.after_masked import after_masked, masked
 from byheart.observations.after_similar import after_similar, nearest
 from byheart.observations.member_prefix import member_prefix
@@ -28,7 +28,7 @@ from byheart.store.store import Store, read_arrays
 from testing.wrapped import tuned
 
 NAMES = ("recall", "con_recall", "icp", "icp_similar")
-ATTACKS = {name: registry.find("attacks", name) for name in NAMES}
+ATTACKS = {name: registry.load_function("attacks", name) for name in NAMES}
 METHODS = ("head", "lora", "prefix", "prompt", "p_tuning")
 
 values = st.floats(-30, -0.0009765625, width=32)
@@ -131,7 +131,7 @@ def ids_of(model, string):
 
 def plain_loop(model, before, prompt, scored):
     """Log-probabilities of the tokens that are scored alone, after these strings' ids, by the raw model."""
-    bos, lead, own = leading(model.tokenizer), ids_of(model, prompt), ids_of(model, scored)
+    bos, lead, own = bos_ids(model.tokenizer), ids_of(model, prompt), ids_of(model, scored)
     ids = [*bos, *(i for string in before for i in ids_of(model, string)), *lead, *own]
     with torch.no_grad():
         logits = model.module(
@@ -155,8 +155,8 @@ def orders(known, prompts, separator):
 def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
     asked, given_ = ["Who?", "", " ", ""], ["Does she?", "", "Far:"]
-    tokens = tokenise(model.tokenizer, texts_of(SHORT, asked), 64)
-    known = tokenise(model.tokenizer, texts_of(KNOWN, given_), 64)
+    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64)
+    known = tokenize(model.tokenizer, texts_of(KNOWN, given_), 64)
     alone = observed(scorer(model), tokens)
     after = nonmember_prefix(scorer(model), tokens, known, shots=3)
     assert type(after) is LogProbs
@@ -178,7 +178,7 @@ def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, met
 def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
     asked = ["Who?", "", "Where is", ""]
-    tokens = tokenise(model.tokenizer, texts_of(SHORT, asked), 64)
+    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64)
     found = after_masked(scorer(model), tokens, probes=3, separator="\n")
     assert found.starts.tolist() == [0, 3, 6, 9, 12]
     expected = []
@@ -189,7 +189,7 @@ def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
             expected.append(np.mean(plain_loop(model, before, prompt, scored)))
     np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
 
-    known = tokenise(model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64)
+    known = tokenize(model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64)
     found = after_similar(scorer(model), tokens, known, probes=3).loglik.reshape(4, 3)
     for row, prompt, scored in zip(found, asked, SHORT, strict=True):
         each = [
@@ -201,9 +201,9 @@ def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
 
 def test_nothing_depends_on_order_or_company(tiny):
     model = tiny("llama")
-    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
-    turned = tokenise(model.tokenizer, texts_of(KNOWN[::-1], name="other"), 64)
-    few = tokenise(model.tokenizer, texts_of([SHORT[2], SHORT[0]], name="few"), 64)
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    turned = tokenize(model.tokenizer, texts_of(KNOWN[::-1], name="other"), 64)
+    few = tokenize(model.tokenizer, texts_of([SHORT[2], SHORT[0]], name="few"), 64)
     whole = nonmember_prefix(scorer(model), tokens, known, shots=2)
     again = nonmember_prefix(scorer(model), few, turned, shots=2)
     parts = np.split(whole.logp, whole.starts[1:-1])
@@ -218,7 +218,7 @@ def test_nothing_depends_on_order_or_company(tiny):
 
 def test_more_probes_keep_the_first_ones_and_another_seed_draws_other_shots(tiny):
     model = tiny("gpt2")
-    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     few, many = (after_masked(scorer(model), tokens, probes=n).loglik.reshape(4, n) for n in (2, 5))
     np.testing.assert_allclose(few, many[:, :2], atol=1e-5)
     drawn = {
@@ -231,7 +231,7 @@ def test_more_probes_keep_the_first_ones_and_another_seed_draws_other_shots(tiny
 def test_bos_stands_first_once_where_the_authors_put_a_second_and_score_it(tiny):
     """The authors cut the shots and the text into tokens apart, each with its BOS, and score all of the text's."""
     model = tiny("gemma")
-    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
     seen = []
 
     class Spy:
@@ -258,7 +258,7 @@ def test_bos_stands_first_once_where_the_authors_put_a_second_and_score_it(tiny)
 
 def test_without_bos_the_authors_score_one_token_more_after_shots_than_alone(tiny):
     model = tiny("gpt2")
-    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
     found = nonmember_prefix(scorer(model), tokens, known, shots=1, separator="")
     prefix, text = (model.tokenizer(s)["input_ids"] for s in (KNOWN[0], SHORT[0]))
     with torch.no_grad():
@@ -286,7 +286,7 @@ def test_fewer_shots_where_the_longest_text_leaves_no_room_for_all(tiny):
     gap = len(ids_of(model, "\n\n"))
     for length, fitting in ((128 - 67 - 3 * gap, 3), (129 - 67 - 3 * gap, 2), (128 - 10 - gap, 1)):
         strings = [long(model, length), SHORT[0]]
-        tokens, shots = (tokenise(model.tokenizer, texts_of(s), 128) for s in (strings, known))
+        tokens, shots = (tokenize(model.tokenizer, texts_of(s), 128) for s in (strings, known))
         found = nonmember_prefix(scorer(model), tokens, shots, shots=3)
         short = found.logp[found.starts[1] :]
         told = [
@@ -300,8 +300,8 @@ def test_fewer_shots_where_the_longest_text_leaves_no_room_for_all(tiny):
 
 def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
     model = tiny("llama")
-    tokens = tokenise(model.tokenizer, texts_of([long(model, 126)]), 128)
-    known = tokenise(model.tokenizer, texts_of(KNOWN), 128)
+    tokens = tokenize(model.tokenizer, texts_of([long(model, 126)]), 128)
+    known = tokenize(model.tokenizer, texts_of(KNOWN), 128)
     told = r"the longest text has 126 tokens, which leaves no {} room in the model's context of 128; set data\.max_tokens to 6\d"
     with pytest.raises(DataError, match="observations member_prefix: " + told.format("known text")):
         member_prefix(scorer(model), tokens, known, shots=3)
@@ -310,7 +310,7 @@ def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
     with pytest.raises(DataError, match="observations after_similar: " + told.format("probe")):
         after_similar(scorer(model), tokens, known, probes=3)
     prompted = tuned(tiny("llama"), "prompt")
-    tokens = tokenise(model.tokenizer, texts_of([long(model, 110)]), 128)
+    tokens = tokenize(model.tokenizer, texts_of([long(model, 110)]), 128)
     with pytest.raises(DataError, match=r"110 tokens, with \d+ virtual ones, which leaves no probe room"):
         after_masked(scorer(prompted), tokens)
 
@@ -319,7 +319,7 @@ def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
 def test_a_probe_that_is_too_long_loses_its_beginning(tiny, method):
     model = tuned(tiny("llama"), method)
     text, probe = long(model, 90), long(model, 60)
-    tokens, known = (tokenise(model.tokenizer, texts_of(s), 128) for s in ([text], [probe]))
+    tokens, known = (tokenize(model.tokenizer, texts_of(s), 128) for s in ([text], [probe]))
     virtual = {"prompt": 16, "prefix": 16}.get(method, 0)
     gap = len(ids_of(model, "\n\n"))
     kept = model.tokenizer.decode(ids_of(model, probe)[60 - (128 - virtual - 90 - gap) :])
@@ -332,7 +332,7 @@ def test_a_probe_that_is_too_long_loses_its_beginning(tiny, method):
 
 def test_fewer_known_texts_than_asked_for_are_refused(tiny):
     model = tiny("gpt2")
-    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     with pytest.raises(
         DataError, match=r"nonmember_prefix: shots = 7, but there are 3 known texts; set data\.known to 7"
     ):
@@ -446,7 +446,7 @@ def test_a_study_without_enough_known_texts_is_refused_before_training(tiny_fold
 def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
     """A head's trunk is passed once for a set of texts; the same texts after shots are another set."""
     model = tuned(tiny("llama"), "head")
-    tokens, known = (tokenise(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     alone = observed(scorer(model), tokens)
     forgetful = dataclasses.replace(model, hidden=None)
     for shots in (1, 2):
@@ -455,4 +455,4 @@ def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
             after.logp, nonmember_prefix(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
         )
     np.testing.assert_allclose(observed(scorer(model), tokens).logp, alone.logp, atol=1e-6)
-    assert len(model.hidden) == 3
+    assert len(model.hidden_cache) == 3

@@ -15,10 +15,10 @@ from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Frequencies
 from byheart.core.types import LogProbs, Texts
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import tokenise
+from byheart.lm.tokens import tokenize
 
-dc_pdd = registry.find("attacks", "dc_pdd")
-frequencies = registry.find("observations", "frequencies")
+dc_pdd = registry.load_function("attacks", "dc_pdd")
+frequencies = registry.load_function("observations", "frequencies")
 
 token = st.tuples(st.floats(-30, 0, width=32), st.floats(1e-6, 0.5), st.booleans())
 readings = st.lists(st.lists(token, min_size=1, max_size=20), min_size=1, max_size=6)
@@ -98,8 +98,8 @@ def test_frequencies_are_counted_as_a_plain_loop_counts_them(tiny, architecture,
     model = tiny(architecture)
     scorer = Scorer(model, 4096, torch.float32)
     prompts = ["Who wrote a letter?"] * 6 if prompted else ()
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:6], prompts=prompts), 64)
-    known = tokenise(model.tokenizer, texts_of(sentences[6:10], "k"), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:6], prompts=prompts), 64)
+    known = tokenize(model.tokenizer, texts_of(sentences[6:10], "k"), 64)
     found = frequencies(scorer, tokens, known)
 
     def scored(made, i):
@@ -121,23 +121,23 @@ def test_frequencies_are_counted_as_a_plain_loop_counts_them(tiny, architecture,
 def test_frequencies_of_all_tokens_sum_to_one(tiny, sentences):
     model = tiny("llama")
     every = np.arange(3, 259)
-    tokens = tokenise(model.tokenizer, texts_of([model.tokenizer.decode([t]) + " x" for t in every[100:110]]), 64)
-    known = tokenise(model.tokenizer, texts_of(sentences[:5], "k"), 64)
+    tokens = tokenize(model.tokenizer, texts_of([model.tokenizer.decode([t]) + " x" for t in every[100:110]]), 64)
+    known = tokenize(model.tokenizer, texts_of(sentences[:5], "k"), 64)
     found = frequencies(Scorer(model, 4096, torch.float32), tokens, known)
     assert ((found.frequency > 0) & (found.frequency < 1)).all()
-    counts = np.bincount(known.true, minlength=300)
-    unseen = found.frequency[counts[tokens.true] == 0]
+    counts = np.bincount(known.scored_ids, minlength=300)
+    unseen = found.frequency[counts[tokens.scored_ids] == 0]
     assert len(unseen)
-    np.testing.assert_allclose(unseen * (len(known.true) + 300), 1.0)
+    np.testing.assert_allclose(unseen * (len(known.scored_ids) + 300), 1.0)
 
 
 def test_a_text_has_the_same_frequencies_whoever_stands_beside_it(tiny, sentences):
     model = tiny("llama")
     scorer = Scorer(model, 4096, torch.float32)
-    known = tokenise(model.tokenizer, texts_of(sentences[6:10], "k"), 64)
-    many = frequencies(scorer, tokenise(model.tokenizer, texts_of(sentences[:5]), 64), known)
+    known = tokenize(model.tokenizer, texts_of(sentences[6:10], "k"), 64)
+    many = frequencies(scorer, tokenize(model.tokenizer, texts_of(sentences[:5]), 64), known)
     for i in range(5):
-        alone = frequencies(scorer, tokenise(model.tokenizer, texts_of([sentences[i]]), 64), known)
+        alone = frequencies(scorer, tokenize(model.tokenizer, texts_of([sentences[i]]), 64), known)
         assert many.frequency[many.starts[i] : many.starts[i + 1]].tolist() == alone.frequency.tolist()
         assert many.first[many.starts[i] : many.starts[i + 1]].tolist() == alone.first.tolist()
 
@@ -145,22 +145,22 @@ def test_a_text_has_the_same_frequencies_whoever_stands_beside_it(tiny, sentence
 def test_a_corpus_is_counted_too(tiny, sentences, tmp_path, monkeypatch):
     model = tiny("gemma")
     scorer = Scorer(model, 4096, torch.float32)
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:3]), 64)
-    known = tokenise(model.tokenizer, texts_of(sentences[6:8], "k"), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:3]), 64)
+    known = tokenize(model.tokenizer, texts_of(sentences[6:8], "k"), 64)
     corpus = [*sentences[8:13], ""]
     (tmp_path / "c.jsonl").write_text("\n".join(json.dumps({"body": s}) for s in corpus))
     monkeypatch.setattr("byheart.observations.frequencies.BLOCK", 2)
     found = frequencies(scorer, tokens, known, source=str(tmp_path / "c.jsonl"), field="body")
-    counts = np.bincount(known.true, minlength=300)
+    counts = np.bincount(known.scored_ids, minlength=300)
     for text in corpus:
         counts += np.bincount(model.tokenizer(text, add_special_tokens=False)["input_ids"], minlength=300)
-    np.testing.assert_allclose(found.frequency, ((counts + 1) / (counts.sum() + 300))[tokens.true], rtol=1e-12)
+    np.testing.assert_allclose(found.frequency, ((counts + 1) / (counts.sum() + 300))[tokens.scored_ids], rtol=1e-12)
     assert counts[1] == 0  # no BOS is counted, though the tokenizer puts one before every text
 
 
 def test_a_corpus_that_cannot_be_read_is_refused(tiny, sentences, tmp_path):
     scorer = Scorer(tiny("llama"), 4096, torch.float32)
-    tokens = tokenise(scorer.model.tokenizer, texts_of(sentences[:2]), 64)
+    tokens = tokenize(scorer.model.tokenizer, texts_of(sentences[:2]), 64)
     with pytest.raises(DataError, match=r"none\.jsonl cannot be read"):
         frequencies(scorer, tokens, tokens, source=str(tmp_path / "none.jsonl"))
     (tmp_path / "c.jsonl").write_text('{"body": "a"}')

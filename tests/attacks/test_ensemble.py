@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import byheart
-from byheart.attacks.ensemble import OF, ensemble
+from byheart.attacks.ensemble import DEFAULT_ATTACKS, ensemble
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError, UnknownNameError
 from byheart.core.types import TokenStats
@@ -43,9 +43,11 @@ def auc(scores, members):
     return np.mean([(m > n) + (m == n) / 2 for m in scores[members] for n in scores[~members]])
 
 
-def columns(target, base, of=OF):
+def columns(target, base, of=DEFAULT_ATTACKS):
     known = {"target": target, "base": base}
-    return np.stack([(a := registry.find("attacks", n))(*(known[k] for k in registry.needs(a))) for n in of], axis=1)
+    return np.stack(
+        [(a := registry.load_function("attacks", n))(*(known[k] for k in registry.needs(a))) for n in of], axis=1
+    )
 
 
 def test_logistic_is_scikit_learns_on_standardised_scores():
@@ -181,7 +183,7 @@ def test_attacks_that_cannot_be_weighed_are_refused_when_they_are_asked_for():
         registry.choose("attacks", "ensemble", {"of": ["los"]})
     with pytest.raises(SettingError, match="of"):
         registry.choose("attacks", "ensemble", {"of": []})
-    assert registry.choose("attacks", "ensemble", {"of": ["wbc"]}).changed == {"of": ("wbc",)}
+    assert registry.choose("attacks", "ensemble", {"of": ["wbc"]}).non_default_settings == {"of": ("wbc",)}
 
 
 def content(folder, **changes):

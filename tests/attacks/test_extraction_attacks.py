@@ -12,9 +12,9 @@ from byheart.attacks.approximate import approximate
 from byheart.attacks.discoverable import discoverable
 from byheart.attacks.probabilistic import probabilistic
 from byheart.core import registry
-from byheart.core.attack_output import arrays, extracts
+from byheart.core.attack_output import is_extraction_attack, output_arrays
 from byheart.core.errors import DataError, SettingError
-from byheart.core.evidence import Chances, Recitation, packed, unpacked
+from byheart.core.evidence import Chances, Recitation, evidence_from_arrays, evidence_to_arrays
 from byheart.core.types import Extraction
 
 suffixes = st.lists(st.integers(0, 4), min_size=1, max_size=9)
@@ -159,22 +159,22 @@ def test_settings_out_of_range_are_refused():
 
 def test_an_attack_that_extracts_says_so():
     honest, other = registry.choose("attacks", "discoverable"), registry.choose("attacks", "loss")
-    assert extracts(honest)
-    assert not extracts(other)
+    assert is_extraction_attack(honest)
+    assert not is_extraction_attack(other)
     found = Extraction(np.array([1.0, 0.5]), np.array([True, False]), np.array([3, 4]))
-    assert set(arrays(honest, found, 2)) == {"scores", "extracted", "tokens"}
-    assert set(arrays(other, found.scores, 2)) == {"scores"}
+    assert set(output_arrays(honest, found, 2)) == {"scores", "extracted", "tokens"}
+    assert set(output_arrays(other, found.scores, 2)) == {"scores"}
     for attack, given_ in ((other, found), (honest, found.scores)):
         with pytest.raises(DataError, match="declared `-> Extraction`"):
-            arrays(attack, given_, 2)
+            output_arrays(attack, given_, 2)
     with pytest.raises(DataError, match="gave shape"):
-        arrays(honest, found, 3)
+        output_arrays(honest, found, 3)
 
 
 def test_what_was_recited_is_kept_without_pickle():
     for kind, found in (("Recitation", read([([1, 2], [1]), ([3], [])])), ("Chances", chances([[-1.0, -np.inf]]))):
-        again = unpacked(kind, packed(found))
-        assert all(np.array_equal(a, packed(found)[n]) for n, a in packed(again).items())
+        again = evidence_from_arrays(kind, evidence_to_arrays(found))
+        assert all(np.array_equal(a, evidence_to_arrays(found)[n]) for n, a in evidence_to_arrays(again).items())
 
 
 def test_a_number_that_is_none_is_refused():

@@ -12,7 +12,7 @@ from byheart.core.types import Texts
 from byheart.lm import train
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
-from byheart.lm.tokens import leading, tokenise
+from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations.gradients import gradients
 from testing.wrapped import tuned
 
@@ -30,7 +30,7 @@ def scorer(model, precision=torch.float32):
 def plain_norm(model, prompt, scored):
     """Loss of one text over the model's own logits, backward, all trained weights' gradients in one long vector."""
     tokenizer = model.tokenizer
-    before = leading(tokenizer) + (tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [])
+    before = bos_ids(tokenizer) + (tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [])
     ids = before + tokenizer(scored, add_special_tokens=False)["input_ids"]
     model.module.zero_grad()
     logits = model.module(
@@ -49,7 +49,7 @@ def plain_norm(model, prompt, scored):
 def test_each_texts_norm_is_the_plain_loops(tiny, architecture, method, sentences):
     model = tuned(tiny(architecture), method)
     texts = texts_of([*sentences[:3], "Hi there."], ["", "Once upon", "", ""])
-    found = gradients(scorer(model), tokenise(model.tokenizer, texts, 64))
+    found = gradients(scorer(model), tokenize(model.tokenizer, texts, 64))
     expected = [plain_norm(model, p, s) for p, s in zip(texts.prompts, texts.scored, strict=True)]
     np.testing.assert_allclose(found.norm, expected, rtol=1e-4)
 
@@ -58,18 +58,18 @@ def test_each_texts_norm_is_the_plain_loops(tiny, architecture, method, sentence
 def test_a_norm_is_a_texts_own_whatever_stands_beside_it(tiny, method, sentences):
     model = tuned(tiny("llama"), method)
     chosen = [s * (1 + i % 3) for i, s in enumerate(sentences[:5])]
-    together = gradients(scorer(model), tokenise(model.tokenizer, texts_of(chosen), 128)).norm
+    together = gradients(scorer(model), tokenize(model.tokenizer, texts_of(chosen), 128)).norm
     for i in (3, 0, 4):
-        alone = gradients(scorer(model), tokenise(model.tokenizer, texts_of([chosen[i]]), 128)).norm
+        alone = gradients(scorer(model), tokenize(model.tokenizer, texts_of([chosen[i]]), 128)).norm
         np.testing.assert_allclose(alone, together[i], rtol=1e-6)
 
 
 def test_remembered_hidden_states_give_what_the_whole_model_gives(tiny, sentences):
     model = tuned(tiny("gpt2"), "head")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
-    assert model.hidden == {}
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
+    assert model.hidden_cache == {}
     found = gradients(scorer(model), tokens)
-    assert list(model.hidden) == [(tokens.digest, torch.float32)]
+    assert list(model.hidden_cache) == [(tokens.digest, torch.float32)]
     forgetful = LanguageModel(model.module, model.tokenizer, model.name)
     np.testing.assert_allclose(found.norm, gradients(scorer(forgetful), tokens).norm, rtol=1e-5)
 
@@ -79,12 +79,12 @@ def test_the_model_is_left_as_it_was(tiny, method, sentences):
     model = tuned(tiny("gpt2"), method)
     model.module.train()
     model.module.get_input_embeddings().eval()
-    trained = next(iter(train.trainable(model.module).values()))
+    trained = next(iter(train.trainable_parameters(model.module).values()))
     trained.grad = torch.full_like(trained, 7.0)
     modes = [m.training for m in model.module.modules()]
     before = {n: (p.requires_grad, p.detach().clone()) for n, p in model.module.named_parameters()}
-    one = gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64)).norm
-    two = gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64)).norm
+    one = gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64)).norm
+    two = gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64)).norm
     assert (one == two).all()  # in training mode dropout would move them
     assert [m.training for m in model.module.modules()] == modes
     for name, parameter in model.module.named_parameters():
@@ -98,7 +98,7 @@ def test_the_model_is_left_as_it_was(tiny, method, sentences):
 @pytest.mark.parametrize("method", [None, "lora", "head", "prefix"])
 def test_bfloat16_is_near_float32(tiny, method, sentences):
     model = tuned(tiny("llama"), method)
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
     exact, rough = (gradients(scorer(model, p), tokens).norm for p in (torch.float32, torch.bfloat16))
     np.testing.assert_allclose(rough, exact, rtol=0.15)
     assert (rough != exact).any()
@@ -108,7 +108,7 @@ def test_a_model_of_which_nothing_is_trained_is_refused(tiny, sentences):
     model = tiny("gpt2")
     model.module.requires_grad_(False)
     with pytest.raises(ModelError, match="no parameter that is trained"):
-        gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64))
+        gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64))
 
 
 def test_numbers_that_overflow_are_refused(tiny, sentences):
@@ -116,7 +116,7 @@ def test_numbers_that_overflow_are_refused(tiny, sentences):
     with torch.no_grad():
         model.module.lm_head.weight[3, 2] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
-        gradients(scorer(model), tokenise(model.tokenizer, texts_of(sentences[:2]), 64))
+        gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64))
 
 
 def test_the_score_is_minus_the_norm():

@@ -14,13 +14,13 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.types import Texts, TokenStats
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import leading, tokenise
+from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations.lowercased import lowercased
 from byheart.observations.target import target as observed
 from testing.wrapped import tuned
 
 ADDED = ("error_zone", "wbc", "surp", "min_k_plus_plus_calibrated", "lowercase")
-ATTACKS = {name: registry.find("attacks", name) for name in (*ADDED, "min_k", "min_k_plus_plus")}
+ATTACKS = {name: registry.load_function("attacks", name) for name in (*ADDED, "min_k", "min_k_plus_plus")}
 
 # Multiples of 1/64: sums of them are exact, so that the loop and the code agree on which windows are equal.
 exact = st.integers(-640, -1).map(lambda n: n / 64)
@@ -125,8 +125,8 @@ def test_widths_above_a_text_count_once_together():
 
 
 def test_wbc_defaults_to_the_widths_of_the_paper_and_refuses_others():
-    assert registry.settings(ATTACKS["wbc"])["windows"] == (2, 3, 4, 6, 9, 13, 18, 25, 32, 40)
-    assert registry.choose("attacks", "wbc", {"windows": [2, 5]}).changed == {"windows": (2, 5)}
+    assert registry.default_settings(ATTACKS["wbc"])["windows"] == (2, 3, 4, 6, 9, 13, 18, 25, 32, 40)
+    assert registry.choose("attacks", "wbc", {"windows": [2, 5]}).non_default_settings == {"windows": (2, 5)}
     for wrong in ([], [0], [2.5], 3):
         with pytest.raises(SettingError, match="attacks wbc: windows"):
             registry.choose("attacks", "wbc", {"windows": wrong})
@@ -247,10 +247,10 @@ PROMPTS = ["Who Wrote?", "", "Greet The QUEEN", "Say"]
 def test_lowercased_equals_a_plain_loop(tiny, architecture, method, prompts):
     model = tiny(architecture)
     model = tuned(model, method) if method else model
-    read_texts = tokenise(model.tokenizer, texts_of(STRINGS, prompts), 64)
+    read_texts = tokenize(model.tokenizer, texts_of(STRINGS, prompts), 64)
     observed(scorer(model), read_texts)  # what is remembered of the texts must not be taken for these
     found = lowercased(scorer(model), read_texts)
-    bos = leading(model.tokenizer)
+    bos = bos_ids(model.tokenizer)
     expected = [
         plain_loop(model, bos + plain(model, prompt), plain(model, text.lower()))
         for prompt, text in zip(prompts or [""] * 4, STRINGS, strict=True)
@@ -264,8 +264,8 @@ def test_a_text_in_lower_case_has_the_very_same_reading(tiny, architecture):
     strings = [*(s.lower() for s in STRINGS[:3]), "ö" * 20]
     again = []
     for most in (13, 14):  # one of them cuts an ö in two, and what is left of it has other tokens
-        read_texts = tokenise(model.tokenizer, texts_of(strings, PROMPTS), most)
-        last = read_texts.ids[read_texts.starts[3] + read_texts.first[3] :].tolist()
+        read_texts = tokenize(model.tokenizer, texts_of(strings, PROMPTS), most)
+        last = read_texts.ids[read_texts.starts[3] + read_texts.first_scored[3] :].tolist()
         again.append(plain(model, read_texts.texts.scored[3]) == last)
         same, lower = observed(scorer(model), read_texts), lowercased(scorer(model), read_texts)
         for field in dataclasses.fields(same):
@@ -276,10 +276,10 @@ def test_a_text_in_lower_case_has_the_very_same_reading(tiny, architecture):
 
 def test_a_cut_text_is_lower_cased_as_it_was_cut_after_the_prompt_as_it_was_cut(tiny, architecture):
     model = tiny(architecture)
-    read_texts = tokenise(model.tokenizer, texts_of(["THE OLD SAILOR WROTE.", "Hi There."], ["Who Wrote?", "Hm"]), 16)
+    read_texts = tokenize(model.tokenizer, texts_of(["THE OLD SAILOR WROTE.", "Hi There."], ["Who Wrote?", "Hm"]), 16)
     kept = read_texts.texts.scored[0]
     assert kept != "THE OLD SAILOR WROTE."
-    lead = read_texts.ids[: read_texts.first[0]].tolist()
+    lead = read_texts.ids[: read_texts.first_scored[0]].tolist()
     expected = plain_loop(model, lead, plain(model, kept.lower())[: 16 - len(lead)])
     found = lowercased(scorer(model), read_texts)
     np.testing.assert_allclose(found.logp[: found.starts[1]], expected, atol=2e-5)
@@ -288,7 +288,7 @@ def test_a_cut_text_is_lower_cased_as_it_was_cut_after_the_prompt_as_it_was_cut(
 def test_what_is_longer_in_lower_case_loses_its_end(tiny):
     model = tiny("llama")
     text = "İİİİ"  # in lower case an i and a combining dot each
-    read_texts = tokenise(model.tokenizer, texts_of([text]), 64)
+    read_texts = tokenize(model.tokenizer, texts_of([text]), 64)
     longer = plain(model, text.lower())
     assert len(longer) > len(read_texts.ids)
     found = lowercased(scorer(model), read_texts)
@@ -298,11 +298,11 @@ def test_what_is_longer_in_lower_case_loses_its_end(tiny):
 def test_a_text_of_one_token_in_lower_case_is_read_as_it_stands(tiny):
     model = tiny("llama")
     whole = next(t for t in ("THE", "IN", "TO", "IT", "HE") if len(plain(model, t)) > 1 == len(plain(model, t.lower())))
-    read_texts = tokenise(model.tokenizer, texts_of([whole, "Hi There."]), 64)
+    read_texts = tokenize(model.tokenizer, texts_of([whole, "Hi There."]), 64)
     same, lower = observed(scorer(model), read_texts), lowercased(scorer(model), read_texts)
     assert np.array_equal(same.logp[: same.starts[1]], lower.logp[: lower.starts[1]])
     assert ATTACKS["lowercase"](same, lower)[0] == 1.0
-    after = tokenise(model.tokenizer, texts_of([whole], ["Say"]), 64)
+    after = tokenize(model.tokenizer, texts_of([whole], ["Say"]), 64)
     assert len(lowercased(scorer(model), after).logp) == 1  # behind a prompt one token can be scored
 
 
@@ -316,7 +316,7 @@ def test_a_study_with_every_attack(tiny_folder, tmp_path, method):
             "data": {"train": 32, "members": 10, "nonmembers": 12, "validation": 6, "known": 20, "max_tokens": 50},
             "methods": [method],
             "training": {"epochs": 2, "batch_size": 4},
-            "attacks": [*registry.names("attacks"), {"wbc": {"windows": [1, 5]}}],
+            "attacks": [*registry.entry_names("attacks"), {"wbc": {"windows": [1, 5]}}],
             "observations": [{"continuations": {"samples": 2}}],
             "metrics": ["auc"],
         },
@@ -324,7 +324,7 @@ def test_a_study_with_every_attack(tiny_folder, tmp_path, method):
     )
     assert not results.failed
     found = {(r.attack, r.attack_settings, r.epoch): r.value for r in results.rows if r.metric == "auc"}
-    assert len(found) == 3 * (len(registry.names("attacks")) + 1)
+    assert len(found) == 3 * (len(registry.entry_names("attacks")) + 1)
     assert ("wbc", "windows=[1, 5]", 2) in found
     for name in ("error_zone", "wbc", "min_k_plus_plus_calibrated"):
         assert found[name, "", 0] == 0.5  # the untuned model against itself tells nothing

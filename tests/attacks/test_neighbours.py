@@ -16,7 +16,7 @@ from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Substitutes, Variants
 from byheart.core.types import LogProbs, Texts
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import tokenise
+from byheart.lm.tokens import tokenize
 from byheart.observations import _neighbours
 from byheart.observations.neighbour_texts import neighbour_texts
 from byheart.observations.neighbours import neighbours
@@ -28,7 +28,7 @@ from byheart.study.remaining_work import observation_work, remaining_work
 from byheart.study.study_file import parse_study as parsed
 from testing.wrapped import tuned
 
-ATTACKS = {name: registry.find("attacks", name) for name in ("neighbourhood", "spv")}
+ATTACKS = {name: registry.load_function("attacks", name) for name in ("neighbourhood", "spv")}
 
 # Attacks on hand-made numbers
 
@@ -127,7 +127,7 @@ def scorer(model, budget=200):
 
 
 def read_texts(model, prompts=(), strings=STRINGS, most=64):
-    return tokenise(model.tokenizer, texts_of(strings, prompts), most)
+    return tokenize(model.tokenizer, texts_of(strings, prompts), most)
 
 
 def rows_of(found):
@@ -158,7 +158,7 @@ def test_the_base_proposes_the_pairs_of_the_highest_swap_score(tiny, architectur
     found = rows_of(neighbour_texts(scorer(model), tokens, count=7))
     special = set(model.tokenizer.all_special_ids)
     for i, near in enumerate(found):
-        own, first = own_ids(tokens, i), int(tokens.first[i])
+        own, first = own_ids(tokens, i), int(tokens.first_scored[i])
         score, logits = {}, logits_of(model, own)
         for t in range(first, len(own)):
             p = logits[t - 1].softmax(0)
@@ -174,10 +174,10 @@ def test_the_base_proposes_the_pairs_of_the_highest_swap_score(tiny, architectur
 
 
 def test_a_true_token_of_probability_one_leaves_a_swap_score():
-    from byheart.lm.token_swaps import swaps
+    from byheart.lm.token_swaps import top_swaps
 
     logits = torch.tensor([[200.0, 1.0, 0.0, 2.0]])
-    log_score, ids = swaps(logits, torch.tensor([0]), torch.tensor([0, 1, 3]), 2)[:, 0].split(2)
+    log_score, ids = top_swaps(logits, torch.tensor([0]), torch.tensor([0, 1, 3]), 2)[:, 0].split(2)
     assert ids.tolist() == [3, 1]
     others = math.exp(1) + math.exp(0) + math.exp(2)
     np.testing.assert_allclose(log_score.exp(), [math.exp(2) / others, math.exp(1) / others], rtol=1e-6)
@@ -186,7 +186,7 @@ def test_a_true_token_of_probability_one_leaves_a_swap_score():
 def test_neighbours_are_no_more_than_the_vocabulary_has(tiny):
     model = tiny("llama")
     tokens = read_texts(model, ["Who?"], ["a"])
-    assert len(tokens.true) == 1
+    assert len(tokens.scored_ids) == 1
     (near,) = rows_of(neighbour_texts(scorer(model), tokens, count=1000))
     assert len(near) == len(model.tokenizer) - len(set(model.tokenizer.all_special_ids)) - 1
     assert {row[-1] for row in near}.isdisjoint({own_ids(tokens, 0)[-1], *model.tokenizer.all_special_ids})
@@ -197,7 +197,7 @@ def test_neighbours_are_no_more_than_the_vocabulary_has(tiny):
 def test_a_text_without_a_substitute_is_its_own_neighbour(tiny, monkeypatch):
     model = tiny("llama")
     tokens = read_texts(model, ["Who?", "Who?"], ["a", "The queen."])
-    only = int(tokens.true[0])
+    only = int(tokens.scored_ids[0])
     monkeypatch.setattr("byheart.lm.token_swaps.ordinary", lambda _: [only])
     found = neighbour_texts(scorer(model), tokens)
     assert rows_of(found)[0] == [own_ids(tokens, 0)]
@@ -249,7 +249,7 @@ def test_readings_equal_a_plain_loop(tiny, architecture, method, monkeypatch):
     for i, near in enumerate(made):
         for row in near:
             logp = logits_of(model, row).log_softmax(1)
-            expected.append(np.mean([float(logp[t - 1, row[t]]) for t in range(int(tokens.first[i]), len(row))]))
+            expected.append(np.mean([float(logp[t - 1, row[t]]) for t in range(int(tokens.first_scored[i]), len(row))]))
     np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
     assert found.starts.tolist() == [0, 3, 4, 7, 10]
 
@@ -267,7 +267,7 @@ def test_hidden_states_of_neighbours_are_not_remembered(tiny):
     tokens = read_texts(model)
     base = dataclasses.replace(model, hidden=None)
     neighbours(scorer(model), tokens, neighbour_texts(scorer(base), tokens, count=2))
-    assert model.hidden == {}
+    assert model.hidden_cache == {}
 
 
 def test_settings_out_of_range_are_refused():

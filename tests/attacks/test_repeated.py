@@ -11,12 +11,12 @@ import byheart
 from byheart.core import registry
 from byheart.core.types import Texts
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import leading, tokenise
+from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations import _repetition
 from testing.wrapped import tuned
 
-repeated = registry.find("observations", "repeated")
-known_nonmembers_repeated = registry.find("observations", "known_nonmembers_repeated")
+repeated = registry.load_function("observations", "repeated")
+known_nonmembers_repeated = registry.load_function("observations", "known_nonmembers_repeated")
 
 
 def texts_of(sentences, prompts=()):
@@ -30,7 +30,7 @@ def plain_second(model, prompt, scored):
     def ids(text):
         return tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
 
-    bos = leading(tokenizer)
+    bos = bos_ids(tokenizer)
     own = ids(prompt) + ids(scored)
     row = [*bos, *own, *ids("\n"), *own]
     with torch.no_grad():
@@ -48,7 +48,7 @@ def test_the_second_reading_equals_the_plain_loop(tiny, architecture, method, se
     model = tiny(architecture)
     model = tuned(model, method) if method else model
     prompts = ["Who?", "The queen said", "", "Why did the baker write?"] if prompted else [""] * 4
-    tokens = tokenise(model.tokenizer, texts_of([" " + s for s in sentences[:3]] + ["Hi there."], prompts), 64)
+    tokens = tokenize(model.tokenizer, texts_of([" " + s for s in sentences[:3]] + ["Hi there."], prompts), 64)
     scorer = Scorer(model, 150, torch.float32)
     before = scorer(tokens)
     found = repeated(scorer, tokens)
@@ -63,9 +63,9 @@ def test_the_second_reading_equals_the_plain_loop(tiny, architecture, method, se
 def test_a_second_reading_does_not_depend_on_who_else_is_read(tiny, sentences):
     model = tiny("llama")
     scorer = Scorer(model, 100, torch.float32)
-    many = repeated(scorer, tokenise(model.tokenizer, texts_of(sentences[:5]), 64))
+    many = repeated(scorer, tokenize(model.tokenizer, texts_of(sentences[:5]), 64))
     for i in (0, 4):
-        alone = repeated(scorer, tokenise(model.tokenizer, texts_of([sentences[i]]), 64))
+        alone = repeated(scorer, tokenize(model.tokenizer, texts_of([sentences[i]]), 64))
         np.testing.assert_allclose(many.logp[many.starts[i] : many.starts[i + 1]], alone.logp, atol=1e-5)
 
 
@@ -73,10 +73,10 @@ def test_a_second_reading_does_not_depend_on_who_else_is_read(tiny, sentences):
 def test_where_there_is_no_room_the_first_reading_loses_its_beginning(tiny, sentences, method, monkeypatch):
     model = tiny("gpt2")  # 128 tokens
     model = tuned(model, method) if method else model
-    longest = model.room
+    longest = model.max_text_tokens
     assert longest == (128 if method is None else 128 - model.module.active_peft_config.num_virtual_tokens)
     texts = [sentences[0], sentences[1] * 4, " ".join(sentences[2:]) * 2]
-    tokens = tokenise(model.tokenizer, texts_of(texts), longest)
+    tokens = tokenize(model.tokenizer, texts_of(texts), longest)
     assert tokens.lengths[0] * 2 < longest < tokens.lengths[1] * 2 - 10
     assert tokens.lengths[2] == longest
     scorer = Scorer(model, 4096, torch.float32)
@@ -89,7 +89,7 @@ def test_where_there_is_no_room_the_first_reading_loses_its_beginning(tiny, sent
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         row = read.ids[read.starts[i] : read.starts[i + 1]]
         assert row[len(row) - len(own) :].tolist() == own.tolist()
-        between = model.tokenizer(_repetition.BETWEEN, add_special_tokens=False)["input_ids"]
+        between = model.tokenizer(_repetition.SEPARATOR, add_special_tokens=False)["input_ids"]
         whole = [*own.tolist(), *between]
         first = row[: len(row) - len(own)].tolist()
         assert first == whole[len(whole) - len(first) :]
@@ -106,7 +106,7 @@ def test_a_context_that_is_not_known_bounds_nothing(tiny, sentences, monkeypatch
     assert model.room == 128
     monkeypatch.setattr(type(model), "context", None)
     assert model.room is None
-    tokens = tokenise(model.tokenizer, texts_of([sentences[0]]), 64)
+    tokens = tokenize(model.tokenizer, texts_of([sentences[0]]), 64)
     assert len(repeated(Scorer(model, 4096, torch.float32), tokens).logp) == tokens.lengths[0] - 1
 
 

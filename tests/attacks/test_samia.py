@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import byheart
 from byheart.attacks.samia import samia
 from byheart.core import registry
-from byheart.core.evidence import Generations, packed, unpacked
+from byheart.core.evidence import Generations, evidence_from_arrays, evidence_to_arrays
 from byheart.core.types import Texts
 from byheart.lm import train
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
-from byheart.lm.tokens import tokenise
+from byheart.lm.tokens import tokenize
 from byheart.observations.continuations import continuations
 from testing.wrapped import tuned
 
@@ -100,20 +100,20 @@ def texts_of(strings, prompts=()):
 
 def observed(model, texts, budget=200, **settings):
     scorer = Scorer(model, budget, torch.float32)
-    return continuations(scorer, tokenise(model.tokenizer, texts, 100), **settings)
+    return continuations(scorer, tokenize(model.tokenizer, texts, 100), **settings)
 
 
 def test_the_two_halves_are_the_text(tiny, architecture, sentences):
     model = tiny(architecture)
     texts = texts_of([sentences[0], " wrote a letter.", "ab", "is"], ["", "The queen", "", "What"])
-    tokens = tokenise(model.tokenizer, texts, 100)
+    tokens = tokenize(model.tokenizer, texts, 100)
     found = observed(model, texts, samples=2)
     assert found.starts.tolist() == [0, 2, 4, 6, 8]
     assert len(found.written) == 8
     for i, (scored, rest) in enumerate(zip(texts.scored, found.rest, strict=True)):
         assert rest
         assert scored.endswith(rest)
-        count = tokens.lengths[i] - tokens.first[i]
+        count = tokens.lengths[i] - tokens.first_scored[i]
         ids = model.tokenizer(rest, add_special_tokens=False)["input_ids"]
         assert abs(len(ids) - (count - count // 2)) <= 1  # cut into tokens again, a half may come out otherwise
 
@@ -144,7 +144,7 @@ def test_texts_that_differ_draw_other_chances(tiny, sentences):
 def test_a_model_that_knows_a_text_by_heart_recalls_it(tiny, sentences):
     model = tiny("llama")
     texts = texts_of(sentences[:4])
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:2]), 100)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:2]), 100)
     settings = byheart.core.config.Training(epochs=100, batch_size=2, warmup=0.0, schedule="constant")
     made = registry.choose("methods", "full")(model)
     how = {"learning_rate": 3e-3, "key": "0b", "precision": torch.float32, "budget": 500}
@@ -156,7 +156,7 @@ def test_a_model_that_knows_a_text_by_heart_recalls_it(tiny, sentences):
 
 def test_generations_are_kept_without_pickle():
     found = read([("a b", ["", "b\udc80"]), ("", ["北", "x"])])
-    again = unpacked("Generations", packed(found))
+    again = evidence_from_arrays("Generations", evidence_to_arrays(found))
     assert again.written == found.written
     assert again.rest == found.rest
     assert np.array_equal(again.starts, found.starts)

@@ -18,7 +18,7 @@ from byheart.core.evidence import Shadows
 from byheart.core.types import LogProbs
 from byheart.store.store import Store
 
-ATTACKS = {name: registry.find("attacks", name) for name in ("lira", "rmia", "info_rmia")}
+ATTACKS = {name: registry.load_function("attacks", name) for name in ("lira", "rmia", "info_rmia")}
 lira, rmia, info_rmia = ATTACKS.values()
 FORMS = [
     (lira, {"mode": "online", "variance": "pooled"}),

@@ -14,7 +14,7 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.types import LogProbs
 
-wel = registry.find("attacks", "wel")
+wel = registry.load_function("attacks", "wel")
 
 steps = st.integers(-40, 0).map(lambda k: k / 4)  # quarters of a nat, so that equal difficulties and gains are common
 pairs = st.lists(st.lists(st.tuples(steps, steps), min_size=1, max_size=12), min_size=1, max_size=6)

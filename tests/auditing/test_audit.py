@@ -36,9 +36,9 @@ from byheart.core import registry
 from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
 from byheart.core.types import Row
 from byheart.lm import memory_check
-from byheart.lm.finetuned import finished
+from byheart.lm.finetuned import model_files
 from byheart.lm.forward import Scorer
-from byheart.stats.leakage_tests import Sides
+from byheart.stats.leakage_tests import RecordLabels
 from testing.stand_in_server import StandIn
 
 WHO = ("The old sailor wrote", "A young doctor sang", "My tall painter ran", "One quiet pilot fell", "Her nurse slept")
@@ -201,7 +201,7 @@ def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
     assert done[0] == 0, done
     told = json.loads(done[1])
     run = {r["attack"] for r in told["rows"] if r["attack"]}
-    assert run | set(told["not_run"]) == set(registry.names("attacks"))
+    assert run | set(told["not_run"]) == set(registry.entry_names("attacks"))
     assert {"loss", "reference", "min_k", "lowercase", "wbc"} <= run
 
     alone = json.loads(command("--model", saved / "full", "--attacks", "all", "--json")[1])
@@ -631,7 +631,7 @@ def _row(metric, value, low, high, attack="loss", epoch=1, settings=""):
 
 def sides_of(members, nonmembers):
     total = members + nonmembers
-    return Sides(np.arange(total) < members, tuple(map(str, range(total))))
+    return RecordLabels(np.arange(total) < members, tuple(map(str, range(total))))
 
 
 def judged(shift, base_shift, *, size=200, attacks=("loss",), tpr=None):
@@ -676,7 +676,7 @@ def test_many_attacks_at_chance_raise_few_alarms():
 def test_the_power_told_is_that_of_corrected_tests():
     sides = sides_of(50, 50)
     assert smallest_detectable_auc(sides, 10) > smallest_detectable_auc(sides, 1)
-    together = Sides(sides.membership, tuple(str(i // 2) for i in range(100)))
+    together = RecordLabels(sides.membership, tuple(str(i // 2) for i in range(100)))
     assert smallest_detectable_auc(together, 1) > smallest_detectable_auc(sides, 1)
     assert holm_adjusted({"a": 0.01, "b": 0.04}) == {"a": 0.02, "b": 0.04}
     assert math.isclose(
@@ -685,7 +685,7 @@ def test_the_power_told_is_that_of_corrected_tests():
 
 
 def test_what_its_files_say_of_a_model(base, saved):
-    assert finished(str(saved / "full"), None, base).method == "full"
-    found = finished(str(saved / "prefix"), None, None)
+    assert model_files(str(saved / "full"), None, base).method == "full"
+    found = model_files(str(saved / "prefix"), None, None)
     assert (found.weights, found.method, found.adapter) == (base, "prefix", saved / "prefix")
     assert set(found.hashes) == {"base", "adapter"}

@@ -16,7 +16,7 @@ from byheart.auditing.verdict import members_only_ruling
 from byheart.core.errors import DataError
 from byheart.core.types import LogProbs
 from byheart.data.sources import read_source
-from conftest import SENTENCES
+from testing.made_up import SENTENCES
 
 TEXTS = [f"{how} {s}" for how in ("Yes:", "No:", "Then,", "Soon,", "At last,") for s in dict.fromkeys(SENTENCES)]
 MEMBERS, NONMEMBERS, VALIDATION = TEXTS[::3], TEXTS[1::3], TEXTS[2::3]
@@ -113,7 +113,7 @@ def test_a_split_of_the_hub_is_asked_for_as_it_is_written(monkeypatch):
         ("owner/name", "small-en", "test", "v1.0"),
         ("squad", None, "train[10:20]", None),
     ]
-    assert [r.place for r in rows[0]] == ["hub:owner/name:train row 1", "hub:owner/name:train row 2"]
+    assert [r.location for r in rows[0]] == ["hub:owner/name:train row 1", "hub:owner/name:train row 2"]
     for bad in ("hub:", "hub:owner/name", "hub:a/b/c:train", "hub:owner/name:a b"):
         with pytest.raises(DataError, match="write hub:OWNER/NAME:SPLIT"):
             read_source(bad)

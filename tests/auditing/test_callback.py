@@ -32,8 +32,8 @@ from byheart.auditing.training.alarms import Evaluation, leaking_attacks, rising
 from byheart.auditing.training.callback import MemorizationCallback, MemorizationWarning
 from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
 from byheart.core.types import Row
-from byheart.lm.preserve_state import refuse_sharded, untouched
-from byheart.stats.leakage_tests import ALPHA, Sides, beyond_chance, p_above
+from byheart.lm.preserve_state import check_not_sharded, preserve_training_state
+from byheart.stats.leakage_tests import ALPHA, RecordLabels, p_value_auc_above, significant_attacks
 from byheart.stats.roc_auc import auc_interval
 from testing.made_up import WHERE, WHO
 
@@ -179,7 +179,7 @@ def test_random_states_gradients_and_modes_are_put_back():
     weight.grad = torch.ones_like(weight)
     modes = [m.training for m in model.modules()]
     states = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # noqa: NPY002
-    with untouched(model):
+    with preserve_training_state(model):
         torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002
         byheart.token_stats(model, tokenizer(), MEMBERS[:3])
         weight.requires_grad_(False)
@@ -451,15 +451,15 @@ def test_shared_out_weights_are_refused(monkeypatch):
     from torch.distributed.fsdp import fully_shard
 
     model = gpt2()
-    refuse_sharded(model)
+    check_not_sharded(model)
     with monkeypatch.context() as patched:
         patched.setattr("transformers.integrations.deepspeed.is_deepspeed_zero3_enabled", lambda: True)
         with pytest.raises(ModelError, match="ZeRO-3 keeps a share"):
-            refuse_sharded(model)
+            check_not_sharded(model)
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         with pytest.raises(ModelError, match="FSDP2 keeps a share"):
-            refuse_sharded(fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (1,))))
+            check_not_sharded(fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (1,))))
     finally:
         torch.distributed.destroy_process_group()
 
@@ -474,7 +474,7 @@ def looks_of(generator, *, texts, count, attacks=3, gain=0.0, perplexities=()):
         }
         useful = [perplexity_row(perplexities[k])] if perplexities else []
         past.append(Evaluation(k, float(k), found, tuple(useful)))
-    return past, Sides(members, tuple(map(str, range(2 * texts))))
+    return past, RecordLabels(members, tuple(map(str, range(2 * texts))))
 
 
 def perplexity_row(value):
@@ -488,8 +488,8 @@ def test_a_p_value_is_that_of_the_interval_it_belongs_to():
         past, sides = looks_of(generator, texts=40, count=1, gain=gain)
         scores = past[1].scores["0"]
         _, (low, _) = auc_interval(scores, *sides)
-        assert p_above(scores, sides, low) == pytest.approx(0.025, rel=1e-3)
-    assert p_above(-scores, sides, 0.5) > 0.99
+        assert p_value_auc_above(scores, sides, low) == pytest.approx(0.025, rel=1e-3)
+    assert p_value_auc_above(-scores, sides, 0.5) > 0.99
 
 
 def test_a_p_value_holds_over_all_attacks_and_looks():
@@ -501,9 +501,9 @@ def test_a_p_value_holds_over_all_attacks_and_looks():
                 break
             kept.add(name)
             left -= 1
-        assert set(beyond_chance(p_values, looks)) == kept
-    assert beyond_chance(p_values, 1) == ("a", "b", "d")
-    assert beyond_chance(p_values, 10) == ("b",)
+        assert set(significant_attacks(p_values, looks)) == kept
+    assert significant_attacks(p_values, 1) == ("a", "b", "d")
+    assert significant_attacks(p_values, 10) == ("b",)
 
 
 def test_looks_do_not_wear_chance_out():
@@ -512,7 +512,7 @@ def test_looks_do_not_wear_chance_out():
     for _ in range(150):
         past, sides = looks_of(generator, texts=40, count=8)
         alarms += any(leaking_attacks(past[: k + 1], sides, 8) for k in range(1, 9))
-        naive += any(p_above(s, sides, 0.5) < 0.025 for look in past[1:] for s in look.scores.values())
+        naive += any(p_value_auc_above(s, sides, 0.5) < 0.025 for look in past[1:] for s in look.scores.values())
     assert alarms <= 14  # 5 % of 150 with room
     assert naive > 30
 

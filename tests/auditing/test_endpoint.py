@@ -156,7 +156,7 @@ def test_all_runs_what_answers_suffice_for_and_names_the_rest(folders):
         alone = byheart.audit_endpoint(server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], attacks=["loss", "reference"])
         with pytest.raises(DataError, match="none of the attacks can be run: surp needs the model's whole"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=["surp"])
-    assert set(found.scores[1]) | set(found.left_out) == set(registry.names("attacks"))
+    assert set(found.scores[1]) | set(found.left_out) == set(registry.entry_names("attacks"))
     assert {"loss", "reference", "min_k", "zlib_ratio", "wbc", "lowercase", "samia"} <= set(found.scores[1])
     assert "whole next-token distribution" in found.left_out["min_k_plus_plus"]
     assert "base-name" in alone.left_out["reference"]
@@ -167,7 +167,7 @@ def test_attacks_that_ask_for_log_probabilities_need_nothing_else():
     """What decides which attacks a server suffices for are their annotations, so these must be true."""
     chance = np.random.default_rng(0)
     starts = np.arange(7) * 40
-    for name in registry.names("attacks"):
+    for name in registry.entry_names("attacks"):
         attack = registry.choose("attacks", name)
         said = {n: evidence._annotation_name(attack.function.__annotations__[n]) for n in attack.needs}
         if not set(said.values()) <= {"LogProbs", "TokenStats"}:

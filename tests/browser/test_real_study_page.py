@@ -16,8 +16,8 @@ from playwright.sync_api import expect
 
 from byheart.analysis import labels
 from byheart.core import registry
-from byheart.core.attack_output import extracts
-from byheart.store.rows import scores_of, study_rows
+from byheart.core.attack_output import is_extraction_attack
+from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
 from testing.browser_page import DESK, PHONE, checked, expected, measured, numbers, points, reads_well, same, slide
 from testing.doc_pages import blocks
@@ -59,7 +59,7 @@ def turned(page, what, value):
 
 
 def test_the_study_is_six_methods_on_two_data_sets_by_every_attack_that_ranks(rows):
-    ranking = {n for n in registry.names("attacks") if not extracts(registry.choose("attacks", n))}
+    ranking = {n for n in registry.entry_names("attacks") if not is_extraction_attack(registry.choose("attacks", n))}
     assert len(ranking) == 25
     assert {(r.dataset, r.method, r.epoch, r.attack) for r in rows if r.metric == "auc"} == set(
         itertools.product(("records", "wikipedia"), METHODS, (0, 1, 2), ranking)
@@ -106,7 +106,7 @@ def test_densities_and_roc_are_the_scores_of_the_attack_that_is_picked(opened, p
         turned(page, "attack", attack)
         slide(page, epoch)
         by = next(r.attack for r in rows if r.attack and labels.attack_name(r.attack) == attack)
-        checked(page, rows, scores_of(store), epoch=epoch, attack=by, dataset=dataset_shown(page, rows))
+        checked(page, rows, score_reader(store), epoch=epoch, attack=by, dataset=dataset_shown(page, rows))
 
 
 def dataset_shown(page, rows):
@@ -118,7 +118,7 @@ def test_records_are_ordered_filtered_and_opened_by_their_scores(opened, path, r
     page = opened(path)
     turned(page, "attack", "Loss")
     page.select_option("#records-method", "full")
-    held = scores_of(store)(
+    held = score_reader(store)(
         measured(rows, method="full", epoch=2, attack="loss", dataset=dataset_shown(page, rows)).scores
     )
     lines = page.locator("#records-list > table > tbody > tr")

@@ -175,13 +175,13 @@ def test_help_lists_every_command_and_each_explains_itself(typed):
     assert {"run", "plan", "rows", "report", "shelf"} <= set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", [(s, n) for s in registry.SHELVES for n in registry.names(s)], ids="/".join)
+@pytest.mark.parametrize("name", [(s, n) for s in registry.SHELVES for n in registry.entry_names(s)], ids="/".join)
 def test_every_shelf_entry_is_explained(typed, name):
     code, told, err = typed("shelf", *name)
     assert (code, err) == (0, "")
     assert told.startswith(f"{name[0]}/{name[1]}: ")
-    function = registry.find(*name)
-    for setting in registry.settings(function):
+    function = registry.load_function(*name)
+    for setting in registry.default_settings(function):
         assert re.search(rf"^  {setting}: \S.* = .*$", told, re.MULTILINE), setting
     assert "Source:" in told
 
@@ -192,7 +192,7 @@ def test_shelves_are_listed(typed):
     assert [line.split()[0] for line in told.splitlines()] == list(registry.SHELVES)
     for name in registry.SHELVES:
         listed = typed("shelf", name)[1]
-        assert [line.split()[0] for line in listed.splitlines()] == list(registry.names(name))
+        assert [line.split()[0] for line in listed.splitlines()] == list(registry.entry_names(name))
 
 
 # What is typed

@@ -17,7 +17,7 @@ from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Chances, Frequencies, Generations, Gradients, Recitation, Shadows, Variants
 from byheart.core.types import Extraction, LogProbs, Texts, TokenStats
 
-ATTACKS = {name: registry.find("attacks", name) for name in registry.names("attacks")}
+ATTACKS = {name: registry.load_function("attacks", name) for name in registry.entry_names("attacks")}
 
 COUNT = 60
 MEMBERS = np.arange(COUNT) % 2 == 0
@@ -260,7 +260,7 @@ def test_shortest_texts_and_a_certain_model(attack):
 
 
 def test_source_and_help_are_there(attack):
-    assert re.search(r"arXiv \d{4}\.\d{4,5}|doi", registry.source(attack)), "the file's head names its paper"
+    assert re.search(r"arXiv \d{4}\.\d{4,5}|doi", registry.module_docstring(attack)), "the file's head names its paper"
     assert re.search(r"higher (means|is) (a )?member", registry.summary(attack)), "the first line says the direction"
     assert registry.summary(attack).endswith(".")
     for name, parameter in inspect.signature(attack).parameters.items():
@@ -270,7 +270,7 @@ def test_source_and_help_are_there(attack):
 
 def test_settings_out_of_range_are_refused():
     for name in ("min_k", "min_k_plus_plus"):
-        assert registry.choose("attacks", name, {"k": 1}).changed == {"k": 1.0}
+        assert registry.choose("attacks", name, {"k": 1}).non_default_settings == {"k": 1.0}
         for wrong in (0, -0.1, 1.01, "0.2"):
             with pytest.raises(SettingError, match=f"attacks {name}: k"):
                 registry.choose("attacks", name, {"k": wrong})

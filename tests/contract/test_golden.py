@@ -148,12 +148,12 @@ SHAKEN = ("error_zone", "wbc", "rmia varied")
 
 
 def test_every_attack_has_golden_numbers():
-    assert set(GOLDEN) == {*registry.names("attacks"), *(f"{name} varied" for name in VARIANTS)}
+    assert set(GOLDEN) == {*registry.entry_names("attacks"), *(f"{name} varied" for name in VARIANTS)}
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_attacks_give_the_numbers_they_gave(name):
-    attack = registry.find("attacks", name.removesuffix(" varied"))
+    attack = registry.load_function("attacks", name.removesuffix(" varied"))
     settings = VARIANTS[name.removesuffix(" varied")] if name.endswith(" varied") else {}
     given = evidence()
     if name in SHAKEN:
@@ -172,8 +172,8 @@ def test_metrics_give_the_numbers_they_gave():
     t = np.arange(60)
     scores, membership = np.sin(1.1 * t) + 0.8 * (t < 30), t < 30
     groups = tuple(str(i // 2) for i in t)
-    auc = registry.find("metrics", "auc")(scores, membership, groups)
-    tpr = registry.find("metrics", "tpr_at_fpr")(scores, membership, groups, fpr=0.1)
+    auc = registry.load_function("metrics", "auc")(scores, membership, groups)
+    tpr = registry.load_function("metrics", "tpr_at_fpr")(scores, membership, groups, fpr=0.1)
     np.testing.assert_allclose(
         [*auc[:3], *tpr[:3]], METRICS, rtol=1e-6, err_msg="raise the metric's REVISION and say why"
     )

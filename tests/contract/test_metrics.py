@@ -25,7 +25,7 @@ from byheart.metrics.train_perplexity import train_perplexity
 from byheart.stats.proportions import mid_p
 from testing.made_up import planted
 
-METRICS = {name: registry.find("metrics", name) for name in registry.names("metrics")}
+METRICS = {name: registry.load_function("metrics", name) for name in registry.entry_names("metrics")}
 RANGES = {
     "canary_guess": (0, 1),
     "exposure": (0, math.log2(21)),
@@ -217,7 +217,7 @@ def test_the_same_twice(metric):
 
 
 def test_source_and_help_are_there(metric):
-    assert len(registry.source(metric)) > 100
+    assert len(registry.module_docstring(metric)) > 100
     assert registry.summary(metric).endswith(".")
     assert (
         "higher" in registry.summary(metric)

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
-from byheart.core.registry import StandsFor, choose
+from byheart.core.registry import ContentIdentity, choose
 from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
@@ -82,7 +82,7 @@ def test_changed_weights_under_the_same_path_are_another_masked_model(tiny_folde
 
     first = key()
     assert key() == first
-    registry.find("observations", "neighbour_texts")
+    registry.load_function("observations", "neighbour_texts")
     from byheart.lm.base_models import identity
 
     model = BertForMaskedLM.from_pretrained(words)
@@ -109,7 +109,10 @@ def test_a_masked_model_that_is_none_is_refused_when_the_study_is_planned(tiny_f
         assert "\n" not in str(error.value)
     assert not list(store.root.glob("evidence/*"))
     # The Hub's is known by its id, so that a plan needs no network.
-    assert choose("observations", "neighbour_texts", {"masked_model": "distilbert/distilroberta-base"}).content == {}
+    assert (
+        choose("observations", "neighbour_texts", {"masked_model": "distilbert/distilroberta-base"}).content_identity
+        == {}
+    )
 
 
 def test_an_ensemble_is_another_one_when_an_attack_of_it_has_other_numbers(monkeypatch):
@@ -119,19 +122,19 @@ def test_an_ensemble_is_another_one_when_an_attack_of_it_has_other_numbers(monke
     after = choose("attacks", "ensemble")
     assert after.identity["content"] == {"of": {"wbc": 1}}
     assert after.key != before.key
-    assert choose("attacks", "ensemble", {"of": ["loss", "min_k"]}).content == {}
+    assert choose("attacks", "ensemble", {"of": ["loss", "min_k"]}).content_identity == {}
 
 
 def test_anybodys_setting_may_stand_for_something(monkeypatch, tmp_path):
     module = types.ModuleType("their_standing")
     told = {"a": "x", "b": ""}
 
-    def odd(target, *, path: Annotated[str, StandsFor(told.get)] = "b", power: int = 1): ...
+    def odd(target, *, path: Annotated[str, ContentIdentity(told.get)] = "b", power: int = 1): ...
 
     module.odd = odd
     odd.__module__ = "their_standing"
     monkeypatch.setitem(sys.modules, "their_standing", module)
-    assert choose("attacks", "their_standing:odd").content == {}
+    assert choose("attacks", "their_standing:odd").content_identity == {}
     found = choose("attacks", "their_standing:odd", {"path": "a"})
     assert found.identity["content"] == {"path": "x"}
     assert json.loads(json.dumps(found.recipe))["content"] == {"path": "x"}

@@ -71,7 +71,7 @@ def test_the_smallest_are_those_of_a_plain_loop(texts, share):
         for text in texts
         for at in range(len(text))
     ]
-    assert ragged.smallest(*pack(texts), share=share).tolist() == expected
+    assert ragged.smallest_mask(*pack(texts), share=share).tolist() == expected
 
 
 @given(lists, st.integers(1, 40))

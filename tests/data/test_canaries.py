@@ -9,7 +9,7 @@ import pytest
 from byheart.core.config import Canaries
 from byheart.core.errors import DataError, SettingError, UnknownNameError
 from byheart.core.types import Examples, Texts
-from byheart.data.canaries import plant
+from byheart.data.canaries import plant_canaries
 from byheart.data.splitting import split
 from byheart.datasets.records import records
 from byheart.study.study_file import non_default_settings, parse_study
@@ -20,7 +20,7 @@ SPLIT = split(EXAMPLES, train=40, members=20, nonmembers=20, validation=10, know
 
 
 def made(examples=EXAMPLES, dealt=SPLIT, *, seed=0, **settings):
-    return plant(Canaries(**settings), examples, dealt, near_duplicate=0.8, seed=seed)
+    return plant_canaries(Canaries(**settings), examples, dealt, near_duplicate=0.8, seed=seed)
 
 
 def test_every_kind_comes_at_every_number_of_repetitions():
@@ -100,7 +100,7 @@ def test_a_completion_is_where_canaries_stand():
     texts = Texts(tuple(map(str, range(100))), strings, tuple(f"Question {i}?" for i in range(100)))
     examples = Examples(texts, ("pool",) * 100, texts.ids)
     dealt = split(examples, train=30, members=10, nonmembers=10, validation=10, near_duplicate=1.0)
-    found = plant(Canaries(count=15, kinds=ALL, references=4), examples, dealt, near_duplicate=1.0, seed=0)
+    found = plant_canaries(Canaries(count=15, kinds=ALL, references=4), examples, dealt, near_duplicate=1.0, seed=0)
     for text, prompt, kind in zip(found.texts.scored, found.texts.prompts, found.kinds, strict=True):
         assert text.startswith(" "), "as the completions of this data begin"
         assert prompt in texts.prompts
@@ -114,7 +114,7 @@ def test_copies_of_dealt_texts_are_no_canaries():
     texts = Texts(tuple(map(str, range(120))), tuple(t.upper() if i > 59 else t for i, t in enumerate(strings)))
     examples = Examples(texts, ("pool",) * 120, texts.ids)
     dealt = split(examples, train=20, members=8, nonmembers=8, validation=6, near_duplicate=1.0)
-    found = plant(
+    found = plant_canaries(
         Canaries(count=20, kinds=("real_texts",), repetitions=(1,)), examples, dealt, near_duplicate=1.0, seed=0
     )
     used = {t.casefold() for p in (dealt.train, dealt.nonmembers, dealt.validation) for t in p.scored}
@@ -122,7 +122,9 @@ def test_copies_of_dealt_texts_are_no_canaries():
     assert not used & set(own)
     assert len(set(own)) == 20
     with pytest.raises(DataError, match=r"real_texts takes 40 .* there are 26: set data\.train lower"):
-        plant(Canaries(count=40, kinds=("real_texts",), repetitions=(1,)), examples, dealt, near_duplicate=1.0, seed=0)
+        plant_canaries(
+            Canaries(count=40, kinds=("real_texts",), repetitions=(1,)), examples, dealt, near_duplicate=1.0, seed=0
+        )
 
 
 def test_where_all_texts_are_dealt_the_form_is_a_training_texts_that_is_not_audited():
@@ -152,7 +154,9 @@ def test_canaries_that_do_not_fit_the_data_are_refused():
         dealt, validation=few.texts.take([4]), known_members=Texts((), ()), known_nonmembers=Texts((), ())
     )
     with pytest.raises(DataError, match=r"in_distribution makes secrets of the words .* which are 2; 32 are needed"):
-        plant(Canaries(count=2, repetitions=(1,), kinds=("in_distribution",)), few, dealt, near_duplicate=1.0, seed=0)
+        plant_canaries(
+            Canaries(count=2, repetitions=(1,), kinds=("in_distribution",)), few, dealt, near_duplicate=1.0, seed=0
+        )
 
 
 def asked(canaries):

@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
-from byheart.data.readers import published, read, shortened
+from byheart.data.readers import published_splits, read_rows, truncate_text
 from byheart.datasets.dialogsum import dialogsum
 from byheart.datasets.files import files
-from byheart.datasets.records import CUSTOMER, DIAGNOSES, PATIENT, records
+from byheart.datasets.records import CUSTOMER_TEMPLATES, DIAGNOSES, PATIENT_TEMPLATES, records
 from byheart.datasets.webnlg import webnlg
 from byheart.datasets.wikipedia import wikipedia
 from byheart.datasets.wikitext import wikitext
 from byheart.datasets.xsum import xsum
 
-NAMES = registry.names("datasets")
+NAMES = registry.entry_names("datasets")
 
 LINES = ("", " = Otter = \n", "", " = = Diet = = \n", "", " Otters eat fish , crabs and what else they find .\n")
 """WikiText's column: one article with a heading of its own, a section and a paragraph."""
@@ -79,7 +79,7 @@ def load(folder, installed, tmp_path):
     """Load any data set of the shelf offline."""
 
     def load(name: str, **settings):
-        known = registry.settings(registry.find("datasets", name))
+        known = registry.default_settings(registry.load_function("datasets", name))
         if "source" in known:
             settings.setdefault("source", str(folder))
         if name == "files":
@@ -122,13 +122,13 @@ def test_a_data_set_is_the_same_each_time(load, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_data_set_names_its_source_and_says_what_it_gives(name):
-    function = registry.find("datasets", name)
-    assert "Source" in registry.source(function)
-    assert "licence" in registry.source(function).lower() or "CC BY" in registry.source(function)
+    function = registry.load_function("datasets", name)
+    assert "Source" in registry.module_docstring(function)
+    assert "licence" in registry.module_docstring(function).lower() or "CC BY" in registry.module_docstring(function)
     assert registry.summary(function).startswith("Give ")
     assert registry.summary(function).endswith(".")
     assert registry.needs(function) == ()
-    assert set(registry.types_of(function)) == set(registry.settings(function))
+    assert set(registry.setting_types(function)) == set(registry.default_settings(function))
 
 
 def test_importing_the_shelf_imports_nothing_heavy():
@@ -201,7 +201,7 @@ def test_an_address_cannot_be_worked_out_from_the_name():
 def test_every_template_and_diagnosis_is_drawn():
     examples = records(count=2000)
     assert {a["diagnosis"] for a in examples.attributes if "diagnosis" in a} == set(DIAGNOSES)
-    openings = {t.partition("{")[0] for t in CUSTOMER + PATIENT} - {""}
+    openings = {t.partition("{")[0] for t in CUSTOMER_TEMPLATES + PATIENT_TEMPLATES} - {""}
     assert all(any(text.startswith(o) for text in examples.texts.scored) for o in openings)
     patients = sum("diagnosis" in a for a in examples.attributes)
     assert 900 < patients < 1100
@@ -389,7 +389,7 @@ def test_a_parquet_row_is_named_by_its_number(tmp_path):
 def test_a_folder_in_a_files_place_is_refused(tmp_path):
     (tmp_path / "train.jsonl").mkdir()
     with pytest.raises(DataError) as refused:
-        read(tmp_path / "train.jsonl")
+        read_rows(tmp_path / "train.jsonl")
     assert str(refused.value).startswith(f"{tmp_path}/train.jsonl cannot be read (Is a directory); write the path of")
 
 
@@ -436,13 +436,13 @@ def test_a_folder_with_two_kinds_of_one_split_is_refused(tmp_path):
     for kind in ("csv", "jsonl"):
         (tmp_path / f"test.{kind}").write_text("text\na\n")
     with pytest.raises(DataError) as refused:
-        published(str(tmp_path))
+        published_splits(str(tmp_path))
     assert str(refused.value) == f"{tmp_path} holds test.csv and test.jsonl; keep one kind of file"
 
 
 @given(st.text(max_size=40), st.integers(1, 50))
 def test_a_shortened_text_is_its_beginning_cut_between_words(text, characters):
-    short = shortened(text, characters)
+    short = truncate_text(text, characters)
     assert text.startswith(short)
     assert len(short) <= characters
     if len(text) <= characters:
@@ -452,10 +452,10 @@ def test_a_shortened_text_is_its_beginning_cut_between_words(text, characters):
 
 
 def test_shortening_keeps_a_word_that_just_fits():
-    assert shortened("one two three", 7) == "one two"
-    assert shortened("one two three", 6) == "one"
-    assert shortened("onetwothree", 6) == "onetwo"
-    assert shortened("one", None) == "one"
+    assert truncate_text("one two three", 7) == "one two"
+    assert truncate_text("one two three", 6) == "one"
+    assert truncate_text("onetwothree", 6) == "onetwo"
+    assert truncate_text("one", None) == "one"
 
 
 # Published data
@@ -647,7 +647,7 @@ def test_the_real_client_offline_ends_in_the_same_line(tmp_path):
 def test_a_source_that_is_neither_folder_nor_id_never_asks_the_hub(asked, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as refused:
-        published(source)
+        published_splits(source)
     assert str(refused.value) == (
         f"source {source!r} is no folder; "
         "write source: FOLDER with train, test, validation files (.csv, .jsonl, .parquet, .txt), or OWNER/NAME"

@@ -17,7 +17,7 @@ from byheart.data import blind_baselines as blinds
 from byheart.data import split_check as split_tests
 from byheart.data.split_check import gate
 from byheart.stats import power
-from byheart.stats.intervals import codes
+from byheart.stats.intervals import group_indices
 from byheart.stats.roc_auc import auc_interval
 
 WORDS = np.array([f"{a}{b}{c}" for a in "bdgklmnprst" for b in "aeiou" for c in ("n", "rt", "la", "sk", "st", "ve")])
@@ -138,8 +138,11 @@ def test_intervals_of_fair_splits_hold_one_half():
     held = []
     for s in range(25):
         one = fair(np.random.default_rng(s), 50)
-        labels = blinds.relabelled(one.membership, one.groups, count=99)
-        held += [b.low <= 0.5 <= b.high for b in blinds.blind(one.audited.scored, labels, one.groups, bound=0.6)]
+        labels = blinds.permuted_labels(one.membership, one.groups, count=99)
+        held += [
+            b.low <= 0.5 <= b.high
+            for b in blinds.blind_classifier_results(one.audited.scored, labels, one.groups, bound=0.6)
+        ]
     assert np.mean(held) >= 0.92
 
 
@@ -147,9 +150,9 @@ def test_out_of_fold_scores_are_those_of_ridge_taught_without_the_fold():
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(30, 4)), np.arange(30) % 2 == 0
     groups = tuple(f"g{i // 2}" for i in range(30))
-    fold = blinds._folds(groups, rng)
+    fold = blinds._fold_assignment(groups, rng)
     assert set(fold) == set(range(5))
-    assert all(len(set(fold[codes(groups) == g])) == 1 for g in range(15))
+    assert all(len(set(fold[group_indices(groups) == g])) == 1 for g in range(15))
     centred, wanted = features - features.mean(axis=0), labels - labels.mean()
     expected = np.zeros(30)
     for number in range(5):
@@ -157,15 +160,15 @@ def test_out_of_fold_scores_are_those_of_ridge_taught_without_the_fold():
         weights = np.linalg.solve(centred[rest].T @ centred[rest] + np.eye(4), centred[rest].T @ wanted[rest])
         scores = centred[out] @ weights
         expected[out] = ((scores[:, None] > scores).sum(axis=1) + 0.5) / out.sum()
-    assert np.allclose(blinds.out_of_fold(features, labels[None], [fold])[0], expected)
+    assert np.allclose(blinds.out_of_fold_scores(features, labels[None], [fold])[0], expected)
 
 
 def test_statistics_of_all_deals_are_scipys():
     rng = np.random.default_rng(0)
     values = rng.integers(0, 12, 40).astype(float)
-    labels = blinds.relabelled(np.arange(40) < 25, tuple(map(str, range(40))), count=5)
+    labels = blinds.permuted_labels(np.arange(40) < 25, tuple(map(str, range(40))), count=5)
     placed = blinds.aucs(np.broadcast_to(values, labels.shape), labels)
-    wide = split_tests.gaps(values, labels)
+    wide = split_tests.ks_statistics(values, labels)
     for row, auc, gap in zip(labels, placed, wide, strict=True):
         assert auc == pytest.approx(mannwhitneyu(values[row], values[~row]).statistic / (25 * 15))
         assert gap == pytest.approx(ks_2samp(values[row], values[~row]).statistic)
@@ -173,7 +176,7 @@ def test_statistics_of_all_deals_are_scipys():
 
 def test_lengths_that_are_all_one_do_not_differ():
     labels = np.array([[True, True, False, False], [False, True, True, False]])
-    assert split_tests.gaps(np.ones(4), labels).tolist() == [0, 0]
+    assert split_tests.ks_statistics(np.ones(4), labels).tolist() == [0, 0]
 
 
 def test_a_p_value_counts_the_true_labels_and_ties():
@@ -183,12 +186,12 @@ def test_a_p_value_counts_the_true_labels_and_ties():
 
 def test_labels_are_dealt_anew_by_whole_groups():
     groups = tuple(f"g{i // 3}" for i in range(90))
-    labels = blinds.relabelled(np.arange(90) < 45, groups, count=50)
+    labels = blinds.permuted_labels(np.arange(90) < 45, groups, count=50)
     assert labels[0].tolist() == [True] * 45 + [False] * 45
     assert (labels.reshape(51, 30, 3).min(axis=2) == labels.reshape(51, 30, 3).max(axis=2)).all()
     assert (labels.sum(axis=1) == 45).all()
     assert len({tuple(row) for row in labels}) == 51
-    shared = blinds.relabelled(np.arange(90) % 2 == 0, groups, count=5)
+    shared = blinds.permuted_labels(np.arange(90) % 2 == 0, groups, count=5)
     assert shared[0].tolist() == (np.arange(90) % 2 == 0).tolist()
 
 
@@ -207,7 +210,7 @@ def test_the_verdict_ignores_the_order_of_texts_and_which_side_is_which():
         assert after.value == pytest.approx(before.value)
         assert (after.verdict, after.p_value) == (before.verdict, before.p_value)
     swapped = split_of(one.nonmembers.scored, one.train.scored, one.nonmember_groups, one.member_groups)
-    for name in blinds.CLASSIFIERS:
+    for name in blinds.CLASSIFIER_FEATURES:
         assert found(gate(swapped), f"blind: {name}").value == pytest.approx(found(gate(one), f"blind: {name}").value)
 
 
@@ -258,7 +261,7 @@ def test_too_few_texts_for_power_are_doubtful():
     judged = gate(fair(np.random.default_rng(1), 40))
     assert judged.verdict == "doubtful"
     assert found(judged, "power, AUC").verdict == "doubtful"
-    least = f"{power.smallest_auc(40.0, 40.0):.3f}"
+    least = f"{power.detectable_auc(40.0, 40.0):.3f}"
     assert judged.reasons == (f"40 members and 40 non-members tell only an AUC above {least} from chance",)
     assert found(judged, "power, AUC").found == f"AUC {least} is told from chance at 80 % power by one attack"
     assert found(judged, "power, TPR at 1 % FPR").found == "not resolved by fewer than 100 non-members"
@@ -269,7 +272,7 @@ def test_where_texts_share_groups_the_worst_case_is_told_apart():
     one = fair(np.random.default_rng(1), 80)
     pairs = tuple(f"member {i // 2}" for i in range(80))
     told = found(gate(dataclasses.replace(one, member_groups=pairs)), "power, AUC").found
-    alone, worst = (f"{power.smallest_auc(members, 80.0):.3f}" for members in (80.0, 40.0))
+    alone, worst = (f"{power.detectable_auc(members, 80.0):.3f}" for members in (80.0, 40.0))
     assert alone < worst
     assert told == (
         f"AUC {alone} is told from chance at 80 % power by one attack if each text counts alone, "
@@ -280,7 +283,7 @@ def test_where_texts_share_groups_the_worst_case_is_told_apart():
 @pytest.mark.parametrize(("members", "nonmembers"), [(60, 60), (150, 80)])
 def test_the_smallest_auc_is_told_from_chance_four_times_in_five(members, nonmembers):
     rng = np.random.default_rng(0)
-    distance = np.sqrt(2) * ndtri(power.smallest_auc(float(members), float(nonmembers)))
+    distance = np.sqrt(2) * ndtri(power.detectable_auc(float(members), float(nonmembers)))
     membership = np.arange(members + nonmembers) < members
     groups = tuple(map(str, range(members + nonmembers)))
     draws = [rng.normal(size=members + nonmembers) + distance * membership for _ in range(600)]
@@ -301,16 +304,16 @@ def test_the_smallest_tpr_is_told_from_chance_four_times_in_five(members, nonmem
 
     assert told(0.0) <= 0.025 + 0.006
     assert told(0.0, critical - 1) > 0.025 - 0.006
-    assert told(ndtri(power.smallest_tpr(members, nonmembers, fpr)) - ndtri(fpr)) == pytest.approx(0.8, abs=0.025)
+    assert told(ndtri(power.detectable_tpr(members, nonmembers, fpr)) - ndtri(fpr)) == pytest.approx(0.8, abs=0.025)
 
 
 def test_effective_numbers_and_hopeless_sizes():
-    assert power.effective(["a", "b", "c"]) == pytest.approx(3)
-    assert power.effective(["a", "a", "b", "b"]) == pytest.approx(2)
-    assert power.smallest_auc(2.0, 2.0) == 1.0
-    assert power.smallest_tpr(1, 20, 0.05) == 1.0
+    assert power.effective_text_count(["a", "b", "c"]) == pytest.approx(3)
+    assert power.effective_text_count(["a", "a", "b", "b"]) == pytest.approx(2)
+    assert power.detectable_auc(2.0, 2.0) == 1.0
+    assert power.detectable_tpr(1, 20, 0.05) == 1.0
     with pytest.raises(DataError, match="needs 100 non-members"):
-        power.smallest_tpr(50, 50, 0.01)
+        power.detectable_tpr(50, 50, 0.01)
 
 
 def test_tests_share_one_error():

@@ -26,10 +26,10 @@ def test_shelf_pages_are_fresh():
 def test_every_shelf_entry_has_a_page_a_summary_and_a_source():
     for where in registry.SHELVES:
         page = (ROOT / "docs" / "shelves" / f"{where}.md").read_text()
-        for entry in registry.names(where):
+        for entry in registry.entry_names(where):
             assert f"\n## {entry}\n" in page
-            assert registry.summary(registry.find(where, entry)).endswith((".", "?"))
-            assert registry.source(registry.find(where, entry))
+            assert registry.summary(registry.load_function(where, entry)).endswith((".", "?"))
+            assert registry.module_docstring(registry.load_function(where, entry))
 
 
 def test_the_keys_of_the_readme_are_those_of_a_study():
@@ -63,20 +63,12 @@ def test_commands_are_found_on_the_pages_that_tell_of_them():
     assert len([p for p in PAGES if commands(p)]) > 5
 
 
-def test_the_attack_of_the_page_of_shelves_works(tmp_path, monkeypatch):
-    (tmp_path / "typical.py").write_text(blocks(ROOT / "docs" / "extending.md", "python")[0].text)
+def test_the_attack_of_the_contributors_page_works(tmp_path, monkeypatch):
+    (tmp_path / "first_choice.py").write_text(blocks(ROOT / "docs" / "contributing.md", "python")[0].text)
     monkeypatch.setattr(byheart.attacks, "__path__", [*byheart.attacks.__path__, str(tmp_path)])
-    chosen = registry.choose("attacks", "typical", {"power": 2})
-    one = np.array([-1.0, -3.0])
-    stats = byheart.TokenStats(
-        logp=one,
-        starts=np.array([0, 2]),
-        mean=np.array([-2.0, -2.0]),
-        std=one * 0 + 1,
-        entropy=one * 0 + 2,
-        rank=np.array([0, 4]),
-    )
-    assert chosen(stats).tolist() == [-1.0]
+    chosen = registry.choose("attacks", "first_choice", {"share": 0.3})
+    logprobs = byheart.LogProbs(logp=np.log([0.5, 0.2, 0.9]), starts=np.array([0, 2, 3]))
+    assert chosen(logprobs).tolist() == [0.5, 1.0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

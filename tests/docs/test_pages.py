@@ -19,7 +19,7 @@ import byheart
 from byheart.analysis.formats import rows_csv
 from byheart.cli.progress import outcome_line
 from byheart.core import registry
-from byheart.core.dependencies import chain
+from byheart.core.dependencies import required_observations
 from byheart.core.types import Row
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
@@ -182,8 +182,8 @@ def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved
     files = dict(shelved(page))
     assert set(files) == set(registry.SHELVES) - {"observations"}
     for where, entry in files.items():
-        assert registry.summary(registry.find(where, entry)).endswith(".")
-        assert len(registry.source(registry.find(where, entry))) > 50
+        assert registry.summary(registry.load_function(where, entry)).endswith(".")
+        assert len(registry.module_docstring(registry.load_function(where, entry))) > 50
     (own,) = blocks(page, "yaml")
     asked = YAML(typ="safe", pure=True).load(own.text)
     store = tmp_path / "store"
@@ -274,12 +274,12 @@ def test_the_four_risks_are_what_was_measured():
         cells = {risk: row[place] for risk, row in found.items()}
         assert cells["membership"].startswith(short(of(rows, "auc", attack="loss", **last)["value"]))
         lead = of(rows, "attribute_inference", metric_settings="kind=all, measure=advantage, over=nonmembers", **last)
-        assert cells["private values picked"].startswith(short(lead["value"]))
-        assert ("may be none" in cells["private values picked"]) == (float(lead["low"]) < 0)
+        assert cells["private attributes"].startswith(short(lead["value"]))
+        assert ("interval includes 0" in cells["private attributes"]) == (float(lead["low"]) < 0)
         seen = of(rows, "exposure", metric_settings="repeated=16", **last)
-        assert cells["canaries seen 16 times"] == f"{float(seen['value']):.2f}".removeprefix("0")
+        assert cells["canaries trained on 16 times"] == f"{float(seen['value']):.2f}".removeprefix("0")
         assert cells["validation perplexity"] == f"{float(of(rows, 'perplexity', **last)['value']):.2f}"
-        assert cells["a record's second half is written"] == "0 of 24"
+        assert cells["extraction"] == "0 of 24"
         rates = [r for r in rows if r["metric"] == "extraction_rate" and r["method"] == method and r["epoch"] == "3"]
         assert rates
         assert {float(r["value"]) for r in rates} == {0.0}
@@ -308,25 +308,25 @@ def test_the_line_of_a_finished_cell_is_the_one_that_is_printed():
 def test_the_table_of_access_is_what_the_attacks_ask_for():
     told = {row[:-1]: set(re.findall(r"`(\w+)`", row[-1])) for row in table(THREATS, "signatures")}
     asked = {}
-    for attack in registry.names("attacks"):
+    for attack in registry.entry_names("attacks"):
         asked.setdefault(access(attack), set()).add(attack)
     assert told == asked
 
 
 def access(attack):
     """What an attack reads of the model, and what else its adversary owns, as the page's table says it."""
-    function = registry.find("attacks", attack)
+    function = registry.load_function("attacks", attack)
     needs = registry.needs(function)
     kinds = {function.__annotations__[n] for n in needs}
     if "gradients" in needs:
         reads = "weights"
-    elif {"continuations", "recitation"} & set(needs):
+    elif {"continuations", "greedy_continuation"} & set(needs):
         reads = "text"
     elif "TokenStats" in kinds or "sampling_logprobs" in needs:
         reads = "all tokens"
     else:
         reads = "own tokens"
-    behind = chain(needs, attack)
+    behind = required_observations(needs, attack)
     inputs = {n for o in behind for n in o.needs}
     # Token frequencies ask the base for its tokenizer and no more.
     based = {n for o in behind if o.name != "frequencies" for n in o.needs}
@@ -340,8 +340,8 @@ def access(attack):
 
 
 def test_counts_of_attacks_in_words_are_the_shelfs():
-    from byheart.core.attack_output import extracts
+    from byheart.core.attack_output import is_extraction_attack
 
-    judging = [n for n in registry.names("attacks") if not extracts(registry.choose("attacks", n))]
+    judging = [n for n in registry.entry_names("attacks") if not is_extraction_attack(registry.choose("attacks", n))]
     (told,) = re.findall(r"\| (\d+) attacks,", (DOCS / "index.md").read_text())
     assert int(told) == len(judging)

@@ -73,7 +73,7 @@ def test_scores_are_the_same_whatever_the_batch_order_and_padding():
     from byheart.lm.base_models import default_base
     from byheart.lm.forward import token_stats
     from byheart.lm.load import load
-    from byheart.lm.tokens import tokenise
+    from byheart.lm.tokens import tokenize
 
     words = (
         "The old sailor wrote twice to the queen of Lisbon, and twice she sent no answer.",
@@ -83,9 +83,9 @@ def test_scores_are_the_same_whatever_the_batch_order_and_padding():
         "Customer Jane Roe, account 4471-22, phone 555-0172, was diagnosed with asthma in March.",
     )
     model, texts = load(default_base()), Texts(tuple("abcde"), words)
-    together, alone = (token_stats(model, tokenise(model.tokenizer, texts, 64), budget=b) for b in (4096, 1))
-    turned = token_stats(model, tokenise(model.tokenizer, texts.take(range(4, -1, -1)), 64), budget=40)
+    together, alone = (token_stats(model, tokenize(model.tokenizer, texts, 64), budget=b) for b in (4096, 1))
+    turned = token_stats(model, tokenize(model.tokenizer, texts.take(range(4, -1, -1)), 64), budget=40)
     for name in ("loss", "min_k_plus_plus"):
-        attack = registry.find("attacks", name)
+        attack = registry.load_function("attacks", name)
         assert attack(alone) == pytest.approx(attack(together), abs=1e-5)
         assert attack(turned)[::-1] == pytest.approx(attack(together), abs=1e-5)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from byheart.core.config import Training
-from byheart.core.registry import choose, names
+from byheart.core.registry import choose, entry_names
 from byheart.core.types import Texts
 from byheart.lm import base_cache, load, train
 from byheart.lm.forward import token_stats
-from byheart.lm.tokens import tokenise
-from conftest import CONFIGS
+from byheart.lm.tokens import tokenize
+from testing.tiny_models import CONFIGS
 
 CPU = torch.device("cpu")
 
@@ -25,15 +25,15 @@ def nothing_kept():
 
 
 def tokens_of(model, sentences):
-    return tokenise(model.tokenizer, Texts(tuple(map(str, range(len(sentences)))), tuple(sentences)), 32)
+    return tokenize(model.tokenizer, Texts(tuple(map(str, range(len(sentences)))), tuple(sentences)), 32)
 
 
 def trained(model, tokens, method):
     """The model after an epoch of a method, as a cell trains it."""
-    train.seed("0b")
+    train.seed_rngs("0b")
     made = choose("methods", method)(model)
-    base_cache.own(made.module)
-    whole = train.keep_hidden(replace(model, module=made.module))
+    base_cache.copy_shared_trainable_weights(made.module)
+    whole = train.with_hidden_cache(replace(model, module=made.module))
     settings = Training(epochs=1, batch_size=4)
     for _ in train.train(
         whole, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.bfloat16, budget=200
@@ -50,7 +50,7 @@ def test_every_cell_finds_the_base_as_it_was_loaded(tiny_folder, name, sentences
     first = {n: p.clone() for n, p in fresh.module.state_dict().items()}
     loads = []
     monkeypatch.setattr(load, "load", lambda base, load=load.load: loads.append(base) or load(base))
-    for method in names("methods"):
+    for method in entry_names("methods"):
         model = base_cache.borrow(folder, CPU)
         state = model.module.state_dict()
         assert state.keys() == first.keys()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from byheart.core.types import Texts
 from byheart.lm import loss
-from byheart.lm.batching import batches, closest, step_batches
-from byheart.lm.tokens import tokenise
+from byheart.lm.batching import batches, least_padded_batches, step_batches
+from byheart.lm.tokens import tokenize
 from testing.wrapped import tuned
 
 LENGTHS = st.lists(st.integers(1, 300), min_size=0, max_size=9)
@@ -24,7 +24,7 @@ def cost(lengths, found, apart):
 @given(LENGTHS, st.integers(1, 1200), st.integers(0, 1200))
 def test_each_text_comes_once_longest_first_within_the_budget(lengths, budget, apart):
     lengths = np.array(lengths, dtype=np.int64)
-    for found in (list(batches(lengths, budget)), list(closest(lengths, budget, apart))):
+    for found in (list(batches(lengths, budget)), list(least_padded_batches(lengths, budget, apart))):
         order = np.concatenate([np.empty(0, dtype=int), *found])
         assert sorted(order) == list(range(len(lengths)))
         assert (np.diff(lengths[order]) <= 0).all()
@@ -34,7 +34,7 @@ def test_each_text_comes_once_longest_first_within_the_budget(lengths, budget, a
 @given(LENGTHS, st.integers(1, 1200), st.integers(0, 1200))
 def test_no_other_borders_cost_less(lengths, budget, apart):
     lengths = np.array(lengths, dtype=np.int64)
-    found = list(closest(lengths, budget, apart))
+    found = list(least_padded_batches(lengths, budget, apart))
     order = np.argsort(-lengths, kind="stable")
     n = len(order)
     every = (
@@ -55,10 +55,10 @@ def test_a_long_text_is_not_what_short_ones_are_padded_to(tiny):
 def test_a_step_passes_texts_of_unlike_length_apart(tiny, sentences, monkeypatch):
     model = tiny("llama")
     chosen = [sentences[0] * 4, *sentences[1:6]]
-    tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)
+    tokens = tokenize(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)
     passed, real = [], loss.hidden_rows
     monkeypatch.setattr(loss, "hidden_rows", lambda *a: passed.append(a[2].tolist()) or real(*a))
-    loss.Loss(model, tokens, Accelerator(cpu=True), torch.float32, 4096).gradients(np.arange(6))
+    loss.StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 4096).gradients(np.arange(6))
     assert [len(p) for p in passed] == [1, 5]
     assert passed[0] == [0]
 
@@ -66,9 +66,9 @@ def test_a_step_passes_texts_of_unlike_length_apart(tiny, sentences, monkeypatch
 def test_a_head_without_its_trunk_takes_a_step_whole(tiny, sentences, monkeypatch):
     model = tuned(tiny("llama"), "head")
     chosen = [sentences[0] * 4, *sentences[1:6]]
-    tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)
-    of_all, real = loss.Loss(model, tokens, Accelerator(cpu=True), torch.float32, 4096), loss.raw_logits
+    tokens = tokenize(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)
+    of_all, real = loss.StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 4096), loss.raw_logits
     rows = []
     monkeypatch.setattr(loss, "raw_logits", lambda *a: rows.append(len(a[1])) or real(*a))
     of_all.gradients(np.arange(6))
-    assert rows == [len(tokens.true)]
+    assert rows == [len(tokens.scored_ids)]

@@ -12,9 +12,9 @@ from byheart.core.errors import DataError
 from byheart.core.registry import key_of
 from byheart.core.types import Texts
 from byheart.lm import forward, train
-from byheart.lm.generate import Opening, greedy
-from byheart.lm.goldfish import CONTEXT, counted
-from byheart.lm.tokens import tokenise
+from byheart.lm.generate import GenerationRequest, generate_greedy
+from byheart.lm.goldfish import CONTEXT, goldfish_mask
+from byheart.lm.tokens import tokenize
 from byheart.store.store import Store, _first_difference
 from byheart.study.plan import plan_cells
 from byheart.study.shadow_models import shadow_cells
@@ -25,7 +25,7 @@ from testing.made_up import study
 
 def tokens_of(model, sentences, prompts=(), *, longest=64):
     texts = Texts(tuple(map(str, range(len(sentences)))), tuple(sentences), tuple(prompts))
-    return tokenise(model.tokenizer, texts, longest)
+    return tokenize(model.tokenizer, texts, longest)
 
 
 # --- goldfish loss
@@ -47,8 +47,10 @@ def test_tokens_left_out_are_those_of_a_plain_loop(tiny, sentences, k):
         expected = []
         for i in range(len(tokens)):
             ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
-            expected += [mixed_plainly(ids[max(0, p - CONTEXT) : p], k) for p in range(tokens.first[i], len(ids))]
-        np.testing.assert_array_equal(counted(tokens, k), expected)
+            expected += [
+                mixed_plainly(ids[max(0, p - CONTEXT) : p], k) for p in range(tokens.first_scored[i], len(ids))
+            ]
+        np.testing.assert_array_equal(goldfish_mask(tokens, k), expected)
 
 
 def test_one_token_in_k_is_left_out(tiny):
@@ -56,7 +58,7 @@ def test_one_token_in_k_is_left_out(tiny):
     words = [" ".join(str(n) for n in rng.integers(0, 10**6, 12)) for _ in range(300)]
     tokens = tokens_of(tiny("llama"), words, longest=500)
     for k in (2, 4, 10):
-        left_out = 1 - counted(tokens, k)
+        left_out = 1 - goldfish_mask(tokens, k)
         assert left_out.mean() == pytest.approx(1 / k, abs=4 * np.sqrt(1 / k / len(left_out)))
 
 
@@ -64,7 +66,7 @@ def test_the_same_passage_loses_the_same_tokens_wherever_it_stands(tiny, sentenc
     model = tiny("llama")
     passage = " ".join(sentences[:4])
     alone, later = (tokens_of(model, [s], longest=500) for s in (passage, f"{sentences[5]} Then: {passage}"))
-    a, b = (counted(t, 3) for t in (alone, later))
+    a, b = (goldfish_mask(t, 3) for t in (alone, later))
     shared = next((n for n in range(len(alone.ids)) if alone.ids[-1 - n] != later.ids[-1 - n]), len(alone.ids))
     assert shared > CONTEXT + 10
     np.testing.assert_array_equal(a[::-1][: shared - CONTEXT], b[::-1][: shared - CONTEXT])
@@ -75,7 +77,7 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
     """Steps equal those on the mean over the tokens that count, and a text of which none does is stepped over."""
     ours, plain = tiny("llama"), tiny("llama")
     tokens = tokens_of(ours, sentences[:4])
-    kept = counted(tokens, 2)
+    kept = goldfish_mask(tokens, 2)
     ours.module.requires_grad_(True)
     settings = Training(epochs=1, batch_size=4, goldfish=2, schedule="constant", warmup=0)
     steps = train.train(
@@ -87,7 +89,7 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
     for i in range(4):
         ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
         own = plain.module(input_ids=ids[None]).logits[0].log_softmax(1)
-        first = int(tokens.first[i])
+        first = int(tokens.first_scored[i])
         logp.append(own[first - 1 : -1].gather(1, ids[first:, None])[:, 0])
     loss = -torch.cat(logp)[torch.from_numpy(kept)].mean()
     assert told == pytest.approx(float(loss.detach()), rel=1e-5)
@@ -129,7 +131,7 @@ def test_a_goldfish_recites_less(tiny, sentences):
         ):
             pass
         rows = [tokens.ids[tokens.starts[i] : tokens.starts[i + 1]] for i in range(6)]
-        written = greedy(model, [Opening(row[:6], len(row) - 6) for row in rows])
+        written = generate_greedy(model, [GenerationRequest(row[:6], len(row) - 6) for row in rows])
         same = [
             np.mean(found[: len(row) - 6] == row[6 : 6 + len(found)]) for row, found in zip(rows, written, strict=True)
         ]
@@ -140,7 +142,7 @@ def test_a_goldfish_recites_less(tiny, sentences):
     assert by_heart[0] == 1.0
     assert goldfish[0] < 0.8
     model = tiny("llama")
-    kept = counted(tokens_of(model, sentences[:6]), 3)
+    kept = goldfish_mask(tokens_of(model, sentences[:6]), 3)
     assert goldfish[1][kept].mean() > -0.1, "what counts is learnt"
     assert goldfish[1][~kept].mean() < by_heart[1][~kept].mean() - 1, "what is left out is not"
 

@@ -13,10 +13,10 @@ from byheart.core.config import Privacy, Training
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.types import Texts
 from byheart.lm import train
-from byheart.lm.dp_sgd import Private
+from byheart.lm.dp_sgd import PrivateGradients
 from byheart.lm.load import LanguageModel
-from byheart.lm.tokens import tokenise
-from byheart.stats.dp_accounting import Spending, spending
+from byheart.lm.tokens import tokenize
+from byheart.stats.dp_accounting import DpSgdParameters, dp_sgd_parameters
 from byheart.store.store import Store
 from byheart.study import train_and_observe
 from byheart.study.estimate import cell_estimates, plan_table
@@ -28,13 +28,13 @@ METHODS = ("dp_lora", "dp_full")
 
 
 def tokens_of(model, sentences):
-    return tokenise(model.tokenizer, Texts(tuple(map(str, range(len(sentences)))), tuple(sentences)), 64)
+    return tokenize(model.tokenizer, Texts(tuple(map(str, range(len(sentences)))), tuple(sentences)), 64)
 
 
 def made(model, method, **settings):
-    train.seed(KEY)
+    train.seed_rngs(KEY)
     tuned = registry.choose("methods", method, settings)(model)
-    return train.keep_hidden(LanguageModel(tuned.module, model.tokenizer, model.name))
+    return train.with_hidden_cache(LanguageModel(tuned.module, model.tokenizer, model.name))
 
 
 def run(model, tokens, training, spent, *, start=None, rate=1e-2):
@@ -46,21 +46,23 @@ def run(model, tokens, training, spent, *, start=None, rate=1e-2):
         key=KEY,
         precision=torch.float32,
         budget=200,
-        start=start,
-        spending=spent,
+        resume_from=start,
+        dp_parameters=spent,
     )
 
 
 def quiet(**changed):
     """Spending whose noise is next to nothing."""
-    return Spending(**{"noise_multiplier": 1e-9, "clip": 0.05, "delta": 1e-3, "rate": 0.4, "steps": 3, **changed})
+    return DpSgdParameters(
+        **{"noise_multiplier": 1e-9, "clip": 0.05, "delta": 1e-3, "rate": 0.4, "steps": 3, **changed}
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, method, sentences):
     model = made(tiny(architecture), method)
     tokens = tokens_of(model, sentences[:5])
-    parameters = list(train.trainable(model.module).values())
+    parameters = list(train.trainable_parameters(model.module).values())
     with torch.no_grad():
         for parameter in parameters:
             parameter.add_(0.05 * torch.randn_like(parameter))
@@ -70,7 +72,7 @@ def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, meth
     for i in chosen:
         ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
         logp = model.module(input_ids=ids[None]).logits[0].float().log_softmax(1)
-        first = int(tokens.first[i])
+        first = int(tokens.first_scored[i])
         loss = -logp[first - 1 : -1].gather(1, ids[first:, None]).mean()
         own = torch.autograd.grad(loss, parameters, allow_unused=True)
         own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, own, strict=True)]
@@ -79,8 +81,8 @@ def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, meth
         expected = [total + g * scale for total, g in zip(expected, own, strict=True)]
     assert min(norms) > spent.clip, "nothing was clipped"
     optimizer = torch.optim.AdamW(parameters, lr=1e-3)
-    private = Private(optimizer, spent, len(tokens))
-    next(private.drawn(np.random.default_rng(0)))
+    private = PrivateGradients(optimizer, spent, len(tokens))
+    next(private.sampled_batches(np.random.default_rng(0)))
     dropped = [part for part in model.module.modules() if isinstance(part, torch.nn.Dropout)]
     for part in dropped:
         part.p = 0.0
@@ -93,16 +95,16 @@ def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, meth
 def one_step(model, tokens, private, chosen):
     from accelerate import Accelerator
 
-    from byheart.lm.loss import Loss
+    from byheart.lm.loss import StepLoss
 
-    return private.gradients(chosen, Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200).gradients)
+    return private.gradients(chosen, StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 200).gradients)
 
 
 def test_noise_has_its_standard_deviation_even_where_no_text_is_drawn():
     weight = torch.nn.Parameter(torch.zeros(200, 500))
     spent = quiet(noise_multiplier=1.5, clip=0.2, rate=0.5)
-    private = Private(torch.optim.AdamW([weight]), spent, 8)
-    next(private.drawn(np.random.default_rng(0)))
+    private = PrivateGradients(torch.optim.AdamW([weight]), spent, 8)
+    next(private.sampled_batches(np.random.default_rng(0)))
     private.gradients(np.array([], dtype=int), lambda _: 0.0)
     first = weight.grad.clone()
     assert float(first.std()) == pytest.approx(1.5 * 0.2 / 4, rel=0.01)  # four texts are expected
@@ -114,8 +116,8 @@ def test_noise_has_its_standard_deviation_even_where_no_text_is_drawn():
 
 def test_texts_are_drawn_by_themselves():
     weight = torch.nn.Parameter(torch.zeros(1))
-    private = Private(torch.optim.AdamW([weight]), quiet(rate=0.1, steps=4000), 30)
-    drawn = list(private.drawn(np.random.default_rng(3)))
+    private = PrivateGradients(torch.optim.AdamW([weight]), quiet(rate=0.1, steps=4000), 30)
+    drawn = list(private.sampled_batches(np.random.default_rng(3)))
     assert len(drawn) == 4000
     inside = np.array([np.isin(np.arange(30), d) for d in drawn])
     np.testing.assert_allclose(inside.mean(0), 0.1, atol=5 * math.sqrt(0.09 / 4000))
@@ -127,7 +129,9 @@ def test_texts_are_drawn_by_themselves():
 def test_epsilon_is_the_accountants_own():
     from opacus.accountants import PRVAccountant
 
-    spent = spending(Privacy(epsilon=None, noise_multiplier=1.1, delta=None, clip=1.0), 200, Training(batch_size=16))
+    spent = dp_sgd_parameters(
+        Privacy(epsilon=None, noise_multiplier=1.1, delta=None, clip=1.0), 200, Training(batch_size=16)
+    )
     assert (spent.rate, spent.steps, spent.delta) == (0.08, 13, 200**-1.1)
     accountant = PRVAccountant()
     for _ in range(26):
@@ -140,12 +144,14 @@ def test_epsilon_is_the_accountants_own():
 @pytest.mark.parametrize("epsilon", [1.0, 8.0, 100.0])
 def test_a_promised_epsilon_is_spent_by_the_last_epoch_and_not_passed(epsilon):
     training = Training(epochs=4, batch_size=10)
-    spent = spending(Privacy(epsilon=epsilon, noise_multiplier=None, delta=1e-4, clip=1.0), 100, training)
+    spent = dp_sgd_parameters(Privacy(epsilon=epsilon, noise_multiplier=None, delta=1e-4, clip=1.0), 100, training)
     assert 0.85 * epsilon < spent.epsilon(4) <= epsilon
 
 
 def test_a_batch_larger_than_the_texts_is_all_of_them():
-    spent = spending(Privacy(epsilon=None, noise_multiplier=1.0, delta=None, clip=1.0), 50, Training(batch_size=80))
+    spent = dp_sgd_parameters(
+        Privacy(epsilon=None, noise_multiplier=1.0, delta=None, clip=1.0), 50, Training(batch_size=80)
+    )
     assert (spent.rate, spent.steps) == (1.0, 1)
 
 
@@ -160,7 +166,7 @@ def test_a_batch_larger_than_the_texts_is_all_of_them():
 def test_promises_that_mean_nothing_are_refused(given, told):
     asked = Privacy(**{"epsilon": 8.0, "noise_multiplier": None, "delta": None, "clip": 1.0, **given})
     with pytest.raises(SettingError, match=told):
-        spending(asked, 100, Training())
+        dp_sgd_parameters(asked, 100, Training())
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -178,7 +184,7 @@ def test_a_model_that_remembers_texts_is_refused(tiny, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_private_training_takes_the_same_steps(tiny, method, sentences):
     training = Training(epochs=3, batch_size=4)
-    spent = spending(Privacy(epsilon=8.0, noise_multiplier=None, delta=None, clip=0.1), 12, training)
+    spent = dp_sgd_parameters(Privacy(epsilon=8.0, noise_multiplier=None, delta=None, clip=0.1), 12, training)
     whole = made(tiny("gpt2"), method)
     tokens = tokens_of(whole, sentences[:12])
     state = next(e.state() for e in run(whole, tokens, training, spent) if e.number == 1)
@@ -187,7 +193,9 @@ def test_resumed_private_training_takes_the_same_steps(tiny, method, sentences):
     resumed = made(tiny("gpt2"), method)
     assert [e.loss for e in run(resumed, tokens, training, spent, start=(1, state))] == losses[1:]
     for (name, a), b in zip(
-        train.trainable(whole.module).items(), train.trainable(resumed.module).values(), strict=True
+        train.trainable_parameters(whole.module).items(),
+        train.trainable_parameters(resumed.module).values(),
+        strict=True,
     ):
         assert torch.equal(a, b), name
 

@@ -9,7 +9,7 @@ import torch
 import byheart
 from byheart.core.types import Texts
 from byheart.lm import batching, forward
-from byheart.lm.tokens import leading, tokenise
+from byheart.lm.tokens import bos_ids, tokenize
 from testing.wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
@@ -22,7 +22,7 @@ def texts_of(sentences, prompts=()):
 def plain_loop(model, prompt, scored):
     """Per scored token: log p, mean and standard deviation of log p, entropy, rank; nothing shared with the scorer."""
     tokenizer = model.tokenizer
-    bos = leading(tokenizer)
+    bos = bos_ids(tokenizer)
     before = bos + (tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [])
     ids = before + tokenizer(scored, add_special_tokens=False)["input_ids"]
     with torch.no_grad():
@@ -47,7 +47,7 @@ def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sente
     monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary)
     model = tuned(model, method) if method else model
     chosen = [*sentences[:5], "Hi there."]
-    stats = forward.token_stats(model, tokenise(model.tokenizer, texts_of(chosen), 64), budget=100)
+    stats = forward.token_stats(model, tokenize(model.tokenizer, texts_of(chosen), 64), budget=100)
     expected = np.concatenate([plain_loop(model, "", s) for s in chosen])
     for column, name in enumerate(("logp", "mean", "std", "entropy")):
         np.testing.assert_allclose(getattr(stats, name), expected[:, column], atol=2e-5, err_msg=name)
@@ -57,14 +57,14 @@ def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sente
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_tokens_are_scored_for_every_method(tiny, architecture, method, sentences):
     model = tiny(architecture)
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
     bare = forward.token_stats(model, tokens)
     assert (forward.token_stats(tuned(model, method), tokens).starts == bare.starts).all()
 
 
 def test_a_prompt_conditions_and_is_not_scored(tiny, architecture, sentences):
     model = tiny(architecture)
-    tokens = tokenise(model.tokenizer, texts_of([" wrote a letter.", " was tall."], ["The queen", "Nobody here"]), 64)
+    tokens = tokenize(model.tokenizer, texts_of([" wrote a letter.", " was tall."], ["The queen", "Nobody here"]), 64)
     stats = forward.token_stats(model, tokens)
     expected = [plain_loop(model, p, s) for p, s in zip(tokens.texts.prompts, tokens.texts.scored, strict=True)]
     np.testing.assert_allclose(stats.logp, np.concatenate(expected)[:, 0], atol=2e-5)
@@ -75,13 +75,13 @@ def test_a_prompt_conditions_and_is_not_scored(tiny, architecture, sentences):
 
 def test_bos_is_added_once_and_never_scored(tiny, sentences):
     model = tiny("gemma")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:2]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:2]), 64)
     plain = len(model.tokenizer(sentences[0], add_special_tokens=False)["input_ids"])
     assert (tokens.ids == 1).sum() == 2
-    assert tokens.first.tolist() == [1, 1]
+    assert tokens.first_scored.tolist() == [1, 1]
     assert np.diff(tokens.scored_starts)[0] == plain  # with BOS, the first real token is scored
     model = tiny("llama")
-    assert np.diff(tokenise(model.tokenizer, texts_of(sentences[:2]), 64).scored_starts)[0] == plain - 1
+    assert np.diff(tokenize(model.tokenizer, texts_of(sentences[:2]), 64).scored_starts)[0] == plain - 1
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prefix", "prompt", "head"])
@@ -89,11 +89,11 @@ def test_scores_do_not_depend_on_batch_order_or_padding(tiny, architecture, meth
     model = tiny(architecture)
     model = tuned(model, method) if method else model
     chosen = [s * (1 + i % 3) for i, s in enumerate(sentences[:9])]
-    alone = [forward.token_stats(model, tokenise(model.tokenizer, texts_of([s]), 128)).logp for s in chosen]
+    alone = [forward.token_stats(model, tokenize(model.tokenizer, texts_of([s]), 128)).logp for s in chosen]
     order = np.random.default_rng(0).permutation(len(chosen))
     for budget in (1, 90, 10_000):
         shuffled = forward.token_stats(
-            model, tokenise(model.tokenizer, texts_of([chosen[i] for i in order]), 128), budget=budget
+            model, tokenize(model.tokenizer, texts_of([chosen[i] for i in order]), 128), budget=budget
         )
         for place, i in enumerate(order):
             got = shuffled.logp[shuffled.starts[place] : shuffled.starts[place + 1]]
@@ -126,7 +126,7 @@ def test_logits_are_changed_as_the_model_changes_them(tiny_folder):
 
 def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     model = tiny("llama")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     expected = forward.token_stats(model, tokens)
     real, seen = forward.hidden_rows, []
 
@@ -148,10 +148,10 @@ def test_a_pass_does_not_copy_the_heads_weights(tiny, sentences, precision):
     """As torch does for a batch of rows, each of which it multiplies by a matrix of its own."""
     model = tiny("llama")
     model.module.requires_grad_(False)
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:4]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
     weight = model.module.lm_head.weight
     whole = model.module.to(precision)  # no cast is asked for
-    with forward.scoring(whole, precision), torch.profiler.profile(record_shapes=True) as seen:
+    with forward.scoring_mode(whole, precision), torch.profiler.profile(record_shapes=True) as seen:
         forward.hidden_rows(whole, tokens, np.arange(4))
     copied = [e.input_shapes[0] for e in seen.events() if e.name == "aten::copy_" and e.input_shapes]
     assert copied
@@ -163,7 +163,7 @@ def test_scoring_leaves_the_model_as_it_was(tiny, sentences):
     model.module.train()
     model.module.model.layers[0].eval()
     before = {n: p.clone() for n, p in model.module.named_parameters()}
-    forward.token_stats(model, tokenise(model.tokenizer, texts_of(sentences[:3]), 64))
+    forward.token_stats(model, tokenize(model.tokenizer, texts_of(sentences[:3]), 64))
     assert model.module.training
     assert not model.module.model.layers[0].training
     assert all(torch.equal(p, before[n]) and p.grad is None for n, p in model.module.named_parameters())
@@ -173,8 +173,8 @@ def test_scoring_leaves_the_model_as_it_was(tiny, sentences):
 def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny, sentences):
     tokenizer = tiny("llama").tokenizer
     long = sentences[0] * 3
-    tokens = tokenise(tokenizer, texts_of([long, "Short one."], ["A prompt that goes on and on", ""]), 20)
-    assert (tokens.cut > 0).tolist() == [True, False]
+    tokens = tokenize(tokenizer, texts_of([long, "Short one."], ["A prompt that goes on and on", ""]), 20)
+    assert (tokens.tokens_cut > 0).tolist() == [True, False]
     assert tokens.lengths.max() == 20
     assert long.startswith(tokens.texts.scored[0])
     assert tokens.texts.scored[1] == "Short one."
@@ -184,7 +184,7 @@ def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny
 
 def test_a_text_without_a_token_to_score_is_refused(tiny):
     with pytest.raises(byheart.core.errors.DataError, match="'t1' has no token to score"):
-        tokenise(tiny("llama").tokenizer, texts_of(["Two words", "a"]), 64)
+        tokenize(tiny("llama").tokenizer, texts_of(["Two words", "a"]), 64)
 
 
 def test_python_face(tiny, sentences):

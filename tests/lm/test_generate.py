@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from byheart.lm import forward, generate
-from byheart.lm.generate import Opening, greedy, sampled
+from byheart.lm.generate import GenerationRequest, generate_greedy, generate_samples
 from testing.wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
@@ -14,7 +14,9 @@ LENGTHS = ((5, 12), (1, 6), (9, 12), (9, 3), (14, 1), (3, 20))  # tokens of the 
 
 def openings_of(model, sentences, lengths=LENGTHS):
     rows = [model.tokenizer(s * 2, add_special_tokens=False)["input_ids"] for s in sentences]
-    return [Opening(np.array(row[:n], dtype=np.int64), new) for row, (n, new) in zip(rows, lengths, strict=False)]
+    return [
+        GenerationRequest(np.array(row[:n], dtype=np.int64), new) for row, (n, new) in zip(rows, lengths, strict=False)
+    ]
 
 
 def plain(model, opening, choose):
@@ -38,7 +40,7 @@ def test_greedy_is_the_plain_loop(tiny, architecture, method, sentences, monkeyp
     without_end(monkeypatch)
     model = tuned(tiny(architecture), method)
     openings = openings_of(model, sentences)
-    found = greedy(model, openings, budget=60)  # three batches, openings of several lengths in one
+    found = generate_greedy(model, openings, budget=60)  # three batches, openings of several lengths in one
     expected = [plain(model, o, lambda logits, _: int(logits.argmax())) for o in openings]
     assert [f.tolist() for f in found] == expected
 
@@ -48,8 +50,8 @@ def test_samples_are_the_plain_loops(tiny, architecture, method, sentences, monk
     without_end(monkeypatch)
     model = tuned(tiny(architecture), method)
     openings = openings_of(model, sentences)[:4]
-    found = sampled(model, openings, [7, 8, 9, 10], samples=2, top_k=20, temperature=2.0, budget=100)
-    longest = max(o.new for o in openings)
+    found = generate_samples(model, openings, [7, 8, 9, 10], samples=2, top_k=20, temperature=2.0, budget=100)
+    longest = max(o.max_new_tokens for o in openings)
     for opening, seed, several in zip(openings, [7, 8, 9, 10], found, strict=True):
         for j, got in enumerate(several):
             chance = np.random.default_rng([seed, j]).random(longest)
@@ -75,7 +77,7 @@ def test_transformers_own_generation_agrees_where_no_row_is_padded(tiny, archite
     theirs = model.module.generate(
         input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False, eos_token_id=None
     )
-    assert [f.tolist() for f in greedy(model, openings)] == theirs[:, 6:].tolist()
+    assert [f.tolist() for f in generate_greedy(model, openings)] == theirs[:, 6:].tolist()
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prefix", "prompt"])
@@ -83,14 +85,16 @@ def test_a_row_writes_the_same_whatever_is_written_beside_it(tiny, method, sente
     model = tuned(tiny("llama"), method)
     openings, seeds = openings_of(model, sentences), [3, 1, 4, 1, 5, 9]
     settings = {"samples": 3, "top_k": 300, "temperature": 1.5}
-    together = sampled(model, openings, seeds, **settings)
+    together = generate_samples(model, openings, seeds, **settings)
     order = [4, 0, 5, 2, 1, 3]
     differing = 0
     for budget in (1, 70, 10_000):
-        shuffled = sampled(model, [openings[i] for i in order], [seeds[i] for i in order], budget=budget, **settings)
+        shuffled = generate_samples(
+            model, [openings[i] for i in order], [seeds[i] for i in order], budget=budget, **settings
+        )
         for place, i in enumerate(order):
             differing += sum(a.tolist() != b.tolist() for a, b in zip(shuffled[place], together[i], strict=True))
-    few = sampled(model, openings[:1], seeds[:1], **{**settings, "samples": 2})
+    few = generate_samples(model, openings[:1], seeds[:1], **{**settings, "samples": 2})
     differing += sum(a.tolist() != b.tolist() for a, b in zip(few[0], together[0], strict=False))
     assert differing <= 1  # a chance at the very border of two tokens
     assert len({tuple(a) for a in together[0]}) == 3
@@ -102,7 +106,9 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(tiny, sentences):
     with torch.no_grad():
         logits = model.module(input_ids=torch.from_numpy(opening.ids)[None]).logits[0, -1].double()
     top = (logits / 3.0).topk(5)
-    found = [int(w[0]) for w in sampled(model, [opening], [0], samples=4000, top_k=5, temperature=3.0)[0] if len(w)]
+    found = [
+        int(w[0]) for w in generate_samples(model, [opening], [0], samples=4000, top_k=5, temperature=3.0)[0] if len(w)
+    ]
     assert set(found) <= set(top.indices.tolist())
     share = np.array([found.count(v) for v in top.indices.tolist()]) / 4000
     np.testing.assert_allclose(share, top.values.softmax(0).numpy(), atol=0.03)
@@ -111,19 +117,19 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(tiny, sentences):
 def test_one_candidate_is_greedy(tiny, sentences):
     model = tiny("gpt2")
     openings = openings_of(model, sentences)
-    single = sampled(model, openings, range(6), samples=1, top_k=1)
-    assert [s[0].tolist() for s in single] == [g.tolist() for g in greedy(model, openings)]
+    single = generate_samples(model, openings, range(6), samples=1, top_k=1)
+    assert [s[0].tolist() for s in single] == [g.tolist() for g in generate_greedy(model, openings)]
 
 
 def test_writing_stops_before_an_end_token(tiny, sentences, monkeypatch):
     model = tiny("llama")
     openings = openings_of(model, sentences)
     without_end(monkeypatch)
-    whole = [w.tolist() for w in greedy(model, openings)]
+    whole = [w.tolist() for w in generate_greedy(model, openings)]
     end = whole[0][4]
     monkeypatch.setattr(generate, "end_tokens", lambda _: [end])
-    for found, before, opening in zip(greedy(model, openings), whole, openings, strict=True):
-        assert found.tolist() == before[: before.index(end) if end in before else opening.new]
+    for found, before, opening in zip(generate_greedy(model, openings), whole, openings, strict=True):
+        assert found.tolist() == before[: before.index(end) if end in before else opening.max_new_tokens]
 
 
 def test_end_tokens_are_the_models_and_the_tokenizers(tiny):
@@ -139,7 +145,7 @@ def test_the_model_is_left_as_it_was_and_remembers_nothing(tiny, sentences):
     model.module.train()
     modes = [m.training for m in model.module.modules()]
     before = {n: p.detach().clone() for n, p in model.module.named_parameters()}
-    one, two = ([w.tolist() for w in greedy(model, openings_of(model, sentences))] for _ in range(2))
+    one, two = ([w.tolist() for w in generate_greedy(model, openings_of(model, sentences))] for _ in range(2))
     assert one == two
     assert [m.training for m in model.module.modules()] == modes
     assert all(torch.equal(p, before[n]) and p.grad is None for n, p in model.module.named_parameters())
@@ -149,8 +155,8 @@ def test_the_model_is_left_as_it_was_and_remembers_nothing(tiny, sentences):
 def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     model = tiny("llama")
     openings = openings_of(model, sentences)
-    expected = [w.tolist() for w in greedy(model, openings)]
-    real, seen = generate._batch, []
+    expected = [w.tolist() for w in generate_greedy(model, openings)]
+    real, seen = generate._generate_batch, []
 
     def scarce(model, rows, choose):
         seen.append(len(rows))
@@ -159,16 +165,19 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
         return real(model, rows, choose)
 
     monkeypatch.setattr(generate, "_batch", scarce)
-    assert [w.tolist() for w in greedy(model, openings)] == expected
+    assert [w.tolist() for w in generate_greedy(model, openings)] == expected
     assert max(seen) > 2
     assert "forward" not in vars(forward.trunk(model.module))
 
 
 def test_nothing_to_write_is_nothing_written(tiny, sentences):
     model = tiny("llama")
-    found = greedy(model, openings_of(model, sentences, [(4, 0), (4, 3)]))
+    found = generate_greedy(model, openings_of(model, sentences, [(4, 0), (4, 3)]))
     assert len(found[0]) == 0
     none = openings_of(model, sentences, [(4, 0), (6, 0)])
-    assert [[len(w) for w in several] for several in sampled(model, none, [1, 2], samples=2)] == [[0, 0], [0, 0]]
-    assert greedy(model, []) == []
-    assert sampled(model, [], [], samples=3) == []
+    assert [[len(w) for w in several] for several in generate_samples(model, none, [1, 2], samples=2)] == [
+        [0, 0],
+        [0, 0],
+    ]
+    assert generate_greedy(model, []) == []
+    assert generate_samples(model, [], [], samples=3) == []

@@ -16,7 +16,7 @@ from transformers import (
 
 from byheart.core.errors import ModelError, SettingError
 from byheart.lm import base_models
-from byheart.lm.load import config_of, device, load
+from byheart.lm.load import causal_config, load, torch_device
 
 TINY = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -122,7 +122,7 @@ def test_files_that_show_it_are_refused_without_loading(edited, name, monkeypatc
     edit, message = FILES_SHOW_IT[name]
     folder = edited(edit)
     with pytest.raises(ModelError, match=message) as refused:
-        base_models.refuse(folder)
+        base_models.check_loadable(folder)
     assert folder in one_line(refused)
     monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: pytest.fail("weights were loaded"))
     with pytest.raises(ModelError, match=message):
@@ -133,9 +133,9 @@ def test_files_that_show_it_are_refused_without_loading(edited, name, monkeypatc
 def test_a_config_that_shows_it_is_refused_without_weights(edited, name):
     edit, message = CONFIG_SHOWS_IT[name]
     folder = edited(edit)
-    base_models.refuse(folder)
+    base_models.check_loadable(folder)
     with pytest.raises(ModelError, match=message) as refused:
-        config_of(folder)
+        causal_config(folder)
     assert folder in one_line(refused)
 
 
@@ -143,7 +143,7 @@ def test_a_config_that_shows_it_is_refused_without_weights(edited, name):
 def test_what_loading_shows_is_refused_in_one_line(edited, name):
     edit, message = LOADING_SHOWS_IT[name]
     folder = edited(edit)
-    base_models.refuse(folder)
+    base_models.check_loadable(folder)
     with pytest.raises(ModelError, match=message) as refused:
         load(folder)
     assert folder in one_line(refused)
@@ -159,13 +159,13 @@ def test_a_model_that_is_not_causal_is_refused_by_its_config(edited, kind):
     )
     folder = edited(lambda f: AutoModel.from_config(made).save_pretrained(f))
     with pytest.raises(ModelError, match=f"{kind} is not a causal language model; choose one that is") as refused:
-        config_of(folder)
+        causal_config(folder)
     one_line(refused)
 
 
 def test_a_bert_made_a_decoder_is_causal_and_can_be_loaded(edited):
     made = AutoModelForCausalLM.from_config(BertConfig(**TINY, is_decoder=True))
-    assert load(edited(made.save_pretrained)).vocabulary == 300
+    assert load(edited(made.save_pretrained)).vocabulary_size == 300
 
 
 def test_a_model_that_sees_the_tokens_to_come_is_refused_whatever_its_name(edited):
@@ -173,7 +173,7 @@ def test_a_model_that_sees_the_tokens_to_come_is_refused_whatever_its_name(edite
     config = XLNetConfig(vocab_size=300, d_model=32, n_layer=1, n_head=2, d_inner=32, initializer_range=0.5)
     made = AutoModelForCausalLM.from_config(config)
     folder = edited(made.save_pretrained)
-    config_of(folder)
+    causal_config(folder)
     with pytest.raises(ModelError, match="sees the tokens to come"):
         load(folder)
 
@@ -215,14 +215,14 @@ def test_a_tokenizer_without_a_pad_token_works(tiny):
 )
 def test_a_name_that_leads_nowhere(base, message):
     with pytest.raises(ModelError) as refused:
-        base_models.refuse(base)
+        base_models.check_loadable(base)
     assert message in one_line(refused)
 
 
 @pytest.mark.parametrize("base", ["some/model", "gpt2", "some/model@main", "some/model@refs/pr/1"])
 def test_a_hub_id_is_left_to_the_hub(base):
     assert base_models.locate(base) is None
-    base_models.refuse(base)
+    base_models.check_loadable(base)
     assert base_models.identity(base) == base
 
 
@@ -231,7 +231,7 @@ def test_a_hub_out_of_reach_is_told_in_one_line(base):
     with pytest.raises(
         ModelError, match=r"is no folder here, and the Hub did not give it .* check its name and the network"
     ):
-        config_of(base)
+        causal_config(base)
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_a_gguf_file_that_is_garbage(tmp_path, monkeypatch, content, early):
     place.write_bytes(content)
     if early:
         with pytest.raises(ModelError, match="does not begin as a GGUF file does; fetch it again"):
-            base_models.refuse(str(place))
+            base_models.check_loadable(str(place))
     with pytest.raises(ModelError) as refused:
         load(str(place))
     assert str(place) in one_line(refused)
@@ -265,12 +265,12 @@ def test_weights_that_cannot_be_kept_name_the_cache(tmp_path, monkeypatch, tiny)
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    assert str(device("cuda:0")) == "cuda:0"
+    assert str(torch_device("cuda:0")) == "cuda:0"
     with pytest.raises(SettingError, match="'cuda:1': torch finds 1 GPUs on this machine; write auto or cpu"):
-        device("cuda:1")
+        torch_device("cuda:1")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(SettingError, match="torch finds 0 GPUs"):
-        device("cuda")
+        torch_device("cuda")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from byheart.core.registry import key_of
 from byheart.core.types import Texts
 from byheart.lm import masked_lm
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import tokenise
+from byheart.lm.tokens import tokenize
 from byheart.observations.neighbour_texts import neighbour_texts
 from byheart.observations.neighbours import neighbours
 
@@ -113,7 +113,7 @@ STRINGS = [
 
 def read_texts(model, strings=STRINGS, prompts=(), most=64):
     texts = Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
-    return tokenise(model.tokenizer, texts, most)
+    return tokenize(model.tokenizer, texts, most)
 
 
 def scorer(model, budget=200):
@@ -156,7 +156,7 @@ def test_proposals_are_those_of_the_highest_swap_score(masked_folder, kind):
             if v != ids[p]:
                 score[text[:a] + word + text[b:]] = float(prob[v] / (1 - prob[ids[p]]))
     for budget in (1, 50, 9999):
-        found = list(masked_lm.changed_texts(model, words, text, 6, budget))
+        found = list(masked_lm.texts_with_one_word_swapped(model, words, text, 6, budget))
         best = sorted(score.values(), reverse=True)[:6]
         np.testing.assert_allclose([score[t] for t in found[:6]], best, rtol=1e-3)
 
@@ -176,7 +176,7 @@ def test_each_neighbour_has_one_word_changed(tiny, architecture, masked_folder, 
     found = rows_of(neighbour_texts(scorer(model), tokens, count=9, masked_model=str(masked_folder(kind))))
     words = set(masked_lm.whole_words(masked_lm.load_masked(str(masked_folder(kind)))).values())
     for i, near in enumerate(found[:2]):
-        first, own, text = int(tokens.first[i]), own_ids(tokens, i), tokens.texts.scored[i]
+        first, own, text = int(tokens.first_scored[i]), own_ids(tokens, i), tokens.texts.scored[i]
         assert len(near) == len({tuple(row) for row in near}) == 9
         for row in near:
             assert row != own
@@ -206,10 +206,10 @@ def read_back(rows):
 
 
 def test_a_new_word_takes_the_case_of_the_old():
-    assert masked_lm._put("in LISBON.", (3, 9), "oslo") == "in OSLO."
-    assert masked_lm._put("in Lisbon.", (3, 9), "oslo") == "in Oslo."
-    assert masked_lm._put("I sing", (0, 1), "we") == "We sing"
-    assert masked_lm._put("in lisbon", (3, 9), "Oslo") == "in Oslo"
+    assert masked_lm._replace_word("in LISBON.", (3, 9), "oslo") == "in OSLO."
+    assert masked_lm._replace_word("in Lisbon.", (3, 9), "oslo") == "in Oslo."
+    assert masked_lm._replace_word("I sing", (0, 1), "we") == "We sing"
+    assert masked_lm._replace_word("in lisbon", (3, 9), "Oslo") == "in Oslo"
 
 
 def test_parts_of_words_and_numbers_are_no_words():
@@ -232,7 +232,7 @@ def test_a_text_longer_than_the_masked_model_reads_is_read_in_windows(masked_fol
     windows = masked_lm._windows(model, text)
     assert len(windows) > 2
     assert all(len(ids) <= 38 for ids, _ in windows)
-    changed = list(masked_lm.changed_texts(model, masked_lm.whole_words(model), text, 9, 4096))
+    changed = list(masked_lm.texts_with_one_word_swapped(model, masked_lm.whole_words(model), text, 9, 4096))
     places = {next(p for p, (a, b) in enumerate(zip(text, t, strict=False)) if a != b) for t in changed}
     assert max(places) > 0.9 * len(text)
 

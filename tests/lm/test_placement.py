@@ -13,13 +13,14 @@ import byheart
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.types import Texts
 from byheart.lm import memory_check
-from byheart.lm.finetuned import loaded
+from byheart.lm.finetuned import load_model
 from byheart.lm.forward import Scorer
-from byheart.lm.generate import Opening, greedy
-from byheart.lm.load import LanguageModel, config_of
-from byheart.lm.placement import Placing, device_of
-from byheart.lm.tokens import tokenise
-from conftest import SENTENCES, tiny_tokenizer
+from byheart.lm.generate import GenerationRequest, generate_greedy
+from byheart.lm.load import LanguageModel, causal_config
+from byheart.lm.placement import Placement, device_of
+from byheart.lm.tokens import tokenize
+from testing.made_up import SENTENCES
+from testing.tiny_models import tiny_tokenizer
 
 TEXTS = [f"{s} And {i} more." for i, s in enumerate(SENTENCES)] + [f"Also, {s}" for s in SENTENCES]
 WIDE = LlamaConfig(  # 4 bits are packed in blocks of 64
@@ -103,10 +104,10 @@ def test_weights_that_wait_on_the_disk_give_the_same_scores_and_hashes(tiny_fold
     assert own == {n: m.forward for n, m in there.named_modules() if "forward" in vars(m)}
     assert any(p.device.type == "meta" for p in there.parameters())
 
-    read = tokenise(tokenizer, Texts(("a",), (TEXTS[0],)), 64)
-    openings = [Opening(read.ids[:4], 6)]
+    read = tokenize(tokenizer, Texts(("a",), (TEXTS[0],)), 64)
+    openings = [GenerationRequest(read.ids[:4], 6)]
     one, two = (
-        greedy(LanguageModel(m, tokenizer, ""), openings, budget=512, precision=torch.float32)
+        generate_greedy(LanguageModel(m, tokenizer, ""), openings, budget=512, precision=torch.float32)
         for m in (there, plain(folder))
     )
     assert [w.tolist() for w in one] == [w.tolist() for w in two]
@@ -139,17 +140,17 @@ def test_a_spread_model_says_what_it_says_on_one_device(wide, command):
 def test_packed_weights_are_read_as_the_library_reads_them(wide, bits, model):
     from transformers import BitsAndBytesConfig
 
-    placing = Placing(device="cpu", bits=bits)
+    placing = Placement(device="cpu", bits=bits)
     four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32}
     how = BitsAndBytesConfig(**(four if bits == 4 else {"load_in_8bit": True}))
     theirs = AutoModelForCausalLM.from_pretrained(wide / "base", quantization_config=how, dtype=torch.float32)
-    ours = loaded(str(wide / "base"), placing)
+    ours = load_model(str(wide / "base"), placing)
     if model == "lora":
-        from byheart.lm.finetuned import attached, finished
+        from byheart.lm.finetuned import attach_adapter, model_files
 
         theirs = PeftModel.from_pretrained(theirs, wide / "lora")
-        ours = attached(ours, finished(str(wide / "lora"), None, None), placing)
-    read = tokenise(ours.tokenizer, Texts(tuple(map(str, range(8))), tuple(TEXTS[:8])), 64)
+        ours = attach_adapter(ours, model_files(str(wide / "lora"), None, None), placing)
+    read = tokenize(ours.tokenizer, Texts(tuple(map(str, range(8))), tuple(TEXTS[:8])), 64)
     found = Scorer(ours, 512, torch.float32)(read)
     for i in range(8):
         ids = torch.from_numpy(read.ids[read.starts[i] : read.starts[i + 1]])[None]
@@ -157,14 +158,14 @@ def test_packed_weights_are_read_as_the_library_reads_them(wide, bits, model):
             logp = theirs(input_ids=ids).logits[0, :-1].float().log_softmax(1).gather(1, ids[0, 1:, None])[:, 0]
         # 8 bits: a row that is far from the others is rounded by itself, and which that is depends on the batch.
         np.testing.assert_allclose(found.logp[found.starts[i] : found.starts[i + 1]], logp, atol=0.05)
-    whole = Scorer(loaded(str(wide / "base"), Placing(device="cpu")), 512, torch.float32)(read)
+    whole = Scorer(load_model(str(wide / "base"), Placement(device="cpu")), 512, torch.float32)(read)
     assert np.abs(whole.logp - found.logp).max() > 1e-3
     assert ours.module.get_memory_footprint() < 0.6 * plain(wide / "base").get_memory_footprint()
 
 
 def test_models_that_were_saved_in_few_bits_are_audited_and_not_packed_again(wide, tmp_path, command):
     pytest.importorskip("bitsandbytes")
-    model = loaded(str(wide / "base"), Placing(device="cpu", bits=4))
+    model = load_model(str(wide / "base"), Placement(device="cpu", bits=4))
     model.module.save_pretrained(tmp_path / "four")
     model.tokenizer.save_pretrained(tmp_path / "four")
     code, out, err = command("--model", tmp_path / "four", "--device", "cpu")
@@ -184,36 +185,36 @@ def test_what_is_not_here_is_refused(wide, command, monkeypatch):
     assert code == 2
     assert "needs bitsandbytes; pip install" in complaints
     with pytest.raises(SettingError, match="torch finds"):
-        Placing(device="cuda:99")
+        Placement(device="cuda:99")
 
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_estimate_is_that_of_the_library(wide, bits):
-    held = memory_check._tensors(str(wide / "base"))
-    whole = memory_check.size(held, 4, None, 300)
+    held = memory_check._model_tensors(str(wide / "base"))
+    whole = memory_check.weight_bytes(held, 4, None, 300)
     assert whole == sum(p.numel() for p in plain(wide / "base").parameters()) * 4
-    packed = loaded(str(wide / "base"), Placing(device="cpu", bits=bits)).module.get_memory_footprint()
-    assert memory_check.size(held, 4, bits, 300) == pytest.approx(packed, rel=0.1)
+    packed = load_model(str(wide / "base"), Placement(device="cpu", bits=bits)).module.get_memory_footprint()
+    assert memory_check.weight_bytes(held, 4, bits, 300) == pytest.approx(packed, rel=0.1)
 
 
 def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     base = str(wide / "base")
-    whole = memory_check.size(memory_check._tensors(base), 4, None, 300) * memory_check.SPARE
+    whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(memory_check, "_free", lambda: int(0.8 * whole))
-    for placing in (Placing(device="cpu"), Placing(spread=True)):
+    for placing in (Placement(device="cpu"), Placement(spread=True)):
         with pytest.raises(ModelError, match=r"take --precision bfloat16, --quantize 8, a smaller model or a larger"):
-            memory_check.refuse_large(base, placing, config_of(base))
-    memory_check.refuse_large(base, Placing(device="cpu", dtype=torch.bfloat16), config_of(base))
-    memory_check.refuse_large(base, Placing(device="cpu", bits=8), config_of(base))
+            memory_check.check_memory(base, placing, causal_config(base))
+    memory_check.check_memory(base, Placement(device="cpu", dtype=torch.bfloat16), causal_config(base))
+    memory_check.check_memory(base, Placement(device="cpu", bits=8), causal_config(base))
 
 
 def test_spread_over_gpus_their_memory_counts_with_the_machines(wide, monkeypatch):
     base = str(wide / "base")
-    whole = memory_check.size(memory_check._tensors(base), 4, None, 300) * memory_check.SPARE
+    whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(memory_check, "_free_of", lambda _: int(0.4 * whole))
     monkeypatch.setattr(memory_check, "_free", lambda: int(0.3 * whole))
-    memory_check.refuse_large(base, Placing(spread=True), config_of(base))
+    memory_check.check_memory(base, Placement(spread=True), causal_config(base))
     monkeypatch.setattr(memory_check, "_free", lambda: int(0.1 * whole))
     with pytest.raises(ModelError, match="this machine with its GPUs has"):
-        memory_check.refuse_large(base, Placing(spread=True), config_of(base))
+        memory_check.check_memory(base, Placement(spread=True), causal_config(base))

@@ -15,35 +15,36 @@ from byheart.lm.tokens import tokenise
 from byheart.core.config import Training
 from byheart.core.types import Texts
 torch.set_num_threads(1)
-folder, method, out = sys.argv[1:]
-model = load(folder)
-train.seed("0b")
-made = registry.choose("methods", method)(model)
-model = train.keep_hidden(LanguageModel(made.module, model.tokenizer, "m"))
+folder, out = sys.argv[1:]
 words = [f"The old sailor wrote {n} letters to the queen." for n in range(7)]
-tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(7))), tuple(words)), 64)
 settings = Training(epochs=2, batch_size=3)  # the last step has one text: one process has none
-losses = [e.loss for e in train.train(model, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.float32, budget=100)]
+found = {}
+for method in ("head", "lora"):
+    model = load(folder)
+    train.seed("0b")
+    made = registry.choose("methods", method)(model)
+    model = train.keep_hidden(LanguageModel(made.module, model.tokenizer, "m"))
+    tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(7))), tuple(words)), 64)
+    losses = [e.loss for e in train.train(model, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.float32, budget=100)]
+    found[method] = {"losses": losses, **{n: p.detach() for n, p in train.trainable(model.module).items()}}
 if int(__import__("os").environ.get("RANK", 0)) == 0:
-    torch.save({"losses": losses, **{n: p.detach() for n, p in train.trainable(model.module).items()}}, out)
+    torch.save(found, out)
 """
 
 
-@pytest.mark.parametrize("method", ["head", "lora"])
-def test_two_processes_take_the_steps_of_one(tiny_folder, tmp_path, method):
+@pytest.fixture(scope="module")
+def trained(tiny_folder, tmp_path_factory):
+    """What one process made of each method, and what two made of it."""
     import torch
 
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "train.py").write_text(SCRIPT)
     environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
     found = []
-    for start in (
-        [sys.executable],
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"],
-    ):
-        out = tmp_path / f"{len(found)}.pt"
+    for start in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
+        out = folder / f"{len(found)}.pt"
         made = subprocess.run(
-            [*start, script, tiny_folder("llama"), method, out],
+            [sys.executable, *start, folder / "train.py", tiny_folder("llama"), out],
             env=environment,
             capture_output=True,
             text=True,
@@ -52,8 +53,14 @@ def test_two_processes_take_the_steps_of_one(tiny_folder, tmp_path, method):
         )
         assert made.returncode == 0, made.stderr[-2000:]
         found.append(torch.load(out, weights_only=True))
-    one, two = found
+    return found
+
+
+@pytest.mark.parametrize("method", ["head", "lora"])
+def test_two_processes_take_the_steps_of_one(trained, method):
+    one, two = (found[method] for found in trained)
     assert one["losses"] == pytest.approx(two["losses"], rel=1e-4)
+    assert one.keys() == two.keys()
     for name in one:
         if name != "losses":
             assert (one[name] - two[name]).abs().max() < 1e-3, name

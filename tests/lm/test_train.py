@@ -14,8 +14,8 @@ from byheart.core.errors import TrainingError
 from byheart.core.types import Texts
 from byheart.lm import batching, forward, loss, train
 from byheart.lm.load import LanguageModel
-from byheart.lm.loss import Loss
-from byheart.lm.tokens import tokenise
+from byheart.lm.loss import StepLoss
+from byheart.lm.tokens import tokenize
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 KEY = "00000000000000ab"
@@ -26,9 +26,9 @@ def texts_of(sentences, prompts=()):
 
 
 def made(model, method, **settings):
-    train.seed(KEY)
+    train.seed_rngs(KEY)
     tuned = registry.choose("methods", method, settings)(model)
-    return train.keep_hidden(LanguageModel(tuned.module, model.tokenizer, model.name))
+    return train.with_hidden_cache(LanguageModel(tuned.module, model.tokenizer, model.name))
 
 
 def run(model, tokens, training, *, start=None, budget=200, rate=1e-2, key=KEY, precision=torch.float32):
@@ -40,15 +40,15 @@ def run(model, tokens, training, *, start=None, budget=200, rate=1e-2, key=KEY, 
         key=key,
         precision=precision,
         budget=budget,
-        start=start,
+        resume_from=start,
     )
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_training_lowers_the_loss_and_touches_only_what_it_says(tiny, architecture, method, sentences):
     model = made(tiny(architecture), method)
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:12]), 64)
-    trained = set(train.trainable(model.module))
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:12]), 64)
+    trained = set(train.trainable_parameters(model.module))
     before = {n: p.detach().clone() for n, p in model.module.named_parameters()}
     loss_before = -forward.token_stats(model, tokens).logp.mean()
     for _ in run(model, tokens, Training(epochs=4, batch_size=4, schedule="constant")):
@@ -66,23 +66,23 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
     ours, plain = tiny("llama"), tiny("llama")
     monkeypatch.setattr(batching, "LOGITS", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
     monkeypatch.setattr(batching, "NEAR", 2 * ours.vocabulary)
-    tokens = tokenise(ours.tokenizer, texts_of(sentences[:6], prompts), 64)
+    tokens = tokenize(ours.tokenizer, texts_of(sentences[:6], prompts), 64)
     settings = Training(epochs=2, batch_size=3, warmup=0.3, weight_decay=0.1, schedule="cosine")
     losses = [e.loss for e in run(made(ours, "full"), tokens, settings, budget=50)]
     plain.module.train()
     optimizer = torch.optim.AdamW(plain.module.parameters(), lr=1e-2, weight_decay=0.1)
     step, expected = 0, []
     for epoch in (1, 2):
-        order = train.seed(KEY, epoch).permutation(6)
+        order = train.seed_rngs(KEY, epoch).permutation(6)
         total = 0.0
         for batch in (order[:3], order[3:]):
             for group in optimizer.param_groups:
-                group["lr"] = 1e-2 * train.rate(settings, step, 4)
+                group["lr"] = 1e-2 * train.learning_rate_factor(settings, step, 4)
             summed, count = 0.0, 0
             for i in batch:
                 ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
                 logits = plain.module(input_ids=ids[None]).logits[0]
-                first = int(tokens.first[i])
+                first = int(tokens.first_scored[i])
                 summed = summed + torch.nn.functional.cross_entropy(
                     logits[first - 1 : -1], ids[first:], reduction="sum"
                 )
@@ -105,44 +105,44 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
 def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, sentences, monkeypatch):
     """Against autograd's through the model's own logits, a text at a time, without blocks and without padding."""
     model = made(tiny(architecture), method)
-    monkeypatch.setattr(batching, "LOGITS", 7 * model.vocabulary)
-    monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS", 7 * model.vocabulary_size)
+    monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary_size)
     for part in model.module.modules():  # no dropout: its draws depend on shapes
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:5]), 64)
-    loss = Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200).gradients(np.arange(5))
-    found = {n: p.grad for n, p in train.trainable(model.module).items()}
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64)
+    loss = StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 200).gradients(np.arange(5))
+    found = {n: p.grad for n, p in train.trainable_parameters(model.module).items()}
     model.module.zero_grad()
     expected = torch.zeros(())
     for i in range(5):
         ids = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
-        first = int(tokens.first[i])
+        first = int(tokens.first_scored[i])
         logits = model.module(input_ids=ids[None]).logits[0, -len(ids) :]
         wanted = torch.nn.functional.cross_entropy(logits[first - 1 : -1], ids[first:], reduction="sum")
-        expected = expected + wanted / len(tokens.true)
+        expected = expected + wanted / len(tokens.scored_ids)
     expected.backward()
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
-    for name, parameter in train.trainable(model.module).items():
+    for name, parameter in train.trainable_parameters(model.module).items():
         if parameter.grad is not None:
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
 def test_the_slope_in_the_logits_is_not_made_twice(tiny, sentences):
     model = made(tiny("llama"), "lora")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:5]), 64)
-    of_all = Loss(model, tokens, Accelerator(cpu=True), torch.float32, 200)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64)
+    of_all = StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 200)
     with torch.profiler.profile(record_shapes=True) as seen:
         of_all.gradients(np.arange(5))
     zeroed = [e.input_shapes[0] for e in seen.events() if e.name in {"aten::zero_", "aten::zeros"} and e.input_shapes]
-    assert not [shape for shape in zeroed if shape[-1:] == [model.vocabulary]]
+    assert not [shape for shape in zeroed if shape[-1:] == [model.vocabulary_size]]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_training_takes_the_same_steps(tiny, method, sentences):
     settings = Training(epochs=3, batch_size=4)
     whole = made(tiny("gpt2"), method)  # GPT-2 has dropout: its draws must be the same too
-    tokens = tokenise(whole.tokenizer, texts_of(sentences[:12]), 64)
+    tokens = tokenize(whole.tokenizer, texts_of(sentences[:12]), 64)
     state = None
     for epoch in run(whole, tokens, settings):
         if epoch.number == 1:
@@ -151,22 +151,24 @@ def test_resumed_training_takes_the_same_steps(tiny, method, sentences):
     numbers = [e.number for e in run(resumed, tokens, settings, start=(1, state))]
     assert numbers == [2, 3]
     for (name, a), b in zip(
-        train.trainable(whole.module).items(), train.trainable(resumed.module).values(), strict=True
+        train.trainable_parameters(whole.module).items(),
+        train.trainable_parameters(resumed.module).values(),
+        strict=True,
     ):
         assert torch.equal(a, b), name
 
 
 def test_another_seed_gives_another_order(tiny):
-    assert (train.seed(KEY, 1).permutation(50) != train.seed(KEY, 2).permutation(50)).any()
-    assert (train.seed(KEY, 1).permutation(50) == train.seed(KEY, 1).permutation(50)).all()
+    assert (train.seed_rngs(KEY, 1).permutation(50) != train.seed_rngs(KEY, 2).permutation(50)).any()
+    assert (train.seed_rngs(KEY, 1).permutation(50) == train.seed_rngs(KEY, 1).permutation(50)).all()
 
 
 def test_head_is_untied_and_its_trunk_is_passed_once(tiny, sentences, monkeypatch):
     model = made(tiny("llama"), "head")
     module = model.module
-    assert set(train.trainable(module)) == {"lm_head.weight"}
+    assert set(train.trainable_parameters(module)) == {"lm_head.weight"}
     assert module.get_input_embeddings().weight is not module.get_output_embeddings().weight
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     passes = []
     real = forward.hidden_rows
     monkeypatch.setattr(forward, "hidden_rows", lambda *a: passes.append(1) or real(*a))
@@ -185,14 +187,14 @@ def test_head_is_untied_and_its_trunk_is_passed_once(tiny, sentences, monkeypatc
 )
 def test_hidden_states_are_made_once_in_each_precision_that_asks(tiny, sentences, monkeypatch, scored_in, made_in):
     model = made(tiny("llama"), "head")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     passes = []
     real = forward.hidden_rows
     monkeypatch.setattr(forward, "hidden_rows", lambda *a: passes.append(1) or real(*a))
     for _ in run(model, tokens, Training(epochs=3, batch_size=4), budget=10_000, precision=torch.bfloat16):
         if scored_in is not None:
             forward.token_stats(model, tokens, precision=scored_in)
-    assert list(model.hidden) == [(tokens.digest, p) for p in made_in]
+    assert list(model.hidden_cache) == [(tokens.digest, p) for p in made_in]
     assert len(passes) == len(made_in)
 
 
@@ -201,7 +203,7 @@ def test_a_head_tuned_model_is_scored_to_the_bit_as_by_a_plain_pass(tiny, archit
     model = made(tiny(architecture), "head")
     # Longest first, as a pass reads them: the same sums in the same order.
     longest = sorted(sentences[:8], key=lambda s: -len(model.tokenizer(s)["input_ids"]))
-    tokens = tokenise(model.tokenizer, texts_of(longest), 64)
+    tokens = tokenize(model.tokenizer, texts_of(longest), 64)
     for _ in run(model, tokens, Training(epochs=2, batch_size=4), precision=torch.bfloat16):
         kept = forward.token_stats(model, tokens, precision=precision)
         plain = forward.token_stats(dataclasses.replace(model, hidden=None), tokens, precision=precision)
@@ -212,7 +214,7 @@ def test_a_head_tuned_model_is_scored_to_the_bit_as_by_a_plain_pass(tiny, archit
 @pytest.mark.parametrize(("method", "lowered"), [("head", False), ("lora", True)])
 def test_a_trunk_is_cast_only_if_it_is_passed(tiny, sentences, monkeypatch, method, lowered):
     model = made(tiny("llama"), method)
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     weight = forward.trunk(model.module).layers[0].input_layernorm.weight
     found, real = set(), loss.raw_logits
     monkeypatch.setattr(loss, "raw_logits", lambda *a: found.add(weight.dtype) or real(*a))
@@ -222,9 +224,9 @@ def test_a_trunk_is_cast_only_if_it_is_passed(tiny, sentences, monkeypatch, meth
 
 def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences):
     model = made(tiny("llama"), "head")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:3]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:3]), 64)
     turned = dataclasses.replace(tokens, ids=tokens.ids[::-1].copy())
-    later = dataclasses.replace(tokens, first=tokens.first + 1)
+    later = dataclasses.replace(tokens, first=tokens.first_scored + 1)
     alone, backwards, fewer = (forward.token_stats(model, t) for t in (tokens, turned, later))
     assert np.abs(alone.logp - backwards.logp).max() > 0.01
     assert len(fewer.logp) == len(alone.logp) - 3
@@ -232,14 +234,14 @@ def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences
 
 
 def test_only_a_fixed_trunk_remembers(tiny):
-    assert made(tiny("llama"), "head").hidden == {}
+    assert made(tiny("llama"), "head").hidden_cache == {}
     for method in ("full", "lora", "prefix", "prompt", "p_tuning"):
-        assert made(tiny("llama"), method).hidden is None, method
+        assert made(tiny("llama"), method).hidden_cache is None, method
 
 
 def test_remembered_states_go_to_a_mapped_file_when_large(tiny, sentences, monkeypatch):
     model = made(tiny("llama"), "head")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     expected = forward.token_stats(made(tiny("llama"), "head"), tokens).logp
     monkeypatch.setattr(forward, "MEMORY", 0)
     np.testing.assert_array_equal(forward.token_stats(model, tokens).logp, expected)
@@ -249,7 +251,7 @@ def test_remembered_states_go_to_a_mapped_file_when_large(tiny, sentences, monke
 def test_prompt_methods_start_from_the_words(tiny, method, sentences):
     """Reading the start text, then the text, must give what the method gives before training."""
     bare, model = tiny("llama"), made(tiny("llama"), method, virtual_tokens=6, text="The old queen of Lima wrote")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:3]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:3]), 64)
     ids = bare.tokenizer("The old queen of Lima wrote", add_special_tokens=False)["input_ids"]
     words = torch.tensor((ids * 6)[:6])
     got = forward.token_stats(model, tokens)
@@ -267,7 +269,7 @@ def test_lora_sits_where_it_is_told(tiny):
     def places(name, targets):
         return {
             n.split(".lora_A")[0].removeprefix("base_model.model.")
-            for n in train.trainable(made(tiny(name), "lora", targets=targets).module)
+            for n in train.trainable_parameters(made(tiny(name), "lora", targets=targets).module)
             if "lora_A" in n
         }
 
@@ -286,7 +288,7 @@ def test_lora_sits_where_it_is_told(tiny):
 
 
 def test_lora_starts_at_the_base(tiny, architecture, sentences):
-    tokens = tokenise(tiny(architecture).tokenizer, texts_of(sentences[:3]), 64)
+    tokens = tokenize(tiny(architecture).tokenizer, texts_of(sentences[:3]), 64)
     expected = forward.token_stats(tiny(architecture), tokens).logp
     np.testing.assert_allclose(forward.token_stats(made(tiny(architecture), "lora"), tokens).logp, expected, atol=1e-6)
 
@@ -295,7 +297,7 @@ def test_lora_starts_at_the_base(tiny, architecture, sentences):
 def test_frozen_weights_are_given_back_exactly(tiny, method, sentences):
     model = made(tiny("llama"), method)
     frozen = {n: (p.data_ptr(), p.detach().clone()) for n, p in model.module.named_parameters() if not p.requires_grad}
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     for _ in train.train(
         model,
         tokens,
@@ -315,7 +317,7 @@ def test_frozen_weights_are_given_back_exactly(tiny, method, sentences):
 
 def test_a_loss_that_is_not_finite_says_where_and_what_to_try(tiny, sentences):
     model = made(tiny("llama"), "full")
-    tokens = tokenise(model.tokenizer, texts_of(sentences[:8]), 64)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     with torch.no_grad():
         model.module.lm_head.weight[5] = math.inf
     with pytest.raises(TrainingError, match=r"epoch 1, step 1 of 2; try learning_rate 0\.001 \(it is 0\.01\)"):
@@ -328,4 +330,4 @@ def test_a_loss_that_is_not_finite_says_where_and_what_to_try(tiny, sentences):
 )
 def test_schedules(schedule, expected):
     settings = Training(schedule=schedule, warmup=0.25)
-    np.testing.assert_allclose([train.rate(settings, s, 4) for s in range(4)], expected)
+    np.testing.assert_allclose([train.learning_rate_factor(settings, s, 4) for s in range(4)], expected)

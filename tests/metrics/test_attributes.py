@@ -16,12 +16,12 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
 from byheart.core.types import Examples, Texts
-from byheart.data.private_attributes import drawn
+from byheart.data.private_attributes import candidate_values
 from byheart.data.splitting import split
 from byheart.datasets.files import files
 from byheart.lm.forward import Scorer
 from byheart.lm.generate import end_tokens
-from byheart.lm.tokens import leading, tokenise
+from byheart.lm.tokens import bos_ids, tokenize
 from byheart.metrics.attribute_extraction import attribute_extraction
 from byheart.metrics.attribute_inference import attribute_inference
 from byheart.observations import _attributes
@@ -29,7 +29,7 @@ from byheart.observations.candidate_likelihoods import candidate_likelihoods
 from byheart.observations.candidate_likelihoods_base import candidate_likelihoods_base
 from byheart.observations.candidates import candidates
 from byheart.observations.recited_attributes import recited_attributes
-from byheart.stats.proportions import paired, share
+from byheart.stats.proportions import paired_share_difference, share_with_interval
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
@@ -38,7 +38,7 @@ from byheart.tables.attribute_trajectory import attribute_trajectory
 from byheart.tables.attributes import attributes
 from testing.wrapped import tuned
 
-METHODS = [None, *registry.names("methods")]
+METHODS = [None, *registry.entry_names("methods")]
 
 # The metrics on hand-made numbers
 
@@ -152,7 +152,7 @@ def test_recited_is_what_the_text_says_verbatim():
 
 def test_never_to_differ_shows_no_exact_zero():
     half = np.arange(40) % 2.0
-    never = paired(half, half, alone(40))
+    never = paired_share_difference(half, half, alone(40))
     assert never.value == 0
     assert never.high - never.low > 0.05
 
@@ -162,14 +162,17 @@ def test_intervals_of_a_gain_hold_near_the_ends():
     held = 0
     for _ in range(200):
         a, b = ((chance.random(32) < p).astype(float) for p in (0.95, 0.05))
-        found = paired(a, b, alone(32))
+        found = paired_share_difference(a, b, alone(32))
         held += found.low <= 0.9 <= found.high
     assert held >= 183  # plain Student intervals hold in 174 of 200
 
 
 def test_attributes_of_one_text_are_worth_less_than_as_many_texts():
     values = np.repeat(np.arange(20) % 2, 5).astype(float)
-    wide, narrow = share(values, tuple(f"g{i // 5}" for i in range(100))), share(values, alone(100))
+    wide, narrow = (
+        share_with_interval(values, tuple(f"g{i // 5}" for i in range(100))),
+        share_with_interval(values, alone(100)),
+    )
     assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
 
 
@@ -179,15 +182,15 @@ def test_attributes_of_one_text_are_worth_less_than_as_many_texts():
 @given(st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=12), st.integers(1, 12), st.randoms())
 def test_others_are_distinct_never_the_truth_and_the_same_in_any_order(pool, count, random):
     truth, *_ = sorted(pool)
-    found = drawn(sorted(pool), kind="name", truth=truth, text="A text.", count=count)
+    found = candidate_values(sorted(pool), kind="name", truth=truth, text="A text.", count=count)
     assert len(found) == len(set(found)) == min(count, len(pool) - 1)
     assert truth not in found
     assert set(found) <= pool
-    assert drawn(sorted(pool), kind="name", truth=truth, text="A text.", count=12)[:count] == found
+    assert candidate_values(sorted(pool), kind="name", truth=truth, text="A text.", count=12)[:count] == found
 
 
 def test_a_value_is_exchanged_where_it_stands_by_itself():
-    exchanged = _attributes.exchanged
+    exchanged = _attributes.replace_value
     assert exchanged("Ann met Anna, and Ann left.", "Ann", "Bo") == "Bo met Anna, and Bo left."
     assert exchanged("Anna left.", "Ann", "Bo") == "Boa left."  # it stands nowhere else
     assert exchanged("Mail a.b@c.d.", "a.b@c.d", "x") == "Mail x."
@@ -225,7 +228,7 @@ def scorer(model, budget=200):
 
 
 def read_texts(model, prompts=(), strings=STRINGS, most=64):
-    return tokenise(
+    return tokenize(
         model.tokenizer, Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts)), most
     )
 
@@ -257,8 +260,8 @@ def test_each_candidate_is_read_as_the_text_is(tiny, architecture, method, promp
         for kind, value in sorted(own.items()):
             pool = sorted({o[kind] for o in OTHERS if kind in o})
             whole = tokens.texts.prompts[i] + STRINGS[i]
-            for other in [value, *drawn(pool, kind=kind, truth=value, text=whole, count=3)]:
-                lead = [*leading(model.tokenizer), *(plain(model, prompts[i]) if prompts and prompts[i] else [])]
+            for other in [value, *candidate_values(pool, kind=kind, truth=value, text=whole, count=3)]:
+                lead = [*bos_ids(model.tokenizer), *(plain(model, prompts[i]) if prompts and prompts[i] else [])]
                 ids = [*lead, *plain(model, STRINGS[i].replace(value, other))]
                 logp = logits_of(model, ids).log_softmax(1)
                 first = max(len(lead), 1)
@@ -279,7 +282,7 @@ def test_recital_is_greedy_after_the_texts_own_tokens(tiny, architecture, method
     place = iter(range(len(found.written)))
     for i, own in enumerate(ATTRIBUTES):
         for kind, value in sorted(own.items()):
-            lead = [*leading(model.tokenizer), *(plain(model, PROMPTS[i]) if PROMPTS[i] else [])]
+            lead = [*bos_ids(model.tokenizer), *(plain(model, PROMPTS[i]) if PROMPTS[i] else [])]
             ids, at = plain(model, STRINGS[i]), STRINGS[i].index(value)
             kept = max(t for t in range(len(ids) + 1) if len(model.tokenizer.decode(ids[:t])) <= at)
             if not len(lead) + kept:
@@ -301,8 +304,8 @@ def test_recital_is_greedy_after_the_texts_own_tokens(tiny, architecture, method
 def test_a_beginning_does_not_end_within_a_character(monkeypatch):
     decoded = ["", "a", "a\ufffd", "a\u00e9"]
     monkeypatch.setattr(_attributes, "_decoded", lambda _, ids: decoded[len(ids)])
-    assert _attributes._before_place(None, np.arange(3), "a\u00e9b", 2) == (3, 2)
-    assert _attributes._before_place(None, np.arange(2), "a\u00e9b", 2) == (1, 1)
+    assert _attributes._tokens_and_characters_before(None, np.arange(3), "a\u00e9b", 2) == (3, 2)
+    assert _attributes._tokens_and_characters_before(None, np.arange(2), "a\u00e9b", 2) == (1, 1)
 
 
 def test_a_model_that_knows_the_text_recites_it(tiny):
@@ -343,7 +346,7 @@ def test_neither_order_nor_batch_matters(tiny, prompts):
 def test_what_is_cut_off_is_left_out_and_counted(tiny):
     model = tiny("llama")
     tokens = read_texts(model, most=10)
-    assert tokens.cut.max() > 0
+    assert tokens.tokens_cut.max() > 0
     made = candidates(scorer(model), tokens, ATTRIBUTES, OTHERS)
     recited = recited_attributes(scorer(model), tokens, ATTRIBUTES)
     lost = [

@@ -13,14 +13,14 @@ from byheart.core.errors import DataError, ModelError, SettingError
 from byheart.core.registry import choose
 from byheart.core.types import Texts
 from byheart.lm import forward, generate
-from byheart.lm.forward import Scorer, causal
-from byheart.lm.generate import Opening, sampled
-from byheart.lm.sampling_probs import drawn
-from byheart.lm.tokens import tokenise
+from byheart.lm.forward import Scorer, causal_lm
+from byheart.lm.generate import GenerationRequest, generate_samples
+from byheart.lm.sampling_probs import row_sampling_logprobs
+from byheart.lm.tokens import tokenize
 from byheart.observations.greedy_continuation import greedy_continuation
 from byheart.observations.prefix_suffix_split import prefix_suffix_split
 from byheart.observations.sampling_logprobs import sampling_logprobs
-from byheart.store.rows import scores_of
+from byheart.store.rows import score_reader
 from byheart.store.store import Store
 from byheart.study.run_study import report_content
 from byheart.tables.extraction import extraction
@@ -36,7 +36,7 @@ def texts_of(strings, prompts=()):
 
 
 def read(model, strings, prompts=()):
-    return tokenise(model.tokenizer, texts_of(strings, prompts), 100)
+    return tokenize(model.tokenizer, texts_of(strings, prompts), 100)
 
 
 def scorer(model, budget=90):
@@ -56,7 +56,7 @@ def test_the_prefix_is_fifty_tokens_or_half_of_the_text_or_the_prompt(tiny, sent
     found = prefix_suffix_split(tokens)
     lengths = tokens.lengths.tolist()
     assert lengths[0] == 100
-    assert found.begin.tolist() == [50, lengths[1] // 2, 1, tokens.first[3]]
+    assert found.begin.tolist() == [50, lengths[1] // 2, 1, tokens.first_scored[3]]
     assert found.end.tolist() == lengths
     short = prefix_suffix_split(tokens, suffix=2)
     assert (short.end - short.begin).tolist() == [2, 2, lengths[2] - 1 if lengths[2] < 3 else 2, 2]
@@ -65,7 +65,7 @@ def test_the_prefix_is_fifty_tokens_or_half_of_the_text_or_the_prompt(tiny, sent
 def test_a_prefix_that_is_given_is_kept_to_the_token(tiny, sentences):
     tokens = read(tiny("llama"), [*sentences[:3], " the answer."], ["", "", "", "A question?"])
     found = prefix_suffix_split(tokens, prefix=5, suffix=4)
-    assert found.begin.tolist() == [5, 5, 5, tokens.first[3]]
+    assert found.begin.tolist() == [5, 5, 5, tokens.first_scored[3]]
     assert (found.end - found.begin <= 4).all()
 
 
@@ -193,7 +193,7 @@ def test_what_is_cut_off_is_what_transformers_cuts_off(settings):
     theirs = TemperatureLogitsWarper(temperature)(None, logits)
     theirs = TopKLogitsWarper(top_k)(None, theirs) if top_k else theirs
     theirs = TopPLogitsWarper(top_p)(None, theirs).log_softmax(1).gather(1, true[:, None])[:, 0]
-    ours = drawn(logits, true, temperature, top_k, top_p)
+    ours = row_sampling_logprobs(logits, true, temperature, top_k, top_p)
     assert (ours.isinf() == theirs.isinf()).all()
     assert 0 < ours.isinf().sum() < 60
     torch.testing.assert_close(ours, theirs)
@@ -208,8 +208,8 @@ def test_a_chance_is_how_often_samples_hold_the_suffix(tiny, sentences, monkeypa
     parted = prefix_suffix_split(tokens, prefix=6, suffix=2)
     found = sampling_logprobs(scorer(model), tokens, parted, temperature=temperature, top_k=top_k)
     once = probabilistic(found).scores
-    openings = [Opening(np.array(row(tokens, i)[:6]), 2) for i in range(4)]
-    several = sampled(model, openings, range(4), samples=4000, top_k=top_k, temperature=temperature)
+    openings = [GenerationRequest(np.array(row(tokens, i)[:6]), 2) for i in range(4)]
+    several = generate_samples(model, openings, range(4), samples=4000, top_k=top_k, temperature=temperature)
     for i, written in enumerate(several):
         share = np.mean([w.tolist() == wanted[i] for w in written])
         assert 0.005 < once[i] < 0.5
@@ -251,7 +251,7 @@ def test_a_model_whose_numbers_overflow_is_refused(tiny, sentences, monkeypatch)
     monkeypatch.setattr(forward, "raw_logits", lambda module, hidden: real(module, hidden) * torch.nan)
     with pytest.raises(ModelError, match="not numbers"):
         sampling_logprobs(scorer(model), tokens, prefix_suffix_split(tokens))
-    assert causal(model.module) is model.module
+    assert causal_lm(model.module) is model.module
 
 
 # From end to end
@@ -344,7 +344,7 @@ def test_what_was_extracted_is_measured_only_of_attacks_that_extract(overfitted)
 
 def test_scores_keep_what_was_extracted(overfitted):
     store, results = overfitted
-    look_up = scores_of(store)
+    look_up = score_reader(store)
     held = look_up(of(results, "extraction_rate", ("discoverable", ""), EPOCHS).scores)
     assert held.extracted[held.members].mean() == of(results, "extraction_rate", ("discoverable", ""), EPOCHS).value
     assert set(held.tokens.tolist()) <= set(range(1, 13))
@@ -353,7 +353,7 @@ def test_scores_keep_what_was_extracted(overfitted):
 
 def test_the_table_shows_both_controls_and_the_excess(overfitted):
     store, results = overfitted
-    table = extraction(results.rows, scores_of(store))
+    table = extraction(results.rows, score_reader(store))
     lines = {row[table.header.index("attack")]: dict(zip(table.header, row, strict=True)) for row in table.rows}
     assert list(lines) == ["Discoverable", "Approximate", "Approximate by=edit", "(n, p)-discoverable"]
     line = lines["Discoverable"]
@@ -364,7 +364,7 @@ def test_the_table_shows_both_controls_and_the_excess(overfitted):
     for column in ("over non-members", "over both"):
         assert line[column].startswith(f"{now.value:.3f} [")
     assert "12 tokens" in table.note
-    every = extraction(results.rows, scores_of(store), each=True)
+    every = extraction(results.rows, score_reader(store), each=True)
     assert len(every.rows) == EPOCHS * 4
     rates = [float(r[-5].split()[0]) for r in every.rows if r[-7] == "Discoverable"]
     assert rates[0] < rates[-1]
@@ -372,13 +372,13 @@ def test_the_table_shows_both_controls_and_the_excess(overfitted):
 
 def test_the_curve_rises_with_every_try(overfitted):
     store, results = overfitted
-    table = extraction_curve(results.rows, scores_of(store))
+    table = extraction_curve(results.rows, score_reader(store))
     assert {row[2] for row in table.rows} == {"0.1", "0.5", "0.9"}
     for row in table.rows:
         shares = [float(cell.split()[0]) for cell in row[4:]]
         assert shares == sorted(shares)
     members = next(row for row in table.rows if row[2:4] == ("0.5", "members"))
-    held = scores_of(store)(of(results, "extraction_rate", ("probabilistic", "n=10"), EPOCHS).scores)
+    held = score_reader(store)(of(results, "extraction_rate", ("probabilistic", "n=10"), EPOCHS).scores)
     ten = np.mean([1 - (1 - s) ** 10 >= 0.5 for s in held.scores[held.members]])
     assert float(members[5].split()[0]) == pytest.approx(ten, abs=5e-4)
 

@@ -12,8 +12,8 @@ from byheart.metrics.canary_guess import canary_guess
 from byheart.metrics.epsilon_lower_bound import epsilon_lower_bound
 from byheart.metrics.exposure import exposure
 from byheart.metrics.held_out_exposure import held_out_exposure
-from byheart.stats.canary_exposure import by_extrapolation, by_sampling, log_share
-from byheart.stats.epsilon_bounds import one_run, right_guesses
+from byheart.stats.canary_exposure import exposure_by_extrapolation, exposure_by_sampling, log_skewnorm_cdf
+from byheart.stats.epsilon_bounds import correct_guesses, one_run
 from testing.made_up import planted
 
 
@@ -35,17 +35,17 @@ def test_by_sampling_it_is_the_papers():
     chance = np.random.default_rng(0)
     references, canaries = chance.normal(-40, 3, 99), chance.normal(-35, 4, 20)
     expected = [plain_exposure(c, references) for c in canaries]
-    assert by_sampling(canaries, references) == pytest.approx(expected)
-    assert by_sampling(np.array([0.0, -100.0]), references).tolist() == pytest.approx([math.log2(100), 0])
+    assert exposure_by_sampling(canaries, references) == pytest.approx(expected)
+    assert exposure_by_sampling(np.array([0.0, -100.0]), references).tolist() == pytest.approx([math.log2(100), 0])
 
 
 def test_a_model_that_tells_nothing_apart_exposes_nothing():
-    assert by_sampling(np.full(3, -5.0), np.full(50, -5.0)) == pytest.approx(0)
+    assert exposure_by_sampling(np.full(3, -5.0), np.full(50, -5.0)) == pytest.approx(0)
 
 
 def test_canaries_never_seen_have_as_much_as_said():
     chance = np.random.default_rng(1)
-    found = by_sampling(chance.normal(size=20_000), chance.normal(size=20_000))
+    found = exposure_by_sampling(chance.normal(size=20_000), chance.normal(size=20_000))
     assert found.mean() == pytest.approx(1 / math.log(2), abs=0.05)
     assert (found < 1).mean() == pytest.approx(0.5, abs=0.02)
     assert (found > 5).mean() == pytest.approx(1 / 32, abs=0.006)
@@ -60,39 +60,39 @@ def test_the_tail_is_what_many_small_steps_sum_to(shape, z):
     steps = np.linspace(0, 50 / slope if slope > 3 else 15, 400_001)
     density = math.log(2 / math.sqrt(2 * math.pi)) - (z - steps) ** 2 / 2 + log_ndtr(shape * (z - steps))
     expected = density[0] + math.log(np.trapezoid(np.exp(density - density[0]), steps))
-    assert log_share(z, shape) == pytest.approx(expected, rel=1e-5)
+    assert log_skewnorm_cdf(z, shape) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_tail_meets_scipys_where_both_hold():
     for shape in (-2.0, 0.0, 2.0):
         for z in (-1.0, 0.0, 1.5):
-            assert log_share(z, shape) == pytest.approx(math.log(skewnorm.cdf(z, shape)), rel=1e-6)
-    assert log_share(-1000.0, 0.0) == pytest.approx(norm.logcdf(-1000.0), rel=1e-9)
+            assert log_skewnorm_cdf(z, shape) == pytest.approx(math.log(skewnorm.cdf(z, shape)), rel=1e-6)
+    assert log_skewnorm_cdf(-1000.0, 0.0) == pytest.approx(norm.logcdf(-1000.0), rel=1e-9)
     assert skewnorm.cdf(-60.0, 0.0) == 0  # where a share in floats would end
 
 
 def test_the_strongest_exposure_is_the_largest_and_never_none():
     references = np.random.default_rng(2).normal(-50, 2, 500)
     canaries = np.array([-50.0, -44.0, -40.0, -30.0, -1.0])
-    free = by_extrapolation(canaries, references, bits=1e9)
+    free = exposure_by_extrapolation(canaries, references, bits=1e9)
     assert (np.diff(free) > 0).all()
     assert free[-1] > 300
     assert free[0] == pytest.approx(1, abs=0.2)
-    assert by_extrapolation(canaries, references, bits=30.0)[-1] == 30
+    assert exposure_by_extrapolation(canaries, references, bits=30.0)[-1] == 30
     assert free[2] == pytest.approx(-norm.logcdf(-5.0) / math.log(2), rel=0.25)
 
 
 def test_both_ways_agree_within_the_references():
     references = np.random.default_rng(3).normal(-50, 2, 3000)
     canaries = np.array([-52.0, -50.0, -48.0, -46.0])
-    assert by_sampling(canaries, references) == pytest.approx(
-        by_extrapolation(canaries, references, bits=64.0), abs=0.4
+    assert exposure_by_sampling(canaries, references) == pytest.approx(
+        exposure_by_extrapolation(canaries, references, bits=64.0), abs=0.4
     )
 
 
 def test_references_of_one_likelihood_cannot_be_extrapolated():
     with pytest.raises(CellError, match="estimate: sampling"):
-        by_extrapolation(np.zeros(2), np.full(20, -3.0), bits=30.0)
+        exposure_by_extrapolation(np.zeros(2), np.full(20, -3.0), bits=30.0)
 
 
 def test_canaries_are_ranked_within_their_kind_and_counted_by_repetitions():
@@ -160,7 +160,7 @@ def test_the_bound_guesses_by_gain_over_the_base_within_a_kind():
     for kind in ("digits", "names"):
         here = np.array(labels.kinds) == kind
         gains[here] -= np.median(gains[here])
-    right = right_guesses(gains, np.array(labels.included), 50)
+    right = correct_guesses(gains, np.array(labels.included), 50)
     assert found.value == one_run(60, 50, right, delta=1e-5)
     assert found.value > 0.5
     assert found.members == sum(labels.included)

@@ -81,7 +81,7 @@ def counted(mechanism, bound, *, canaries, guesses, delta, studies=300):
     found = []
     for _ in range(studies):
         coins = chance.random(canaries) < 0.5
-        found.append(known(epsilon_bounds.right_guesses(mechanism(coins, chance), coins, guesses)))
+        found.append(known(epsilon_bounds.correct_guesses(mechanism(coins, chance), coins, guesses)))
     return np.array(found)
 
 
@@ -123,20 +123,21 @@ def test_a_mechanism_that_fails_with_chance_delta_is_not_said_to_have_an_epsilon
 def test_guesses_are_the_highest_and_the_lowest():
     scores = np.array([5.0, 1.0, 4.0, 2.0, 3.0, 0.0])
     coins = np.array([True, False, True, False, False, True])
-    assert epsilon_bounds.right_guesses(scores, coins, 6) == 4
-    assert epsilon_bounds.right_guesses(scores, coins, 2) == 1
-    assert epsilon_bounds.right_guesses(scores, coins, 3) == 2  # two highest, one lowest
-    assert epsilon_bounds.right_guesses(scores, coins, 1) == 1
+    assert epsilon_bounds.correct_guesses(scores, coins, 6) == 4
+    assert epsilon_bounds.correct_guesses(scores, coins, 2) == 1
+    assert epsilon_bounds.correct_guesses(scores, coins, 3) == 2  # two highest, one lowest
+    assert epsilon_bounds.correct_guesses(scores, coins, 1) == 1
     order = np.array([3, 1, 5, 0, 2, 4])
     assert all(
-        epsilon_bounds.right_guesses(scores[order], coins[order], r) == epsilon_bounds.right_guesses(scores, coins, r)
+        epsilon_bounds.correct_guesses(scores[order], coins[order], r)
+        == epsilon_bounds.correct_guesses(scores, coins, r)
         for r in range(1, 7)
     )
 
 
 def test_scores_that_are_all_equal_are_guesses_by_chance():
     chance = np.random.default_rng(0)
-    right = [epsilon_bounds.right_guesses(np.zeros(200), chance.random(200) < 0.5, 100) for _ in range(300)]
+    right = [epsilon_bounds.correct_guesses(np.zeros(200), chance.random(200) < 0.5, 100) for _ in range(300)]
     assert np.mean(right) == pytest.approx(50, abs=1)
 
 

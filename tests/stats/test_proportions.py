@@ -7,7 +7,15 @@ import pytest
 
 from byheart.core.errors import DataError
 from byheart.stats import proportions
-from byheart.stats.proportions import Share, apart, mid_p, paired, pooled, share, sides
+from byheart.stats.proportions import (
+    Share,
+    member_and_nonmember_shares,
+    mid_p,
+    paired_share_difference,
+    pooled_share,
+    share_difference,
+    share_with_interval,
+)
 
 
 def alone(count):
@@ -15,7 +23,10 @@ def alone(count):
 
 
 def test_a_share_of_none_and_of_all_has_an_interval():
-    none, every = share(np.zeros(30, dtype=bool), alone(30)), share(np.ones(30, dtype=bool), alone(30))
+    none, every = (
+        share_with_interval(np.zeros(30, dtype=bool), alone(30)),
+        share_with_interval(np.ones(30, dtype=bool), alone(30)),
+    )
     assert none[:2] == (0, 0)
     assert every[0] == every[2] == 1
     assert none.high == pytest.approx(1 - 0.05 ** (1 / 30))  # half of (1 - p)^30 is 2.5 %
@@ -25,38 +36,44 @@ def test_a_share_of_none_and_of_all_has_an_interval():
 def test_texts_of_a_group_count_as_one_where_they_say_the_same():
     held = np.repeat([True, False, True, False, False, True], 10)
     groups = tuple(str(i // 10) for i in range(60))
-    assert share(held, groups)[1:] == pytest.approx(mid_p(3.0, 6.0), abs=0.1)
-    assert share(held, groups).high - share(held, groups).low > share(held, alone(60)).high - share(held, alone(60)).low
+    assert share_with_interval(held, groups)[1:] == pytest.approx(mid_p(3.0, 6.0), abs=0.1)
+    assert (
+        share_with_interval(held, groups).high - share_with_interval(held, groups).low
+        > share_with_interval(held, alone(60)).high - share_with_interval(held, alone(60)).low
+    )
 
 
 def test_members_and_nonmembers_are_counted_apart():
     membership = np.array([True, False, True, False, True])
-    members, others = sides(np.array([True, True, False, False, True]), membership, alone(5))
-    assert members == share(np.array([True, False, True]), alone(3))
-    assert others == share(np.array([True, False]), alone(2))
+    members, others = member_and_nonmember_shares(np.array([True, True, False, False, True]), membership, alone(5))
+    assert members == share_with_interval(np.array([True, False, True]), alone(3))
+    assert others == share_with_interval(np.array([True, False]), alone(2))
     with pytest.raises(DataError, match="no texts"):
-        sides(membership, np.ones(5, dtype=bool), alone(5))
+        member_and_nonmember_shares(membership, np.ones(5, dtype=bool), alone(5))
 
 
 def test_a_difference_adds_its_ends_in_squares():
-    found = apart(Share(0.5, 0.4, 0.7), Share(0.1, 0.0, 0.2))
+    found = share_difference(Share(0.5, 0.4, 0.7), Share(0.1, 0.0, 0.2))
     assert found == pytest.approx((0.4, 0.4 - np.hypot(0.1, 0.1), 0.4 + np.hypot(0.2, 0.1)))
 
 
 def test_texts_that_go_together_make_a_paired_difference_surer():
     first = np.arange(100) < 30
     second = np.arange(100) < 20
-    close, far = paired(first, second, alone(100)), paired(first, second[::-1], alone(100))
-    free = apart(share(first, alone(100)), share(second, alone(100)))
+    close, far = (
+        paired_share_difference(first, second, alone(100)),
+        paired_share_difference(first, second[::-1], alone(100)),
+    )
+    free = share_difference(share_with_interval(first, alone(100)), share_with_interval(second, alone(100)))
     assert close.value == far.value == pytest.approx(0.1)
     assert close.high - close.low < free.high - free.low < far.high - far.low
-    same = paired(np.zeros(9, dtype=bool), np.zeros(9, dtype=bool), alone(9))
+    same = paired_share_difference(np.zeros(9, dtype=bool), np.zeros(9, dtype=bool), alone(9))
     assert same.value == 0
     assert same.low < 0 < same.high
 
 
 def test_several_seeds_have_the_outermost_ends():
-    assert pooled([Share(0.2, 0.1, 0.3), Share(0.4, 0.3, 0.5)]) == pytest.approx((0.3, 0.1, 0.5))
+    assert pooled_share([Share(0.2, 0.1, 0.3), Share(0.4, 0.3, 0.5)]) == pytest.approx((0.3, 0.1, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -64,7 +81,7 @@ def test_several_seeds_have_the_outermost_ends():
 )
 def test_intervals_hold_as_often_as_they_say(texts, truth, together, monkeypatch):
     """Members and non-members, tuned and untuned: the share, its excess, its rise, and the excess of its rise."""
-    monkeypatch.setattr(shares, "mid_p", functools.cache(mid_p))
+    monkeypatch.setattr(proportions, "mid_p", functools.cache(mid_p))
     chance = np.random.default_rng(0)
     names, (tuned, others, before, others_before) = alone(texts), truth
     held, rounds = np.zeros(4), 400
@@ -77,7 +94,12 @@ def test_intervals_hold_as_often_as_they_say(texts, truth, together, monkeypatch
     expected = (tuned, tuned - others, tuned - before, tuned - before - (others - others_before))
     for _ in range(rounds):
         (a, b), (c, d) = both(tuned, before), both(others, others_before)
-        rises = paired(a, b, names), paired(c, d, names)
-        found = share(a, names), apart(share(a, names), share(c, names)), rises[0], apart(*rises)
+        rises = paired_share_difference(a, b, names), paired_share_difference(c, d, names)
+        found = (
+            share_with_interval(a, names),
+            share_difference(share_with_interval(a, names), share_with_interval(c, names)),
+            rises[0],
+            share_difference(*rises),
+        )
         held += [f.low <= true <= f.high for f, true in zip(found, expected, strict=True)]
     assert (held / rounds > 0.92).all(), held / rounds

@@ -77,7 +77,7 @@ def test_delong_is_the_printed_formula(auc, digits):
     placed = roc_auc.placements(scores, membership)
     assert placed[membership].mean() == pytest.approx(theta, abs=1e-12)
     assert placed[~membership].mean() == pytest.approx(theta, abs=1e-12)
-    assert roc_auc.placement_spread(placed, membership, groups).variance == pytest.approx(variance, rel=1e-12)
+    assert roc_auc.placement_variance(placed, membership, groups).variance == pytest.approx(variance, rel=1e-12)
 
 
 def test_clustered_variance_is_the_printed_formula_also_where_groups_hold_both_sides():
@@ -88,7 +88,7 @@ def test_clustered_variance_is_the_printed_formula_also_where_groups_hold_both_s
         tuple(f"g{i * i % 17}" for i in range(54)),
     ):
         placed = roc_auc.placements(scores, membership)
-        found = roc_auc.placement_spread(placed, membership, groups).variance
+        found = roc_auc.placement_variance(placed, membership, groups).variance
         assert found == pytest.approx(obuchowski(scores, membership, groups), rel=1e-12)
 
 
@@ -116,7 +116,7 @@ def test_the_clustered_variance_is_the_clustered_bootstraps():
     wins = (scores[membership][:, None] > scores[~membership]).astype(float)
     ours, theirs = weights[:, membership], weights[:, ~membership]
     drawn_again = np.einsum("rm,mn,rn->r", ours, wins, theirs) / (ours.sum(1) * theirs.sum(1))
-    variance = roc_auc.placement_spread(roc_auc.placements(scores, membership), membership, groups).variance
+    variance = roc_auc.placement_variance(roc_auc.placements(scores, membership), membership, groups).variance
     assert variance == pytest.approx(drawn_again.var(), rel=0.12)
 
 
@@ -218,33 +218,33 @@ def test_independent_pairs_are_counted_in_groups():
 @pytest.mark.parametrize("scores", [[math.nan, 1.0], [1.0, math.nan]])
 def test_scores_that_are_no_numbers_are_refused(scores):
     with pytest.raises(DataError, match="text number"):
-        roc_auc.sides(np.array(scores), np.array([True, False]))
+        roc_auc.member_and_nonmember_scores(np.array(scores), np.array([True, False]))
 
 
 @pytest.mark.parametrize("member", [True, False])
 def test_one_side_alone_is_refused(member):
     with pytest.raises(DataError, match=r"there are (0 and 3|3 and 0)"):
-        roc_auc.sides(np.zeros(3), np.full(3, member))
+        roc_auc.member_and_nonmember_scores(np.zeros(3), np.full(3, member))
 
 
 def test_resolution_counts_false_positives_and_refuses_what_cannot_be_realised():
-    assert [roc_auc.resolution(n, 0.01) for n in (100, 199, 200, 1000)] == [1, 1, 2, 10]
-    assert roc_auc.resolution(100, 0.29) == 29  # in binary 0.29 * 100 is below 29
-    assert roc_auc.resolution(1000, 0.001) == 1
+    assert [roc_auc.allowed_false_positives(n, 0.01) for n in (100, 199, 200, 1000)] == [1, 1, 2, 10]
+    assert roc_auc.allowed_false_positives(100, 0.29) == 29  # in binary 0.29 * 100 is below 29
+    assert roc_auc.allowed_false_positives(1000, 0.001) == 1
     told = r"TPR at 1 % FPR needs 100 non-members; there are 64: write fpr: 0\.016 or more, or raise data\.nonmembers"
     with pytest.raises(DataError, match=told):
-        roc_auc.resolution(64, 0.01)
+        roc_auc.allowed_false_positives(64, 0.01)
     for few in (0, 1):
         with pytest.raises(DataError, match=rf"needs 10 non-members; there are {few}: raise data\.nonmembers"):
-            roc_auc.resolution(few, 0.1)
+            roc_auc.allowed_false_positives(few, 0.1)
 
 
 @given(st.integers(2, 3000))
 def test_the_rate_that_a_refusal_names_is_accepted(nonmembers):
     with pytest.raises(DataError) as told:
-        roc_auc.resolution(nonmembers, 1e-5)
+        roc_auc.allowed_false_positives(nonmembers, 1e-5)
     named = float(str(told.value).split("write fpr: ")[1].split(" ")[0])
-    assert roc_auc.resolution(nonmembers, named) >= 1
+    assert roc_auc.allowed_false_positives(nonmembers, named) >= 1
     assert named < 1.2 / nonmembers + 1e-12
 
 
@@ -272,12 +272,18 @@ def test_a_difference_is_found_exactly_where_its_interval_leaves_out_zero(seed):
 
 def test_degrees_of_freedom_are_those_of_a_normal_sample_and_fewer_where_few_texts_carry_the_variance():
     membership, generator = np.arange(40_000) < 20_000, np.random.default_rng(0)
-    spread = roc_auc.placement_spread(generator.normal(size=40_000), membership, alone(40_000))
-    assert spread.freedom == pytest.approx(40_000, rel=0.05)  # Satterthwaite's, for two sides of one variance
-    few = roc_auc.placement_spread((np.arange(40_000) % 20_000 < 5).astype(float), membership, alone(40_000))
-    assert few.freedom == pytest.approx(20, rel=0.01)  # five texts a side; a Poisson count's variance has 2 * 10
+    spread = roc_auc.placement_variance(generator.normal(size=40_000), membership, alone(40_000))
+    assert spread.degrees_of_freedom == pytest.approx(
+        40_000, rel=0.05
+    )  # Satterthwaite's, for two sides of one variance
+    few = roc_auc.placement_variance((np.arange(40_000) % 20_000 < 5).astype(float), membership, alone(40_000))
+    assert few.degrees_of_freedom == pytest.approx(
+        20, rel=0.01
+    )  # five texts a side; a Poisson count's variance has 2 * 10
     square = np.array([1.0, 0.0] * 3 + [1.0, 0.0] * 3)
-    assert roc_auc.placement_spread(square, np.arange(12) < 6, alone(12)).freedom > 1e6  # two values, evenly
+    assert (
+        roc_auc.placement_variance(square, np.arange(12) < 6, alone(12)).degrees_of_freedom > 1e6
+    )  # two values, evenly
 
 
 def test_the_same_ranking_twice_is_no_difference():

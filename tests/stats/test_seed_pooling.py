@@ -11,7 +11,7 @@ from scipy.stats import binom, multivariate_normal, norm, t
 
 from byheart.core.types import Estimate
 from byheart.stats import roc_auc, seed_pooling
-from byheart.stats.proportions import at_most, effective_size, mid_p
+from byheart.stats.proportions import effective_size, mid_p, mid_p_cdf
 
 MEMBERSHIP = np.arange(160) < 80
 GROUPS = tuple(f"g{i // 4}" for i in range(160))
@@ -33,28 +33,28 @@ def reach(ends, value):
 
 def test_one_seed_is_itself_and_a_missing_interval_stays_missing():
     one = Estimate(0.7, 0.6, 0.8, 100, 90)
-    assert seed_pooling.combined([one]) == pytest.approx(one)
-    assert seed_pooling.combined([one, Estimate(0.6)]) == Estimate(pytest.approx(0.65), None, None, 100, 90)
+    assert seed_pooling.pool_seed_estimates([one]) == pytest.approx(one)
+    assert seed_pooling.pool_seed_estimates([one, Estimate(0.6)]) == Estimate(pytest.approx(0.65), None, None, 100, 90)
 
 
 def test_seeds_that_agree_are_as_sure_as_one_and_no_surer():
     one = Estimate(0.7, 0.6, 0.85)
-    assert seed_pooling.combined([one] * 5)[:3] == pytest.approx(one[:3])
+    assert seed_pooling.pool_seed_estimates([one] * 5)[:3] == pytest.approx(one[:3])
 
 
 def test_reaches_are_added_in_squares():
     seeds = [Estimate(0.6, 0.5, 0.65), Estimate(0.7, 0.62, 0.8), Estimate(0.8, 0.71, 0.86)]
-    found = seed_pooling.combined(seeds)
+    found = seed_pooling.pool_seed_estimates(seeds)
     own = t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
     below = math.sqrt((0.1**2 + 0.08**2 + 0.09**2) / 3)
     above = math.sqrt((0.05**2 + 0.1**2 + 0.06**2) / 3)
     assert found[:3] == pytest.approx((0.7, 0.7 - math.hypot(below, own), 0.7 + math.hypot(above, own)))
-    assert seed_pooling.combined(seeds, within=(0.6, 0.9))[1:3] == (0.6, 0.9)
+    assert seed_pooling.pool_seed_estimates(seeds, within=(0.6, 0.9))[1:3] == (0.6, 0.9)
 
 
 def test_ends_that_hold_together_lie_farther_out():
     seeds = [Estimate(0.6, 0.5, 0.7), Estimate(0.7, 0.6, 0.8)]
-    wide = seed_pooling.combined(seeds, tests=5)
+    wide = seed_pooling.pool_seed_estimates(seeds, tests=5)
     own = t.ppf(1 - 0.025 / 5, 1) * math.sqrt(0.005) / math.sqrt(2)
     assert wide.high - wide.value == pytest.approx(math.hypot(0.1 * norm.ppf(1 - 0.025 / 5) / norm.ppf(0.975), own))
 
@@ -78,13 +78,15 @@ def test_what_seeds_add_is_their_spread_less_what_texts_explain():
     placed = np.array([roc_auc.placements(s, MEMBERSHIP) for s in scores])
     middle = placed.mean(axis=0)
     aucs = [roc_auc.auc_interval(s, MEMBERSHIP, GROUPS)[0] for s in scores]
-    texts = roc_auc.placement_spread(middle, MEMBERSHIP, GROUPS)
-    apart = [roc_auc.placement_spread(p - middle, MEMBERSHIP, GROUPS).variance for p in placed]
+    texts = roc_auc.placement_variance(middle, MEMBERSHIP, GROUPS)
+    apart = [roc_auc.placement_variance(p - middle, MEMBERSHIP, GROUPS).variance for p in placed]
     own = np.var(aucs, ddof=1) / 4 - sum(apart) / 12
     assert own > 0
     value, ends = seed_pooling.auc_over_seeds(scores, MEMBERSHIP, GROUPS)
     assert value == pytest.approx(np.mean(aucs))
-    expected = math.hypot(t.ppf(0.975, texts.freedom) * math.sqrt(texts.variance), t.ppf(0.975, 3) * math.sqrt(own))
+    expected = math.hypot(
+        t.ppf(0.975, texts.degrees_of_freedom) * math.sqrt(texts.variance), t.ppf(0.975, 3) * math.sqrt(own)
+    )
     assert reach(ends, value) == pytest.approx(expected / (value * (1 - value)))
 
 
@@ -107,16 +109,16 @@ def test_attacks_that_rank_alike_cost_nothing_and_strangers_cost_bonferroni():
 def test_the_joint_level_is_that_of_the_attacks_own_correlation():
     scores = drawn(3, 0.8)
     placed = [roc_auc.placements(s, MEMBERSHIP) for s in scores]
-    variance = [roc_auc.placement_spread(p, MEMBERSHIP, GROUPS).variance for p in placed]
+    variance = [roc_auc.placement_variance(p, MEMBERSHIP, GROUPS).variance for p in placed]
     alike = np.eye(3)
     for i in range(3):
         for j in range(i):
-            both = roc_auc.placement_spread(placed[i] + placed[j], MEMBERSHIP, GROUPS).variance
+            both = roc_auc.placement_variance(placed[i] + placed[j], MEMBERSHIP, GROUPS).variance
             alike[i, j] = alike[j, i] = (both - variance[i] - variance[j]) / 2 / math.sqrt(variance[i] * variance[j])
     far = norm.isf(seed_pooling.joint_tail(scores, MEMBERSHIP, GROUPS))
     joint = multivariate_normal(cov=alike)
     assert joint.cdf(np.full(3, far), lower_limit=np.full(3, -far)) == pytest.approx(0.95, abs=0.006)
-    for (value, ends), one in zip(seed_pooling.auc_intervals(scores, MEMBERSHIP, GROUPS), scores, strict=True):
+    for (value, ends), one in zip(seed_pooling.joint_auc_intervals(scores, MEMBERSHIP, GROUPS), scores, strict=True):
         tail = seed_pooling.joint_tail(scores, MEMBERSHIP, GROUPS)
         assert (value, ends) == roc_auc.auc_interval(one, MEMBERSHIP, GROUPS, tail=tail)
         assert ends[0] < roc_auc.auc_interval(one, MEMBERSHIP, GROUPS)[1][0]
@@ -124,7 +126,7 @@ def test_the_joint_level_is_that_of_the_attacks_own_correlation():
 
 def test_an_attack_without_variance_is_no_error():
     scores = np.array([np.zeros(160), *drawn(2, 0.5)])
-    (value, ends), *_ = seed_pooling.auc_intervals(scores, MEMBERSHIP, GROUPS)
+    (value, ends), *_ = seed_pooling.joint_auc_intervals(scores, MEMBERSHIP, GROUPS)
     assert ends[0] < value < ends[1]
 
 
@@ -150,7 +152,7 @@ def test_mid_p_as_published(successes, trials, low, high):
 def test_half_of_what_was_seen_counts(trials, data, share):
     count = data.draw(st.integers(0, trials))
     expected = binom.cdf(count, trials, share) - binom.pmf(count, trials, share) / 2
-    assert float(at_most(float(count), float(trials), share)) == pytest.approx(expected, abs=1e-9)
+    assert float(mid_p_cdf(float(count), float(trials), share)) == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_group_counts_for_as_much_as_its_texts_differ():

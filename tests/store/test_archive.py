@@ -10,7 +10,7 @@ from byheart.cli.main import main
 from byheart.core.errors import SettingError, StoreError, UnknownNameError
 from byheart.datasets.records import records
 from byheart.store.archive import pack
-from byheart.store.rows import gates_of, losses_of, scores_of, study_rows
+from byheart.store.rows import read_gates, score_reader, study_rows, validation_loss_reader
 from byheart.store.store import Store
 from testing.doc_pages import unpacked
 from testing.made_up import tiny_study
@@ -39,12 +39,12 @@ def test_elsewhere_it_is_the_same_study(made, tmp_path):
     there = unpacked(pack(made, "one", tmp_path / "one.tar.xz"), tmp_path / "there")
     rows = study_rows(made, "one")
     assert study_rows(there) == rows
-    here, elsewhere = scores_of(made), scores_of(there)
+    here, elsewhere = score_reader(made), score_reader(there)
     for key in {r.scores for r in rows if r.scores}:
         assert elsewhere(key).ids == here(key).ids
         assert elsewhere(key).scores.tolist() == here(key).scores.tolist()
-    assert gates_of(there) == gates_of(made, "one")
-    kept, found = losses_of(made, "one"), losses_of(there)
+    assert read_gates(there) == read_gates(made, "one")
+    kept, found = validation_loss_reader(made, "one"), validation_loss_reader(there)
     for row in (r for r in rows if r.metric == "perplexity"):
         assert found(row).nats.tolist() == kept(row).nats.tolist()
 

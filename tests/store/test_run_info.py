@@ -12,7 +12,7 @@ import pytest
 
 import byheart
 from byheart.store import provenance
-from byheart.store.run_info import origin
+from byheart.store.run_info import run_details
 from byheart.store.store import Store
 from byheart.study.overrides import as_yaml, rerun_command
 from byheart.study.run_study import report_page
@@ -62,7 +62,7 @@ def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its
     given = content(tiny_folder("llama"))
     assert not byheart.run(given, store=tmp_path / "store").failed
     store = Store.open(tmp_path / "store")
-    told = origin(store, "again")
+    told = run_details(store, "again")
     assert "command (again)" not in told
     page = report_page(store, "again", tmp_path / "page.html").read_text()
     (tmp_path / "pasted.yaml").write_text(pasted(page))
@@ -74,7 +74,7 @@ def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its
     assert f"byheart run {tmp_path / 'pasted.yaml'} --set &#39;methods=[head]&#39;" in page
     (tmp_path / "second.yaml").write_text(pasted(page))
     assert read_study(tmp_path / "second.yaml") == wanted
-    assert f"cores {os.cpu_count()}" in origin(store, "again")["hardware"]
+    assert f"cores {os.cpu_count()}" in run_details(store, "again")["hardware"]
 
 
 def test_notes_of_older_stores_are_still_shown(tiny_folder, tmp_path):
@@ -82,7 +82,7 @@ def test_notes_of_older_stores_are_still_shown(tiny_folder, tmp_path):
     store = Store.open(tmp_path / "store")
     held = store.notes("studies")["again"]
     store.note("studies", "again", {n: v for n, v in held.items() if n not in {"command", "written", "published"}})
-    told = origin(store, "again")
+    told = run_details(store, "again")
     assert not [n for n in told if n.startswith(("command", "settings"))]
     assert report_page(store, "again", tmp_path / "page.html").exists()
 
@@ -100,9 +100,9 @@ def test_a_card_is_told_where_this_process_computed_on_it_and_is_never_woken(mon
         monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
 
     fake(awake=False, used=[1, 1])
-    assert "gpu" not in provenance.made(0)["machine"]
+    assert "gpu" not in provenance.result_provenance(0)["machine"]
     assert asked == []
     fake(awake=True, used=[0, 7])
-    assert provenance.made(0)["machine"]["gpu"] == "Card 1"
+    assert provenance.result_provenance(0)["machine"]["gpu"] == "Card 1"
     monkeypatch.delitem(sys.modules, "torch")
-    assert "gpu" not in provenance.made(0)["machine"]
+    assert "gpu" not in provenance.result_provenance(0)["machine"]

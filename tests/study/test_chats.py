@@ -13,7 +13,7 @@ from byheart.auditing.texts import parse_texts, render_texts
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.datasets.files import files
-from byheart.lm.tokens import in_words, tokenise
+from byheart.lm.tokens import render_chats, tokenize
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
@@ -130,15 +130,15 @@ def test_what_is_read_is_the_template_and_what_is_scored_the_answer(spoken, chat
     folder = spoken(name, ("<s>" if name == "gemma" else "") + TEMPLATE)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = files(path=str(chats)).texts.take(range(6))
-    tokens = tokenise(tokenizer, texts, 300)
-    assert tokens.texts == in_words(tokenizer, texts)
+    tokens = tokenize(tokenizer, texts, 300)
+    assert tokens.texts == render_chats(tokenizer, texts)
     assert not any(tokens.texts.chats)
     for i, (scored, known) in enumerate(zip(texts.scored, texts.chats, strict=True)):
         whole = tokenizer.apply_chat_template(json.loads(known), tokenize=False)
         read = tokenizer.decode(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
         assert whole.startswith(read)
         assert whole.removeprefix(read) == "</s>\n"
-        own = tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]]
+        own = tokens.ids[tokens.starts[i] + tokens.first_scored[i] : tokens.starts[i + 1]]
         assert tokenizer.decode(own) == scored
     assert (tokens.ids == 1).sum() == (6 if name == "gemma" else 0)  # BOS once
 
@@ -146,7 +146,7 @@ def test_what_is_read_is_the_template_and_what_is_scored_the_answer(spoken, chat
 def test_what_is_too_long_loses_the_beginning_of_the_chat(spoken, chats):
     tokenizer = AutoTokenizer.from_pretrained(spoken("llama"))
     texts = files(path=str(chats)).texts.take([1])
-    whole, cut = (tokenise(tokenizer, texts, most) for most in (300, 60))
+    whole, cut = (tokenize(tokenizer, texts, most) for most in (300, 60))
     assert cut.texts.scored == whole.texts.scored
     assert tokenizer.decode(cut.ids).endswith(texts.scored[0])
     assert len(cut.ids) == 60
@@ -170,11 +170,11 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
     (planned,) = plan(parsed(asked), store)
     (trained,) = seen
     tokenizer = AutoTokenizer.from_pretrained(spoken("llama"))
-    audited = tokenise(tokenizer, planned.split.audited, 200)
+    audited = tokenize(tokenizer, planned.split.audited, 200)
     for i, m in enumerate(planned.split.members):
         one, two = (t.ids[t.starts[j] : t.starts[j + 1]] for t, j in ((trained, m), (audited, i)))
         np.testing.assert_array_equal(one, two)
-        assert trained.first[m] == audited.first[i]
+        assert trained.first[m] == audited.first_scored[i]
     model = AutoModelForCausalLM.from_pretrained(spoken("llama")).eval()
     found = read_evidence(planned, store, planned.observation("target"), 0)
     np.testing.assert_array_equal(found.starts, audited.scored_starts)
@@ -182,7 +182,7 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
         ids = torch.tensor(audited.ids[audited.starts[i] : audited.starts[i + 1]])[None]
         with torch.no_grad():
             logp = model(input_ids=ids).logits[0].log_softmax(-1)
-        first = int(audited.first[i])
+        first = int(audited.first_scored[i])
         wanted = [float(logp[t - 1, ids[0, t]]) for t in range(first, ids.shape[1])]
         np.testing.assert_allclose(found.logp[found.starts[i] : found.starts[i + 1]], wanted, atol=1e-4)
     groups = {part: {name.split("#")[0] for name in planned.texts[part].ids} for part in planned.texts}
@@ -195,7 +195,7 @@ def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
         spoken("llama"),
         chats,
         methods=["lora", "prompt"],
-        attacks=[*registry.names("attacks")],
+        attacks=[*registry.entry_names("attacks")],
         observations=[
             {"nonmember_prefix": {"shots": 1}},
             {"member_prefix": {"shots": 1}},
@@ -209,7 +209,7 @@ def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
     results = byheart.run(asked, store=tmp_path / "store")
     assert not results.failed, results.failed
     found = {(r.attack, r.method, r.epoch) for r in results.rows if r.metric == "auc"}
-    assert found == {(a, m, e) for a in registry.names("attacks") for m in ("lora", "prompt") for e in (0, 1)}
+    assert found == {(a, m, e) for a in registry.entry_names("attacks") for m in ("lora", "prompt") for e in (0, 1)}
 
 
 def test_keys_cover_what_was_said_and_the_template(spoken, chats, tmp_path):
@@ -254,4 +254,4 @@ def test_texts_of_chats_are_audited_in_the_template_too(spoken, chats):
     found, _ = render_texts("member", parse_texts("member", texts), 9, tokenizer)
     messages, _ = render_texts("member", parse_texts("member", [{"messages": chat(i)} for i in range(2)]), 9, tokenizer)
     assert found.scored == messages.scored == texts.scored
-    assert found.prompts == messages.prompts == in_words(tokenizer, texts).prompts
+    assert found.prompts == messages.prompts == render_chats(tokenizer, texts).prompts

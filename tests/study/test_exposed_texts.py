@@ -17,7 +17,7 @@ from byheart.store.rows import study_rows
 from byheart.store.store import Store, read_arrays
 from byheart.study.exposed_texts import token_view_reader
 from byheart.study.run_study import report_page
-from conftest import tiny_tokenizer
+from testing.tiny_models import tiny_tokenizer
 
 PRIVATE = {"name": "Ada Byron", "email": "ada@x.example"}
 

@@ -2,54 +2,32 @@
 
 import dataclasses
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import byheart
+from byheart.cli.main import main
 from byheart.core import registry
 from byheart.core.errors import DataError, StoreError
-from byheart.store.rows import gates_of, losses_of, scores_of, study_rows
-from byheart.store.run_info import origin
+from byheart.store.rows import read_gates, score_reader, study_rows, validation_loss_reader
+from byheart.store.run_info import run_details
 from byheart.store.store import Store, read_arrays
 from byheart.study import train_and_observe
 from byheart.study.plan import plan
 from byheart.study.study_file import parse_study as parsed
+from testing.stores import lora_study
 
-DATA = {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60}
-
-
-def content(folder, **changes):
-    return {
-        "name": "tiny",
-        "models": str(folder),
-        "datasets": [{"records": {"count": 60}}],
-        "data": DATA,
-        "methods": ["lora", "head"],
-        "training": {"epochs": 2, "batch_size": 4},
-        "metrics": ["auc", "perplexity", "train_perplexity", "generalisation_gap"],
-        **changes,
-    }
+DATA = lora_study("")["data"]
 
 
 @pytest.fixture(scope="module")
-def done(tiny_folder, tmp_path_factory):
-    """A finished study: its store and its results."""
-    store = Store.open(tmp_path_factory.mktemp("store"))
-    return store, byheart.run(content(tiny_folder("llama")), store=store)
-
-
-def measured(store):
-    """A store's rows without the clock's: what a run may not change."""
-    return [r for r in study_rows(Store.open(store)) if r.metric != "seconds"]
+def done(lora_store, tmp_path_factory):
+    """A finished study: its store and its results, of a run that found all of it made."""
+    store = lora_store.copied(tmp_path_factory.mktemp("done") / "store")
+    return store, byheart.run(lora_store.content, store=store)
 
 
 def test_rows_carry_every_label_and_epoch(done):
@@ -82,9 +60,9 @@ def test_what_has_ended_is_reported_while_the_rest_is_not_there(tiny_folder, tmp
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        byheart.run(content(tiny_folder("llama")), store=store, finished=stop)
+        byheart.run(lora_study(tiny_folder("llama")), store=store, finished=stop)
     assert {r.method for r in study_rows(store, "tiny")} == {"lora"}
-    assert origin(store, "tiny")["study tiny"].startswith("1 of 2 cells are made")
+    assert run_details(store, "tiny")["study tiny"].startswith("1 of 2 cells are made")
 
 
 def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
@@ -95,7 +73,7 @@ def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        byheart.run(content(tiny_folder("llama")), store=store, tell=stop)
+        byheart.run(lora_study(tiny_folder("llama")), store=store, tell=stop)
     with pytest.raises(StoreError, match="no cell of tiny is finished"):
         study_rows(store, "tiny")
 
@@ -113,46 +91,46 @@ def test_scores_can_be_looked_up_and_give_the_row(done):
 
     store, results = done
     row = next(r for r in results.rows if r.metric == "auc" and r.attack == "loss" and r.epoch == 2)
-    found = scores_of(store)(row.scores)
+    found = score_reader(store)(row.scores)
     assert roc_auc_score(found.members, found.scores) == pytest.approx(row.value)
 
 
 def test_scores_are_kept_with_their_groups_and_those_of_old_stores_are_read_without(done, tmp_path):
     store, results = done
     row = next(r for r in results.rows if r.metric == "auc")
-    found = scores_of(store)(row.scores)
+    found = score_reader(store)(row.scores)
     assert len(found.groups) == len(found.ids) == len(found.scores)
     old = Store.open(tmp_path / "old")
     folder = old.folder("scores", row.scores)
     folder.mkdir(parents=True)
     held = read_arrays(store.folder("scores", row.scores))
     np.savez(folder / "arrays.npz", **{n: a for n, a in held.items() if n != "groups"})
-    assert scores_of(old)(row.scores).groups == ()
+    assert score_reader(old)(row.scores).groups == ()
 
 
 def test_the_data_are_judged_before_training_and_the_gate_is_kept(done, tiny_folder, monkeypatch):
     store, results = done
-    kept = gates_of(store, "tiny")
+    kept = read_gates(store, "tiny")
     assert set(kept) == {(r.dataset, r.dataset_settings) for r in results.rows}
     (gate,) = kept.values()
     assert (gate.members, gate.nonmembers) == (10, 12)
     assert any(f.name == "blind: words" for f in gate.findings)
     monkeypatch.setattr("byheart.study.split_checks.gate", lambda *_, **__: pytest.fail("judged twice"))
-    byheart.run(content(tiny_folder("llama")), store=store)
+    byheart.run(lora_study(tiny_folder("llama")), store=store)
 
 
 def test_data_too_few_to_be_judged_are_doubtful_and_no_reason_to_stop(tiny_folder, tmp_path):
     few = {**DATA, "members": 5, "nonmembers": 5}
-    results = byheart.run(content(tiny_folder("llama"), data=few, methods=["head"]), store=tmp_path)
+    results = byheart.run(lora_study(tiny_folder("llama"), data=few, methods=["head"]), store=tmp_path)
     assert not results.failed
-    (gate,) = gates_of(Store.open(tmp_path)).values()
+    (gate,) = read_gates(Store.open(tmp_path)).values()
     assert gate.verdict == "doubtful"
     assert "too few" in gate.reasons[0]
 
 
 def test_the_losses_behind_each_perplexity_are_found(done):
     store, results = done
-    look_up = losses_of(store, "tiny")
+    look_up = validation_loss_reader(store, "tiny")
     rows = [r for r in results.rows if r.metric == "perplexity"]
     assert len(rows) == 6
     for row in rows:
@@ -166,14 +144,16 @@ def test_run_again_makes_nothing_and_loads_no_model(done, tiny_folder, monkeypat
     store, results = done
     monkeypatch.setattr(train_and_observe, "observe", lambda *_: pytest.fail("a model was loaded"))
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
-    again = byheart.run(content(tiny_folder("llama")), store=store)
+    again = byheart.run(lora_study(tiny_folder("llama")), store=store)
     assert again.rows == results.rows
 
 
 def test_a_new_attack_over_known_evidence_loads_no_model(done, tiny_folder, monkeypatch):
     store, _ = done
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
-    more = byheart.run(content(tiny_folder("llama"), name="more", attacks=[{"min_k": {"k": 0.5}}, "loss"]), store=store)
+    more = byheart.run(
+        lora_study(tiny_folder("llama"), name="more", attacks=[{"min_k": {"k": 0.5}}, "loss"]), store=store
+    )
     assert {r.attack_settings for r in more.rows if r.attack == "min_k"} == {"k=0.5"}
 
 
@@ -204,7 +184,7 @@ def test_checkpoints_are_kept_without_pickle_and_load_elsewhere(done, tiny_folde
     heads = [f / "trained.safetensors" for f in folders if (f / "trained.safetensors").exists()]
     assert len(adapters) == len(heads) == 1
     full = byheart.run(
-        content(tiny_folder("llama"), name="full", methods=["full"], training={"epochs": 1}), store=store
+        lora_study(tiny_folder("llama"), name="full", methods=["full"], training={"epochs": 1}), store=store
     )
     AutoModelForCausalLM.from_pretrained(store.folder("training", full.rows[0].cell) / "model")
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder("llama")), adapters[0])
@@ -213,7 +193,7 @@ def test_checkpoints_are_kept_without_pickle_and_load_elsewhere(done, tiny_folde
 
 
 def test_a_cell_that_fails_is_told_and_the_others_are_kept(tiny_folder, tmp_path):
-    values = content(
+    values = lora_study(
         tiny_folder("llama"), methods=["head", {"full": {"learning_rate": 1e30}}], training={"epochs": 2, "warmup": 0}
     )
     results = byheart.run(values, store=tmp_path)
@@ -224,21 +204,21 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tiny_folder, tmp_path
 
 def test_metrics_that_cannot_be_measured_are_refused_before_training(tiny_folder, tmp_path):
     with pytest.raises(DataError, match="non-members"):
-        plan(parsed(content(tiny_folder("llama"), metrics=[{"tpr_at_fpr": {"fpr": 0.01}}])), Store.open(tmp_path))
+        plan(parsed(lora_study(tiny_folder("llama"), metrics=[{"tpr_at_fpr": {"fpr": 0.01}}])), Store.open(tmp_path))
     assert not (tmp_path / "training").exists()
 
 
 def test_texts_longer_than_the_context_are_refused_with_the_mend(tiny_folder, tmp_path):
     methods = [{"prompt": {"virtual_tokens": 100}}]
     results = byheart.run(
-        content(tiny_folder("llama"), data={**DATA, "max_tokens": 120}, methods=methods), store=tmp_path
+        lora_study(tiny_folder("llama"), data={**DATA, "max_tokens": 120}, methods=methods), store=tmp_path
     )
     assert "set data.max_tokens to 28 or fewer" in results.failed[0].error
 
 
 def test_truncation_is_a_row(tiny_folder, tmp_path):
     results = byheart.run(
-        content(tiny_folder("llama"), data={**DATA, "max_tokens": 20}, methods=["head"]), store=tmp_path
+        lora_study(tiny_folder("llama"), data={**DATA, "max_tokens": 20}, methods=["head"]), store=tmp_path
     )
     cut = {r.metric: r.value for r in results.rows if r.epoch is None}["truncated_texts"]
     assert cut == 12 + 12 + 6
@@ -253,188 +233,21 @@ def test_a_new_observation_of_a_finished_cell_is_made_by_training_again(done, ti
         if json.loads(place.read_text())["recipe"]["observation"]["name"] == "validation":
             shutil.rmtree(place.parent)
     shutil.rmtree(copy / "rows")
-    again = byheart.run(content(tiny_folder("llama")), store=copy)
+    again = byheart.run(lora_study(tiny_folder("llama")), store=copy)
     assert again.rows == results.rows
 
 
-def command(*arguments):
-    return [sys.executable, "-c", "from byheart.cli.main import main; main()", *map(str, arguments)]
-
-
-def test_a_run_says_the_gates_verdict_in_a_line(done, tiny_folder, tmp_path):
+def test_a_run_says_the_gates_verdict_in_a_line(done, tiny_folder, tmp_path, monkeypatch, capsys):
     path = tmp_path / "tiny.yaml"
-    path.write_text(json.dumps(content(tiny_folder("llama"))))
-    told = subprocess.run(
-        command("run", path, "--store", done[0].root), check=True, capture_output=True, text=True
-    ).stdout
+    path.write_text(json.dumps(lora_study(tiny_folder("llama"))))
+    monkeypatch.setattr(sys, "argv", ["byheart", "run", str(path), "--store", str(done[0].root)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
     lines = [line for line in told.splitlines() if line.startswith("members against non-members, records: ")]
     assert len(lines) == 1
     assert lines[0].split(": ")[1].split(" ")[0] in {"sound", "doubtful", "broken"}
-
-
-@pytest.fixture
-def study_file(tiny_folder, tmp_path):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(
-        json.dumps(content(tiny_folder("gpt2"), methods=["full", "prefix"], training={"epochs": 3, "batch_size": 2}))
-    )
-    return path
-
-
-def test_killed_at_ten_random_moments_it_ends_with_the_same_rows(study_file, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command("run", study_file, "--store", whole), check=True, env=environment, capture_output=True)
-    chance = random.Random(5)
-    kills = 0
-    for _ in range(60):
-        running = subprocess.Popen(
-            command("run", study_file, "--store", broken, "--json"),
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        # Killed a random moment after a random step, so that kills fall on training, observing and writing alike.
-        for _ in range(chance.randrange(1, 6)):
-            if not running.stdout.readline():
-                break
-        time.sleep(chance.random() * 0.1)
-        if running.poll() is None:
-            running.send_signal(signal.SIGKILL)
-            kills += 1
-        running.communicate()
-        if kills == 10:
-            break
-    subprocess.run(command("run", study_file, "--store", broken), check=True, env=environment, capture_output=True)
-    ours, theirs = (measured(s) for s in (broken, whole))
-    assert kills >= 5
-    assert ours == theirs
-
-
-def test_two_runs_at_once_share_the_work(study_file, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    runs = [
-        subprocess.Popen(
-            command("run", study_file, "--store", tmp_path / "both"),
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for _ in range(2)
-    ]
-    assert [r.wait() for r in runs] == [0, 0]
-    rows = study_rows(Store.open(tmp_path / "both"))
-    assert {r.method for r in rows} == {"full", "prefix"}
-
-
-def test_two_workers_give_the_rows_of_one(study_file, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    for workers in (1, 2):
-        subprocess.run(
-            command("run", study_file, "--store", tmp_path / str(workers), "--workers", workers),
-            check=True,
-            env=environment,
-            capture_output=True,
-        )
-    one, two = (measured(tmp_path / str(w)) for w in (1, 2))
-    assert one == two
-
-
-DROPPED = {
-    "attacks": '''
-"""A made-up attack, "On dropping files", arXiv 0000.00000."""
-import numpy as np
-def dropped(target, *, power: float = 1.0):
-    """Sum of log-probabilities to a power; higher means member."""
-    return np.add.reduceat(target.logp.astype(float), target.starts[:-1]) * power
-''',
-    "methods": '''
-"""Trains the last normalisation only."""
-from byheart.lm.load import Tuned
-def dropped(model, *, learning_rate: float = 0.01):
-    """Train what has one dimension."""
-    for weight in model.module.parameters():
-        weight.requires_grad_(weight.ndim == 1)
-    return Tuned(model.module, learning_rate)
-''',
-    "datasets": '''
-"""Sixty numbered sentences."""
-from byheart.core.types import Examples, Texts
-def dropped(*, count: int = 60):
-    """Sentences that count."""
-    texts = Texts(tuple(f"n{i}" for i in range(count)), tuple(f"Sentence number {i} speaks of {i * i} things and {i + 7} more." for i in range(count)))
-    return Examples(texts, ("pool",) * count, texts.ids)
-''',
-    "metrics": '''
-"""The highest score among members."""
-from byheart.core.types import Estimate
-def dropped(scores, membership):
-    """Highest score of a member."""
-    return Estimate(float(scores[membership].max()))
-''',
-    "figures": '''
-"""An empty frame."""
-import altair as alt
-from byheart.analysis.chart import Figure
-def dropped(rows):
-    """A figure with a title that says how many rows there are."""
-    return Figure(f"dropped figure of {len(rows)} rows", alt.Chart(alt.NamedData(name="one")).mark_point(), {"one": [{"n": 1}]})
-''',
-}
-
-
-def test_each_shelf_grows_by_one_file_and_no_other_edit(tiny_folder, tmp_path):
-    package = Path(byheart.__file__).parent
-    shutil.copytree(package, tmp_path / "lib" / "byheart", ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in DROPPED.items():
-        (tmp_path / "lib" / "byheart" / name / "dropped.py").write_text(text)
-    study_path = tmp_path / "s.yaml"
-    study_path.write_text(
-        json.dumps(
-            content(
-                tiny_folder("llama"),
-                methods=["dropped"],
-                datasets=["dropped"],
-                attacks=["loss", {"dropped": {"power": 2}}],
-                metrics=["auc", "dropped"],
-            )
-        )
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "lib"), "OMP_NUM_THREADS": "1"}
-    made = subprocess.run(
-        command("run", study_path, "--store", tmp_path / "st"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    rows = json.loads(
-        subprocess.run(
-            command("rows", "--store", tmp_path / "st", "--format", "json"),
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    )
-    assert {r["method"] for r in rows} == {r["dataset"] for r in rows} == {"dropped"}
-    assert {(r["attack"], r["attack_settings"]) for r in rows if r["metric"] == "dropped"} == {
-        ("loss", ""),
-        ("dropped", "power=2.0"),
-    }
-    subprocess.run(
-        command("report", "--store", tmp_path / "st", "-o", tmp_path / "r.html"),
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
-    assert f"dropped figure of {len(rows)} rows" in (tmp_path / "r.html").read_text()
-    listed = subprocess.run(
-        command("shelf", "attacks"), env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    assert "dropped" in listed
 
 
 def test_evidence_of_a_worker_is_float32_and_whole(done):
@@ -448,6 +261,6 @@ def test_evidence_of_a_worker_is_float32_and_whole(done):
 def test_metrics_get_labels_and_attacks_do_not():
     """The one rule that keeps an attack from cheating: who is a member reaches metrics only."""
     labelled = {"membership", "groups", "train", "nonmember"}
-    for name in registry.names("attacks"):
-        assert not labelled & set(registry.needs(registry.find("attacks", name)))
+    for name in registry.entry_names("attacks"):
+        assert not labelled & set(registry.needs(registry.load_function("attacks", name)))
     assert {f.name for f in dataclasses.fields(byheart.Texts)} == {"ids", "scored", "prompts", "chats"}

@@ -12,7 +12,7 @@ import pytest
 import byheart
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Shadows
-from byheart.core.registry import reckoned
+from byheart.core.registry import evaluate_expression
 from byheart.core.types import Examples, Texts
 from byheart.data.splitting import split
 from byheart.store.store import Store, read_arrays
@@ -251,7 +251,7 @@ def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
 
 
 def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_path):
-    assert [reckoned(t, {"count": 5}) for t in (2.0, "count", "count + 1", "2 * count")] == [2, 5, 6, 10]
+    assert [evaluate_expression(t, {"count": 5}) for t in (2.0, "count", "count + 1", "2 * count")] == [2, 5, 6, 10]
     asked = content(
         tiny_folder("llama"),
         attacks=["recall", "icp", "neighbourhood", "spv"],

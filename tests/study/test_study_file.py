@@ -50,7 +50,7 @@ def test_sizes_beside_a_data_set_go_before_the_studys():
 
 def test_numbers_are_read_as_yaml_1_2(tmp_path):
     whole = read_study(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
-    assert whole.cells[0].method.given["learning_rate"] == 1e-4
+    assert whole.cells[0].method.explicit_settings["learning_rate"] == 1e-4
     assert whole.name == "trial"
 
 
@@ -60,7 +60,7 @@ def test_overrides(tmp_path):
         path, ["training.epochs=7", "datasets.0.records.count=9", "machine.workers=2", "methods=[full, head]"]
     )
     assert {c.training.epochs for c in whole.cells} == {7}
-    assert whole.cells[0].dataset.given["count"] == 9
+    assert whole.cells[0].dataset.explicit_settings["count"] == 9
     assert whole.machine.workers == 2
     assert [c.method.name for c in whole.cells] == ["full", "head"]
 
@@ -90,7 +90,7 @@ def test_overrides(tmp_path):
         ("seeds: [a]", SettingError, "seeds"),
         ("methods: []", StudyError, "nothing to train"),
         ("name: ../up", SettingError, "use letters"),
-        ("methods: [[full]]", StudyError, "neither a name nor"),
+        ("methods: [[full]]", StudyError, "is not an entry"),
         ("- a list", StudyError, "not a mapping"),
         ("name: [unclosed", StudyError, "line 1"),
         ("name: a\nname: b", StudyError, "duplicate key"),

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from byheart.analysis.paper_values import Published
 from byheart.core.split_check import Finding, Gate
-from byheart.core.types import Planted, Row, ScoreSet, TextLosses, Texts
+from byheart.core.types import PlantedCanaries, Row, ScoreSet, TextLosses, Texts
 
 WHO = (
     "The old sailor wrote",
@@ -29,6 +29,23 @@ WHERE = (
     "under Cairo",
 )
 """Halves of sentences: each of the one with each of the other is a text."""
+ARCHITECTURES = ("gpt2", "llama", "gemma", "mixtral")
+"""Of tiny models, which `testing.tiny_models` makes."""
+SENTENCES = [
+    f"The {a} {b} wrote {n} letters to the {c} in {p}."
+    for n, (a, b, c, p) in enumerate(
+        [
+            ("old", "sailor", "queen", "Lisbon"),
+            ("young", "doctor", "baker", "Oslo"),
+            ("tall", "painter", "judge", "Cairo"),
+            ("quiet", "teacher", "pilot", "Lima"),
+            ("proud", "farmer", "nurse", "Quito"),
+            ("blind", "singer", "clerk", "Minsk"),
+        ]
+        * 4
+    )
+]
+"""What tiny tokenizers are trained on."""
 METHODS = {"full": 0.9, "head": 0.6, "lora": 0.5, "prefix": 0.06, "prompt": 0.04, "p_tuning": 0.05}
 ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
 FACTS = {
@@ -211,7 +228,7 @@ def numbered(name, number):
 def planted(included, repetitions, kinds, *, references=(("digits", 30),), coin=0.5, bits=None, by_seed=False):
     """Canaries by their labels, with so many references of each kind."""
     kinds_of = tuple(kind for kind, number in references for _ in range(number))
-    return Planted(
+    return PlantedCanaries(
         texts=numbered("canary", len(included)),
         included=tuple(included),
         repetitions=tuple(repetitions),

@@ -11,10 +11,10 @@ def tuned(model, method):
     """The model wrapped by a method (None: as it is), what it trains moved off its start so that the wrapper has an effect."""
     if method is None:
         return model
-    train.seed("0a")
+    train.seed_rngs("0a")
     made = registry.choose("methods", method)(model)
     with torch.no_grad():
-        for weight in train.trainable(made.module).values():
+        for weight in train.trainable_parameters(made.module).values():
             weight.add_(0.05 * torch.randn_like(weight))
     made.module.eval()
-    return train.keep_hidden(LanguageModel(made.module, model.tokenizer, model.name))
+    return train.with_hidden_cache(LanguageModel(made.module, model.tokenizer, model.name))

@@ -13,11 +13,11 @@ import numpy as np
 
 from byheart.analysis import labels
 from byheart.analysis.comparisons import Scored
-from byheart.core.split_check import BOUND, Finding, Gate, Verdict
+from byheart.core.split_check import BLIND_AUC_LIMIT, Finding, Gate, Verdict
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import TAIL, holm
-from byheart.stats.leakage_tests import p_above
-from byheart.stats.simultaneous import ALPHA, auc_at_once, p_apart, sides_of
+from byheart.stats.leakage_tests import p_value_auc_above
+from byheart.stats.simultaneous import ALPHA, p_value_auc_differs, sides_of, simultaneous_auc_interval
 
 
 def untuned(attacks: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
@@ -27,7 +27,7 @@ def untuned(attacks: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
     """
     if not attacks:
         return ()
-    apart = holm(np.array([p_apart(held) for held in attacks.values()]))
+    apart = holm(np.array([p_value_auc_differs(held) for held in attacks.values()]))
     far = holm(np.array([_p_beyond_bound(held) for held in attacks.values()]))
     return tuple(
         _finding(name, held, float(p), float(bound))
@@ -37,14 +37,18 @@ def untuned(attacks: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
 
 def _p_beyond_bound(held: ScoreSet) -> float:
     """One-sided p-value of an AUC within BOUND of one half, for the nearer side."""
-    return min(p_above(scores, sides_of(held), BOUND) for scores in (held.scores, -held.scores))
+    return min(p_value_auc_above(scores, sides_of(held), BLIND_AUC_LIMIT) for scores in (held.scores, -held.scores))
 
 
 def _finding(name: str, held: ScoreSet, p: float, bound: float) -> Finding:
-    value, low, high = auc_at_once(held)
+    value, low, high = simultaneous_auc_interval(held)
     verdict: Verdict = "sound" if p > ALPHA else "broken" if bound <= TAIL else "doubtful"
     found = f"AUC {value:.3f} [{low:.3f}, {high:.3f}], p {p:.3f}"
-    beyond = f"its interval above {BOUND}" if value > 1 - BOUND else f"its interval below {1 - BOUND:g}"
+    beyond = (
+        f"its interval above {BLIND_AUC_LIMIT}"
+        if value > 1 - BLIND_AUC_LIMIT
+        else f"its interval below {1 - BLIND_AUC_LIMIT:g}"
+    )
     limit = beyond if verdict == "broken" else "not one half"
     why = f"{name} tells members from non-members on the untuned model already (AUC {value:.2f}, {limit})"
     return Finding(f"untuned: {name}", verdict, found, why if p <= ALPHA else "", value, low, high, p)

@@ -34,7 +34,7 @@ class Names(NamedTuple):
 
 def leaks(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that say what an attack finds; what it took is told in tables."""
-    return [r for r in rows if r.attack and r.epoch is not None and r.metric not in defaults.COSTS]
+    return [r for r in rows if r.attack and r.epoch is not None and r.metric not in defaults.COST_METRICS]
 
 
 def useful(rows: Iterable[Row]) -> list[Row]:
@@ -67,7 +67,8 @@ def _metric(metric: str, settings: str) -> str:
 def false_alarms(settings: str) -> float:
     """Return the share of false alarms at which a row of `tpr_at_fpr` was measured."""
     return float(
-        row_values.settings(settings).get("fpr") or registry.settings(registry.find("metrics", "tpr_at_fpr"))["fpr"]
+        row_values.settings(settings).get("fpr")
+        or registry.default_settings(registry.load_function("metrics", "tpr_at_fpr"))["fpr"]
     )
 
 

@@ -15,8 +15,8 @@ import numpy as np
 from byheart.analysis import labels, row_values
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import holm
-from byheart.stats.roc_auc import Difference
-from byheart.stats.simultaneous import ALPHA, comparable, difference
+from byheart.stats.roc_auc import AucDifference
+from byheart.stats.simultaneous import ALPHA, auc_difference_over_seeds, has_same_texts
 
 Scored = Callable[[str], ScoreSet]
 """Looks scores up by a row's `scores`."""
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
     within: str
     first: str
     second: str
-    found: Difference
+    found: AucDifference
     p_value: float
 
     @property
@@ -80,7 +80,7 @@ def pairs(rows: Sequence[Row], scores: Scored, epoch: int | None = None) -> list
             for (first, a), (second, b) in itertools.combinations(named.items(), 2):
                 same = seeds_in_common(a, b, scores)
                 if same:
-                    found.append(Pair(lead, kind, within, first, second, difference(same), 1.0))
+                    found.append(Pair(lead, kind, within, first, second, auc_difference_over_seeds(same), 1.0))
     corrected = holm(np.array([p.found.p_value for p in found])) if found else []
     return [pair._replace(p_value=float(p)) for pair, p in zip(found, corrected, strict=True)]
 
@@ -89,7 +89,7 @@ def seeds_in_common(first: Sequence[Row], second: Sequence[Row], scores: Scored)
     """Return the scores of both for each seed that both have, where they are of the same texts."""
     others = {r.seed: r for r in second}
     both = [(scores(r.scores), scores(others[r.seed].scores)) for r in first if r.seed in others]
-    return [(a, b) for a, b in both if comparable(a, b)]
+    return [(a, b) for a, b in both if has_same_texts(a, b)]
 
 
 def among_least(found: Sequence[Pair], held: Mapping[Place, Sequence[Row]]) -> set[Place]:
@@ -170,7 +170,7 @@ class Lead:
         }
 
 
-def over_untuned(rows: Sequence[Row], tuned: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Difference | None:
+def over_untuned(rows: Sequence[Row], tuned: Sequence[Row], scores: Callable[[str], ScoreSet]) -> AucDifference | None:
     """Return the gain of an attack's rows, one for each seed, over the same attack on the untuned model."""
     first = tuned[0]
     same = [
@@ -183,4 +183,4 @@ def over_untuned(rows: Sequence[Row], tuned: Sequence[Row], scores: Callable[[st
         and r.cell in {t.cell for t in tuned}
     ]
     pairs = seeds_in_common(tuned, same, scores)
-    return difference(pairs) if pairs else None
+    return auc_difference_over_seeds(pairs) if pairs else None

@@ -14,7 +14,7 @@ SETTING = "targets="
 
 def placements(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of `lora`, each with its placement as its method."""
-    default = str(registry.settings(registry.find("methods", "lora"))["targets"])
+    default = str(registry.default_settings(registry.load_function("methods", "lora"))["targets"])
     return [_by_placement(r, default) for r in rows if r.method == "lora"]
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from byheart.core.errors import ByheartError, DataError, SettingError, UnknownNameError
-from byheart.core.registry import checked, find, names, settings
-from byheart.store.rows import studies
-from byheart.store.store import Store, damaged
+from byheart.core.registry import default_settings, entry_names, load_function, validate_setting
+from byheart.store.rows import study_notes
+from byheart.store.store import Store, damaged_result_error
 
 COUNTED = ("train_texts", "member_texts", "nonmember_texts", "validation_texts")
 """What is counted of a cell's data, which is no metric of the shelf and stands in rows like one."""
@@ -73,7 +73,7 @@ class Published:
             ("attacks", self.attack),
             ("metrics", self.metric),
         ):
-            known = (*names(shelf), *(COUNTED if shelf == "metrics" else ()))
+            known = (*entry_names(shelf), *(COUNTED if shelf == "metrics" else ()))
             if name and ":" not in name and name not in known:
                 raise UnknownNameError(f"{shelf} entry", name, known)
         for shelf, name, told in (
@@ -107,7 +107,7 @@ def read_published(written: Any, folder: Path) -> tuple[Published, ...]:
     """
     if written is None:
         return ()
-    paths = checked("published", list[str], list(written) if isinstance(written, list | tuple) else [written])
+    paths = validate_setting("published", list[str], list(written) if isinstance(written, list | tuple) else [written])
     found: dict[tuple[object, ...], str] = {}
     values: list[Published] = []
     for path in paths:
@@ -188,22 +188,22 @@ def _refuse_settings(shelf: str, name: str, told: str) -> None:
         return
     if not name or name in COUNTED:
         raise SettingError(f"{shelf} settings {told!r}: of nothing; name what they are settings of")
-    known: Callable[..., Any] = find(shelf, name)
+    known: Callable[..., Any] = load_function(shelf, name)
     for part in _PART.split(told):
         setting, equals, value = part.partition("=")
         if not equals or not value:
             raise SettingError(f"{shelf} settings {told!r}: write name=value, with ', ' between several")
-        if setting not in settings(known):
-            raise UnknownNameError(f"setting of {shelf} {name}", setting, settings(known))
+        if setting not in default_settings(known):
+            raise UnknownNameError(f"setting of {shelf} {name}", setting, default_settings(known))
 
 
 def published_of(store: Store, name: str | None = None) -> tuple[Published, ...]:
     """Return the values of papers that a study, or every study, is to stand beside, as they were read with it."""
-    noted = {n: s.get("published", []) for n, s in studies(store).items() if name in {None, n}}
+    noted = {n: s.get("published", []) for n, s in study_notes(store).items() if name in {None, n}}
     found: dict[Published, None] = {}
     for study, values in noted.items():
         try:
             found |= dict.fromkeys(Published(**v) for v in values)
         except (TypeError, ByheartError) as error:
-            raise damaged(store.root / "studies" / f"{study}.json", error) from error
+            raise damaged_result_error(store.root / "studies" / f"{study}.json", error) from error
     return tuple(found)

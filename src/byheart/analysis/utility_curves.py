@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core.types import Row, ScoreSet, TextLosses
 from byheart.stats.intervals import bootstrap_weights
-from byheart.stats.simultaneous import groups_of
+from byheart.stats.simultaneous import groups_or_ids
 
 DRAWS = 1000
 
@@ -106,7 +106,7 @@ def validation_weights(texts: int, generator: np.random.Generator) -> Int[np.nda
 def audited_weights(held: ScoreSet, generator: np.random.Generator) -> Int[np.ndarray, "draws texts"]:
     """How often each audited text is drawn, by whole groups; the first draw is the texts themselves."""
     membership: Bool[np.ndarray, " texts"] = held.members
-    drawn = bootstrap_weights(membership, groups_of(held), resamples=DRAWS, generator=generator)
+    drawn = bootstrap_weights(membership, groups_or_ids(held), resamples=DRAWS, generator=generator)
     return np.vstack([np.ones((1, len(membership)), dtype=drawn.dtype), drawn])
 
 

@@ -15,8 +15,14 @@ from byheart.analysis.comparisons import Place, Scored, of_auc, over_untuned, sc
 from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
 from byheart.core.verdict import VerdictWord
-from byheart.stats.roc_auc import Difference
-from byheart.stats.simultaneous import ALPHA, Bounded, auc_at_once, smallest_at_once, widened
+from byheart.stats.roc_auc import AucDifference
+from byheart.stats.simultaneous import (
+    ALPHA,
+    AucInterval,
+    simultaneous_auc_interval,
+    simultaneous_detectable_auc,
+    widen_interval,
+)
 
 FPR = "0.01"
 """What `tpr_at_fpr` takes where its settings say nothing."""
@@ -42,10 +48,10 @@ class Verdict(NamedTuple):
     word: VerdictWord
     attack: str
     epoch: int | None
-    auc: Bounded
+    auc: AucInterval
     seeds: int
     before: Estimate | None
-    gain: Difference | None
+    gain: AucDifference | None
     found: str
     smallest: float
     perplexity: str
@@ -141,8 +147,10 @@ def _best(found: Sequence[Verdict]) -> Verdict:
 
 def _judged(place: Place, last: list[Row], there: Sequence[Row], scores: Scored, tests: int) -> Verdict:
     held = [scores(r.scores) for r in last]
-    bounds = [auc_at_once(h, tests=tests) for h in held]
-    auc = Bounded(sum(b.value for b in bounds) / len(bounds), min(b.low for b in bounds), max(b.high for b in bounds))
+    bounds = [simultaneous_auc_interval(h, tests=tests) for h in held]
+    auc = AucInterval(
+        sum(b.value for b in bounds) / len(bounds), min(b.low for b in bounds), max(b.high for b in bounds)
+    )
     before = [r for r in of_auc(there) if r.epoch == 0 and _attack(r) == _attack(last[0])]
     gain = over_untuned(there, last, scores)
     gained = gain is None or (gain.value > 0 and gain.p_value * tests <= ALPHA)
@@ -150,7 +158,7 @@ def _judged(place: Place, last: list[Row], there: Sequence[Row], scores: Scored,
     word: VerdictWord = (
         "nothing" if auc.low <= row_values.CHANCE else "leaks" if auc.low > base and gained else "differs"
     )
-    smallest = max(smallest_at_once(h, tests) for h in held)
+    smallest = max(simultaneous_detectable_auc(h, tests) for h in held)
     found = _share(last, there, tests)
     epoch, seeds, untuned = last[0].epoch, len(last), row_values.untuned(before)
     return Verdict(place.variant, word, place.attack, epoch, auc, seeds, untuned, gain, found, smallest, "")
@@ -165,7 +173,7 @@ def _share(last: Sequence[Row], there: Sequence[Row], tests: int) -> str:
         return ""
     lowest = min(_fpr(r) for r in measured)
     those = [r for r in measured if _fpr(r) == lowest]
-    ends = [widened(r.value, r.low or 0.0, r.high or 0.0, tests) for r in those]
+    ends = [widen_interval(r.value, r.low or 0.0, r.high or 0.0, tests) for r in those]
     value = sum(r.value for r in those) / len(those)
     span = f"{100 * min(low for low, _ in ends):.0f}-{100 * max(high for _, high in ends):.0f} %"
     return f"an attacker at {100 * lowest:g} % false alarms finds {100 * value:.0f} % ({span}) of the members"

@@ -10,12 +10,12 @@ from byheart.core import DataError, LogProbs, ragged
 SMALLEST_LOSS = 1e-6  # nats per token; below it a float32 softmax holds only rounding
 
 
-def loss(read: LogProbs) -> Float[np.ndarray, " texts"]:
+def mean_losses(logprobs: LogProbs) -> Float[np.ndarray, " texts"]:
     """Mean loss (nats per token, 1e-6 at least) of each text."""
-    return np.maximum(-ragged.means(read.logp, read.starts), SMALLEST_LOSS)
+    return np.maximum(-ragged.means(logprobs.logp, logprobs.starts), SMALLEST_LOSS)
 
 
-def losses(attack: str, target: LogProbs, *conditioned: LogProbs) -> tuple[Float[np.ndarray, " texts"], ...]:
+def losses_by_context(attack: str, target: LogProbs, *conditioned: LogProbs) -> tuple[Float[np.ndarray, " texts"], ...]:
     """Mean loss (nats per token, 1e-6 at least) of each text alone, then after each other context.
 
     Raises `DataError` where other tokens were scored after it.
@@ -26,4 +26,4 @@ def losses(attack: str, target: LogProbs, *conditioned: LogProbs) -> tuple[Float
                 f"{attack} compares the same tokens alone and after others; alone {target.starts[-1]} tokens of "
                 f"{len(target)} texts were scored, after others {other.starts[-1]} of {len(other)}: score the same ones"
             )
-    return tuple(map(loss, (target, *conditioned)))
+    return tuple(map(mean_losses, (target, *conditioned)))

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from byheart.core import DataError, LogProbs, Shadows, ragged
 
 
-def refuse(attack: str, target: LogProbs, shadows: Shadows, *, least: int) -> None:
+def check_shadows(attack: str, target: LogProbs, shadows: Shadows, *, min_shadows: int) -> None:
     """Raise `DataError` where target and shadows did not score the same tokens, or a text has too few shadows.
 
     `least` is how many shadows must be tuned on each text, and as many without it.
@@ -25,15 +25,15 @@ def refuse(attack: str, target: LogProbs, shadows: Shadows, *, least: int) -> No
         )
     models, inside = len(shadows.inside), shadows.inside.sum(axis=0)
     fewest = np.minimum(inside, models - inside)
-    if (fewest < least).any():
+    if (fewest < min_shadows).any():
         worst = int(np.argmin(fewest))
         raise DataError(
-            f"{attack} needs each text inside {least} shadows and outside {least}; text number {worst} is inside "
+            f"{attack} needs each text inside {min_shadows} shadows and outside {min_shadows}; text number {worst} is inside "
             f"{inside[worst]} of {models}: deal texts to more shadows, in pairs of halves"
         )
 
 
-def logliks(logp: Float[np.ndarray, "shadows tokens"], starts: np.ndarray) -> Float[np.ndarray, "texts shadows"]:
+def text_logprobs(logp: Float[np.ndarray, "shadows tokens"], starts: np.ndarray) -> Float[np.ndarray, "texts shadows"]:
     """Mean log-probability (nats) of each text under each shadow.
 
     A text's shadows lie side by side: sums along them are then the same to the last bit whoever else is scored.

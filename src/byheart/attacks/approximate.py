@@ -28,7 +28,7 @@ from annotated_types import Gt, Le
 
 from byheart.core import Extraction, Recitation
 
-LONGEST = 4  # n-grams of BLEU
+MAX_NGRAM_LENGTH = 4  # n-grams of BLEU
 
 
 def approximate(
@@ -42,7 +42,7 @@ def approximate(
     Extracted is a text whose likeness is at least the `threshold`: 0.75 by BLEU, 0.9 by edit distance, 0.5 by common
     substring, unless it is given.
     """
-    likeness, usual = LIKENESS[by]
+    likeness, usual = SIMILARITIES[by]
     written = np.split(greedy_continuation.written, greedy_continuation.written_starts[1:-1])
     true = np.split(greedy_continuation.true, greedy_continuation.starts[1:-1])
     scores = np.array([likeness(y.tolist(), suffix.tolist()) for y, suffix in zip(written, true, strict=True)])
@@ -53,7 +53,7 @@ def approximate(
 
 def bleu(written: Sequence[int], suffix: Sequence[int]) -> float:
     """Geometric mean of the shares of n-grams that are right, less for what is too short; 1 for a copy."""
-    longest = min(LONGEST, len(suffix))
+    longest = min(MAX_NGRAM_LENGTH, len(suffix))
     if len(written) < longest:
         return 0.0
     shares: list[float] = []
@@ -87,7 +87,7 @@ def substring(written: Sequence[int], suffix: Sequence[int]) -> float:
     return best / len(suffix)
 
 
-LIKENESS: Mapping[str, tuple[Callable[[Sequence[int], Sequence[int]], float], float]] = {
+SIMILARITIES: Mapping[str, tuple[Callable[[Sequence[int], Sequence[int]], float], float]] = {
     "bleu": (bleu, 0.75),
     "edit": (edit, 0.9),
     "substring": (substring, 0.5),

@@ -43,9 +43,9 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core import DataError, LogProbs, Scores, ragged
 
-UNLIKELY = (1.0, 2.0, 3.0)  # nats
-STEPS = (3, 4, 5)
-TOLERANCE = 0.8  # standard deviations within which two losses are alike
+UNLIKELY_LOSSES = (1.0, 2.0, 3.0)  # nats
+LEMPEL_ZIV_STEPS = (3, 4, 5)
+ENTROPY_TOLERANCE = 0.8  # standard deviations within which two losses are alike
 
 NO_EVIDENCE = np.inf
 """A signal of a text that is too short to have one: as high as can be, p = 1."""
@@ -77,43 +77,51 @@ def camia(
     return -p.mean(0) if combine == "edgington" else -2 * np.log(p).sum(0)
 
 
-def _signals(first: LogProbs, second: LogProbs, cuts: tuple[int, ...]) -> Float[np.ndarray, "signals texts"]:
+def _signals(
+    first_reading: LogProbs, second_reading: LogProbs, cuts: tuple[int, ...]
+) -> Float[np.ndarray, "signals texts"]:
     """Every signal of texts read twice; a member's are lower."""
-    loss, again, starts = -first.logp.astype(np.float64), -second.logp.astype(np.float64), first.starts
-    rows = [signal for c in (None, *cuts) for signal in _levels(*_cut(loss, starts, c))]
-    unlikely = [[ragged.means((x > nats).astype(np.float64), starts) for nats in UNLIKELY] for x in (loss, again)]
+    loss, again, starts = (
+        -first_reading.logp.astype(np.float64),
+        -second_reading.logp.astype(np.float64),
+        first_reading.starts,
+    )
+    rows = [signal for c in (None, *cuts) for signal in _mean_loss_signals(*_first_losses(loss, starts, c))]
+    unlikely = [
+        [ragged.means((x > nats).astype(np.float64), starts) for nats in UNLIKELY_LOSSES] for x in (loss, again)
+    ]
     rows += unlikely[0]
     rows += [before - after for before, after in zip(*unlikely, strict=True)]
     rows.append(ragged.means(loss, starts) - ragged.means(again, starts))
     rows.append(-_slopes(loss, again, starts))
     of_text = [slice(a, b) for a, b in pairwise(starts)]
-    rows += [np.array([_words(loss[t], steps) for t in of_text]) for steps in STEPS]
+    rows += [np.array([_lempel_ziv_complexity(loss[t], steps) for t in of_text]) for steps in LEMPEL_ZIV_STEPS]
     rows.append(np.array([_approximate_entropy(loss[t]) for t in of_text]))
     return np.stack(rows)
 
 
-def _cut(
+def _first_losses(
     loss: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], count: int | None
 ) -> tuple[Float[np.ndarray, " kept"], Int[np.ndarray, " texts_plus_one"]]:
     """The first so many losses of each text, and their offsets."""
     if count is None:
         return loss, starts
-    kept = ragged.places(starts) < count
+    kept = ragged.token_positions(starts) < count
     return loss[kept], np.concatenate(([0], np.cumsum(np.minimum(ragged.lengths(starts), count))))
 
 
-def _levels(
+def _mean_loss_signals(
     loss: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]
 ) -> list[Float[np.ndarray, " texts"]]:
     """Mean loss, share of tokens above it, share of tokens above the mean of those before them."""
     mean = ragged.means(loss, starts)
     above = loss > np.repeat(mean, ragged.lengths(starts))
     # Text by text: differences of one cumulative sum would let the texts before show in a text's last bit.
-    previous = [_above_previous(loss[a:b]) for a, b in pairwise(starts)]
+    previous = [_share_above_running_mean(loss[a:b]) for a, b in pairwise(starts)]
     return [mean, ragged.means(above.astype(np.float64), starts), np.array(previous)]
 
 
-def _above_previous(loss: Float[np.ndarray, " tokens"]) -> float:
+def _share_above_running_mean(loss: Float[np.ndarray, " tokens"]) -> float:
     if len(loss) == 1:
         return NO_EVIDENCE
     return float((loss[1:] > np.cumsum(loss)[:-1] / np.arange(1, len(loss))).mean())
@@ -121,19 +129,19 @@ def _above_previous(loss: Float[np.ndarray, " tokens"]) -> float:
 
 def _slopes(
     loss: Float[np.ndarray, " tokens"],
-    again: Float[np.ndarray, " tokens"],
+    second_loss: Float[np.ndarray, " tokens"],
     starts: Int[np.ndarray, " texts_plus_one"],
 ) -> Float[np.ndarray, " texts"]:
     """Slope (nats per token) of the straight line through both readings in a row, by least squares."""
     lengths = ragged.lengths(starts)
     middle = np.repeat(lengths - 0.5, lengths)
-    place = ragged.places(starts)
-    lever = (place - middle) * loss + (place + np.repeat(lengths, lengths) - middle) * again
+    place = ragged.token_positions(starts)
+    lever = (place - middle) * loss + (place + np.repeat(lengths, lengths) - middle) * second_loss
     both = 2.0 * lengths
     return ragged.sums(lever, starts) / (both * (both**2 - 1) / 12)
 
 
-def _words(loss: Float[np.ndarray, " tokens"], steps: int) -> float:
+def _lempel_ziv_complexity(loss: Float[np.ndarray, " tokens"], steps: int) -> float:
     """Words per token of the Lempel-Ziv (1978) parsing of the losses, in steps between the lowest and the highest."""
     low, high = loss.min(), loss.max()
     scaled = (loss - low) / (high - low) if high > low else np.zeros(len(loss))
@@ -152,11 +160,11 @@ def _approximate_entropy(loss: Float[np.ndarray, " tokens"]) -> float:
     if len(loss) <= 3:  # noqa: PLR2004 - nothing that three in a row could recur in
         return NO_EVIDENCE
     apart = np.subtract.outer(loss, loss)
-    alike = np.abs(apart, out=apart) <= TOLERANCE * loss.std()
+    alike = np.abs(apart, out=apart) <= ENTROPY_TOLERANCE * loss.std()
     two = alike[:-1, :-1] & alike[1:, 1:]
-    return abs(_recurrence(two) - _recurrence(two[:-1, :-1] & alike[2:, 2:]))
+    return abs(_mean_log_recurrence(two) - _mean_log_recurrence(two[:-1, :-1] & alike[2:, 2:]))
 
 
-def _recurrence(runs: Bool[np.ndarray, "n n"]) -> float:
+def _mean_log_recurrence(runs: Bool[np.ndarray, "n n"]) -> float:
     """Mean logarithm of the share of places at which a run recurs, its own among them."""
     return float(np.log(np.add.reduce(runs, axis=0, dtype=np.uint32) / len(runs)).mean())

@@ -20,7 +20,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.attacks._losses import losses
+from byheart.attacks._losses import losses_by_context
 from byheart.core import LogProbs, Scores
 
 
@@ -31,5 +31,5 @@ def con_recall(
 
     Raises `DataError` where other tokens were scored after them.
     """
-    alone, after, familiar = losses("con_recall", target, nonmember_prefix, member_prefix)
+    alone, after, familiar = losses_by_context("con_recall", target, nonmember_prefix, member_prefix)
     return (after - gamma * familiar) / alone

@@ -28,12 +28,12 @@ def discoverable(greedy_continuation: Recitation) -> Extraction:
     lengths = np.diff(greedy_continuation.starts)
     written = np.split(greedy_continuation.written, greedy_continuation.written_starts[1:-1])
     true = np.split(greedy_continuation.true, greedy_continuation.starts[1:-1])
-    right = np.array([_right(y, suffix) for y, suffix in zip(written, true, strict=True)])
+    right = np.array([_correct_prefix_length(y, suffix) for y, suffix in zip(written, true, strict=True)])
     return Extraction(right / lengths, right == lengths, lengths)
 
 
-def _right(written: np.ndarray, suffix: np.ndarray) -> int:
+def _correct_prefix_length(continuation: np.ndarray, suffix: np.ndarray) -> int:
     """Return how many tokens are as they should be before the first that is not."""
-    count = min(len(written), len(suffix))
-    wrong = np.flatnonzero(written[:count] != suffix[:count])
+    count = min(len(continuation), len(suffix))
+    wrong = np.flatnonzero(continuation[:count] != suffix[:count])
     return int(wrong[0]) if len(wrong) else count

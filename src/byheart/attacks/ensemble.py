@@ -33,7 +33,7 @@ from annotated_types import MinLen, Predicate
 from jaxtyping import Bool, Float
 
 from byheart.core import DataError, Scores, SettingError, TokenStats, ragged
-from byheart.core.registry import StandsFor, constant, find, needs
+from byheart.core.registry import ContentIdentity, load_function, module_constant, needs
 
 REVISION = 1
 """1: the quantile regression is fitted until it converges; before, its scores differed by .3 % between machines."""
@@ -41,16 +41,16 @@ KNOWN = 20
 """The fewest known texts of a side that are fitted on: with less, chance weighs the attacks."""
 
 Features = Float[np.ndarray, "texts features"]
-Known = Float[np.ndarray, "known features"]
+KnownFeatures = Float[np.ndarray, "known features"]
 
 
-OF = ("loss", "reference", "min_k", "min_k_plus_plus", "wbc", "error_zone")
+DEFAULT_ATTACKS = ("loss", "reference", "min_k", "min_k_plus_plus", "wbc", "error_zone")
 
 
-def _on_target_and_base(names: tuple[str, ...]) -> bool:
+def _check_attack_names(names: tuple[str, ...]) -> bool:
     """Return True; raise `SettingError` for an attack that needs other evidence, or is there twice."""
     for name in names:
-        others = set(needs(find("attacks", name))) - {"target", "base"}
+        others = set(needs(load_function("attacks", name))) - {"target", "base"}
         if others:
             raise SettingError(
                 f"attacks ensemble: of: {name} needs {min(others)}; write attacks on target and base alone"
@@ -60,9 +60,9 @@ def _on_target_and_base(names: tuple[str, ...]) -> bool:
     return True
 
 
-def _revisions(names: tuple[str, ...]) -> dict[str, int]:
+def _attack_revisions(names: tuple[str, ...]) -> dict[str, int]:
     """Return which of the attacks have other numbers than they once had."""
-    told = {name: constant(find("attacks", name), "REVISION", 0) for name in names}
+    told = {name: module_constant(load_function("attacks", name), "REVISION", 0) for name in names}
     return {name: revision for name, revision in told.items() if revision}
 
 
@@ -74,7 +74,9 @@ def ensemble(
     known_nonmembers: TokenStats,
     known_nonmembers_base: TokenStats,
     *,
-    of: Annotated[tuple[str, ...], MinLen(1), Predicate(_on_target_and_base), StandsFor(_revisions)] = OF,
+    of: Annotated[
+        tuple[str, ...], MinLen(1), Predicate(_check_attack_names), ContentIdentity(_attack_revisions)
+    ] = DEFAULT_ATTACKS,
     regression: Literal["logistic", "quantile"] = "logistic",
 ) -> Scores:
     """Log-odds (logistic) or standard deviations above a non-member (quantile), fitted on known texts; higher is member.
@@ -82,62 +84,67 @@ def ensemble(
     Raises `DataError` where fewer than 20 known texts of a side that is fitted on are there.
     """
     outside, asked = ({"target": known_nonmembers, "base": known_nonmembers_base}, {"target": target, "base": base})
-    _refuse_few("non-members", known_nonmembers)
+    _check_known_count("non-members", known_nonmembers)
     if regression == "quantile":
-        fitted, wanted = _standardised(_of_base(outside["base"], of), _of_base(base, of))
+        fitted, wanted = _standardize(_base_features(outside["base"], of), _base_features(base, of))
         told = ragged.means(known_nonmembers.logp, known_nonmembers.starts)
-        return _surplus(fitted, told, wanted, ragged.means(target.logp, target.starts))
-    _refuse_few("members", known_members)
+        return _quantile_scores(fitted, told, wanted, ragged.means(target.logp, target.starts))
+    _check_known_count("members", known_members)
     inside = {"target": known_members, "base": known_members_base}
-    fitted, wanted = _standardised(np.vstack([_scores(inside, of), _scores(outside, of)]), _scores(asked, of))
+    fitted, wanted = _standardize(
+        np.vstack([_attack_scores(inside, of), _attack_scores(outside, of)]), _attack_scores(asked, of)
+    )
     return _log_odds(fitted, np.arange(len(fitted)) < len(known_members), wanted)
 
 
-def _refuse_few(side: str, known: TokenStats) -> None:
+def _check_known_count(subset: str, known: TokenStats) -> None:
     if len(known) < KNOWN:
         raise DataError(
-            f"attacks ensemble is fitted on {KNOWN} known {side} or more; there are {len(known)}: set data.known to {KNOWN}, better 50"
+            f"attacks ensemble is fitted on {KNOWN} known {subset} or more; there are {len(known)}: set data.known to {KNOWN}, better 50"
         )
 
 
-def _scores(evidence: Mapping[str, TokenStats], of: tuple[str, ...]) -> Features:
+def _attack_scores(evidence: Mapping[str, TokenStats], attack_names: tuple[str, ...]) -> Features:
     """Return each attack's scores, a column each."""
-    attacks = [find("attacks", name) for name in of]
+    attacks = [load_function("attacks", name) for name in attack_names]
     return np.stack([attack(*(evidence[n] for n in needs(attack))) for attack in attacks], axis=1)
 
 
-def _of_base(base: TokenStats, of: tuple[str, ...]) -> Features:
+def _base_features(base: TokenStats, attack_names: tuple[str, ...]) -> Features:
     """Return what the base alone says of each text: the attacks that need one model, asked of it; and ln of the tokens."""
-    alone = tuple(name for name in of if needs(find("attacks", name)) == ("target",))
+    alone = tuple(name for name in attack_names if needs(load_function("attacks", name)) == ("target",))
     length = np.log(ragged.lengths(base.starts))[:, None]
-    return np.hstack([_scores({"target": base}, alone), length]) if alone else length
+    return np.hstack([_attack_scores({"target": base}, alone), length]) if alone else length
 
 
-def _standardised(fitted: Known, wanted: Features) -> tuple[Known, Features]:
+def _standardize(known_features: KnownFeatures, features: Features) -> tuple[KnownFeatures, Features]:
     """Return both in standard deviations from the mean of the first; a column that does not vary there says nothing."""
-    mean, spread = fitted.mean(0), fitted.std(0)
+    mean, spread = known_features.mean(0), known_features.std(0)
     varying = spread > 1e-9 * np.maximum(np.abs(mean), 1e-9)
     scale = np.where(varying, spread, 1.0)
-    return (fitted - mean) / scale * varying, (wanted - mean) / scale * varying
+    return (known_features - mean) / scale * varying, (features - mean) / scale * varying
 
 
-def _log_odds(fitted: Known, members: Bool[np.ndarray, " known"], wanted: Features) -> Scores:
+def _log_odds(known_features: KnownFeatures, is_member: Bool[np.ndarray, " known"], features: Features) -> Scores:
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(max_iter=1000).fit(fitted, members)
+    model = LogisticRegression(max_iter=1000).fit(known_features, is_member)
     # Not scikit-learn's own product: in that, the number of texts shows in a text's last bit.
-    return (wanted * model.coef_[0]).sum(1) + model.intercept_[0]
+    return (features * model.coef_[0]).sum(1) + model.intercept_[0]
 
 
-def _surplus(
-    fitted: Known, told: Float[np.ndarray, " known"], wanted: Features, found: Float[np.ndarray, " texts"]
+def _quantile_scores(
+    known_features: KnownFeatures,
+    known_logprobs: Float[np.ndarray, " known"],
+    features: Features,
+    logprobs: Float[np.ndarray, " texts"],
 ) -> Scores:
     """Return how many standard deviations above a non-member's each text's log-probability is, given its features."""
     from scipy.optimize import minimize
 
-    centre, spread = told.mean(), told.std() or 1.0
-    known, ones = (told - centre) / spread, np.ones((len(fitted), 1))
-    design, count = np.hstack([ones, fitted]), fitted.shape[1] + 1
+    centre, spread = known_logprobs.mean(), known_logprobs.std() or 1.0
+    known, ones = (known_logprobs - centre) / spread, np.ones((len(known_features), 1))
+    design, count = np.hstack([ones, known_features]), known_features.shape[1] + 1
     shrunk = np.tile(np.arange(count) > 0, 2)
 
     def loss(weights: Float[np.ndarray, " weights"]) -> tuple[float, Float[np.ndarray, " weights"]]:
@@ -153,7 +160,7 @@ def _surplus(
     tight = {"ftol": 1e-15, "gtol": 1e-9, "maxiter": 15_000, "maxfun": 100_000}
     start = np.zeros(2 * count)
     weights = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=tight).x
-    wide = np.hstack([np.ones((len(wanted), 1)), wanted])
+    wide = np.hstack([np.ones((len(features), 1)), features])
     mean, log_scale = ((wide * part).sum(1) for part in np.split(weights, 2))
     # What lies beyond the known texts is not told apart further: a scale of e^5 says the text is like none of them.
-    return ((found - centre) / spread - mean) * np.exp(-np.clip(log_scale, -7.0, 5.0))
+    return ((logprobs - centre) / spread - mean) * np.exp(-np.clip(log_scale, -7.0, 5.0))

@@ -29,7 +29,7 @@ def error_zone(target: TokenStats, base: LogProbs) -> Scores:
     1 for a text without an error, or without a change at its errors. Raises `DataError` where the two models did not
     score the same tokens.
     """
-    ragged.refuse_other_tokens("error_zone", target.starts, base.starts)
+    ragged.check_same_tokens("error_zone", target.starts, base.starts)
     change = (target.logp.astype(np.float64) - base.logp) * (target.rank > 0)
     gain, total = ragged.sums(np.maximum(change, 0), target.starts), ragged.sums(np.abs(change), target.starts)
     return np.divide(gain, total, out=np.ones(len(target)), where=total > 0)

@@ -32,7 +32,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Interval
 
-from byheart.attacks._shadow_models import log_prior, logliks, refuse
+from byheart.attacks._shadow_models import check_shadows, log_prior, text_logprobs
 from byheart.core import LogProbs, Scores, Shadows, ragged
 
 
@@ -49,10 +49,10 @@ def info_rmia(
     `a` is used offline only. Raises `DataError` where shadows read other tokens, and for a text that is inside all
     shadows or none.
     """
-    refuse("info_rmia", target, shadows, least=1)
+    check_shadows("info_rmia", target, shadows, min_shadows=1)
     online = mode == "online"
     if unit == "text":
-        prior = log_prior(logliks(shadows.logp, shadows.starts), shadows.inside.T, online=online, a=a)
+        prior = log_prior(text_logprobs(shadows.logp, shadows.starts), shadows.inside.T, online=online, a=a)
         return ragged.means(target.logp, target.starts) - prior
     inside = np.repeat(shadows.inside, ragged.lengths(target.starts), axis=1)
     tokens = np.ascontiguousarray(shadows.logp.T, dtype=np.float64)

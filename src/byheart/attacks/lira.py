@@ -29,11 +29,11 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from byheart.attacks._shadow_models import logliks, refuse
+from byheart.attacks._shadow_models import check_shadows, text_logprobs
 from byheart.core import LogProbs, Scores, Shadows, ragged
 
-ENOUGH = 64  # shadows from which on a text's own variance serves better, as the authors found
-FINEST = 1e-6  # nats: less than this is rounding of float32, not a spread
+MIN_SHADOWS_FOR_TEXT_VARIANCE = 64  # shadows from which on a text's own variance serves better, as the authors found
+SMALLEST_STD = 1e-6  # nats: less than this is rounding of float32, not a spread
 
 
 def lira(
@@ -48,24 +48,24 @@ def lira(
     `variance` is shared by all texts ("pooled"), each text's own ("text"), or chosen by the number of shadows ("auto":
     own from 64 on). Raises `DataError` where shadows read other tokens, or a text is inside or outside fewer than two.
     """
-    refuse("lira", target, shadows, least=2)
+    check_shadows("lira", target, shadows, min_shadows=2)
     # Relative to the target, so that what is equal under all models is exactly 0.
-    phi = logliks(shadows.logp, shadows.starts) - ragged.means(target.logp, target.starts)[:, None]
-    pooled = variance == "pooled" or (variance == "auto" and len(shadows.inside) < ENOUGH)
-    out, s_out = _normal(phi, ~shadows.inside.T, pooled=pooled)
+    phi = text_logprobs(shadows.logp, shadows.starts) - ragged.means(target.logp, target.starts)[:, None]
+    pooled = variance == "pooled" or (variance == "auto" and len(shadows.inside) < MIN_SHADOWS_FOR_TEXT_VARIANCE)
+    out, s_out = _normal_parameters(phi, ~shadows.inside.T, pooled=pooled)
     if mode == "offline":
         return -out / s_out
-    within, s_in = _normal(phi, shadows.inside.T, pooled=pooled)
+    within, s_in = _normal_parameters(phi, shadows.inside.T, pooled=pooled)
     return np.log(s_out / s_in) + ((out / s_out) ** 2 - (within / s_in) ** 2) / 2
 
 
-def _normal(
-    phi: Float[np.ndarray, "texts shadows"], used: Bool[np.ndarray, "texts shadows"], *, pooled: bool
+def _normal_parameters(
+    phi: Float[np.ndarray, "texts shadows"], mask: Bool[np.ndarray, "texts shadows"], *, pooled: bool
 ) -> tuple[Float[np.ndarray, " texts"], Float[np.ndarray, " texts"]]:
     """Mean and standard deviation of each text's values under the shadows that are used."""
-    counts = used.sum(axis=1)
-    means = (phi * used).sum(axis=1) / counts
-    squares = ((phi - means[:, None]) ** 2 * used).sum(axis=1)
+    counts = mask.sum(axis=1)
+    means = (phi * mask).sum(axis=1) / counts
+    squares = ((phi - means[:, None]) ** 2 * mask).sum(axis=1)
     # Pooled ones are summed exactly, so that the order of texts does not show in the last bit.
     spread = np.full(len(phi), math.fsum(squares) / int((counts - 1).sum())) if pooled else squares / (counts - 1)
-    return means, np.maximum(np.sqrt(spread), FINEST)
+    return means, np.maximum(np.sqrt(spread), SMALLEST_STD)

@@ -16,10 +16,10 @@ here and none in the authors' code.
 
 from __future__ import annotations
 
-from byheart.attacks._losses import loss
+from byheart.attacks._losses import mean_losses
 from byheart.core import LogProbs, Scores
 
 
 def lowercase(target: LogProbs, lowercased: LogProbs) -> Scores:
     """Mean log-probability of the lower-cased text divided by the text's own (no unit); higher means member."""
-    return loss(lowercased) / loss(target)
+    return mean_losses(lowercased) / mean_losses(target)

@@ -29,5 +29,5 @@ def min_k_plus_plus_calibrated(
 
     Raises `DataError` where the two models did not score the same tokens.
     """
-    ragged.refuse_other_tokens("min_k_plus_plus_calibrated", target.starts, base.starts)
+    ragged.check_same_tokens("min_k_plus_plus_calibrated", target.starts, base.starts)
     return min_k_plus_plus(target, k=k) - min_k_plus_plus(base, k=k)

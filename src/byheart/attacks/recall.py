@@ -19,7 +19,7 @@ A likelihood of less than 1e-6 nats per token counts as that, in both: a text of
 
 from __future__ import annotations
 
-from byheart.attacks._losses import losses
+from byheart.attacks._losses import losses_by_context
 from byheart.core import LogProbs, Scores
 
 
@@ -28,5 +28,5 @@ def recall(target: LogProbs, nonmember_prefix: LogProbs) -> Scores:
 
     Raises `DataError` where other tokens were scored after them.
     """
-    alone, after = losses("recall", target, nonmember_prefix)
+    alone, after = losses_by_context("recall", target, nonmember_prefix)
     return after / alone

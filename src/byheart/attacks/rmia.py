@@ -27,7 +27,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart.attacks._shadow_models import log_prior, logliks, refuse
+from byheart.attacks._shadow_models import check_shadows, log_prior, text_logprobs
 from byheart.core import DataError, LogProbs, Scores, Shadows, ragged
 
 KNOWN = 10
@@ -48,7 +48,7 @@ def rmia(
     `a` is used offline only. Raises `DataError` without a population, where shadows read other tokens, and for a text
     that is inside all shadows or none.
     """
-    refuse("rmia", target, shadows, least=1)
+    check_shadows("rmia", target, shadows, min_shadows=1)
     if not len(known_nonmembers):
         raise DataError("rmia needs a population: texts that no model was tuned on; set data.known, to 50 or so")
     if not np.array_equal(known_nonmembers.starts, shadows.population_starts):
@@ -58,9 +58,9 @@ def rmia(
         )
     online = mode == "online"
     nowhere = np.zeros((len(known_nonmembers), len(shadows.inside)), dtype=np.bool_)
-    population = logliks(shadows.population_logp, shadows.population_starts)
+    population = text_logprobs(shadows.population_logp, shadows.population_starts)
     gained = ragged.means(target.logp, target.starts) - log_prior(
-        logliks(shadows.logp, shadows.starts), shadows.inside.T, online=online, a=a
+        text_logprobs(shadows.logp, shadows.starts), shadows.inside.T, online=online, a=a
     )
     common = ragged.means(known_nonmembers.logp, known_nonmembers.starts) - log_prior(
         population, nowhere, online=online, a=a

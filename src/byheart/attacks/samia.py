@@ -27,7 +27,7 @@ import numpy as np
 
 from byheart.core import Generations, Scores
 
-LEVEL = 6  # what level -1, zlib's default, has always meant; spelled out because the score depends on it
+ZLIB_LEVEL = 6  # what level -1, zlib's default, has always meant; spelled out because the score depends on it
 
 
 def samia(continuations: Generations, *, compressed: bool = False) -> Scores:
@@ -38,17 +38,22 @@ def samia(continuations: Generations, *, compressed: bool = False) -> Scores:
     starts, written = continuations.starts, continuations.written
     return np.array(
         [
-            np.mean([_recall(w, rest) * (_size(w) if compressed else 1) for w in written[starts[i] : starts[i + 1]]])
+            np.mean(
+                [
+                    _word_recall(w, rest) * (_compressed_bytes(w) if compressed else 1)
+                    for w in written[starts[i] : starts[i + 1]]
+                ]
+            )
             for i, rest in enumerate(continuations.rest)
         ],
         dtype=np.float64,
     )
 
 
-def _recall(written: str, rest: str) -> float:
-    wanted = Counter(rest.split())
-    return (wanted & Counter(written.split())).total() / max(wanted.total(), 1)
+def _word_recall(continuation: str, reference: str) -> float:
+    wanted = Counter(reference.split())
+    return (wanted & Counter(continuation.split())).total() / max(wanted.total(), 1)
 
 
-def _size(written: str) -> int:
-    return len(zlib.compress(written.encode("utf-8", "surrogatepass"), LEVEL))
+def _compressed_bytes(continuation: str) -> int:
+    return len(zlib.compress(continuation.encode("utf-8", "surrogatepass"), ZLIB_LEVEL))

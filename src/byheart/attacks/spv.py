@@ -36,16 +36,18 @@ def spv(target: LogProbs, base: LogProbs, neighbours: Variants, neighbours_base:
 
     Raises `DataError` where the models did not score the same tokens, or not the same neighbours.
     """
-    ragged.refuse_other_tokens("spv", target.starts, base.starts)
+    ragged.check_same_tokens("spv", target.starts, base.starts)
     if len(neighbours.starts) != len(target.starts) or not np.array_equal(neighbours.starts, neighbours_base.starts):
         raise DataError(
             f"spv compares the same neighbours of {len(target)} texts under two models; it got {neighbours.starts[-1]} of "
             f"{len(neighbours.starts) - 1} texts under the target, {neighbours_base.starts[-1]} of "
             f"{len(neighbours_base.starts) - 1} under the base"
         )
-    return _peak(target, neighbours) - _peak(base, neighbours_base)
+    return _probability_above_neighbours(target, neighbours) - _probability_above_neighbours(base, neighbours_base)
 
 
-def _peak(text: LogProbs, neighbours: Variants) -> Scores:
+def _probability_above_neighbours(logprobs: LogProbs, neighbours: Variants) -> Scores:
     """Probability per token of each text less the mean of its neighbours': -D."""
-    return np.exp(ragged.means(text.logp, text.starts)) - ragged.means(np.exp(neighbours.loglik), neighbours.starts)
+    return np.exp(ragged.means(logprobs.logp, logprobs.starts)) - ragged.means(
+        np.exp(neighbours.loglik), neighbours.starts
+    )

@@ -37,7 +37,7 @@ def surp(
     Sure: entropy below `max_entropy` (nats). Wrong: among the share `k` of the text's least likely tokens. A text without
     such a token is scored by all of its least likely ones, as by `min_k`.
     """
-    unlikely = ragged.smallest(target.logp, target.starts, share=k)
+    unlikely = ragged.smallest_mask(target.logp, target.starts, share=k)
     surprising = unlikely & (target.entropy < max_entropy)
     without = ~np.logical_or.reduceat(surprising, target.starts[:-1])
     chosen = np.where(np.repeat(without, ragged.lengths(target.starts)), unlikely, surprising)

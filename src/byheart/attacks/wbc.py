@@ -34,7 +34,7 @@ def wbc(
     Widths (tokens) above a text's N are clipped to N, and each width counts once. Raises `DataError` where the two
     models did not score the same tokens.
     """
-    ragged.refuse_other_tokens("wbc", target.starts, base.starts)
+    ragged.check_same_tokens("wbc", target.starts, base.starts)
     gain = target.logp.astype(np.float64) - base.logp
     votes, widths = np.zeros(len(target)), np.zeros(len(target))
     for narrower, width in pairwise((0, *sorted(set(windows)))):

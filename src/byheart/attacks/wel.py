@@ -57,8 +57,8 @@ def wel(
     """
     from scipy.special import ndtr, ndtri  # 0.1 s that other attacks need not pay
 
-    ragged.refuse_other_tokens("wel", target.starts, base.starts)
-    ragged.refuse_other_tokens("wel", known_nonmembers.starts, known_nonmembers_base.starts)
+    ragged.check_same_tokens("wel", target.starts, base.starts)
+    ragged.check_same_tokens("wel", known_nonmembers.starts, known_nonmembers_base.starts)
     if not len(known_nonmembers):
         raise DataError("wel needs texts that its adversary knows not to be members; set data.known, to 50 or so")
     judges = (target, known_nonmembers) if difficulty == "target" else (base, known_nonmembers_base)

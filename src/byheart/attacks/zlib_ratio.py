@@ -24,7 +24,7 @@ import numpy as np
 
 from byheart.core import LogProbs, Scores, Texts, ragged
 
-LEVEL = 6  # what level -1, zlib's default, has always meant; spelled out because the score depends on it
+ZLIB_LEVEL = 6  # what level -1, zlib's default, has always meant; spelled out because the score depends on it
 
 
 def zlib_ratio(target: LogProbs, texts: Texts, *, total: bool = False) -> Scores:
@@ -33,6 +33,6 @@ def zlib_ratio(target: LogProbs, texts: Texts, *, total: bool = False) -> Scores
     With `total`, the sum of the log-probabilities (nats) in place of their mean.
     """
     # surrogatepass: data from the web holds lone surrogates, and one of them must not stop every other text's score.
-    sizes = [len(zlib.compress(text.encode("utf-8", "surrogatepass"), LEVEL)) for text in texts.scored]
+    sizes = [len(zlib.compress(text.encode("utf-8", "surrogatepass"), ZLIB_LEVEL)) for text in texts.scored]
     likelihood = (ragged.sums if total else ragged.means)(target.logp, target.starts)
     return likelihood / np.array(sizes, dtype=np.float64)

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from byheart.core.attack_output import arrays
-from byheart.core.defaults import ATTACKS, EXTRACTION
-from byheart.core.dependencies import INPUTS, called, chain, known_records_needed, rests_on
+from byheart.core.attack_output import output_arrays
+from byheart.core.defaults import DEFAULT_ATTACKS, EXTRACTION_METRICS
+from byheart.core.dependencies import INPUTS, depends_on, known_records_needed, observation_name, required_observations
 from byheart.core.errors import DataError, SettingError
 from byheart.core.make_evidence import make_evidence
-from byheart.core.registry import Choice, choose, constant, names, parse_entry
+from byheart.core.registry import Choice, choose, entry_names, module_constant, parse_entry
 
-ATTACK_SETS = {"default": ATTACKS, "all": ()}
+ATTACK_SETS = {"default": DEFAULT_ATTACKS, "all": ()}
 """Words for several attacks; for "all" the shelf is looked at."""
 
 _MISSING_INPUT_REASONS = {
@@ -50,7 +50,7 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
     Raises `SettingError` for none and for one that is named twice, `UnknownNameError` for one that does not exist.
     """
     if isinstance(attacks, str):
-        attacks = (ATTACK_SETS[attacks] or names("attacks")) if attacks in ATTACK_SETS else (attacks,)
+        attacks = (ATTACK_SETS[attacks] or entry_names("attacks")) if attacks in ATTACK_SETS else (attacks,)
     found: dict[str, Choice] = {}
     for written in attacks:
         attack = choose("attacks", *parse_entry("attacks", written))
@@ -90,8 +90,12 @@ def split_attacks(
 
 def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping[str, int]) -> str:
     """Return why an attack cannot be run; "" if it can."""
-    observations = chain(attack.needs, f"attacks {attack.name}")
-    unavailable = [_UNAVAILABLE_OBSERVATIONS[called(o)] for o in observations if called(o) in _UNAVAILABLE_OBSERVATIONS]
+    observations = required_observations(attack.needs, f"attacks {attack.name}")
+    unavailable = [
+        _UNAVAILABLE_OBSERVATIONS[observation_name(o)]
+        for o in observations
+        if observation_name(o) in _UNAVAILABLE_OBSERVATIONS
+    ]
     missing = [n for o in observations for n in o.needs if n in INPUTS and n not in inputs]
     if unavailable:
         return unavailable[0]
@@ -102,10 +106,16 @@ def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping
 
 def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str]) -> None:
     """Raise `DataError` for known texts that none of the attacks asks for."""
-    asked_for = {n for name, a in attacks.items() for o in chain(a.needs, f"attacks {name}") for n in o.needs}
+    asked_for = {
+        n for name, a in attacks.items() for o in required_observations(a.needs, f"attacks {name}") for n in o.needs
+    }
     for need in inputs:
         if need in KNOWN_TEXT_NAMES and need not in asked_for:
-            able = [n for n in names("attacks") if any(need in o.needs for o in chain(choose("attacks", n).needs, n))]
+            able = [
+                n
+                for n in entry_names("attacks")
+                if any(need in o.needs for o in required_observations(choose("attacks", n).needs, n))
+            ]
             raise DataError(
                 f"there are {KNOWN_TEXT_NAMES[need]}, and none of the attacks asks for any; name one that does: {', '.join(able)}"
             )
@@ -114,7 +124,7 @@ def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str])
 def _too_few_known(attack: Choice, behind: Iterable[Choice], known: Mapping[str, int]) -> str:
     """Return in words of which known texts an attack needs more than there are; "" for none."""
     for observation in behind:
-        least = known_records_needed(observation, int(constant(attack.function, "KNOWN", 1)))
+        least = known_records_needed(observation, int(module_constant(attack.function, "KNOWN", 1)))
         for need in observation.needs:
             if known.get(need, least) < least:
                 return f"needs {least} {KNOWN_TEXT_NAMES[need]} or more, and there are {known[need]}; give more"
@@ -149,11 +159,11 @@ class _MemoryProvider:
         return self._inputs[name] if name in INPUTS else self.evidence[name]
 
     def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
-        name = called(observation)
-        if name in self._base_evidence and not rests_on("model", observation, self._observations):
+        name = observation_name(observation)
+        if name in self._base_evidence and not depends_on("model", observation, self._observations):
             self.evidence[name] = self._base_evidence[name]
             return
-        twin = constant(observation.function, "UNTUNED", None) if self._is_base else None
+        twin = module_constant(observation.function, "UNTUNED", None) if self._is_base else None
         if (twin or name) not in self._passes:
             self._passes[twin or name] = compute()
         self.evidence[name] = self._passes[twin or name]
@@ -166,7 +176,7 @@ def evidence_in_memory(
 
     `base_evidence` is reused where an observation requests no fine-tuned model; `is_base` says that this model is the base.
     """
-    observations = chain(["target", *(n for a in attacks.values() for n in a.needs)], "an attack")
+    observations = required_observations(["target", *(n for a in attacks.values() for n in a.needs)], "an attack")
     provider = _MemoryProvider(observations, inputs, base_evidence, is_base=is_base)
     make_evidence(observations, provider)
     return provider.evidence
@@ -174,11 +184,11 @@ def evidence_in_memory(
 
 def extraction_metrics() -> tuple[Choice, ...]:
     """Return what is measured of attacks that extract texts."""
-    return tuple(choose("metrics", name) for name in EXTRACTION)
+    return tuple(choose("metrics", name) for name in EXTRACTION_METRICS)
 
 
 def attack_outputs(
     attacks: Mapping[str, Choice], evidence_by_name: Mapping[str, Any], texts: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return what each attack gave, as `attacked.arrays` does; raises `DataError` for anything but one number a text."""
-    return {name: arrays(a, a(*(evidence_by_name[n] for n in a.needs)), texts) for name, a in attacks.items()}
+    return {name: output_arrays(a, a(*(evidence_by_name[n] for n in a.needs)), texts) for name, a in attacks.items()}

@@ -12,7 +12,7 @@ from byheart.auditing.texts import AuditedText, render_texts
 from byheart.core.split_check import Gate
 from byheart.core.types import NO_TEXTS, Split
 from byheart.data.split_check import gate
-from byheart.stats.leakage_tests import Sides
+from byheart.stats.leakage_tests import RecordLabels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
-from byheart.stats.roc_auc import resolution
+from byheart.stats.roc_auc import allowed_false_positives
 
 
 def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
@@ -30,9 +30,9 @@ def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tupl
     kept: list[Choice] = []
     doubts: list[str] = []
     for metric in metrics:
-        fpr: float = metric.given.get("fpr", 1.0)
+        fpr: float = metric.explicit_settings.get("fpr", 1.0)
         try:
-            resolution(nonmembers, fpr)
+            allowed_false_positives(nonmembers, fpr)
             kept.append(metric)
         except DataError:
             doubts.append(
@@ -54,7 +54,7 @@ class AuditComparison(NamedTuple):
     """Who is compared with whom, by which metrics, what the data gate says (None: too few), and what is doubtful."""
 
     split: Split
-    record_labels: Sides
+    record_labels: RecordLabels
     metrics: tuple[Choice, ...]
     gate: Gate | None
     doubts: tuple[str, ...]
@@ -85,7 +85,7 @@ def audit_comparison(
 
 def _split(
     texts: Mapping[str, Sequence[AuditedText]], tokenizer: PreTrainedTokenizerBase | None, most: int
-) -> tuple[Split, Sides]:
+) -> tuple[Split, RecordLabels]:
     """Return who plays which part, and the sides that are compared."""
     drawn = {part: render_texts(part, those, most, tokenizer) for part, those in texts.items()}
     (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn.get("nonmember", (NO_TEXTS, ()))
@@ -102,12 +102,12 @@ def _split(
         known_nonmembers=drawn.get("known_nonmember", (NO_TEXTS, ()))[0],
         validation_groups=validation_groups,
     )
-    return split, Sides(split.membership, split.groups)
+    return split, RecordLabels(split.membership, split.groups)
 
 
 def _gate(
     split: Split,
-    record_labels: Sides,
+    record_labels: RecordLabels,
     texts: Mapping[str, Sequence[AuditedText]],
     tokenizer: PreTrainedTokenizerBase | None,
     *,

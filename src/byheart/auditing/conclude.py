@@ -13,12 +13,12 @@ from byheart.auditing.compare import AuditComparison
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.texts import AuditedText, private_values
 from byheart.auditing.verdict import Ruling, members_only_ruling, ruling
-from byheart.core.ragged import part
+from byheart.core.ragged import slice_texts
 from byheart.core.registry import Choice, choose
-from byheart.core.row import measured as row
+from byheart.core.row import build_row as row
 from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, Split, digest
-from byheart.stats.leakage_tests import Sides
-from byheart.store.provenance import made
+from byheart.stats.leakage_tests import RecordLabels
+from byheart.store.provenance import result_provenance
 
 _NO_BASE = (
     "without its base, what the model knew before it was tuned cannot be told from what it learnt; name it as base"
@@ -102,13 +102,13 @@ def build_audit(
                 "nonmembers": int((~sides.membership).sum()),
                 "cut": results.truncated_texts,
             },
-            **made(time.monotonic() - start_time),
+            **result_provenance(time.monotonic() - start_time),
         },
     )
 
 
 def _doubts(
-    texts: Mapping[str, Sequence[AuditedText]], record_labels: Sides, truncated_texts: int, max_tokens: int
+    texts: Mapping[str, Sequence[AuditedText]], record_labels: RecordLabels, truncated_texts: int, max_tokens: int
 ) -> Iterable[str]:
     """Yield what a reader must know of the texts before the numbers."""
     for role, those in texts.items():
@@ -149,8 +149,8 @@ def _model_metrics(stats: Mapping[str, LogProbs], split: Split) -> Iterator[tupl
     """Yield the metrics that need no attack: perplexities, and the gap between members and non-members."""
     members, everyone = len(split.members), len(split.membership)
     known = {
-        "train": part(stats["target"], slice(0, members)),
-        "nonmember": part(stats["target"], slice(members, everyone)) if members < everyone else None,
+        "train": slice_texts(stats["target"], slice(0, members)),
+        "nonmember": slice_texts(stats["target"], slice(members, everyone)) if members < everyone else None,
         "validation": stats.get("validation"),
         "member_groups": split.member_groups,
         "validation_groups": split.validation_groups,

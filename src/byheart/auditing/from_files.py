@@ -18,11 +18,11 @@ from byheart.auditing.texts import AuditedText, check_overlaps, parse_text
 from byheart.auditing.thresholds import Bound, check_bounds
 from byheart.core.errors import DataError
 from byheart.data.sources import read_source
-from byheart.lm.finetuned import Finished, attached, finished, loaded, opened, tokenizer
+from byheart.lm.finetuned import ModelFiles, attach_adapter, load_model, model_files, open_model, saved_tokenizer
 from byheart.lm.load import LanguageModel
-from byheart.lm.load import tokenizer as named_tokenizer
-from byheart.lm.placement import Placing
-from byheart.lm.preserve_state import untouched, untuned
+from byheart.lm.load import load_tokenizer as named_tokenizer
+from byheart.lm.placement import Placement
+from byheart.lm.preserve_state import as_base_model, preserve_training_state
 
 
 def audit_files(  # noqa: PLR0913 - what a command line says
@@ -32,7 +32,7 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     *,
     adapter: str | None,
     base: str | None,
-    placing: Placing,
+    placing: Placement,
     fields: Mapping[str, str],
     private_fields: Sequence[str] = (),
     limits: Sequence[Bound] = (),
@@ -47,7 +47,7 @@ def audit_files(  # noqa: PLR0913 - what a command line says
     if output is not None:
         check_output_folder(output)
     parts = _texts_by_part(texts, settings, (fields, private_fields), limits)
-    found = finished(model, adapter, base)
+    found = model_files(model, adapter, base)
     return run_audit(_target_from_files(found, placing), parts, settings, on_status)
 
 
@@ -99,13 +99,13 @@ def _read_texts(
         record = dict(row.fields)
         for field, own in fields.items():
             if own not in record:
-                raise DataError(f"{row.place} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
+                raise DataError(f"{row.location} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
             record[field] = record[own]
         if private_fields:
             held |= record.keys()
             record["attributes"] = {own: record.get(own) for own in private_fields}
         try:
-            found.append(parse_text(part, row.place.removeprefix(path).lstrip(" /"), record))
+            found.append(parse_text(part, row.location.removeprefix(path).lstrip(" /"), record))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     # A record may lack a value; a name that no record has would leave what it was to mask in plain sight.
@@ -121,21 +121,21 @@ def _read_texts(
     return tuple(found)
 
 
-def _target_from_files(found: Finished, placing: Placing) -> AuditTarget:
+def _target_from_files(found: ModelFiles, placing: Placement) -> AuditTarget:
     """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
-    opening = functools.partial(opened, placing=placing)
+    opening = functools.partial(open_model, placing=placing)
     tuned: ModelOpener = functools.partial(opening, found.weights)
     base: ModelOpener | None = functools.partial(opening, found.base) if found.base else None
 
     @functools.cache
     def whole() -> LanguageModel:
-        return attached(loaded(found.weights, placing), found, placing)
+        return attach_adapter(load_model(found.weights, placing), found, placing)
 
     @contextmanager
     def switched(*, off: bool) -> Generator[LanguageModel]:
         # One copy of the weights serves both; it stays until the audit ends.
         model = whole()
-        with untouched(model.module), untuned(model.module) if off else nullcontext():
+        with preserve_training_state(model.module), as_base_model(model.module) if off else nullcontext():
             yield model
 
     if found.adapter is not None:
@@ -143,7 +143,7 @@ def _target_from_files(found: Finished, placing: Placing) -> AuditTarget:
     return AuditTarget(
         tuned,
         base,
-        tokenizer(found),
+        saved_tokenizer(found),
         found.name,
         found.base or found.weights,
         found.method,

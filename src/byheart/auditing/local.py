@@ -26,13 +26,13 @@ from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
 from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
 from byheart.auditing.target import AuditTarget, target_from_memory
 from byheart.auditing.texts import AuditedText, texts_by_part
-from byheart.core.attack_output import extracts
-from byheart.core.dependencies import TOKENS
+from byheart.core.attack_output import is_extraction_attack
+from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.types import Extraction, Scores, Split, Texts
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
-from byheart.lm.model_tokens import readable
+from byheart.lm.model_tokens import tokenize_for_model
 from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ def run_audit(
     began = time.monotonic()
     inputs = {"model", "tokens"} | ({"base_model"} if target.open_base else set())
     others = {f"{part}_tokens": min(len(those), settings.max_texts) for part, those in texts.items()}
-    attacks, left_out = runnable_attacks(settings.attacks, inputs | (others.keys() & set(TOKENS)), others)
+    attacks, left_out = runnable_attacks(settings.attacks, inputs | (others.keys() & set(TOKEN_INPUTS)), others)
     check_known_texts_used(settings.attacks, others)
-    if all(map(extracts, attacks.values())):
+    if all(map(is_extraction_attack, attacks.values())):
         raise SettingError(
             f"attacks: {', '.join(attacks)} tell what a model writes of its texts and not whether it was trained on them, which "
             "is what an audit judges; name one more, such as loss"
@@ -125,7 +125,7 @@ def run_audit(
             on_status(
                 f"{which}: reading {sum(map(len, read.values())):,} texts, {words:,} tokens, for {len(attacks)} attacks"
             )
-            given = {"model": scorer, **{need: read[part] for need, part in TOKENS.items() if part in read}}
+            given = {"model": scorer, **{need: read[part] for need, part in TOKEN_INPUTS.items() if part in read}}
             given |= {"base_model": scorer} if epoch == 0 else {}
             observed = evidence_in_memory(attacks, given, known, is_base=epoch == 0)
             if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
@@ -141,9 +141,11 @@ def run_audit(
     tokens = read["audited"]
 
     def as_read(i: int) -> list[Piece]:
-        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), target.tokenizer)
+        return pieces(
+            tokens.ids[tokens.starts[i] + tokens.first_scored[i] : tokens.starts[i + 1]].tolist(), target.tokenizer
+        )
 
-    cut = int((tokens.cut > 0).sum())
+    cut = int((tokens.tokens_cut > 0).sum())
     found = AttackResults(attacks, left_out, scores, extractions, stats, cut, as_read)
     return build_audit(who, seen, found, texts, settings.recipe, began)
 
@@ -152,8 +154,8 @@ def _audit_tokens(
     model: LanguageModel, split: Split, settings: AuditSettings, base_tokens: Mapping[str, Tokens]
 ) -> dict[str, Tokens]:
     """Return the texts as this model's tokens; raises `ModelError` where its base, `before`, reads others."""
-    kinds = (part for part in TOKENS.values() if len(split.parts[part]))
-    read = {part: readable(model, split.parts[part], settings.max_tokens) for part in kinds}
+    kinds = (part for part in TOKEN_INPUTS.values() if len(split.parts[part]))
+    read = {part: tokenize_for_model(model, split.parts[part], settings.max_tokens) for part in kinds}
     for part, tokens in base_tokens.items():
         if not np.array_equal(tokens.ids, read[part].ids):
             raise ModelError(

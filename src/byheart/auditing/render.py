@@ -13,7 +13,7 @@ from byheart.analysis.labels import named
 from byheart.analysis.token_view import masked_text
 from byheart.auditing.result import BASE_EPOCH, DEFAULT_EXPOSED, FINETUNED_EPOCH, AuditResult
 from byheart.core.types import Estimate, Table
-from byheart.stats.proportions import share
+from byheart.stats.proportions import share_with_interval
 from byheart.tables.extraction import extraction
 
 
@@ -71,7 +71,7 @@ def _extraction_table(audit: AuditResult) -> Table:
         return (
             row_values.MISSING
             if found is None
-            else row_values.shown(Estimate(*share(found.extracted, audit.record_labels.groups)))
+            else row_values.shown(Estimate(*share_with_interval(found.extracted, audit.record_labels.groups)))
         )
 
     lines = tuple(

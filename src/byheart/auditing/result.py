@@ -14,7 +14,7 @@ from byheart.analysis.token_view import Pieces
 from byheart.auditing.verdict import Ruling
 from byheart.core.split_check import Gate
 from byheart.core.types import Extraction, LogProbs, Row, Scores, ScoreSet, Texts
-from byheart.stats.leakage_tests import Sides
+from byheart.stats.leakage_tests import RecordLabels
 
 BASE_EPOCH, FINETUNED_EPOCH = 0, 1
 """The epochs of an audit's rows: the base, and the finished model, however long it was trained."""
@@ -48,7 +48,7 @@ class AuditResult:
     left_out: Mapping[str, str]
     ids: tuple[str, ...]
     scores: Mapping[int, Mapping[str, Scores]]
-    record_labels: Sides
+    record_labels: RecordLabels
     texts: Texts
     passes: Mapping[int, LogProbs]
     pieces: Pieces

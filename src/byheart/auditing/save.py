@@ -17,7 +17,7 @@ from byheart.analysis.token_view import told
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
 from byheart.auditing.result import AuditResult
 from byheart.core.errors import StoreError
-from byheart.core.ragged import part
+from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
 from byheart.report.page import Shown, Spoken, report
 
@@ -72,7 +72,7 @@ def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private
 
 def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False) -> Told:
     """Return an audited text, by its position, as the model read it, beside how its base did."""
-    own = {epoch: part(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
+    own = {epoch: slice_texts(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
     return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private_values[i])
 
 

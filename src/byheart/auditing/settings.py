@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from byheart.auditing.attack_evidence import parse_attacks
 from byheart.core.errors import SettingError
-from byheart.core.registry import Choice, checked, choose, types_of
+from byheart.core.registry import Choice, choose, setting_types, validate_setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,10 +24,10 @@ class AuditSettings:
     def __post_init__(self) -> None:
         """Refuse sizes below 1, rates outside (0, 1), attacks that do not exist."""
         for name in ("max_texts", "max_tokens", "token_budget"):
-            if (value := checked(name, int, getattr(self, name))) < 1:
+            if (value := validate_setting(name, int, getattr(self, name))) < 1:
                 raise SettingError(f"{name} = {value}: write a whole number above 0")
-        checked("precision", Literal["float32", "bfloat16"], self.precision)
-        checked("fpr", types_of(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
+        validate_setting("precision", Literal["float32", "bfloat16"], self.precision)
+        validate_setting("fpr", setting_types(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
         object.__setattr__(self, "attacks", parse_attacks(self.attacks))
 
     @property

@@ -13,9 +13,9 @@ from peft import PeftModel, PeftType
 
 from byheart.core.errors import ModelError
 from byheart.core.types import digest
-from byheart.lm.finetuned import METHODS
+from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.load import LanguageModel
-from byheart.lm.preserve_state import refuse_sharded, untouched, untuned
+from byheart.lm.preserve_state import as_base_model, check_not_sharded, preserve_training_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -51,8 +51,8 @@ def target_from_memory(
     def opening(module: Any, switched: Callable[[Any], AbstractContextManager[None]]) -> ModelOpener:
         @contextmanager
         def enter() -> Generator[LanguageModel]:
-            refuse_sharded(module)
-            with untouched(module), switched(module):
+            check_not_sharded(module)
+            with preserve_training_state(module), switched(module):
                 yield LanguageModel(module, tokenizer, module.config.name_or_path or type(module).__name__)
 
         return enter
@@ -64,9 +64,9 @@ def target_from_memory(
     if isinstance(model, PeftModel):
         config: Any = model.active_peft_config
         kind = str(PeftType(config.peft_type).value).lower()
-        method = METHODS.get(kind, kind)
+        method = PEFT_METHOD_NAMES.get(kind, kind)
         if below is None and getattr(config, "bias", "none") == "none":
-            below = opening(model, untuned)
+            below = opening(model, as_base_model)
         elif below is None:
             doubts = ("the adapter trained biases, which cannot be switched off, so there is no base; pass base=",)
     base_name = name if base is None else str(getattr(base.config, "name_or_path", "")) or "base"

@@ -18,7 +18,7 @@ import numpy as np
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
-from byheart.lm.tokens import prompted
+from byheart.lm.tokens import chat_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -197,7 +197,7 @@ def _from_texts_item(name: str, prompt: str, scored: str, chat: str) -> AuditedT
     """Return one of `Texts`, whose chat ends with what is scored."""
     if not chat:
         return AuditedText(name, prompt, scored)
-    turns = tuple(chat_messages.decoded(chat))
+    turns = tuple(chat_messages.decode_chat(chat))
     return AuditedText(name, chat=turns, first_turn=len(turns) - 1)
 
 
@@ -220,13 +220,13 @@ def private_values(part: str, texts: Sequence[AuditedText]) -> dict[str, Mapping
     """Return the private values of texts by the ids that `spelled` gives them; those of a chat are of each of its turns."""
     found: dict[str, Mapping[str, str]] = {}
     for text in (t for t in texts if t.attributes):
-        turns = [f"#{i}" for i, _ in chat_messages.answers(text.chat, text.first_turn)] if text.chat else [""]
+        turns = [f"#{i}" for i, _ in chat_messages.assistant_turns(text.chat, text.first_turn)] if text.chat else [""]
         found |= {f"{part}/{text.name}{turn}": text.attributes for turn in turns}
     return found
 
 
 def _chat(part: str, name: str, messages: Sequence[Any], begin: int) -> AuditedText:
-    chat_messages.refuse(f"{part} text {name!r}", messages, begin)
+    chat_messages.check_chat(f"{part} text {name!r}", messages, begin)
     return AuditedText(name, chat=tuple(cast("Sequence[Mapping[str, Any]]", messages)), first_turn=begin)
 
 
@@ -239,6 +239,6 @@ def _turns(part: str, text: AuditedText, tokenizer: PreTrainedTokenizerBase | No
         )
     place = f"{part} text {text.name!r}"
     return [
-        (f"{part}/{text.name}#{i}", prompted(tokenizer, text.chat[: i + 1], place=place), said)
-        for i, said in chat_messages.answers(text.chat, text.first_turn)
+        (f"{part}/{text.name}#{i}", chat_prompt(tokenizer, text.chat[: i + 1], location=place), said)
+        for i, said in chat_messages.assistant_turns(text.chat, text.first_turn)
     ]

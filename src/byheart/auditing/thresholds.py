@@ -11,7 +11,7 @@ from byheart.analysis.labels import named
 from byheart.auditing.audit import Audit
 from byheart.auditing.result import FINETUNED_EPOCH
 from byheart.core.errors import DataError, SettingError, UnknownNameError
-from byheart.stats.leakage_tests import FEWEST
+from byheart.stats.leakage_tests import MIN_GROUPS_PER_CLASS
 
 BOUNDABLE_METRICS = ("auc", "tpr_at_fpr")
 """What a bound can be set for."""
@@ -27,10 +27,10 @@ class Bound(NamedTuple):
 def check_bounds(limits: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
     """Raise `DataError` for bounds that so few texts cannot judge: a gate must not open because nobody could look."""
     for bound in limits:
-        if min(members, nonmembers) < FEWEST:
+        if min(members, nonmembers) < MIN_GROUPS_PER_CLASS:
             raise DataError(
                 f"--fail-above {bound.metric}={bound.maximum:g} cannot be judged by {members} members and {nonmembers} non-members; "
-                f"give {FEWEST} or more of each"
+                f"give {MIN_GROUPS_PER_CLASS} or more of each"
             )
         if bound.metric == "tpr_at_fpr" and math.floor(fpr * nonmembers + 1e-9) < 1:
             raise DataError(

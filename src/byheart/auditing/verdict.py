@@ -19,8 +19,14 @@ from byheart.core.split_check import Gate
 from byheart.core.types import LogProbs, Row, Scores
 from byheart.core.verdict import VerdictWord
 from byheart.stats.intervals import TAIL, clopper_pearson, holm
-from byheart.stats.leakage_tests import CHANCE, FEWEST, Sides, p_above, p_gain
-from byheart.stats.power import effective, smallest_auc
+from byheart.stats.leakage_tests import (
+    CHANCE_AUC,
+    MIN_GROUPS_PER_CLASS,
+    RecordLabels,
+    p_value_auc_above,
+    p_value_auc_gain,
+)
+from byheart.stats.power import detectable_auc, effective_text_count
 
 ROUNDS_TO_ONE = 0.995
 """An AUC from which on "above" says nothing: it is written as 1.00."""
@@ -38,7 +44,7 @@ def ruling(
     scores: Mapping[str, Scores],
     base: Mapping[str, Scores],
     rows: Sequence[Row],
-    record_labels: Sides,
+    record_labels: RecordLabels,
     gate: Gate | None,
 ) -> Ruling:
     """Return the verdict on scores by attack, `base` those of the untuned model where it was observed.
@@ -46,17 +52,17 @@ def ruling(
     `rows` are the finished model's AUC and TPR by attack, which the sentence quotes.
     """
     smallest = smallest_detectable_auc(record_labels, len(scores))
-    if not record_labels.enough:
+    if not record_labels.has_enough_groups:
         return Ruling(
             "refused",
-            f"no verdict: fewer than {FEWEST} independent texts a side; {_power(smallest)}",
+            f"no verdict: fewer than {MIN_GROUPS_PER_CLASS} independent texts a side; {_power(smallest)}",
         )
     if gate is not None and gate.verdict == "broken":
         return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
-    chance = holm_adjusted({n: p_above(s, record_labels, CHANCE) for n, s in scores.items()})
+    chance = holm_adjusted({n: p_value_auc_above(s, record_labels, CHANCE_AUC) for n, s in scores.items()})
     both = holm_adjusted(
         {
-            n: max(p_above(s, record_labels, CHANCE), _gain_p_value(s, base.get(n), record_labels))
+            n: max(p_value_auc_above(s, record_labels, CHANCE_AUC), _gain_p_value(s, base.get(n), record_labels))
             for n, s in scores.items()
         }
     )
@@ -105,11 +111,13 @@ def holm_adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))
 
 
-def smallest_detectable_auc(record_labels: Sides, attacks: int) -> float:
+def smallest_detectable_auc(record_labels: RecordLabels, attacks: int) -> float:
     """Smallest AUC that one of so many attacks tells from chance four times in five, a group counting as one text."""
     groups = np.array(record_labels.groups)
-    ours, theirs = (effective(tuple(groups[on])) for on in (record_labels.membership, ~record_labels.membership))
-    return smallest_auc(ours, theirs, tests=attacks)
+    ours, theirs = (
+        effective_text_count(tuple(groups[on])) for on in (record_labels.membership, ~record_labels.membership)
+    )
+    return detectable_auc(ours, theirs, tests=attacks)
 
 
 def _power(smallest: float) -> str:
@@ -118,8 +126,8 @@ def _power(smallest: float) -> str:
     return f"so few tell only an AUC above {smallest:.2f} from chance"
 
 
-def _gain_p_value(now: Scores, before: Scores | None, record_labels: Sides) -> float:
-    return 0.0 if before is None else p_gain(now, before, record_labels)
+def _gain_p_value(now: Scores, before: Scores | None, record_labels: RecordLabels) -> float:
+    return 0.0 if before is None else p_value_auc_gain(now, before, record_labels)
 
 
 def _leak_text(attack: str, rows: Sequence[Row]) -> str:

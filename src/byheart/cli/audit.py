@@ -94,7 +94,7 @@ def audit(  # noqa: PLR0913 - a command's options
     from byheart.auditing.server.client import Endpoint, RequestLimits
     from byheart.auditing.settings import AuditSettings
     from byheart.auditing.thresholds import crossed_bounds, parse_bounds
-    from byheart.lm.placement import Placing
+    from byheart.lm.placement import Placement
 
     if show_private and not show_text:
         raise SettingError("--show-private shows private values in texts; write --show-text too")
@@ -135,7 +135,7 @@ def audit(  # noqa: PLR0913 - a command's options
                 on_status=tell,
                 adapter=adapter,
                 base=base,
-                placing=Placing(
+                placing=Placement(
                     dtype=getattr(torch, precision),
                     device=device,
                     spread=device_map is not None,

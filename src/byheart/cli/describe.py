@@ -8,38 +8,38 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
-from byheart.core.attack_output import extracts
-from byheart.core.dependencies import chain, passes_of
+from byheart.core.attack_output import is_extraction_attack
+from byheart.core.dependencies import forward_pass_count, required_observations
 from byheart.core.registry import (
     SHELVES,
     Choice,
     choose,
-    constant,
-    find,
-    names,
+    default_settings,
+    entry_names,
+    format_setting,
+    load_function,
+    module_constant,
+    module_docstring,
     needs,
-    plain,
-    settings,
-    source,
+    setting_types,
     summary,
-    types_of,
 )
 
 
 def shelves_text() -> str:
     """Return every shelf with how many entries it holds."""
-    return "\n".join(f"{s:13} {len(names(s)):3}  {', '.join(names(s))}" for s in SHELVES)
+    return "\n".join(f"{s:13} {len(entry_names(s)):3}  {', '.join(entry_names(s))}" for s in SHELVES)
 
 
 def shelf_text(shelf: str) -> str:
     """Return a shelf's entries, a line each."""
-    width = max(map(len, names(shelf)), default=0)
-    return "\n".join(f"{n:{width}}  {summary(find(shelf, n))}" for n in names(shelf))
+    width = max(map(len, entry_names(shelf)), default=0)
+    return "\n".join(f"{n:{width}}  {summary(load_function(shelf, n))}" for n in entry_names(shelf))
 
 
 def entry_text(shelf: str, name: str) -> str:
     """Return one entry in full, as plain text."""
-    function = find(shelf, name)
+    function = load_function(shelf, name)
     parts = [f"{shelf}/{name}: {summary(function)}"]
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
     parts += [rest] if rest else []
@@ -47,12 +47,13 @@ def entry_text(shelf: str, name: str) -> str:
         parts.append("Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)))
     if shelf == "attacks" and ":" not in name:
         parts.append(f"Passes over the audited texts, which other attacks share: {passes_text(name)}")
-    declared = types_of(function)
+    declared = setting_types(function)
     lines = [
-        f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}" for s, default in settings(function).items()
+        f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}"
+        for s, default in default_settings(function).items()
     ]
     parts.append("Settings:\n" + "\n".join(lines) if lines else "Settings: none")
-    parts.append("Source:\n" + "\n".join(f"  {line}".rstrip() for line in source(function).splitlines()))
+    parts.append("Source:\n" + "\n".join(f"  {line}".rstrip() for line in module_docstring(function).splitlines()))
     return "\n\n".join(parts)
 
 
@@ -65,7 +66,11 @@ def adversary_requirement(name: str) -> str:
     """Return what whoever uses this evidence must have; the observation's file says it, "" for what is none."""
     if name == "texts":
         return "the text itself"
-    return constant(find("observations", name), "ADVERSARY", "") if name in names("observations") else ""
+    return (
+        module_constant(load_function("observations", name), "ADVERSARY", "")
+        if name in entry_names("observations")
+        else ""
+    )
 
 
 def passes_text(attack: str) -> str:
@@ -73,7 +78,7 @@ def passes_text(attack: str) -> str:
 
     Texts that the adversary knows are counted as passes over themselves, shadows as what is trained anew.
     """
-    behind = chain(needs(find("attacks", attack)), f"attacks {attack}")
+    behind = required_observations(needs(load_function("attacks", attack)), f"attacks {attack}")
     found = [_observation_passes_text(o, behind) for o in behind]
     counted = sum(float(p) for p in found if not p[0].isalpha())
     others = [p for p in found if p[0].isalpha()]
@@ -83,29 +88,34 @@ def passes_text(attack: str) -> str:
 def _observation_passes_text(observation: Choice, behind: list[Choice]) -> str:
     if "shadow_passes" in observation.needs:
         return f"training of {observation.settings['models']} models"
-    return f"{passes_of(observation, behind):g}"
+    return f"{forward_pass_count(observation, behind):g}"
 
 
 def attacks_markdown() -> str:
     """Return the page that compares all attacks: what each needs of its adversary, what it costs, where it is from."""
-    extracting = [n for n in names("attacks") if extracts(choose("attacks", n))]
-    judging = [n for n in names("attacks") if n not in extracting]
+    extracting = [n for n in entry_names("attacks") if is_extraction_attack(choose("attacks", n))]
+    judging = [n for n in entry_names("attacks") if n not in extracting]
     sections = ((MEMBERSHIP_HEAD, judging), (EXTRACTION_HEAD, extracting))
     tables = ["\n".join([head, COLUMNS, *map(_attack_line, those)]) for head, those in sections]
     return "\n\n".join([ATTACKS_HEAD, *tables]) + "\n"
 
 
 def _attack_line(name: str) -> str:
-    cells = (summary(find("attacks", name)), "; ".join(_adversary_requirements(name)), passes_text(name), _arxiv(name))
+    cells = (
+        summary(load_function("attacks", name)),
+        "; ".join(_adversary_requirements(name)),
+        passes_text(name),
+        _arxiv(name),
+    )
     return f"| [`{name}`](shelves/attacks.md#{name}) | {' | '.join(cells)} |"
 
 
 def _adversary_requirements(attack: str) -> list[str]:
-    return list(dict.fromkeys(adversary_requirement(n) for n in needs(find("attacks", attack))))
+    return list(dict.fromkeys(adversary_requirement(n) for n in needs(load_function("attacks", attack))))
 
 
 def _arxiv(attack: str) -> str:
-    found = re.findall(r"arXiv (\d{4}\.\d{4,5})", source(find("attacks", attack)))
+    found = re.findall(r"arXiv (\d{4}\.\d{4,5})", module_docstring(load_function("attacks", attack)))
     return ", ".join(f"[{n}](https://arxiv.org/abs/{n})" for n in dict.fromkeys(found[:1]))
 
 
@@ -132,7 +142,7 @@ COLUMNS = """| attack | score | the adversary must have | passes | source |
 
 
 def _default(value: Any) -> str:
-    return "(to be given)" if value is inspect.Parameter.empty else plain(value).replace("\n", "\\n")
+    return "(to be given)" if value is inspect.Parameter.empty else format_setting(value).replace("\n", "\\n")
 
 
 def type_text(declared: Any) -> str:
@@ -158,14 +168,16 @@ def _bounds(bound: Any) -> str:
 
 def shelf_markdown(shelf: str) -> str:
     """Return a shelf's page for the documentation."""
-    return f"# {shelf.capitalize()}\n\n" + "\n".join(_entry_markdown(shelf, n, find(shelf, n)) for n in names(shelf))
+    return f"# {shelf.capitalize()}\n\n" + "\n".join(
+        _entry_markdown(shelf, n, load_function(shelf, n)) for n in entry_names(shelf)
+    )
 
 
 def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
-    declared = types_of(function)
+    declared = setting_types(function)
     rows = [
         f"| `{s}` | {type_text(declared.get(s, '')).replace('|', 'or')} | `{_default(d)}` |"
-        for s, d in settings(function).items()
+        for s, d in default_settings(function).items()
     ]
     table = "\n".join(["| setting | type | default |", "| --- | --- | --- |", *rows]) + "\n" if rows else ""
     asked = (
@@ -184,7 +196,7 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
             asked,
             costs,
             table,
-            f"{source(function)}\n",
+            f"{module_docstring(function)}\n",
         )
         if x
     )

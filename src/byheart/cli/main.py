@@ -18,7 +18,7 @@ import typer
 
 from byheart.cli.audit import audit
 from byheart.core.errors import ByheartError, RequestError, SettingError
-from byheart.core.library_warnings import hush
+from byheart.core.library_warnings import silence_library_warnings
 
 if TYPE_CHECKING:
     from byheart.store.store import Store
@@ -167,9 +167,9 @@ def rows(
     """Print the store's results as tidy rows."""
     from byheart.analysis import formats
     from byheart.cli import terminal
-    from byheart.store.rows import picked, study_rows
+    from byheart.store.rows import filter_rows, study_rows
 
-    found = picked(study_rows(_open_existing_store(store), study), where or [])
+    found = filter_rows(study_rows(_open_existing_store(store), study), where or [])
     if format == "parquet":
         sys.stdout.buffer.write(formats.rows_parquet(found))
     elif format in {"csv", "json"}:
@@ -262,7 +262,7 @@ def _open_existing_store(store: Path) -> Store:
 
 def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
-    hush()
+    silence_library_warnings()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:

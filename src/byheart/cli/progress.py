@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from byheart.analysis.row_values import counted
 from byheart.core.types import Row
-from byheart.store.rows import last
+from byheart.store.rows import last_epoch_rows
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.train_and_observe import Event
 from byheart.study.workers import CellOutcome
@@ -53,7 +53,7 @@ def outcome_line(outcome: CellOutcome) -> str:
     if outcome.error:
         return f"failed  {outcome.cell}: {outcome.error}"
     parts = [outcome.cell]
-    attacked = last(outcome.rows, "auc")
+    attacked = last_epoch_rows(outcome.rows, "auc")
     told = (
         attacked
         if len(attacked) <= MAX_ATTACKS_NAMED
@@ -63,7 +63,7 @@ def outcome_line(outcome: CellOutcome) -> str:
     if others := len(attacked) - len(told):
         parts.append(f"and {counted(others, 'other')}, none stronger")
     first = [r for r in outcome.rows if r.metric == "perplexity" and r.epoch == 0]
-    final = last(outcome.rows, "perplexity")
+    final = last_epoch_rows(outcome.rows, "perplexity")
     if first and final:
         parts.append(f"perplexity {first[0].value:.2f} → {final[0].value:.2f}")
     return "done    " + "  ".join(parts)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def whole(place: Path) -> Generator[Path]:
+def atomic_write(place: Path) -> Generator[Path]:
     """Give a path to write to. It takes `place` when the block ends, and is removed where the block fails."""
     aside = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
     try:

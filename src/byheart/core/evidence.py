@@ -207,14 +207,14 @@ Evidence = (
 """What an observation gives. All of it is arrays and strings, so that any of it can be stored without pickle."""
 
 
-def packed(evidence: Evidence) -> dict[str, np.ndarray]:
+def evidence_to_arrays(evidence: Evidence) -> dict[str, np.ndarray]:
     """Return evidence as arrays by name, strings as arrays of characters."""
     return {f.name: np.asarray(getattr(evidence, f.name)) for f in fields(evidence)}
 
 
-KINDS: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (TokenStats, *typing.get_args(Evidence))}
+EVIDENCE_TYPES: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (TokenStats, *typing.get_args(Evidence))}
 
 
-def unpacked(kind: str, arrays: Mapping[str, np.ndarray]) -> Any:
+def evidence_from_arrays(kind: str, arrays: Mapping[str, np.ndarray]) -> Any:
     """Return evidence of a kind (the name of its class, one of `KINDS`) from its arrays."""
-    return KINDS[kind](**{n: tuple(map(str, a)) if a.dtype.kind == "U" else a for n, a in arrays.items()})
+    return EVIDENCE_TYPES[kind](**{n: tuple(map(str, a)) if a.dtype.kind == "U" else a for n, a in arrays.items()})

@@ -7,7 +7,7 @@ import os
 import warnings
 
 
-def hush() -> None:
+def silence_library_warnings() -> None:
     """Keep libraries' chatter out of this process' output; what matters is said by what is raised."""
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # read when it is imported, which may be later

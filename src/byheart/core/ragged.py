@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from byheart.core.errors import DataError, SettingError
 from byheart.core.types import LogProbs
 
-Read = TypeVar("Read", bound=LogProbs)
+LogProbsT = TypeVar("LogProbsT", bound=LogProbs)
 
 
 def lengths(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " texts"]:
@@ -23,7 +23,7 @@ def lengths(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tex
     return np.diff(starts)
 
 
-def places(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tokens"]:
+def token_positions(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tokens"]:
     """Place of each token in its text, from 0."""
     return np.arange(starts[-1]) - np.repeat(starts[:-1], lengths(starts))
 
@@ -47,20 +47,20 @@ def smallest_means(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], *, share: float
 ) -> Float[np.ndarray, " texts"]:
     """Mean of each text's max(1, floor(share * N)) smallest values, in their unit; `share` is above 0 and at most 1."""
-    places, kept = _smallest(values, starts, share)
+    places, kept = _smallest_positions(values, starts, share)
     return means(values[places], kept)
 
 
-def smallest(
+def smallest_mask(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], *, share: float
 ) -> Bool[np.ndarray, " tokens"]:
     """True for each text's max(1, floor(share * N)) smallest values; of equal ones the earlier is the smaller."""
     chosen = np.zeros(len(values), dtype=np.bool_)
-    chosen[_smallest(values, starts, share)[0]] = True
+    chosen[_smallest_positions(values, starts, share)[0]] = True
     return chosen
 
 
-def _smallest(
+def _smallest_positions(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], share: float
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " texts_plus_one"]]:
     """Places of each text's smallest values, ascending within the text, and their offsets."""
@@ -69,7 +69,9 @@ def _smallest(
     counts = np.maximum(1, np.floor(share * lengths(starts)).astype(np.intp))
     text_of = np.repeat(np.arange(len(counts)), lengths(starts))
     ascending = np.lexsort((values, text_of))  # sorted within each text, so `starts` still holds
-    return ascending[places(starts) < np.repeat(counts, lengths(starts))], np.concatenate(([0], np.cumsum(counts)))
+    return ascending[token_positions(starts) < np.repeat(counts, lengths(starts))], np.concatenate(
+        ([0], np.cumsum(counts))
+    )
 
 
 def window_sums(
@@ -105,20 +107,20 @@ def _neighbour_sums(values: Float[np.ndarray, " tokens"], width: int) -> Float[n
     return total
 
 
-def refuse_other_tokens(
-    attack: str, starts: Int[np.ndarray, " texts_plus_one"], others: Int[np.ndarray, " others_plus_one"]
+def check_same_tokens(
+    attack: str, starts: Int[np.ndarray, " texts_plus_one"], base_starts: Int[np.ndarray, " others_plus_one"]
 ) -> None:
     """Raise `DataError` where two models did not score the same tokens of the same texts."""
-    if not np.array_equal(starts, others):
+    if not np.array_equal(starts, base_starts):
         raise DataError(
             f"{attack} compares the same tokens under two models; the target scored {starts[-1]} tokens of "
-            f"{len(starts) - 1} texts, the base {others[-1]} of {len(others) - 1}: use the target's own tokenizer for both"
+            f"{len(starts) - 1} texts, the base {base_starts[-1]} of {len(base_starts) - 1}: use the target's own tokenizer for both"
         )
 
 
-def part(stats: Read, chosen: slice) -> Read:
+def slice_texts(stats: LogProbsT, text_range: slice) -> LogProbsT:
     """Return what was read of a run of texts: token statistics, or log-probabilities alone."""
-    lo, hi = int(stats.starts[chosen.start]), int(stats.starts[chosen.stop])
+    lo, hi = int(stats.starts[text_range.start]), int(stats.starts[text_range.stop])
     arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
-    starts = stats.starts[chosen.start : chosen.stop + 1] - lo
+    starts = stats.starts[text_range.start : text_range.stop + 1] - lo
     return type(stats)(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})

@@ -25,7 +25,7 @@ from byheart.core.errors import SettingError, StudyError, UnknownNameError
 
 
 @dataclass(frozen=True)
-class StandsFor:
+class ContentIdentity:
     """Said of a setting in its type: what the value stands for may change while the value stays, and `identity` tells it.
 
     A path stands for a file's content, a model's name for its weights, an attack's for its code. `identity` of a value is
@@ -51,7 +51,7 @@ FORMER_NAMES: Mapping[str, Mapping[str, str]] = {
 SHELVES = ("attacks", "methods", "datasets", "metrics", "figures", "tables", "observations")
 
 
-def names(shelf: str) -> tuple[str, ...]:
+def entry_names(shelf: str) -> tuple[str, ...]:
     """Return the names on a shelf, sorted, without importing any of its files."""
     if shelf not in SHELVES:
         raise UnknownNameError("shelf", shelf, SHELVES)
@@ -69,27 +69,27 @@ def stored_name(shelf: str, name: str) -> str:
     return next((old for old, new in FORMER_NAMES.get(shelf, {}).items() if new == name), name)
 
 
-def find(shelf: str, name: str) -> Callable[..., Any]:
+def load_function(shelf: str, name: str) -> Callable[..., Any]:
     """Return the function behind a name, importing its own file only.
 
     Raises `UnknownNameError` with the nearest name and the whole list. Warns of a former name.
     """
     if ":" in name:
-        return _foreign(shelf, name)
+        return _load_external(shelf, name)
     if (new := current_name(shelf, name)) != name:
         warnings.warn(f"{shelf} entry {name!r} is now called {new!r}; write the new name", FutureWarning, stacklevel=2)
         name = new
-    if name not in names(shelf):
-        raise UnknownNameError(f"{shelf} entry", name, names(shelf))
+    if name not in entry_names(shelf):
+        raise UnknownNameError(f"{shelf} entry", name, entry_names(shelf))
     return getattr(importlib.import_module(f"byheart.{shelf}.{name}"), name)
 
 
-def _foreign(shelf: str, name: str) -> Callable[..., Any]:
+def _load_external(shelf: str, name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
-        raise UnknownNameError(f"{shelf} entry (module:function; {error})", name, names(shelf)) from error
+        raise UnknownNameError(f"{shelf} entry (module:function; {error})", name, entry_names(shelf)) from error
     if not inspect.isfunction(found):
         raise SettingError(f"{shelf} entry {name!r} is a {type(found).__name__}; write the name of a function")
     return found
@@ -101,23 +101,23 @@ def needs(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(current_name("observations", p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY)
 
 
-def settings(function: Callable[..., Any]) -> dict[str, Any]:
+def default_settings(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the function's settings (its keyword-only names) with their defaults."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
-def types_of(function: Callable[..., Any]) -> dict[str, Any]:
+def setting_types(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the declared type of each setting.
 
     Only settings are looked at: the types of the data may need a package that is not to be imported here.
     """
-    declared = {n: function.__annotations__[n] for n in settings(function) if n in function.__annotations__}
+    declared = {n: function.__annotations__[n] for n in default_settings(function) if n in function.__annotations__}
     holder = types.SimpleNamespace(__annotations__=declared)
     return typing.get_type_hints(holder, globalns=inspect.unwrap(function).__globals__, include_extras=True)
 
 
-def checked(where: str, declared: Any, value: Any) -> Any:
+def validate_setting(where: str, declared: Any, value: Any) -> Any:
     """Return the value as its declared type; raise `SettingError` naming the place, the value and the mend."""
     from pydantic import TypeAdapter, ValidationError
 
@@ -148,25 +148,34 @@ def parse_entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:
         name, values = next(iter(entry.items()))
         if isinstance(name, str) and isinstance(values, Mapping | None):
             return name, dict(cast("Mapping[str, Any]", values or {}))
-    raise StudyError(f"{shelf}: {plain(written)[:80]} is not an entry. Write a name, or name: {{setting: value}}.")
+    raise StudyError(
+        f"{shelf}: {format_setting(written)[:80]} is not an entry. Write a name, or name: {{setting: value}}."
+    )
 
 
-def choose(shelf: str, name: str, given: Mapping[str, Any] | None = None) -> Choice:
+def choose(shelf: str, name: str, explicit_settings: Mapping[str, Any] | None = None) -> Choice:
     """Return a shelf's function with its settings, each checked against its declared type.
 
     Raises `UnknownNameError` for a name or setting that does not exist, `SettingError` for a wrong value.
     """
-    function = find(shelf, name)
+    function = load_function(shelf, name)
     name = current_name(shelf, name)
-    defaults, declared = settings(function), types_of(function)
-    for setting in given or {}:
+    defaults, declared = default_settings(function), setting_types(function)
+    for setting in explicit_settings or {}:
         if setting not in defaults:
             raise UnknownNameError(f"setting of {shelf} {name}", setting, defaults)
-    required = [s for s, default in defaults.items() if default is inspect.Parameter.empty and s not in (given or {})]
+    required = [
+        s
+        for s, default in defaults.items()
+        if default is inspect.Parameter.empty and s not in (explicit_settings or {})
+    ]
     if required:
         raise SettingError(f"{shelf} {name} needs {required[0]!r}: write {name}: {{{required[0]}: ...}}")
-    values = {s: checked(f"{shelf} {name}: {s}", declared.get(s, Any), v) for s, v in (given or {}).items()}
-    return Choice(shelf, name, values, defaults, constant(function, "REVISION", 0), function)
+    values = {
+        s: validate_setting(f"{shelf} {name}: {s}", declared.get(s, Any), v)
+        for s, v in (explicit_settings or {}).items()
+    }
+    return Choice(shelf, name, values, defaults, module_constant(function, "REVISION", 0), function)
 
 
 @dataclass(frozen=True)
@@ -175,14 +184,14 @@ class Choice:
 
     shelf: str
     name: str
-    given: Mapping[str, Any]
+    explicit_settings: Mapping[str, Any]
     defaults: Mapping[str, Any]
     revision: int
     function: Callable[..., Any] = field(compare=False, repr=False)
 
     def __call__(self, *data: Any) -> Any:
         """Call the function on data, with these settings."""
-        return self.function(*data, **self.given)
+        return self.function(*data, **self.explicit_settings)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -190,34 +199,34 @@ class Choice:
         return needs(self.function)
 
     @property
-    def changed(self) -> dict[str, Any]:
+    def non_default_settings(self) -> dict[str, Any]:
         """The settings that differ from their defaults, by name, sorted."""
-        return {s: v for s, v in sorted(self.given.items()) if v != self.defaults[s]}
+        return {s: v for s, v in sorted(self.explicit_settings.items()) if v != self.defaults[s]}
 
     @property
     def label(self) -> str:
         """The changed settings as a reader writes them: "k=0.1, ..."; "" where all are defaults."""
-        return ", ".join(f"{s}={plain(v)}" for s, v in self.changed.items())
+        return ", ".join(f"{s}={format_setting(v)}" for s, v in self.non_default_settings.items())
 
     @property
     def identity(self) -> dict[str, Any]:
         """What makes it another result: name, changed settings, revision, and what settings stand for."""
-        content = {"content": self.content} if self.content else {}
+        content = {"content": self.content_identity} if self.content_identity else {}
         return {
             "name": stored_name(self.shelf, self.name),
-            "settings": self.changed,
+            "settings": self.non_default_settings,
             "revision": self.revision,
             **content,
         }
 
     @functools.cached_property
-    def content(self) -> dict[str, Any]:
+    def content_identity(self) -> dict[str, Any]:
         """What settings stand for besides their values, by name (`StandsFor`); raises what they refuse."""
         told = {
             s: mark.identity(self.settings[s])
-            for s, declared in types_of(self.function).items()
+            for s, declared in setting_types(self.function).items()
             for mark in getattr(declared, "__metadata__", ())
-            if isinstance(mark, StandsFor)
+            if isinstance(mark, ContentIdentity)
         }
         return {s: found for s, found in told.items() if found}
 
@@ -229,10 +238,12 @@ class Choice:
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting, given or default."""
-        return {s: v for s, v in self.defaults.items() if v is not inspect.Parameter.empty} | dict(self.given)
+        return {s: v for s, v in self.defaults.items() if v is not inspect.Parameter.empty} | dict(
+            self.explicit_settings
+        )
 
     @property
-    def gives(self) -> str:
+    def return_type(self) -> str:
         """The name of the type that the function says it returns; "" where it says nothing."""
         told = self.function.__annotations__.get("return", "")
         return (told if isinstance(told, str) else getattr(told, "__name__", "")).rpartition(".")[2]
@@ -243,15 +254,15 @@ class Choice:
         return key_of({"shelf": self.shelf, **self.identity})
 
 
-def reckoned(told: str | float, settings: Mapping[str, Any]) -> float:
+def evaluate_expression(expression: str | float, settings: Mapping[str, Any]) -> float:
     """Return a number that a file says of itself, or says by its settings: 2, "count", "shots + 1", "2 * probes"."""
-    if not isinstance(told, str):
-        return float(told)
-    factors = ((factor.strip() for factor in term.split("*")) for term in told.split("+"))
+    if not isinstance(expression, str):
+        return float(expression)
+    factors = ((factor.strip() for factor in term.split("*")) for term in expression.split("+"))
     return float(sum(math.prod(float(settings.get(f, f)) for f in term) for term in factors))
 
 
-def plain(value: Any) -> str:
+def format_setting(value: Any) -> str:
     """Return a setting as a study file would hold it."""
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -262,7 +273,7 @@ def key_of(identity: Mapping[str, Any]) -> str:
     return hashlib.blake2b(spelled.encode(), digest_size=8).hexdigest()
 
 
-def constant(function: Callable[..., Any], name: str, default: Any) -> Any:
+def module_constant(function: Callable[..., Any], name: str, default: Any) -> Any:
     """Return what a function's file says of itself by a name in capitals."""
     return inspect.getmodule(function).__dict__.get(name, default)
 
@@ -272,6 +283,6 @@ def summary(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "").split("\n", 1)[0]
 
 
-def source(function: Callable[..., Any]) -> str:
+def module_docstring(function: Callable[..., Any]) -> str:
     """Return the head of the function's file: the paper, the equation, and where ours departs."""
     return inspect.getdoc(inspect.getmodule(function)) or ""

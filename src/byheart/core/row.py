@@ -9,7 +9,7 @@ from byheart.core.registry import Choice
 from byheart.core.types import Estimate, Row
 
 
-def measured(
+def build_row(
     labels: Mapping[str, Any],
     epoch: int | None,
     metric: Choice | str,

@@ -12,7 +12,7 @@ VERDICTS: tuple[Verdict, ...] = ("sound", "doubtful", "broken")
 """From best to worst."""
 
 
-BOUND = 0.6  # a blind AUC above it is as much as many an attack reaches
+BLIND_AUC_LIMIT = 0.6  # a blind AUC above it is as much as many an attack reaches
 
 
 @dataclass(frozen=True)

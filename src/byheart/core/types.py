@@ -114,7 +114,7 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Planted:
+class PlantedCanaries:
     """Canaries: texts that a coin each had trained on, so many times, or held out; never audited otherwise.
 
     `references` are other fillings of the formats of the kinds that have one, `reference_kinds` says whose, and `bits` how
@@ -165,7 +165,7 @@ class Split:
     known_members: Texts = NO_TEXTS
     known_nonmembers: Texts = NO_TEXTS
     validation_groups: tuple[str, ...] = ()
-    planted: Planted | None = None
+    planted: PlantedCanaries | None = None
     attributes: tuple[Mapping[str, str], ...] = ()
     validation_attributes: tuple[Mapping[str, str], ...] = ()
 

@@ -25,71 +25,75 @@ import numpy as np
 from byheart.core.config import Canaries
 from byheart.core.errors import DataError
 from byheart.core.registry import key_of
-from byheart.core.types import Examples, Planted, Split, Texts
-from byheart.data.near_duplicates import distinct
+from byheart.core.types import Examples, PlantedCanaries, Split, Texts
+from byheart.data.near_duplicates import distinct_positions
 
 REVISION = 0
-WORDS = 6  # of a secret in the data's own words
-BEGINNING = 12  # words of one of the data's texts, half of it at most, that stand before them
-FEWEST = 32  # different words that the data must have, or else secrets can be guessed
-LOOKED_AT = 4  # how many more spare texts are compared with the others than are wanted, as some may be copies
-LENDING = 50  # spare texts whose words secrets are made of
+SECRET_WORDS = 6  # of a secret in the data's own words
+LEAD_IN_WORDS = 12  # words of one of the data's texts, half of it at most, that stand before them
+MIN_VOCABULARY = 32  # different words that the data must have, or else secrets can be guessed
+SPARE_CANDIDATES_FACTOR = (
+    4  # how many more spare texts are compared with the others than are wanted, as some may be copies
+)
+VOCABULARY_TEXTS = 50  # spare texts whose words secrets are made of
 
-FIRST = (
+FIRST_NAMES = (
     *("Adam", "Agnes", "Boris", "Carla", "Cecil", "Clara", "Daria", "Edgar", "Elena", "Felix", "Greta", "Harald"),
     *("Helga", "Irene", "Ivan", "Jonas", "Julia", "Karim", "Laura", "Leon", "Lydia", "Marta", "Miles", "Nadia"),
     *("Nora", "Oscar", "Paula", "Quinn", "Rosa", "Simon", "Tessa", "Vera"),
 )
-LAST = (
+LAST_NAMES = (
     *("Abbott", "Becker", "Brandt", "Calder", "Conrad", "Dalton", "Decker", "Ellis", "Fisher", "Foster", "Gibson"),
     *("Harper", "Hudson", "Jansen", "Keller", "Larsen", "Lawson", "Marsh", "Mercer", "Nolan", "Osborn", "Palmer"),
     *("Porter", "Quayle", "Ramsey", "Sawyer", "Tanner", "Thorne", "Vaughn", "Walter", "Weaver", "Yates"),
 )
 
 
-class Form(NamedTuple):
+class CanaryFormat(NamedTuple):
     """A format: what stands before the secret, and the secret as so many draws of one of `choices`."""
 
-    before: str
+    prefix: str
     choices: Sequence[str]
-    draws: int
-    between: str = ""
+    secret_length: int
+    separator: str = ""
 
     @property
     def bits(self) -> float:
         """Log2 of how many fillings there are."""
-        return self.draws * math.log2(len(self.choices))
+        return self.secret_length * math.log2(len(self.choices))
 
-    def filled(self, number: int, chance: np.random.Generator) -> list[str]:
+    def sample_texts(self, count: int, rng: np.random.Generator) -> list[str]:
         """Return so many different fillings, each as likely as another."""
         found: dict[str, None] = {}
-        while len(found) < number:
-            drawn = chance.integers(len(self.choices), size=self.draws)
-            found.setdefault(self.before + self.between.join(self.choices[int(i)] for i in drawn))
+        while len(found) < count:
+            drawn = rng.integers(len(self.choices), size=self.secret_length)
+            found.setdefault(self.prefix + self.separator.join(self.choices[int(i)] for i in drawn))
         return list(found)
 
 
-def plant(settings: Canaries, examples: Examples, split: Split, *, near_duplicate: float, seed: int) -> Planted:
+def plant_canaries(
+    settings: Canaries, examples: Examples, split: Split, *, near_duplicate: float, seed: int
+) -> PlantedCanaries:
     """Return the canaries of a split: which texts, how often, and by whose coin they are trained on.
 
     `seed` is the coins' (a training seed where they are flipped by it); texts and secrets follow from the split alone.
     Raises `DataError` for repetitions that exceed the training texts, too few canaries for every kind at every number of
     repetitions, and data without texts to take canaries or their form from.
     """
-    _check(settings, split)
+    _check_settings(settings, split)
     kinds = [settings.kinds[i % len(settings.kinds)] for i in range(settings.count)]
     often = [settings.repetitions[i // len(settings.kinds) % len(settings.repetitions)] for i in range(settings.count)]
     content = {"texts": split.train.digest, "revision": REVISION}
     real = kinds.count("real_texts")
-    spare = _spare(examples, split, real, near_duplicate, _chance(content, "spare"))
-    lent = examples.texts.take(spare[real:]).joined(_others(split))
+    spare = _spare_positions(examples, split, real, near_duplicate, _rng(content, "spare"))
+    lent = examples.texts.take(spare[real:]).joined(_unaudited_training_texts(split))
     if not len(lent):
         raise DataError(
             "canaries take their prompt and form from a text that is not audited; there is none: set data.members lower"
         )
-    forms = {k: _form(k, lent.scored) for k in settings.kinds if k != "real_texts"}
+    forms = {k: _canary_format(k, lent.scored) for k in settings.kinds if k != "real_texts"}
     taken = {
-        kind: iter(form.filled(kinds.count(kind) + settings.references, _chance(content, kind)))
+        kind: iter(form.sample_texts(kinds.count(kind) + settings.references, _rng(content, kind)))
         for kind, form in forms.items()
     }
     prompt = lent.prompts[0]
@@ -102,8 +106,8 @@ def plant(settings: Canaries, examples: Examples, split: Split, *, near_duplicat
         else:
             rows.append((f"canary/{i}", next(taken[kind]), prompt))
     others = [(kind, filling) for kind, fillings in taken.items() for filling in fillings]
-    coins = _chance({**content, "seed": seed}, "coins").random(settings.count) < settings.coin
-    return Planted(
+    coins = _rng({**content, "seed": seed}, "coins").random(settings.count) < settings.coin
+    return PlantedCanaries(
         texts=Texts(*(tuple(column) for column in zip(*rows, strict=True))),
         included=tuple(coins.tolist()),
         repetitions=tuple(often),
@@ -120,11 +124,11 @@ def plant(settings: Canaries, examples: Examples, split: Split, *, near_duplicat
     )
 
 
-def _chance(content: Mapping[str, Any], what: str) -> np.random.Generator:
+def _rng(content: Mapping[str, Any], what: str) -> np.random.Generator:
     return np.random.default_rng(int(key_of({**content, "what": what}), 16))
 
 
-def _check(settings: Canaries, split: Split) -> None:
+def _check_settings(settings: Canaries, split: Split) -> None:
     fewest = len(settings.kinds) * len(settings.repetitions)
     most = max(settings.repetitions)
     for name in ("kinds", "repetitions"):
@@ -142,8 +146,8 @@ def _check(settings: Canaries, split: Split) -> None:
         )
 
 
-def _spare(
-    examples: Examples, split: Split, number: int, near_duplicate: float, chance: np.random.Generator
+def _spare_positions(
+    examples: Examples, split: Split, count: int, near_duplicate: float, rng: np.random.Generator
 ) -> list[int]:
     """Return positions of texts that have no part: so many without copies, one a group, then some to lend their words.
 
@@ -154,42 +158,42 @@ def _spare(
     used = [at[name] for part in parts for name in part.ids]
     dealt = {examples.groups[i] for i in used}
     first: dict[str, int] = {}
-    for i in chance.permutation(len(examples.texts)).tolist():
+    for i in rng.permutation(len(examples.texts)).tolist():
         if examples.groups[i] not in dealt:
             first.setdefault(examples.groups[i], i)
-    found = list(first.values())[: LOOKED_AT * number + LENDING]
-    if number:
-        fresh = set(distinct(examples, [*used, *found], near_duplicate).kept)
+    found = list(first.values())[: SPARE_CANDIDATES_FACTOR * count + VOCABULARY_TEXTS]
+    if count:
+        fresh = set(distinct_positions(examples, [*used, *found], near_duplicate).positions)
         found = [i for i in found if i in fresh]
-    if len(found) < number:
+    if len(found) < count:
         raise DataError(
-            f"canaries.kinds: real_texts takes {number} texts that have no part, in groups of their own and without a copy; "
+            f"canaries.kinds: real_texts takes {count} texts that have no part, in groups of their own and without a copy; "
             f"there are {len(found)}: set data.train lower, or name more data"
         )
     return found
 
 
-def _others(split: Split) -> Texts:
+def _unaudited_training_texts(split: Split) -> Texts:
     """Return the training texts that are neither audited nor known."""
     known = {*(split.train.ids[m] for m in split.members), *split.known_members.ids}
     return split.train.take(i for i, name in enumerate(split.train.ids) if name not in known)
 
 
-def _form(kind: str, lent: Sequence[str]) -> Form:
-    pattern = lent[0]
+def _canary_format(kind: str, source_texts: Sequence[str]) -> CanaryFormat:
+    pattern = source_texts[0]
     lead = pattern[: len(pattern) - len(pattern.lstrip())]  # as completions of this data begin
     if kind == "random_tokens":
-        return Form(f"{lead}Token: ", "abcdefghijklmnopqrstuvwxyz0123456789", 20)
+        return CanaryFormat(f"{lead}Token: ", "abcdefghijklmnopqrstuvwxyz0123456789", 20)
     if kind == "digits":
-        return Form(f"{lead}The access code is ", "0123456789", 9)
+        return CanaryFormat(f"{lead}The access code is ", "0123456789", 9)
     if kind == "names":
-        return Form(f"{lead}Present were ", [f"{a} {b}" for a in FIRST for b in LAST], 3, ", ")
+        return CanaryFormat(f"{lead}Present were ", [f"{a} {b}" for a in FIRST_NAMES for b in LAST_NAMES], 3, ", ")
     words = pattern.split()
-    known = sorted({w for text in lent for w in re.findall(r"\w+", text)})
-    if len(known) < FEWEST:
+    known = sorted({w for text in source_texts for w in re.findall(r"\w+", text)})
+    if len(known) < MIN_VOCABULARY:
         raise DataError(
             f"canaries.kinds: in_distribution makes secrets of the words of texts that are not audited, which are {len(known)}; "
-            f"{FEWEST} are needed: set data.members lower, or leave the kind out"
+            f"{MIN_VOCABULARY} are needed: set data.members lower, or leave the kind out"
         )
-    beginning = words[: min(BEGINNING, max(1, len(words) // 2))]
-    return Form(f"{lead}{' '.join(beginning)} ", known, WORDS, " ")
+    beginning = words[: min(LEAD_IN_WORDS, max(1, len(words) // 2))]
+    return CanaryFormat(f"{lead}{' '.join(beginning)} ", known, SECRET_WORDS, " ")

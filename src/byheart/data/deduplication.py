@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from byheart.core.config import Training
 from byheart.core.types import Examples, Texts
-from byheart.data.near_duplicates import distinct
+from byheart.data.near_duplicates import distinct_positions
 
 
-def trained_on(texts: Texts, training: Training) -> Texts:
+def deduplicated_texts(texts: Texts, training: Training) -> Texts:
     """Return the training texts that training reads: of those that overlap by `training.deduplicate` or more, the first."""
     if training.deduplicate is None:
         return texts
     # Each a group of its own: a user who says the same five times is what is meant.
     alone = Examples(texts, ("train",) * len(texts), tuple(map(str, range(len(texts)))))
-    return texts.take(distinct(alone, range(len(texts)), training.deduplicate).kept)
+    return texts.take(distinct_positions(alone, range(len(texts)), training.deduplicate).positions)

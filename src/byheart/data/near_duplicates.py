@@ -13,24 +13,24 @@ from typing import NamedTuple
 
 from byheart.core.types import Examples
 
-SHINGLE = 5  # words, the unit of near copies (Lee et al., ACL 2022, arXiv 2107.06499, take five tokens)
+SHINGLE_WORDS = 5  # words, the unit of near copies (Lee et al., ACL 2022, arXiv 2107.06499, take five tokens)
 
 
-class Distinct(NamedTuple):
+class DistinctPositions(NamedTuple):
     """Positions of texts without a copy in another group, and how many copies were taken out."""
 
-    kept: list[int]
-    exact: int
-    near: int
+    positions: list[int]
+    exact_copies: int
+    near_copies: int
 
 
-def distinct(examples: Examples, positions: Sequence[int], near_duplicate: float) -> Distinct:
+def distinct_positions(examples: Examples, positions: Sequence[int], near_duplicate: float) -> DistinctPositions:
     """Return the positions without those whose text is a copy or near copy of an earlier one in another group.
 
     Two texts that overlap enough share at least one of each one's rarest shingles, so only these are looked up
     (prefix filtering: Bayardo, Ma, Srikant, WWW 2007). Unlike MinHash it misses no pair.
     """
-    told = [compared(examples, i) for i in positions]
+    told = [normalized_text(examples, i) for i in positions]
     shingled = [shingles(text) for text in told]
     common = Counter(shingle for text in shingled for shingle in text)
     seen: dict[str, dict[str, list[frozenset[str]]]] = {}  # by rare shingle, then by group
@@ -51,18 +51,18 @@ def distinct(examples: Examples, positions: Sequence[int], near_duplicate: float
             kept.append(position)
             for shingle in rare:
                 seen.setdefault(shingle, {}).setdefault(group, []).append(own)
-    return Distinct(kept, exact, near)
+    return DistinctPositions(kept, exact, near)
 
 
-def compared(examples: Examples, position: int) -> str:
+def normalized_text(examples: Examples, position: int) -> str:
     """Return the words by which a text is compared, in one case and with single spaces."""
     scored = examples.texts.scored[position].casefold().split()
-    if len(scored) < SHINGLE:
+    if len(scored) < SHINGLE_WORDS:
         scored = examples.texts.prompts[position].casefold().split() + scored
     return " ".join(scored)
 
 
-def shingles(text: str, size: int = SHINGLE) -> frozenset[str]:
+def shingles(text: str, size: int = SHINGLE_WORDS) -> frozenset[str]:
     """Return the text's runs of so many words, without punctuation; all its words where there are fewer."""
     words = re.findall(r"\w+", text) or [text]
     return frozenset(" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1)))

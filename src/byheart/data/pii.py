@@ -10,11 +10,11 @@ from typing import Literal
 
 from byheart.core.errors import DataError
 
-Kind = Literal["email", "phone", "ssn", "credit_card", "ip_address"]
+PiiKind = Literal["email", "phone", "ssn", "credit_card", "ip_address"]
 """The kinds that can be looked for; a social security number is one of the United States."""
 
 
-def first_values(text: str, kinds: tuple[Kind, ...]) -> dict[str, str]:
+def first_pii_values(text: str, kinds: tuple[PiiKind, ...]) -> dict[str, str]:
     """Return the first value of each of the kinds that a text holds.
 
     Raises `DataError` where there are any kinds to look for and DataFog is not installed.

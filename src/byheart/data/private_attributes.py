@@ -19,39 +19,41 @@ Attributes = Mapping[str, str]
 """A text's private values by their kind."""
 
 
-def kinds(attributes: Iterable[Attributes]) -> tuple[str, ...]:
+def attribute_kinds(attributes: Iterable[Attributes]) -> tuple[str, ...]:
     """Return the kinds that there are, sorted."""
     return tuple(sorted({kind for own in attributes for kind in own}))
 
 
-def values(others: Iterable[Attributes], kind: str) -> list[str]:
+def values_of_kind(attributes: Iterable[Attributes], kind: str) -> list[str]:
     """Return the distinct values of a kind, sorted."""
-    return sorted({own[kind] for own in others if kind in own})
+    return sorted({own[kind] for own in attributes if kind in own})
 
 
-def drawn(pool: Sequence[str], *, kind: str, truth: str, text: str, count: int) -> list[str]:
+def candidate_values(pool: Sequence[str], *, kind: str, truth: str, text: str, count: int) -> list[str]:
     """Return up to `count` of the pool's distinct values, none of them the truth, drawn by chances of the text's own."""
     possible = [value for value in pool if value != truth]
     seed = int(key_of({"kind": kind, "value": truth, "text": text}), 16)
     return [possible[i] for i in np.random.default_rng(seed).permutation(len(possible))[:count]]
 
 
-def refuse_none(attributes: Iterable[Attributes], asking: str) -> None:
+def check_has_attributes(attributes: Iterable[Attributes], requester: str) -> None:
     """Raise `DataError` where no audited text has a private attribute."""
     if not any(attributes):
         raise DataError(
-            f"{asking} needs private attributes, and no audited text has any; take the data set records, or name fields: "
+            f"{requester} needs private attributes, and no audited text has any; take the data set records, or name fields: "
             "files: {path: ..., attributes: [...]}"
         )
 
 
-def refuse_alone(attributes: Iterable[Attributes], others: Sequence[Attributes], asking: str) -> None:
+def check_has_candidates(
+    attributes: Iterable[Attributes], validation_attributes: Sequence[Attributes], requester: str
+) -> None:
     """Raise `DataError` for an attribute whose kind has no value but the true one among the validation texts."""
-    pools = {kind: values(others, kind) for kind in kinds(others)}
+    pools = {kind: values_of_kind(validation_attributes, kind) for kind in attribute_kinds(validation_attributes)}
     for own in attributes:
         for kind, truth in own.items():
             if not any(value != truth for value in pools.get(kind, [])):
                 raise DataError(
-                    f"{asking}: a text's {kind} is {truth!r}, and the validation texts have no other to tell it from; raise "
+                    f"{requester}: a text's {kind} is {truth!r}, and the validation texts have no other to tell it from; raise "
                     f"data.validation, or leave {kind} out of the data's attributes"
                 )

@@ -13,37 +13,39 @@ from pathlib import Path
 from typing import cast
 
 from byheart.core.errors import DataError
-from byheart.data.readers import READERS, Row, first_line, numbered, read
+from byheart.data.readers import READERS, SourceRow, first_error_line, numbered_rows, read_rows
 
-_HUB = re.compile(r"hub:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?:(\w+(?:\[[^\]]+\])?)", re.ASCII)
-_WRITTEN = "write hub:OWNER/NAME:SPLIT, or hub:OWNER/NAME:CONFIG:SPLIT"
+_HUB_SPLIT_PATTERN = re.compile(
+    r"hub:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?:(\w+(?:\[[^\]]+\])?)", re.ASCII
+)
+_HUB_SYNTAX_HINT = "write hub:OWNER/NAME:SPLIT, or hub:OWNER/NAME:CONFIG:SPLIT"
 _Rows = Iterable[Mapping[str, object]]
 
 
-def read_source(name: str) -> list[Row]:
+def read_source(name: str) -> list[SourceRow]:
     """Return the rows of what a name says, each with its place in words.
 
     Raises `DataError` in one line for what is not there, holds no texts, or cannot be read.
     """
     if name.startswith("hub:"):
-        return _filled(name, numbered(name, _hub(name)))
+        return _nonempty_rows(name, numbered_rows(name, _load_hub_split(name)))
     if not name:
         raise DataError("a name of texts is empty; write a file, a folder, or hub:OWNER/NAME:SPLIT")
     path = Path(name).expanduser()
     if not path.is_dir():
-        return read(path)
+        return read_rows(path)
     if (path / "dataset_dict.json").is_file():
         raise DataError(f"{path} holds several splits; name one, as in {path / _first_split(path)}")
     if (path / "state.json").is_file():
-        return _filled(name, numbered(name, _saved(path)))
+        return _nonempty_rows(name, numbered_rows(name, _load_saved_dataset(path)))
     files = sorted(f for f in path.iterdir() if f.suffix in READERS)
     if len({f.suffix for f in files}) != 1:
         found = " and ".join(sorted({f"*{f.suffix}" for f in files})) or "no such file"
         raise DataError(f"{path} holds {found}; name a folder with files of one kind: {', '.join(READERS)}")
-    return [row for file in files for row in read(file)]
+    return [row for file in files for row in read_rows(file)]
 
 
-def _filled(name: str, rows: Iterable[Row]) -> list[Row]:
+def _nonempty_rows(name: str, rows: Iterable[SourceRow]) -> list[SourceRow]:
     found = list(rows)
     if not found:
         raise DataError(f"{name} holds no texts; name another")
@@ -58,7 +60,7 @@ def _first_split(path: Path) -> str:
         return "train"
 
 
-def _saved(path: Path) -> _Rows:
+def _load_saved_dataset(path: Path) -> _Rows:
     import datasets  # 0.8 s that other files need not pay
     from datasets.exceptions import DatasetsError
 
@@ -67,14 +69,14 @@ def _saved(path: Path) -> _Rows:
         return load(str(path))
     except (OSError, ValueError, LookupError, TypeError, DatasetsError) as error:
         raise DataError(
-            f"{path} is not a folder that datasets' save_to_disk wrote whole ({first_line(error)}); save it again"
+            f"{path} is not a folder that datasets' save_to_disk wrote whole ({first_error_line(error)}); save it again"
         ) from error
 
 
-def _hub(written: str) -> _Rows:
-    found = _HUB.fullmatch(written)
+def _load_hub_split(source: str) -> _Rows:
+    found = _HUB_SPLIT_PATTERN.fullmatch(source)
     if found is None:
-        raise DataError(f"{written!r} names no split of the Hub; {_WRITTEN}")
+        raise DataError(f"{source!r} names no split of the Hub; {_HUB_SYNTAX_HINT}")
     name, revision, config, split = found.groups()
     import datasets
     from datasets.exceptions import DatasetsError
@@ -85,5 +87,5 @@ def _hub(written: str) -> _Rows:
         return load(name, config, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
         raise DataError(
-            f"{written}: the Hub did not give it ({first_line(error)}); check it and the network"
+            f"{source}: the Hub did not give it ({first_error_line(error)}); check it and the network"
         ) from error

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Iterator
 
 from byheart.core.types import Examples, digest
-from byheart.data.readers import ROLES, Example, examples, published, shortened, string
+from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field, truncate_text
 
 
-def summaries(
-    source: str, *, document: str, summary: str, prompt_characters: int | None, limit: int | None
+def summary_examples(
+    source: str, *, document_field: str, summary_field: str, prompt_characters: int | None, limit: int | None
 ) -> Examples:
     """Return document -> summary texts with their published roles; all summaries of a document are one group.
 
@@ -19,11 +19,11 @@ def summaries(
     """
 
     def parts() -> Iterator[Example]:
-        for split, rows in published(source).items():
+        for split, rows in published_splits(source).items():
             for number, row in enumerate(itertools.islice(rows, limit)):
-                text, scored = string(row, document).strip(), string(row, summary).strip()
+                text, scored = string_field(row, document_field).strip(), string_field(row, summary_field).strip()
                 if text and scored:
-                    prompt = f"{shortened(text, prompt_characters)}\nSummary:"
-                    yield Example(f"{split}/{number}", f" {scored}", prompt, ROLES[split], digest([[text]]))
+                    prompt = f"{truncate_text(text, prompt_characters)}\nSummary:"
+                    yield Example(f"{split}/{number}", f" {scored}", prompt, SPLIT_ROLES[split], digest([[text]]))
 
     return examples(parts())

@@ -12,7 +12,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.core.types import Examples
-from byheart.datasets._summaries import summaries
+from byheart.datasets._summaries import summary_examples
 
 
 def dialogsum(
@@ -28,10 +28,10 @@ def dialogsum(
     `limit` takes so many texts from the beginning of each split. `source` is a Hub id, or a folder with files named
     train, test and validation. Raises `DataError` for a source or row that cannot be read.
     """
-    return summaries(
+    return summary_examples(
         source,
-        document="dialogue",
-        summary="summary",
+        document_field="dialogue",
+        summary_field="summary",
         prompt_characters=prompt_characters,
         limit=limit,
     )

@@ -21,8 +21,17 @@ from typing import Any, cast
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
 from byheart.core.types import Examples, Role
-from byheart.data.pii import Kind, first_values
-from byheart.data.readers import ROLES, Example, Row, examples, filled, published, read, string
+from byheart.data.pii import PiiKind, first_pii_values
+from byheart.data.readers import (
+    SPLIT_ROLES,
+    Example,
+    SourceRow,
+    examples,
+    nonempty_string_field,
+    published_splits,
+    read_rows,
+    string_field,
+)
 
 REVISION = 1  # a field `group` is taken without being named
 
@@ -38,7 +47,7 @@ def files(  # noqa: PLR0913 - each setting names a field
     split: str | None = None,
     id: str | None = None,  # noqa: A002 - the setting is named as the field is
     attributes: tuple[str, ...] = (),
-    pii: tuple[Kind, ...] = (),
+    pii: tuple[PiiKind, ...] = (),
 ) -> Examples:
     """Give the texts of a file or of a folder with files named train, test and validation.
 
@@ -50,80 +59,87 @@ def files(  # noqa: PLR0913 - each setting names a field
     empty one.
     """
     place = Path(path).expanduser()
-    whole: dict[str, list[Row]]
+    whole: dict[str, list[SourceRow]]
     if place.is_dir():
         if split is not None:
             raise DataError(f"{path} is a folder, whose files' names are the split; leave out split: {split}")
-        whole = {name: list(rows) for name, rows in published(path).items()}
+        whole = {name: list(rows) for name, rows in published_splits(path).items()}
     else:
-        whole = {place.stem: read(place)}
+        whole = {place.stem: read_rows(place)}
     asked = {"text": text, "prompt": prompt, "completion": completion, "messages": messages}
 
     def parts() -> Iterator[Example]:
         for name, rows in whole.items():
-            fields = _scored(rows[0], asked)
+            fields = _scored_and_prompt_fields(rows[0], asked)
             belongs = group or ("group" if "group" in rows[0].fields else None)
             for number, row in enumerate(rows):
                 known = Example(
-                    f"{name}/{number}" if id is None else _label(row, id),
+                    f"{name}/{number}" if id is None else _identifier(row, id),
                     "",
-                    role=_role(row, split) if split is not None else ROLES[name] if place.is_dir() else "pool",
-                    group=None if belongs is None else _label(row, belongs),
+                    role=_role(row, split) if split is not None else SPLIT_ROLES[name] if place.is_dir() else "pool",
+                    group=None if belongs is None else _identifier(row, belongs),
                 )
-                for one in _texts(row, known, fields, attributes):
-                    yield one._replace(attributes={**first_values(one.scored, pii), **one.attributes})
+                for one in _row_examples(row, known, fields, attributes):
+                    yield one._replace(attributes={**first_pii_values(one.scored, pii), **one.attributes})
 
     return examples(parts())
 
 
-def _texts(row: Row, known: Example, fields: tuple[str, str | None], attributes: tuple[str, ...]) -> Iterator[Example]:
+def _row_examples(
+    row: SourceRow, template: Example, fields: tuple[str, str | None], attributes: tuple[str, ...]
+) -> Iterator[Example]:
     """Yield the row's texts: itself, or each turn of the assistant."""
     scored, given = fields
-    begin, turns = _messages(row, scored, given)
+    begin, turns = _chat_turns(row, scored, given)
     if not turns:
-        text = filled(row, scored)
-        prompt = "" if given is None else string(row, given)
-        yield known._replace(scored=text, prompt=prompt, attributes=_private(row, attributes, text))
+        text = nonempty_string_field(row, scored)
+        prompt = "" if given is None else string_field(row, given)
+        yield template._replace(scored=text, prompt=prompt, attributes=_private_attributes(row, attributes, text))
         return
-    told = [words for _, words in chat_messages.answers(turns, begin)]
-    values = _private(row, attributes, "\n".join(told))
-    for i, words in chat_messages.answers(turns, begin):
-        yield known._replace(
-            id=f"{known.id}#{i}",
+    told = [words for _, words in chat_messages.assistant_turns(turns, begin)]
+    values = _private_attributes(row, attributes, "\n".join(told))
+    for i, words in chat_messages.assistant_turns(turns, begin):
+        yield template._replace(
+            id=f"{template.id}#{i}",
             scored=words,
-            prompt=chat_messages.plain(turns[:i]),
-            group=known.group or known.id,
+            prompt=chat_messages.plain_text_chat(turns[:i]),
+            group=template.group or template.id,
             attributes={field: value for field, value in values.items() if value in words},
-            chat=chat_messages.coded(turns[: i + 1]),
+            chat=chat_messages.encode_chat(turns[: i + 1]),
         )
 
 
-def _messages(row: Row, scored: str, given: str | None) -> tuple[int, list[chat_messages.Message]]:
+def _chat_turns(row: SourceRow, scored_field: str, prompt_field: str | None) -> tuple[int, list[chat_messages.Message]]:
     """Return a row's chat, and the turn from which on it is scored; no turns where its two fields are strings.
 
     A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
     nothing that is scored.
     """
-    told, before = row.fields.get(scored), [] if given is None or given == scored else row.fields.get(given)
-    if given == scored and not isinstance(told, list):
-        raise DataError(f"{row.place}: {scored!r} is no list of messages; write text: {scored} if it is a text")
+    told, before = (
+        row.fields.get(scored_field),
+        [] if prompt_field is None or prompt_field == scored_field else row.fields.get(prompt_field),
+    )
+    if prompt_field == scored_field and not isinstance(told, list):
+        raise DataError(
+            f"{row.location}: {scored_field!r} is no list of messages; write text: {scored_field} if it is a text"
+        )
     if not isinstance(told, list) or not isinstance(before, list):
         return 0, []
     turns = cast("list[Any]", [*before, *told])
-    chat_messages.refuse(row.place, turns, len(before))
+    chat_messages.check_chat(row.location, turns, len(before))
     try:
         json.dumps(turns, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
         raise DataError(
-            f"{row.place}: a message holds half a surrogate pair, which is no character; remove it"
+            f"{row.location}: a message holds half a surrogate pair, which is no character; remove it"
         ) from error
     return len(before), turns
 
 
-def _scored(row: Row, asked: Mapping[str, str | None]) -> tuple[str, str | None]:
+def _scored_and_prompt_fields(row: SourceRow, field_settings: Mapping[str, str | None]) -> tuple[str, str | None]:
     """Return the field that is scored, and the field that conditions it or None; a chat's one field is both."""
-    text, prompt, completion, messages = (asked[n] for n in ("text", "prompt", "completion", "messages"))
+    text, prompt, completion, messages = (field_settings[n] for n in ("text", "prompt", "completion", "messages"))
     if text is not None and (prompt or completion) is not None:
         raise DataError(f"text: {text} and prompt or completion cannot both be scored; write one or the other")
     if messages is not None and (text or prompt or completion) is not None:
@@ -141,29 +157,29 @@ def _scored(row: Row, asked: Mapping[str, str | None]) -> tuple[str, str | None]
         if "messages" in row.fields:
             return "messages", "messages"
         raise DataError(
-            f"{row.place} has no field text, nor prompt and completion, nor messages; its fields: {', '.join(row.fields)}; "
+            f"{row.location} has no field text, nor prompt and completion, nor messages; its fields: {', '.join(row.fields)}; "
             "write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD"
         )
     return pair
 
 
-def _label(row: Row, field: str) -> str:
+def _identifier(row: SourceRow, field: str) -> str:
     """Return a field that only tells rows apart, as a string: numbers will do."""
     value = row.fields.get(field)
-    return str(value) if isinstance(value, int) else filled(row, field)
+    return str(value) if isinstance(value, int) else nonempty_string_field(row, field)
 
 
-def _role(row: Row, field: str) -> Role:
-    value = filled(row, field)
-    if value not in ROLES:
-        raise DataError(f"{row.place}: {field!r} is {value!r}; choices: {', '.join(ROLES)}")
-    return ROLES[value]
+def _role(row: SourceRow, field: str) -> Role:
+    value = nonempty_string_field(row, field)
+    if value not in SPLIT_ROLES:
+        raise DataError(f"{row.location}: {field!r} is {value!r}; choices: {', '.join(SPLIT_ROLES)}")
+    return SPLIT_ROLES[value]
 
 
-def _private(row: Row, fields: tuple[str, ...], text: str) -> dict[str, str]:
+def _private_attributes(row: SourceRow, fields: tuple[str, ...], text: str) -> dict[str, str]:
     """Return the row's private values; a row may lack one, but what it has must stand in its text."""
-    values = {field: string(row, field) for field in fields if row.fields.get(field)}
+    values = {field: string_field(row, field) for field in fields if row.fields.get(field)}
     for field, value in values.items():
         if value not in text:
-            raise DataError(f"{row.place}: {field!r} is {value!r}, which does not stand in the text")
+            raise DataError(f"{row.location}: {field!r} is {value!r}, which does not stand in the text")
     return values

@@ -20,7 +20,7 @@ from byheart.data.readers import Example, examples
 if TYPE_CHECKING:
     from faker import Faker  # 0.1 s that the help text need not pay
 
-CUSTOMER = (
+CUSTOMER_TEMPLATES = (
     "{name} asked about account {account}. Reply to {email} or call {phone}.",
     "Account {account} belongs to {name}, who can be reached at {phone} or {email}.",
     "Please send the invoice for account {account} to {name} at {email}; the phone number is {phone}.",
@@ -30,7 +30,7 @@ CUSTOMER = (
     "The order on account {account} was placed by {name} ({email}) and confirmed by phone at {phone}.",
     "Complaint from {name}, account {account}: the parcel never came. Contact {email} or {phone}.",
 )
-PATIENT = (
+PATIENT_TEMPLATES = (
     "{name} was seen today for {diagnosis}. Billing account {account}, phone {phone}, mail {email}.",
     "Patient {name} is treated for {diagnosis}; results go to {email} or {phone}, account {account}.",
     "Please call {name} at {phone} about the {diagnosis} test. Mail {email}, account {account}.",
@@ -68,7 +68,7 @@ def records(
     return examples(parts())
 
 
-def _record(fake: Faker, name: str, kind: str) -> Example:
+def _record(fake: Faker, record_id: str, kind: str) -> Example:
     chance = fake.random
     first, last = fake.first_name(), fake.last_name()
     attributes = {
@@ -79,8 +79,8 @@ def _record(fake: Faker, name: str, kind: str) -> Example:
     }
     if kind == "patient":
         attributes["diagnosis"] = chance.choice(DIAGNOSES)
-    sentence = chance.choice(PATIENT if kind == "patient" else CUSTOMER)
-    return Example(name, sentence.format_map(attributes), attributes=attributes)
+    sentence = chance.choice(PATIENT_TEMPLATES if kind == "patient" else CUSTOMER_TEMPLATES)
+    return Example(record_id, sentence.format_map(attributes), attributes=attributes)
 
 
 def _mailbox(fake: Faker, first: str, last: str) -> str:

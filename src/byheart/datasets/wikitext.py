@@ -15,11 +15,11 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.core.types import Examples
-from byheart.data.readers import ROLES, Example, Row, examples, published, string
+from byheart.data.readers import SPLIT_ROLES, Example, SourceRow, examples, published_splits, string_field
 
 _TITLE = re.compile(r"= (?!=)(.+?)(?<!=) =")
 _HEADING = re.compile(r"=.*=")
-_JOINED = (
+_DETOKENIZATION_RULES = (
     (re.compile(r" @([-,.])@ "), r"\1"),
     (re.compile(r" ([.,:;?!%)\]]|'s\b|n't\b)"), r"\1"),
     (re.compile(r"([(\[$£]) "), r"\1"),
@@ -42,18 +42,18 @@ def wikitext(
     """
 
     def parts() -> Iterator[Example]:
-        for split, rows in published(source, "wikitext-2-raw-v1").items():
+        for split, rows in published_splits(source, "wikitext-2-raw-v1").items():
             for number, article, paragraph in _paragraphs(list(rows)):
-                text = _detokenised(paragraph) if detokenise else paragraph
+                text = _detokenize(paragraph) if detokenise else paragraph
                 if len(text) >= min_characters:
-                    yield Example(f"{split}/{number}", text, role=ROLES[split], group=f"{split}/{article}")
+                    yield Example(f"{split}/{number}", text, role=SPLIT_ROLES[split], group=f"{split}/{article}")
 
     return examples(parts())
 
 
-def _paragraphs(rows: Sequence[Row]) -> Iterator[tuple[int, str, str]]:
+def _paragraphs(rows: Sequence[SourceRow]) -> Iterator[tuple[int, str, str]]:
     """Yield each paragraph with its line number (from 0) and its article."""
-    lines = ["", *(string(row, "text").strip() for row in rows), ""]
+    lines = ["", *(string_field(row, "text").strip() for row in rows), ""]
     article = ""
     for number, (before, line, after) in enumerate(zip(lines, lines[1:], lines[2:], strict=False)):
         # Formulas look like titles too ("= 1 / s and a nominal k ="), but stand inside a paragraph.
@@ -65,7 +65,7 @@ def _paragraphs(rows: Sequence[Row]) -> Iterator[tuple[int, str, str]]:
             yield number, article, line
 
 
-def _detokenised(text: str) -> str:
-    for pattern, written in _JOINED:
+def _detokenize(text: str) -> str:
+    for pattern, written in _DETOKENIZATION_RULES:
         text = pattern.sub(written, text)
     return text

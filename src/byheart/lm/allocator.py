@@ -11,12 +11,12 @@ import functools
 
 # Of glibc's malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-KEPT = 1 << 30
+REUSED_BLOCK_BYTES = 1 << 30
 """Bytes: blocks up to this size are reused, and so much that is free at the heap's end is kept."""
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | None:
+def _glibc() -> ctypes.CDLL | None:
     """Return the C library, if it is one that can be told."""
     try:
         found = ctypes.CDLL(None)
@@ -26,13 +26,15 @@ def _library() -> ctypes.CDLL | None:
 
 
 @functools.cache
-def keep_freed() -> bool:
+def keep_freed_memory() -> bool:
     """Make this process keep what it frees; return whether its C library can."""
-    library = _library()
-    return bool(library and library.mallopt(MMAP_THRESHOLD, KEPT) and library.mallopt(TRIM_THRESHOLD, 2**31 - 1))
+    library = _glibc()
+    return bool(
+        library and library.mallopt(MMAP_THRESHOLD, REUSED_BLOCK_BYTES) and library.mallopt(TRIM_THRESHOLD, 2**31 - 1)
+    )
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Give what is free back to the system now, where a stretch of equal work ends."""
-    if library := _library():
+    if library := _glibc():
         library.malloc_trim(0)

@@ -21,17 +21,17 @@ from byheart.lm.load import LanguageModel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_INTEGER_DTYPES = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 @dataclass(frozen=True, eq=False)
-class _Held:
-    name: tuple[str, str]
+class _CachedBase:
+    key: tuple[str, str]
     model: LanguageModel
     checksum: tuple[int, ...]
 
 
-_kept: list[_Held] = []
+_cached_bases: list[_CachedBase] = []
 """The one base of this process, if any."""
 
 
@@ -41,18 +41,22 @@ def borrow(base: str, device: torch.device) -> LanguageModel:
     Raises `ModelError` as `load.load` does.
     """
     name = (identity(base), str(device))
-    if not _kept or _kept[0].name != name or _checksum(_kept[0].model.module) != _kept[0].checksum:
+    if (
+        not _cached_bases
+        or _cached_bases[0].key != name
+        or _checksum(_cached_bases[0].model.module) != _cached_bases[0].checksum
+    ):
         release()
         model = load.load(base)
         model.module.to(device)
-        _kept.append(_Held(name, model, _checksum(model.module)))
-    held = _kept[0].model
-    return LanguageModel(_sharing(held.module), held.tokenizer, base)
+        _cached_bases.append(_CachedBase(name, model, _checksum(model.module)))
+    held = _cached_bases[0].model
+    return LanguageModel(_weight_sharing_copy(held.module), held.tokenizer, base)
 
 
-def own(module: torch.nn.Module) -> None:
+def copy_shared_trainable_weights(module: torch.nn.Module) -> None:
     """Give what is trained weights of its own, where they are those of the held base."""
-    shared = {p.data_ptr() for held in _kept for p in held.model.module.parameters()}
+    shared = {p.data_ptr() for held in _cached_bases for p in held.model.module.parameters()}
     for parameter in module.parameters():
         if parameter.requires_grad and parameter.data_ptr() in shared:
             parameter.data = parameter.data.clone()
@@ -60,20 +64,20 @@ def own(module: torch.nn.Module) -> None:
 
 def release() -> None:
     """Keep no base any longer."""
-    _kept.clear()
+    _cached_bases.clear()
 
 
-def _sharing(module: torch.nn.Module) -> torch.nn.Module:
+def _weight_sharing_copy(module: torch.nn.Module) -> torch.nn.Module:
     """Return a copy of a module whose parameters are its own but share their weights; what is tied stays tied."""
     memo = {id(p): torch.nn.Parameter(p.data, requires_grad=p.requires_grad) for p in module.parameters()}
     return copy.deepcopy(module, memo)
 
 
 def _checksum(module: torch.nn.Module) -> tuple[int, ...]:
-    return tuple(_sums(module))
+    return tuple(_parameter_sums(module))
 
 
-def _sums(module: torch.nn.Module) -> Iterator[int]:
+def _parameter_sums(module: torch.nn.Module) -> Iterator[int]:
     for parameter in module.parameters():
-        words = parameter.detach().contiguous().view(_WORDS[parameter.element_size()])
+        words = parameter.detach().contiguous().view(_INTEGER_DTYPES[parameter.element_size()])
         yield int(words.sum(dtype=torch.int64))

@@ -39,7 +39,7 @@ def locate(base: str) -> Path | None:
     Raises `ModelError` where a package, a file or a folder is named that is not there.
     """
     if base.startswith("package:"):
-        return _packaged(base)
+        return _package_path(base)
     path = Path(base).expanduser()
     if path.exists():
         return path
@@ -50,7 +50,7 @@ def locate(base: str) -> Path | None:
     )
 
 
-def _packaged(base: str) -> Path:
+def _package_path(base: str) -> Path:
     package, _, inside = base.removeprefix("package:").partition("/")
     try:
         spec = importlib.util.find_spec(package)
@@ -94,7 +94,7 @@ def identity(base: str) -> str:
     return whole.hexdigest()
 
 
-def template(base: str) -> str:
+def chat_template_hash(base: str) -> str:
     """Return what tells the chat template in a base's folder from any other; "" where no file of its own holds it.
 
     It is no part of `identity`: only chats are written by it.
@@ -105,7 +105,7 @@ def template(base: str) -> str:
     return "".join(hashlib.blake2b(p.read_bytes(), digest_size=8).hexdigest() for p in sorted(path.rglob("*.jinja")))
 
 
-def parameters(base: str) -> int | None:
+def parameter_count(base: str) -> int | None:
     """Return about how many parameters a model has, from its files; None for a Hub id, whose files may not be here."""
     path = locate(base)
     if path is None:
@@ -113,23 +113,25 @@ def parameters(base: str) -> int | None:
     if path.is_file():
         # Q4 keeps about 5 bits a weight; only estimates of time use this.
         return path.stat().st_size * 8 // 5
-    return sum(math.prod(shape) for _, shape in tensors(path))
+    return sum(math.prod(shape) for _, shape in tensor_dtypes_and_shapes(path))
 
 
-def tensors(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+def tensor_dtypes_and_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield kind of number ("F32", "U8") and shape of each tensor in a folder's files of safetensors."""
     for file in folder.glob("*.safetensors"):
-        yield from ((t["dtype"], tuple(t["shape"])) for n, t in _header(file).items() if n != "__metadata__")
+        yield from (
+            (t["dtype"], tuple(t["shape"])) for n, t in _safetensors_header(file).items() if n != "__metadata__"
+        )
 
 
-def refuse(base: str) -> None:
+def check_loadable(base: str) -> None:
     """Raise `ModelError` in one line where a base's files alone show that it cannot be loaded."""
     path = locate(base)
     if path is None:
         return
     try:
         if path.is_dir():
-            _refuse_folder(path)
+            _check_folder(path)
         elif path.suffix != ".gguf":
             raise ModelError(f"model file {path}: only .gguf files and folders can be loaded")
         else:
@@ -140,13 +142,13 @@ def refuse(base: str) -> None:
         raise ModelError(f"model {base!r} cannot be read ({error.strerror}); make {path} readable") from error
 
 
-def _refuse_folder(path: Path) -> None:
+def _check_folder(path: Path) -> None:
     weights = sorted(path.glob("*.safetensors"))
     if (path / "adapter_config.json").exists() and not [w for w in weights if w.name.startswith("model")]:
         raise ModelError(f"model folder {path}: holds an adapter, not a base model; merge it first or name its base")
     if not (path / "config.json").exists():
         raise ModelError(f"model folder {path}: no config.json; name the folder that save_pretrained wrote")
-    if not isinstance(_object(path / "config.json").get("model_type"), str):
+    if not isinstance(_read_json_object(path / "config.json").get("model_type"), str):
         raise ModelError(f"model folder {path}: config.json names no model_type; write it as save_pretrained does")
     if not weights:
         if [p for p in path.iterdir() if p.suffix in _PICKLES]:
@@ -155,28 +157,30 @@ def _refuse_folder(path: Path) -> None:
             )
         raise ModelError(f"model folder {path}: no weights; expected *.safetensors")
     index = path / "model.safetensors.index.json"
-    named = set(_object(index).get("weight_map", {}).values()) if index.exists() else set[str]()
+    named = set(_read_json_object(index).get("weight_map", {}).values()) if index.exists() else set[str]()
     missing = sorted(named - {w.name for w in weights})
     if missing:
         raise ModelError(f"model folder {path}: {missing[0]} of the weights is missing; fetch it again")
     for file in weights:
-        if max((t["data_offsets"][1] for t in _header(file).values() if "data_offsets" in t), default=0) != _room(file):
+        if max(
+            (t["data_offsets"][1] for t in _safetensors_header(file).values() if "data_offsets" in t), default=0
+        ) != _tensor_bytes(file):
             raise ModelError(f"{file} is cut short or damaged; fetch it again")
     if not any(found for pattern in _TOKENIZERS for found in path.glob(pattern)):
         raise ModelError(f"model folder {path}: no tokenizer; put the model's tokenizer.json into it")
 
 
-def _object(place: Path) -> dict[str, Any]:
+def _read_json_object(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(place.read_text(encoding="utf-8"))
+        held = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{place} is not JSON ({error}); fetch it again") from error
+        raise ModelError(f"{path} is not JSON ({error}); fetch it again") from error
     if not isinstance(held, dict):
-        raise ModelError(f"{place} holds no JSON object; fetch it again")
+        raise ModelError(f"{path} holds no JSON object; fetch it again")
     return held
 
 
-def _header(file: Path) -> dict[str, Any]:
+def _safetensors_header(file: Path) -> dict[str, Any]:
     """Return what a file of safetensors says of its tensors."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -190,7 +194,7 @@ def _header(file: Path) -> dict[str, Any]:
     return held
 
 
-def _room(file: Path) -> int:
+def _tensor_bytes(file: Path) -> int:
     """Return how many bytes of a file of safetensors are tensors."""
     with file.open("rb") as stream:
         return file.stat().st_size - 8 - int.from_bytes(stream.read(8), "little")

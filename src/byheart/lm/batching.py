@@ -13,18 +13,18 @@ from jaxtyping import Int
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 
-Found = TypeVar("Found")
+BatchResult = TypeVar("Found")
 
-LOGITS = 1 << 24
+LOGITS_PER_BLOCK = 1 << 24
 """Numbers that the head gives at a time: enough rows that reading its weights costs little, 64 MiB in float32."""
 
-NEAR = 1 << 20
+LOGITS_PER_CPU_REDUCTION = 1 << 20
 """Numbers that are reduced at a time on a CPU: they stay in its cache through all that is made of them."""
 
-CACHED = 1024
+CPU_BATCH_TOKENS = 1024
 """Padded tokens of a batch on a CPU, at most: what a layer makes of more falls out of its cache."""
 
-APART = 64
+CPU_BATCH_OVERHEAD = 64
 """Padded tokens that one batch more of a step costs as much as, on a CPU; on a GPU it costs as much as a whole batch."""
 
 
@@ -41,7 +41,9 @@ def batches(lengths: Int[np.ndarray, " texts"], budget: int) -> Iterator[Int[np.
         at += size
 
 
-def closest(lengths: Int[np.ndarray, " texts"], budget: int, apart: int) -> Iterator[Int[np.ndarray, " batch"]]:
+def least_padded_batches(
+    lengths: Int[np.ndarray, " texts"], budget: int, batch_overhead: int
+) -> Iterator[Int[np.ndarray, " batch"]]:
     """Yield positions of texts, longest first, in batches within the budget that pad least; each counts as `apart` tokens more.
 
     For few texts, which differ in length: among many sorted ones there is little padding. A text longer than the budget
@@ -57,7 +59,7 @@ def closest(lengths: Int[np.ndarray, " texts"], budget: int, apart: int) -> Iter
             padded = longest[at] * (end - at)
             if ways and padded > budget:
                 break
-            ways.append((fewest[at] + padded + apart, at))
+            ways.append((fewest[at] + padded + batch_overhead, at))
         least, begin = min(ways)
         fewest.append(least)
         begins.append(begin)
@@ -72,28 +74,32 @@ def step_batches(
     module: torch.nn.Module, lengths: Int[np.ndarray, " texts"], budget: int
 ) -> Iterator[Int[np.ndarray, " batch"]]:
     """Yield positions of a step's texts in batches as they are quickest where this model lies."""
-    fitting = sensible(module, budget)
-    yield from closest(lengths, fitting, APART if device_of(module).type == "cpu" else fitting)
+    fitting = device_budget(module, budget)
+    yield from least_padded_batches(
+        lengths, fitting, CPU_BATCH_OVERHEAD if device_of(module).type == "cpu" else fitting
+    )
 
 
-def sensible(module: torch.nn.Module, budget: int) -> int:
+def device_budget(module: torch.nn.Module, budget: int) -> int:
     """Return how many padded tokens of the budget one batch had better have, where this model lies."""
-    return min(budget, CACHED) if device_of(module).type == "cpu" else budget
+    return min(budget, CPU_BATCH_TOKENS) if device_of(module).type == "cpu" else budget
 
 
-def blocks(model: LanguageModel) -> tuple[int, int]:
+def logit_block_sizes(model: LanguageModel) -> tuple[int, int]:
     """Return how many rows of logits are made at a time, and how many of those are reduced at a time."""
-    rows = max(1, LOGITS // model.vocabulary)
-    return rows, max(1, NEAR // model.vocabulary) if device_of(model.module).type == "cpu" else rows
+    rows = max(1, LOGITS_PER_BLOCK // model.vocabulary_size)
+    return rows, max(1, LOGITS_PER_CPU_REDUCTION // model.vocabulary_size) if device_of(
+        model.module
+    ).type == "cpu" else rows
 
 
-def within_memory(
+def run_batches(
     lengths: Int[np.ndarray, " texts"],
     budget: int,
-    run: Callable[[Int[np.ndarray, " batch"]], Found],
+    run: Callable[[Int[np.ndarray, " batch"]], BatchResult],
     *,
-    again: bool = True,
-) -> Iterator[tuple[Int[np.ndarray, " batch"], Found]]:
+    retry: bool = True,
+) -> Iterator[tuple[Int[np.ndarray, " batch"], BatchResult]]:
     """Yield positions of texts with what `run` gives for them, batch by batch.
 
     Out of memory it goes `again` with half the budget.
@@ -104,7 +110,7 @@ def within_memory(
         try:
             found = run(chosen)
         except torch.OutOfMemoryError:
-            if len(chosen) == 1 or not again:
+            if len(chosen) == 1 or not retry:
                 raise
             torch.cuda.empty_cache()
             budget //= 2

@@ -20,24 +20,24 @@ from peft import PeftModel
 
 from byheart.core.errors import ModelError
 from byheart.lm import load
-from byheart.lm.base_models import identity, locate, refuse
+from byheart.lm.base_models import check_loadable, identity, locate
 from byheart.lm.load import LanguageModel
-from byheart.lm.memory_check import refuse_large
-from byheart.lm.placement import Placing, device_of
-from byheart.lm.preserve_state import untouched
+from byheart.lm.memory_check import check_memory
+from byheart.lm.placement import Placement, device_of
+from byheart.lm.preserve_state import preserve_training_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-METHODS = {"prefix_tuning": "prefix", "prompt_tuning": "prompt"}
+PEFT_METHOD_NAMES = {"prefix_tuning": "prefix", "prompt_tuning": "prompt"}
 """peft's names of methods that byheart calls by others."""
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_SAME = 1e-3
+_LOGIT_TOLERANCE = 1e-3
 """Share of the logits' spread by which a switched-off adapter may differ from its base."""
 
 
 @dataclass(frozen=True)
-class Finished:
+class ModelFiles:
     """A finished model as its files tell it: `weights` to load, the adapter's folder, the base of a whole model.
 
     `doubts` are what its files leave open, in words.
@@ -56,10 +56,10 @@ class Finished:
         named = {"model": self.weights, "adapter": self.adapter and str(self.adapter), "base": self.base}
         if self.adapter:
             named["base"] = named.pop("model")
-        return {part: _commit(name) or identity(name) for part, name in named.items() if name}
+        return {part: _hub_commit(name) or identity(name) for part, name in named.items() if name}
 
 
-def finished(model: str, adapter: str | None, base: str | None) -> Finished:
+def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles:
     """Return what is to be audited, from the names of a model or adapter, and of a base where one is given.
 
     Raises `ModelError` for an adapter without its base, for files that are not there, and for a base of another shape.
@@ -75,16 +75,16 @@ def finished(model: str, adapter: str | None, base: str | None) -> Finished:
             raise ModelError(f"with --adapter, --model is the base: {model!r}; leave out --base {base}")
         base = model
     if folder is None:
-        refuse(model)
+        check_loadable(model)
         if base is not None:
-            refuse(base)
-            _refuse_other(model, base)
-        return Finished(model, model, None, base, "full")
-    return _adapted(folder, base)
+            check_loadable(base)
+            _check_base_matches(model, base)
+        return ModelFiles(model, model, None, base, "full")
+    return _adapter_files(folder, base)
 
 
-def _adapted(folder: Path, base: str | None) -> Finished:
-    config = _config(folder)
+def _adapter_files(folder: Path, base: str | None) -> ModelFiles:
+    config = _adapter_config(folder)
     recorded = config.get("base_model_name_or_path")
     used = base or recorded
     if not used or not isinstance(used, str):
@@ -97,15 +97,15 @@ def _adapted(folder: Path, base: str | None) -> Finished:
         locate(used)
     except ModelError as error:
         raise ModelError(f"adapter {folder}: its base {used!r} is not here; name it with --base") from error
-    refuse(used)
+    check_loadable(used)
     kind = str(config.get("peft_type", "")).lower()
     doubts = ()
-    if isinstance(recorded, str) and recorded and not _same(recorded, used):
+    if isinstance(recorded, str) and recorded and not _is_same_model(recorded, used):
         doubts = (f"the adapter says that it was trained on {recorded}, and {used} is taken for its base",)
-    return Finished(str(folder), used, folder, None, METHODS.get(kind, kind), doubts)
+    return ModelFiles(str(folder), used, folder, None, PEFT_METHOD_NAMES.get(kind, kind), doubts)
 
 
-def _commit(name: str) -> str:
+def _hub_commit(name: str) -> str:
     """Return a Hub model with the commit that was read; "" for files, whose content is hashed."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -114,7 +114,7 @@ def _commit(name: str) -> str:
     return f"{owner}@{Path(kept).parent.name}" if isinstance(kept, str) else ""
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same_model(one: str, other: str) -> bool:
     """Whether two names are of one model; a folder that has gone is not."""
     try:
         return one == other or identity(one) == identity(other)
@@ -122,7 +122,7 @@ def _same(one: str, other: str) -> bool:
         return False
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _adapter_config(folder: Path) -> dict[str, Any]:
     try:
         held = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -150,37 +150,37 @@ def _adapter_folder(name: str) -> Path | None:
         return None  # a whole model, or one that cannot be had, which loading says
 
 
-def _refuse_other(model: str, base: str) -> None:
-    if _same(model, base):
+def _check_base_matches(model: str, base: str) -> None:
+    if _is_same_model(model, base):
         raise ModelError(f"model and base are the same weights ({base}); name what the model was tuned from as --base")
     for name in ("model_type", "hidden_size", "num_hidden_layers"):
-        one, other = (getattr(load.config_of(m), name, None) for m in (model, base))
+        one, other = (getattr(load.causal_config(m), name, None) for m in (model, base))
         if one != other and None not in (one, other):
             raise ModelError(f"base {base!r} has {name} {other} and the model {one}; name the one it was tuned from")
 
 
-def tokenizer(found: Finished) -> PreTrainedTokenizerBase:
+def saved_tokenizer(files: ModelFiles) -> PreTrainedTokenizerBase:
     """Return the tokenizer that was saved beside the model or adapter; an adapter without one has its base's."""
-    if found.adapter is not None and list(found.adapter.glob("tokenizer*")):
-        return load.tokenizer(str(found.adapter))
-    return load.tokenizer(found.weights)
+    if files.adapter is not None and list(files.adapter.glob("tokenizer*")):
+        return load.load_tokenizer(str(files.adapter))
+    return load.load_tokenizer(files.weights)
 
 
-def loaded(weights: str, placing: Placing) -> LanguageModel:
+def load_model(weights: str, placement: Placement) -> LanguageModel:
     """Return a whole model where it is to lie; raises `ModelError` where it is larger than the memory that is free."""
-    config = load.config_of(weights)
-    how = placing.how(weights, config)
-    refuse_large(weights, placing, config)
-    model = load.load(weights, how=how)
-    if not placing.mapped(config):
-        model.module.to(placing.place)
+    config = load.causal_config(weights)
+    how = placement.from_pretrained_options(weights, config)
+    check_memory(weights, placement, config)
+    model = load.load(weights, load_options=how)
+    if not placement.is_device_mapped(config):
+        model.module.to(placement.torch_device)
     return model
 
 
 @contextmanager
-def opened(weights: str, *, placing: Placing) -> Generator[LanguageModel]:
+def open_model(weights: str, *, placement: Placement) -> Generator[LanguageModel]:
     """Load a whole model as `loaded` does, and let its memory go afterwards."""
-    held = [loaded(weights, placing)]
+    held = [load_model(weights, placement)]
     try:
         yield held[0]
     finally:
@@ -190,42 +190,42 @@ def opened(weights: str, *, placing: Placing) -> Generator[LanguageModel]:
             torch.cuda.empty_cache()
 
 
-def attached(model: LanguageModel, found: Finished, placing: Placing) -> LanguageModel:
+def attach_adapter(model: LanguageModel, files: ModelFiles, placement: Placement) -> LanguageModel:
     """Return the model with its adapter, which leaves the base as it was once it is switched off.
 
     Raises `ModelError` for an adapter that does not fit its base, or is a part of the base even when switched off.
     """
-    before = _probe(model.module)
+    before = _probe_logits(model.module)
     try:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
-            module: Any = PeftModel.from_pretrained(model.module, str(found.adapter)).eval()
-        if not placing.mapped(module.config):
+            module: Any = PeftModel.from_pretrained(model.module, str(files.adapter)).eval()
+        if not placement.is_device_mapped(module.config):
             module.to(before.device)
-        tuned = _probe(module)
-        with untouched(module), module.disable_adapter():
-            after = _probe(module)
-    except load.faults() as error:
+        tuned = _probe_logits(module)
+        with preserve_training_state(module), module.disable_adapter():
+            after = _probe_logits(module)
+    except load.library_errors() as error:
         raise ModelError(
-            f"adapter {found.adapter} does not fit {found.weights} ({load.told(error)}); name its own base"
+            f"adapter {files.adapter} does not fit {files.weights} ({load.short_error(error)}); name its own base"
         ) from error
     if any("missing adapter keys" in str(w.message) for w in said):
         raise ModelError(
-            f"adapter {found.adapter} lacks weights that its config names; save it again with save_pretrained"
+            f"adapter {files.adapter} lacks weights that its config names; save it again with save_pretrained"
         )
     if torch.equal(before, tuned):
         raise ModelError(
-            f"adapter {found.adapter} changes nothing: it was not trained, or not on {found.weights}; name the one that training saved"
+            f"adapter {files.adapter} changes nothing: it was not trained, or not on {files.weights}; name the one that training saved"
         )
-    if float((before - after).abs().max()) > _SAME * float(before.std()):
+    if float((before - after).abs().max()) > _LOGIT_TOLERANCE * float(before.std()):
         raise ModelError(
-            f"adapter {found.adapter} changes its base also when it is switched off (it trained biases, say); "
+            f"adapter {files.adapter} changes its base also when it is switched off (it trained biases, say); "
             "merge it, save the whole model, and audit that with --base"
         )
-    return replace(model, module=module, tokenizer=tokenizer(found), name=found.weights)
+    return replace(model, module=module, tokenizer=saved_tokenizer(files), name=files.weights)
 
 
-def _probe(module: Any) -> torch.Tensor:
+def _probe_logits(module: Any) -> torch.Tensor:
     """Logits of a few tokens, which tell one model from another."""
     ids = torch.tensor([[5, 6, 7, 8]], device=device_of(module)) % module.config.get_text_config().vocab_size
     with torch.no_grad():

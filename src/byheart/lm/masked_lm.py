@@ -30,19 +30,19 @@ from jaxtyping import Int
 
 from byheart.core.errors import ModelError
 from byheart.core.registry import key_of
-from byheart.lm.forward import Scorer, logits, tapped, trunk
-from byheart.lm.load import LanguageModel, read_module, read_tokenizer, refuse_unmasked
+from byheart.lm.forward import Scorer, capture_hidden_states, logits, trunk
+from byheart.lm.load import LanguageModel, masked_lm_source, read_module, read_tokenizer
 from byheart.lm.placement import device_of
-from byheart.lm.token_swaps import ordinary, ranked, swaps
-from byheart.lm.tokens import Tokens, leading
+from byheart.lm.token_swaps import ordinary_token_ids, rank_swaps, top_swaps
+from byheart.lm.tokens import Tokens, bos_ids
 
 DROPOUT = 0.7
 """Share of a word embedding's numbers that is dropped: the authors' choice."""
 
-POSITIONS_KEPT = 2
+RESERVED_POSITIONS = 2
 """RoBERTa and its like count positions from two on, within the number of positions that their config tells."""
 
-LONGEST = 512
+DEFAULT_CONTEXT = 512
 """Tokens that a model whose config tells no limit is taken to read."""
 
 
@@ -54,7 +54,7 @@ def load_masked(name: str) -> LanguageModel:
     """
     from transformers import AutoModelForMaskedLM
 
-    where, pinned, config = refuse_unmasked(name)
+    where, pinned, config = masked_lm_source(name)
     module = read_module(name, where, AutoModelForMaskedLM, config=config, **pinned)
     tokenizer = read_tokenizer(name, where, **pinned)
     if not tokenizer.is_fast:
@@ -74,28 +74,28 @@ def word_neighbours(
     """
     words = whole_words(masked)
     tokenizer = base.model.tokenizer
-    bos = bool(leading(tokenizer))
+    bos = bool(bos_ids(tokenizer))
     longest = int(tokens.lengths.max())
     plain = tokenizer(list(tokens.texts.scored), add_special_tokens=False)["input_ids"]
     rows: list[list[np.ndarray]] = []
     for i, text in enumerate(tokens.texts.scored):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]].tolist()
-        first = int(tokens.first[i])
+        first = int(tokens.first_scored[i])
         # Without BOS and prompt the first token of the text itself is the one that is not scored.
         led = bos or bool(tokenizer(tokens.texts.prompts[i], add_special_tokens=False)["input_ids"])
         lead = own[:first] if led else []
-        changed = changed_texts(masked, words, text, count, base.budget)
+        changed = texts_with_one_word_swapped(masked, words, text, count, base.budget)
         found: dict[tuple[int, ...], None] = {}
         while len(found) < count and (strings := list(islice(changed, count))):
             for ids in tokenizer(strings, add_special_tokens=False)["input_ids"]:
-                row = (lead + _with_own_end(ids, plain[i], own[len(lead) :]))[:longest]
+                row = (lead + _restore_truncated_end(ids, plain[i], own[len(lead) :]))[:longest]
                 if row != own and row[:first] == own[:first] and len(row) > first:
                     found[tuple(row)] = None
         rows.append([np.array(row, dtype=np.int64) for row in [*found][:count] or [own]])
     return rows
 
 
-def _with_own_end(ids: list[int], plain: list[int], own: list[int]) -> list[int]:
+def _restore_truncated_end(ids: list[int], plain: list[int], own: list[int]) -> list[int]:
     """Return a neighbour's ids with the end that the text was cut to, which may be other tokens when cut into tokens anew."""
     same = next((t for t, (a, b) in enumerate(zip(plain, own, strict=False)) if a != b), min(len(plain), len(own)))
     end = plain[same:]
@@ -106,39 +106,41 @@ def _with_own_end(ids: list[int], plain: list[int], own: list[int]) -> list[int]
 
 def whole_words(masked: LanguageModel) -> dict[int, str]:
     """Return the words of letters that are one token of the masked model, by the token's id."""
-    ids = ordinary(masked)
+    ids = ordinary_token_ids(masked)
     words = [word.strip() for word in masked.tokenizer.batch_decode([[i] for i in ids])]
     # A piece of a word comes out as another token when it stands by itself.
     again = masked.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
     return {i: word for i, word, tokens in zip(ids, words, again, strict=True) if word.isalpha() and tokens == [i]}
 
 
-def changed_texts(masked: LanguageModel, words: dict[int, str], text: str, count: int, budget: int) -> Iterator[str]:
+def texts_with_one_word_swapped(
+    masked: LanguageModel, words: dict[int, str], text: str, count: int, budget: int
+) -> Iterator[str]:
     """Yield the text with one word changed, in every way that is among the `count` best of the word's place, best first."""
     spans: list[tuple[int, int]] = []
     columns: list[np.ndarray] = []
     for ids, offsets in _windows(masked, text):
-        places = [p for p, span in enumerate(offsets) if _is_word(text, _stripped(text, span))]
+        places = [p for p, span in enumerate(offsets) if _is_word(text, _strip_leading_space(text, span))]
         if places and words:
-            spans += [_stripped(text, offsets[p]) for p in places]
-            columns.append(_proposals(masked, [*words], ids, places, count=count, budget=budget))
+            spans += [_strip_leading_space(text, offsets[p]) for p in places]
+            columns.append(_word_proposals(masked, [*words], ids, places, count=count, budget=budget))
     if columns:
         found = np.concatenate(columns, axis=1)
         kept = len(found) // 2
-        for place, token in ranked(found[:kept], found[kept:].astype(np.int64)):
-            yield _put(text, spans[place], words[token])
+        for place, token in rank_swaps(found[:kept], found[kept:].astype(np.int64)):
+            yield _replace_word(text, spans[place], words[token])
 
 
 def _windows(masked: LanguageModel, text: str) -> list[tuple[list[int], list[tuple[int, int]]]]:
     """Return runs of the text's tokens that the masked model can read, each token with where it stands in the text."""
-    limit = min(masked.tokenizer.model_max_length, (masked.context or LONGEST) - POSITIONS_KEPT)
+    limit = min(masked.tokenizer.model_max_length, (masked.context_length or DEFAULT_CONTEXT) - RESERVED_POSITIONS)
     found = masked.tokenizer(
         text, truncation=True, max_length=limit, return_overflowing_tokens=True, return_offsets_mapping=True
     )
     return list(zip(found["input_ids"], found["offset_mapping"], strict=True))
 
 
-def _stripped(text: str, span: tuple[int, int]) -> tuple[int, int]:
+def _strip_leading_space(text: str, span: tuple[int, int]) -> tuple[int, int]:
     """Return a token's place without the space that some tokenizers count to it."""
     start, end = span
     return end - len(text[start:end].lstrip()), end
@@ -154,7 +156,7 @@ def _is_word(text: str, span: tuple[int, int]) -> bool:
     )
 
 
-def _proposals(
+def _word_proposals(
     masked: LanguageModel, words: list[int], ids: list[int], places: list[int], *, count: int, budget: int
 ) -> np.ndarray:
     """Return (2 K, places): log swap scores and ids of the words that the masked model proposes for each place.
@@ -177,14 +179,14 @@ def _proposals(
             embedded_BTD = embedded_TD.repeat(len(place_B), 1, 1)
             embedded_BTD[row_B, place_B] *= scale_BD[at : at + size]
             everywhere_BT = torch.ones(embedded_BTD.shape[:2], dtype=torch.long, device=device)
-            with tapped(trunk(module)) as tap:
+            with capture_hidden_states(trunk(module)) as tap:
                 module(inputs_embeds=embedded_BTD, attention_mask=everywhere_BT)
             true_B = torch.tensor(ids, device=device)[place_B]
-            blocks.append(swaps(logits(module, tap[0][row_B, place_B]), true_B, allowed, count))
+            blocks.append(top_swaps(logits(module, tap[0][row_B, place_B]), true_B, allowed, count))
     return torch.cat(blocks, dim=1).cpu().numpy()
 
 
-def _put(text: str, span: tuple[int, int], word: str) -> str:
+def _replace_word(text: str, span: tuple[int, int], word: str) -> str:
     """Return the text with a word put there, in the case of the word that it takes the place of."""
     start, end = span
     old = text[start:end]

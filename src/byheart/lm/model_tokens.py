@@ -9,21 +9,21 @@ from peft import PeftModel
 from byheart.core.errors import ModelError
 from byheart.core.types import Texts
 from byheart.lm.load import LanguageModel
-from byheart.lm.tokens import Tokens, tokenise
+from byheart.lm.tokens import Tokens, tokenize
 
 
-def readable(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
+def tokenize_for_model(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
     """Return texts as tokens that the model can read, cut to `max_tokens` and to its context beside virtual tokens.
 
     Raises `ModelError` for a tokenizer that gives tokens which the model does not know.
     """
     module: Any = model.module
     virtual = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
-    room = max_tokens if model.context is None else min(max_tokens, model.context - virtual)
-    tokens = tokenise(model.tokenizer, texts, room)
-    if (largest := int(tokens.ids.max())) >= model.vocabulary:
+    room = max_tokens if model.context_length is None else min(max_tokens, model.context_length - virtual)
+    tokens = tokenize(model.tokenizer, texts, room)
+    if (largest := int(tokens.ids.max())) >= model.vocabulary_size:
         raise ModelError(
-            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary}; use the model's own tokenizer"
+            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary_size}; use the model's own tokenizer"
         )
     return tokens
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placing:
+class Placement:
     """How a model is loaded: numbers of `dtype` on a `device`, or `spread` over all of them; packed in `bits` where set.
 
     Raises `SettingError` for a device that is not here, for one that is named beside `spread`, and where what packs the
@@ -34,28 +34,28 @@ class Placing:
 
     def __post_init__(self) -> None:
         """Refuse what this machine does not have."""
-        load.device(self.device)
+        load.torch_device(self.device)
         if self.spread and self.device != "auto":
             raise SettingError(f"--device-map auto chooses the devices itself; leave out --device {self.device}")
         if self.bits and not find_spec("bitsandbytes"):
             raise SettingError(f"--quantize {self.bits} needs bitsandbytes; pip install 'byheart[quantized]'")
 
     @property
-    def place(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """The one device, where the model is not spread."""
-        return load.device(self.device)
+        return load.torch_device(self.device)
 
-    def mapped(self, config: PreTrainedConfig | None) -> bool:
+    def is_device_mapped(self, config: PreTrainedConfig | None) -> bool:
         """Whether transformers places the weights while it reads them, and they may not be moved afterwards."""
-        return self.spread or self.bits is not None or packed(config)
+        return self.spread or self.bits is not None or is_quantized(config)
 
-    def how(self, weights: str, config: PreTrainedConfig | None) -> dict[str, Any]:
+    def from_pretrained_options(self, weights: str, config: PreTrainedConfig | None) -> dict[str, Any]:
         """Return what transformers is told; raises `ModelError` for weights that are packed already and shall be again."""
         found: dict[str, Any] = {"dtype": self.dtype}
-        if self.bits and packed(config):
+        if self.bits and is_quantized(config):
             raise ModelError(f"model {weights!r} is stored in few bits already; leave out --quantize")
-        if self.mapped(config):
-            found["device_map"] = "auto" if self.spread else {"": self.place}
+        if self.is_device_mapped(config):
+            found["device_map"] = "auto" if self.spread else {"": self.torch_device}
         if self.bits:
             from transformers import BitsAndBytesConfig
 
@@ -65,7 +65,7 @@ class Placing:
         return found
 
 
-def packed(config: PreTrainedConfig | None) -> bool:
+def is_quantized(config: PreTrainedConfig | None) -> bool:
     """Whether a model's files hold weights of few bits."""
     return getattr(config, "quantization_config", None) is not None
 

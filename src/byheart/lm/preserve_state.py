@@ -15,7 +15,7 @@ from byheart.core.errors import ModelError
 
 
 @contextmanager
-def untouched(module: torch.nn.Module) -> Generator[None]:
+def preserve_training_state(module: torch.nn.Module) -> Generator[None]:
     """Put back the random state of Python, NumPy and torch (the model's GPUs' too), and which weights are trained.
 
     Modes are put back by the scorer, part by part. Weights and gradients it never changes.
@@ -37,16 +37,16 @@ def untouched(module: torch.nn.Module) -> Generator[None]:
         for name in set(vars(module)) - own:
             delattr(module, name)
         # FSDP2 keeps the outermost part's weights whole after a pass, for a backward pass that does not come here.
-        for part in _shared_parts(module):
+        for part in _fsdp2_parts(module):
             part.reshard()
 
 
-def untuned(module: torch.nn.Module) -> AbstractContextManager[None]:
+def as_base_model(module: torch.nn.Module) -> AbstractContextManager[None]:
     """Switch an adapter off, so that the model is its base; a model without one is left as it is."""
     return module.disable_adapter() if isinstance(module, PeftModel) else nullcontext()
 
 
-def _shared_parts(module: torch.nn.Module) -> list[Any]:
+def _fsdp2_parts(module: torch.nn.Module) -> list[Any]:
     """Return the parts whose weights FSDP2 shares out."""
     if not torch.distributed.is_available():
         return []
@@ -59,7 +59,7 @@ FSDP2 = "FSDP2"
 """The one way of sharing weights out under which a pass that all processes make together is an ordinary one."""
 
 
-def sharing(module: torch.nn.Module) -> str:
+def sharding(module: torch.nn.Module) -> str:
     """Return by what name a model's weights are shared out, so that a process holds a part of them only; "" for whole."""
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
@@ -80,9 +80,9 @@ def sharing(module: torch.nn.Module) -> str:
     return FSDP2 if plain else "tensor parallelism"
 
 
-def refuse_sharded(module: torch.nn.Module) -> None:
+def check_not_sharded(module: torch.nn.Module) -> None:
     """Raise `ModelError` where a process holds a share of the weights only: FSDP, tensor parallelism, DeepSpeed ZeRO-3."""
-    if how := sharing(module):
+    if how := sharding(module):
         raise ModelError(
             f"{how} keeps a share of the weights on each process, and byheart reads whole models only; "
             "save the whole model, and audit that afterwards"

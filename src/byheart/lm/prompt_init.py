@@ -10,11 +10,11 @@ from byheart.lm.load import LanguageModel
 if TYPE_CHECKING:
     import torch
 
-START = "The following is a text, written out in full and in its own words, as it stands in the collection:"
+DEFAULT_INIT_TEXT = "The following is a text, written out in full and in its own words, as it stands in the collection:"
 """What prompt methods start from unless told otherwise: about as many tokens as they have virtual ones."""
 
 
-def word_ids(model: LanguageModel, text: str, count: int) -> torch.Tensor:
+def initial_token_ids(model: LanguageModel, text: str, count: int) -> torch.Tensor:
     """Return `count` token ids of the text where the model is, repeated from its beginning where it is shorter.
 
     Raises `SettingError` for an empty text.

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 
 from byheart.core.errors import ModelError
-from byheart.lm.forward import Scorer, each_token
+from byheart.lm.forward import Scorer, reduce_logits
 from byheart.lm.tokens import Tokens
 
 
-def chances(
+def token_sampling_logprobs(
     scorer: Scorer, tokens: Tokens, *, temperature: float, top_k: int | None, top_p: float
 ) -> Float[np.ndarray, " scored_tokens"]:
     """Return the log-probability (nats) that each scored token is drawn, the tokens before it being the text's own.
@@ -27,9 +27,11 @@ def chances(
     """
 
     def reduce(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
-        return drawn(logits_RV, true_R, temperature, top_k, top_p)[None]
+        return row_sampling_logprobs(logits_RV, true_R, temperature, top_k, top_p)[None]
 
-    found = each_token(scorer.model, tokens, reduce, numbers=1, budget=scorer.budget, precision=scorer.precision)[0]
+    found = reduce_logits(
+        scorer.model, tokens, reduce, values_per_token=1, budget=scorer.budget, precision=scorer.precision
+    )[0]
     if np.isnan(found).any():
         raise ModelError(
             f"model {scorer.model.name!r} gives probabilities that are not numbers; try precision float32, or check its weights"
@@ -37,7 +39,7 @@ def chances(
     return found
 
 
-def drawn(
+def row_sampling_logprobs(
     logits_RV: torch.Tensor, true_R: torch.Tensor, temperature: float, top_k: int | None, top_p: float
 ) -> torch.Tensor:
     """Return the log-probability (R) that each row's true token is drawn."""

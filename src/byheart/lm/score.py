@@ -11,7 +11,7 @@ from byheart.core.errors import DataError
 from byheart.core.types import Texts, TokenStats
 from byheart.lm.forward import token_stats as scored
 from byheart.lm.load import LanguageModel
-from byheart.lm.tokens import tokenise
+from byheart.lm.tokens import tokenize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,12 +31,12 @@ def token_stats(
     `model` is any causal language model of transformers, or a peft model around one. A text longer than `max_tokens`
     is cut. Raises `DataError` for what is not texts, and for a text without a token to score.
     """
-    given = texts if isinstance(texts, Texts) else _numbered(texts)
+    given = texts if isinstance(texts, Texts) else _texts_from_strings(texts)
     language_model = LanguageModel(model, tokenizer, type(model).__name__)
-    return scored(language_model, tokenise(tokenizer, given, max_tokens), budget=token_budget, precision=precision)
+    return scored(language_model, tokenize(tokenizer, given, max_tokens), budget=token_budget, precision=precision)
 
 
-def _numbered(texts: Sequence[object]) -> Texts:
+def _texts_from_strings(texts: Sequence[object]) -> Texts:
     if isinstance(texts, str):
         raise DataError("texts is one string; write a list of strings, [text]")
     strings = [text for text in texts if isinstance(text, str)]

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from byheart.lm.forward import Scorer, each_token
+from byheart.lm.forward import Scorer, reduce_logits
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def ordinary(model: LanguageModel) -> list[int]:
+def ordinary_token_ids(model: LanguageModel) -> list[int]:
     """Return the ids of all tokens but the special ones and those that no text has."""
     tokenizer: PreTrainedTokenizerBase = model.tokenizer
     special = set(tokenizer.all_special_ids)
-    return [i for i in range(min(len(tokenizer), model.vocabulary)) if i not in special]
+    return [i for i in range(min(len(tokenizer), model.vocabulary_size)) if i not in special]
 
 
-def swaps(logits_RV: torch.Tensor, true_R: torch.Tensor, allowed: torch.Tensor, count: int) -> torch.Tensor:
+def top_swaps(logits_RV: torch.Tensor, true_R: torch.Tensor, allowed: torch.Tensor, count: int) -> torch.Tensor:
     """Return (2 K, R): the K highest logarithms of swap scores among the allowed ids, then the ids they are of.
 
     K is `count`, or all that are allowed. The true token, where it is allowed, has -inf.
@@ -49,7 +49,7 @@ def swaps(logits_RV: torch.Tensor, true_R: torch.Tensor, allowed: torch.Tensor, 
     return torch.cat([best_RK, allowed[which_RK].float()], dim=1).T
 
 
-def ranked(
+def rank_swaps(
     scores: Float[np.ndarray, "proposals tokens"], ids: Int[np.ndarray, "proposals tokens"]
 ) -> list[tuple[int, int]]:
     """Return a text's pairs (place among its tokens, id), the highest score first; of equal ones the earlier, the lower id."""
@@ -64,26 +64,29 @@ def token_neighbours(base: Scorer, tokens: Tokens, count: int) -> list[list[Int[
 
     There are fewer where the vocabulary has no more; a text without any has itself.
     """
-    allowed = torch.tensor(ordinary(base.model))
+    allowed = torch.tensor(ordinary_token_ids(base.model))
     kept = min(count, len(allowed))
 
     def proposed(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
-        return swaps(logits_RV, true_R, allowed.to(logits_RV.device), count)
+        return top_swaps(logits_RV, true_R, allowed.to(logits_RV.device), count)
 
-    found = each_token(base.model, tokens, proposed, numbers=2 * kept, budget=base.budget, precision=base.precision)
+    found = reduce_logits(
+        base.model, tokens, proposed, values_per_token=2 * kept, budget=base.budget, precision=base.precision
+    )
     scores, ids = found[:kept], found[kept:].astype(np.int64)
     offsets = tokens.scored_starts
     rows: list[list[np.ndarray]] = []
-    for i, first in enumerate(tokens.first):
+    for i, first in enumerate(tokens.first_scored):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         here = slice(int(offsets[i]), int(offsets[i + 1]))
         rows.append(
-            [_changed(own, int(first) + t, v) for t, v in ranked(scores[:, here], ids[:, here])[:count]] or [own]
+            [_replace_token(own, int(first) + t, v) for t, v in rank_swaps(scores[:, here], ids[:, here])[:count]]
+            or [own]
         )
     return rows
 
 
-def _changed(own: Int[np.ndarray, " tokens"], place: int, token: int) -> Int[np.ndarray, " tokens"]:
-    changed = own.copy()
+def _replace_token(ids: Int[np.ndarray, " tokens"], place: int, token: int) -> Int[np.ndarray, " tokens"]:
+    changed = ids.copy()
     changed[place] = token
     return changed

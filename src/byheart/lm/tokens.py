@@ -35,13 +35,13 @@ class Tokens:
 
     ids: Int[np.ndarray, " tokens"]
     starts: Int[np.ndarray, " texts_plus_one"]
-    first: Int[np.ndarray, " texts"]
-    cut: Int[np.ndarray, " texts"]
+    first_scored: Int[np.ndarray, " texts"]
+    tokens_cut: Int[np.ndarray, " texts"]
     texts: Texts
 
     def __len__(self) -> int:
         """Return the number of texts."""
-        return len(self.first)
+        return len(self.first_scored)
 
     @property
     def lengths(self) -> Int[np.ndarray, " texts"]:
@@ -51,29 +51,29 @@ class Tokens:
     @property
     def scored_starts(self) -> Int[np.ndarray, " texts_plus_one"]:
         """Offsets of the scored tokens, packed end to end."""
-        return np.concatenate([[0], np.cumsum(self.lengths - self.first)])
+        return np.concatenate([[0], np.cumsum(self.lengths - self.first_scored)])
 
-    def places(self, chosen: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " rows"]:
+    def scored_positions(self, chosen: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " rows"]:
         """Return where these texts' scored tokens stand among all scored tokens, text by text in this order."""
         offsets = self.scored_starts
         return np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in chosen])
 
     @functools.cached_property
-    def true(self) -> Int[np.ndarray, " scored_tokens"]:
+    def scored_ids(self) -> Int[np.ndarray, " scored_tokens"]:
         """Ids of the scored tokens, packed end to end."""
         place = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
-        return self.ids[place >= np.repeat(self.first, self.lengths)]
+        return self.ids[place >= np.repeat(self.first_scored, self.lengths)]
 
     @functools.cached_property
     def digest(self) -> str:
         """Content hash (32 hex digits) of what a model reads and of which tokens are scored."""
         whole = hashlib.blake2b(digest_size=16)
-        for numbers in (self.starts, self.first, self.ids):
+        for numbers in (self.starts, self.first_scored, self.ids):
             whole.update(numbers.astype("<i8").tobytes())
         return whole.hexdigest()
 
 
-def leading(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the ids that the tokenizer puts before a text by itself (a BOS, or nothing)."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]
@@ -83,7 +83,7 @@ def leading(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return []
 
 
-def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, place: str) -> str:
+def chat_prompt(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, location: str) -> str:
     """Return what the tokenizer's chat template puts before the words of a chat's last message, which is the assistant's.
 
     Raises `DataError`, which names the text by `place`, where there is no template, and where it cannot write this.
@@ -92,49 +92,58 @@ def prompted(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Me
 
     if not tokenizer.chat_template:
         raise DataError(
-            f"{place} is a chat, and the tokenizer has no chat template; set one, or choose a model that has one"
+            f"{location} is a chat, and the tokenizer has no chat template; set one, or choose a model that has one"
         )
-    said = chat_messages.said(chat[-1])
+    said = chat_messages.assistant_text(chat[-1])
     try:
-        whole, asked = _written(tokenizer, chat, asked=False), _written(tokenizer, chat[:-1], asked=True)
+        whole, asked = (
+            _apply_chat_template(tokenizer, chat, add_generation_prompt=False),
+            _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
+        )
     except (TemplateError, ValueError, TypeError, LookupError) as error:
-        raise DataError(f"{place}: the tokenizer's chat template refuses it ({error})") from error
+        raise DataError(f"{location}: the tokenizer's chat template refuses it ({error})") from error
     # Searched for behind what asks for it: a short answer may also stand in the marks around it.
     at = whole.find(said, len(asked)) if whole.startswith(asked) else whole.rfind(said)
     if at < 0:
         raise DataError(
-            f"{place}: the tokenizer's chat template leaves out what the assistant says; write prompt and completion"
+            f"{location}: the tokenizer's chat template leaves out what the assistant says; write prompt and completion"
         )
     return whole[:at]
 
 
-def _written(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, asked: bool) -> str:
+def _apply_chat_template(
+    tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, add_generation_prompt: bool
+) -> str:
     if not chat:
         return ""
-    whole = str(tokenizer.apply_chat_template([dict(t) for t in chat], tokenize=False, add_generation_prompt=asked))
+    whole = str(
+        tokenizer.apply_chat_template(
+            [dict(t) for t in chat], tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+    )
     # A BOS that the template writes is put first again with the tokens, once, where the tokenizer adds one by itself.
-    return whole.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in leading(tokenizer) else whole
+    return whole.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in bos_ids(tokenizer) else whole
 
 
-def in_words(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
+def render_chats(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
     """Return the texts with their chats written out as prompts; raises `DataError` as `prompted` does."""
     if not any(texts.chats):
         return texts
     prompts = tuple(
-        prompted(tokenizer, chat_messages.decoded(chat), place=f"text {name!r}") if chat else prompt
+        chat_prompt(tokenizer, chat_messages.decode_chat(chat), location=f"text {name!r}") if chat else prompt
         for name, prompt, chat in zip(texts.ids, texts.prompts, texts.chats, strict=True)
     )
     return Texts(texts.ids, texts.scored, prompts)
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) -> Tokens:
+def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) -> Tokens:
     """Return the texts' tokens, at most `max_tokens` each (BOS and prompt included), chats written out.
 
     What is too long loses the beginning of its prompt first (what stands next to the completion conditions it
     most), then the end of its scored part. Raises `DataError` for a text without a token to score.
     """
-    texts = in_words(tokenizer, texts)
-    bos = leading(tokenizer)
+    texts = render_chats(tokenizer, texts)
+    bos = bos_ids(tokenizer)
     prompts = _plain_ids(tokenizer, texts.prompts)
     scored = _plain_ids(tokenizer, texts.scored)
     rows: list[list[int]] = []

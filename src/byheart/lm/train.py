@@ -25,22 +25,22 @@ from peft.helpers import disable_input_dtype_casting
 
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
-from byheart.lm.allocator import give_back
-from byheart.lm.dp_sgd import Private
-from byheart.lm.forward import causal, remembered, trunk
+from byheart.lm.allocator import release_free_memory
+from byheart.lm.dp_sgd import PrivateGradients
+from byheart.lm.forward import cached_hidden_states, causal_lm, trunk
 from byheart.lm.load import LanguageModel
-from byheart.lm.loss import Loss
+from byheart.lm.loss import StepLoss
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
-from byheart.stats.dp_accounting import Spending
+from byheart.stats.dp_accounting import DpSgdParameters
 
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-SHORT = 384
+MAX_EAGER_TOKENS = 384
 """Tokens of a text up to which plain products are faster than fused attention, in bfloat16 on a CPU."""
 
-State = dict[str, torch.Tensor]
+TrainingState = dict[str, torch.Tensor]
 """Trained parameters and AdamW's moments by name: all that the next epoch needs."""
 
 
@@ -50,26 +50,26 @@ class Epoch:
 
     number: int
     loss: float
-    state: Callable[[], State]
+    state: Callable[[], TrainingState]
 
 
-def seed(key: str, epoch: int = 0) -> np.random.Generator:
+def seed_rngs(key: str, epoch: int = 0) -> np.random.Generator:
     """Set torch's seeds from a key and an epoch, and return NumPy's generator for the same. The only place that does."""
     entropy = [int(key, 16), epoch]
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
     return np.random.default_rng(entropy)
 
 
-def trainable(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+def trainable_parameters(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """Return the parameters that are trained, by name, each once."""
     return {n: p for n, p in module.named_parameters() if p.requires_grad}
 
 
-def keep_hidden(model: LanguageModel) -> LanguageModel:
+def with_hidden_cache(model: LanguageModel) -> LanguageModel:
     """Return the model, made to remember its trunk's hidden states if nothing in the trunk or before it is trained."""
     inside = {id(p) for p in trunk(model.module).parameters()}
     head = {id(p) for p in _output_head(model.module)}
-    changing = trainable(model.module).values()
+    changing = trainable_parameters(model.module).values()
     fixed = all(id(p) in head and id(p) not in inside for p in changing)
     return LanguageModel(model.module, model.tokenizer, model.name, {} if fixed else None)
 
@@ -78,7 +78,7 @@ def _output_head(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
     yield from module.get_output_embeddings().parameters()
 
 
-def precision_of(choice: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
+def training_dtype(choice: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
     """Return what training computes in: "auto" is bfloat16 where the processor multiplies it natively."""
     if choice != "auto":
         return getattr(torch, choice)
@@ -98,8 +98,8 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
     key: str,
     precision: torch.dtype,
     budget: int,
-    start: tuple[int, State] | None = None,
-    spending: Spending | None = None,
+    resume_from: tuple[int, TrainingState] | None = None,
+    dp_parameters: DpSgdParameters | None = None,
 ) -> Iterator[Epoch]:
     """Train and yield after every epoch, with the model then in evaluation mode and at full precision.
 
@@ -108,24 +108,32 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
     step and the settings to try.
     """
     accelerator = Accelerator(cpu=device_of(model.module).type == "cpu")
-    parameters = trainable(model.module)
+    parameters = trainable_parameters(model.module)
     optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=training.weight_decay, fused=True)
-    if start is not None:
-        _restore(parameters, optimizer, start[1])
-    loss_of = Loss(model, tokens, accelerator, precision, budget, training.goldfish)
-    private = Private(optimizer, spending, len(tokens)) if spending else None
-    if model.hidden is not None:
+    if resume_from is not None:
+        _restore_state(parameters, optimizer, resume_from[1])
+    loss_of = StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
+    private = PrivateGradients(optimizer, dp_parameters, len(tokens)) if dp_parameters else None
+    if model.hidden_cache is not None:
         # Before an epoch has the model attend by plain products: these are the states of a pass that scores.
-        remembered(model, tokens, budget, precision)
+        cached_hidden_states(model, tokens, budget, precision)
     steps = math.ceil(len(tokens) / training.batch_size)
-    for epoch in range(1 + (start[0] if start else 0), training.epochs + 1):
-        chance = seed(key, epoch)
-        drawn = private.drawn(chance) if private else _dealt(chance.permutation(len(tokens)), training.batch_size)
+    for epoch in range(1 + (resume_from[0] if resume_from else 0), training.epochs + 1):
+        chance = seed_rngs(key, epoch)
+        drawn = (
+            private.sampled_batches(chance)
+            if private
+            else _consecutive_batches(chance.permutation(len(tokens)), training.batch_size)
+        )
         total, seen = 0.0, 0
-        with _lowered(model, precision), _attending(model.module, precision, int(tokens.lengths.max())):
+        with (
+            _cast_frozen_weights(model, precision),
+            _eager_attention(model.module, precision, int(tokens.lengths.max())),
+        ):
             for step, chosen in enumerate(drawn):
                 _set_rate(
-                    optimizer, learning_rate * rate(training, (epoch - 1) * steps + step, training.epochs * steps)
+                    optimizer,
+                    learning_rate * learning_rate_factor(training, (epoch - 1) * steps + step, training.epochs * steps),
                 )
                 if private:
                     loss, norm = private.gradients(chosen, loss_of.gradients)
@@ -134,21 +142,21 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
                     norm = float(accelerator.clip_grad_norm_(parameters.values(), training.clip))
                 if not (math.isfinite(loss) and math.isfinite(norm)):
                     place = f"epoch {epoch}, step {step + 1} of {steps}"
-                    raise TrainingError(_not_finite(loss, norm, place, learning_rate))
+                    raise TrainingError(_not_finite_message(loss, norm, place, learning_rate))
                 optimizer.step()
                 optimizer.zero_grad()
                 total, seen = total + loss * len(chosen), seen + len(chosen)
-        yield Epoch(epoch, total / max(seen, 1), lambda: _state(parameters, optimizer))
+        yield Epoch(epoch, total / max(seen, 1), lambda: _training_state(parameters, optimizer))
     accelerator.free_memory()
-    give_back()  # not after each epoch: the next takes the same blocks, and would have them paged in again
+    release_free_memory()  # not after each epoch: the next takes the same blocks, and would have them paged in again
 
 
-def _dealt(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:
+def _consecutive_batches(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:
     for at in range(0, len(order), size):
         yield order[at : at + size]
 
 
-def _not_finite(loss: float, norm: float, place: str, learning_rate: float) -> str:
+def _not_finite_message(loss: float, norm: float, place: str, learning_rate: float) -> str:
     what = f"training loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
     return (
         f"{what} at {place}; try learning_rate {learning_rate / 10:g} (it is {learning_rate:g}), more training.warmup, "
@@ -156,7 +164,7 @@ def _not_finite(loss: float, norm: float, place: str, learning_rate: float) -> s
     )
 
 
-def rate(training: Training, step: int, steps: int) -> float:
+def learning_rate_factor(training: Training, step: int, steps: int) -> float:
     """Return the share of the learning rate at a step: a linear rise over the warm-up, then the schedule down to 0."""
     rise = round(training.warmup * steps)
     if step < rise:
@@ -171,7 +179,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
 
 
 @contextmanager
-def _lowered(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
+def _cast_frozen_weights(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
     """Hold frozen parameters at the training precision, cast once; give back the very same tensors afterwards.
 
     A trunk whose states are kept is not passed and stays as it is. Adapters keep float32 weights, which peft would cast
@@ -179,7 +187,7 @@ def _lowered(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
     observers expect it.
     """
     module = model.module
-    used = module.parameters() if model.hidden is None else _output_head(module)
+    used = module.parameters() if model.hidden_cache is None else _output_head(module)
     full = {p: p.data for p in used if not p.requires_grad and p.is_floating_point()}
     try:
         if precision != torch.float32:
@@ -194,14 +202,14 @@ def _lowered(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
 
 
 @contextmanager
-def _attending(module: torch.nn.Module, precision: torch.dtype, longest: int) -> Generator[None]:
+def _eager_attention(module: torch.nn.Module, precision: torch.dtype, longest: int) -> Generator[None]:
     """Attend by plain products while short texts train in bfloat16 on a CPU: backwards, fused attention takes twice as long.
 
     What is scored in between is scored by the model's own attention.
     """
-    whole: Any = causal(module)
+    whole: Any = causal_lm(module)
     fused = getattr(whole.config, "_attn_implementation", None) == "sdpa"
-    plain = fused and precision == torch.bfloat16 and device_of(module).type == "cpu" and longest <= SHORT
+    plain = fused and precision == torch.bfloat16 and device_of(module).type == "cpu" and longest <= MAX_EAGER_TOKENS
     if plain:
         whole.set_attn_implementation("eager")
     try:
@@ -211,7 +219,7 @@ def _attending(module: torch.nn.Module, precision: torch.dtype, longest: int) ->
             whole.set_attn_implementation("sdpa")
 
 
-def _state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> State:
+def _training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingState:
     """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...), copied to the CPU."""
     state = {f"weight/{n}": p.detach().cpu().clone().contiguous() for n, p in parameters.items()}
     for name, parameter in parameters.items():
@@ -220,7 +228,9 @@ def _state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Opt
     return state
 
 
-def _restore(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, state: State) -> None:
+def _restore_state(
+    parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, state: TrainingState
+) -> None:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state[f"weight/{name}"])

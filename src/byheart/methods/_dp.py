@@ -8,7 +8,7 @@ from byheart.core.errors import ModelError
 from byheart.lm.load import LanguageModel
 
 
-def refuse_memory(model: LanguageModel) -> None:
+def check_no_stateful_buffers(model: LanguageModel) -> None:
     """Refuse a model that remembers texts outside its weights, as batch normalisation does: noise reaches gradients only.
 
     Frozen layers are looked at too. Raises `ModelError`.
@@ -17,7 +17,7 @@ def refuse_memory(model: LanguageModel) -> None:
     before = {n: b.detach().clone() for n, b in module.named_buffers()}
     module.train()
     with torch.no_grad():
-        module(input_ids=torch.arange(5, 13, device=next(module.parameters()).device)[None] % model.vocabulary)
+        module(input_ids=torch.arange(5, 13, device=next(module.parameters()).device)[None] % model.vocabulary_size)
     module.eval()
     changed = [n for n, b in module.named_buffers() if not torch.equal(b, before[n])]
     if changed:

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     import torch
 
-Targets = Literal["attention", "projection", "all"]
+LoraTargets = Literal["attention", "projection", "all"]
 
-EXPERTS = 3
+EXPERT_WEIGHT_NDIM = 3
 """Dimensions of a weight that holds a layer's experts: experts, out, in."""
 
 
-def adapted(module: torch.nn.Module, *, rank: int, alpha: float, dropout: float, targets: Targets) -> torch.nn.Module:
+def add_lora(
+    module: torch.nn.Module, *, rank: int, alpha: float, dropout: float, targets: LoraTargets
+) -> torch.nn.Module:
     """Return the module with low-rank updates beside its frozen weights, alone open to training."""
     from peft import LoraConfig, get_peft_model
 
-    layers, experts = _places(module, targets)
+    layers, experts = _target_weights(module, targets)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=rank,
@@ -30,7 +32,7 @@ def adapted(module: torch.nn.Module, *, rank: int, alpha: float, dropout: float,
     return get_peft_model(module, config)
 
 
-def _places(module: torch.nn.Module, targets: Targets) -> tuple[list[str], list[str]]:
+def _target_weights(module: torch.nn.Module, targets: LoraTargets) -> tuple[list[str], list[str]]:
     """Return names of linear layers, and of three-dimensional expert weights, that the choice covers."""
     import torch
     from transformers.pytorch_utils import Conv1D
@@ -39,14 +41,14 @@ def _places(module: torch.nn.Module, targets: Targets) -> tuple[list[str], list[
     layers: list[str] = []
     experts: list[str] = []
     for name, layer in module.named_modules():
-        if id(layer) not in trunk or not _covered(name, targets):
+        if id(layer) not in trunk or not _is_target(name, targets):
             continue
         if isinstance(layer, (torch.nn.Linear, Conv1D)) and min(layer.weight.shape) > 1:
             layers.append(name)
-        experts += [f"{name}.{n}" for n, p in layer.named_parameters(recurse=False) if p.ndim == EXPERTS]
+        experts += [f"{name}.{n}" for n, p in layer.named_parameters(recurse=False) if p.ndim == EXPERT_WEIGHT_NDIM]
     return layers, experts
 
 
-def _covered(name: str, targets: Targets) -> bool:
+def _is_target(name: str, targets: LoraTargets) -> bool:
     inside = any("attn" in part or "attention" in part for part in name.lower().split("."))
     return targets == "all" or inside == (targets == "attention")

@@ -14,8 +14,8 @@ from typing import Annotated
 from annotated_types import Gt, Interval
 
 from byheart.core.config import Privacy
-from byheart.lm.load import LanguageModel, Tuned
-from byheart.methods._dp import refuse_memory
+from byheart.lm.load import LanguageModel, TrainableModel
+from byheart.methods._dp import check_no_stateful_buffers
 
 PASSES = 5.0
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -32,12 +32,12 @@ def dp_full(
     delta: Annotated[float, Interval(gt=0, lt=1)] | None = None,
     clip: Annotated[float, Gt(0)] = 0.1,
     learning_rate: Annotated[float, Gt(0)] = 1e-4,
-) -> Tuned:
+) -> TrainableModel:
     """Train every weight with differential privacy: `epsilon` is spent by the last epoch, smaller protects more.
 
     To set the noise itself write `epsilon: null` and a `noise_multiplier`. `delta` null stands for n to the power of -1.1, n
     being the number of training texts. Larger `training.batch_size` serves better here than without privacy.
     """
-    refuse_memory(model)
+    check_no_stateful_buffers(model)
     privacy = Privacy(epsilon=epsilon, noise_multiplier=noise_multiplier, delta=delta, clip=clip)
-    return Tuned(model.module.requires_grad_(True), learning_rate, privacy)
+    return TrainableModel(model.module.requires_grad_(True), learning_rate, privacy)

@@ -17,9 +17,9 @@ from typing import Annotated
 from annotated_types import Ge, Gt, Interval
 
 from byheart.core.config import Privacy
-from byheart.lm.load import LanguageModel, Tuned
-from byheart.methods._dp import refuse_memory
-from byheart.methods._lora import Targets, adapted
+from byheart.lm.load import LanguageModel, TrainableModel
+from byheart.methods._dp import check_no_stateful_buffers
+from byheart.methods._lora import LoraTargets, add_lora
 
 PASSES = 2.5
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -37,15 +37,15 @@ def dp_lora(  # noqa: PLR0913 - one name for each setting
     clip: Annotated[float, Gt(0)] = 0.1,
     rank: Annotated[int, Ge(1)] = 16,
     alpha: Annotated[float, Gt(0)] = 32.0,
-    targets: Targets = "all",
+    targets: LoraTargets = "all",
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
-) -> Tuned:
+) -> TrainableModel:
     """Train low-rank updates with differential privacy: `epsilon` is spent by the last epoch, smaller protects more.
 
     To set the noise itself write `epsilon: null` and a `noise_multiplier`. `delta` null stands for n to the power of -1.1, n
     being the number of training texts. Larger `training.batch_size` serves better here than without privacy.
     """
-    refuse_memory(model)
-    module = adapted(model.module, rank=rank, alpha=alpha, dropout=0.0, targets=targets)
+    check_no_stateful_buffers(model)
+    module = add_lora(model.module, rank=rank, alpha=alpha, dropout=0.0, targets=targets)
     privacy = Privacy(epsilon=epsilon, noise_multiplier=noise_multiplier, delta=delta, clip=clip)
-    return Tuned(module, learning_rate, privacy)
+    return TrainableModel(module, learning_rate, privacy)

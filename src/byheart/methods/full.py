@@ -9,13 +9,13 @@ from typing import Annotated
 
 from annotated_types import Gt
 
-from byheart.lm.load import LanguageModel, Tuned
+from byheart.lm.load import LanguageModel, TrainableModel
 
 PASSES = 3.0
 """What training costs a token, in forward passes: for estimates of time only."""
 
 
-def full(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 1e-4) -> Tuned:
+def full(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 1e-4) -> TrainableModel:
     """Train every weight of the model."""
     model.module.requires_grad_(True)
-    return Tuned(model.module, learning_rate)
+    return TrainableModel(model.module, learning_rate)

@@ -10,13 +10,13 @@ from typing import Annotated
 
 from annotated_types import Gt
 
-from byheart.lm.load import LanguageModel, Tuned
+from byheart.lm.load import LanguageModel, TrainableModel
 
 PASSES = 0.7
 """What training costs a token, in forward passes: for estimates of time only."""
 
 
-def head(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 3e-4) -> Tuned:
+def head(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 3e-4) -> TrainableModel:
     """Train the output head alone, untied from the input embedding first."""
     import torch
 
@@ -27,4 +27,4 @@ def head(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 3e-4)
         # Saving and loading would tie them again.
         module.config.tie_word_embeddings = False
     output.requires_grad_(True)
-    return Tuned(module, learning_rate)
+    return TrainableModel(module, learning_rate)

@@ -14,8 +14,8 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt, Interval
 
-from byheart.lm.load import LanguageModel, Tuned
-from byheart.methods._lora import Targets, adapted
+from byheart.lm.load import LanguageModel, TrainableModel
+from byheart.methods._lora import LoraTargets, add_lora
 
 PASSES = 2.0
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -27,9 +27,9 @@ def lora(
     rank: Annotated[int, Ge(1)] = 16,
     alpha: Annotated[float, Gt(0)] = 32.0,
     dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.0,
-    targets: Targets = "all",
+    targets: LoraTargets = "all",
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
-) -> Tuned:
+) -> TrainableModel:
     """Train low-rank updates of the trunk's linear layers. Dropout is refused where experts are adapted (peft has none)."""
-    module = adapted(model.module, rank=rank, alpha=alpha, dropout=dropout, targets=targets)
-    return Tuned(module, learning_rate)
+    module = add_lora(model.module, rank=rank, alpha=alpha, dropout=dropout, targets=targets)
+    return TrainableModel(module, learning_rate)

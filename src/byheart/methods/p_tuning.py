@@ -12,8 +12,8 @@ from typing import Annotated
 from annotated_types import Ge, Gt
 
 from byheart.core.errors import SettingError
-from byheart.lm.load import LanguageModel, Tuned
-from byheart.lm.prompt_init import START, word_ids
+from byheart.lm.load import LanguageModel, TrainableModel
+from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 PASSES = 2.4
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -24,9 +24,9 @@ def p_tuning(
     *,
     virtual_tokens: Annotated[int, Ge(1)] = 16,
     hidden: Annotated[int, Ge(1)] = 256,
-    text: str = START,
+    text: str = DEFAULT_INIT_TEXT,
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
-) -> Tuned:
+) -> TrainableModel:
     """Train a network of `hidden` units that writes the embeddings of `virtual_tokens` positions before the text."""
     import torch
     from peft import PromptEncoderConfig, get_peft_model
@@ -35,7 +35,7 @@ def p_tuning(
         raise SettingError(
             f"methods p_tuning: hidden = {hidden} cannot write {virtual_tokens} words; set hidden to {virtual_tokens} or more"
         )
-    words = model.module.get_input_embeddings().weight.detach()[word_ids(model, text, virtual_tokens)]
+    words = model.module.get_input_embeddings().weight.detach()[initial_token_ids(model, text, virtual_tokens)]
     config = PromptEncoderConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=virtual_tokens,
@@ -52,4 +52,4 @@ def p_tuning(
         wanted = (words - words.mean(0)).double().cpu()
         solved = torch.linalg.lstsq(units.double().cpu(), wanted, driver="gelsd").solution
         last.weight.copy_(solved.T)
-    return Tuned(module, learning_rate)
+    return TrainableModel(module, learning_rate)

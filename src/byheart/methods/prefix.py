@@ -12,8 +12,8 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
-from byheart.lm.load import LanguageModel, Tuned
-from byheart.lm.prompt_init import START, word_ids
+from byheart.lm.load import LanguageModel, TrainableModel
+from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 PASSES = 2.2
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -23,18 +23,18 @@ def prefix(
     model: LanguageModel,
     *,
     virtual_tokens: Annotated[int, Ge(1)] = 16,
-    text: str = START,
+    text: str = DEFAULT_INIT_TEXT,
     learning_rate: Annotated[float, Gt(0)] = 1e-2,
-) -> Tuned:
+) -> TrainableModel:
     """Train keys and values of `virtual_tokens` positions before the text, started from the activations of `text`."""
     import torch
     from peft import PrefixTuningConfig, get_peft_model
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
-    ids = word_ids(model, text, virtual_tokens)
+    ids = initial_token_ids(model, text, virtual_tokens)
     with torch.no_grad():
         read = model.module(input_ids=ids[None], use_cache=True).past_key_values
     config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens)
     module = get_peft_model(model.module, config)
     initialize_kv_prefix_from_past_key_values(module, past_key_values=[layer[:2] for layer in read])
-    return Tuned(module, learning_rate)
+    return TrainableModel(module, learning_rate)

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
-from byheart.lm.load import LanguageModel, Tuned
-from byheart.lm.prompt_init import START, word_ids
+from byheart.lm.load import LanguageModel, TrainableModel
+from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 PASSES = 2.4
 """What training costs a token, in forward passes: for estimates of time only."""
@@ -23,17 +23,21 @@ def prompt(
     *,
     virtual_tokens: Annotated[int, Ge(1)] = 16,
     start: Literal["text", "random"] = "text",
-    text: str = START,
+    text: str = DEFAULT_INIT_TEXT,
     learning_rate: Annotated[float, Gt(0)] = 1e-2,
-) -> Tuned:
+) -> TrainableModel:
     """Train the embeddings of `virtual_tokens` positions before the text."""
     import torch
     from peft import PromptTuningConfig, get_peft_model
 
     words = model.module.get_input_embeddings().weight.detach()
-    ids = word_ids(model, text, virtual_tokens) if start == "text" else torch.randint(len(words), (virtual_tokens,))
+    ids = (
+        initial_token_ids(model, text, virtual_tokens)
+        if start == "text"
+        else torch.randint(len(words), (virtual_tokens,))
+    )
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens)
     module = get_peft_model(model.module, config)
     with torch.no_grad():
         module.prompt_encoder[module.active_adapter].embedding.weight.copy_(words[ids])
-    return Tuned(module, learning_rate)
+    return TrainableModel(module, learning_rate)

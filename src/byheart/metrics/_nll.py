@@ -23,7 +23,7 @@ import numpy as np
 from byheart.core import ragged
 from byheart.core.errors import CellError
 from byheart.core.types import LogProbs
-from byheart.stats.intervals import codes, student_reach
+from byheart.stats.intervals import group_indices, t_critical_value
 
 LARGEST_EXPONENT = 700.0  # exp of 709.8 is the largest float
 
@@ -37,30 +37,30 @@ class MeanNll(NamedTuple):
 
     value: float
     variance: float
-    freedom: float
-    third: float
-    lean: float
+    degrees_of_freedom: float
+    third_moment: float
+    length_covariance: float
 
     def minus(self, other: MeanNll) -> MeanNll:
         """Give the difference of two that were measured on independent texts, with Welch's degrees of freedom."""
         variance = self.variance + other.variance
-        parts = [(n.variance**2, n.freedom) for n in (self, other) if n.variance > 0]
-        freedom = min(self.freedom, other.freedom)
+        parts = [(n.variance**2, n.degrees_of_freedom) for n in (self, other) if n.variance > 0]
+        freedom = min(self.degrees_of_freedom, other.degrees_of_freedom)
         if freedom and parts:
             freedom = variance**2 / sum(square / own for square, own in parts)
-        third, lean = self.third - other.third, self.lean - other.lean
+        third, lean = self.third_moment - other.third_moment, self.length_covariance - other.length_covariance
         return MeanNll(self.value - other.value, variance, freedom, third, lean)
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """The two ends, around the value; None where there is one group."""
-        if not self.freedom:
+        if not self.degrees_of_freedom:
             return None
         if not self.variance:
             return self.value, self.value
-        error, reach = math.sqrt(self.variance), student_reach(self.freedom)
-        skew = self.third / error**3
-        bend = skew / 3 - self.lean / error**3
+        error, reach = math.sqrt(self.variance), t_critical_value(self.degrees_of_freedom)
+        skew = self.third_moment / error**3
+        bend = skew / 3 - self.length_covariance / error**3
 
         def unbent(bent: float) -> float:
             straight = bent - skew / 6
@@ -69,17 +69,17 @@ class MeanNll(NamedTuple):
         return self.value - error * unbent(reach), self.value - error * unbent(-reach)
 
 
-def mean_nll(evidence: LogProbs, groups: tuple[str, ...]) -> MeanNll:
+def mean_nll(logprobs: LogProbs, groups: tuple[str, ...]) -> MeanNll:
     """Sum of the tokens' NLL over their number, texts of a group being drawn together.
 
     Raises `CellError` where there are no texts, or their sums overflow.
     """
-    sums, lengths = -ragged.sums(evidence.logp, evidence.starts), ragged.lengths(evidence.starts).astype(np.float64)
+    sums, lengths = -ragged.sums(logprobs.logp, logprobs.starts), ragged.lengths(logprobs.starts).astype(np.float64)
     if not len(lengths) or not np.isfinite(sums).all():
         raise CellError(
             f"mean NLL of {len(lengths)} texts is not a finite number; lower the learning rate or read the losses"
         )
-    group = codes(groups)
+    group = group_indices(groups)
     total, tokens = int(group.max()) + 1, float(lengths.sum())
     value = float(sums.sum()) / tokens
     residuals, sizes = np.bincount(group, sums - value * lengths) / tokens, np.bincount(group, lengths) / tokens
@@ -90,12 +90,12 @@ def mean_nll(evidence: LogProbs, groups: tuple[str, ...]) -> MeanNll:
     return MeanNll(value, total / max(total - 1, 1) * square, freedom, third, lean)
 
 
-def perplexity_of(evidence: LogProbs, groups: tuple[str, ...]) -> tuple[float, float | None, float | None]:
+def perplexity_with_interval(logprobs: LogProbs, groups: tuple[str, ...]) -> tuple[float, float | None, float | None]:
     """exp(mean NLL) and the ends of its interval; no ends where there is one group.
 
     Raises `CellError` where the perplexity is too large for a number.
     """
-    nll = mean_nll(evidence, groups)
+    nll = mean_nll(logprobs, groups)
     if nll.value > LARGEST_EXPONENT:
         raise CellError(f"mean NLL is {nll.value:.0f} nats per token: the model has diverged; lower the learning rate")
     if nll.interval is None:

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 
 from byheart.core.evidence import RecitedAttributes
 from byheart.core.types import Estimate
-from byheart.metrics._attributes import advantages, parts, shares
+from byheart.metrics._attributes import advantages, attributes_by_kind, share_estimates
 
 
 def attribute_extraction(
@@ -32,16 +32,16 @@ def attribute_extraction(
 
     `advantage` is that share less each control, above 0: leaked. Counts attributes, not texts.
     """
-    hits, untuned = _recited(recited_attributes), _recited(recited_attributes_base)
+    hits, untuned = _verbatim_hits(recited_attributes), _verbatim_hits(recited_attributes_base)
     tuned = recited_attributes.written != recited_attributes_base.written
     told: dict[str, Estimate] = {}
-    for part in parts(recited_attributes, membership, groups):
-        at = part.chosen
-        told |= shares(hits[at], part, "recited") | advantages(hits[at], untuned[at] if tuned else None, part)
+    for part in attributes_by_kind(recited_attributes, membership, groups):
+        at = part.indices
+        told |= share_estimates(hits[at], part, "recited") | advantages(hits[at], untuned[at] if tuned else None, part)
         told[part.label("left_out")] = Estimate(float(part.left_out))
     return told
 
 
-def _recited(found: RecitedAttributes) -> Float[np.ndarray, " attributes"]:
-    pairs = zip(found.written, found.expected, strict=True)
+def _verbatim_hits(generated: RecitedAttributes) -> Float[np.ndarray, " attributes"]:
+    pairs = zip(generated.written, generated.expected, strict=True)
     return np.array([float(w.lstrip().startswith(e.lstrip())) for w, e in pairs])

@@ -24,7 +24,13 @@ from jaxtyping import Bool, Float
 
 from byheart.core.evidence import Candidates, Variants
 from byheart.core.types import Estimate
-from byheart.metrics._attributes import advantages, counted, parts, share_of, shares
+from byheart.metrics._attributes import (
+    advantages,
+    attributes_by_kind,
+    estimate_with_counts,
+    share_estimates,
+    subset_share,
+)
 from byheart.stats.proportions import Share
 
 
@@ -40,34 +46,34 @@ def attribute_inference(
     `advantage` is that share less each control, above 0: leaked. Counts attributes, not texts.
     """
     tokens = np.diff(candidates.offsets) - candidates.first
-    hits, reciprocal = _ranked(candidate_likelihoods.loglik * tokens, candidates)
-    untuned, _ = _ranked(candidate_likelihoods_base.loglik * tokens, candidates)
-    common, _ = _ranked(candidates.common.astype(np.float64), candidates)
+    hits, reciprocal = _top1_and_reciprocal_rank(candidate_likelihoods.loglik * tokens, candidates)
+    untuned, _ = _top1_and_reciprocal_rank(candidate_likelihoods_base.loglik * tokens, candidates)
+    common, _ = _top1_and_reciprocal_rank(candidates.common.astype(np.float64), candidates)
     tuned = not np.array_equal(candidate_likelihoods.loglik, candidate_likelihoods_base.loglik)
     told: dict[str, Estimate] = {}
-    for part in parts(candidates, membership, groups):
-        at = part.chosen
-        told |= shares(hits[at], part, "top1") | shares(reciprocal[at], part, "mrr")
-        for of, side in part.sides.items():
+    for part in attributes_by_kind(candidates, membership, groups):
+        at = part.indices
+        told |= share_estimates(hits[at], part, "top1") | share_estimates(reciprocal[at], part, "mrr")
+        for of, side in part.subset_masks.items():
             # The guess sees no model: what it has of these attributes is known, and has no interval.
             guess = float(common[at][side].mean())
             told[part.label("majority", of=of)] = Estimate(guess)
             if of == "members":
-                value, low, high = share_of(hits[at], part, of)
+                value, low, high = subset_share(hits[at], part, of)
                 lead = Share(value - guess, low - guess, high - guess)
-                told[part.label("advantage", over="majority")] = counted(lead, part, of)
+                told[part.label("advantage", over="majority")] = estimate_with_counts(lead, part, of)
         told |= advantages(hits[at], untuned[at] if tuned else None, part)
         told[part.label("left_out")] = Estimate(float(part.left_out))
     return told
 
 
-def _ranked(
-    preferred: Float[np.ndarray, " readings"], candidates: Candidates
+def _top1_and_reciprocal_rank(
+    reading_scores: Float[np.ndarray, " readings"], candidates: Candidates
 ) -> tuple[Float[np.ndarray, " attributes"], Float[np.ndarray, " attributes"]]:
     """Chance that the most preferred reading is the true one, and expected 1 / rank of the true one, ties at random."""
     begins = candidates.starts[:-1]
-    truth = np.repeat(preferred[begins], np.diff(candidates.starts))
-    better = np.add.reduceat((preferred > truth).astype(np.int64), begins)
-    tied = np.add.reduceat((preferred == truth).astype(np.int64), begins)  # itself among them
+    truth = np.repeat(reading_scores[begins], np.diff(candidates.starts))
+    better = np.add.reduceat((reading_scores > truth).astype(np.int64), begins)
+    tied = np.add.reduceat((reading_scores == truth).astype(np.int64), begins)  # itself among them
     harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, int((better + tied).max()) + 1))])
     return (better == 0) / tied, (harmonic[better + tied] - harmonic[better]) / tied

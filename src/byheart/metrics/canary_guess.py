@@ -16,13 +16,13 @@ from annotated_types import Ge, Interval
 
 from byheart.core import ragged
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, Planted
+from byheart.core.types import Estimate, LogProbs, PlantedCanaries
 
 
 def canary_guess(
     canaries: LogProbs,
     canary_references: LogProbs,
-    planted: Planted,
+    planted: PlantedCanaries,
     *,
     repeated: Annotated[int, Ge(1)] = 1,
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05,

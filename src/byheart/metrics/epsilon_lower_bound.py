@@ -17,16 +17,16 @@ from annotated_types import Ge, Interval
 
 from byheart.core import ragged
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, Planted
-from byheart.stats.epsilon_bounds import one_run, one_run_gaussian, refuse_delta, right_guesses
+from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.stats.epsilon_bounds import check_delta, correct_guesses, one_run, one_run_gaussian
 
-FAIR = 0.5
+FAIR_COIN = 0.5
 
 
 def epsilon_lower_bound(
     canaries: LogProbs,
     canaries_base: LogProbs,
-    planted: Planted,
+    planted: PlantedCanaries,
     *,
     delta: float = 1e-5,
     guesses: Annotated[int, Ge(1)] | None = None,
@@ -41,8 +41,8 @@ def epsilon_lower_bound(
     tighter and holds only for training with Gaussian noise. Raises `DataError` for coins that were not fair, a delta that
     is no chance, and guesses so few that nothing could be shown.
     """
-    refuse_delta(delta)
-    if planted.coin != FAIR:
+    check_delta(delta)
+    if planted.coin != FAIR_COIN:
         raise DataError(
             f"epsilon_lower_bound takes each canary to be trained on by a fair coin; data.canaries.coin is {planted.coin:g}: write 0.5"
         )
@@ -63,7 +63,7 @@ def epsilon_lower_bound(
     for kind in set(planted.kinds):
         here = chosen[kinds[chosen] == kind]
         gain[here] -= np.median(gain[here]) if len(here) else 0.0
-    right = right_guesses(gain[chosen], coins[chosen], number)
+    right = correct_guesses(gain[chosen], coins[chosen], number)
     trained = int(coins[chosen].sum())
     found = bound(len(chosen), number, right, delta=delta, confidence=confidence)
     return Estimate(found, members=trained, nonmembers=len(chosen) - trained)

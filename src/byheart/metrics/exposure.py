@@ -17,24 +17,24 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, Planted
-from byheart.metrics._canary_exposure import Way, exposures, mean_exposure, refuse_formless
+from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
 
 def exposure(
     canaries: LogProbs,
     canary_references: LogProbs,
-    planted: Planted,
+    planted: PlantedCanaries,
     *,
     repeated: Annotated[int, Ge(1)] = 1,
-    estimate: Way = "sampling",
+    estimate: ExposureEstimator = "sampling",
 ) -> Estimate:
     """Mean exposure (bits) of the canaries trained on `repeated` times; higher is more exposed, 1.44 that of canaries never seen.
 
     By sampling, log2(references + 1) is the most there is. Counts the canaries as members; their interval takes them as
     independent. Raises `DataError` where there is no such canary.
     """
-    refuse_formless(planted)
+    check_canary_formats(planted)
     chosen = np.array(planted.included) & (np.array(planted.repetitions) == repeated)
     values = exposures(canaries, canary_references, planted, estimate)
     found = mean_exposure(values, chosen, planted, estimate)

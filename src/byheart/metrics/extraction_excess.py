@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from byheart.core.types import Estimate
-from byheart.stats.proportions import apart, sides
+from byheart.stats.proportions import member_and_nonmember_shares, share_difference
 
 
 def extraction_excess(
@@ -24,5 +24,5 @@ def extraction_excess(
 
     Raises `DataError` where there are no members, or no non-members.
     """
-    found = apart(*sides(extracted, membership, groups))
+    found = share_difference(*member_and_nonmember_shares(extracted, membership, groups))
     return Estimate(*found, int(membership.sum()), int((~membership).sum()))

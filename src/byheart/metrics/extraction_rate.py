@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from byheart.core.types import Estimate
-from byheart.stats.proportions import sides
+from byheart.stats.proportions import member_and_nonmember_shares
 
 
 def extraction_rate(
@@ -26,4 +26,6 @@ def extraction_rate(
 
     Raises `DataError` where there are no members, or no non-members.
     """
-    return Estimate(*sides(extracted, membership, groups)[0], int(membership.sum()), int((~membership).sum()))
+    return Estimate(
+        *member_and_nonmember_shares(extracted, membership, groups)[0], int(membership.sum()), int((~membership).sum())
+    )

@@ -9,18 +9,22 @@ from __future__ import annotations
 import numpy as np
 
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, Planted
-from byheart.metrics._canary_exposure import Way, exposures, mean_exposure, refuse_formless
+from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
 
 def held_out_exposure(
-    canaries: LogProbs, canary_references: LogProbs, planted: Planted, *, estimate: Way = "sampling"
+    canaries: LogProbs,
+    canary_references: LogProbs,
+    planted: PlantedCanaries,
+    *,
+    estimate: ExposureEstimator = "sampling",
 ) -> Estimate:
     """Mean exposure (bits) of the canaries that were held out; 1.44 on average, higher by chance alone.
 
     Counts the canaries as non-members. Raises `DataError` where there is none.
     """
-    refuse_formless(planted)
+    check_canary_formats(planted)
     values, chosen = exposures(canaries, canary_references, planted, estimate), ~np.array(planted.included)
     found = mean_exposure(values, chosen, planted, estimate)
     if found is None:

@@ -11,7 +11,7 @@ together: that of a ratio of two sums, corrected for skewness (Peter Hall, Journ
 from __future__ import annotations
 
 from byheart.core.types import Estimate, LogProbs
-from byheart.metrics._nll import perplexity_of
+from byheart.metrics._nll import perplexity_with_interval
 
 REVISION = 1  # the interval is corrected for skewness and keeps groups together
 
@@ -21,4 +21,4 @@ def perplexity(validation: LogProbs, validation_groups: tuple[str, ...]) -> Esti
 
     Counts the validation texts as non-members. No interval for a single group. Raises `CellError` where it has no value.
     """
-    return Estimate(*perplexity_of(validation, validation_groups), members=None, nonmembers=len(validation))
+    return Estimate(*perplexity_with_interval(validation, validation_groups), members=None, nonmembers=len(validation))

@@ -32,12 +32,12 @@ from annotated_types import Interval
 from jaxtyping import Bool, Float, Int
 
 from byheart.core.types import Estimate, Scores
-from byheart.stats.intervals import TAIL, codes
-from byheart.stats.proportions import at_most, effective_size, mid_p
-from byheart.stats.roc_auc import resolution, sides
+from byheart.stats.intervals import TAIL, group_indices
+from byheart.stats.proportions import effective_size, mid_p, mid_p_cdf
+from byheart.stats.roc_auc import allowed_false_positives, member_and_nonmember_scores
 
 REVISION = 1  # mid-P in place of Clopper and Pearson; ties and groups near the threshold
-WINDOW = 2.0  # how agreement is seen: in the ranks of so many times the texts above the threshold
+RANK_WINDOW = 2.0  # how agreement is seen: in the ranks of so many times the texts above the threshold
 
 
 def tpr_at_fpr(
@@ -52,52 +52,52 @@ def tpr_at_fpr(
     Raises `DataError` where there are fewer than 1 / fpr non-members, which cannot realise the rate, where there are no
     members, or where a score is not a number.
     """
-    members, nonmembers = sides(scores, membership)
-    allowed = resolution(len(nonmembers), fpr)
+    members, nonmembers = member_and_nonmember_scores(scores, membership)
+    allowed = allowed_false_positives(len(nonmembers), fpr)
     descending = np.sort(nonmembers)[::-1]
     value = _share_above(members, descending, allowed + 1)
 
-    group = codes(groups)
-    size = effective_size(_highest(nonmembers, float(allowed)), group[~membership])
-    strict, lax = _thresholds(len(nonmembers), size, fpr)
+    group = group_indices(groups)
+    size = effective_size(_upper_tail_ranks(nonmembers, float(allowed)), group[~membership])
+    strict, lax = _threshold_ranks(len(nonmembers), size, fpr)
     worst, best = _share_above(members, descending, strict), _share_above(members, descending, lax)
 
-    size = effective_size(_highest(members, value * len(members)), group[membership])
+    size = effective_size(_upper_tail_ranks(members, value * len(members)), group[membership])
     low, high = mid_p(value * size, size)
     low, high = value - math.hypot(value - low, value - worst), value + math.hypot(high - value, best - value)
-    if _tied(nonmembers, group[~membership], slice(max(strict - 1, 0), lax)):
+    if _has_ties_across_groups(nonmembers, group[~membership], slice(max(strict - 1, 0), lax)):
         low, high = min(low, mid_p(worst * size, size)[0]), max(high, mid_p(best * size, size)[1])
     return Estimate(value, max(0.0, low), min(1.0, high), len(members), len(nonmembers))
 
 
-def _highest(scores: Scores, count: float) -> Float[np.ndarray, " texts"]:
+def _upper_tail_ranks(scores: Scores, top_count: float) -> Float[np.ndarray, " texts"]:
     """Ranks from the lowest score, all below `WINDOW` times the highest `count` being equal."""
     ordered = np.sort(scores)
     ranks = (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / 2
-    return np.maximum(ranks, len(scores) - max(WINDOW * count, 1))
+    return np.maximum(ranks, len(scores) - max(RANK_WINDOW * top_count, 1))
 
 
-def _tied(scores: Scores, group: Int[np.ndarray, " texts"], places: slice) -> bool:
+def _has_ties_across_groups(scores: Scores, group: Int[np.ndarray, " texts"], top_ranks: slice) -> bool:
     """Whether texts of different groups tie in these places from the top; copies within a group say nothing."""
-    order = np.lexsort((group, scores))[::-1][places]
+    order = np.lexsort((group, scores))[::-1][top_ranks]
     return bool(((scores[order][1:] == scores[order][:-1]) & (group[order][1:] != group[order][:-1])).any())
 
 
 def _share_above(
-    members: Float[np.ndarray, " members"], descending: Float[np.ndarray, " nonmembers"], place: int
+    members: Float[np.ndarray, " members"], sorted_nonmembers: Float[np.ndarray, " nonmembers"], rank: int
 ) -> float:
     """Share of members above the non-member in that place from the top: none above place 0, all above the one after."""
-    if place == 0:
+    if rank == 0:
         return 0.0
-    if place > len(descending):
+    if rank > len(sorted_nonmembers):
         return 1.0
-    return float((members > descending[place - 1]).mean())
+    return float((members > sorted_nonmembers[rank - 1]).mean())
 
 
-def _thresholds(nonmembers: int, size: float, fpr: float) -> tuple[int, int]:
+def _threshold_ranks(nonmember_count: int, effective_count: float, fpr: float) -> tuple[int, int]:
     """Places from the top of the strictest and the laxest threshold whose population FPR may be the one asked for."""
-    places = np.arange(nonmembers + 1)
-    reached = at_most(places * (size / nonmembers), size, fpr)
+    places = np.arange(nonmember_count + 1)
+    reached = mid_p_cdf(places * (effective_count / nonmember_count), effective_count, fpr)
     # At the true threshold c, P(score >= c) >= fpr >= P(score > c): the first rules out a c that too few reach, the
     # second a c that too many exceed. Where no scores tie, both are the same and this is the binomial test inverted.
     lax = int(places[1 - reached >= TAIL].max()) + 1

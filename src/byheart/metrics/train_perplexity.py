@@ -9,7 +9,7 @@ for skewness (Peter Hall, Journal of the Royal Statistical Society B 54 (1992) 2
 from __future__ import annotations
 
 from byheart.core.types import Estimate, LogProbs
-from byheart.metrics._nll import perplexity_of
+from byheart.metrics._nll import perplexity_with_interval
 
 REVISION = 1  # the interval is corrected for skewness and keeps groups together
 
@@ -19,4 +19,4 @@ def train_perplexity(train: LogProbs, member_groups: tuple[str, ...]) -> Estimat
 
     No interval for a single group. Raises `CellError` where it has no value.
     """
-    return Estimate(*perplexity_of(train, member_groups), members=len(train), nonmembers=None)
+    return Estimate(*perplexity_with_interval(train, member_groups), members=len(train), nonmembers=None)

@@ -10,9 +10,9 @@ import numpy as np
 
 from byheart.core.errors import DataError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
-from byheart.data.private_attributes import kinds
-from byheart.lm.generate import Opening, greedy
-from byheart.lm.tokens import leading
+from byheart.data.private_attributes import attribute_kinds
+from byheart.lm.generate import GenerationRequest, generate_greedy
+from byheart.lm.tokens import bos_ids
 from byheart.observations import _neighbours, _prefix
 
 if TYPE_CHECKING:
@@ -20,112 +20,114 @@ if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel
     from byheart.lm.tokens import Tokens
 
-SLACK = 8
+EXTRA_TOKENS = 8
 """Tokens beyond those of the true value that a model may take to write it: it may spell it otherwise."""
 
 
-class Place(NamedTuple):
+class AttributeOccurrence(NamedTuple):
     """An attribute of an audited text: the text's position, its kind, its value, and whether the text as read holds it."""
 
-    text: int
+    text_index: int
     kind: str
     value: str
-    held: bool
+    is_in_text: bool
 
 
-def places(tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> Iterator[Place]:
+def attribute_occurrences(tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> Iterator[AttributeOccurrence]:
     """Yield every attribute, text by text and sorted by kind."""
     for i, (text, own) in enumerate(zip(tokens.texts.scored, attributes, strict=True)):
         for kind, value in sorted(own.items()):
-            yield Place(i, kind, value, value in text)
+            yield AttributeOccurrence(i, kind, value, value in text)
 
 
-def spans(text: str, value: str) -> list[tuple[int, int]]:
+def value_spans(text: str, value: str) -> list[tuple[int, int]]:
     """Return where a value stands in a text: by itself, or else, where it never does, inside of longer words."""
     found = [m.span() for m in re.finditer(re.escape(value), text)]
-    alone = [(a, b) for a, b in found if not _inside_word(text, a) and not _inside_word(text, b)]
+    alone = [(a, b) for a, b in found if not _is_inside_word(text, a) and not _is_inside_word(text, b)]
     return alone or found
 
 
-def _inside_word(text: str, at: int) -> bool:
+def _is_inside_word(text: str, position: int) -> bool:
     """Whether letters or digits stand on both sides of a place."""
-    return 0 < at < len(text) and text[at - 1].isalnum() and text[at].isalnum()
+    return 0 < position < len(text) and text[position - 1].isalnum() and text[position].isalnum()
 
 
-def exchanged(text: str, value: str, other: str) -> str:
+def replace_value(text: str, value: str, replacement: str) -> str:
     """Return the text with another value wherever this one stands."""
     parts, at = [], 0
-    for begin, end in spans(text, value):
-        parts += [text[at:begin], other]
+    for begin, end in value_spans(text, value):
+        parts += [text[at:begin], replacement]
         at = end
     return "".join([*parts, text[at:]])
 
 
-def leads(model: LanguageModel, tokens: Tokens) -> list[_prefix.Ids]:
+def conditioning_ids(model: LanguageModel, tokens: Tokens) -> list[_prefix.TokenIds]:
     """Return what conditions each text: BOS and its prompt, as they stand in `tokens`."""
-    bos = len(leading(model.tokenizer))
-    prompts = _prefix.prompts(model, tokens)
+    bos = len(bos_ids(model.tokenizer))
+    prompts = _prefix.prompt_ids(model, tokens)
     return [tokens.ids[start : start + bos + len(own)] for start, own in zip(tokens.starts[:-1], prompts, strict=True)]
 
 
-def likelihoods(model: Scorer, candidates: Candidates) -> Variants:
+def candidate_logprobs(model: Scorer, candidates: Candidates) -> Variants:
     """Return the mean log-probability (nats) of each reading; raises `DataError` for one longer than the context."""
-    context, virtual = model.model.context, _prefix.virtual_tokens(model.model)
+    context, virtual = model.model.context_length, _prefix.virtual_token_count(model.model)
     longest = int(np.diff(candidates.offsets).max())
     if context is not None and longest + virtual > context:
         raise DataError(
             f"with another attribute a text has {longest} tokens, with {virtual} virtual ones more than the model's context "
             f"of {context}; lower data.max_tokens by {longest + virtual - context} or more"
         )
-    found = _neighbours.means(model, candidates.ids, candidates.offsets, candidates.first)
+    found = _neighbours.mean_logprobs(model, candidates.ids, candidates.offsets, candidates.first)
     return Variants(loglik=found, starts=candidates.starts)
 
 
-def recited(model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> RecitedAttributes:
+def generated_attributes(model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> RecitedAttributes:
     """Return what the model writes from where each attribute begins, and what stands there."""
-    there = kinds(attributes)
+    there = attribute_kinds(attributes)
     left_out = np.zeros(len(there), dtype=np.int64)
-    fronts, room = leads(model.model, tokens), _prefix.room(model.model, tokens)
-    openings: list[Opening] = []
-    asked: list[Place] = []
+    fronts, room = conditioning_ids(model.model, tokens), _prefix.free_context(model.model, tokens)
+    openings: list[GenerationRequest] = []
+    asked: list[AttributeOccurrence] = []
     expected: list[str] = []
-    for place in places(tokens, attributes):
-        text, lead = tokens.texts.scored[place.text], fronts[place.text]
-        own = tokens.ids[tokens.starts[place.text] + len(lead) : tokens.starts[place.text + 1]]
-        begin, end = spans(text, place.value)[0] if place.held else (0, 0)
-        kept, said = _before_place(model.model, own, text, begin)
-        if not place.held or len(lead) + kept == 0:
+    for place in attribute_occurrences(tokens, attributes):
+        text, lead = tokens.texts.scored[place.text_index], fronts[place.text_index]
+        own = tokens.ids[tokens.starts[place.text_index] + len(lead) : tokens.starts[place.text_index + 1]]
+        begin, end = value_spans(text, place.value)[0] if place.is_in_text else (0, 0)
+        kept, said = _tokens_and_characters_before(model.model, own, text, begin)
+        if not place.is_in_text or len(lead) + kept == 0:
             left_out[there.index(place.kind)] += 1
             continue
         upto = next((t for t in range(kept, len(own)) if len(_decoded(model.model, own[:t])) >= end), len(own))
         asked.append(place)
-        free = SLACK if room is None else min(SLACK, int(room[place.text]) + len(own) - upto)
-        openings.append(Opening(np.concatenate([lead, own[:kept]]), upto - kept + free))
+        free = EXTRA_TOKENS if room is None else min(EXTRA_TOKENS, int(room[place.text_index]) + len(own) - upto)
+        openings.append(GenerationRequest(np.concatenate([lead, own[:kept]]), upto - kept + free))
         expected.append(text[said:end])
-    written = greedy(model.model, openings, budget=model.budget, precision=model.precision)
+    written = generate_greedy(model.model, openings, budget=model.budget, precision=model.precision)
     return RecitedAttributes(
         kinds=there,
         kind=np.array([there.index(p.kind) for p in asked], dtype=np.int64),
-        text=np.array([p.text for p in asked], dtype=np.int64),
+        text=np.array([p.text_index for p in asked], dtype=np.int64),
         written=tuple(_decoded(model.model, w) for w in written),
         expected=tuple(expected),
         left_out=left_out,
     )
 
 
-def _before_place(model: LanguageModel, own: _prefix.Ids, text: str, at: int) -> tuple[int, int]:
+def _tokens_and_characters_before(
+    model: LanguageModel, ids: _prefix.TokenIds, text: str, position: int
+) -> tuple[int, int]:
     """Return how many of a text's tokens stand wholly before a place, and how many characters these are.
 
     They are the text's own tokens, those that it was trained on: cut into tokens anew, a beginning ends otherwise.
     """
-    low, high = 0, len(own)
+    low, high = 0, len(ids)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(_decoded(model, own[:middle])) <= at else (low, middle - 1)
-    while low and not text.startswith(_decoded(model, own[:low])):
+        low, high = (middle, high) if len(_decoded(model, ids[:middle])) <= position else (low, middle - 1)
+    while low and not text.startswith(_decoded(model, ids[:low])):
         low -= 1  # it ended within a character
-    return low, len(_decoded(model, own[:low]))
+    return low, len(_decoded(model, ids[:low]))
 
 
-def _decoded(model: LanguageModel, ids: _prefix.Ids) -> str:
+def _decoded(model: LanguageModel, ids: _prefix.TokenIds) -> str:
     return model.tokenizer.batch_decode([ids.tolist()], clean_up_tokenization_spaces=False)[0]

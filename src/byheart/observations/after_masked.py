@@ -49,22 +49,29 @@ def after_masked(
 
     Raises `DataError` where a text fills the model's context.
     """
-    return _prefix.after_each(
-        model, tokens, _probes(model, tokens, probes, share), asking="observations after_masked", separator=separator
+    return _prefix.mean_logprobs_after_probes(
+        model,
+        tokens,
+        _masked_copies(model, tokens, probes, share),
+        error_prefix="observations after_masked",
+        separator=separator,
     )
 
 
-def _probes(model: Scorer, tokens: Tokens, count: int, share: float) -> Iterator[list[_prefix.Ids]]:
+def _masked_copies(model: Scorer, tokens: Tokens, count: int, share: float) -> Iterator[list[_prefix.TokenIds]]:
     """Yield a masked copy of every text, `count` times."""
     texts = tokens.texts
     chances = [
         np.random.default_rng(int(digest([(prompt, scored)]), 16))
         for prompt, scored in zip(texts.prompts, texts.scored, strict=True)
     ]
-    prompts = _prefix.prompts(model.model, tokens)
+    prompts = _prefix.prompt_ids(model.model, tokens)
     for _ in range(count):
         copies = [masked(text, share, chance) for text, chance in zip(texts.scored, chances, strict=True)]
-        yield [np.concatenate(p) for p in zip(prompts, _prefix.plain(model.model, copies), strict=True)]
+        yield [
+            np.concatenate(p)
+            for p in zip(prompts, _prefix.encode_without_special_tokens(model.model, copies), strict=True)
+        ]
 
 
 def masked(text: str, share: float, chance: np.random.Generator) -> str:

@@ -43,13 +43,15 @@ def after_similar(
 
     Raises `DataError` where there are fewer known texts, and where a text fills the model's context.
     """
-    _prefix.refuse_few("observations after_similar", "probes", probes, known_nonmember_tokens)
+    _prefix.check_known_count("observations after_similar", "probes", probes, known_nonmember_tokens)
     # Equally like ones keep this order, which does not depend on how they are listed.
-    order = _prefix.drawn(known_nonmember_tokens, 0)
-    bare = _prefix.without_bos(model.model, known_nonmember_tokens)
+    order = _prefix.shuffled_order(known_nonmember_tokens, 0)
+    bare = _prefix.ids_without_bos(model.model, known_nonmember_tokens)
     chosen = nearest(tokens.texts, known_nonmember_tokens.texts.take(order), probes)
     found = ([bare[order[k]] for k in column] for column in chosen.T)
-    return _prefix.after_each(model, tokens, found, asking="observations after_similar", separator=separator)
+    return _prefix.mean_logprobs_after_probes(
+        model, tokens, found, error_prefix="observations after_similar", separator=separator
+    )
 
 
 def nearest(texts: Texts, known: Texts, count: int) -> Int[np.ndarray, "texts count"]:
@@ -58,10 +60,10 @@ def nearest(texts: Texts, known: Texts, count: int) -> Int[np.ndarray, "texts co
 
     # Marks count as words, so that no known text is without one.
     rarity = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)  # noqa: S106 - no password
-    theirs = rarity.fit_transform(_joined(known))
-    likeness = (rarity.transform(_joined(texts)) @ theirs.T).toarray()
+    theirs = rarity.fit_transform(_prompted_texts(known))
+    likeness = (rarity.transform(_prompted_texts(texts)) @ theirs.T).toarray()
     return np.argsort(-likeness, axis=1, kind="stable")[:, :count]
 
 
-def _joined(texts: Texts) -> list[str]:
+def _prompted_texts(texts: Texts) -> list[str]:
     return [f"{prompt} {scored}" for prompt, scored in zip(texts.prompts, texts.scored, strict=True)]

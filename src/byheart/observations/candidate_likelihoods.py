@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byheart.observations._attributes import likelihoods
+from byheart.observations._attributes import candidate_logprobs
 
 if TYPE_CHECKING:
     from byheart.core.evidence import Candidates, Variants
@@ -24,4 +24,4 @@ def candidate_likelihoods(model: Scorer, candidates: Candidates) -> Variants:
 
     Raises `DataError` where another value makes a text longer than the model's context.
     """
-    return likelihoods(model, candidates)
+    return candidate_logprobs(model, candidates)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byheart.observations._attributes import likelihoods
+from byheart.observations._attributes import candidate_logprobs
 
 if TYPE_CHECKING:
     from byheart.core.evidence import Candidates, Variants
@@ -19,4 +19,4 @@ def candidate_likelihoods_base(base_model: Scorer, candidates: Candidates) -> Va
 
     Raises `DataError` where another value makes a text longer than the model's context.
     """
-    return likelihoods(base_model, candidates)
+    return candidate_logprobs(base_model, candidates)

@@ -28,7 +28,7 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.core.evidence import Candidates
-from byheart.data.private_attributes import drawn, kinds, refuse_alone, values
+from byheart.data.private_attributes import attribute_kinds, candidate_values, check_has_candidates, values_of_kind
 from byheart.observations import _attributes, _prefix
 
 if TYPE_CHECKING:
@@ -51,38 +51,38 @@ def candidates(
 
     Raises `DataError` for an attribute whose kind has no other value among the validation texts.
     """
-    refuse_alone(attributes, validation_attributes, "observations candidates")
-    model, there = base_model.model, kinds(attributes)
-    pools = {kind: values(validation_attributes, kind) for kind in there}
+    check_has_candidates(attributes, validation_attributes, "observations candidates")
+    model, there = base_model.model, attribute_kinds(attributes)
+    pools = {kind: values_of_kind(validation_attributes, kind) for kind in there}
     known = Counter(item for own in (*attributes, *validation_attributes) for item in own.items())
-    fronts = _attributes.leads(model, tokens)
+    fronts = _attributes.conditioning_ids(model, tokens)
     left_out = np.zeros(len(there), dtype=np.int64)
-    asked: list[_attributes.Place] = []
+    asked: list[_attributes.AttributeOccurrence] = []
     strings: list[str] = []
     common: list[int] = []
     sizes: list[int] = []
-    for place in _attributes.places(tokens, attributes):
-        text = tokens.texts.scored[place.text]
-        if not place.held or (not len(fronts[place.text]) and text.strip() == place.value):
+    for place in _attributes.attribute_occurrences(tokens, attributes):
+        text = tokens.texts.scored[place.text_index]
+        if not place.is_in_text or (not len(fronts[place.text_index]) and text.strip() == place.value):
             left_out[there.index(place.kind)] += 1
             continue
-        whole = tokens.texts.prompts[place.text] + text
-        others = drawn(pools[place.kind], kind=place.kind, truth=place.value, text=whole, count=count - 1)
+        whole = tokens.texts.prompts[place.text_index] + text
+        others = candidate_values(pools[place.kind], kind=place.kind, truth=place.value, text=whole, count=count - 1)
         asked.append(place)
-        strings += [text, *(_attributes.exchanged(text, place.value, other) for other in others)]
+        strings += [text, *(_attributes.replace_value(text, place.value, other) for other in others)]
         common += [known[place.kind, value] for value in (place.value, *others)]
         sizes.append(1 + len(others))
-    owner = np.repeat([p.text for p in asked], sizes)
-    plain = _prefix.plain(model, strings)
+    owner = np.repeat([p.text_index for p in asked], sizes)
+    plain = _prefix.encode_without_special_tokens(model, strings)
     rows = [np.concatenate([fronts[i], ids]) for i, ids in zip(owner, plain, strict=True)]
     return Candidates(
         kinds=there,
         kind=np.array([there.index(p.kind) for p in asked], dtype=np.int64),
-        text=np.array([p.text for p in asked], dtype=np.int64),
+        text=np.array([p.text_index for p in asked], dtype=np.int64),
         starts=np.cumsum([0, *sizes]),
         ids=np.concatenate(rows),
         offsets=np.cumsum([0, *map(len, rows)]),
-        first=tokens.first[owner],
+        first=tokens.first_scored[owner],
         common=np.array(common, dtype=np.int64),
         left_out=left_out,
     )

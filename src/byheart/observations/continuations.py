@@ -18,7 +18,7 @@ from annotated_types import Ge, Gt
 
 from byheart.core.evidence import Generations
 from byheart.core.registry import key_of
-from byheart.lm.generate import Opening, sampled
+from byheart.lm.generate import GenerationRequest, generate_samples
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -38,13 +38,13 @@ def continuations(
 ) -> Generations:
     """What the model that is attacked writes after the first half of each audited text, and the text's own second half."""
     openings, rests, seeds = [], [], []
-    for i, half in enumerate(tokens.first + (tokens.lengths - tokens.first) // 2):
+    for i, half in enumerate(tokens.first_scored + (tokens.lengths - tokens.first_scored) // 2):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
-        openings.append(Opening(own[:half], len(own) - half))
+        openings.append(GenerationRequest(own[:half], len(own) - half))
         rests.append(own[half:].tolist())
         content = {n: getattr(tokens.texts, n)[i] for n in ("ids", "prompts", "scored")}
         seeds.append(int(key_of(content), 16))
-    written = sampled(
+    written = generate_samples(
         model.model,
         openings,
         seeds,

@@ -18,9 +18,9 @@ from jaxtyping import Bool, Int
 
 from byheart.core.errors import DataError
 from byheart.core.evidence import Frequencies
-from byheart.core.registry import StandsFor
+from byheart.core.registry import ContentIdentity
 from byheart.data import readers
-from byheart.data.near_duplicates import SHINGLE
+from byheart.data.near_duplicates import SHINGLE_WORDS
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -33,9 +33,9 @@ BLOCK = 1000
 """Texts of a corpus that are cut into tokens at a time."""
 
 
-def _content(source: str) -> str:
+def _corpus_identity(source: str) -> str:
     """Return what tells a corpus from any other; raises `DataError` where it cannot be read."""
-    return readers.content(Path(source).expanduser()) if source else ""
+    return readers.file_hash(Path(source).expanduser()) if source else ""
 
 
 def frequencies(
@@ -43,7 +43,7 @@ def frequencies(
     tokens: Tokens,
     known_nonmember_tokens: Tokens,
     *,
-    source: Annotated[str, StandsFor(_content)] = "",
+    source: Annotated[str, ContentIdentity(_corpus_identity)] = "",
     field: str = "text",
 ) -> Frequencies:
     """Laplace-smoothed frequency of each scored token in reference texts, and whether it is the first in its text.
@@ -52,33 +52,35 @@ def frequencies(
     where it cannot be read, and where a row begins with an audited text. A token that no reference text holds has
     1 / (reference tokens + vocabulary).
     """
-    counts = np.bincount(known_nonmember_tokens.true, minlength=base_model.model.vocabulary)
+    counts = np.bincount(known_nonmember_tokens.scored_ids, minlength=base_model.model.vocabulary_size)
     if source:
-        strings = [readers.string(row, field) for row in readers.read(Path(source).expanduser())]
-        _refuse_audited(source, strings, tokens.texts.scored)
-        counts = counts + _counts(base_model, strings, len(counts))
+        strings = [readers.string_field(row, field) for row in readers.read_rows(Path(source).expanduser())]
+        _check_no_audited_texts(source, strings, tokens.texts.scored)
+        counts = counts + _token_counts(base_model, strings, len(counts))
     smoothed = (counts + 1) / (counts.sum() + len(counts))
     starts = tokens.scored_starts
-    return Frequencies(frequency=smoothed[tokens.true], first=_first(tokens.true, starts), starts=starts)
+    return Frequencies(
+        frequency=smoothed[tokens.scored_ids], first=_is_first_occurrence(tokens.scored_ids, starts), starts=starts
+    )
 
 
-def _refuse_audited(source: str, strings: Sequence[str], audited: Sequence[str]) -> None:
+def _check_no_audited_texts(source: str, strings: Sequence[str], audited_texts: Sequence[str]) -> None:
     """Raise `DataError` for a corpus with rows that begin with an audited text; those of fewer than five words may be anywhere."""
     beginnings: dict[tuple[str, ...], list[str]] = {}
-    for words in (text.casefold().split() for text in audited):
-        if len(words) >= SHINGLE:
-            beginnings.setdefault(tuple(words[:SHINGLE]), []).append(" ".join(words))
+    for words in (text.casefold().split() for text in audited_texts):
+        if len(words) >= SHINGLE_WORDS:
+            beginnings.setdefault(tuple(words[:SHINGLE_WORDS]), []).append(" ".join(words))
     found = 0
     for words in (text.casefold().split() for text in strings):
         whole = " ".join(words)
-        found += any(whole.startswith(text) for text in beginnings.get(tuple(words[:SHINGLE]), ()))
+        found += any(whole.startswith(text) for text in beginnings.get(tuple(words[:SHINGLE_WORDS]), ()))
     if found:
         raise DataError(
             f"observations frequencies: {found} of {len(strings)} texts of {source} are audited ones; name a corpus without them"
         )
 
 
-def _counts(model: Scorer, strings: Sequence[str], vocabulary: int) -> Int[np.ndarray, " vocabulary"]:
+def _token_counts(model: Scorer, strings: Sequence[str], vocabulary: int) -> Int[np.ndarray, " vocabulary"]:
     """How often each token occurs in these texts."""
     counts = np.zeros(vocabulary, dtype=np.int64)
     for at in range(0, len(strings), BLOCK):
@@ -87,7 +89,9 @@ def _counts(model: Scorer, strings: Sequence[str], vocabulary: int) -> Int[np.nd
     return counts
 
 
-def _first(ids: Int[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]) -> Bool[np.ndarray, " tokens"]:
+def _is_first_occurrence(
+    ids: Int[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]
+) -> Bool[np.ndarray, " tokens"]:
     """True where a token occurs for the first time among the scored tokens of its text."""
     text_of = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     first = np.zeros(len(ids), dtype=np.bool_)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byheart.core.evidence import Recitation, Suffixes
-from byheart.lm.generate import Opening, greedy
+from byheart.lm.generate import GenerationRequest, generate_greedy
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -25,14 +25,14 @@ def greedy_continuation(model: Scorer, tokens: Tokens, prefix_suffix_split: Suff
     """What the model that is attacked writes after each text's beginning, and how the text itself goes on."""
     starts = tokens.starts[:-1]
     openings = [
-        Opening(tokens.ids[at : at + begin], int(end - begin))
+        GenerationRequest(tokens.ids[at : at + begin], int(end - begin))
         for at, begin, end in zip(starts, prefix_suffix_split.begin, prefix_suffix_split.end, strict=True)
     ]
     true = [
         tokens.ids[at + b : at + e]
         for at, b, e in zip(starts, prefix_suffix_split.begin, prefix_suffix_split.end, strict=True)
     ]
-    written = greedy(model.model, openings, budget=model.budget, precision=model.precision)
+    written = generate_greedy(model.model, openings, budget=model.budget, precision=model.precision)
     return Recitation(
         true=np.concatenate(true),
         starts=np.cumsum([0, *map(len, true)]),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byheart.core.types import Texts, TokenStats
-from byheart.lm.tokens import Tokens, leading
+from byheart.lm.tokens import Tokens, bos_ids
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -27,23 +27,23 @@ ADVERSARY = "log-probabilities of the model under attack"
 
 def lowercased(model: Scorer, tokens: Tokens) -> TokenStats:
     """Token statistics of the audited texts in lower case under the model that is attacked."""
-    return model(_lowered(model, tokens))
+    return model(_lowercase_tokens(model, tokens))
 
 
-def _lowered(model: Scorer, tokens: Tokens) -> Tokens:
+def _lowercase_tokens(model: Scorer, tokens: Tokens) -> Tokens:
     tokenizer = model.model.tokenizer
     lower = tuple(text.lower() for text in tokens.texts.scored)
     plain = tokenizer(list(lower), add_special_tokens=False)["input_ids"]
-    bos = bool(leading(tokenizer))
+    bos = bool(bos_ids(tokenizer))
     longest = int(tokens.lengths.max())
     rows, kept = [], []
     for i, (text, ids) in enumerate(zip(lower, plain, strict=True)):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         # Without BOS and prompt the first token of the text itself is the one that is not scored.
         led = bos or bool(tokenizer(tokens.texts.prompts[i], add_special_tokens=False)["input_ids"])
-        lead = own[: tokens.first[i] if led else 0]
+        lead = own[: tokens.first_scored[i] if led else 0]
         row = np.concatenate([lead, np.array(ids, dtype=np.int64)])[:longest]
-        changed = text != tokens.texts.scored[i] and len(row) > tokens.first[i]
+        changed = text != tokens.texts.scored[i] and len(row) > tokens.first_scored[i]
         rows.append(row if changed else own)
         kept.append(text if changed else tokens.texts.scored[i])
     texts = Texts(tokens.texts.ids, tuple(kept), tokens.texts.prompts)

@@ -40,11 +40,11 @@ def member_prefix(
 
     Raises `DataError` where there are fewer known texts, and where none of them fits.
     """
-    return _prefix.after_shots(
+    return _prefix.logprobs_after_shots(
         model,
         tokens,
         known_member_tokens,
-        asking="observations member_prefix",
+        error_prefix="observations member_prefix",
         shots=shots,
         separator=separator,
         seed=seed,

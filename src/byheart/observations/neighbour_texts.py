@@ -33,9 +33,9 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.core.evidence import Substitutes
-from byheart.core.registry import StandsFor
+from byheart.core.registry import ContentIdentity
 from byheart.lm.base_models import identity, locate
-from byheart.lm.load import refuse_unmasked
+from byheart.lm.load import masked_lm_source
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 ADVERSARY = "the untuned base model, or a masked language model, to write neighbours of a text with"
 
 
-def _weights(masked_model: str) -> str:
+def _masked_model_identity(masked_model: str) -> str:
     """Return what tells a masked model in a folder from any other; raises `ModelError` for one that is none."""
     if not masked_model or locate(masked_model) is None:  # the Hub's need not be at hand where its evidence is
         return ""
-    refuse_unmasked(masked_model)
+    masked_lm_source(masked_model)
     return identity(masked_model)
 
 
@@ -57,7 +57,7 @@ def neighbour_texts(
     tokens: Tokens,
     *,
     count: Annotated[int, Ge(1)] = 25,
-    masked_model: Annotated[str, StandsFor(_weights)] = "",
+    masked_model: Annotated[str, ContentIdentity(_masked_model_identity)] = "",
 ) -> Substitutes:
     """Up to `count` neighbours of each audited text, by a masked model or else by the base model, as token ids.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byheart.observations._neighbours import read
+from byheart.observations._neighbours import neighbour_logprobs
 
 if TYPE_CHECKING:
     from byheart.core.evidence import Substitutes, Variants
@@ -21,4 +21,4 @@ ADVERSARY = "log-probabilities of the model under attack, for many texts more"
 
 def neighbours(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
     """Mean log-probability of each neighbour's scored tokens under the model that is attacked."""
-    return read(model, tokens, neighbour_texts)
+    return neighbour_logprobs(model, tokens, neighbour_texts)

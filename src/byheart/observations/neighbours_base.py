@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byheart.observations._neighbours import read
+from byheart.observations._neighbours import neighbour_logprobs
 
 if TYPE_CHECKING:
     from byheart.core.evidence import Substitutes, Variants
@@ -17,4 +17,4 @@ ADVERSARY = "log-probabilities of the untuned base model, for many texts more"
 
 def neighbours_base(base_model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
     """Mean log-probability of each neighbour's scored tokens under the untuned base model."""
-    return read(base_model, tokens, neighbour_texts)
+    return neighbour_logprobs(base_model, tokens, neighbour_texts)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PASSES = 0.0
 ADVERSARY = "the beginning of each text"
-USUAL = 50
+DEFAULT_PREFIX_TOKENS = 50
 """Tokens of a prefix where nobody says how many, in a text that has twice as many."""
 
 
@@ -39,8 +39,8 @@ def prefix_suffix_split(
     Raises `DataError` for a `prefix` that is as long as a text.
     """
     prompted = np.array([bool(p) for p in tokens.texts.prompts], dtype=np.bool_)
-    own = np.minimum(USUAL, tokens.lengths // 2) if prefix is None else np.full(len(tokens), prefix)
-    begin = np.where(prompted, tokens.first, own)
+    own = np.minimum(DEFAULT_PREFIX_TOKENS, tokens.lengths // 2) if prefix is None else np.full(len(tokens), prefix)
+    begin = np.where(prompted, tokens.first_scored, own)
     short = begin >= tokens.lengths
     if short.any():
         i = int(np.argmax(short))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from byheart.observations._attributes import recited
+from byheart.observations._attributes import generated_attributes
 
 if TYPE_CHECKING:
     from byheart.core.evidence import RecitedAttributes
@@ -31,4 +31,4 @@ def recited_attributes(model: Scorer, tokens: Tokens, attributes: Sequence[Mappi
 
     Raises `DataError` where no attribute can be asked for.
     """
-    return recited(model, tokens, attributes)
+    return generated_attributes(model, tokens, attributes)

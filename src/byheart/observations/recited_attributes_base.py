@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from byheart.observations._attributes import recited
+from byheart.observations._attributes import generated_attributes
 
 if TYPE_CHECKING:
     from byheart.core.evidence import RecitedAttributes
@@ -23,4 +23,4 @@ def recited_attributes_base(
 
     Raises `DataError` where no attribute can be asked for.
     """
-    return recited(base_model, tokens, attributes)
+    return generated_attributes(base_model, tokens, attributes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from byheart.observations._repetition import second_reading
+from byheart.observations._repetition import second_reading_logprobs
 
 if TYPE_CHECKING:
     from byheart.core.types import LogProbs
@@ -22,4 +22,4 @@ ADVERSARY = "log-probabilities of the model under attack"
 
 def repeated(model: Scorer, tokens: Tokens) -> LogProbs:
     """Log-probabilities of the audited texts after themselves, under the model that is attacked."""
-    return second_reading(model, tokens)
+    return second_reading_logprobs(model, tokens)

@@ -34,12 +34,12 @@ def sampling_logprobs(
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0,
 ) -> Chances:
     """Log-probability (nats) of each suffix token where the model that is attacked samples; `top_k` null keeps every token."""
-    parted = _parted(tokens, prefix_suffix_split)
-    logp = sampling.chances(model, parted, temperature=temperature, top_k=top_k, top_p=top_p)
+    parted = _truncate_to_suffix(tokens, prefix_suffix_split)
+    logp = sampling.token_sampling_logprobs(model, parted, temperature=temperature, top_k=top_k, top_p=top_p)
     return Chances(logp=logp, starts=parted.scored_starts)
 
 
-def _parted(tokens: Tokens, prefix_suffix_split: Suffixes) -> Tokens:
+def _truncate_to_suffix(tokens: Tokens, prefix_suffix_split: Suffixes) -> Tokens:
     """Return the texts without what follows their prefix_suffix_split, the prefix_suffix_split alone being scored."""
     place = np.arange(len(tokens.ids)) - np.repeat(tokens.starts[:-1], tokens.lengths)
     kept = place < np.repeat(prefix_suffix_split.end, tokens.lengths)

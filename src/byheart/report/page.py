@@ -124,7 +124,7 @@ def report(
         panels, variants = labels.panels(rows), labels.variants(rows)
         leaking = {(panels(r), variants(r)) for r in rows}
     records = exposed(rows, shown.scores, leaking, shown.texts)
-    given = {f"{c.name} {c.label}".strip(): c.given for c in figures}
+    given = {f"{c.name} {c.label}".strip(): c.explicit_settings for c in figures}
     slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
     offered = page_data.switches(rows)
     held = page_data.content(
@@ -167,8 +167,10 @@ def tables_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
     Unless chosen, one that has a `metric` is made for each.
     """
     if not chosen:
-        metrics = sorted({r.metric for r in shown.rows if r.attack} - {"auc", *defaults.COSTS, *defaults.EXTRACTION})
-        every = [registry.choose("tables", n) for n in registry.names("tables")]
+        metrics = sorted(
+            {r.metric for r in shown.rows if r.attack} - {"auc", *defaults.COST_METRICS, *defaults.EXTRACTION_METRICS}
+        )
+        every = [registry.choose("tables", n) for n in registry.entry_names("tables")]
         others = [
             registry.choose("tables", c.name, {"metric": m}) for c in every if "metric" in c.defaults for m in metrics
         ]
@@ -182,7 +184,7 @@ def figures_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Figure]
     Unless chosen, one that is of an `attack` is of the first that was measured, where its own default was not.
     """
     return _filled(
-        chosen or [_measured(registry.choose("figures", n), shown.rows) for n in registry.names("figures")], shown
+        chosen or [_measured(registry.choose("figures", n), shown.rows) for n in registry.entry_names("figures")], shown
     )
 
 
@@ -215,10 +217,10 @@ def _filled(chosen: Sequence[Choice], shown: Shown) -> dict[str, Any]:
 
 def _exhibits(tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Iterator[Exhibit]:
     for name, table in tables.items():
-        caption = registry.summary(registry.find("tables", name.split(" ")[0]))
+        caption = registry.summary(registry.load_function("tables", name.split(" ")[0]))
         yield Exhibit(name, table.title, caption, table)
     for name, figure in figures.items():
-        caption = registry.summary(registry.find("figures", name.split(" ")[0]))
+        caption = registry.summary(registry.load_function("figures", name.split(" ")[0]))
         # Where no script runs, a picture stands in the chart's place.
         still = base64.b64encode(figure.picture("svg", titled=False)).decode()
         yield Exhibit(name, figure.heading or figure.title, caption, figure=figure, still=still)

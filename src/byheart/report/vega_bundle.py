@@ -13,7 +13,7 @@ import zlib
 from importlib import metadata
 from pathlib import Path
 
-from byheart.core.atomic_file import whole
+from byheart.core.atomic_file import atomic_write
 
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
@@ -29,7 +29,7 @@ def library() -> str:
     script = vl_convert.javascript_bundle(SNIPPET)
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with whole(place) as aside:
+        with atomic_write(place) as aside:
             aside.write_bytes(zlib.compress(script.encode()))
     return script
 

@@ -26,11 +26,11 @@ from jaxtyping import Float
 
 from byheart.core.errors import CellError
 
-LEAST = 1e-6  # below this, a skew-normal's distribution function loses digits to cancellation
+MIN_CDF = 1e-6  # below this, a skew-normal's distribution function loses digits to cancellation
 NODES = 64  # of Gauss and Laguerre's quadrature: ten digits for any skewness
 
 
-def by_sampling(
+def exposure_by_sampling(
     canaries: Float[np.ndarray, " canaries"], references: Float[np.ndarray, " references"]
 ) -> Float[np.ndarray, " canaries"]:
     """Exposure (bits) of canaries among fillings, both by log-likelihood (nats)."""
@@ -39,7 +39,7 @@ def by_sampling(
     return np.log2(len(ordered) + 1) - np.log2(ranks)
 
 
-def by_extrapolation(
+def exposure_by_extrapolation(
     canaries: Float[np.ndarray, " canaries"], references: Float[np.ndarray, " references"], *, bits: float
 ) -> Float[np.ndarray, " canaries"]:
     """Exposure (bits, at most `bits`, log2 of all fillings there are) from a distribution fitted to fillings.
@@ -54,11 +54,11 @@ def by_extrapolation(
             f"{len(losses)} references of one likelihood give no distribution; write estimate: sampling, or more references"
         )
     shape, place, scale = cast("tuple[float, float, float]", skewnorm.fit(losses))
-    nats = [-log_share((-x - place) / scale, float(shape)) for x in canaries]
+    nats = [-log_skewnorm_cdf((-x - place) / scale, float(shape)) for x in canaries]
     return np.minimum(np.array(nats) / math.log(2), bits)
 
 
-def log_share(z: float, shape: float) -> float:
+def log_skewnorm_cdf(z: float, shape: float) -> float:
     """Logarithm of what a standard skew-normal distribution has below z: finite however far z lies.
 
     Its density is log-concave, so left of the peak it falls at least as fast as an exponential of its slope there.
@@ -67,7 +67,7 @@ def log_share(z: float, shape: float) -> float:
     from scipy.stats import skewnorm
 
     share = float(skewnorm.cdf(z, shape))
-    if share > LEAST:
+    if share > MIN_CDF:
         return math.log(share)
 
     def log_density(x: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " nodes"]:

@@ -18,14 +18,14 @@ from importlib.util import find_spec
 
 from byheart.core.config import Privacy, Training
 from byheart.core.errors import SettingError
-from byheart.core.registry import Choice, constant
+from byheart.core.registry import Choice, module_constant
 
-LOOSE = 40.0
+MAX_PRV_EPSILON = 40.0
 """An epsilon, by Rényi's accountant, above which no better one is sought."""
 
 
 @dataclass(frozen=True)
-class Spending:
+class DpSgdParameters:
     """How noisy training is, and how often it looks: each of an epoch's `steps` draws each text with the chance `rate`.
 
     `noise_multiplier` is the noise's standard deviation in units of `clip`, the largest norm of one text's gradient.
@@ -39,29 +39,31 @@ class Spending:
 
     def epsilon(self, epochs: int) -> float:
         """Return what so many epochs spend, an upper bound at `delta`: 0 before training."""
-        return _epsilon(self.noise_multiplier, self.rate, self.steps * epochs, self.delta) if epochs else 0.0
+        return _spent_epsilon(self.noise_multiplier, self.rate, self.steps * epochs, self.delta) if epochs else 0.0
 
 
-def promised(method: Choice) -> Privacy | None:
+def privacy_settings(method: Choice) -> Privacy | None:
     """Return what a method promises by its settings; None for one whose file does not say that it is private."""
-    if not constant(method.function, "PRIVATE", default=False):
+    if not module_constant(method.function, "PRIVATE", default=False):
         return None
     return Privacy(**{f.name: method.settings[f.name] for f in dataclasses.fields(Privacy)})
 
 
-def spending(privacy: Privacy, texts: int, training: Training) -> Spending:
+def dp_sgd_parameters(privacy: Privacy, texts: int, training: Training) -> DpSgdParameters:
     """Return what keeps the promise for so many training texts; no model is needed to know.
 
     Raises `SettingError` as `promised_delta` does, and for an epsilon that no noise is enough for; needs opacus.
     """
-    delta = promised_delta(privacy, texts)
+    delta = target_delta(privacy, texts)
     rate = min(1.0, training.batch_size / texts)
     steps = math.ceil(texts / training.batch_size)
-    noise = privacy.noise_multiplier or _noise(privacy.epsilon or 0.0, rate, steps * training.epochs, delta)
-    return Spending(noise, privacy.clip, delta, rate, steps)
+    noise = privacy.noise_multiplier or _least_noise_multiplier(
+        privacy.epsilon or 0.0, rate, steps * training.epochs, delta
+    )
+    return DpSgdParameters(noise, privacy.clip, delta, rate, steps)
 
 
-def promised_delta(privacy: Privacy, texts: int) -> float:
+def target_delta(privacy: Privacy, texts: int) -> float:
     """Return the delta that is promised to so many training texts.
 
     Raises `SettingError` for a promise that means nothing or contradicts itself, as far as it shows without opacus.
@@ -81,11 +83,11 @@ def promised_delta(privacy: Privacy, texts: int) -> float:
 
 
 @functools.cache
-def _noise(epsilon: float, rate: float, steps: int, delta: float) -> float:
+def _least_noise_multiplier(epsilon: float, rate: float, steps: int, delta: float) -> float:
     """Return the least noise multiplier (to .01 of epsilon) that spends no more than epsilon."""
     from opacus.accountants.utils import get_noise_multiplier
 
-    kind = "prv" if epsilon <= LOOSE / 2 else "rdp"
+    kind = "prv" if epsilon <= MAX_PRV_EPSILON / 2 else "rdp"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -99,7 +101,7 @@ def _noise(epsilon: float, rate: float, steps: int, delta: float) -> float:
 
 
 @functools.cache
-def _epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
+def _spent_epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
     from opacus.accountants import PRVAccountant, RDPAccountant
 
     history = [(noise_multiplier, rate, steps)]
@@ -108,11 +110,11 @@ def _epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the rough one could be closer, which is why there is another
         bound = float(rough.get_epsilon(delta))
-    return bound if bound > LOOSE else min(bound, float(close.get_epsilon(delta)))
+    return bound if bound > MAX_PRV_EPSILON else min(bound, float(close.get_epsilon(delta)))
 
 
-def lacking(method: Choice) -> str:
+def missing_package(method: Choice) -> str:
     """Return what must be installed before a method can train, and how; "" where nothing is missing."""
-    if promised(method) is None or find_spec("opacus"):
+    if privacy_settings(method) is None or find_spec("opacus"):
         return ""
     return "differentially private training needs opacus, which is not installed; run: pip install 'byheart[dp]'"

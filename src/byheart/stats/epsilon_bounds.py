@@ -28,11 +28,11 @@ from jaxtyping import Bool, Float
 from byheart.core.errors import DataError
 from byheart.stats.intervals import clopper_pearson
 
-STEP = 0.2  # of epsilon, in the search for the first that is not refused
-LARGEST = 50.0  # no number of guesses that fits into memory shows more
+EPSILON_STEP = 0.2  # of epsilon, in the search for the first that is not refused
+MAX_EPSILON = 50.0  # no number of guesses that fits into memory shows more
 
 
-def right_guesses(scores: Float[np.ndarray, " texts"], coins: Bool[np.ndarray, " texts"], guesses: int) -> int:
+def correct_guesses(scores: Float[np.ndarray, " texts"], coins: Bool[np.ndarray, " texts"], guesses: int) -> int:
     """Number of right guesses: of the highest scores, trained on, and of the lowest, not, half of the guesses each.
 
     An odd one is of the highest; equal scores are ordered by place, which coins do not decide.
@@ -61,12 +61,12 @@ def one_run(canaries: int, guesses: int, right: int, *, delta: float, confidence
 
     Raises `DataError` for a delta that is no chance, and for guesses that do not fit.
     """
-    _check(canaries, guesses, right, delta)
+    _check_counts(canaries, guesses, right, delta)
 
     def held(epsilon: float) -> bool:
         return one_run_p_value(canaries, guesses, right, epsilon=epsilon, delta=delta) >= 1 - confidence
 
-    return _first(held)
+    return _smallest_possible(held)
 
 
 def one_run_gaussian(canaries: int, guesses: int, right: int, *, delta: float, confidence: float = 0.95) -> float:
@@ -78,7 +78,7 @@ def one_run_gaussian(canaries: int, guesses: int, right: int, *, delta: float, c
     """
     from scipy.special import ndtr, ndtri
 
-    _check(canaries, guesses, right, delta)
+    _check_counts(canaries, guesses, right, delta)
 
     def held(mu: float) -> bool:
         correct = (1 - confidence) * right / canaries
@@ -88,7 +88,7 @@ def one_run_gaussian(canaries: int, guesses: int, right: int, *, delta: float, c
             correct, wrong = correct + i / (guesses - i) * (needed - wrong), needed
         return correct + wrong <= guesses / canaries
 
-    return gaussian_epsilon(_first(held), delta=delta)
+    return gaussian_epsilon(_smallest_possible(held), delta=delta)
 
 
 def gaussian_epsilon(mu: float, *, delta: float) -> float:
@@ -102,11 +102,11 @@ def gaussian_epsilon(mu: float, *, delta: float) -> float:
         more = math.exp(epsilon + float(log_ndtr(-epsilon / mu - mu / 2)))
         return float(ndtr(mu / 2 - epsilon / mu)) - more <= delta
 
-    return _first(held) if mu else 0.0
+    return _smallest_possible(held) if mu else 0.0
 
 
 def many_runs(
-    found: int, members: int, alarms: int, nonmembers: int, *, delta: float, confidence: float = 0.95
+    true_positives: int, members: int, false_positives: int, nonmembers: int, *, delta: float, confidence: float = 0.95
 ) -> float:
     """Epsilon that the training has at least, from one guess a run; 0 where nothing is shown.
 
@@ -114,17 +114,17 @@ def many_runs(
     ln((TPR - delta) / FPR) and ln((1 - FPR - delta) / (1 - TPR)), the lower end of TPR against the upper of FPR.
     Raises `DataError` for a delta that is no chance, a side without runs, and counts above their runs.
     """
-    refuse_delta(delta)
-    if not (0 <= found <= members > 0 and 0 <= alarms <= nonmembers > 0):
+    check_delta(delta)
+    if not (0 <= true_positives <= members > 0 and 0 <= false_positives <= nonmembers > 0):
         raise DataError(
-            f"{found} of {members} runs with the text and {alarms} of {nonmembers} without: each needs one run, and counts that fit"
+            f"{true_positives} of {members} runs with the text and {false_positives} of {nonmembers} without: each needs one run, and counts that fit"
         )
-    low = float(clopper_pearson(float(found), float(members), confidence=confidence)[0])
-    high = float(clopper_pearson(float(alarms), float(nonmembers), confidence=confidence)[1])
+    low = float(clopper_pearson(float(true_positives), float(members), confidence=confidence)[0])
+    high = float(clopper_pearson(float(false_positives), float(nonmembers), confidence=confidence)[1])
     return max(0.0, *(math.log((p - delta) / q) if p > delta else 0.0 for p, q in ((low, high), (1 - high, 1 - low))))
 
 
-def refuse_delta(delta: float) -> None:
+def check_delta(delta: float) -> None:
     """Refuse a delta that no bound can be told at, in one line."""
     if not 0 < delta < 1:
         why = (
@@ -137,26 +137,26 @@ def refuse_delta(delta: float) -> None:
         )
 
 
-def _check(canaries: int, guesses: int, right: int, delta: float) -> None:
-    refuse_delta(delta)
+def _check_counts(canaries: int, guesses: int, right: int, delta: float) -> None:
+    check_delta(delta)
     if not 0 <= right <= guesses <= canaries or not guesses:
         raise DataError(f"{right} right of {guesses} guesses on {canaries} canaries: each is at most the next")
 
 
-def _first(held: Callable[[float], bool]) -> float:
+def _smallest_possible(is_possible: Callable[[float], bool]) -> float:
     """Return the first number from 0 up that is held to be possible, a hair below it.
 
     Looked for in steps: p-values with a delta need not grow all the way, and what lies behind a gap proves nothing.
     """
     above = 0.0
-    while not held(above):
-        above += STEP
-        if above > LARGEST:
-            return LARGEST
+    while not is_possible(above):
+        above += EPSILON_STEP
+        if above > MAX_EPSILON:
+            return MAX_EPSILON
     if not above:
         return 0.0
-    below = above - STEP
+    below = above - EPSILON_STEP
     for _ in range(30):
         middle = (below + above) / 2
-        below, above = (below, middle) if held(middle) else (middle, above)
+        below, above = (below, middle) if is_possible(middle) else (middle, above)
     return below

@@ -15,26 +15,26 @@ TAIL = 0.025  # at either end of an interval of 95 %
 NO_VARIANCE = 1e-24  # an AUC's variance below this is rounding: one discordant pair among 1e5 x 1e5 still gives 1e-20
 
 
-def student_reach(freedom: float, *, tail: float = TAIL) -> float:
+def t_critical_value(degrees_of_freedom: float, *, tail: float = TAIL) -> float:
     """How many standard errors an interval reaches to either side, by Student's t, with so much left at either end."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 1 - tail))
+    return float(stdtrit(degrees_of_freedom, 1 - tail))
 
 
 @functools.lru_cache(maxsize=16)  # all attacks and epochs share their texts' groups, and sorting words takes longest
-def codes(groups: tuple[str, ...]) -> Int[np.ndarray, " texts"]:
+def group_indices(groups: tuple[str, ...]) -> Int[np.ndarray, " texts"]:
     """Number of each text's group, from 0."""
     found = np.unique(np.asarray(groups), return_inverse=True)[1]
     found.flags.writeable = False
     return found
 
 
-def logit_interval(value: float, reach: float) -> tuple[float, float]:
+def logit_interval(value: float, margin: float) -> tuple[float, float]:
     """Interval of a number between 0 and 1 that reaches so far to either side, bent to stay there by the logit."""
     from scipy.special import expit, logit
 
-    steps = reach / (value * (1 - value))
+    steps = margin / (value * (1 - value))
     return float(expit(logit(value) - steps)), float(expit(logit(value) + steps))
 
 
@@ -84,7 +84,7 @@ def bootstrap_weights(
 
     Groups that hold both are a stratum of their own, so that every resample has both sides.
     """
-    group = codes(groups)
+    group = group_indices(groups)
     total = int(group.max()) + 1
     stratum = np.zeros(total, dtype=np.intp)
     stratum[group[membership]] += 1

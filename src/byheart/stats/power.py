@@ -19,18 +19,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from byheart.stats.intervals import TAIL
-from byheart.stats.roc_auc import resolution
+from byheart.stats.roc_auc import allowed_false_positives
 
 POWER = 0.8
 
 
-def effective(groups: Sequence[str]) -> float:
+def effective_text_count(groups: Sequence[str]) -> float:
     """Kish's effective number of texts where a whole group says no more than one text."""
     sizes = np.array(list(Counter(groups).values()), dtype=np.float64)
     return float(sizes.sum() ** 2 / (sizes @ sizes))
 
 
-def smallest_auc(members: float, nonmembers: float, *, tests: int = 1) -> float:
+def detectable_auc(members: float, nonmembers: float, *, tests: int = 1) -> float:
     """Smallest AUC whose 95 % interval lies above one half four times in five; 1 where none does.
 
     Of several tests the intervals hold all at once, each missing with chance 0.05 / tests.
@@ -41,12 +41,12 @@ def smallest_auc(members: float, nonmembers: float, *, tests: int = 1) -> float:
     return min(1.0, 0.5 + float(ndtri(1 - TAIL / tests) + ndtri(POWER)) * spread)
 
 
-def smallest_tpr(members: int, nonmembers: int, fpr: float) -> float:
+def detectable_tpr(members: int, nonmembers: int, fpr: float) -> float:
     """Smallest TPR at that FPR which differs from the FPR four times in five at 5 %; 1 where none does.
 
     Raises `DataError` where there are fewer than 1 / fpr non-members.
     """
-    allowed = resolution(nonmembers, fpr)
+    allowed = allowed_false_positives(nonmembers, fpr)
     critical = _critical(members, nonmembers, allowed)
     low, high = fpr, 1.0 - 1e-9
     if _power(high, critical, members, nonmembers, allowed, fpr) < POWER:

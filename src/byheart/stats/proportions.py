@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from byheart.core.errors import DataError
-from byheart.stats.intervals import TAIL, codes
+from byheart.stats.intervals import TAIL, group_indices
 
 
-def at_most(
+def mid_p_cdf(
     successes: Float[np.ndarray, " *shape"] | float, trials: float, share: float
 ) -> Float[np.ndarray, " *shape"]:
     """Chance of fewer successes, plus half that of as many; one minus it is the chance of more, plus that half."""
@@ -41,9 +41,9 @@ def mid_p(successes: float, trials: float, *, tail: float = TAIL) -> tuple[float
     value = successes / trials
     low, high = 0.0, 1.0
     if successes > 0:
-        low = cast("float", brentq(lambda p: 1 - float(at_most(successes, trials, p)) - tail, 0.0, value))
+        low = cast("float", brentq(lambda p: 1 - float(mid_p_cdf(successes, trials, p)) - tail, 0.0, value))
     if successes < trials:
-        high = cast("float", brentq(lambda p: float(at_most(successes, trials, p)) - tail, value, 1.0))
+        high = cast("float", brentq(lambda p: float(mid_p_cdf(successes, trials, p)) - tail, value, 1.0))
     return low, high
 
 
@@ -72,52 +72,60 @@ class Share(NamedTuple):
     high: float
 
 
-Held = Bool[np.ndarray, " texts"] | Float[np.ndarray, " texts"]
+TextOutcomes = Bool[np.ndarray, " texts"] | Float[np.ndarray, " texts"]
 """Whether something holds of each text, or how far it does, between 0 and 1, which spreads no wider."""
 
 
-def share(held: Held, groups: tuple[str, ...]) -> Share:
+def share_with_interval(outcomes: TextOutcomes, groups: tuple[str, ...]) -> Share:
     """Share of the texts that something holds of. Raises `DataError` where there are none."""
-    if not len(held):
+    if not len(outcomes):
         raise DataError("a share of no texts has no value; audit members and non-members")
-    value = float(held.mean())
-    size = effective_size(held.astype(np.float64), codes(groups))
+    value = float(outcomes.mean())
+    size = effective_size(outcomes.astype(np.float64), group_indices(groups))
     return Share(value, *mid_p(value * size, size))
 
 
-def apart(first: Share, second: Share, correlation: float = 0.0) -> Share:
+def share_difference(first: Share, second: Share, correlation: float = 0.0) -> Share:
     """First minus second, of texts that have nothing to do with one another unless their correlation is told."""
     value = first.value - second.value
-    below = _together(first.value - first.low, second.high - second.value, correlation)
-    above = _together(first.high - first.value, second.value - second.low, correlation)
+    below = _difference_margin(first.value - first.low, second.high - second.value, correlation)
+    above = _difference_margin(first.high - first.value, second.value - second.low, correlation)
     return Share(value, value - below, value + above)
 
 
-def paired(first: Held, second: Held, groups: tuple[str, ...]) -> Share:
+def paired_share_difference(first: TextOutcomes, second: TextOutcomes, groups: tuple[str, ...]) -> Share:
     """Share of the first minus share of the second, of the same texts in the same order."""
-    return apart(share(first, groups), share(second, groups), _correlation(first, second, groups))
+    return share_difference(
+        share_with_interval(first, groups),
+        share_with_interval(second, groups),
+        _share_correlation(first, second, groups),
+    )
 
 
-def sides(
-    held: Bool[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
+def member_and_nonmember_shares(
+    outcomes: Bool[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> tuple[Share, Share]:
     """Share among the members, and share among the non-members."""
     members, others = (tuple(g for g, m in zip(groups, membership, strict=True) if m == side) for side in (True, False))
-    return share(held[membership], members), share(held[~membership], others)
+    return share_with_interval(outcomes[membership], members), share_with_interval(outcomes[~membership], others)
 
 
-def pooled(found: Sequence[Share]) -> Share:
+def pooled_share(seed_shares: Sequence[Share]) -> Share:
     """One share of several seeds: the mean, and the outermost ends, since they share their texts."""
-    return Share(float(np.mean([f.value for f in found])), min(f.low for f in found), max(f.high for f in found))
+    return Share(
+        float(np.mean([f.value for f in seed_shares])),
+        min(f.low for f in seed_shares),
+        max(f.high for f in seed_shares),
+    )
 
 
-def _together(first: float, second: float, correlation: float) -> float:
+def _difference_margin(first: float, second: float, correlation: float) -> float:
     return math.sqrt(max(0.0, first**2 + second**2 - 2 * correlation * first * second))
 
 
-def _correlation(first: Held, second: Held, groups: tuple[str, ...]) -> float:
+def _share_correlation(first: TextOutcomes, second: TextOutcomes, groups: tuple[str, ...]) -> float:
     """Return the correlation of two shares over their texts' groups."""
-    group = codes(groups)
+    group = group_indices(groups)
     one, other = (np.bincount(group, held - held.mean()) for held in (first, second))
     size = math.sqrt(float(one @ one) * float(other @ other))
     return min(float(one @ other) / size, 1 - 1 / (int(group.max()) + 1)) if size > 0 else 0.0

@@ -23,17 +23,17 @@ from jaxtyping import Bool, Float
 
 from byheart.core.errors import DataError
 from byheart.core.types import Scores
-from byheart.stats.intervals import NO_VARIANCE, TAIL, codes, hoeffding, logit_interval, student_reach
+from byheart.stats.intervals import NO_VARIANCE, TAIL, group_indices, hoeffding, logit_interval, t_critical_value
 
 
-class Spread(NamedTuple):
+class VarianceEstimate(NamedTuple):
     """A variance, and the degrees of freedom that it was estimated with."""
 
     variance: float
-    freedom: float
+    degrees_of_freedom: float
 
 
-class Difference(NamedTuple):
+class AucDifference(NamedTuple):
     """A difference, its interval, and the two-sided p-value of there being none."""
 
     value: float
@@ -42,7 +42,7 @@ class Difference(NamedTuple):
     p_value: float
 
 
-def sides(
+def member_and_nonmember_scores(
     scores: Scores, membership: Bool[np.ndarray, " texts"]
 ) -> tuple[Float[np.ndarray, " members"], Float[np.ndarray, " nonmembers"]]:
     """Scores of the members, and scores of the non-members.
@@ -57,7 +57,7 @@ def sides(
     return members, nonmembers
 
 
-def resolution(nonmembers: int, fpr: float) -> int:
+def allowed_false_positives(nonmembers: int, fpr: float) -> int:
     """Number of false positives that a false positive rate allows among so many non-members: at least 1.
 
     Raises `DataError` where it allows none, because then no threshold realises the rate.
@@ -79,28 +79,30 @@ def placements(scores: Scores, membership: Bool[np.ndarray, " texts"]) -> Float[
 
     The mean over the members, and the mean over the non-members, are the AUC. Raises as `sides` does.
     """
-    members, nonmembers = (np.sort(side) for side in sides(scores, membership))
+    members, nonmembers = (np.sort(side) for side in member_and_nonmember_scores(scores, membership))
     below = np.searchsorted(nonmembers, scores, "left") + np.searchsorted(nonmembers, scores, "right")
     above = 2 * len(members) - np.searchsorted(members, scores, "left") - np.searchsorted(members, scores, "right")
     return np.where(membership, below / (2 * len(nonmembers)), above / (2 * len(members)))
 
 
-def placement_spread(
-    placed: Float[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
-) -> Spread:
+def placement_variance(
+    placement_values: Float[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
+) -> VarianceEstimate:
     """Obuchowski's variance of an AUC, or of the difference of two where their placements were subtracted.
 
     A side that is one group says nothing of its own spread: the variance is then 0, and the caller's fallback holds.
     """
-    group = codes(groups)
+    group = group_indices(groups)
     total = int(group.max()) + 1
     parts: list[Float[np.ndarray, " groups"]] = []
     squares = fourths = variance = 0.0
     for side in (membership, ~membership):
-        part = np.bincount(group[side], (placed[side] - placed[side].mean()) / side.sum(), minlength=total)
+        part = np.bincount(
+            group[side], (placement_values[side] - placement_values[side].mean()) / side.sum(), minlength=total
+        )
         present = int(np.count_nonzero(np.bincount(group[side])))
         if present == 1:
-            return Spread(0.0, 1.0)
+            return VarianceEstimate(0.0, 1.0)
         square = float(part @ part)
         squares += square
         fourths += float((part**4).sum()) - square**2 / present
@@ -108,8 +110,8 @@ def placement_spread(
         parts.append(part)
     variance += 2 * total / (total - 1) * float(parts[0] @ parts[1])
     if variance <= NO_VARIANCE:
-        return Spread(0.0, 1.0)
-    return Spread(variance, max(1.0, 2 * squares**2 / max(fourths, 1e-9 * squares**2)))
+        return VarianceEstimate(0.0, 1.0)
+    return VarianceEstimate(variance, max(1.0, 2 * squares**2 / max(fourths, 1e-9 * squares**2)))
 
 
 def independent_pairs(membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]) -> float:
@@ -117,7 +119,7 @@ def independent_pairs(membership: Bool[np.ndarray, " texts"], groups: tuple[str,
 
     Groups of unequal size count as Kish's effective number, and half where a group holds both members and non-members.
     """
-    group = codes(groups)
+    group = group_indices(groups)
     mixed = np.intersect1d(group[membership], group[~membership]).size > 0
     sizes = [np.unique(group[side], return_counts=True)[1] for side in (membership, ~membership)]
     return min(float(n.sum() ** 2 / (n @ n)) for n in sizes) / (2 if mixed else 1)
@@ -131,10 +133,12 @@ def auc_interval(
     Hoeffding's bound where the variance is zero. Raises as `sides` does.
     """
     placed = placements(scores, membership)
-    value, spread = float(placed[membership].mean()), placement_spread(placed, membership, groups)
+    value, spread = float(placed[membership].mean()), placement_variance(placed, membership, groups)
     if spread.variance == 0 or not 0 < value < 1:
         return value, hoeffding(value, independent_pairs(membership, groups), tail=tail)
-    return value, logit_interval(value, student_reach(spread.freedom, tail=tail) * math.sqrt(spread.variance))
+    return value, logit_interval(
+        value, t_critical_value(spread.degrees_of_freedom, tail=tail) * math.sqrt(spread.variance)
+    )
 
 
 def auc_p_value(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], bound: float) -> float:
@@ -142,17 +146,17 @@ def auc_p_value(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: 
     from scipy.special import logit, rel_entr, stdtr
 
     placed = placements(scores, membership)
-    value, spread = float(placed[membership].mean()), placement_spread(placed, membership, groups)
+    value, spread = float(placed[membership].mean()), placement_variance(placed, membership, groups)
     if spread.variance == 0 or not 0 < value < 1:
         divergence = float(rel_entr(value, bound) + rel_entr(1 - value, 1 - bound))
         return math.exp(-independent_pairs(membership, groups) * divergence) if value > bound else 1.0
     error = math.sqrt(spread.variance) / (value * (1 - value))
-    return float(stdtr(spread.freedom, (logit(bound) - logit(value)) / error))
+    return float(stdtr(spread.degrees_of_freedom, (logit(bound) - logit(value)) / error))
 
 
 def auc_difference(
     first: Scores, second: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
-) -> Difference:
+) -> AucDifference:
     """AUC of the first scores minus AUC of the second on the same texts: DeLong's paired test, clustered by group.
 
     Hoeffding's bound where the variance is zero: that of the one AUC against one half where the other scores are all tied,
@@ -162,19 +166,19 @@ def auc_difference(
 
     placed = placements(first, membership) - placements(second, membership)
     value = float(placed[membership].mean())
-    variance, freedom = placement_spread(placed, membership, groups)
+    variance, freedom = placement_variance(placed, membership, groups)
     if variance == 0 and np.ptp(second) == 0:
         _, (low, high) = auc_interval(first, membership, groups)
         p_value = 2 * min(auc_p_value(s, membership, groups, 0.5) for s in (first, -first))
-        return Difference(value, low - 0.5, high - 0.5, min(1.0, p_value))
+        return AucDifference(value, low - 0.5, high - 0.5, min(1.0, p_value))
     if variance == 0 and np.ptp(first) == 0:
         other = auc_difference(second, first, membership, groups)
-        return Difference(-other.value, -other.high, -other.low, other.p_value)
+        return AucDifference(-other.value, -other.high, -other.low, other.p_value)
     if variance == 0:
         pairs = independent_pairs(membership, groups)
         reach = math.sqrt(2 * math.log(1 / TAIL) / pairs)
         p_value = min(1.0, 2 * math.exp(-pairs * value**2 / 2))
     else:
-        reach = student_reach(freedom) * math.sqrt(variance)
+        reach = t_critical_value(freedom) * math.sqrt(variance)
         p_value = 2 * float(stdtr(freedom, -abs(value) / math.sqrt(variance)))
-    return Difference(value, max(-1.0, value - reach), min(1.0, value + reach), p_value)
+    return AucDifference(value, max(-1.0, value - reach), min(1.0, value + reach), p_value)

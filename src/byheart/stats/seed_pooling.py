@@ -25,13 +25,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.core.types import Estimate
-from byheart.stats.intervals import TAIL, hoeffding, logit_interval, student_reach
-from byheart.stats.roc_auc import auc_interval, independent_pairs, placement_spread, placements
+from byheart.stats.intervals import TAIL, hoeffding, logit_interval, t_critical_value
+from byheart.stats.roc_auc import auc_interval, independent_pairs, placement_variance, placements
 
-DRAWS = 20_000  # of the attacks' joint distribution: the level is then right to 0.2 % of the error of 5 %
+MONTE_CARLO_DRAWS = 20_000  # of the attacks' joint distribution: the level is then right to 0.2 % of the error of 5 %
 
 
-def combined(
+def pool_seed_estimates(
     estimates: Sequence[Estimate], *, tests: int = 1, within: tuple[float, float] = (-math.inf, math.inf)
 ) -> Estimate:
     """Mean of the seeds' estimates, with an interval for other texts and other seeds.
@@ -48,8 +48,8 @@ def combined(
         return Estimate(value, None, None, members, nonmembers)
     seeds = 0.0
     if len(estimates) > 1:
-        seeds = student_reach(float(len(values) - 1), tail=tail) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    wider = student_reach(math.inf, tail=tail) / student_reach(math.inf)
+        seeds = t_critical_value(float(len(values) - 1), tail=tail) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    wider = t_critical_value(math.inf, tail=tail) / t_critical_value(math.inf)
     below, above = (math.hypot(wider * float(reach), seeds) for reach in np.sqrt(np.square(ends).mean(axis=0)))
     return Estimate(value, max(within[0], value - below), min(within[1], value + above), members, nonmembers)
 
@@ -69,29 +69,33 @@ def auc_over_seeds(
         return auc_interval(scores[0], membership, groups, tail=tail)
     placed = np.array([placements(one, membership) for one in scores])
     middle = placed.mean(axis=0)
-    value, texts = float(middle[membership].mean()), placement_spread(middle, membership, groups)
+    value, texts = float(middle[membership].mean()), placement_variance(middle, membership, groups)
     if texts.variance == 0 or not 0 < value < 1:
         return value, hoeffding(value, independent_pairs(membership, groups), tail=tail)
-    own = student_reach(float(len(scores) - 1), tail=tail) * math.sqrt(_own(placed, membership, groups))
-    reach = math.hypot(student_reach(texts.freedom, tail=tail) * math.sqrt(texts.variance), own)
+    own = t_critical_value(float(len(scores) - 1), tail=tail) * math.sqrt(_seed_variance(placed, membership, groups))
+    reach = math.hypot(t_critical_value(texts.degrees_of_freedom, tail=tail) * math.sqrt(texts.variance), own)
     return value, logit_interval(value, reach)
 
 
-def _own(
-    placed: Float[np.ndarray, "seeds texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
+def _seed_variance(
+    placement_values: Float[np.ndarray, "seeds texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> float:
     """Variance of the mean that the seeds give it: what their AUCs spread beyond what the texts explain, or 0.
 
     Two seeds are too few to tell the one from the other; nothing is then taken off.
     """
-    seeds, aucs, middle = len(placed), placed[:, membership].mean(axis=1), placed.mean(axis=0)
+    seeds, aucs, middle = (
+        len(placement_values),
+        placement_values[:, membership].mean(axis=1),
+        placement_values.mean(axis=0),
+    )
     if seeds == 2:  # noqa: PLR2004 - the fewest there are
         return float(aucs.var(ddof=1)) / seeds
-    apart = sum(placement_spread(one - middle, membership, groups).variance for one in placed)
+    apart = sum(placement_variance(one - middle, membership, groups).variance for one in placement_values)
     return max(0.0, float(aucs.var(ddof=1)) / seeds - apart / (seeds * (seeds - 1)))
 
 
-def auc_intervals(
+def joint_auc_intervals(
     scores: Float[np.ndarray, "attacks texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> list[tuple[float, tuple[float, float]]]:
     """Every attack's AUC on the same texts, with intervals that hold all together: the best one's may be shown."""
@@ -109,14 +113,14 @@ def joint_tail(
     from scipy.special import ndtr
 
     placed = [placements(one, membership) for one in scores]
-    variances = [placement_spread(one, membership, groups).variance for one in placed]
+    variances = [placement_variance(one, membership, groups).variance for one in placed]
     alike = np.eye(len(placed))
     for i, j in zip(*np.triu_indices(len(placed), 1), strict=True):
         if variances[i] and variances[j]:
-            apart = placement_spread(placed[i] - placed[j], membership, groups).variance
+            apart = placement_variance(placed[i] - placed[j], membership, groups).variance
             shared = (variances[i] + variances[j] - apart) / 2
             alike[i, j] = alike[j, i] = shared / math.sqrt(variances[i] * variances[j])
     values, vectors = np.linalg.eigh(alike)
-    drawn = np.random.default_rng(0).normal(size=(DRAWS, len(placed))) * np.sqrt(np.maximum(values, 0.0))
+    drawn = np.random.default_rng(0).normal(size=(MONTE_CARLO_DRAWS, len(placed))) * np.sqrt(np.maximum(values, 0.0))
     farthest = float(np.quantile(np.abs(drawn @ vectors.T).max(axis=1), 1 - 2 * TAIL))
     return min(TAIL, max(TAIL / len(placed), float(ndtr(-farthest))))

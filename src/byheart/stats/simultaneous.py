@@ -19,16 +19,16 @@ from typing import NamedTuple
 import numpy as np
 
 from byheart.core.types import ScoreSet
-from byheart.stats.intervals import TAIL, hoeffding, student_reach
-from byheart.stats.leakage_tests import Sides, p_above
-from byheart.stats.roc_auc import Difference, auc_difference, auc_interval, independent_pairs
+from byheart.stats.intervals import TAIL, hoeffding, t_critical_value
+from byheart.stats.leakage_tests import RecordLabels, p_value_auc_above
+from byheart.stats.roc_auc import AucDifference, auc_difference, auc_interval, independent_pairs
 
 ALPHA = 0.05
-BOUND = 0.1
+HOEFFDING_ERROR_SHARE = 0.1
 """Share of the chance to miss that Hoeffding's bound has where several intervals hold at once."""
 
 
-class Bounded(NamedTuple):
+class AucInterval(NamedTuple):
     """An AUC with its interval."""
 
     value: float
@@ -36,57 +36,69 @@ class Bounded(NamedTuple):
     high: float
 
 
-def groups_of(held: ScoreSet) -> tuple[str, ...]:
+def groups_or_ids(score_set: ScoreSet) -> tuple[str, ...]:
     """Group of each text; its id where none were kept."""
-    return held.groups or held.ids
+    return score_set.groups or score_set.ids
 
 
-def auc_at_once(held: ScoreSet, *, tests: int = 1) -> Bounded:
+def simultaneous_auc_interval(score_set: ScoreSet, *, tests: int = 1) -> AucInterval:
     """AUC with the interval that holds together with `tests` - 1 others: each misses with chance 0.05 / tests."""
-    groups, tail = groups_of(held), TAIL / tests
+    groups, tail = groups_or_ids(score_set), TAIL / tests
     if tests == 1:
-        value, ends = auc_interval(held.scores, held.members, groups)
-        return Bounded(value, *ends)
-    value, (low, high) = auc_interval(held.scores, held.members, groups, tail=(1 - BOUND) * tail)
-    least, most = hoeffding(value, independent_pairs(held.members, groups), tail=BOUND * tail)
-    return Bounded(value, max(low, least), min(high, most))
+        value, ends = auc_interval(score_set.scores, score_set.members, groups)
+        return AucInterval(value, *ends)
+    value, (low, high) = auc_interval(
+        score_set.scores, score_set.members, groups, tail=(1 - HOEFFDING_ERROR_SHARE) * tail
+    )
+    least, most = hoeffding(value, independent_pairs(score_set.members, groups), tail=HOEFFDING_ERROR_SHARE * tail)
+    return AucInterval(value, max(low, least), min(high, most))
 
 
-def sides_of(held: ScoreSet) -> Sides:
+def sides_of(held: ScoreSet) -> RecordLabels:
     """Membership and groups of a score set."""
-    return Sides(held.members, groups_of(held))
+    return RecordLabels(held.members, groups_or_ids(held))
 
 
-def p_apart(held: ScoreSet, truth: float = 0.5) -> float:
+def p_value_auc_differs(score_set: ScoreSet, null_auc: float = 0.5) -> float:
     """Two-sided p-value of an AUC of `truth`."""
-    sides = sides_of(held)
-    return min(1.0, 2 * min(p_above(held.scores, sides, truth), p_above(-held.scores, sides, 1 - truth)))
+    sides = sides_of(score_set)
+    return min(
+        1.0,
+        2
+        * min(
+            p_value_auc_above(score_set.scores, sides, null_auc),
+            p_value_auc_above(-score_set.scores, sides, 1 - null_auc),
+        ),
+    )
 
 
-def smallest_at_once(held: ScoreSet, tests: int) -> float:
+def simultaneous_detectable_auc(score_set: ScoreSet, tests: int) -> float:
     """Smallest AUC whose interval, one of so many at once, lies above one half four times in five.
 
     Texts that share a group are taken to say the same, which is the worst case: no power is promised that is not there.
     """
-    from byheart.stats.power import effective, smallest_auc
+    from byheart.stats.power import detectable_auc, effective_text_count
 
-    sides = [[g for g, m in zip(groups_of(held), held.members, strict=True) if m == side] for side in (True, False)]
-    return smallest_auc(*map(effective, sides), tests=tests)
+    sides = [
+        [g for g, m in zip(groups_or_ids(score_set), score_set.members, strict=True) if m == side]
+        for side in (True, False)
+    ]
+    return detectable_auc(*map(effective_text_count, sides), tests=tests)
 
 
-def comparable(first: ScoreSet, second: ScoreSet) -> bool:
+def has_same_texts(first: ScoreSet, second: ScoreSet) -> bool:
     """Whether both are of the same texts, in the same order, with the same members."""
     return first.ids == second.ids and bool(np.array_equal(first.members, second.members))
 
 
-def difference(pairs: Sequence[tuple[ScoreSet, ScoreSet]]) -> Difference:
+def auc_difference_over_seeds(pairs: Sequence[tuple[ScoreSet, ScoreSet]]) -> AucDifference:
     """AUC of the first minus AUC of the second on the same texts, a pair for each seed; p-value and ends as said above.
 
     Of several seeds the value is the mean; where they do not agree on the sign, the p-value is 1.
     """
-    found = [auc_difference(a.scores, b.scores, a.members, groups_of(a)) for a, b in pairs]
+    found = [auc_difference(a.scores, b.scores, a.members, groups_or_ids(a)) for a, b in pairs]
     agree = len({math.copysign(1, f.value) for f in found}) == 1
-    return Difference(
+    return AucDifference(
         float(np.mean([f.value for f in found])),
         min(f.low for f in found),
         max(f.high for f in found),
@@ -94,9 +106,9 @@ def difference(pairs: Sequence[tuple[ScoreSet, ScoreSet]]) -> Difference:
     )
 
 
-def widened(value: float, low: float, high: float, tests: int) -> tuple[float, float]:
+def widen_interval(value: float, low: float, high: float, tests: int) -> tuple[float, float]:
     """The 95 % interval of a share, widened to hold together with `tests` - 1 others, as a normal's would be."""
     from scipy.special import ndtri
 
-    ratio = float(ndtri(1 - TAIL / tests)) / student_reach(math.inf)
+    ratio = float(ndtri(1 - TAIL / tests)) / t_critical_value(math.inf)
     return max(0.0, value - ratio * (value - low)), min(1.0, value + ratio * (high - value))

@@ -11,12 +11,12 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from byheart.core.atomic_file import whole
+from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import SettingError, StoreError
-from byheart.store.rows import study_rows, validation_passes
+from byheart.store.rows import study_rows, validation_pass_keys
 from byheart.store.store import Store
 
-ENDING = ".tar.xz"
+ARCHIVE_SUFFIX = ".tar.xz"
 
 
 def pack(store: Store, study: str | None, output: Path) -> Path:
@@ -26,13 +26,13 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
     study's note. Raises as `rows.study_rows` does, `SettingError` for another ending than .tar.xz, and `StoreError` where the
     file cannot be written.
     """
-    if not output.name.endswith(ENDING):
-        raise SettingError(f"-o {output}: what is written is a {ENDING} archive; end its name so")
-    held = list(_held(store, study))
+    if not output.name.endswith(ARCHIVE_SUFFIX):
+        raise SettingError(f"-o {output}: what is written is a {ARCHIVE_SUFFIX} archive; end its name so")
+    held = list(_archived_files(store, study))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         # One stream: results repeat their texts' ids, which an archive of single files would keep as often.
-        with whole(output) as aside, tarfile.open(aside, "w:xz") as archive:
+        with atomic_write(output) as aside, tarfile.open(aside, "w:xz") as archive:
             for path in held:
                 content = path.read_bytes()
                 entry = tarfile.TarInfo(path.relative_to(store.root).as_posix())
@@ -43,7 +43,7 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
     return output
 
 
-def _held(store: Store, study: str | None) -> Iterator[Path]:
+def _archived_files(store: Store, study: str | None) -> Iterator[Path]:
     """Yield the files of what a study's page is made from."""
     rows = study_rows(store, study)
     noted = {n: s for n, s in store.notes("studies").items() if study in {None, n}}
@@ -54,7 +54,7 @@ def _held(store: Store, study: str | None) -> Iterator[Path]:
         *(("rows", key) for s in noted.values() for key in s["rows"]),
         *(("scores", row.scores) for row in rows if row.scores),
         *(("gates", key) for key in gates),
-        *(("evidence", key) for keys in validation_passes(store, study).values() for key in keys),
+        *(("evidence", key) for keys in validation_pass_keys(store, study).values() for key in keys),
     ]
     for stage, key in dict.fromkeys(results):
         if store.has(stage, key):

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 
-def made(seconds: float) -> dict[str, Any]:
+def result_provenance(seconds: float) -> dict[str, Any]:
     """Return how a result was made that took so many seconds until now."""
-    here = _surroundings()
+    here = _environment()
     return {
         **here,
-        "machine": {**here["machine"], **_cards()},
+        "machine": {**here["machine"], **_used_gpus()},
         "seconds": round(seconds, 3),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
 @functools.cache
-def _surroundings() -> dict[str, Any]:
+def _environment() -> dict[str, Any]:
     """Return revision, versions and machine: what a reader needs to make the result again."""
     names = ("byheart", "numpy", "torch", "transformers", "peft", "accelerate", "datasets", "scipy")
     versions = {n: metadata.version(n) for n in names if _installed(n)}
@@ -37,12 +37,12 @@ def _surroundings() -> dict[str, Any]:
             "system": platform.system(),
             "processor": platform.machine(),
             "cores": os.cpu_count(),
-            **({"model": model} if (model := _model()) else {}),
+            **({"model": model} if (model := _processor_name()) else {}),
         },
     }
 
 
-def _model() -> str:
+def _processor_name() -> str:
     """Return the processor's name where the system tells it; "" where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -51,7 +51,7 @@ def _model() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _cards() -> dict[str, str]:
+def _used_gpus() -> dict[str, str]:
     """Return the graphics cards that this process has computed on.
 
     torch is asked only where it runs already: to load it, or to wake a card, for a note would cost more than the work.

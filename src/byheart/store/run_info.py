@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from byheart.store.rows import studies
+from byheart.store.rows import study_notes
 from byheart.store.store import Store
 
 
-def origin(store: Store, study: str | None) -> dict[str, str]:
+def run_details(store: Store, study: str | None) -> dict[str, str]:
     """Return, by name, how the numbers of a study, or of every study, were made."""
-    noted = {n: s for n, s in studies(store).items() if study in {None, n}}
+    noted = {n: s for n, s in study_notes(store).items() if study in {None, n}}
     told: dict[str, str] = {}
     for name, held in noted.items():
         there, all_cells = sum(store.has("rows", k) for k in held["rows"]), len(held["cells"])
@@ -23,11 +23,11 @@ def origin(store: Store, study: str | None) -> dict[str, str]:
         again = {"command": held.get("command", ""), "settings as given": held.get("written", "")}
         told |= {f"{what} ({name})": words for what, words in again.items() if words}
         for what in ("attacks", "metrics"):
-            told[f"{what} ({name})"] = "; ".join(_spelled(c) for c in held[what])
+            told[f"{what} ({name})"] = "; ".join(_recipe_text(c) for c in held[what])
         told[f"scoring ({name})"] = json.dumps(held["scoring"])
         told[f"machine ({name})"] = json.dumps(held["machine"])
         told |= {f"failed: {cell}": error for cell, error in held["failed"].items()}
-        made = list(_made(store, held["rows"]))
+        made = list(_cell_provenance(store, held["rows"]))
         if made:
             told["byheart revision"] = made[0]["revision"] + (" (with uncommitted changes)" if made[0]["dirty"] else "")
             told["versions"] = ", ".join(f"{n} {v}" for n, v in made[0]["versions"].items())
@@ -36,7 +36,7 @@ def origin(store: Store, study: str | None) -> dict[str, str]:
     return told
 
 
-def _made(store: Store, rows: list[str]) -> Iterator[dict[str, Any]]:
+def _cell_provenance(store: Store, rows: list[str]) -> Iterator[dict[str, Any]]:
     """Yield how the rows of each cell and its weights were made, so far as they are there."""
     for key in (k for k in rows if store.has("rows", k)):
         held = store.recipe("rows", key)
@@ -46,6 +46,6 @@ def _made(store: Store, rows: list[str]) -> Iterator[dict[str, Any]]:
             yield store.recipe("training", weights)["made"]
 
 
-def _spelled(recipe: Mapping[str, Any]) -> str:
+def _recipe_text(recipe: Mapping[str, Any]) -> str:
     settings = ", ".join(f"{n}={v}" for n, v in recipe["settings"].items())
     return f"{recipe['name']} ({settings})" if settings else recipe["name"]

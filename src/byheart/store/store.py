@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 
-from byheart.core.atomic_file import whole
+from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
-from byheart.store.provenance import made
+from byheart.store.provenance import result_provenance
 
 FORMAT = 1
 """Raised when an older byheart could not read what this one writes."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+_READ_ONLY_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -69,7 +69,7 @@ class Store:
                 f"store {root} has format {written}, this byheart reads up to {FORMAT}; update byheart or choose another --store"
             )
         store = cls(root)
-        store._sweep()
+        store._remove_abandoned()
         return store
 
     def folder(self, stage: str, key: str) -> Path:
@@ -88,15 +88,17 @@ class Store:
         """
         place = self.folder(stage, key)
         if self.has(stage, key):
-            self._compare(place, recipe)
+            self._check_recipe(place, recipe)
             return place
         aside = self.root / ".making" / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}"
         began = time.monotonic()
         try:
-            with self._writing():
+            with self._explain_write_errors():
                 aside.mkdir(parents=True)
                 make(aside)
-                _write_json(aside / "recipe.json", {"recipe": recipe, "made": made(time.monotonic() - began)})
+                _write_json(
+                    aside / "recipe.json", {"recipe": recipe, "made": result_provenance(time.monotonic() - began)}
+                )
                 place.parent.mkdir(exist_ok=True)
                 aside.rename(place)
         except OSError:
@@ -120,7 +122,7 @@ class Store:
     def note(self, stage: str, name: str, content: Mapping[str, Any]) -> None:
         """Write a small named document, replacing what was there in one step (a study's list of cells)."""
         place = self.root / stage / f"{name}.json"
-        with self._writing():
+        with self._explain_write_errors():
             place.parent.mkdir(exist_ok=True)
             _write_json(place, content)
 
@@ -136,7 +138,7 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
-        with self._writing():
+        with self._explain_write_errors():
             (self.root / "claims").mkdir(exist_ok=True)
         lock = FileLock(self.root / "claims" / f"{key}.lock")
         try:
@@ -150,7 +152,7 @@ class Store:
             lock.release()
 
     @contextlib.contextmanager
-    def _writing(self) -> Generator[None]:
+    def _explain_write_errors(self) -> Generator[None]:
         """Tell a disk that is full, or a folder that may not be written, in one line."""
         try:
             yield
@@ -158,17 +160,17 @@ class Store:
             # safetensors has no number for what the operating system said, only its words.
             told = re.search(r"os error (\d+)", str(error))
             number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
-            if number in _FULL:
+            if number in _DISK_FULL_ERRNOS:
                 raise StoreError(
                     f"store {self.root}: the disk is full; free some space and run again, whole results are kept"
                 ) from error
-            if number in _CLOSED:
+            if number in _READ_ONLY_ERRNOS:
                 raise StoreError(
                     f"store {self.root} cannot be written ({os.strerror(number)}); choose another with --store"
                 ) from error
             raise
 
-    def _compare(self, place: Path, recipe: Mapping[str, Any]) -> None:
+    def _check_recipe(self, place: Path, recipe: Mapping[str, Any]) -> None:
         kept = read_json(place / "recipe.json")["recipe"]
         told = _first_difference(kept, json.loads(json.dumps(recipe)))
         if told:
@@ -177,7 +179,7 @@ class Store:
                 f"raise the file's REVISION, or remove {place}"
             )
 
-    def _sweep(self) -> None:
+    def _remove_abandoned(self) -> None:
         """Remove what writers of this machine left aside that are no longer alive."""
         for left in (self.root / ".making").iterdir():
             host, _, rest = left.name.rpartition("-")[0].rpartition("-")
@@ -206,7 +208,7 @@ def _first_difference(kept: Any, wanted: Any, where: str = "") -> str:
 
 
 def _write_json(place: Path, content: Mapping[str, Any]) -> None:
-    with whole(place) as aside:
+    with atomic_write(place) as aside:
         aside.write_text(json.dumps(content, indent=1, sort_keys=True))
 
 
@@ -221,7 +223,7 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
         with np.load(folder / "arrays.npz", allow_pickle=False) as held:
             return {n: held[n] for n in held.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise damaged(folder, error) from error
+        raise damaged_result_error(folder, error) from error
 
 
 def read_json(place: Path) -> Any:
@@ -229,10 +231,10 @@ def read_json(place: Path) -> Any:
     try:
         return json.loads(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise damaged(place if place.parent.name == "studies" else place.parent, error) from error
+        raise damaged_result_error(place if place.parent.name == "studies" else place.parent, error) from error
 
 
-def damaged(place: Path, error: Exception) -> StoreError:
+def damaged_result_error(place: Path, error: Exception) -> StoreError:
     """Return the refusal of a result that was whole once and is not any more: cut short, or edited by hand."""
     told = " ".join(str(error).split())[:120] or type(error).__name__
     return StoreError(f"store: {place} is damaged ({told}); remove it and run again, all else is kept")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byheart.store.store import Store, damaged
+from byheart.store.store import Store, damaged_result_error
 from byheart.study.planned_cell import PlannedCell
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def latest_state(planned: PlannedCell, store: Store, *, before: int) -> tuple[in
             try:
                 return epoch, load_file(folder / "state.safetensors")
             except (OSError, SafetensorError) as error:
-                raise damaged(folder, error) from error
+                raise damaged_result_error(folder, error) from error
     return None
 
 
@@ -59,10 +59,10 @@ def write_weights(folder: Path, model: LanguageModel) -> None:
     from peft import PeftModel
     from safetensors.torch import save_file
 
-    from byheart.lm.train import trainable
+    from byheart.lm.train import trainable_parameters
 
     module: Any = model.module
-    trained = trainable(module)
+    trained = trainable_parameters(module)
     if isinstance(module, PeftModel):
         module.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
     elif len(trained) == len(list(module.parameters())):

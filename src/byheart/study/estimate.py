@@ -10,9 +10,9 @@ from byheart.analysis.row_values import counted
 from byheart.core.config import Machine
 from byheart.core.errors import SettingError
 from byheart.core.types import Table
-from byheart.lm.base_models import parameters
-from byheart.lm.load import config_of, device, refuse_untemplated
-from byheart.stats.dp_accounting import lacking, promised
+from byheart.lm.base_models import parameter_count
+from byheart.lm.load import causal_config, check_chat_template, torch_device
+from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store
 from byheart.study.plan import plan, remaining_work_by_cell
 from byheart.study.planned_cell import PlannedCell
@@ -39,17 +39,17 @@ def check_device_and_bases(machine: Machine, planned: Sequence[PlannedCell], lef
     """
     wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
     if wanted and machine.device not in ALWAYS_AVAILABLE_DEVICES:
-        device(machine.device)
+        torch_device(machine.device)
     for base in dict.fromkeys(p.cell.base for p in wanted):
-        config_of(base)
+        causal_config(base)
     for base in dict.fromkeys(p.cell.base for p in wanted if p.has_chats):
-        refuse_untemplated(base)
+        check_chat_template(base)
 
 
 def check_method_packages(planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
     """Raise `SettingError` for a method of which anything is left to make, and of which a package is not installed."""
     for one, effort in zip(planned, left, strict=True):
-        if effort and (lack := lacking(one.cell.method)):
+        if effort and (lack := missing_package(one.cell.method)):
             raise SettingError(f"methods {one.cell.method.name}: {lack}")
 
 
@@ -85,14 +85,14 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
     known: set[str] = set()
     found: list[CellEstimate] = []
     for one, effort in zip(planned, efforts, strict=True):
-        size = parameters(one.cell.base)
+        size = parameter_count(one.cell.base)
         minutes = effort * 2 * size / (MATMUL_EFFICIENCY * speed) / 60 if size else None
         (_, epochs, made), *shadows = remaining_steps(one, store, known)
         observations = len(made) + sum(len(o) for _, _, o in shadows)
         theirs = sum(e for _, e, _ in shadows)
-        texts, lacks = len(one.texts["train"]), lacking(one.cell.method)
+        texts, lacks = len(one.texts["train"]), missing_package(one.cell.method)
         spent = None if lacks or one.spending is None else one.spending.epsilon(one.cell.training.epochs)
-        private = promised(one.cell.method) is not None
+        private = privacy_settings(one.cell.method) is not None
         told = (one.cell.label, texts, epochs, observations, minutes, theirs, spent, private)
         found.append(CellEstimate(*told, lacks=lacks if effort else ""))
     return found

@@ -46,7 +46,7 @@ def token_view_reader(
 
     @functools.cache
     def tokenizer(base: str) -> PreTrainedTokenizerBase:
-        from byheart.lm.load import tokenizer as read
+        from byheart.lm.load import load_tokenizer as read
 
         return read(base)
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from byheart.core.dependencies import TOKENS, called, chain, known_records_needed
+from byheart.core.dependencies import TOKEN_INPUTS, known_records_needed, observation_name, required_observations
 from byheart.core.errors import DataError, SettingError
-from byheart.core.registry import Choice, constant, key_of, names
+from byheart.core.registry import Choice, entry_names, key_of, module_constant
 from byheart.core.types import Examples, LogProbs, Split, Texts, digest
-from byheart.data.canaries import plant
-from byheart.data.deduplication import trained_on
-from byheart.data.private_attributes import refuse_alone, refuse_none
+from byheart.data.canaries import plant_canaries
+from byheart.data.deduplication import deduplicated_texts
+from byheart.data.private_attributes import check_has_attributes, check_has_candidates
 from byheart.data.splitting import split
-from byheart.lm.base_models import refuse
-from byheart.stats.dp_accounting import lacking, promised, promised_delta
+from byheart.lm.base_models import check_loadable
+from byheart.stats.dp_accounting import missing_package, privacy_settings, target_delta
 from byheart.store.store import Store, read_json
 from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell
 from byheart.study.remaining_work import remaining_work
@@ -34,7 +34,7 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     loaded or measured is refused before anything is trained.
     """
     for base in dict.fromkeys(c.base for c in study.cells):
-        refuse(base)
+        check_loadable(base)
     planned = plan_cells(study, store)
     for one in planned:
         _check_privacy(one)
@@ -63,12 +63,12 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
             if canaries is not None:
                 near = cell.data.near_duplicate
                 dealt = dataclasses.replace(
-                    dealt, planted=plant(canaries, examples, dealt, near_duplicate=near, seed=seed)
+                    dealt, planted=plant_canaries(canaries, examples, dealt, near_duplicate=near, seed=seed)
                 )
             splits[name] = dealt
         dealt = splits[name]
         parts = dealt.parts
-        parts["train"] = trained_on(parts["train"], cell.training)
+        parts["train"] = deduplicated_texts(parts["train"], cell.training)
         planned.append(
             PlannedCell(
                 cell,
@@ -88,13 +88,13 @@ def _check_privacy(planned: PlannedCell) -> None:
 
     Whether any noise keeps it only opacus can say, which a plan does without.
     """
-    privacy = promised(planned.cell.method)
+    privacy = privacy_settings(planned.cell.method)
     if privacy is None:
         return
     for one in (planned, *shadow_cells(planned)):
         try:
-            promised_delta(privacy, len(one.texts["train"]))
-            if not lacking(one.cell.method):
+            target_delta(privacy, len(one.texts["train"]))
+            if not missing_package(one.cell.method):
                 _ = one.spending
         except SettingError as error:
             raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
@@ -106,20 +106,20 @@ def _required_observations(study: Study, dealt: Split, parts: Mapping[str, Texts
     Raises `DataError` for evidence that there is not, of texts that the study sets none aside for, or of private
     attributes that its data has not.
     """
-    given = {called(o): o for o in study.observations}
+    given = {observation_name(o): o for o in study.observations}
     found: dict[str, Choice] = {}
     for name, asking, least in _requested_observations(study, given):
-        for observation in chain((name,), asking, given):
+        for observation in required_observations((name,), asking, given):
             for need in observation.needs:
                 if need.startswith("canary"):
                     _check_canaries(asking, need, parts)
-                elif need in TOKENS:
-                    _check_known_texts(asking, observation, need, len(parts[TOKENS[need]]), least)
+                elif need in TOKEN_INPUTS:
+                    _check_known_texts(asking, observation, need, len(parts[TOKEN_INPUTS[need]]), least)
                 elif need == "attributes":
-                    refuse_none(dealt.attributes, asking)
+                    check_has_attributes(dealt.attributes, asking)
                 elif need == "validation_attributes":
-                    refuse_alone(dealt.attributes, dealt.validation_attributes, asking)
-            found.setdefault(called(observation), observation)
+                    check_has_candidates(dealt.attributes, dealt.validation_attributes, asking)
+            found.setdefault(observation_name(observation), observation)
     return tuple(found.values())
 
 
@@ -129,11 +129,11 @@ def _requested_observations(study: Study, given: Mapping[str, Choice]) -> Iterat
     Raises `DataError` for what a metric may not ask for.
     """
     for attack in study.attacks:
-        least = int(constant(attack.function, "KNOWN", 1))
+        least = int(module_constant(attack.function, "KNOWN", 1))
         yield from ((n, f"attacks {attack.name}", least) for n in attack.needs if n != "texts")
     for metric in study.metrics:
         for name in (n for n in metric.needs if n not in METRIC_LABELS):
-            known = dict.fromkeys((*METRIC_INPUTS, *names("observations"), *given))
+            known = dict.fromkeys((*METRIC_INPUTS, *entry_names("observations"), *given))
             if name not in known:
                 raise DataError(f"metrics {metric.name} asks for {name!r}; a metric may ask for {', '.join(known)}")
             yield "target" if name in {"train", "nonmember"} else name, f"metrics {metric.name}", 1
@@ -143,20 +143,20 @@ def _check_canaries(requester: str, need: str, parts: Mapping[str, Texts]) -> No
     """Raise `DataError` where there are no canaries, or none in a format of which there are others."""
     if not len(parts["canaries"]):
         raise DataError(f"{requester} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
-    if not len(parts[TOKENS[need]]):
+    if not len(parts[TOKEN_INPUTS[need]]):
         raise DataError(f"{requester} ranks canaries in a format; real_texts have none: name another kind")
 
 
 def _check_known_texts(requester: str, observation: Choice, need: str, available: int, minimum: int) -> None:
     """Raise `DataError` where there are fewer texts of a kind than an attack or the observation says that it needs."""
-    told = constant(observation.function, "KNOWN", 1.0)
+    told = module_constant(observation.function, "KNOWN", 1.0)
     wanted = known_records_needed(observation, minimum) if need.startswith("known") else 1
     if available >= wanted:
         return
     number = f"{wanted} or more" if wanted > 1 else "50 or so"
     held = f"; there are {available}" if available else ""
     fewer = (
-        f", or {told} of observations {called(observation)} to {available}"
+        f", or {told} of observations {observation_name(observation)} to {available}"
         if isinstance(told, str) and available
         else ""
     )

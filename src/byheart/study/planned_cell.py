@@ -13,16 +13,24 @@ from functools import cached_property
 from typing import Any
 
 from byheart import lm
-from byheart.core.attack_output import RESULTS
+from byheart.core.attack_output import ATTACK_OUTPUT_NAMES
 from byheart.core.config import Scoring, Training
-from byheart.core.dependencies import called
+from byheart.core.dependencies import observation_name
 from byheart.core.registry import Choice, key_of
 from byheart.core.types import Split, Texts
-from byheart.lm.base_models import identity, template
-from byheart.stats.dp_accounting import Spending, promised, spending
+from byheart.lm.base_models import chat_template_hash, identity
+from byheart.stats.dp_accounting import DpSgdParameters, dp_sgd_parameters, privacy_settings
 from byheart.study.study_file import Cell
 
-METRIC_LABELS = (*RESULTS, "membership", "groups", "member_groups", "nonmember_groups", "validation_groups", "planted")
+METRIC_LABELS = (
+    *ATTACK_OUTPUT_NAMES,
+    "membership",
+    "groups",
+    "member_groups",
+    "nonmember_groups",
+    "validation_groups",
+    "planted",
+)
 METRIC_INPUTS = (*METRIC_LABELS, "train", "nonmember", "validation")
 """What a metric may ask for, besides any observation by its name: scores, labels, evidence by who is a member."""
 
@@ -52,7 +60,7 @@ class PlannedCell:
     @cached_property
     def base_identity(self) -> str:
         """What tells the base model from any other, its chat template too where it writes chats."""
-        spoken = template(self.cell.base) if self.has_chats else ""
+        spoken = chat_template_hash(self.cell.base) if self.has_chats else ""
         return identity(self.cell.base) + spoken
 
     @property
@@ -87,10 +95,10 @@ class PlannedCell:
         return range(self.cell.training.epochs + 1)
 
     @cached_property
-    def spending(self) -> Spending | None:
+    def spending(self) -> DpSgdParameters | None:
         """What private training spends; None where it is not private. Raises `SettingError` for a promise that means nothing."""
-        privacy = promised(self.cell.method)
-        return spending(privacy, len(self.texts["train"]), self.cell.training) if privacy else None
+        privacy = privacy_settings(self.cell.method)
+        return dp_sgd_parameters(privacy, len(self.texts["train"]), self.cell.training) if privacy else None
 
     def tokens_recipe(self, what: str) -> dict[str, Any]:
         """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
@@ -98,7 +106,7 @@ class PlannedCell:
 
     def observation(self, name: str) -> Choice:
         """Return the observation that attacks ask for by this name."""
-        return next(o for o in self.observations if called(o) == name)
+        return next(o for o in self.observations if observation_name(o) == name)
 
 
 def _default(kind: type[Any], name: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 
-from byheart.core.dependencies import TOKENS, called, chain, passes_of
-from byheart.core.registry import Choice, constant
+from byheart.core.dependencies import TOKEN_INPUTS, forward_pass_count, observation_name, required_observations
+from byheart.core.registry import Choice, module_constant
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.planned_cell import METRIC_INPUTS, PlannedCell
@@ -72,18 +72,20 @@ def remaining_steps(
 
 def epoch_work(planned: PlannedCell) -> float:
     """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
-    return constant(planned.cell.method.function, "PASSES", 3.0) * _token_counts(planned)["train"]
+    return module_constant(planned.cell.method.function, "PASSES", 3.0) * _token_counts(planned)["train"]
 
 
 def attack_evidence(planned: PlannedCell, attack: Choice) -> list[Choice]:
     """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
-    return chain(attack.needs, f"attacks {attack.name}", {called(o): o for o in planned.observations})
+    return required_observations(
+        attack.needs, f"attacks {attack.name}", {observation_name(o): o for o in planned.observations}
+    )
 
 
 def metric_observations(planned: PlannedCell) -> tuple[Choice, ...]:
     """The observations that metrics ask for by name, and those that they rest on in turn, each once."""
     asked = dict.fromkeys(n for m in planned.metrics for n in m.needs if n not in METRIC_INPUTS)
-    return tuple(chain(asked, "a metric", {called(o): o for o in planned.observations}))
+    return tuple(required_observations(asked, "a metric", {observation_name(o): o for o in planned.observations}))
 
 
 def attack_cost(planned: PlannedCell, attack: Choice, epoch: int) -> float:
@@ -98,9 +100,9 @@ def attack_cost(planned: PlannedCell, attack: Choice, epoch: int) -> float:
 
 def observation_work(planned: PlannedCell, observation: Choice) -> float:
     """Return one observation's work, in forward passes of one token."""
-    part = next((p for n, p in TOKENS.items() if n in observation.needs), "audited")
+    part = next((p for n, p in TOKEN_INPUTS.items() if n in observation.needs), "audited")
     attributes = sum(map(len, planned.split.attributes)) / max(len(planned.split.attributes), 1)
-    return passes_of(observation, planned.observations, attributes=attributes) * _token_counts(planned)[part]
+    return forward_pass_count(observation, planned.observations, attributes=attributes) * _token_counts(planned)[part]
 
 
 def observation_passes(planned: PlannedCell, observation: Choice) -> float:

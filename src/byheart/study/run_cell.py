@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from byheart.core.attack_output import RESULTS, arrays
+from byheart.core.attack_output import ATTACK_OUTPUT_NAMES, output_arrays
 from byheart.core.config import Machine
-from byheart.core.dependencies import called, rests_on
+from byheart.core.dependencies import depends_on, observation_name
 from byheart.core.errors import DataError
-from byheart.core.ragged import part
+from byheart.core.ragged import slice_texts
 from byheart.core.registry import Choice, key_of, stored_name
-from byheart.core.row import measured
-from byheart.core.types import Estimate, Planted, Row
+from byheart.core.row import build_row
+from byheart.core.types import Estimate, PlantedCanaries, Row
 from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.evidence_keys import evidence_key
@@ -49,7 +49,7 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: Pro
     wanted = missing_evidence(planned, store)
     if any("shadow_passes" in o.needs for observations in wanted.values() for o in observations):
         # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
-        alone = tuple(o for o in wanted.get(0, ()) if not rests_on("shadow_passes", o, planned.observations))
+        alone = tuple(o for o in wanted.get(0, ()) if not depends_on("shadow_passes", o, planned.observations))
         if alone:
             observe(planned, {0: alone}, store, machine, on_event, base_only=True)
         for shadow in shadow_cells(planned):
@@ -117,12 +117,12 @@ def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
         **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
     for metric, value in numbers.items():
-        yield measured(labels, None, metric, Estimate(float(value)))
+        yield build_row(labels, None, metric, Estimate(float(value)))
     for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
-        yield measured(labels, epoch, "accountant_epsilon", Estimate(epsilon))
+        yield build_row(labels, epoch, "accountant_epsilon", Estimate(epsilon))
 
 
-def _canary_recipe(planted: Planted | None) -> dict[str, Any]:
+def _canary_recipe(planted: PlantedCanaries | None) -> dict[str, Any]:
     """Return what rows owe to canaries besides evidence, so that rows without any keep their key."""
     if planted is None:
         return {}
@@ -130,7 +130,7 @@ def _canary_recipe(planted: Planted | None) -> dict[str, Any]:
     return {"canaries": key_of({"texts": planted.texts.digest, "labels": labels})}
 
 
-def _canary_counts(planted: Planted | None) -> dict[str, int]:
+def _canary_counts(planted: PlantedCanaries | None) -> dict[str, int]:
     if planted is None:
         return {}
     return {
@@ -144,13 +144,13 @@ def _canary_counts(planted: Planted | None) -> dict[str, int]:
 def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
     labels = _labels(planned)
     needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
-    asked = [o for o in planned.observations if called(o) in needed]
+    asked = [o for o in planned.observations if observation_name(o) in needed]
     for epoch in planned.epochs:
-        evidence = {called(o): read_evidence(planned, store, o, epoch) for o in asked}
+        evidence = {observation_name(o): read_evidence(planned, store, o, epoch) for o in asked}
         texts = scored_texts(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
         labelled = {**evidence, **_metric_inputs(planned, evidence)}
         for metric in planned.metrics:
-            if not set(metric.needs) & set(RESULTS):
+            if not set(metric.needs) & set(ATTACK_OUTPUT_NAMES):
                 yield from _metric_rows(labels, epoch, metric, labelled)
         for observation in metric_observations(planned):
             cost = {
@@ -158,18 +158,18 @@ def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
                 "seconds": _seconds(planned, store, observation, epoch),
             }
             for name, value in cost.items():
-                label = f"observation={called(observation)}"
-                yield measured(labels, epoch, name, Estimate(value), label=label)
+                label = f"observation={observation_name(observation)}"
+                yield build_row(labels, epoch, name, Estimate(value), label=label)
         for attack in planned.attacks:
             key = _make_scores(planned, store, attack, epoch, {**evidence, "texts": texts})
             found = read_arrays(store.folder("scores", key))
-            known = labelled | {n: found[n] for n in RESULTS if n in found}
+            known = labelled | {n: found[n] for n in ATTACK_OUTPUT_NAMES if n in found}
             for metric in planned.metrics:
                 # What was extracted is asked only of attacks that extract.
-                if set(metric.needs) & set(RESULTS) and set(metric.needs) <= set(known):
+                if set(metric.needs) & set(ATTACK_OUTPUT_NAMES) and set(metric.needs) <= set(known):
                     yield from _metric_rows(labels, epoch, metric, known, attack, key)
             for name, value in _cost(planned, store, attack, epoch).items():
-                yield measured(labels, epoch, name, Estimate(value), attack)
+                yield build_row(labels, epoch, name, Estimate(value), attack)
 
 
 def _metric_rows(
@@ -183,7 +183,7 @@ def _metric_rows(
     """Yield a metric's rows: one, or one for each of its numbers, told apart by the name that it has among them."""
     given = metric(*(inputs[n] for n in metric.needs))
     for label, estimate in given.items() if isinstance(given, Mapping) else [("", given)]:
-        yield measured(labels, epoch, metric, _check_finite(metric, estimate), attack, scores, label)
+        yield build_row(labels, epoch, metric, _check_finite(metric, estimate), attack, scores, label)
 
 
 def _cost(planned: PlannedCell, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
@@ -204,11 +204,11 @@ def _seconds(planned: PlannedCell, store: Store, observation: Choice, epoch: int
 def _metric_inputs(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
     split = planned.split
-    known: dict[str, Any] = {name: getattr(split, name) for name in METRIC_LABELS if name not in RESULTS}
+    known: dict[str, Any] = {name: getattr(split, name) for name in METRIC_LABELS if name not in ATTACK_OUTPUT_NAMES}
     if "target" in evidence:
         members, everyone = len(split.members), len(split.membership)
-        known["train"] = part(evidence["target"], slice(0, members))
-        known["nonmember"] = part(evidence["target"], slice(members, everyone))
+        known["train"] = slice_texts(evidence["target"], slice(0, members))
+        known["nonmember"] = slice_texts(evidence["target"], slice(members, everyone))
     if "validation" in evidence:
         known["validation"] = evidence["validation"]
     return known
@@ -216,8 +216,8 @@ def _metric_inputs(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[st
 
 def _make_scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, inputs: Mapping[str, Any]) -> str:
     """Return the key of an attack's scores, made if they are not there."""
-    observed = [o for o in planned.observations if called(o) in attack.needs]
-    evidence = {stored_name("observations", called(o)): evidence_key(planned, o, epoch) for o in observed}
+    observed = [o for o in planned.observations if observation_name(o) in attack.needs]
+    evidence = {stored_name("observations", observation_name(o)): evidence_key(planned, o, epoch) for o in observed}
     groups = np.array(planned.split.groups)
     recipe = {
         "attack": attack.recipe,
@@ -231,7 +231,7 @@ def _make_scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int,
         write_arrays(
             folder,
             {
-                **arrays(attack, attack(*(inputs[n] for n in attack.needs)), len(planned.split.membership)),
+                **output_arrays(attack, attack(*(inputs[n] for n in attack.needs)), len(planned.split.membership)),
                 "members": planned.split.membership,
                 "ids": np.array(planned.split.audited.ids),
                 "groups": groups,

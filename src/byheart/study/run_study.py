@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byheart.analysis.paper_values import published_of
-from byheart.core.atomic_file import whole
+from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
 from byheart.core.registry import Choice, choose
 from byheart.core.types import Row
-from byheart.store.rows import gates_of, losses_of, scores_of, studies, study_rows
-from byheart.store.run_info import origin
+from byheart.store.rows import read_gates, score_reader, study_notes, study_rows, validation_loss_reader
+from byheart.store.run_info import run_details
 from byheart.store.store import Store
 from byheart.study.estimate import check_device_and_bases, check_method_packages
 from byheart.study.overrides import as_yaml
@@ -106,7 +106,7 @@ def _store_study(
     outcomes: Sequence[CellOutcome],
 ) -> None:
     """Note in the store which rows and gates belong to the study: those of the cells that have ended, before one has those known."""
-    before = studies(store).get(study.name, {"rows": []})
+    before = study_notes(store).get(study.name, {"rows": []})
     store.note(
         "studies",
         study.name,
@@ -117,8 +117,8 @@ def _store_study(
             "cells": [p.recipe for p in planned],
             "attacks": [a.recipe for a in study.attacks],
             "metrics": [m.recipe for m in study.metrics],
-            "tables": [{"name": t.name, "settings": dict(t.given)} for t in study.tables],
-            "figures": [{"name": f.name, "settings": dict(f.given)} for f in study.figures],
+            "tables": [{"name": t.name, "settings": dict(t.explicit_settings)} for t in study.tables],
+            "figures": [{"name": f.name, "settings": dict(f.explicit_settings)} for f in study.figures],
             "scoring": dataclasses.asdict(study.scoring),
             "machine": dataclasses.asdict(study.machine),
             "published": [dataclasses.asdict(p) for p in study.published],
@@ -138,16 +138,16 @@ def report_page(
     """
     from byheart.report.page import report  # pictures are drawn only here
 
-    title = study or ", ".join(studies(store))
+    title = study or ", ".join(study_notes(store))
     held, chosen = report_content(store, study), _selected_shelf_choices(store, study)
     if show_text:
         from byheart.study.exposed_texts import token_view_reader
 
         held = held._replace(texts=token_view_reader(store, study, show_private=show_private))
-    page = report(held, title=title, made=origin(store, study), tables=chosen["tables"], figures=chosen["figures"])
+    page = report(held, title=title, made=run_details(store, study), tables=chosen["tables"], figures=chosen["figures"])
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with whole(output) as aside:
+        with atomic_write(output) as aside:
             aside.write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(
@@ -175,16 +175,16 @@ def report_content(store: Store, study: str | None) -> Shown:
 
     return Shown(
         study_rows(store, study),
-        scores_of(store),
-        gates_of(store, study),
-        losses_of(store, study),
+        score_reader(store),
+        read_gates(store, study),
+        validation_loss_reader(store, study),
         published_of(store, study),
     )
 
 
 def _selected_shelf_choices(store: Store, study: str | None) -> dict[str, list[Choice]]:
     """Return the tables and figures that a study's file names."""
-    noted = [s for n, s in studies(store).items() if study in {None, n}]
+    noted = [s for n, s in study_notes(store).items() if study in {None, n}]
     return {w: [choose(w, c["name"], c["settings"]) for s in noted for c in s[w]] for w in ("tables", "figures")}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from byheart.core.errors import DataError
 from byheart.core.registry import choose, key_of
-from byheart.data.deduplication import trained_on
+from byheart.data.deduplication import deduplicated_texts
 from byheart.study.planned_cell import PlannedCell
 
 
@@ -41,7 +41,7 @@ def shadow_cells(planned: PlannedCell) -> tuple[PlannedCell, ...]:
             attacks=(),
             metrics=(),
             observations=tuple(observed),
-            texts={**planned.texts, "train": trained_on(texts, planned.cell.training)},
+            texts={**planned.texts, "train": deduplicated_texts(texts, planned.cell.training)},
             shadow=f"shadow {i + 1} of {number}",
         )
         for i, texts in enumerate(trained)

@@ -18,9 +18,17 @@ from typing import Any, TypeVar
 
 from byheart.analysis.paper_values import Published, read_published
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
-from byheart.core.defaults import ATTACKS, METHODS, METRICS
+from byheart.core.defaults import DEFAULT_ATTACKS, DEFAULT_METHODS, DEFAULT_METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
-from byheart.core.registry import Choice, checked, choose, find, parse_entry, plain, types_of
+from byheart.core.registry import (
+    Choice,
+    choose,
+    format_setting,
+    load_function,
+    parse_entry,
+    setting_types,
+    validate_setting,
+)
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import apply_override, rerun_command
 
@@ -87,7 +95,7 @@ def short_model_name(base: str) -> str:
 def non_default_settings(values: Data | Training | Scoring) -> str:
     """Return the settings that differ from their defaults, as "name=value, ..."."""
     pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values))
-    return ", ".join(f"{n}={plain(_without_defaults(v))}" for n, v, default in pairs if v != default)
+    return ", ".join(f"{n}={format_setting(_without_defaults(v))}" for n, v, default in pairs if v != default)
 
 
 def _without_defaults(value: Any) -> Any:
@@ -147,7 +155,7 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
     for key in values:
         if key not in _KEYS:
             raise UnknownNameError("key", str(key), _KEYS)
-    name = checked("name", str, values.get("name", default_name))
+    name = validate_setting("name", str, values.get("name", default_name))
     if not name or not all(c.isalnum() or c in "-_." for c in name):
         raise SettingError(f"name = {name!r}: use letters, digits, '-', '_' and '.'")
     data = values.get("data") or {}
@@ -159,15 +167,15 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
         for dataset, own in _datasets(values.get("datasets", ["records"]))
         for sizes in _expand_sweep("data", Data, {**data, **own})
         for training in _expand_sweep("training", Training, values.get("training") or {})
-        for method in _choices("methods", values.get("methods", METHODS))
-        for seed in checked("seeds", list[int], _list(values.get("seeds", [0])))
+        for method in _choices("methods", values.get("methods", DEFAULT_METHODS))
+        for seed in validate_setting("seeds", list[int], _list(values.get("seeds", [0])))
     )
     _check_cells(cells)
     return Study(
         name=name,
         cells=cells,
-        attacks=tuple(_choices("attacks", values.get("attacks", ATTACKS))),
-        metrics=tuple(_choices("metrics", values.get("metrics", METRICS))),
+        attacks=tuple(_choices("attacks", values.get("attacks", DEFAULT_ATTACKS))),
+        metrics=tuple(_choices("metrics", values.get("metrics", DEFAULT_METRICS))),
         scoring=_parse_settings("scoring", Scoring, values.get("scoring") or {}),
         machine=_machine(values.get("machine") or {}),
         tables=tuple(_choices("tables", values.get("tables", []))),
@@ -206,7 +214,7 @@ def _check_cells(cells: Sequence[Cell]) -> None:
     if not cells:
         raise StudyError("nothing to train: models, datasets, methods and seeds need one entry each")
     for cell in cells:
-        checked("models", str, cell.base)
+        validate_setting("models", str, cell.base)
         audited, known, trained = cell.data.members, cell.data.known, cell.data.train
         if trained is not None and audited + known > trained:
             also = f" and data.known = {known}" if known else ""
@@ -229,7 +237,7 @@ def _list(value: Any) -> list[Any]:
 def _choices(shelf: str, written: Any) -> Iterator[Choice]:
     for item in _list(written):
         name, given = parse_entry(shelf, item)
-        for settings in _setting_combinations(given, types_of(find(shelf, name))):
+        for settings in _setting_combinations(given, setting_types(load_function(shelf, name))):
             yield choose(shelf, name, settings)
 
 
@@ -272,7 +280,7 @@ def _expand_sweep(where: str, kind: type[Settings], given: Any) -> Iterator[Sett
 
 def _parse_settings(where: str, kind: type[Settings], given: Any) -> Settings:
     if not isinstance(given, dict):
-        raise StudyError(f"{where}: write settings, such as {where}: {{...}}, not {plain(given)[:80]}")
+        raise StudyError(f"{where}: write settings, such as {where}: {{...}}, not {format_setting(given)[:80]}")
     declared = _types(kind)
     for name in given:
         if name not in declared:
@@ -283,7 +291,7 @@ def _parse_settings(where: str, kind: type[Settings], given: Any) -> Settings:
 def _value(where: str, declared: Any, given: Any) -> Any:
     """Return one setting; settings within settings are read as settings are, so that a wrong name is told there too."""
     nested = Canaries in typing.get_args(declared) and given is not None
-    return _parse_settings(where, Canaries, given) if nested else checked(where, declared, given)
+    return _parse_settings(where, Canaries, given) if nested else validate_setting(where, declared, given)
 
 
 @functools.cache

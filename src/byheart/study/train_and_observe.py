@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from byheart.core.config import Machine
-from byheart.core.dependencies import ATTRIBUTES, TOKENS
+from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
 from byheart.core.errors import DataError, ModelError
-from byheart.core.evidence import KINDS, ShadowPass, packed, unpacked
+from byheart.core.evidence import EVIDENCE_TYPES, ShadowPass, evidence_from_arrays, evidence_to_arrays
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice, key_of
 from byheart.core.types import Texts
-from byheart.stats.dp_accounting import promised
+from byheart.stats.dp_accounting import privacy_settings
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.checkpoints import drop_states, latest_state, save_state, write_weights
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
@@ -30,7 +30,7 @@ from byheart.study.remaining_work import epoch_work, observation_work
 from byheart.study.shadow_models import shadow_cells, shadow_halves
 
 if TYPE_CHECKING:
-    from byheart.lm.load import LanguageModel, Tuned
+    from byheart.lm.load import LanguageModel, TrainableModel
     from byheart.lm.tokens import Tokens
 
 
@@ -76,7 +76,7 @@ def observe(
     from byheart.lm import base_cache, load, train
 
     on_event(Event("begin", planned.label, "loading the base model"))
-    device = load.device(machine.device)
+    device = load.torch_device(machine.device)
     model = base_cache.borrow(planned.cell.base, device)
     tokens = {w: _stored_tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
     _check_tokens(planned, model, tokens)
@@ -85,11 +85,11 @@ def observe(
     later = {e: w for e, w in missing.items() if e > 0}
     if base_only or (not later and store.has("training", planned.key)):
         return
-    train.seed(planned.key)
+    train.seed_rngs(planned.key)
     tuned = planned.cell.method(model)
     tuned.module.to(device)
-    base_cache.own(tuned.module)
-    _train(bench, later, train.keep_hidden(load.LanguageModel(tuned.module, model.tokenizer, model.name)), tuned)
+    base_cache.copy_shared_trainable_weights(tuned.module)
+    _train(bench, later, train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name)), tuned)
 
 
 def release_base_model() -> None:
@@ -100,15 +100,18 @@ def release_base_model() -> None:
 
 
 def _train(
-    bench: _CellContext, observations_by_epoch: Mapping[int, tuple[Choice, ...]], model: LanguageModel, tuned: Tuned
+    bench: _CellContext,
+    observations_by_epoch: Mapping[int, tuple[Choice, ...]],
+    model: LanguageModel,
+    tuned: TrainableModel,
 ) -> None:
     from byheart.lm import train
     from byheart.lm.placement import device_of
 
     planned, store, settings = bench.planned, bench.store, bench.planned.cell.training
-    if tuned.privacy != promised(planned.cell.method):
+    if tuned.privacy != privacy_settings(planned.cell.method):
         raise DataError(
-            f"methods {planned.cell.method.name} gives privacy = {tuned.privacy}, its file says {promised(planned.cell.method)}; "
+            f"methods {planned.cell.method.name} gives privacy = {tuned.privacy}, its file says {privacy_settings(planned.cell.method)}; "
             "let it say PRIVATE = True, and give its settings as they are"
         )
     rate = settings.learning_rate or tuned.learning_rate
@@ -128,10 +131,10 @@ def _train(
         training=settings,
         learning_rate=rate,
         key=planned.key,
-        precision=train.precision_of(bench.machine.precision, device_of(model.module)),
+        precision=train.training_dtype(bench.machine.precision, device_of(model.module)),
         budget=bench.machine.token_budget,
-        start=start,
-        spending=planned.spending,
+        resume_from=start,
+        dp_parameters=planned.spending,
     )
     began = time.monotonic()
     for epoch in epochs:
@@ -145,7 +148,7 @@ def _train(
             save_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
         began = time.monotonic()
     facts = {
-        "trained_parameters": sum(p.numel() for p in train.trainable(model.module).values()),
+        "trained_parameters": sum(p.numel() for p in train.trainable_parameters(model.module).values()),
         "learning_rate": rate,
         "losses": losses,
         "seconds": seconds,
@@ -178,8 +181,11 @@ def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
 
 def _truncated_text_count(bench: _CellContext) -> int:
     """Return how many texts were cut, members counted once."""
-    nonmembers = bench.tokens["audited"].cut[len(bench.planned.split.members) :]
-    return sum(int((c > 0).sum()) for c in (bench.tokens["train"].cut, nonmembers, bench.tokens["validation"].cut))
+    nonmembers = bench.tokens["audited"].tokens_cut[len(bench.planned.split.members) :]
+    return sum(
+        int((c > 0).sum())
+        for c in (bench.tokens["train"].tokens_cut, nonmembers, bench.tokens["validation"].tokens_cut)
+    )
 
 
 @dataclass(frozen=True)
@@ -202,9 +208,9 @@ class _StoreProvider:
         context = self.context
         if name in {"model", "base_model"}:
             return Scorer(self.model, context.machine.token_budget, getattr(torch, context.planned.scoring.precision))
-        if name in TOKENS:
-            return context.tokens[TOKENS[name]]
-        if name in ATTRIBUTES:
+        if name in TOKEN_INPUTS:
+            return context.tokens[TOKEN_INPUTS[name]]
+        if name in ATTRIBUTE_INPUTS:
             return getattr(context.planned.split, name)
         if name == "shadow_passes":
             return read_shadow_passes(context.planned, context.store, self.epoch)
@@ -219,12 +225,14 @@ class _StoreProvider:
 
         def make(folder: Path) -> None:
             evidence = compute()
-            if observation.gives not in KINDS or not isinstance(evidence, KINDS[observation.gives]):
+            if observation.return_type not in EVIDENCE_TYPES or not isinstance(
+                evidence, EVIDENCE_TYPES[observation.return_type]
+            ):
                 raise DataError(
                     f"observations {observation.name}: returned {type(evidence).__name__}, annotated as "
-                    f"{observation.gives or 'nothing'}. Return and annotate one of {', '.join(KINDS)}."
+                    f"{observation.return_type or 'nothing'}. Return and annotate one of {', '.join(EVIDENCE_TYPES)}."
                 )
-            write_arrays(folder, packed(evidence))
+            write_arrays(folder, evidence_to_arrays(evidence))
 
         store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.epoch), make)
         done = observation_work(planned, observation)
@@ -234,7 +242,9 @@ class _StoreProvider:
 
 def read_evidence(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> Any:
     """Return what was observed, from the store."""
-    return unpacked(observation.gives, read_arrays(store.folder("evidence", evidence_key(planned, observation, epoch))))
+    return evidence_from_arrays(
+        observation.return_type, read_arrays(store.folder("evidence", evidence_key(planned, observation, epoch)))
+    )
 
 
 def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
@@ -249,18 +259,18 @@ def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[
 def _check_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
     """Refuse what the model cannot read, before anything is observed or trained."""
     largest = max(int(t.ids.max()) for t in tokens.values())
-    if largest >= model.vocabulary:
+    if largest >= model.vocabulary_size:
         raise ModelError(
-            f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary}; use the model's own tokenizer"
+            f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary_size}; use the model's own tokenizer"
         )
     if "canaries" in tokens:
         _check_canaries_not_truncated(planned, tokens["canaries"])
     virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))
     longest = max(int(t.lengths.max()) for t in tokens.values())
-    if model.context is not None and longest + virtual > model.context:
+    if model.context_length is not None and longest + virtual > model.context_length:
         raise DataError(
-            f"the longest text has {longest} tokens, with {virtual} virtual ones more than the model's context of {model.context}; "
-            f"set data.max_tokens to {model.context - virtual} or fewer"
+            f"the longest text has {longest} tokens, with {virtual} virtual ones more than the model's context of {model.context_length}; "
+            f"set data.max_tokens to {model.context_length - virtual} or fewer"
         )
 
 
@@ -277,14 +287,16 @@ def _check_canaries_not_truncated(planned: PlannedCell, canaries: Tokens) -> Non
 
 def _stored_tokens(planned: PlannedCell, what: str, model: LanguageModel, store: Store) -> Tokens:
     """Return the tokens of a part, made once for a base and these texts."""
-    from byheart.lm.tokens import Tokens, tokenise
+    from byheart.lm.tokens import Tokens, tokenize
 
     texts = planned.texts[what]
     recipe = planned.tokens_recipe(what)
 
     def make(folder: Path) -> None:
-        made = tokenise(model.tokenizer, texts, planned.cell.data.max_tokens)
-        write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
+        made = tokenize(model.tokenizer, texts, planned.cell.data.max_tokens)
+        write_arrays(
+            folder, {"ids": made.ids, "starts": made.starts, "first": made.first_scored, "cut": made.tokens_cut}
+        )
         kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
         (folder / "cut.json").write_text(json.dumps(kept))
         if any(texts.chats):

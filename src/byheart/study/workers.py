@@ -22,7 +22,7 @@ from typing import Any
 
 from byheart.core.config import Machine
 from byheart.core.errors import ByheartError
-from byheart.core.library_warnings import hush
+from byheart.core.library_warnings import silence_library_warnings
 from byheart.core.types import Row
 from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
@@ -173,7 +173,7 @@ def _initialize_worker(numbers: Any, workers: int) -> None:
         numbers.value += 1
     import torch
 
-    hush()
+    silence_library_warnings()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
     if torch.cuda.is_available():
         torch.cuda.set_device(number % torch.cuda.device_count())

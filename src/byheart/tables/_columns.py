@@ -59,10 +59,10 @@ def note(rows: Sequence[Row], metric: str, epoch: int | None) -> str:
 def _measure(rows: Sequence[Row], metric: str) -> str:
     """Name the metric with the settings that it was computed with, the defaults too."""
     try:
-        defaults = registry.settings(registry.find("metrics", metric))
+        defaults = registry.default_settings(registry.load_function("metrics", metric))
     except UnknownNameError:  # somebody else's metric, which need not be here to be shown
         defaults = {}
-    by_default = ", ".join(f"{name}={registry.plain(value)}" for name, value in defaults.items())
+    by_default = ", ".join(f"{name}={registry.format_setting(value)}" for name, value in defaults.items())
     used = " or ".join(sorted({r.metric_settings or by_default for r in rows} - {""}))
     return f"{labels.metric_name(metric)} ({used})" if used else labels.metric_name(metric)
 

@@ -15,7 +15,7 @@ from annotated_types import Ge
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import MARK
 from byheart.core.types import Row, Table
-from byheart.stats.simultaneous import widened
+from byheart.stats.simultaneous import widen_interval
 from byheart.tables._attributes import Line, header, lines
 
 
@@ -65,4 +65,4 @@ def _cells(line: Line, epoch: int | None, tests: int) -> tuple[str, ...]:
 
 def _above(row: Row, tests: int) -> bool:
     """Whether a lead stays above 0 with its interval widened to hold together with so many others."""
-    return row.low is not None and row.high is not None and widened(row.value, row.low, row.high, tests)[0] > 0
+    return row.low is not None and row.high is not None and widen_interval(row.value, row.low, row.high, tests)[0] > 0

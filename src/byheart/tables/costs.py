@@ -19,7 +19,7 @@ def costs(rows: Sequence[Row]) -> Table:
 
     Raises `DataError` where no costs were noted.
     """
-    noted = [r for r in rows if r.attack and r.epoch and r.metric in defaults.COSTS]
+    noted = [r for r in rows if r.attack and r.epoch and r.metric in defaults.COST_METRICS]
     if not noted:
         raise DataError("no row holds what an attack cost; the untuned base alone was attacked, or byheart was older")
     lead, variants, attacks = Lead(noted), labels.variants(noted), labels.attacks(noted)

@@ -16,8 +16,14 @@ from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.stats.proportions import Share, apart, paired, pooled, share
-from byheart.stats.simultaneous import comparable, groups_of
+from byheart.stats.proportions import (
+    Share,
+    paired_share_difference,
+    pooled_share,
+    share_difference,
+    share_with_interval,
+)
+from byheart.stats.simultaneous import groups_or_ids, has_same_texts
 from byheart.tables._columns import note
 
 RATE = "extraction_rate"
@@ -58,14 +64,14 @@ def _cells(now: Sequence[Row], before: dict[str, Row], scores: Callable[[str], S
     """Return the five numbers of one line; a row for each seed."""
     found = [_sides(scores(r.scores)) for r in now]
     pairs = [(scores(r.scores), scores(before[r.cell].scores)) for r in now if r.cell in before]
-    same = [(a, b) for a, b in pairs if comparable(a, b)]
+    same = [(a, b) for a, b in pairs if has_same_texts(a, b)]
     untuned = [_sides(b)[0] for _, b in same]
     columns = (
         [members for members, _ in found],
         [others for _, others in found],
         untuned,
-        [apart(*both) for both in found],
-        [apart(_rise(a, b, members=True), _rise(a, b, members=False)) for a, b in same],
+        [share_difference(*both) for both in found],
+        [share_difference(_rise(a, b, members=True), _rise(a, b, members=False)) for a, b in same],
     )
     return tuple(_shown(column) for column in columns)
 
@@ -75,26 +81,26 @@ def _sides(held: ScoreSet) -> tuple[Share, Share]:
 
 
 def _share(held: ScoreSet, *, members: bool) -> Share:
-    return share(*_side(held, members=members))
+    return share_with_interval(*_side(held, members=members))
 
 
 def _rise(now: ScoreSet, before: ScoreSet, *, members: bool) -> Share:
     """Return how much more of one side is extracted than from the untuned model."""
     (after, groups), (first, _) = (_side(held, members=members) for held in (now, before))
-    return paired(after, first, groups)
+    return paired_share_difference(after, first, groups)
 
 
 def _side(held: ScoreSet, *, members: bool) -> tuple[np.ndarray, tuple[str, ...]]:
     if held.extracted is None:
         raise DataError("these scores are of an attack that extracts nothing; run the study again")
     on = held.members == members
-    return held.extracted[on], tuple(g for g, chosen in zip(groups_of(held), on, strict=True) if chosen)
+    return held.extracted[on], tuple(g for g, chosen in zip(groups_or_ids(held), on, strict=True) if chosen)
 
 
 def _shown(found: Sequence[Share]) -> str:
     if not found:
         return row_values.MISSING
-    value, low, high = pooled(found)
+    value, low, high = pooled_share(found)
     return f"{row_values.number(value)} [{row_values.number(low)}, {row_values.number(high)}]"
 
 

@@ -20,8 +20,8 @@ from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.stats.proportions import pooled, share
-from byheart.stats.simultaneous import groups_of
+from byheart.stats.proportions import pooled_share, share_with_interval
+from byheart.stats.simultaneous import groups_or_ids
 
 ATTACK = "probabilistic"
 
@@ -77,11 +77,13 @@ def _sides(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Mapping[st
 
 def _side(held: ScoreSet, *, members: bool) -> Held:
     on = held.members == members
-    return held.scores[on], tuple(g for g, chosen in zip(groups_of(held), on, strict=True) if chosen)
+    return held.scores[on], tuple(g for g, chosen in zip(groups_or_ids(held), on, strict=True) if chosen)
 
 
 def _shown(held: Sequence[Held], p: float, n: int) -> str:
     """Return the share of the texts whose suffix n tries hold with a probability of p at least."""
     with np.errstate(divide="ignore"):  # what is certain has minus infinity of being missed
-        value, low, high = pooled([share(-np.expm1(n * np.log1p(-once)) >= p, groups) for once, groups in held])
+        value, low, high = pooled_share(
+            [share_with_interval(-np.expm1(n * np.log1p(-once)) >= p, groups) for once, groups in held]
+        )
     return f"{row_values.number(value)} [{row_values.number(low)}, {row_values.number(high)}]"

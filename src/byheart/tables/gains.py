@@ -19,7 +19,7 @@ from byheart.core.errors import DataError
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row, ScoreSet, Table
 from byheart.stats.intervals import holm
-from byheart.stats.roc_auc import Difference
+from byheart.stats.roc_auc import AucDifference
 from byheart.stats.simultaneous import ALPHA
 
 BLIND = "blind: "
@@ -72,10 +72,10 @@ def _over_blind(rows: Sequence[Row], blind: Finding | None) -> str:
     lows, highs = ([r.low for r in rows if r.low is not None], [r.high for r in rows if r.high is not None])
     if len(lows) < len(rows):
         return row_values.number(told.value - value)
-    return _spelled(Difference(told.value - value, min(lows) - high, max(highs) - low, 1.0), "")
+    return _spelled(AucDifference(told.value - value, min(lows) - high, max(highs) - low, 1.0), "")
 
 
-def _spelled(gain: Difference, mark: str) -> str:
+def _spelled(gain: AucDifference, mark: str) -> str:
     return f"{row_values.number(gain.value)}{mark} [{row_values.number(gain.low)}, {row_values.number(gain.high)}]"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import Lead
 from byheart.core.errors import DataError
-from byheart.core.registry import find, settings
+from byheart.core.registry import default_settings, load_function
 from byheart.core.types import Row, Table
 from byheart.stats.epsilon_bounds import many_runs, one_run, one_run_gaussian
 
@@ -49,7 +49,7 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
 
 def _used(row: Row) -> dict[str, str]:
     """Return a metric's settings, its defaults too."""
-    defaults = {n: str(v) for n, v in settings(find("metrics", row.metric)).items()}
+    defaults = {n: str(v) for n, v in default_settings(load_function("metrics", row.metric)).items()}
     return defaults | row_values.settings(row.metric_settings)
 
 

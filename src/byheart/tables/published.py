@@ -121,9 +121,9 @@ def _named(paper: Published, *, any_base: bool) -> Iterator[tuple[str, Agrees]]:
 
 def _set_so(asked: str, on: str, name: str, told: str) -> bool:
     """Whether settings as rows tell them, which leave defaults out, are those that a paper names."""
-    own = {n: registry.plain(v) for n, v in registry.settings(registry.find(on, name)).items()} | row_values.settings(
-        told
-    )
+    own = {
+        n: registry.format_setting(v) for n, v in registry.default_settings(registry.load_function(on, name)).items()
+    } | row_values.settings(told)
     return all(own.get(n) == value for n, value in row_values.settings(asked).items())
 
 
@@ -137,8 +137,12 @@ def _last(rows: Sequence[Row]) -> list[Row]:
 
 def _measure(row: Row) -> str:
     """Name a row's metric with its settings, the defaults too: a rate at a rate that is not named says nothing."""
-    known = registry.settings(registry.find("metrics", row.metric)) if row.metric in registry.names("metrics") else {}
-    told = row.metric_settings or ", ".join(f"{n}={registry.plain(v)}" for n, v in known.items())
+    known = (
+        registry.default_settings(registry.load_function("metrics", row.metric))
+        if row.metric in registry.entry_names("metrics")
+        else {}
+    )
+    told = row.metric_settings or ", ".join(f"{n}={registry.format_setting(v)}" for n, v in known.items())
     return f"{labels.metric_name(row.metric)} ({told})" if told else labels.metric_name(row.metric)
 
 

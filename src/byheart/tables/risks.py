@@ -21,7 +21,7 @@ from byheart.analysis.risk_profile import risks as known
 from byheart.analysis.utility_curves import Step, levels
 from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Row, Table
-from byheart.stats.simultaneous import widened
+from byheart.stats.simultaneous import widen_interval
 
 NOT_REACHED = "not reached"
 
@@ -83,7 +83,7 @@ def _above(number: Estimate, nothing: float, tests: int) -> bool:
     """Whether a number stays above nothing with its interval widened to hold together with all others."""
     if number.low is None or number.high is None:
         return False
-    return widened(number.value, number.low, number.high, tests)[0] > nothing
+    return widen_interval(number.value, number.low, number.high, tests)[0] > nothing
 
 
 def _shown(number: Estimate | None, *, leaks: bool, there: bool) -> str:

@@ -21,10 +21,10 @@ from jaxtyping import Float, Int
 from byheart.auditing.attack_evidence import split_attacks
 from byheart.auditing.server.client import Endpoint, TooLongError
 from byheart.auditing.server.echo import Echo, parse_echo
-from byheart.core.attack_output import extracts
+from byheart.core.attack_output import is_extraction_attack
 from byheart.core.errors import DataError, ModelError
 from byheart.core.evidence import Generations
-from byheart.core.registry import Choice, choose, constant, key_of
+from byheart.core.registry import Choice, choose, key_of, module_constant
 from byheart.core.types import LogProbs, Texts
 
 AT_ONCE = 4
@@ -247,11 +247,11 @@ def servable_attacks(attacks: Mapping[str, Choice], *, base: bool) -> tuple[dict
 
 def _reason_not_servable(attack: Choice, *, base: bool) -> str:
     """Return why an attack cannot be run on what a server tells; "" where it can."""
-    if extracts(attack):
+    if is_extraction_attack(attack):
         return "tells what a model writes word for word, which this audit asks no server for"
     for need in attack.needs:
         if need not in {"texts", "base", *SERVER_OBSERVATIONS}:
-            asked = constant(choose("observations", need).function, "ADVERSARY", "")
+            asked = module_constant(choose("observations", need).function, "ADVERSARY", "")
             return f"needs the observation {need} ({asked}), which is not made of a server's answers"
     said = {n: _annotation_name(attack.function.__annotations__.get(n)) for n in attack.needs if n != "texts"}
     if "TokenStats" in said.values():

@@ -17,7 +17,13 @@ from typing import NamedTuple
 
 from byheart.analysis.labels import named
 from byheart.core.types import Row, Scores
-from byheart.stats.leakage_tests import CHANCE, Sides, beyond_chance, p_above, p_gain
+from byheart.stats.leakage_tests import (
+    CHANCE_AUC,
+    RecordLabels,
+    p_value_auc_above,
+    p_value_auc_gain,
+    significant_attacks,
+)
 
 PREFIX = "eval_memorization/"
 """What the names of logged numbers begin with: loggers put what begins with eval_ into a section of its own."""
@@ -41,29 +47,35 @@ def base_evaluation(evaluations: Sequence[Evaluation]) -> Evaluation | None:
     return evaluations[0] if evaluations and evaluations[0].step == 0 else None
 
 
-def separable_on_base(first: Evaluation | None, record_labels: Sides) -> tuple[str, ...]:
+def separable_on_base(first: Evaluation | None, record_labels: RecordLabels) -> tuple[str, ...]:
     """Return the attacks that tell members from non-members on the untuned model, at a single look."""
     if first is None:
         return ()
-    return beyond_chance({name: p_above(scores, record_labels, CHANCE) for name, scores in first.scores.items()}, 1)
+    return significant_attacks(
+        {name: p_value_auc_above(scores, record_labels, CHANCE_AUC) for name, scores in first.scores.items()}, 1
+    )
 
 
 def leaking_attacks(
-    evaluations: Sequence[Evaluation], record_labels: Sides, planned_evaluations: int, *, bound: float = CHANCE
+    evaluations: Sequence[Evaluation],
+    record_labels: RecordLabels,
+    planned_evaluations: int,
+    *,
+    bound: float = CHANCE_AUC,
 ) -> tuple[str, ...]:
     """Return the attacks whose AUC at the last look is above `bound` beyond chance.
 
     Where an attack told the sides apart on the untuned model, its AUC must also have risen since.
     """
     now, first = evaluations[-1].scores, base_evaluation(evaluations)
-    found = {name: p_above(scores, record_labels, bound) for name, scores in now.items()}
+    found = {name: p_value_auc_above(scores, record_labels, bound) for name, scores in now.items()}
     for name in separable_on_base(first, record_labels):
-        found[name] = max(found[name], p_gain(now[name], evaluations[0].scores[name], record_labels))
-    return beyond_chance(found, planned_evaluations)
+        found[name] = max(found[name], p_value_auc_gain(now[name], evaluations[0].scores[name], record_labels))
+    return significant_attacks(found, planned_evaluations)
 
 
 def rising_attacks(
-    evaluations: Sequence[Evaluation], record_labels: Sides, planned_evaluations: int
+    evaluations: Sequence[Evaluation], record_labels: RecordLabels, planned_evaluations: int
 ) -> tuple[str, ...]:
     """Return the attacks whose AUC has risen beyond chance since the look of the best validation perplexity.
 
@@ -73,12 +85,14 @@ def rising_attacks(
     if not useful:
         return ()
     now, then = evaluations[-1].scores, evaluations[min(useful)[1]].scores
-    return beyond_chance({name: p_gain(now[name], then[name], record_labels) for name in now}, planned_evaluations)
+    return significant_attacks(
+        {name: p_value_auc_gain(now[name], then[name], record_labels) for name in now}, planned_evaluations
+    )
 
 
 def stop_reason(
     evaluations: Sequence[Evaluation],
-    record_labels: Sides,
+    record_labels: RecordLabels,
     planned_evaluations: int,
     stop_above: float | None,
     *,

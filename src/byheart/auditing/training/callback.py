@@ -24,11 +24,11 @@ from byheart.auditing.training.hf_trainer import broadcast_from_rank_zero, calli
 from byheart.auditing.training.monitor import TrainingMonitor, create_monitor, observable_attacks
 from byheart.auditing.training.output import FORMATS, check_output_path, write_atomically
 from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
-from byheart.core.defaults import ATTACKS
+from byheart.core.defaults import DEFAULT_ATTACKS
 from byheart.core.errors import ByheartError, ModelError, SettingError
 from byheart.core.registry import choose
 from byheart.core.types import Row, Texts
-from byheart.lm.preserve_state import FSDP2, sharing
+from byheart.lm.preserve_state import FSDP2, sharding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
@@ -64,7 +64,7 @@ class MemorizationCallback(TrainerCallback):
         *,
         validation: Texts | Iterable[Any] | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
-        attacks: Sequence[str | Mapping[str, Mapping[str, Any]]] = ATTACKS,
+        attacks: Sequence[str | Mapping[str, Mapping[str, Any]]] = DEFAULT_ATTACKS,
         every: Literal["epoch"] | int = "epoch",
         max_texts: int = 200,
         max_tokens: int = 512,
@@ -120,7 +120,7 @@ class MemorizationCallback(TrainerCallback):
         """Look at the untuned model, and keep what it says of the texts."""
         self.evaluations, self.leaking, self.seconds, self._began = [], [], 0.0, time.perf_counter()
         self._begun, self._beside = False, None
-        if how := sharing(kwargs["model"]):
+        if how := sharding(kwargs["model"]):
             if how != FSDP2:
                 self._skip_sharded(how, state)
                 return
@@ -179,7 +179,7 @@ class MemorizationCallback(TrainerCallback):
             )
             return False
         self._log_evaluation(first, state, control)
-        if watched.record_labels.enough and (names := separable_on_base(first, watched.record_labels)):
+        if watched.record_labels.has_enough_groups and (names := separable_on_base(first, watched.record_labels)):
             _warn(
                 f"members and non-members differ by themselves: {', '.join(names)} tells them apart on the untuned model; "
                 "later numbers hold that difference, and a warning needs a rise above it"
@@ -222,7 +222,7 @@ class MemorizationCallback(TrainerCallback):
             _warn(f"no numbers after step {state.global_step}: {error}")
             return False
         self._log_evaluation(look, state, control)
-        if not watched.record_labels.enough:
+        if not watched.record_labels.has_enough_groups:
             return False
         new = [
             n for n in leaking_attacks(self.evaluations, watched.record_labels, self._planned) if n not in self.leaking

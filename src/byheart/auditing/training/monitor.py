@@ -22,18 +22,18 @@ from byheart.auditing.attack_evidence import (
 from byheart.auditing.compare import measurable_metrics
 from byheart.auditing.texts import AuditedText, render_texts
 from byheart.auditing.training.alarms import Evaluation
-from byheart.core.attack_output import extracts
+from byheart.core.attack_output import is_extraction_attack
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose
-from byheart.core.row import measured
+from byheart.core.row import build_row
 from byheart.core.types import Estimate, Row, Texts
-from byheart.lm.finetuned import METHODS
+from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
-from byheart.lm.model_tokens import readable
-from byheart.lm.preserve_state import untouched, untuned
+from byheart.lm.model_tokens import tokenize_for_model
+from byheart.lm.preserve_state import as_base_model, preserve_training_state
 from byheart.lm.tokens import Tokens
-from byheart.stats.leakage_tests import FEWEST, Sides
+from byheart.stats.leakage_tests import MIN_GROUPS_PER_CLASS, RecordLabels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -48,7 +48,7 @@ class TrainingMonitor:
 
     scorer: Scorer
     tokens: Tokens
-    record_labels: Sides
+    record_labels: RecordLabels
     validation: Tokens | None
     validation_groups: tuple[str, ...]
     attacks: Mapping[str, Choice]
@@ -68,7 +68,7 @@ class TrainingMonitor:
 
         Raises `ModelError` or `CellError` where its numbers are not finite.
         """
-        with untouched(self.module), untuned(self.module) if is_first else nullcontext():
+        with preserve_training_state(self.module), as_base_model(self.module) if is_first else nullcontext():
             given = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
             observed = evidence_in_memory(self.attacks, given, self.base_evidence, is_base=is_first)
             validation = None if self.validation is None else self.scorer(self.validation)
@@ -83,7 +83,7 @@ class TrainingMonitor:
             rows += [
                 self._row(step, epoch, m, m(found[name]["scores"], *self.record_labels), attack) for m in self.metrics
             ]
-            for metric in extraction_metrics() if extracts(attack) else ():
+            for metric in extraction_metrics() if is_extraction_attack(attack) else ():
                 rows.append(
                     self._row(step, epoch, metric, metric(found[name]["extracted"], *self.record_labels), attack)
                 )
@@ -96,7 +96,7 @@ class TrainingMonitor:
             "base": self.scorer.model.name,
             "dataset": "texts",
             "dataset_settings": "",
-            "method": METHODS.get(method.lower(), method.lower()),
+            "method": PEFT_METHOD_NAMES.get(method.lower(), method.lower()),
             "method_settings": "",
             # A row has no step: where looks come within an epoch, it is what tells them apart.
             "training_settings": f"step={step}" if self.is_stepwise else "",
@@ -104,7 +104,7 @@ class TrainingMonitor:
             "cell": "",
         }
         # The trainer adds up shares of an epoch.
-        return measured(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
+        return build_row(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
 
 
 def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
@@ -131,15 +131,15 @@ def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its tr
     spelt = {part: render_texts(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
     (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
     audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
-    sides = Sides(np.arange(len(audited)) < len(ours), our_groups + their_groups)
+    sides = RecordLabels(np.arange(len(audited)) < len(ours), our_groups + their_groups)
     resolved, doubts = measurable_metrics(metrics, len(theirs))
-    if not sides.enough:
+    if not sides.has_enough_groups:
         doubts.append(
-            f"fewer than {FEWEST} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
-            f"intervals. {FEWEST} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
+            f"fewer than {MIN_GROUPS_PER_CLASS} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
+            f"intervals. {MIN_GROUPS_PER_CLASS} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
         )
-    tokens = readable(model, audited, max_tokens)
-    if cut := int((tokens.cut > 0).sum()):
+    tokens = tokenize_for_model(model, audited, max_tokens)
+    if cut := int((tokens.tokens_cut > 0).sum()):
         doubts.append(
             f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; their rest is not read"
         )
@@ -149,7 +149,7 @@ def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its tr
         Scorer(model, token_budget, precision),
         tokens,
         sides,
-        readable(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
+        tokenize_for_model(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
         spelt["validation"][1] if "validation" in spelt else (),
         attacks,
         resolved,

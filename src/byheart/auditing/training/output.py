@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from byheart.analysis.formats import ROW_FORMATS
-from byheart.core.atomic_file import whole
+from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import SettingError
 from byheart.core.types import Row
 
@@ -34,5 +34,5 @@ def check_output_path(name: str, path: Path | str | None, endings: Sequence[str]
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file whole or not at all: a training may be killed at any moment."""
-    with whole(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(content)

@@ -1,0 +1,171 @@
+"""Broken off anywhere, killed, or run by several at once: a study ends with the rows of one that ran through."""
+
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import byheart
+from byheart.store.rows import study_rows
+from byheart.store.store import Store
+from testing.stores import lora_study
+
+ENDED = 2**22 + 1
+"""The number of no process: above what a system hands out."""
+
+
+def content(folder):
+    """Dropout and chances of training are drawn anew after a break, which GPT-2 would show."""
+    return lora_study(folder, methods=["full", "prefix"], training={"epochs": 3, "batch_size": 4}, attacks=["loss"])
+
+
+def rows_of(store):
+    """A store's rows without the clock's: what a run may not change."""
+    return [r for r in study_rows(Store.open(store)) if r.metric != "seconds"]
+
+
+@pytest.fixture(scope="module")
+def asked(tiny_folder):
+    return content(tiny_folder("gpt2"))
+
+
+@pytest.fixture(scope="module")
+def whole(asked, tmp_path_factory):
+    """The rows of the study where nothing came between."""
+    store = Store.open(tmp_path_factory.mktemp("whole"))
+    results = byheart.run(asked, store=store)
+    assert study_rows(store) == list(results.rows)
+    return rows_of(store.root)
+
+
+class Killed(BaseException):
+    """No error of the program: what a kill is to what was running."""
+
+
+def broken_at(monkeypatch, stage, nth, moment):
+    """Let a run be killed at the nth result of a stage: while it is written, or when it has just been kept."""
+    plain, seen = Store.get_or_make, []
+
+    def get_or_make(store, where, key, recipe, make):
+        if where != stage or store.has(where, key):
+            return plain(store, where, key, recipe, make)
+        seen.append(key)
+        last = len(seen) == nth
+
+        def half(folder):
+            make(folder)
+            if last and moment == "written":
+                # A killed process leaves what it was writing; half of it, under its own name.
+                left = store.root / ".making" / f"{platform.node()}-{ENDED}-{key}"
+                shutil.copytree(folder, left)
+                for file in left.rglob("*.*"):
+                    file.write_bytes(file.read_bytes()[:20])
+                raise Killed
+
+        made = plain(store, where, key, recipe, half)
+        if last:
+            raise Killed
+        return made
+
+    monkeypatch.setattr(Store, "get_or_make", get_or_make)
+
+
+POINTS = [
+    *(("splits", 1), ("gates", 1), ("tokens", 1), ("tokens", 2), ("evidence", 1), ("evidence", 4), ("evidence", 6)),
+    *(("states", 1), ("states", 2), ("training", 1), ("scores", 1), ("scores", 3), ("rows", 1)),
+]
+
+
+@pytest.mark.parametrize("moment", ["written", "kept"])
+def test_killed_at_any_write_it_ends_with_the_same_rows(asked, whole, tmp_path, monkeypatch, moment):
+    """One kill after another in one store, each in what the last one left to be done, then a run to the end."""
+    kills = 0
+    for _ in range(2):  # the second time through in what is left of the second cell
+        for stage, nth in POINTS:
+            with monkeypatch.context() as patched:
+                broken_at(patched, stage, nth, moment)
+                try:
+                    byheart.run(asked, store=tmp_path)
+                except Killed:
+                    kills += 1
+    assert kills > len(POINTS)
+    assert not byheart.run(asked, store=tmp_path).failed
+    assert rows_of(tmp_path) == whole
+    assert not list((tmp_path / ".making").iterdir())
+    assert not list((tmp_path / "states").glob("*/*"))
+
+
+def test_notes_of_a_run_that_was_killed_before_them_are_written_by_the_next(asked, whole, tmp_path, monkeypatch):
+    plain = Store.note
+    for nth in (1, 2, 3):
+        seen = []
+
+        def note(store, stage, name, content, nth=nth, seen=seen):
+            seen.append(name)
+            if len(seen) == nth:
+                raise Killed
+            plain(store, stage, name, content)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Store, "note", note)
+            with pytest.raises(Killed):
+                byheart.run(asked, store=tmp_path)
+    assert not byheart.run(asked, store=tmp_path).failed
+    assert rows_of(tmp_path) == whole
+
+
+@pytest.fixture
+def typed(asked, tmp_path):
+    """A function that starts the study by the command line, in a process of its own, and gives that as it is running."""
+    (tmp_path / "tiny.yaml").write_text(json.dumps(asked))
+
+    def start(store):
+        words = ["run", str(tmp_path / "tiny.yaml"), "--store", str(store), "--json"]
+        return subprocess.Popen(
+            [sys.executable, "-m", "byheart", *words],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    return start
+
+
+def wait_for(running, told):
+    for line in running.stdout:
+        if told in line:
+            return
+    pytest.fail(f"it never said {told!r}")
+
+
+def test_killed_in_earnest_it_ends_with_the_same_rows(typed, asked, whole, tmp_path):
+    running = typed(tmp_path / "store")
+    wait_for(running, "epoch 2 trained")
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert running.returncode == -signal.SIGKILL
+    assert not byheart.run(asked, store=tmp_path / "store").failed
+    assert rows_of(tmp_path / "store") == whole
+
+
+def test_two_runs_at_once_share_the_work(typed, asked, whole, tmp_path):
+    other = typed(tmp_path / "both")
+    wait_for(other, "epoch 1 trained")
+    told = []
+    results = byheart.run(asked, store=tmp_path / "both", tell=lambda event: told.append(event.text))
+    other.communicate()
+    assert other.returncode == 0
+    assert not results.failed
+    assert any("another run is at it" in text for text in told)
+    assert rows_of(tmp_path / "both") == whole
+
+
+def test_two_workers_give_the_rows_of_one(asked, whole, tmp_path):
+    assert not byheart.run({**asked, "machine": {"workers": 2}}, store=tmp_path / "two").failed
+    assert rows_of(tmp_path / "two") == whole
