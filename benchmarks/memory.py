@@ -30,8 +30,8 @@ def measured() -> dict[str, object]:
     tokens = Tokens(
         ids=chance.integers(VOCABULARY, size=TEXTS * LENGTH),
         starts=np.arange(TEXTS + 1) * LENGTH,
-        first_scored=np.ones(TEXTS, dtype=np.int64),
-        tokens_cut=np.zeros(TEXTS, dtype=np.int64),
+        first=np.ones(TEXTS, dtype=np.int64),
+        cut=np.zeros(TEXTS, dtype=np.int64),
         texts=Texts(names, names),
     )
     model = LanguageModel(module, None, "random Gemma")  # type: ignore[arg-type] - scoring reads no text

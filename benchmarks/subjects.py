@@ -55,7 +55,7 @@ def settled(found: LanguageModel) -> None:
 
 def scored(chosen: Tokens) -> int:
     """Return how many tokens are scored."""
-    return int(np.sum(chosen.lengths - chosen.first_scored))
+    return int(np.sum(chosen.lengths - chosen.first))
 
 
 def matrices(found: LanguageModel) -> int:

@@ -93,27 +93,10 @@ def browser():
 @pytest.fixture
 def opened(browser):
     """A function that opens a page and waits for it; afterwards nothing may have gone wrong, or out."""
-    contexts, told = [], []
+    from testing import browser_page
 
-    def opening(path, viewport=None, **more):
-        context = browser.new_context(viewport=viewport or {"width": 1280, "height": 900}, **more)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: told.append(f"error: {error}"))
-        page.on(
-            "request", lambda request: None if request.url == path.as_uri() else told.append(f"request: {request.url}")
-        )
-        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
-        page.goto(path.as_uri())
-        if more.get("java_script_enabled", True):
-            page.wait_for_selector("html[data-ready=true]", timeout=60_000)
-        return page
-
-    yield opening
-    for context in contexts:
-        context.close()
-    assert told == []
+    with browser_page.opening(browser) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -455,4 +455,4 @@ def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
             after.logp, nonmember_prefix(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
         )
     np.testing.assert_allclose(observed(scorer(model), tokens).logp, alone.logp, atol=1e-6)
-    assert len(model.hidden_cache) == 3
+    assert len(model.hidden) == 3

@@ -67,9 +67,9 @@ def test_a_norm_is_a_texts_own_whatever_stands_beside_it(tiny, method, sentences
 def test_remembered_hidden_states_give_what_the_whole_model_gives(tiny, sentences):
     model = tuned(tiny("gpt2"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
-    assert model.hidden_cache == {}
+    assert model.hidden == {}
     found = gradients(scorer(model), tokens)
-    assert list(model.hidden_cache) == [(tokens.digest, torch.float32)]
+    assert list(model.hidden) == [(tokens.digest, torch.float32)]
     forgetful = LanguageModel(model.module, model.tokenizer, model.name)
     np.testing.assert_allclose(found.norm, gradients(scorer(forgetful), tokens).norm, rtol=1e-5)
 

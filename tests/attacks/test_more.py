@@ -265,7 +265,7 @@ def test_a_text_in_lower_case_has_the_very_same_reading(tiny, architecture):
     again = []
     for most in (13, 14):  # one of them cuts an ö in two, and what is left of it has other tokens
         read_texts = tokenize(model.tokenizer, texts_of(strings, PROMPTS), most)
-        last = read_texts.ids[read_texts.starts[3] + read_texts.first_scored[3] :].tolist()
+        last = read_texts.ids[read_texts.starts[3] + read_texts.first[3] :].tolist()
         again.append(plain(model, read_texts.texts.scored[3]) == last)
         same, lower = observed(scorer(model), read_texts), lowercased(scorer(model), read_texts)
         for field in dataclasses.fields(same):
@@ -279,7 +279,7 @@ def test_a_cut_text_is_lower_cased_as_it_was_cut_after_the_prompt_as_it_was_cut(
     read_texts = tokenize(model.tokenizer, texts_of(["THE OLD SAILOR WROTE.", "Hi There."], ["Who Wrote?", "Hm"]), 16)
     kept = read_texts.texts.scored[0]
     assert kept != "THE OLD SAILOR WROTE."
-    lead = read_texts.ids[: read_texts.first_scored[0]].tolist()
+    lead = read_texts.ids[: read_texts.first[0]].tolist()
     expected = plain_loop(model, lead, plain(model, kept.lower())[: 16 - len(lead)])
     found = lowercased(scorer(model), read_texts)
     np.testing.assert_allclose(found.logp[: found.starts[1]], expected, atol=2e-5)

@@ -158,7 +158,7 @@ def test_the_base_proposes_the_pairs_of_the_highest_swap_score(tiny, architectur
     found = rows_of(neighbour_texts(scorer(model), tokens, count=7))
     special = set(model.tokenizer.all_special_ids)
     for i, near in enumerate(found):
-        own, first = own_ids(tokens, i), int(tokens.first_scored[i])
+        own, first = own_ids(tokens, i), int(tokens.first[i])
         score, logits = {}, logits_of(model, own)
         for t in range(first, len(own)):
             p = logits[t - 1].softmax(0)
@@ -198,7 +198,7 @@ def test_a_text_without_a_substitute_is_its_own_neighbour(tiny, monkeypatch):
     model = tiny("llama")
     tokens = read_texts(model, ["Who?", "Who?"], ["a", "The queen."])
     only = int(tokens.scored_ids[0])
-    monkeypatch.setattr("byheart.lm.token_swaps.ordinary", lambda _: [only])
+    monkeypatch.setattr("byheart.lm.token_swaps.ordinary_token_ids", lambda _: [only])
     found = neighbour_texts(scorer(model), tokens)
     assert rows_of(found)[0] == [own_ids(tokens, 0)]
     assert all(row != own_ids(tokens, 1) for row in rows_of(found)[1])
@@ -249,7 +249,7 @@ def test_readings_equal_a_plain_loop(tiny, architecture, method, monkeypatch):
     for i, near in enumerate(made):
         for row in near:
             logp = logits_of(model, row).log_softmax(1)
-            expected.append(np.mean([float(logp[t - 1, row[t]]) for t in range(int(tokens.first_scored[i]), len(row))]))
+            expected.append(np.mean([float(logp[t - 1, row[t]]) for t in range(int(tokens.first[i]), len(row))]))
     np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
     assert found.starts.tolist() == [0, 3, 4, 7, 10]
 
@@ -267,7 +267,7 @@ def test_hidden_states_of_neighbours_are_not_remembered(tiny):
     tokens = read_texts(model)
     base = dataclasses.replace(model, hidden=None)
     neighbours(scorer(model), tokens, neighbour_texts(scorer(base), tokens, count=2))
-    assert model.hidden_cache == {}
+    assert model.hidden == {}
 
 
 def test_settings_out_of_range_are_refused():

@@ -113,7 +113,7 @@ def test_the_two_halves_are_the_text(tiny, architecture, sentences):
     for i, (scored, rest) in enumerate(zip(texts.scored, found.rest, strict=True)):
         assert rest
         assert scored.endswith(rest)
-        count = tokens.lengths[i] - tokens.first_scored[i]
+        count = tokens.lengths[i] - tokens.first[i]
         ids = model.tokenizer(rest, add_special_tokens=False)["input_ids"]
         assert abs(len(ids) - (count - count // 2)) <= 1  # cut into tokens again, a half may come out otherwise
 

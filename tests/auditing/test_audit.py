@@ -492,7 +492,7 @@ def test_another_base_than_the_adapters_own_is_said_first(base, saved, command):
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(saved, command, monkeypatch):
-    monkeypatch.setattr(memory_check, "_free", lambda: 100_000)
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: 100_000)
     told = refusal(command("--model", saved / "lora"))
     assert "billion parameters and needs about" in told
     assert "take --precision bfloat16, --quantize 8, a smaller model or a larger machine" in told

@@ -19,7 +19,21 @@ from byheart.core import registry
 from byheart.core.attack_output import is_extraction_attack
 from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
-from testing.browser_page import DESK, PHONE, checked, expected, measured, numbers, points, reads_well, same, slide
+from testing.browser_page import (
+    DESK,
+    PHONE,
+    checked,
+    expected,
+    measured,
+    numbers,
+    opening,
+    points,
+    reads_well,
+    same,
+    slide,
+    switches,
+    turn_back,
+)
 from testing.doc_pages import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -47,12 +61,30 @@ def rows(store):
     return study_rows(store, "attacks")
 
 
+@pytest.fixture(scope="module")
+def desk(browser, path):
+    """The page on a desk, opened once, and the positions of its switches."""
+    with opening(browser) as opened:
+        page = opened(path, DESK, color_scheme="light")
+        yield page, switches(page)
+
+
+@pytest.fixture
+def page(desk):
+    """The page with its switches as they are when it is opened."""
+    page, first = desk
+    turn_back(page, first)
+    return page
+
+
 def options(page, what):
     return page.locator(f"[data-pick={what}]").evaluate("e => [...e.options].map(o => o.value)")
 
 
 def turned(page, what, value):
     """Turn a switch, and wait until the trajectory says so."""
+    if page.locator(f"[data-pick={what}]").input_value() == value:
+        return
     page.select_option(f"[data-pick={what}]", value)
     expect(page.locator("figure:has(.drawn[data-name=trajectory]) .picked")).to_contain_text(value)
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -66,16 +98,18 @@ def test_the_study_is_six_methods_on_two_data_sets_by_every_attack_that_ranks(ro
     )
 
 
-def test_every_attack_on_every_data_set_by_every_metric_shows_its_rows(opened, path, rows):
-    page = opened(path)
+def test_every_attack_every_data_set_and_every_metric_shows_its_rows(page, rows):
     attacks = {labels.attack_name(r.attack): r.attack for r in rows if r.metric == "auc"}
     data = {labels.datasets(rows)(r): r.dataset for r in rows}
     metrics = dict(zip(options(page, "metric"), ("auc", "tpr_at_fpr"), strict=True))
     assert set(options(page, "attack")) == set(attacks)
     assert set(options(page, "data")) == set(data)
-    for (metric, of), (where, dataset), (attack, by) in itertools.product(
-        metrics.items(), data.items(), attacks.items()
-    ):
+    switches = list(itertools.product(metrics.items(), data.items()))
+    assert len(switches) == 4
+    # Each attack in one position of the other switches, which take turns; one attack in all of them.
+    positions = [(*switches[nth % 4], attack) for nth, attack in enumerate(attacks.items())]
+    positions += [(*others, next(iter(attacks.items()))) for others in switches[1:]]
+    for (metric, of), (where, dataset), (attack, by) in positions:
         for what, value in (("metric", metric), ("data", where), ("attack", attack)):
             turned(page, what, value)
         said = page.locator("figure:has(.drawn[data-name=trajectory]) .picked").inner_text()
@@ -84,8 +118,7 @@ def test_every_attack_on_every_data_set_by_every_metric_shows_its_rows(opened, p
             same(shown, rows, attack=by, metric=of, dataset=dataset, base=rows[0].base)
 
 
-def test_the_slider_shows_every_attack_and_method_of_that_epoch(opened, path, rows):
-    page = opened(path)
+def test_the_slider_shows_every_attack_and_method_of_that_epoch(page, rows):
     attacks = {labels.attack_name(r.attack): r.attack for r in rows if r.metric == "auc"}
     for where in options(page, "data"):
         turned(page, "data", where)
@@ -100,8 +133,7 @@ def test_the_slider_shows_every_attack_and_method_of_that_epoch(opened, path, ro
                 assert float(line["value"]) == pytest.approx(value, abs=1e-5)
 
 
-def test_densities_and_roc_are_the_scores_of_the_attack_that_is_picked(opened, path, rows, store):
-    page = opened(path)
+def test_densities_and_roc_are_the_scores_of_the_attack_that_is_picked(page, rows, store):
     for attack, epoch in (("LiRA", 2), ("Loss", 1)):
         turned(page, "attack", attack)
         slide(page, epoch)
@@ -114,8 +146,7 @@ def dataset_shown(page, rows):
     return next(r.dataset for r in rows if labels.datasets(rows)(r) == where)
 
 
-def test_records_are_ordered_filtered_and_opened_by_their_scores(opened, path, rows, store):
-    page = opened(path)
+def test_records_are_ordered_filtered_and_opened_by_their_scores(page, rows, store):
     turned(page, "attack", "Loss")
     page.select_option("#records-method", "full")
     held = score_reader(store)(
@@ -134,7 +165,11 @@ def test_records_are_ordered_filtered_and_opened_by_their_scores(opened, path, r
     expect(lines.locator("th")).to_have_count(0)
 
 
-@pytest.mark.parametrize(("viewport", "dark"), [(DESK, False), (PHONE, True)])
-def test_it_is_accessible_fits_turns_dark_and_prints(opened, path, viewport, dark):
+def test_on_a_phone_in_the_dark_it_is_accessible_fits_turns_light_and_prints(opened, path):
     assert path.stat().st_size < 5_000_000
-    reads_well(opened(path, viewport, color_scheme="dark" if dark else "light"), viewport, dark)
+    reads_well(opened(path, PHONE, color_scheme="dark"), PHONE, dark=True)
+
+
+def test_on_a_desk_it_is_accessible_fits_turns_dark_and_prints(page):
+    """The last one, since the page is taken apart."""
+    reads_well(page, DESK, dark=False)

@@ -39,7 +39,7 @@ def tiny_subject(tiny_folder, sentences, monkeypatch):
     monkeypatch.setattr(
         subjects, "texts", lambda n: Texts(tuple(map(str, range(min(n, 4)))), tuple(sentences[: min(n, 4)]))
     )
-    monkeypatch.setattr(load, "keep_freed", lambda: told.append("kept"))
+    monkeypatch.setattr(load, "keep_freed_memory", lambda: told.append("kept"))
     return told
 
 

@@ -47,9 +47,7 @@ def test_tokens_left_out_are_those_of_a_plain_loop(tiny, sentences, k):
         expected = []
         for i in range(len(tokens)):
             ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
-            expected += [
-                mixed_plainly(ids[max(0, p - CONTEXT) : p], k) for p in range(tokens.first_scored[i], len(ids))
-            ]
+            expected += [mixed_plainly(ids[max(0, p - CONTEXT) : p], k) for p in range(tokens.first[i], len(ids))]
         np.testing.assert_array_equal(goldfish_mask(tokens, k), expected)
 
 
@@ -89,7 +87,7 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
     for i in range(4):
         ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
         own = plain.module(input_ids=ids[None]).logits[0].log_softmax(1)
-        first = int(tokens.first_scored[i])
+        first = int(tokens.first[i])
         logp.append(own[first - 1 : -1].gather(1, ids[first:, None])[:, 0])
     loss = -torch.cat(logp)[torch.from_numpy(kept)].mean()
     assert told == pytest.approx(float(loss.detach()), rel=1e-5)
@@ -104,7 +102,7 @@ def test_texts_without_a_token_that_counts_are_stepped_over(tiny, monkeypatch):
     model = tiny("llama")
     tokens = tokens_of(model, ["The old sailor", "A judge in Oslo"])
     monkeypatch.setattr(
-        "byheart.lm.loss.counted", lambda tokens, _: np.arange(len(tokens.true)) >= len(tokens.true) - 1
+        "byheart.lm.loss.goldfish_mask", lambda tokens, _: np.arange(len(tokens.true)) >= len(tokens.true) - 1
     )
     before = {n: p.detach().clone() for n, p in model.module.named_parameters()}
     training = Training(epochs=2, batch_size=1, goldfish=2)

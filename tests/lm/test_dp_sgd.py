@@ -72,7 +72,7 @@ def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, meth
     for i in chosen:
         ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
         logp = model.module(input_ids=ids[None]).logits[0].float().log_softmax(1)
-        first = int(tokens.first_scored[i])
+        first = int(tokens.first[i])
         loss = -logp[first - 1 : -1].gather(1, ids[first:, None]).mean()
         own = torch.autograd.grad(loss, parameters, allow_unused=True)
         own = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, own, strict=True)]

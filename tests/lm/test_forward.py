@@ -43,8 +43,8 @@ def plain_loop(model, prompt, scored):
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sentences, monkeypatch):
     model = tiny(architecture)
-    monkeypatch.setattr(batching, "LOGITS", 7 * model.vocabulary)  # several blocks of rows, and parts of them
-    monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * model.vocabulary)
     model = tuned(model, method) if method else model
     chosen = [*sentences[:5], "Hi there."]
     stats = forward.token_stats(model, tokenize(model.tokenizer, texts_of(chosen), 64), budget=100)
@@ -78,7 +78,7 @@ def test_bos_is_added_once_and_never_scored(tiny, sentences):
     tokens = tokenize(model.tokenizer, texts_of(sentences[:2]), 64)
     plain = len(model.tokenizer(sentences[0], add_special_tokens=False)["input_ids"])
     assert (tokens.ids == 1).sum() == 2
-    assert tokens.first_scored.tolist() == [1, 1]
+    assert tokens.first.tolist() == [1, 1]
     assert np.diff(tokens.scored_starts)[0] == plain  # with BOS, the first real token is scored
     model = tiny("llama")
     assert np.diff(tokenize(model.tokenizer, texts_of(sentences[:2]), 64).scored_starts)[0] == plain - 1
@@ -174,7 +174,7 @@ def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny
     tokenizer = tiny("llama").tokenizer
     long = sentences[0] * 3
     tokens = tokenize(tokenizer, texts_of([long, "Short one."], ["A prompt that goes on and on", ""]), 20)
-    assert (tokens.tokens_cut > 0).tolist() == [True, False]
+    assert (tokens.cut > 0).tolist() == [True, False]
     assert tokens.lengths.max() == 20
     assert long.startswith(tokens.texts.scored[0])
     assert tokens.texts.scored[1] == "Short one."

@@ -164,7 +164,7 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
             raise torch.OutOfMemoryError
         return real(model, rows, choose)
 
-    monkeypatch.setattr(generate, "_batch", scarce)
+    monkeypatch.setattr(generate, "_generate_batch", scarce)
     assert [w.tolist() for w in generate_greedy(model, openings)] == expected
     assert max(seen) > 2
     assert "forward" not in vars(forward.trunk(model.module))

@@ -176,7 +176,7 @@ def test_each_neighbour_has_one_word_changed(tiny, architecture, masked_folder, 
     found = rows_of(neighbour_texts(scorer(model), tokens, count=9, masked_model=str(masked_folder(kind))))
     words = set(masked_lm.whole_words(masked_lm.load_masked(str(masked_folder(kind)))).values())
     for i, near in enumerate(found[:2]):
-        first, own, text = int(tokens.first_scored[i]), own_ids(tokens, i), tokens.texts.scored[i]
+        first, own, text = int(tokens.first[i]), own_ids(tokens, i), tokens.texts.scored[i]
         assert len(near) == len({tuple(row) for row in near}) == 9
         for row in near:
             assert row != own

@@ -200,7 +200,7 @@ def test_the_estimate_is_that_of_the_library(wide, bits):
 def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     base = str(wide / "base")
     whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
-    monkeypatch.setattr(memory_check, "_free", lambda: int(0.8 * whole))
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.8 * whole))
     for placing in (Placement(device="cpu"), Placement(spread=True)):
         with pytest.raises(ModelError, match=r"take --precision bfloat16, --quantize 8, a smaller model or a larger"):
             memory_check.check_memory(base, placing, causal_config(base))
@@ -212,9 +212,9 @@ def test_spread_over_gpus_their_memory_counts_with_the_machines(wide, monkeypatc
     base = str(wide / "base")
     whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(memory_check, "_free_of", lambda _: int(0.4 * whole))
-    monkeypatch.setattr(memory_check, "_free", lambda: int(0.3 * whole))
+    monkeypatch.setattr(memory_check, "_free_device_memory", lambda _: int(0.4 * whole))
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.3 * whole))
     memory_check.check_memory(base, Placement(spread=True), causal_config(base))
-    monkeypatch.setattr(memory_check, "_free", lambda: int(0.1 * whole))
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.1 * whole))
     with pytest.raises(ModelError, match="this machine with its GPUs has"):
         memory_check.check_memory(base, Placement(spread=True), causal_config(base))

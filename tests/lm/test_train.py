@@ -64,8 +64,8 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
     """The same AdamW steps on the mean over the completions' tokens, written with the model's own loss."""
     prompts = ["To whom? " * (1 + i % 2) for i in range(6)]
     ours, plain = tiny("llama"), tiny("llama")
-    monkeypatch.setattr(batching, "LOGITS", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
-    monkeypatch.setattr(batching, "NEAR", 2 * ours.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * ours.vocabulary)
     tokens = tokenize(ours.tokenizer, texts_of(sentences[:6], prompts), 64)
     settings = Training(epochs=2, batch_size=3, warmup=0.3, weight_decay=0.1, schedule="cosine")
     losses = [e.loss for e in run(made(ours, "full"), tokens, settings, budget=50)]
@@ -82,7 +82,7 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
             for i in batch:
                 ids = torch.tensor(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
                 logits = plain.module(input_ids=ids[None]).logits[0]
-                first = int(tokens.first_scored[i])
+                first = int(tokens.first[i])
                 summed = summed + torch.nn.functional.cross_entropy(
                     logits[first - 1 : -1], ids[first:], reduction="sum"
                 )
@@ -105,8 +105,8 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
 def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, sentences, monkeypatch):
     """Against autograd's through the model's own logits, a text at a time, without blocks and without padding."""
     model = made(tiny(architecture), method)
-    monkeypatch.setattr(batching, "LOGITS", 7 * model.vocabulary_size)
-    monkeypatch.setattr(batching, "NEAR", 2 * model.vocabulary_size)
+    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary_size)
+    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * model.vocabulary_size)
     for part in model.module.modules():  # no dropout: its draws depend on shapes
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
@@ -117,7 +117,7 @@ def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, senten
     expected = torch.zeros(())
     for i in range(5):
         ids = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
-        first = int(tokens.first_scored[i])
+        first = int(tokens.first[i])
         logits = model.module(input_ids=ids[None]).logits[0, -len(ids) :]
         wanted = torch.nn.functional.cross_entropy(logits[first - 1 : -1], ids[first:], reduction="sum")
         expected = expected + wanted / len(tokens.scored_ids)
@@ -194,7 +194,7 @@ def test_hidden_states_are_made_once_in_each_precision_that_asks(tiny, sentences
     for _ in run(model, tokens, Training(epochs=3, batch_size=4), budget=10_000, precision=torch.bfloat16):
         if scored_in is not None:
             forward.token_stats(model, tokens, precision=scored_in)
-    assert list(model.hidden_cache) == [(tokens.digest, p) for p in made_in]
+    assert list(model.hidden) == [(tokens.digest, p) for p in made_in]
     assert len(passes) == len(made_in)
 
 
@@ -226,7 +226,7 @@ def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences
     model = made(tiny("llama"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:3]), 64)
     turned = dataclasses.replace(tokens, ids=tokens.ids[::-1].copy())
-    later = dataclasses.replace(tokens, first=tokens.first_scored + 1)
+    later = dataclasses.replace(tokens, first=tokens.first + 1)
     alone, backwards, fewer = (forward.token_stats(model, t) for t in (tokens, turned, later))
     assert np.abs(alone.logp - backwards.logp).max() > 0.01
     assert len(fewer.logp) == len(alone.logp) - 3
@@ -234,16 +234,16 @@ def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences
 
 
 def test_only_a_fixed_trunk_remembers(tiny):
-    assert made(tiny("llama"), "head").hidden_cache == {}
+    assert made(tiny("llama"), "head").hidden == {}
     for method in ("full", "lora", "prefix", "prompt", "p_tuning"):
-        assert made(tiny("llama"), method).hidden_cache is None, method
+        assert made(tiny("llama"), method).hidden is None, method
 
 
 def test_remembered_states_go_to_a_mapped_file_when_large(tiny, sentences, monkeypatch):
     model = made(tiny("llama"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     expected = forward.token_stats(made(tiny("llama"), "head"), tokens).logp
-    monkeypatch.setattr(forward, "MEMORY", 0)
+    monkeypatch.setattr(forward, "MAX_HIDDEN_BYTES_IN_RAM", 0)
     np.testing.assert_array_equal(forward.token_stats(model, tokens).logp, expected)
 
 

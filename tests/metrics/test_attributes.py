@@ -346,7 +346,7 @@ def test_neither_order_nor_batch_matters(tiny, prompts):
 def test_what_is_cut_off_is_left_out_and_counted(tiny):
     model = tiny("llama")
     tokens = read_texts(model, most=10)
-    assert tokens.tokens_cut.max() > 0
+    assert tokens.cut.max() > 0
     made = candidates(scorer(model), tokens, ATTRIBUTES, OTHERS)
     recited = recited_attributes(scorer(model), tokens, ATTRIBUTES)
     lost = [

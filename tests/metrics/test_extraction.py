@@ -56,7 +56,7 @@ def test_the_prefix_is_fifty_tokens_or_half_of_the_text_or_the_prompt(tiny, sent
     found = prefix_suffix_split(tokens)
     lengths = tokens.lengths.tolist()
     assert lengths[0] == 100
-    assert found.begin.tolist() == [50, lengths[1] // 2, 1, tokens.first_scored[3]]
+    assert found.begin.tolist() == [50, lengths[1] // 2, 1, tokens.first[3]]
     assert found.end.tolist() == lengths
     short = prefix_suffix_split(tokens, suffix=2)
     assert (short.end - short.begin).tolist() == [2, 2, lengths[2] - 1 if lengths[2] < 3 else 2, 2]
@@ -65,7 +65,7 @@ def test_the_prefix_is_fifty_tokens_or_half_of_the_text_or_the_prompt(tiny, sent
 def test_a_prefix_that_is_given_is_kept_to_the_token(tiny, sentences):
     tokens = read(tiny("llama"), [*sentences[:3], " the answer."], ["", "", "", "A question?"])
     found = prefix_suffix_split(tokens, prefix=5, suffix=4)
-    assert found.begin.tolist() == [5, 5, 5, tokens.first_scored[3]]
+    assert found.begin.tolist() == [5, 5, 5, tokens.first[3]]
     assert (found.end - found.begin <= 4).all()
 
 

@@ -356,7 +356,7 @@ def test_the_page_is_the_same_every_time():
 def test_tables_figures_and_report_import_without_what_they_need_later():
     code = (
         "import sys, byheart.report.page, byheart.analysis.formats, byheart.analysis.labels, byheart.core.registry as s\n"
-        "[s.find(shelf, n) for shelf in ('tables', 'figures') for n in s.names(shelf)]\n"
+        "[s.load_function(shelf, n) for shelf in ('tables', 'figures') for n in s.entry_names(shelf)]\n"
         "print([m for m in ('torch', 'altair', 'vl_convert', 'scipy', 'jinja2') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -138,7 +138,7 @@ def test_what_is_read_is_the_template_and_what_is_scored_the_answer(spoken, chat
         read = tokenizer.decode(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
         assert whole.startswith(read)
         assert whole.removeprefix(read) == "</s>\n"
-        own = tokens.ids[tokens.starts[i] + tokens.first_scored[i] : tokens.starts[i + 1]]
+        own = tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]]
         assert tokenizer.decode(own) == scored
     assert (tokens.ids == 1).sum() == (6 if name == "gemma" else 0)  # BOS once
 
@@ -174,7 +174,7 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
     for i, m in enumerate(planned.split.members):
         one, two = (t.ids[t.starts[j] : t.starts[j + 1]] for t, j in ((trained, m), (audited, i)))
         np.testing.assert_array_equal(one, two)
-        assert trained.first[m] == audited.first_scored[i]
+        assert trained.first[m] == audited.first[i]
     model = AutoModelForCausalLM.from_pretrained(spoken("llama")).eval()
     found = read_evidence(planned, store, planned.observation("target"), 0)
     np.testing.assert_array_equal(found.starts, audited.scored_starts)
@@ -182,7 +182,7 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
         ids = torch.tensor(audited.ids[audited.starts[i] : audited.starts[i + 1]])[None]
         with torch.no_grad():
             logp = model(input_ids=ids).logits[0].log_softmax(-1)
-        first = int(audited.first_scored[i])
+        first = int(audited.first[i])
         wanted = [float(logp[t - 1, ids[0, t]]) for t in range(first, ids.shape[1])]
         np.testing.assert_allclose(found.logp[found.starts[i] : found.starts[i + 1]], wanted, atol=1e-4)
     groups = {part: {name.split("#")[0] for name in planned.texts[part].ids} for part in planned.texts}

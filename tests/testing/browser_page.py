@@ -29,6 +29,53 @@ def started():
         one.close()
 
 
+@contextmanager
+def opening(browser):
+    """A function that opens a page and waits for it; at the end nothing may have gone wrong, or out."""
+    contexts, told = [], []
+
+    def opened(path, viewport=DESK, **more):
+        context = browser.new_context(viewport=viewport, **more)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+        page.on(
+            "request", lambda request: None if request.url == path.as_uri() else told.append(f"request: {request.url}")
+        )
+        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
+        page.goto(path.as_uri())
+        if more.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready=true]", timeout=60_000)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert told == []
+
+
+def switches(page):
+    """The positions of all switches."""
+    return page.evaluate("[...document.querySelectorAll('[data-pick]')].map(e => [e.dataset.pick, e.value])")
+
+
+def turn_back(page, positions):
+    """Turn the switches to these positions, and look for no record."""
+    page.evaluate(
+        """positions => positions.forEach(([name, value]) => {
+            const e = document.querySelector(`[data-pick=${name}]`);
+            if (e.value === value) return;
+            e.value = value;
+            e.dispatchEvent(new Event(e.tagName === 'SELECT' ? 'change' : 'input', {bubbles: true}));
+        })""",
+        positions,
+    )
+    page.fill("#records-filter", "")
+    settled(page)
+    assert switches(page) == positions
+
+
 def pick(page, what, value):
     page.select_option(f"[data-pick={what}]", value)
     settled(page)
@@ -122,21 +169,31 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
             assert float(line[f"found at {rate:g} % accused"]) == pytest.approx(want, abs=1e-4)
 
 
-def is_accessible(page, viewport, dark):
-    """No violation of accessibility with everything open, nothing wider than the screen."""
-    assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+def fits(page, viewport):
+    """With everything open, nothing is wider than the screen."""
     for details in page.locator("details").all():
         details.evaluate("d => { d.open = true }")
     page.locator("#records-list tbody button").first.click()
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
 
 
+def is_accessible(page):
+    """No violation of accessibility. It takes from each table the lines after the fourth, which are as those before them."""
+    page.evaluate("document.querySelectorAll('tbody tr:nth-child(n+5)').forEach(row => row.remove())")
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
 def reads_well(page, viewport, dark):
-    """It is accessible and fits; it turns light and dark, and prints."""
-    is_accessible(page, viewport, dark)
+    """It fits and is accessible; it turns light and dark, and prints. Nothing else can be done with the page then."""
+    themes = ("dark", "light") if dark else ("light", "dark")
+    fits(page, viewport)
+    assert page.evaluate("document.documentElement.dataset.theme") == themes[0]
     page.locator("#theme").press("Enter")
     settled(page)
-    assert page.evaluate("document.documentElement.dataset.theme") == ("light" if dark else "dark")
+    assert page.evaluate("document.documentElement.dataset.theme") == themes[1]
     assert 4 < len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) < 60
+    page.locator("#theme").press("Enter")
+    settled(page)
+    assert page.evaluate("document.documentElement.dataset.theme") == themes[0]
+    is_accessible(page)

@@ -123,7 +123,7 @@ def _read_texts(
 
 def _target_from_files(found: ModelFiles, placing: Placement) -> AuditTarget:
     """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
-    opening = functools.partial(open_model, placing=placing)
+    opening = functools.partial(open_model, placement=placing)
     tuned: ModelOpener = functools.partial(opening, found.weights)
     base: ModelOpener | None = functools.partial(opening, found.base) if found.base else None
 

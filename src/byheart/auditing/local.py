@@ -141,11 +141,9 @@ def run_audit(
     tokens = read["audited"]
 
     def as_read(i: int) -> list[Piece]:
-        return pieces(
-            tokens.ids[tokens.starts[i] + tokens.first_scored[i] : tokens.starts[i + 1]].tolist(), target.tokenizer
-        )
+        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), target.tokenizer)
 
-    cut = int((tokens.tokens_cut > 0).sum())
+    cut = int((tokens.cut > 0).sum())
     found = AttackResults(attacks, left_out, scores, extractions, stats, cut, as_read)
     return build_audit(who, seen, found, texts, settings.recipe, began)
 

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 
-BatchResult = TypeVar("Found")
+BatchResult = TypeVar("BatchResult")
 
 LOGITS_PER_BLOCK = 1 << 24
 """Numbers that the head gives at a time: enough rows that reading its weights costs little, 64 MiB in float32."""

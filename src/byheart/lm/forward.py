@@ -70,7 +70,7 @@ def padded_batch(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[tor
         ids_BT[row, : lengths[row]] = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
     at_T = torch.arange(ids_BT.shape[1])
     within_BT = at_T < torch.from_numpy(lengths)[:, None]
-    scored_BT = within_BT & (at_T >= torch.from_numpy(tokens.first_scored[chosen])[:, None])
+    scored_BT = within_BT & (at_T >= torch.from_numpy(tokens.first[chosen])[:, None])
     return ids_BT, scored_BT
 
 
@@ -217,7 +217,7 @@ def _hidden_state_batches(
     model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
     """Yield packed positions of scored tokens with the hidden states (R, D) that predict them."""
-    if model.hidden_cache is None:
+    if model.hidden is None:
         yield from _trunk_passes(model.module, tokens, budget)
         return
     kept = cached_hidden_states(model, tokens, budget, precision)
@@ -232,10 +232,10 @@ def cached_hidden_states(model: LanguageModel, tokens: Tokens, budget: int, prec
     The trunk cannot change: it is passed once for a set of texts and a precision, when first asked for. Above `MEMORY`
     bytes the states live in an unnamed file mapped into memory, which goes with the process.
     """
-    assert model.hidden_cache is not None, "its trunk can change"  # noqa: S101 - for the type checker
+    assert model.hidden is not None, "its trunk can change"  # noqa: S101 - for the type checker
     # Not the texts' digest: the same texts are read after other tokens too.
     name = (tokens.digest, precision)
-    if name not in model.hidden_cache:
+    if name not in model.hidden:
         kept: torch.Tensor | None = None
         with scoring_mode(model.module, precision):
             for places, hidden_RD in _trunk_passes(model.module, tokens, budget):
@@ -243,8 +243,8 @@ def cached_hidden_states(model: LanguageModel, tokens: Tokens, budget: int, prec
                     kept = _hidden_state_buffer(len(tokens.scored_ids), hidden_RD.shape[1])
                 kept[torch.from_numpy(places)] = hidden_RD.float().cpu()
         assert kept is not None, "no texts"  # noqa: S101 - for the type checker
-        model.hidden_cache[name] = kept
-    return model.hidden_cache[name]
+        model.hidden[name] = kept
+    return model.hidden[name]
 
 
 def _hidden_state_buffer(rows: int, width: int) -> torch.Tensor:

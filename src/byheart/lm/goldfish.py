@@ -31,7 +31,7 @@ def goldfish_mask(tokens: Tokens, k: int) -> Bool[np.ndarray, " scored_tokens"]:
     for back in range(1, min(CONTEXT, len(ids) - 1) + 1):
         weight = np.uint64(pow(_GOLDEN_RATIO_64, back, _MAX_UINT64 + 1))
         mixed[back:] += np.where(place[back:] >= back, ids[:-back] * weight, np.uint64(0))
-    scored = place >= np.repeat(tokens.first_scored, tokens.lengths)
+    scored = place >= np.repeat(tokens.first, tokens.lengths)
     return _mix_bits(mixed)[scored] % np.uint64(k) != 0
 
 

@@ -31,7 +31,7 @@ def gradient_norms(
     parameters = list(trainable_parameters(model.module).values())
     if not parameters:
         raise ModelError(f"model {model.name!r} has no parameter that is trained; let some require gradients")
-    kept = None if model.hidden_cache is None else cached_hidden_states(model, tokens, budget, precision)
+    kept = None if model.hidden is None else cached_hidden_states(model, tokens, budget, precision)
     device = device_of(model.module)
     found = np.empty(len(tokens))
     with scoring_mode(model.module, precision), torch.enable_grad():

@@ -38,7 +38,7 @@ class LanguageModel:
     module: torch.nn.Module
     tokenizer: PreTrainedTokenizerBase
     name: str
-    hidden_cache: dict[tuple[str, torch.dtype], torch.Tensor] | None = None
+    hidden: dict[tuple[str, torch.dtype], torch.Tensor] | None = None
 
     @property
     def context_length(self) -> int | None:

@@ -60,7 +60,7 @@ class StepLoss:
         loss = torch.zeros((), device=device_of(self.model.module))
         lengths = self.tokens.lengths[share]
         # Without its trunk a model pads nothing: texts of unlike length go through its head together.
-        alone = self.model.hidden_cache is not None
+        alone = self.model.hidden is not None
         for part in batches(lengths, self.budget) if alone else step_batches(self.model.module, lengths, self.budget):
             loss += self._backward(share[part], scored)
         if self.accelerator.num_processes == 1:
@@ -84,7 +84,7 @@ class StepLoss:
         loss = torch.zeros((), device=device)
         module.train()
         with torch.autocast(device.type, self.precision, enabled=self.precision != torch.float32):
-            if self.model.hidden_cache is None:
+            if self.model.hidden is None:
                 hidden_RD = hidden_rows(module, self.tokens, chosen)[counted_R.to(device)]
             else:
                 kept = cached_hidden_states(self.model, self.tokens, self.budget, self.precision)

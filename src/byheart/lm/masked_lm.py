@@ -80,7 +80,7 @@ def word_neighbours(
     rows: list[list[np.ndarray]] = []
     for i, text in enumerate(tokens.texts.scored):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]].tolist()
-        first = int(tokens.first_scored[i])
+        first = int(tokens.first[i])
         # Without BOS and prompt the first token of the text itself is the one that is not scored.
         led = bos or bool(tokenizer(tokens.texts.prompts[i], add_special_tokens=False)["input_ids"])
         lead = own[:first] if led else []

@@ -76,7 +76,7 @@ def token_neighbours(base: Scorer, tokens: Tokens, count: int) -> list[list[Int[
     scores, ids = found[:kept], found[kept:].astype(np.int64)
     offsets = tokens.scored_starts
     rows: list[list[np.ndarray]] = []
-    for i, first in enumerate(tokens.first_scored):
+    for i, first in enumerate(tokens.first):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         here = slice(int(offsets[i]), int(offsets[i + 1]))
         rows.append(

@@ -35,13 +35,13 @@ class Tokens:
 
     ids: Int[np.ndarray, " tokens"]
     starts: Int[np.ndarray, " texts_plus_one"]
-    first_scored: Int[np.ndarray, " texts"]
-    tokens_cut: Int[np.ndarray, " texts"]
+    first: Int[np.ndarray, " texts"]
+    cut: Int[np.ndarray, " texts"]
     texts: Texts
 
     def __len__(self) -> int:
         """Return the number of texts."""
-        return len(self.first_scored)
+        return len(self.first)
 
     @property
     def lengths(self) -> Int[np.ndarray, " texts"]:
@@ -51,7 +51,7 @@ class Tokens:
     @property
     def scored_starts(self) -> Int[np.ndarray, " texts_plus_one"]:
         """Offsets of the scored tokens, packed end to end."""
-        return np.concatenate([[0], np.cumsum(self.lengths - self.first_scored)])
+        return np.concatenate([[0], np.cumsum(self.lengths - self.first)])
 
     def scored_positions(self, chosen: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " rows"]:
         """Return where these texts' scored tokens stand among all scored tokens, text by text in this order."""
@@ -62,13 +62,13 @@ class Tokens:
     def scored_ids(self) -> Int[np.ndarray, " scored_tokens"]:
         """Ids of the scored tokens, packed end to end."""
         place = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
-        return self.ids[place >= np.repeat(self.first_scored, self.lengths)]
+        return self.ids[place >= np.repeat(self.first, self.lengths)]
 
     @functools.cached_property
     def digest(self) -> str:
         """Content hash (32 hex digits) of what a model reads and of which tokens are scored."""
         whole = hashlib.blake2b(digest_size=16)
-        for numbers in (self.starts, self.first_scored, self.ids):
+        for numbers in (self.starts, self.first, self.ids):
             whole.update(numbers.astype("<i8").tobytes())
         return whole.hexdigest()
 

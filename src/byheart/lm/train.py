@@ -114,7 +114,7 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
         _restore_state(parameters, optimizer, resume_from[1])
     loss_of = StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
     private = PrivateGradients(optimizer, dp_parameters, len(tokens)) if dp_parameters else None
-    if model.hidden_cache is not None:
+    if model.hidden is not None:
         # Before an epoch has the model attend by plain products: these are the states of a pass that scores.
         cached_hidden_states(model, tokens, budget, precision)
     steps = math.ceil(len(tokens) / training.batch_size)
@@ -187,7 +187,7 @@ def _cast_frozen_weights(model: LanguageModel, precision: torch.dtype) -> Genera
     observers expect it.
     """
     module = model.module
-    used = module.parameters() if model.hidden_cache is None else _output_head(module)
+    used = module.parameters() if model.hidden is None else _output_head(module)
     full = {p: p.data for p in used if not p.requires_grad and p.is_floating_point()}
     try:
         if precision != torch.float32:

@@ -22,7 +22,7 @@ BLOCK = 1 << 18
 
 def neighbour_logprobs(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
     """Return the mean log-probability (nats) of each neighbour's scored tokens, behind the prompt of its text."""
-    first = np.repeat(tokens.first_scored, np.diff(neighbour_texts.starts))
+    first = np.repeat(tokens.first, np.diff(neighbour_texts.starts))
     return Variants(
         loglik=mean_logprobs(model, neighbour_texts.ids, neighbour_texts.offsets, first), starts=neighbour_texts.starts
     )
@@ -44,8 +44,8 @@ def mean_logprobs(
         block = Tokens(
             ids=ids[offsets[at] : offsets[end]],
             starts=offsets[at : end + 1] - offsets[at],
-            first_scored=first[at:end],
-            tokens_cut=np.zeros(end - at, dtype=np.int64),
+            first=first[at:end],
+            cut=np.zeros(end - at, dtype=np.int64),
             texts=NO_TEXTS,  # readings are ids; their strings are not needed
         )
         stats = unremembered(block)

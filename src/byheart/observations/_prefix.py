@@ -51,7 +51,7 @@ def prompt_ids(model: LanguageModel, tokens: Tokens) -> list[TokenIds]:
     led = [len(ids) > 0 for ids in encode_without_special_tokens(model, tokens.texts.prompts)]
     return [
         tokens.ids[start + bos : start + (first if prompt else bos)]
-        for start, first, prompt in zip(tokens.starts[:-1], tokens.first_scored, led, strict=True)
+        for start, first, prompt in zip(tokens.starts[:-1], tokens.first, led, strict=True)
     ]
 
 
@@ -138,7 +138,7 @@ def prepend(model: LanguageModel, tokens: Tokens, prefixes: Sequence[TokenIds]) 
     bos = np.array(bos_ids(model.tokenizer), dtype=np.int64)
     rows = [np.concatenate([bos, ids, own]) for ids, own in zip(prefixes, ids_without_bos(model, tokens), strict=True)]
     starts = np.cumsum([0, *map(len, rows)]).astype(np.int64)
-    first = tokens.first_scored + np.array([len(ids) for ids in prefixes], dtype=np.int64)
+    first = tokens.first + np.array([len(ids) for ids in prefixes], dtype=np.int64)
     return dataclasses.replace(tokens, ids=np.concatenate(rows), starts=starts, first=first)
 
 

@@ -32,7 +32,7 @@ def second_reading_logprobs(model: Scorer, tokens: Tokens) -> LogProbs:
         if model.model.max_text_tokens is not None:
             before = before[max(len(before) + len(own) - model.model.max_text_tokens, 0) :]
         rows.append(np.concatenate([own[:bos], before, own[bos:]]))
-        first.append(tokens.first_scored[i] + len(before))
+        first.append(tokens.first[i] + len(before))
     told = zip(tokens.texts.prompts, tokens.texts.scored, strict=True)
     # Texts of their own: a model may remember hidden states by them.
     texts = Texts(tokens.texts.ids, tokens.texts.scored, tuple(f"{p}{s}{SEPARATOR}{p}" for p, s in told))

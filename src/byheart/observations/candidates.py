@@ -82,7 +82,7 @@ def candidates(
         starts=np.cumsum([0, *sizes]),
         ids=np.concatenate(rows),
         offsets=np.cumsum([0, *map(len, rows)]),
-        first=tokens.first_scored[owner],
+        first=tokens.first[owner],
         common=np.array(common, dtype=np.int64),
         left_out=left_out,
     )

@@ -38,7 +38,7 @@ def continuations(
 ) -> Generations:
     """What the model that is attacked writes after the first half of each audited text, and the text's own second half."""
     openings, rests, seeds = [], [], []
-    for i, half in enumerate(tokens.first_scored + (tokens.lengths - tokens.first_scored) // 2):
+    for i, half in enumerate(tokens.first + (tokens.lengths - tokens.first) // 2):
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         openings.append(GenerationRequest(own[:half], len(own) - half))
         rests.append(own[half:].tolist())

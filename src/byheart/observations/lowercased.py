@@ -41,9 +41,9 @@ def _lowercase_tokens(model: Scorer, tokens: Tokens) -> Tokens:
         own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         # Without BOS and prompt the first token of the text itself is the one that is not scored.
         led = bos or bool(tokenizer(tokens.texts.prompts[i], add_special_tokens=False)["input_ids"])
-        lead = own[: tokens.first_scored[i] if led else 0]
+        lead = own[: tokens.first[i] if led else 0]
         row = np.concatenate([lead, np.array(ids, dtype=np.int64)])[:longest]
-        changed = text != tokens.texts.scored[i] and len(row) > tokens.first_scored[i]
+        changed = text != tokens.texts.scored[i] and len(row) > tokens.first[i]
         rows.append(row if changed else own)
         kept.append(text if changed else tokens.texts.scored[i])
     texts = Texts(tokens.texts.ids, tuple(kept), tokens.texts.prompts)

@@ -40,7 +40,7 @@ def prefix_suffix_split(
     """
     prompted = np.array([bool(p) for p in tokens.texts.prompts], dtype=np.bool_)
     own = np.minimum(DEFAULT_PREFIX_TOKENS, tokens.lengths // 2) if prefix is None else np.full(len(tokens), prefix)
-    begin = np.where(prompted, tokens.first_scored, own)
+    begin = np.where(prompted, tokens.first, own)
     short = begin >= tokens.lengths
     if short.any():
         i = int(np.argmax(short))

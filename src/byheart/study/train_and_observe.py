@@ -181,11 +181,8 @@ def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
 
 def _truncated_text_count(bench: _CellContext) -> int:
     """Return how many texts were cut, members counted once."""
-    nonmembers = bench.tokens["audited"].tokens_cut[len(bench.planned.split.members) :]
-    return sum(
-        int((c > 0).sum())
-        for c in (bench.tokens["train"].tokens_cut, nonmembers, bench.tokens["validation"].tokens_cut)
-    )
+    nonmembers = bench.tokens["audited"].cut[len(bench.planned.split.members) :]
+    return sum(int((c > 0).sum()) for c in (bench.tokens["train"].cut, nonmembers, bench.tokens["validation"].cut))
 
 
 @dataclass(frozen=True)
@@ -294,9 +291,7 @@ def _stored_tokens(planned: PlannedCell, what: str, model: LanguageModel, store:
 
     def make(folder: Path) -> None:
         made = tokenize(model.tokenizer, texts, planned.cell.data.max_tokens)
-        write_arrays(
-            folder, {"ids": made.ids, "starts": made.starts, "first": made.first_scored, "cut": made.tokens_cut}
-        )
+        write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
         kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
         (folder / "cut.json").write_text(json.dumps(kept))
         if any(texts.chats):

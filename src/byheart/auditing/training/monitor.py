@@ -139,7 +139,7 @@ def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its tr
             f"intervals. {MIN_GROUPS_PER_CLASS} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
         )
     tokens = tokenize_for_model(model, audited, max_tokens)
-    if cut := int((tokens.tokens_cut > 0).sum()):
+    if cut := int((tokens.cut > 0).sum()):
         doubts.append(
             f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; their rest is not read"
         )
