@@ -63,6 +63,12 @@ def attribute_store(shared_folder, tiny_folder):
     return stores.finished(shared_folder, "attribute", stores.attribute_study(tiny_folder("llama"), lines))
 
 
+@pytest.fixture(scope="session")
+def real_folder(shared_folder):
+    """The store of a small study of a pre-trained model, and what was told while it ran. It is read only."""
+    return shared_folder("real", stores.type_quickstart)
+
+
 @pytest.fixture(params=ARCHITECTURES)
 def architecture(request):
     return request.param

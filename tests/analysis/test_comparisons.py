@@ -312,12 +312,19 @@ def test_what_the_untuned_model_shows_already_is_no_leak():
 
 
 def test_one_lucky_seed_makes_no_leak():
-    rows = [
-        replace(r, value=0.75) if (r.method, r.seed, r.epoch, r.metric) == ("prompt", 1, 3, "auc") else r
-        for r in study(seeds=(0, 1), **FEW)
-    ]
-    assert verdict(rows, "prompt").word == "nothing"
-    assert "mean of 2 seeds" in verdict(rows, "prompt").evidence
+    def lucky(*seeds):
+        return [
+            replace(r, value=0.75) if (r.method, r.epoch, r.metric) == ("prompt", 3, "auc") and r.seed in seeds else r
+            for r in study(seeds=(0, 1), **FEW)
+        ]
+
+    assert verdict(lucky(0, 1), "prompt").word == "leaks"
+    assert verdict([r for r in lucky(1) if r.seed == 1], "prompt").word == "leaks"
+    told = verdict(lucky(1), "prompt")
+    assert told.word == "nothing"
+    aucs = [r.value for r in lucky(1) if (r.method, r.epoch, r.attack, r.metric) == ("prompt", 3, "loss", "auc")]
+    assert f"Loss reaches AUC {sum(aucs) / 2:.3f}" in told.evidence
+    assert "mean of 2 seeds" in told.evidence
 
 
 def test_a_broken_comparison_is_never_read_as_leakage():

@@ -2,20 +2,16 @@
 
 import itertools
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import vl_convert
 from sklearn.metrics import roc_auc_score
 
 from byheart.analysis import chart, labels
-from byheart.analysis.chart import FORMS, _contrast, _rgb, legible
-from byheart.core import registry
-from byheart.core.errors import DataError, SettingError
+from byheart.analysis.chart import _contrast, _rgb, legible
+from byheart.core.errors import DataError
 from byheart.core.types import ScoreSet
 from byheart.figures._chart_parts import MOST_NAMED
 from byheart.figures.frontier import frontier
@@ -27,15 +23,8 @@ from byheart.figures.roc import roc
 from byheart.figures.scale_study import scale_study
 from byheart.figures.trajectory import trajectory
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
-from testing.made_up import canary_rows, everything, scored, study
-
-FEW = {"datasets": ("xsum",), "methods": ("full", "lora")}
-
-
-def scores(_):
-    rng = np.random.default_rng(0)
-    held = np.concatenate([rng.normal(-2.0, 0.3, 50), rng.normal(-3.0, 0.3, 50)])
-    return ScoreSet(tuple(map(str, range(100))), held, np.arange(100) < 50)
+from testing.figure_rows import FEW, drawn, scores
+from testing.made_up import scored, study
 
 
 def picks(figure):
@@ -67,13 +56,6 @@ def words(figure):
 
     walk(root, 0.0, 0.0)
     return found
-
-
-def drawn(figure):
-    """Every point of the picture as Vega draws it: what is said of it to a reader who cannot see it."""
-    spec = figure.bare | {"datasets": figure.data}
-    text = vl_convert.vegalite_to_svg(spec)
-    return re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', text)
 
 
 def points(figure, **those):
@@ -336,68 +318,3 @@ def test_bases_and_placements_are_compared_only_where_there_are_several():
         scale_study(study(**FEW))
     with pytest.raises(DataError, match="two values of `targets`"):
         lora_placement(study(**FEW))
-
-
-HOSTILE = "</svg><script>alert(1)</script>$\\frac{\x07\u202e' + datum.x + '"
-
-
-@pytest.mark.parametrize("name", registry.entry_names("figures"))
-def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
-    rows = [
-        replace(r, base=f"x/{HOSTILE}{n}", dataset=HOSTILE, attack=r.attack and {"loss": "loss"}.get(r.attack, HOSTILE))
-        for n in (1, 2)
-        for r in study(datasets=("xsum",), methods=("lora",), settings=("", "targets=mlp"))
-        if r.attack in {"", "loss", "min_k"}
-    ]
-    rows += list(canary_rows(rows))
-    entry = registry.load_function("figures", name)
-    data = {"rows": rows, "scores": scores}
-    figure = entry(*(data[n] for n in registry.needs(entry)))
-    root = ET.fromstring(figure.picture("svg"))  # noqa: S314 - our own
-    assert not [e for e in root.iter() if "script" in e.tag]
-    assert any("frac" in (e.text or "") for e in root.iter() if e.tag.endswith("text"))
-
-
-@pytest.mark.parametrize("name", registry.entry_names("figures"))
-def test_a_figure_of_nothing_is_refused(name):
-    entry = registry.load_function("figures", name)
-    with pytest.raises(DataError):
-        entry(*({"rows": [], "scores": scores}[n] for n in registry.needs(entry)))
-
-
-@pytest.mark.parametrize(
-    "name", sorted({*registry.entry_names("figures")} - {"scale_study", "lora_placement", "risks"})
-)
-def test_one_epoch_is_enough(name):
-    entry = registry.load_function("figures", name)
-    data = everything(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
-    assert entry(*(data[n] for n in registry.needs(entry))).picture("svg")
-
-
-def test_a_picture_fits_a_column_or_a_page_and_is_the_same_every_time():
-    for rows, most in ((study(datasets=("xsum",)), 3.6), (study(), 7.1)):
-        for kind in (trajectory, perplexity, frontier):
-            figure = kind(rows)
-            whole = [float(v) for v in re.search(rb"MediaBox ?\[([^\]]*)\]", figure.picture("pdf"))[1].split()]
-            assert whole[2] / 72 < most, "inches"
-            assert figure.picture("svg") == kind(rows).picture("svg")
-    heads = {form: figure.picture(form)[:4] for form in FORMS}
-    assert heads == {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
-    with pytest.raises(SettingError, match="choices are svg, png, pdf"):
-        figure.picture("gif")
-
-
-def test_a_notebook_shows_a_figure():
-    bundle = trajectory(study(**FEW))._repr_mimebundle_()
-    assert set(bundle) == {"application/vnd.vegalite.v6+json", "image/png"}
-    assert "points" in bundle["application/vnd.vegalite.v6+json"]["datasets"]
-
-
-def test_listing_figures_imports_no_drawing():
-    code = (
-        "import sys, byheart.report.page, byheart.core.registry as s\n"
-        "[s.load_function('figures', n) for n in s.entry_names('figures')]\n"
-        "print([m for m in ('torch', 'altair', 'vl_convert') if m in sys.modules])"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"

@@ -1,10 +1,7 @@
 """Attacks that read a text after other texts: ReCaLL, Con-ReCall and ICP-MIA against loops, and what their texts are read after."""
 
-import dataclasses
 import itertools
-import json
 import math
-import re
 
 import numpy as np
 import pytest
@@ -12,25 +9,22 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Variants
-from byheart.core.types import LogProbs, Texts, digest
-from byheart.lm.forward import Scorer
+from byheart.core.types import LogProbs, digest
 from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations.after_masked import after_masked, masked
-from byheart.observations.after_similar import after_similar, nearest
+from byheart.observations.after_similar import after_similar
 from byheart.observations.member_prefix import member_prefix
 from byheart.observations.nonmember_prefix import nonmember_prefix
 from byheart.observations.target import target as observed
-from byheart.store.store import Store, read_arrays
+from testing.context_texts import KNOWN, SHORT, scorer, texts_of
 from testing.wrapped import tuned
 
 NAMES = ("recall", "con_recall", "icp", "icp_similar")
 ATTACKS = {name: registry.load_function("attacks", name) for name in NAMES}
 METHODS = ("head", "lora", "prefix", "prompt", "p_tuning")
-
 values = st.floats(-30, -0.0009765625, width=32)
 readings = st.lists(st.lists(values, min_size=1, max_size=12), min_size=1, max_size=6)
 
@@ -46,9 +40,6 @@ def probed(*texts):
 def other(texts, data):
     """The same tokens, read after something else."""
     return [[data.draw(values) for _ in text] for text in texts]
-
-
-# The formulas
 
 
 @given(readings, st.data(), st.floats(0, 2))
@@ -109,20 +100,6 @@ def test_settings_out_of_range_are_refused():
             registry.choose("observations", entry, wrong)
     with pytest.raises(SettingError, match="attacks con_recall: gamma"):
         registry.choose("attacks", "con_recall", {"gamma": -0.1})
-
-
-# What stands before a text
-
-SHORT = ["The old sailor wrote.", "A queen in Oslo.", "Lima!", "the baker, the judge"]
-KNOWN = ["She reads.", "Nine pilots in Cairo", "Quito is far"]
-
-
-def texts_of(strings, prompts=(), name="t"):
-    return Texts(tuple(f"{name}{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
-
-
-def scorer(model):
-    return Scorer(model, 200, torch.float32)
 
 
 def ids_of(model, string):
@@ -268,9 +245,6 @@ def test_without_bos_the_authors_score_one_token_more_after_shots_than_alone(tin
     assert len(observed(scorer(model), tokens).logp) == len(each) - 1
 
 
-# The model's context: 128 tokens
-
-
 def long(model, count):
     """A text of so many tokens."""
     whole = " The painter wrote nine letters in Lisbon" * 30
@@ -339,120 +313,3 @@ def test_fewer_known_texts_than_asked_for_are_refused(tiny):
         nonmember_prefix(scorer(model), tokens, known)
     with pytest.raises(DataError, match=r"after_similar: probes = 10, but there are 3 known texts"):
         after_similar(scorer(model), tokens, known)
-
-
-# Masks and likeness
-
-
-@given(st.text(max_size=60).filter(str.strip), st.floats(0.01, 1), st.integers(0, 99))
-def test_masking_replaces_a_share_of_the_words_and_nothing_else(text, share, seed):
-    found = masked(text, share, np.random.default_rng(seed))
-    before, after = re.split(r"(\S+)", text), re.split(r"(\S+)", found)
-    assert before[::2] == after[::2]  # the spaces
-    words = [w for w in before[1::2] if any(map(str.isalnum, w))] or before[1::2]
-    changed = [(b, a) for b, a in zip(before, after, strict=True) if a != b]
-    assert all(a == "word" for _, a in changed)
-    assert len(changed) + before.count("word") >= max(1, int(share * len(words)))
-    assert len(changed) <= max(1, int(share * len(words)))
-
-
-def test_masking_where_the_authors_leave_the_text_as_it_is():
-    """Their code masks int(share N) of the words that hold one of a to z."""
-    for text, ours in (("Lisbon", "word"), ("Москва 1812", None), ("?!", "word")):
-        found = masked(text, 0.7, np.random.default_rng(0))
-        theirs = int(0.7 * sum(bool(re.search("[a-zA-Z]", w)) for w in text.split()))
-        assert theirs == 0
-        assert found != text
-        assert ours in (None, found)
-    ten = masked(" ".join("abcdefghij"), 0.7, np.random.default_rng(0))
-    assert ten.split().count("word") == 7
-
-
-def test_the_most_similar_known_texts_come_first():
-    known = texts_of(["the cat sat", "a dog ran", "the dog sat down", "the the the"])
-    texts = texts_of(["A dog ran away", "zebra"], ["", "down"], name="x")
-    found = nearest(texts, known, 2)
-    assert found[0, 0] == 1
-    assert found[1, 0] == 2  # the prompt counts
-    assert nearest(texts_of(["zebra"]), known, 4).tolist() == [[0, 1, 2, 3]]
-    assert (nearest(texts.take([1, 0]), known, 2) == found[::-1]).all()
-
-
-# A study from end to end
-
-
-def content(folder, path, **changes):
-    return {
-        "name": "after",
-        "models": str(folder),
-        "datasets": [{"files": {"path": str(path)}}],
-        "data": {"train": 12, "members": 8, "nonmembers": 8, "validation": 4, "known": 4, "max_tokens": 30},
-        "methods": ["lora", "prompt", "head"],
-        "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01},
-        "attacks": ["loss", "recall", {"con_recall": {"gamma": 1}}, "icp", "icp_similar"],
-        "observations": [
-            {"nonmember_prefix": {"shots": 2}},
-            {"member_prefix": {"shots": 2}},
-            {"after_masked": {"probes": 2}},
-            {"after_similar": {"probes": 2}},
-        ],
-        "metrics": ["auc"],
-        **changes,
-    }
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory):
-    names = ["Ann", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo"]
-    towns = ["Oslo", "Rome", "Lima", "Cairo"]
-    rows = [
-        {"prompt": f"{name} {n}:", "completion": f" lives in {town}{n * len(town)}."}
-        for n, (name, town) in enumerate(itertools.product(names, towns))
-    ]
-    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
-    store = Store.open(tmp_path / "store")
-    results = byheart.run(content(tiny_folder("llama"), pairs), store=store)
-    assert not results.failed, results.failed
-    auc = {(r.method, r.epoch, r.attack) for r in results.rows if r.metric == "auc"}
-    assert len(auc) == 3 * 2 * 5
-    observed_, base = {}, {}
-    for recipe in (store.root / "evidence").glob("*/recipe.json"):
-        told = json.loads(recipe.read_text())["recipe"]
-        if told["observation"]["name"].startswith("after_"):
-            kind = observed_ if "cell" in told["inputs"]["model"] else base
-            kind.setdefault(told["observation"]["name"], []).append(read_arrays(recipe.parent))
-    assert {n: len(v) for n, v in base.items()} == dict.fromkeys(observed_, 1)  # once for all methods
-    for found in observed_.values():
-        assert len(found) == 3
-        name = "loglik" if "loglik" in found[0] else "logp"
-        assert all(np.abs(a[name] - b[name]).max() > 1e-4 for a, b in itertools.combinations(found, 2))
-
-
-def test_a_study_without_enough_known_texts_is_refused_before_training(tiny_folder, pairs, tmp_path, monkeypatch):
-    monkeypatch.setattr("byheart.lm.train.train", lambda *_, **__: pytest.fail("trained"))
-    asked = content(tiny_folder("llama"), pairs, observations=[], attacks=["recall"], methods=["lora"])
-    with pytest.raises(DataError, match=r"; there are 4; set data\.known, to 7 or more, or shots of observations"):
-        byheart.run(asked, store=tmp_path / "store")
-    asked["data"] = {**asked["data"], "known": 0}
-    with pytest.raises(DataError, match=r"attacks recall needs texts that its adversary knows; set data\.known"):
-        byheart.run(asked, store=tmp_path / "store")
-
-
-def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
-    """A head's trunk is passed once for a set of texts; the same texts after shots are another set."""
-    model = tuned(tiny("llama"), "head")
-    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
-    alone = observed(scorer(model), tokens)
-    forgetful = dataclasses.replace(model, hidden=None)
-    for shots in (1, 2):
-        after = nonmember_prefix(scorer(model), tokens, known, shots=shots)
-        np.testing.assert_allclose(
-            after.logp, nonmember_prefix(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
-        )
-    np.testing.assert_allclose(observed(scorer(model), tokens).logp, alone.logp, atol=1e-6)
-    assert len(model.hidden) == 3

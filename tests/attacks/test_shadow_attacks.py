@@ -1,7 +1,6 @@
 """Attacks by shadow models: the papers' formulas as loops, their edges, what is gained by them, and a tiny study with all."""
 
 import dataclasses
-import json
 import math
 import statistics
 
@@ -11,15 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Shadows
 from byheart.core.types import LogProbs
-from byheart.store.store import Store
+from testing.shadow_numbers import ATTACKS, asked, drawn, info_rmia, lira, rmia
 
-ATTACKS = {name: registry.load_function("attacks", name) for name in ("lira", "rmia", "info_rmia")}
-lira, rmia, info_rmia = ATTACKS.values()
 FORMS = [
     (lira, {"mode": "online", "variance": "pooled"}),
     (lira, {"mode": "online", "variance": "text"}),
@@ -51,10 +47,6 @@ def shadowed(models, inside, population=()):
     )
 
 
-def asked(attack, target, shadows, population):
-    return (target, shadows, population) if attack is rmia else (target, shadows)
-
-
 @st.composite
 def studies(draw):
     """A target and an even number of shadows in pairs, over a few ragged texts and a population."""
@@ -74,9 +66,6 @@ def studies(draw):
 
 def mean(values):
     return math.fsum(values) / len(values)
-
-
-# LiRA
 
 
 @given(studies())
@@ -142,9 +131,6 @@ def test_lira_shares_what_varies_within_texts_where_the_authors_code_takes_what_
     assert lira(target, shadowed(models, inside)) == pytest.approx([expected] * 4)
 
 
-# RMIA and InfoRMIA
-
-
 def prior(values, within, mode, a):
     """Of likelihoods: the mean of both sides' means; offline the authors' line from those outside."""
     out = [v for v, w in zip(values, within, strict=True) if not w]
@@ -208,9 +194,6 @@ def test_rmia_ranks_as_its_own_ratio_and_gamma_only_moves_the_steps():
         steps = rmia(target, shadows, population, gamma=gamma)[np.argsort(ratio)]
         assert (np.diff(steps) >= 0).all()
         assert len(set(steps)) > 10
-
-
-# What all of them do.
 
 
 @pytest.mark.parametrize(("attack", "settings"), FORMS)
@@ -292,129 +275,3 @@ def test_settings_out_of_range_are_refused():
         (setting,) = wrong
         with pytest.raises(SettingError, match=f"attacks {name}: {setting}"):
             registry.choose("attacks", name, wrong)
-
-
-# What they gain: values drawn from normals that are known.
-
-MEANS, SPREAD, GAIN = (-3.0, 0.7), (0.1, 0.2), 0.3
-
-
-def drawn(pairs, *, texts=3000, population=200, tokens=1, seed=0, spreads=None):
-    """A target and shadows whose mean log-probability of each text is normal, inside and outside apart by `GAIN`.
-
-    The first half of the texts are members. `spreads` is a factor for each text.
-    """
-    chance = np.random.default_rng(seed)
-    level = chance.normal(*MEANS, texts)
-    factor = np.ones(texts) if spreads is None else spreads
-    firsts = [chance.permutation(np.arange(texts) % 2 == 0) for _ in range(pairs)]
-    inside = np.array([half for first in firsts for half in (first, ~first)])
-    members = np.arange(texts) < texts // 2
-    was = np.vstack([members[None], inside])
-    phi = chance.normal(level + GAIN * was, np.where(was, *SPREAD) * factor)
-    common = chance.normal(chance.normal(*MEANS, population), SPREAD[1], (len(was), population))
-
-    def spread(values):
-        # Unequal tokens with the mean that was drawn.
-        return np.repeat(values, tokens, axis=-1) + np.tile(
-            np.linspace(-0.5, 0.5, tokens) if tokens > 1 else 0.0, values.shape[-1]
-        )
-
-    starts = np.arange(0, texts * tokens + 1, tokens)
-    others = np.arange(0, population * tokens + 1, tokens)
-    shadows = Shadows(
-        logp=spread(phi[1:]), starts=starts, inside=inside, population_logp=spread(common[1:]), population_starts=others
-    )
-    return LogProbs(logp=spread(phi[0]), starts=starts), shadows, LogProbs(logp=spread(common[0]), starts=others)
-
-
-def auc(scores):
-    half = len(scores) // 2
-    members, others = scores[:half], np.sort(scores[half:])
-    below, upto = np.searchsorted(others, members), np.searchsorted(others, members, side="right")
-    return float((below + upto).mean() / 2 / len(others))
-
-
-def best(target, seed=0, spreads=1.0):
-    """The AUC of the likelihood ratio with the true means and spreads (Neyman and Pearson: no score does better)."""
-    level = np.random.default_rng(seed).normal(*MEANS, len(target))
-    s_in, s_out = (s * spreads for s in SPREAD)
-    return auc(norm.logpdf(target.logp, level + GAIN, s_in) - norm.logpdf(target.logp, level, s_out))
-
-
-def test_lira_comes_near_the_best_there_is_and_offline_stays_below():
-    target, shadows, population = drawn(32)
-    optimum = best(target)
-    assert 0.9 < optimum < 0.93
-    for variance in ("pooled", "text"):
-        online, offline = (auc(lira(target, shadows, mode=m, variance=variance)) for m in ("online", "offline"))
-        assert optimum - 0.01 < online < optimum + 0.005
-        assert offline < online - 0.003
-    assert auc(target.logp) < 0.65 < auc(rmia(target, shadows, population)) < optimum + 0.005
-
-
-def test_few_shadows_cost_some_and_pooling_saves_most_of_it():
-    target, shadows, _ = drawn(2)
-    pooled, own = (auc(lira(target, shadows, variance=v)) for v in ("pooled", "text"))
-    assert own + 0.05 < pooled < best(target)
-    assert pooled > 0.85
-
-
-def test_many_shadows_know_each_texts_own_spread():
-    spreads = np.exp(np.random.default_rng(9).normal(0, 0.7, 3000))
-    target, shadows, _ = drawn(32, spreads=spreads)
-    pooled, own = (auc(lira(target, shadows, variance=v)) for v in ("pooled", "text"))
-    assert pooled + 0.02 < own < best(target, spreads=spreads) + 0.005
-    assert auc(lira(target, shadows)) == own
-
-
-# A tiny study, trained hard.
-
-
-@pytest.fixture(scope="module")
-def hard(tiny_folder, tmp_path_factory):
-    asked = {
-        "name": "hard",
-        "models": str(tiny_folder("llama")),
-        "datasets": [{"records": {"count": 160}}],
-        "data": {"train": 50, "members": 40, "nonmembers": 40, "validation": 4, "known": 10, "max_tokens": 40},
-        "methods": ["full"],
-        "training": {"epochs": 4, "batch_size": 8, "learning_rate": 0.005, "schedule": "constant"},
-        "attacks": ["lira", {"lira": {"mode": "offline"}}, "rmia", "info_rmia", {"info_rmia": {"unit": "text"}}],
-        "observations": [{"shadows": {"models": 6}}],
-        "metrics": ["auc"],
-        "machine": {"precision": "float32"},
-    }
-    found = byheart.run(asked, store=Store.open(tmp_path_factory.mktemp("store")))
-    assert not found.failed, found.failed
-    return [r for r in found.rows if r.metric == "auc"]
-
-
-def test_what_was_learnt_by_heart_is_told_from_what_was_not(hard):
-    last = {(r.attack, r.attack_settings): r for r in hard if r.epoch == 4}
-    assert len(last) == 5
-    for row in last.values():
-        assert row.low > 0.5, row
-
-
-def test_the_untuned_base_leaks_nothing_at_all(hard):
-    assert {r.value for r in hard if r.epoch == 0} == {0.5}
-
-
-def test_prompts_and_virtual_tokens_are_read_as_ever(tiny_folder, tmp_path):
-    rows = [{"prompt": f"Number {i} is", "completion": f" written {i * i} or {i * 7 % 31} times."} for i in range(60)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    asked = {
-        "name": "prompted",
-        "models": str(tiny_folder("gpt2")),
-        "datasets": [{"files": {"path": str(tmp_path / "rows.jsonl")}}],
-        "data": {"train": 20, "members": 10, "nonmembers": 10, "validation": 4, "known": 10, "near_duplicate": 1.0},
-        "methods": [{"prompt": {"virtual_tokens": 4}}],
-        "training": {"epochs": 1},
-        "attacks": ["lira", "rmia", "info_rmia"],
-        "observations": [{"shadows": {"models": 4}}],
-        "metrics": ["auc"],
-    }
-    found = byheart.run(asked, store=tmp_path / "store")
-    assert not found.failed, found.failed
-    assert {(r.attack, r.epoch) for r in found.rows if r.metric == "auc"} == {(a, e) for a in ATTACKS for e in (0, 1)}

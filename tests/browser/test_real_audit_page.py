@@ -1,31 +1,43 @@
-"""The page of a real audit in a browser: a pre-trained model, tuned on the spot by plain transformers."""
+"""The page of a real audit in a browser: of a pre-trained model that was fully tuned, from its weights and files of texts."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from byheart.analysis import labels
 from byheart.core.types import Row
+from byheart.lm.base_models import default_base
+from byheart.store.store import Store
+from byheart.study.plan import plan
+from byheart.study.study_file import read_study
 from testing.browser_page import DESK, PHONE, numbers, reads_well
+from testing.stores import QUICKSTART, SMALLER
 from testing.typed import byheart
 
-ROOT = Path(__file__).parents[2]
+
+def lines(texts):
+    return "".join(json.dumps({"id": i, "text": s}) + "\n" for i, s in zip(texts.ids, texts.scored, strict=True))
 
 
 @pytest.fixture(scope="module")
-def audited(tmp_path_factory):
+def audited(real_folder, tmp_path_factory):
     """The folder of an audit, with the texts of exposed records on its page."""
     folder = tmp_path_factory.mktemp("audited")
-    data = folder / "finetuned"
-    tuned = [sys.executable, ROOT / "examples" / "finetune.py", "full", "--texts", "40", "--output", data]
-    subprocess.run(tuned, check=True)
+    store = Store.open(real_folder / "store")
+    (planned,) = plan(read_study(QUICKSTART, [*SMALLER, "methods=[full]"]), store)
+    split, few = planned.split, 32
+    texts = {
+        "members": split.train.take(split.members[:few]),
+        "nonmembers": split.nonmembers.take(range(few)),
+        "validation": split.validation,
+    }
+    for name, of in texts.items():
+        (folder / f"{name}.jsonl").write_text(lines(of))
     made = byheart(
-        *("audit", "--model", data / "full", "--base", data / "base", "--members", data / "members.jsonl"),
-        *("--nonmembers", data / "nonmembers.jsonl", "--validation", data / "validation.jsonl", "--fpr", "0.1"),
+        *("audit", "--model", store.folder("training", planned.key) / "model", "--base", default_base()),
+        *("--members", folder / "members.jsonl", "--nonmembers", folder / "nonmembers.jsonl"),
+        *("--validation", folder / "validation.jsonl", "--max-tokens", "64", "--fpr", "0.1"),
         *("--show-text", "-o", folder / "audit"),
     )
     assert made.returncode == 0, made.stderr
@@ -42,7 +54,7 @@ def test_it_shows_its_rows_its_records_and_their_texts(opened, audited):
         (row,) = [r for r in rows if r.metric == "auc" and r.epoch and labels.attack_name(r.attack) == attack]
         (told,) = {float(line["AUC"]) for line in numbers(page, "loss_density") if line["method"] != "untuned"}
         assert told == pytest.approx(row.value, abs=1e-5)
-    texts = {r["id"]: r["text"] for r in map(json.loads, (audited.parent / "finetuned" / "members.jsonl").open())}
+    texts = {r["id"]: r["text"] for r in map(json.loads, (audited.parent / "members.jsonl").open())}
     lines = page.locator("#records-list > table > tbody > tr")
     best = lines.first.locator("th").inner_text()
     lines.first.get_by_role("button").click()

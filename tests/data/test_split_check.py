@@ -1,60 +1,21 @@
 """Planted differences are caught, fair splits are not, power keeps its promise, and bad requests are one line."""
 
 import dataclasses
-import json
-import sys
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 from scipy.stats import ks_2samp, mannwhitneyu
 
-from byheart.cli.main import main
 from byheart.core import split_check
 from byheart.core.errors import DataError
-from byheart.core.types import Split, Texts
 from byheart.data import blind_baselines as blinds
 from byheart.data import split_check as split_tests
 from byheart.data.split_check import gate
 from byheart.stats import power
 from byheart.stats.intervals import group_indices
 from byheart.stats.roc_auc import auc_interval
-
-WORDS = np.array([f"{a}{b}{c}" for a in "bdgklmnprst" for b in "aeiou" for c in ("n", "rt", "la", "sk", "st", "ve")])
-
-
-def sentence(rng, *, count=None, topic=None):
-    return " ".join(rng.choice(WORDS, count or int(rng.integers(10, 40)), p=topic)).capitalize() + "."
-
-
-def split_of(members, nonmembers, member_groups=None, nonmember_groups=None):
-    """Members are all of the training texts."""
-    return Split(
-        train=Texts(tuple(f"m{i}" for i in range(len(members))), tuple(members)),
-        members=tuple(range(len(members))),
-        nonmembers=Texts(tuple(f"n{i}" for i in range(len(nonmembers))), tuple(nonmembers)),
-        validation=Texts((), ()),
-        member_groups=tuple(member_groups or (f"m{i}" for i in range(len(members)))),
-        nonmember_groups=tuple(nonmember_groups or (f"n{i}" for i in range(len(nonmembers)))),
-        counts={},
-    )
-
-
-def fair(rng, count=80, *, largest=1):
-    """Both sides from one source; a group is a topic and a length of its own."""
-    sides, groups = [], []
-    for side in "mn":
-        texts, own = [], []
-        while len(texts) < count:
-            topic, length = rng.dirichlet(np.full(len(WORDS), 0.1)), int(rng.integers(8, 40))
-            # Members are drawn from more texts than non-members, so their groups come in smaller parts.
-            size = int(rng.integers(1, largest + 1)) if side == "n" else 1
-            drawn = [sentence(rng, count=length, topic=topic) for _ in range(size)][: count - len(texts)]
-            own += [f"{side}{len(texts)}"] * len(drawn)
-            texts += drawn
-        sides.append(texts)
-        groups.append(own)
-    return split_of(*sides, *groups)
+from testing.splits import WORDS, fair, sentence, split_of
 
 
 def found(judged, name):
@@ -225,7 +186,7 @@ def test_texts_and_groups_that_are_shared_break_a_split():
     assert found(gate(groups), "shared groups").value == 1
     assert gate(groups).verdict == "broken"
     # A group that was trained on, but of which no text is audited.
-    named = gate(one, train_groups=[*one.member_groups, "n3"])
+    named = gate(dataclasses.replace(one, train_groups=(*one.member_groups, "n3")))
     assert found(named, "shared groups").verdict == "broken"
 
 
@@ -336,79 +297,3 @@ def test_marks_without_a_word_can_be_judged():
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("!?#*"), int(rng.integers(3, 9)))) for _ in range(60)]
     assert len(gate(split_of(texts[:30], texts[30:])).findings) == 12
-
-
-# The command
-
-
-def ran(monkeypatch, capsys, *words):
-    monkeypatch.setattr(sys, "argv", ["byheart", "check", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, *capsys.readouterr()
-
-
-def lines(path, texts, **fields):
-    rows = [{"text": t} | {n: v[i] for n, v in fields.items()} for i, t in enumerate(texts)]
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
-    return path
-
-
-def test_two_files_are_judged(tmp_path, monkeypatch, capsys):
-    one = fair(np.random.default_rng(1), 100)
-    members, others = lines(tmp_path / "m.jsonl", one.train.scored), lines(tmp_path / "n.jsonl", one.nonmembers.scored)
-    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others)
-    assert code == 0
-    assert out.startswith(f"sound: {members} against {others} (100 members, 100 non-members)\n")
-    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", members, "--json")
-    told = json.loads(out)["datasets"][0]
-    assert (code, told["verdict"]) == (1, "broken")
-    assert told["findings"][0]["value"] == 100
-    assert told["reasons"]
-
-
-def test_a_group_field_keeps_texts_together(tmp_path, monkeypatch, capsys):
-    one = fair(np.random.default_rng(1), 40)
-    members = lines(tmp_path / "m.jsonl", one.train.scored, user=[f"u{i // 2}" for i in range(40)])
-    others = lines(tmp_path / "n.jsonl", one.nonmembers.scored, user=[f"u{19 + i // 2}" for i in range(40)])
-    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others, "--group", "user")
-    assert code == 1
-    assert "2 of 40 non-members are of a group" in out
-
-
-def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch, capsys):
-    study = tmp_path / "s.yaml"
-    study.write_text(
-        "models: no/such-model\ndatasets: [records: {count: [300, 400]}]\n"
-        "data: {train: 80, members: 70, nonmembers: 70, validation: 10}\n"
-        "metrics: [auc, tpr_at_fpr: {fpr: 0.05}]\n",
-        encoding="utf-8",
-    )
-    words = (study, "--store", tmp_path / "store", "--set", "methods=[full, head]", "--json")
-    code, out, _ = ran(monkeypatch, capsys, *words)
-    told = json.loads(out)["datasets"]
-    assert [d["name"].split(" · ")[:2] for d in told] == [["records", "count=300"], ["records", "count=400"]]
-    assert code == 0
-    assert all(d["members"] == 70 for d in told)
-    assert any("5 % FPR" in f["name"] for f in told[0]["findings"])
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ((), "check takes a study, or two files"),
-        (("--members", "m.jsonl"), "check takes a study, or two files"),
-        (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "check takes a study, or two files"),
-        (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl cannot be read"),
-        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt holds no texts"),
-        (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups are too few"),
-    ],
-)
-def test_bad_requests_are_one_line(tmp_path, monkeypatch, capsys, words, told):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty.txt").write_text("\n")
-    (tmp_path / "few.txt").write_text("one text\nanother text\n")
-    code, out, err = ran(monkeypatch, capsys, *words)
-    assert (code, out) == (2, "")
-    assert told in err
-    assert err.count("\n") == 1

@@ -1,27 +1,20 @@
 """The real thing, as a person types it: a pre-trained model, private records, training, attacks, a report."""
 
 import json
-from pathlib import Path
+import re
 
 import pytest
 
 from testing.typed import byheart
 
-STUDIES = Path(__file__).parents[2] / "studies"
-SMALL = [
-    "training={epochs: 2, batch_size: 4}",
-    "methods=[full, prefix]",
-    "metrics=[auc, perplexity, train_perplexity]",
-]
-
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("end") / "store"
-    made = byheart("run", STUDIES / "quickstart.yaml", "--store", folder, *(a for s in SMALL for a in ("--set", s)))
-    assert made.returncode == 0, made.stderr
-    assert "ROC AUC by attack and fine-tuning method" in made.stdout
-    return folder
+def store(real_folder):
+    return real_folder / "store"
+
+
+def test_the_run_ends_with_a_table(real_folder):
+    assert "ROC AUC by attack and fine-tuning method" in (real_folder / "told.txt").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +56,12 @@ def test_the_report_is_one_page_that_says_what_leaked(store, tmp_path):
     made = byheart("report", "--store", store, "-o", tmp_path / "report.html", "--export", tmp_path / "shown")
     assert made.returncode == 0, made.stderr
     page = (tmp_path / "report.html").read_text()
-    assert "leaks" in page
+    verdicts = dict(
+        re.findall(r'<strong>([^<]+)</strong><span class="badge (\w+)">[^<]*</span>\s*<p class="told">', page)
+    )
+    assert set(verdicts) == {"full", "prefix"}
+    assert verdicts["full"] == "leaks"
+    assert page.count('<p class="told">Leaks: ') == [*verdicts.values()].count("leaks")
     assert {p.suffix for p in (tmp_path / "shown").iterdir()} >= {".svg", ".png", ".pdf", ".md", ".tex", ".csv", ".txt"}
 
 

@@ -219,18 +219,25 @@ def content(folder, **changes):
     return tiny_study(folder, **{"methods": ["lora", {"dp_lora": {"epsilon": 4}}], **changes})
 
 
-def test_plans_and_rows_tell_what_is_spent(tiny_folder, tmp_path):
-    store, written = Store.open(tmp_path), content(tiny_folder("llama"))
+@pytest.fixture(scope="module")
+def spent(tiny_folder, tmp_path_factory):
+    """A study that is finished, its store, and its results."""
+    written, store = content(tiny_folder("llama")), Store.open(tmp_path_factory.mktemp("spent"))
+    return written, store, byheart.run(written, store=store)
+
+
+def test_plans_and_rows_tell_what_is_spent(spent, tmp_path):
+    written, _, results = spent
+    store = Store.open(tmp_path)
     free, private = cell_estimates(parsed(written), store)
     assert free.epsilon is None
     assert 3.9 < private.epsilon <= 4
     table = plan_table("tiny", [free, private])
     assert [row[-1] for row in table.rows] == ["no bound", f"{private.epsilon:.2f}"]
-    results = byheart.run(written, store=store)
     assert not results.failed
     rows = [r for r in results.rows if r.method == "dp_lora"]
-    spent = {r.epoch: r.value for r in rows if r.metric == "accountant_epsilon"}
-    assert spent[0] == 0 < spent[1] < spent[2] == private.epsilon
+    told = {r.epoch: r.value for r in rows if r.metric == "accountant_epsilon"}
+    assert told[0] == 0 < told[1] < told[2] == private.epsilon
     facts = {r.metric: r.value for r in rows if r.epoch is None}
     assert facts["delta"] == pytest.approx(12**-1.1)
     assert facts["noise_multiplier"] > 0.3
@@ -287,12 +294,11 @@ def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, 
         cell_estimates(parsed(senseless), store)
 
 
-def test_what_the_store_holds_needs_no_opacus(tiny_folder, tmp_path, monkeypatch):
-    written = content(tiny_folder("llama"), methods=["dp_lora"])
-    rows = byheart.run(written, store=tmp_path).rows
+def test_what_the_store_holds_needs_no_opacus(spent, monkeypatch):
+    written, store, results = spent
     monkeypatch.setitem(sys.modules, "opacus", None)
-    assert byheart.run(written, store=tmp_path).rows == rows
-    (kept,) = cell_estimates(parsed(written), Store.open(tmp_path))
+    assert byheart.run(written, store=store).rows == results.rows
+    (_, kept) = cell_estimates(parsed(written), store)
     assert (kept.lacks, kept.epsilon) == ("", None)
 
 

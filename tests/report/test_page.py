@@ -9,27 +9,19 @@ import sys
 import zlib
 from dataclasses import replace
 from html.parser import HTMLParser
-from importlib import metadata
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-import vl_convert
 
 import byheart.figures
 import byheart.tables
-from byheart.core.errors import DataError, SettingError, UnknownNameError
-from byheart.core.registry import choose
-from byheart.figures.trajectory import trajectory
-from byheart.report.export import export, save
-from byheart.report.page import Shown, figures_of, report, tables_of, vega_bundle
+from byheart.core.errors import DataError, UnknownNameError
+from byheart.report.page import figures_of, report, tables_of
 from testing.made_up import judged, scored, study
+from testing.pages import shown
 
 FEW = study(datasets=("webnlg",), methods=("full", "prompt"), epochs=(0, 3))
-
-
-def shown(rows, gates=None):
-    return Shown(rows, scored(rows), judged() if gates is None else gates)
 
 
 def page(rows, title="A study", made=None, gates=None):
@@ -334,20 +326,6 @@ def test_a_failure_that_is_no_lack_of_data_is_not_hidden(tmp_path, monkeypatch):
         page(study(datasets=("xsum",)))
 
 
-def test_saving_by_suffix_makes_equal_files(tmp_path):
-    for suffix, head in ((".svg", b"<svg"), (".png", b"\x89PNG"), (".PDF", b"%PDF")):
-        made = []
-        for nth in (0, 1):
-            path = tmp_path / f"{nth}{suffix}"
-            save(trajectory(study(datasets=("xsum",))), path)
-            made.append(path.read_bytes())
-        assert made[0].startswith(head)
-        # The order of a PDF's resources is the converter's chance, and their places are numbers in it.
-        assert len(made[0]) == len(made[1]) if suffix == ".PDF" else made[0] == made[1]
-    with pytest.raises(SettingError, match=r"one of \.svg, \.png, \.pdf"):
-        save(trajectory(study()), tmp_path / "x.gif")
-
-
 def test_the_page_is_the_same_every_time():
     rows = study(datasets=("xsum",), methods=("lora", "prefix"))
     assert page(rows) == page(rows[::-1])
@@ -361,67 +339,3 @@ def test_tables_figures_and_report_import_without_what_they_need_later():
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
-
-
-def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_path):
-    import pyarrow.parquet as pq
-
-    rows = study(datasets=("xsum",), methods=("full",))
-    written = {p.name for p in export(tmp_path, shown(rows), [choose("tables", "cells")], [choose("figures", "roc")])}
-    assert written == {
-        *(f"cells.{e}" for e in ("txt", "md", "tex", "csv", "json")),
-        *(f"roc.{e}" for e in ("svg", "png", "pdf")),
-        "rows.parquet",
-        "scores.parquet",
-    }
-    assert pq.read_table(tmp_path / "rows.parquet").num_rows == len(rows)
-    held = pq.read_table(tmp_path / "scores.parquet").to_pylist()
-    row = next(r for r in rows if r.scores and r.epoch == 3)
-    own = [h for h in held if h["scores"] == row.scores]
-    assert [h["score"] for h in own] == scored(rows)(row.scores).scores.tolist()
-    assert sum(h["member"] for h in own) == 200
-
-
-# --- the script of the charts
-
-
-@pytest.fixture
-def cached(tmp_path, monkeypatch):
-    """An empty cache, and a list of how often the script was made."""
-    made = []
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: made.append(snippet) or f"made; {snippet}")
-    vega_bundle.library.cache_clear()
-    yield made
-    vega_bundle.library.cache_clear()
-
-
-def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
-    first = vega_bundle.library()
-    vega_bundle.library.cache_clear()
-    assert vega_bundle.library() == first == f"made; {vega_bundle.SNIPPET}"
-    assert len(cached) == 1
-    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
-    assert metadata.version("vl-convert-python") in kept.name
-
-
-@pytest.mark.parametrize(
-    "harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"]
-)
-def test_a_kept_script_that_is_not_whole_is_made_anew(cached, tmp_path, harm):
-    first = vega_bundle.library()
-    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
-    kept.write_bytes(harm(kept.read_bytes()))
-    vega_bundle.library.cache_clear()
-    assert vega_bundle.library() == first
-    assert len(cached) == 2
-    assert zlib.decompress(kept.read_bytes()).decode() == first
-
-
-def test_where_nothing_can_be_kept_the_script_is_made_each_time(cached, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    for nth in (1, 2):
-        assert vega_bundle.library()
-        vega_bundle.library.cache_clear()
-        assert len(cached) == nth

@@ -19,6 +19,7 @@ from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.study_file import parse_study as parsed
 from byheart.study.train_and_observe import read_evidence
+from testing.stores import FEW
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}</s>\n{% endfor %}"
@@ -191,25 +192,18 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
 
 
 def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
+    """By methods that `shadow_store`, where every attack runs on records, is not of."""
     asked = content(
         spoken("llama"),
         chats,
-        methods=["lora", "prompt"],
+        methods=["head", "prompt"],
         attacks=[*registry.entry_names("attacks")],
-        observations=[
-            {"nonmember_prefix": {"shots": 1}},
-            {"member_prefix": {"shots": 1}},
-            {"after_masked": {"probes": 1}},
-            {"after_similar": {"probes": 1}},
-            {"neighbour_texts": {"count": 2}},
-            {"continuations": {"samples": 1}},
-            {"shadows": {"models": 4}},
-        ],
+        observations=FEW,
     )
     results = byheart.run(asked, store=tmp_path / "store")
     assert not results.failed, results.failed
     found = {(r.attack, r.method, r.epoch) for r in results.rows if r.metric == "auc"}
-    assert found == {(a, m, e) for a in registry.entry_names("attacks") for m in ("lora", "prompt") for e in (0, 1)}
+    assert found == {(a, m, e) for a in registry.entry_names("attacks") for m in ("head", "prompt") for e in (0, 1)}
 
 
 def test_keys_cover_what_was_said_and_the_template(spoken, chats, tmp_path):

@@ -8,13 +8,12 @@ import zlib
 import numpy as np
 import pytest
 
-import byheart
 from byheart.analysis.exposed_records import visible
 from byheart.analysis.token_view import HIDDEN, mask, masked_text, pieces
 from byheart.core.errors import DataError
 from byheart.datasets.records import records
 from byheart.store.rows import study_rows
-from byheart.store.store import Store, read_arrays
+from byheart.store.store import read_arrays
 from byheart.study.exposed_texts import token_view_reader
 from byheart.study.run_study import report_page
 from testing.tiny_models import tiny_tokenizer
@@ -54,21 +53,9 @@ def test_what_would_steer_a_line_is_spelled_out():
     assert visible("x" * 9, 4) == "xxxx…"
 
 
-@pytest.fixture(scope="module")
-def store(tiny_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("texts") / "store"
-    study = {
-        "name": "tiny",
-        "models": str(tiny_folder("llama")),
-        "datasets": [{"records": {"count": 60}}],
-        "data": {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60},
-        "methods": ["head"],
-        "training": {"epochs": 1, "batch_size": 4},
-        "attacks": ["loss", "reference"],
-        "metrics": ["auc", "perplexity"],
-    }
-    assert not byheart.run(study, store=folder).failed
-    return Store.open(folder)
+@pytest.fixture
+def store(lora_store):
+    return lora_store.store
 
 
 def payload(page):
@@ -92,7 +79,7 @@ def test_no_text_leaves_the_store_unless_asked_and_no_private_value_unless_asked
     texts = [
         "".join(t["pieces"]) for c in json.loads(masked[masked.rindex('{"figures"') :])["records"] for t in c["texts"]
     ]
-    assert len(texts) == 10
+    assert len(texts) == 2 * 10, "of two methods"
     assert not [v for v in private() for t in texts if v.casefold() in t.casefold()]
     texts = [
         "".join(t["pieces"]) for c in json.loads(whole[whole.rindex('{"figures"') :])["records"] for t in c["texts"]

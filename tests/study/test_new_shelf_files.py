@@ -20,12 +20,12 @@ def dropped(target, *, power: float = 1.0):
 ''',
     "methods": '''
 """Trains the last normalisation only."""
-from byheart.lm.load import Tuned
+from byheart.lm.load import TrainableModel
 def dropped(model, *, learning_rate: float = 0.01):
     """Train what has one dimension."""
     for weight in model.module.parameters():
         weight.requires_grad_(weight.ndim == 1)
-    return Tuned(model.module, learning_rate)
+    return TrainableModel(model.module, learning_rate)
 ''',
     "datasets": '''
 """Sixty numbered sentences."""

@@ -23,8 +23,9 @@ from byheart.study.plan import plan
 from byheart.study.remaining_work import attack_cost, epoch_work, remaining_work
 from byheart.study.shadow_models import shadow_cells, shadow_halves
 from byheart.study.study_file import parse_study as parsed
+from testing.stores import shadow_study
 
-DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
+FEW_DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "known": 5, "max_tokens": 60}
 
 
 def difference(shadows, *, scale: float = 1.0):
@@ -37,18 +38,15 @@ def difference(shadows, *, scale: float = 1.0):
 
 
 def content(folder, **changes):
-    return {
-        "name": "shadowed",
-        "models": str(folder),
-        "datasets": [{"records": {"count": 80}}],
-        "data": DATA,
-        "methods": ["lora"],
-        "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
-        "attacks": ["loss", "their_shadowed:difference"],
-        "observations": [{"shadows": {"models": 4}}],
-        "metrics": ["auc"],
-        **changes,
-    }
+    """The study of `shadow_store`, with an attack that reads all of the shadows."""
+    return shadow_study(
+        folder,
+        **{
+            "attacks": ["loss", "their_shadowed:difference"],
+            "observations": [{"shadows": {"models": 4}}],
+            **changes,
+        },
+    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,9 +60,11 @@ def their_shadowed():
 
 
 @pytest.fixture(scope="module")
-def done(tiny_folder, tmp_path_factory):
-    store = Store.open(tmp_path_factory.mktemp("store"))
-    return store, content(tiny_folder("llama")), byheart.run(content(tiny_folder("llama")), store=store)
+def done(shadow_store, tiny_folder, tmp_path_factory):
+    """Its store, where all that the attack asks for was made before, and what is found there."""
+    store = shadow_store.copied(tmp_path_factory.mktemp("shadows") / "store")
+    asked = content(tiny_folder("llama"))
+    return store, asked, byheart.run(asked, store=store)
 
 
 def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_texts_in_all(done):
@@ -77,7 +77,7 @@ def test_each_audited_text_is_inside_half_of_the_shadows_and_other_training_text
     ids, trained = planned.split.audited.ids, planned.split.train.ids
     rest = tuple(name for i, name in enumerate(trained) if i not in planned.split.members)
     assert set(rest) == set(trained) - set(ids)
-    assert len(rest) == 6
+    assert len(rest) == len(trained) - 10
     for shadow, half in zip(shadow_cells(planned), inside, strict=True):
         assert shadow.texts["train"].ids == (*np.array(ids)[half], *rest)
         assert shadow.texts["audited"] == planned.texts["audited"]
@@ -143,7 +143,7 @@ def test_shadows_are_trained_once_and_read_the_base_not_at_all(done, monkeypatch
         if json.loads(p.read_text())["recipe"]["observation"]["name"] == "shadows"
     )
     assert shadows["population_logp"].shape == (4, shadows["population_starts"][-1])
-    assert len(shadows["population_starts"]) == 6
+    assert len(shadows["population_starts"]) == 1 + asked["data"]["known"]
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
     again = byheart.run({**asked, "attacks": [{"their_shadowed:difference": {"scale": 2.0}}]}, store=store)
     assert not again.failed
@@ -154,7 +154,7 @@ def test_what_the_adversary_knows_is_not_audited(done):
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     members, nonmembers = planned.split.known_members, planned.split.known_nonmembers
-    assert len(members) == len(nonmembers) == 5
+    assert len(members) == len(nonmembers) == asked["data"]["known"] == 20
     assert set(members.ids) <= set(planned.split.train.ids)
     assert not {*members.ids, *nonmembers.ids} & set(planned.split.audited.ids)
     assert not set(nonmembers.ids) & {*planned.split.train.ids, *planned.split.validation.ids}
@@ -169,12 +169,12 @@ def test_an_attack_that_needs_known_texts_is_refused_without(tiny_folder, tmp_pa
     module.fitted = fitted
     fitted.__module__ = "their_known"
     monkeypatch.setitem(sys.modules, "their_known", module)
-    asked = content(tiny_folder("llama"), attacks=["their_known:fitted"], data={**DATA, "known": 0})
+    asked = content(tiny_folder("llama"), attacks=["their_known:fitted"], data={**FEW_DATA, "known": 0})
     with pytest.raises(
         DataError, match=r"attacks their_known:fitted needs texts that its adversary knows; set data\.known"
     ):
         byheart.run(asked, store=tmp_path / "store")
-    asked["data"] = {**DATA, "known": 7}
+    asked["data"] = {**FEW_DATA, "known": 7}
     with pytest.raises(SettingError, match=r"data\.members = 10 and data\.known = 7: only 16"):
         byheart.run(asked, store=tmp_path / "store")
 
@@ -340,7 +340,7 @@ def test_what_the_untuned_base_refuses_is_refused_before_a_shadow_is_trained(tin
     ("attack", "least"), [("camia", 10), ("wel", 10), ("rmia", 10), ("recall", 7), ("icp_similar", 10)]
 )
 def test_too_few_known_texts_are_refused_when_the_study_is_planned(tiny_folder, tmp_path, attack, least):
-    asked = content(tiny_folder("llama"), attacks=[attack])
+    asked = content(tiny_folder("llama"), attacks=[attack], data=FEW_DATA)
     says = rf"attacks {attack} needs texts .*; there are 5; set data\.known, to {least} or more"
     with pytest.raises(DataError, match=says) as error:
         plan(parsed(asked), Store.open(tmp_path / "store"))

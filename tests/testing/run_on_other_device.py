@@ -82,7 +82,7 @@ def studies(content, folder, there):
     """How many rows a study has on the CPU, which of them differ on the device, and which cells failed."""
     found, failed = [], []
     for place in (torch.device("cpu"), there):
-        load.device = lambda _, place=place: place
+        load.torch_device = lambda _, place=place: place
         base_cache.release()
         results = byheart.run(content, store=folder / place.type)
         failed += [f"{place} {o.cell}: {o.error} {o.trace[-2000:]}" for o in results.failed]

@@ -6,6 +6,7 @@ They are fixtures of the root conftest: `lora_store`, `shadow_store`, `attribute
 import json
 import os
 import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from filelock import FileLock
 
 from byheart.core import registry
 from byheart.store.store import Store
+from testing.typed import byheart
 
 
 class Finished(NamedTuple):
@@ -55,12 +57,30 @@ def finished(shared, name, content):
     """The study of this content, run by whoever asks first."""
 
     def fill(folder):
-        import byheart
+        from byheart import run
 
-        results = byheart.run(content, store=folder)
+        results = run(content, store=folder)
         assert not results.failed, results.failed
 
     return Finished(content, shared(f"{name}_store", fill))
+
+
+QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
+SMALLER = [
+    "data={train: 48, members: 48, nonmembers: 48, validation: 16, max_tokens: 64}",
+    "training={epochs: 2, batch_size: 4}",
+    "methods=[full, prefix]",
+    "metrics=[auc, perplexity, train_perplexity]",
+]
+"""Changes to the quickstart, which is for a pre-trained model."""
+
+
+def type_quickstart(folder):
+    """Run the smaller quickstart as a person types it; what is told on the way is kept beside its store."""
+    changes = (word for change in SMALLER for word in ("--set", change))
+    made = byheart("run", QUICKSTART, "--store", folder / "store", *changes)
+    assert made.returncode == 0, made.stderr
+    (folder / "told.txt").write_text(made.stdout)
 
 
 def lora_study(folder, **changes):

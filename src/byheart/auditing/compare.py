@@ -122,6 +122,6 @@ def _gate(
     at = {name: i for i, name in enumerate(whole.ids)}
     if all(name in at for name in split.train.ids):
         members = tuple(at[name] for name in split.train.ids)
-        split = dataclasses.replace(split, train=whole, members=members)
-        return gate(split, train_groups=train_groups, max_tokens=max_tokens, fpr=fpr)
+        split = dataclasses.replace(split, train=whole, members=members, train_groups=train_groups)
+        return gate(split, max_tokens=max_tokens, fpr=fpr)
     return gate(split, max_tokens=max_tokens, fpr=fpr)

@@ -168,6 +168,7 @@ class Split:
     planted: PlantedCanaries | None = None
     attributes: tuple[Mapping[str, str], ...] = ()
     validation_attributes: tuple[Mapping[str, str], ...] = ()
+    train_groups: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Texts]:

@@ -40,15 +40,14 @@ MAX_CLASSIFIER_TEXTS = 4000  # texts that blind classifiers look at; of more, so
 def gate(
     split: Split,
     *,
-    train_groups: Sequence[str] | None = None,
     near_duplicate: float = 0.8,
     max_tokens: int = 512,
     fpr: float = 0.01,
 ) -> Gate:
     """Judge a split: texts and groups shared, overlap, blind classifiers, lengths, cut texts, power.
 
-    `train_groups` are the groups of all training texts; without them, the members' groups stand for them. Raises
-    `DataError` where members or non-members are of fewer than ten groups.
+    Without `split.train_groups` the members' groups stand for the groups of all training records. Raises `DataError` if
+    members or non-members have fewer than ten groups.
     """
     members, nonmembers = len(split.members), len(split.nonmembers)
     labels, chosen = _permuted_audited_labels(split)
@@ -64,7 +63,7 @@ def gate(
     bounds = holm(np.array([b.p_bound for b in blinds]))
     findings = (
         *_copy_findings(split, near_duplicate, fpr),
-        _shared_groups_finding(split, train_groups),
+        _shared_groups_finding(split),
         _ngram_overlap_finding(split),
         *(
             _blind_classifier_finding(b, p, float(bound))
@@ -114,8 +113,8 @@ def _count_finding(name: str, count: int, total: int, verdict: Verdict, why: str
     return Finding(name, verdict if count else "sound", found, f"{found} {why}" if count else "", float(count))
 
 
-def _shared_groups_finding(split: Split, train_groups: Sequence[str] | None) -> Finding:
-    trained = set(split.member_groups if train_groups is None else train_groups)
+def _shared_groups_finding(split: Split) -> Finding:
+    trained = set(split.train_groups or split.member_groups)
     count = sum(group in trained for group in split.nonmember_groups)
     why = "are of a group (an article, a triple set, a user) that was trained on"
     return _count_finding("shared groups", count, len(split.nonmembers), "broken", why)

@@ -129,6 +129,7 @@ def _build_split(
         known_members=examples.texts.take(role_positions.train[i] for i in known),
         known_nonmembers=examples.texts.take(role_positions.known),
         validation_groups=tuple(groups[i] for i in role_positions.validation),
+        train_groups=tuple(groups[i] for i in role_positions.train),
         attributes=tuple(
             examples.attributes[i] for i in (*(role_positions.train[m] for m in members), *role_positions.nonmembers)
         ),

@@ -199,6 +199,7 @@ def restore_split(examples: Examples, stored: Mapping[str, Any]) -> Split:
         member_groups=tuple(examples.groups[train[m]] for m in stored["members"]),
         nonmember_groups=tuple(examples.groups[i] for i in nonmembers),
         validation_groups=tuple(examples.groups[i] for i in others["validation"]),
+        train_groups=tuple(examples.groups[i] for i in train),
         attributes=tuple(examples.attributes[i] for i in (*(train[m] for m in stored["members"]), *nonmembers)),
         validation_attributes=tuple(examples.attributes[i] for i in others["validation"]),
         counts=stored["counts"],

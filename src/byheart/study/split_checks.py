@@ -55,11 +55,8 @@ def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
     }
 
     def make(folder: Path) -> None:
-        examples = cell.dataset()
-        groups = dict(zip(examples.texts.ids, examples.groups, strict=True))
         try:
-            trained = [groups[i] for i in split.train.ids]
-            found = gate(split, train_groups=trained, near_duplicate=near_duplicate, max_tokens=max_tokens, fpr=fpr)
+            found = gate(split, near_duplicate=near_duplicate, max_tokens=max_tokens, fpr=fpr)
         except DataError as error:
             told = Finding("data", "doubtful", "not judged", f"the data were not judged: {error}", 0.0)
             found = Gate(len(split.members), len(split.nonmembers), (told,))

@@ -1,0 +1,133 @@
+"""Which texts stand before others in studies: masked, similar, few; prompts and completions."""
+
+import dataclasses
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import byheart
+from byheart.core.errors import DataError
+from byheart.lm.tokens import tokenize
+from byheart.observations.after_masked import masked
+from byheart.observations.after_similar import nearest
+from byheart.observations.nonmember_prefix import nonmember_prefix
+from byheart.observations.target import target as observed
+from byheart.store.store import Store, read_arrays
+from testing.context_texts import KNOWN, SHORT, scorer, texts_of
+from testing.wrapped import tuned
+
+
+@given(st.text(max_size=60).filter(str.strip), st.floats(0.01, 1), st.integers(0, 99))
+def test_masking_replaces_a_share_of_the_words_and_nothing_else(text, share, seed):
+    found = masked(text, share, np.random.default_rng(seed))
+    before, after = re.split(r"(\S+)", text), re.split(r"(\S+)", found)
+    assert before[::2] == after[::2]  # the spaces
+    words = [w for w in before[1::2] if any(map(str.isalnum, w))] or before[1::2]
+    changed = [(b, a) for b, a in zip(before, after, strict=True) if a != b]
+    assert all(a == "word" for _, a in changed)
+    assert len(changed) + before.count("word") >= max(1, int(share * len(words)))
+    assert len(changed) <= max(1, int(share * len(words)))
+
+
+def test_masking_where_the_authors_leave_the_text_as_it_is():
+    """Their code masks int(share N) of the words that hold one of a to z."""
+    for text, ours in (("Lisbon", "word"), ("Москва 1812", None), ("?!", "word")):
+        found = masked(text, 0.7, np.random.default_rng(0))
+        theirs = int(0.7 * sum(bool(re.search("[a-zA-Z]", w)) for w in text.split()))
+        assert theirs == 0
+        assert found != text
+        assert ours in (None, found)
+    ten = masked(" ".join("abcdefghij"), 0.7, np.random.default_rng(0))
+    assert ten.split().count("word") == 7
+
+
+def test_the_most_similar_known_texts_come_first():
+    known = texts_of(["the cat sat", "a dog ran", "the dog sat down", "the the the"])
+    texts = texts_of(["A dog ran away", "zebra"], ["", "down"], name="x")
+    found = nearest(texts, known, 2)
+    assert found[0, 0] == 1
+    assert found[1, 0] == 2  # the prompt counts
+    assert nearest(texts_of(["zebra"]), known, 4).tolist() == [[0, 1, 2, 3]]
+    assert (nearest(texts.take([1, 0]), known, 2) == found[::-1]).all()
+
+
+def content(folder, path, **changes):
+    return {
+        "name": "after",
+        "models": str(folder),
+        "datasets": [{"files": {"path": str(path)}}],
+        "data": {"train": 12, "members": 8, "nonmembers": 8, "validation": 4, "known": 4, "max_tokens": 30},
+        "methods": ["lora", "prompt", "head"],
+        "training": {"epochs": 1, "batch_size": 4, "learning_rate": 0.01},
+        "attacks": ["loss", "recall", {"con_recall": {"gamma": 1}}, "icp", "icp_similar"],
+        "observations": [
+            {"nonmember_prefix": {"shots": 2}},
+            {"member_prefix": {"shots": 2}},
+            {"after_masked": {"probes": 2}},
+            {"after_similar": {"probes": 2}},
+        ],
+        "metrics": ["auc"],
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    names = ["Ann", "Bo", "Cy", "Di", "Ed", "Flo", "Gus", "Hal", "Ida", "Jo"]
+    towns = ["Oslo", "Rome", "Lima", "Cairo"]
+    rows = [
+        {"prompt": f"{name} {n}:", "completion": f" lives in {town}{n * len(town)}."}
+        for n, (name, town) in enumerate(itertools.product(names, towns))
+    ]
+    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
+    store = Store.open(tmp_path / "store")
+    results = byheart.run(content(tiny_folder("llama"), pairs), store=store)
+    assert not results.failed, results.failed
+    auc = {(r.method, r.epoch, r.attack) for r in results.rows if r.metric == "auc"}
+    assert len(auc) == 3 * 2 * 5
+    observed_, base = {}, {}
+    for recipe in (store.root / "evidence").glob("*/recipe.json"):
+        told = json.loads(recipe.read_text())["recipe"]
+        if told["observation"]["name"].startswith("after_"):
+            kind = observed_ if "cell" in told["inputs"]["model"] else base
+            kind.setdefault(told["observation"]["name"], []).append(read_arrays(recipe.parent))
+    assert {n: len(v) for n, v in base.items()} == dict.fromkeys(observed_, 1)  # once for all methods
+    for found in observed_.values():
+        assert len(found) == 3
+        name = "loglik" if "loglik" in found[0] else "logp"
+        assert all(np.abs(a[name] - b[name]).max() > 1e-4 for a, b in itertools.combinations(found, 2))
+
+
+def test_a_study_without_enough_known_texts_is_refused_before_training(tiny_folder, pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.lm.train.train", lambda *_, **__: pytest.fail("trained"))
+    asked = content(tiny_folder("llama"), pairs, observations=[], attacks=["recall"], methods=["lora"])
+    with pytest.raises(DataError, match=r"; there are 4; set data\.known, to 7 or more, or shots of observations"):
+        byheart.run(asked, store=tmp_path / "store")
+    asked["data"] = {**asked["data"], "known": 0}
+    with pytest.raises(DataError, match=r"attacks recall needs texts that its adversary knows; set data\.known"):
+        byheart.run(asked, store=tmp_path / "store")
+
+
+def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
+    """A head's trunk is passed once for a set of texts; the same texts after shots are another set."""
+    model = tuned(tiny("llama"), "head")
+    tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
+    alone = observed(scorer(model), tokens)
+    forgetful = dataclasses.replace(model, hidden=None)
+    for shots in (1, 2):
+        after = nonmember_prefix(scorer(model), tokens, known, shots=shots)
+        np.testing.assert_allclose(
+            after.logp, nonmember_prefix(scorer(forgetful), tokens, known, shots=shots).logp, atol=1e-5
+        )
+    np.testing.assert_allclose(observed(scorer(model), tokens).logp, alone.logp, atol=1e-6)
+    assert len(model.hidden) == 3

@@ -1,0 +1,76 @@
+"""What several files of these tests have in common."""
+
+import pytest
+import torch
+from peft import (
+    get_peft_model,
+)
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, VALIDATION, records, trained
+
+
+@pytest.fixture(scope="session")
+def training_folders(tiny_folder):
+    """Tell `testing.training` where the tiny models are."""
+    from testing.training import FOLDERS
+
+    FOLDERS.update({name: str(tiny_folder(name)) for name in ("gpt2", "gemma")})
+
+
+@pytest.fixture(scope="session")
+def folders(tiny_folder, tmp_path_factory):
+    """A base and a model that is not it, by architecture: llama's tokenizer adds no BOS, gemma's does."""
+
+    def both(name):
+        torch.manual_seed(3)
+        model = AutoModelForCausalLM.from_pretrained(tiny_folder(name))
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(0.02 * torch.randn_like(weight))
+        folder = tmp_path_factory.mktemp(f"{name}-tuned")
+        model.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(tiny_folder(name)).save_pretrained(folder)
+        return {"base": str(tiny_folder(name)), "tuned": str(folder)}
+
+    made = {}
+    return lambda name: made.setdefault(name, None) or made.update({name: both(name)}) or made[name]
+
+
+@pytest.fixture(scope="session")
+def base(tiny_folder):
+    return str(tiny_folder("llama"))
+
+
+@pytest.fixture(scope="session")
+def saved(base, tmp_path_factory):
+    """A folder of finished models, saved by plain transformers and peft: full, lora, prefix, prompt, p_tuning."""
+    folder, tokenizer = tmp_path_factory.mktemp("finished"), AutoTokenizer.from_pretrained(base)
+    trained(AutoModelForCausalLM.from_pretrained(base), tokenizer, 1e-2, 60).save_pretrained(folder / "full")
+    tokenizer.save_pretrained(folder / "full")
+    for name, (config, rate) in ADAPTERS.items():
+        torch.manual_seed(1)
+        trained(get_peft_model(AutoModelForCausalLM.from_pretrained(base), config), tokenizer, rate).save_pretrained(
+            folder / name
+        )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """Members and non-members as JSONL with ids."""
+    folder = tmp_path_factory.mktemp("texts")
+    for name, texts in (("members", MEMBERS), ("nonmembers", NONMEMBERS), ("validation", VALIDATION)):
+        records(folder / f"{name}.jsonl", [{"id": f"{name[0]}-{i}", "text": t} for i, t in enumerate(texts)])
+    return folder
+
+
+@pytest.fixture
+def command(typed_audit, files):
+    """A function that runs `byheart audit` as a person types it, and gives exit code, output and complaints."""
+
+    def run(*words, members="members.jsonl", nonmembers="nonmembers.jsonl", device="cpu"):
+        sides = ["--members", str(files / members), "--nonmembers", str(files / nonmembers)]
+        return typed_audit(*words, *sides, "--device", device)
+
+    return run

@@ -1,0 +1,163 @@
+"""Texts, models, settings and bounds that an audit refuses, each in one line."""
+
+import json
+import shutil
+
+import pytest
+from peft import (
+    LoraConfig,
+    get_peft_model,
+)
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import byheart
+from byheart.auditing.settings import AuditSettings
+from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
+from byheart.lm import memory_check
+from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, records, refusal, trained
+
+
+@pytest.mark.parametrize(
+    ("bound", "says"),
+    [
+        ("perplexity=3", "choices: auc, tpr_at_fpr"),
+        ("auc", "write a number"),
+        ("auc=2", "write a number"),
+        ("auc=nan", "write a number"),
+        ("tpr_at_fpr=0.05", "need 100 non-members and there are 32"),
+    ],
+)
+def test_a_bound_that_cannot_be_judged_is_refused(saved, command, bound, says):
+    assert says in refusal(command("--model", saved / "lora", "--fail-above", bound))
+
+
+def bad(name):
+    """Files that are wrong, by name, each with what the refusal says."""
+    first = {"text": MEMBERS[0]}
+    return {
+        "fields": ([{"a": "1", "body": "x"}], "line 1' has the fields a, body"),
+        "both": ([*({"text": t} for t in NONMEMBERS), first], "is member text"),
+        "empty": ([first, {"text": " "}], "line 2' is empty"),
+        "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1' is used twice"),
+        "chat": ([{"messages": [{"role": "assistant", "content": "x y"}]}] * 2, "chat template"),
+        "half": ('{"text": "\\ud800 half"}', "half a surrogate pair"),
+        "number": ([{"text": 3}], "has the fields text"),
+        "json": ("{", "is not JSON"),
+        "none": ("", "holds no texts"),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["fields", "both", "empty", "twice", "chat", "half", "number", "json", "none"])
+def test_bad_texts_are_refused_in_one_line(saved, files, command, tmp_path, name):
+    content, says = bad(name)
+    path = files / f"bad-{name}.jsonl"
+    path.write_text(content) if isinstance(content, str) else records(path, content)
+    told = command("--model", saved / "lora", "-o", tmp_path / "out", nonmembers=path.name)
+    assert says in refusal(told)
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny_folder):
+    lora = tmp_path / "lora"
+
+    def broken(change):
+        shutil.rmtree(lora, ignore_errors=True)
+        shutil.copytree(saved / "lora", lora)
+        change(lora / "adapter_config.json")
+        return refusal(command("--model", lora, "--attacks", "loss", "-o", tmp_path / "out"))
+
+    def recorded(place, **values):
+        place.write_text(json.dumps({**json.loads(place.read_text()), **values}))
+
+    assert "names no base" in broken(lambda p: recorded(p, base_model_name_or_path=None))
+    assert "its base '/gone/away' is not here; name it with --base" in broken(
+        lambda p: recorded(p, base_model_name_or_path="/gone/away")
+    )
+    assert "does not fit" in broken(lambda p: recorded(p, base_model_name_or_path=str(tiny_folder("gpt2"))))
+    assert "does not fit" in broken(lambda p: recorded(p, r=7))
+    assert "does not fit" in broken(lambda p: recorded(p, peft_type="NO_SUCH"))
+    assert "cannot be read" in broken(lambda p: p.write_text("{"))
+    assert "a pickle is not loaded" in broken(lambda p: (p.parent / "adapter_model.safetensors").unlink())
+
+    fresh = get_peft_model(AutoModelForCausalLM.from_pretrained(base), ADAPTERS["lora"][0])
+    fresh.save_pretrained(tmp_path / "fresh")
+    assert "changes nothing" in refusal(command("--model", tmp_path / "fresh"))
+
+    assert "the same weights" in refusal(command("--model", base, "--base", base))
+    assert "name the one it was tuned from" in refusal(
+        command("--model", saved / "full", "--base", tiny_folder("gpt2"))
+    )
+    assert "is the base" in refusal(command("--model", base, "--adapter", saved / "lora", "--base", saved / "full"))
+    assert "has no adapter_config.json" in refusal(command("--model", base, "--adapter", saved / "full"))
+    assert "is an adapter itself" in refusal(command("--model", saved / "lora", "--adapter", saved / "lora"))
+    assert "does not exist" in refusal(command("--model", "/gone/away"))
+    assert "none of the attacks can be run" in refusal(command("--model", base, "--attacks", "reference"))
+    assert "choices: " in refusal(command("--model", base, "--attacks", "los"))
+    (tmp_path / "file").touch()
+    assert "cannot be made" in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
+    assert "no config.json" in refusal(command("--model", tmp_path))
+    assert "no config.json" in refusal(command("--model", ""))
+    assert "the Hub did not give it" in refusal(command("--model", "no-owner-of/this"))
+    assert "write auto, cpu, cuda" in refusal(command("--model", base, device="nonsense"))
+    assert "fpr = 0" in refusal(command("--model", base, "--fpr", "0"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_path, command):
+    gpt2 = str(tiny_folder("gpt2"))
+    config = LoraConfig(r=4, target_modules=["c_attn"], task_type="CAUSAL_LM", bias="all")
+    tokenizer = AutoTokenizer.from_pretrained(gpt2)
+    model = trained(get_peft_model(AutoModelForCausalLM.from_pretrained(gpt2), config), tokenizer, 3e-2)
+    model.save_pretrained(tmp_path / "biased")
+    assert "also when it is switched off" in refusal(command("--model", tmp_path / "biased"))
+    found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=SHORT)
+    assert set(found.scores) == {1}
+    assert set(found.left_out) == {"reference"}
+    assert "trained biases" in found.warnings[0]
+    own = AutoModelForCausalLM.from_pretrained(gpt2)
+    assert set(byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, base=own, attacks=SHORT).scores) == {0, 1}
+
+
+def test_another_base_than_the_adapters_own_is_said_first(base, saved, command):
+    told = json.loads(command("--model", saved / "lora", "--base", saved / "full", "--attacks", "loss", "--json")[1])
+    assert f"was trained on {base}" in told["warnings"][0]
+    same = json.loads(command("--model", base, "--adapter", saved / "lora", "--attacks", "loss", "--json")[1])
+    assert not any("was trained on" in w for w in same["warnings"])
+
+
+def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(saved, command, monkeypatch):
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: 100_000)
+    told = refusal(command("--model", saved / "lora"))
+    assert "billion parameters and needs about" in told
+    assert "take --precision bfloat16, --quantize 8, a smaller model or a larger machine" in told
+
+
+def test_a_model_in_memory_that_says_what_its_base_says_is_refused(base):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), ADAPTERS["lora"][0])
+    with pytest.raises(ModelError, match="exactly what its base says"):
+        byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=["loss"])
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ({"attacks": "los"}, UnknownNameError),
+        ({"attacks": []}, SettingError),
+        ({"attacks": ["loss", "loss"]}, SettingError),
+        ({"max_texts": 0}, SettingError),
+        ({"fpr": 2}, SettingError),
+        ({"precision": "int4"}, SettingError),
+    ],
+)
+def test_wrong_settings_are_refused_when_asked(how, kind):
+    with pytest.raises(kind):
+        AuditSettings(**how)
+
+
+def test_in_memory_what_is_no_model_or_no_texts_is_refused(base):
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    with pytest.raises(ModelError, match="takes a causal language model"):
+        byheart.audit("path", tokenizer, MEMBERS, NONMEMBERS)
+    with pytest.raises(DataError, match="is member text"):
+        byheart.audit(AutoModelForCausalLM.from_pretrained(base), tokenizer, MEMBERS, MEMBERS)

@@ -1,0 +1,144 @@
+"""What an audit says: leaks, differs or nothing, by rules that chance seldom meets."""
+
+import json
+import math
+
+import numpy as np
+from transformers import AutoTokenizer
+
+import byheart
+from byheart.auditing.thresholds import Bound, crossed_bounds
+from byheart.auditing.verdict import Ruling, holm_adjusted, ruling, smallest_detectable_auc
+from byheart.core.types import Row
+from byheart.stats.leakage_tests import RecordLabels
+from testing.audited import MEMBERS, NONMEMBERS, opened, records, refusal
+
+
+def test_it_says_that_a_model_leaks_only_where_it_does(base, saved, command):
+    assert command("--model", saved / "full", "--base", base)[1].startswith("leaks: ")
+    calm = command("--model", base, "--attacks", "loss,min_k")
+    assert calm[1].startswith(
+        "no leakage detectable by these attacks at this power (smallest AUC told from chance: 0.7"
+    )
+
+
+def test_a_bound_that_is_crossed_exits_with_3(base, saved, command):
+    words = ("--model", saved / "full", "--base", base, "--attacks", "loss")
+    code, _, complaints = command(*words, "--fail-above", "auc=0.6")
+    assert code == 3
+    assert "failed: auc of loss is" in complaints
+    assert "above 0.6" in complaints
+    assert command(*words, "--fail-above", "auc=0.99999")[0] == 0
+    assert command(*words, "--fail-above", "auc=0.6", "--fail-above", "auc=0.99")[0] == 3
+    code, _, complaints = command(*words, "--fail-above", "tpr_at_fpr=0.01", "--fpr", "0.2")
+    assert code in (0, 3)
+
+
+def test_a_bound_counts_by_the_lower_end_of_the_interval():
+    class Found:
+        rows = (_row("auc", 0.8, 0.61, 0.9), _row("auc", 0.7, 0.55, 0.8, attack="min_k"))
+        ruling = Ruling("leaks", "", "loss")
+
+    over, near = crossed_bounds(Found(), [Bound("auc", 0.6)])
+    assert [t.split(" is ")[0] for t in over] == ["auc of loss"]
+    assert [t.split(" is ")[0] for t in near] == ["auc of min_k"]
+
+
+def test_few_texts_give_numbers_and_no_verdict(base, saved, files, command):
+    records(files / "ten.jsonl", [{"text": t} for t in MEMBERS[:10]])
+    records(files / "nine.jsonl", [{"text": t} for t in NONMEMBERS[:9]])
+    words = ("--model", saved / "full", "--base", base, "--json")
+    told = json.loads(command(*words, members="ten.jsonl", nonmembers="nine.jsonl")[1])
+    assert told["verdict"] == "refused"
+    assert "tell only an AUC above 0." in told["sentence"]
+    assert told["gate"] is None
+    assert told["rows"]
+    limit = (*words, "--fail-above", "auc=0.5")
+    assert "cannot be judged" in refusal(command(*limit, members="ten.jsonl", nonmembers="nine.jsonl"))
+
+
+def test_copies_and_cut_texts_are_said_first(base, saved):
+    found = byheart.audit(
+        opened(base, saved, "lora"),
+        AutoTokenizer.from_pretrained(base),
+        [*MEMBERS, MEMBERS[0]],
+        NONMEMBERS,
+        attacks=["loss"],
+        max_tokens=12,
+    )
+    assert found.warnings[0] == "1 of 33 member texts are copies of others there; copies count as one group"
+    assert "are longer than 12 tokens" in found.warnings[1]
+    assert "TPR at 1 % FPR needs 100 non-members" in found.warnings[2]
+
+
+def _row(metric, value, low, high, attack="loss", epoch=1, settings=""):
+    names = ("base", "dataset", "dataset_settings", "method", "method_settings", "training_settings", "cell", "scores")
+    return Row(
+        **dict.fromkeys(names, ""),
+        seed=0,
+        epoch=epoch,
+        attack=attack,
+        attack_settings="",
+        metric=metric,
+        metric_settings=settings,
+        value=value,
+        low=low,
+        high=high,
+        members=1,
+        nonmembers=1,
+    )
+
+
+def sides_of(members, nonmembers):
+    total = members + nonmembers
+    return RecordLabels(np.arange(total) < members, tuple(map(str, range(total))))
+
+
+def judged(shift, base_shift, *, size=200, attacks=("loss",), tpr=None):
+    sides = sides_of(size, size)
+    drawn = np.random.default_rng(3).normal(size=(len(attacks), 2 * size))
+    now = {n: drawn[i] + shift * sides.membership for i, n in enumerate(attacks)}
+    before = {} if base_shift is None else {n: drawn[i] + base_shift * sides.membership for i, n in enumerate(attacks)}
+    rows = [_row("auc", 0.8, 0.7, 0.9, attack=n) for n in attacks]
+    rows += [] if tpr is None else [_row("tpr_at_fpr", *tpr, attack=n) for n in attacks]
+    return ruling(now, before, rows, sides, None)
+
+
+def test_the_rules_of_the_verdict():
+    assert judged(1.0, 0.0).word == "leaks"
+    assert judged(1.0, None).word == "leaks"
+    assert judged(1.0, 1.0).word == "differs"  # the base tells them apart as well
+    assert judged(0.0, 0.0).word == "nothing"
+    assert judged(3.0, 0.0, size=19).word == "refused"
+    told = judged(1.0, 0.0, tpr=(0.23, 0.18, 0.29)).sentence
+    assert told.startswith(
+        "leaks: an attacker at 1 % false alarms finds 23 % (18\N{EN DASH}29 %) of the members; loss ranks"
+    )
+    weak = judged(1.0, 0.0, tpr=(0.02, 0.0, 0.06)).sentence
+    assert (
+        weak == "leaks: loss ranks a member above a non-member 80 % (70\N{EN DASH}90 %) of the time, and 50 % is chance"
+    )
+    for word in ("private", "safe"):
+        assert all(word not in judged(*how).sentence for how in ((1.0, 0.0), (1.0, 1.0), (0.0, 0.0)))
+
+
+def test_many_attacks_at_chance_raise_few_alarms():
+    """Twelve attacks that know nothing: at most 2.5 % of audits may say that a model leaks."""
+    sides, chance = sides_of(40, 40), np.random.default_rng(0)
+    names = [f"a{i}" for i in range(12)]
+    rows = [_row("auc", 0.6, 0.5, 0.7, attack=n) for n in names]
+    alarms = sum(
+        ruling({n: chance.normal(size=80) for n in names}, {}, rows, sides, None).word == "leaks" for _ in range(200)
+    )
+    assert alarms <= 10  # Binomial(200, .025) is above 10 once in 80
+
+
+def test_the_power_told_is_that_of_corrected_tests():
+    sides = sides_of(50, 50)
+    assert smallest_detectable_auc(sides, 10) > smallest_detectable_auc(sides, 1)
+    together = RecordLabels(sides.membership, tuple(str(i // 2) for i in range(100)))
+    assert smallest_detectable_auc(together, 1) > smallest_detectable_auc(sides, 1)
+    assert holm_adjusted({"a": 0.01, "b": 0.04}) == {"a": 0.02, "b": 0.04}
+    assert math.isclose(
+        smallest_detectable_auc(sides, 1), 0.5 + (1.959964 + 0.8416212) * math.sqrt(101 / (12 * 2500)), rel_tol=1e-6
+    )

@@ -1,0 +1,93 @@
+"""byheart as a process: what it imports, Ctrl-C, a reader who leaves, a worker that dies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from testing.command_line import byheart
+
+FREE = """
+import importlib, pkgutil, sys
+import byheart.attacks, byheart.metrics, byheart.figures, byheart.tables
+for shelf in (byheart.attacks, byheart.metrics, byheart.figures, byheart.tables):
+    for found in pkgutil.iter_modules(shelf.__path__):
+        importlib.import_module(f"{shelf.__name__}.{found.name}")
+for name in (
+    "core.ragged", "core.registry", "core.types", "stats.roc_auc", "study.study_file", "store.rows", "store.store", "report.page",
+    "analysis.formats", "cli.describe", "lm.base_models",
+):
+    importlib.import_module(f"byheart.{name}")
+heavy = [m for m in ("torch", "transformers", "peft", "datasets") if m in sys.modules]
+assert not heavy, heavy
+from byheart.cli.main import main
+for words in (["--help"], ["rows", "--store", sys.argv[1]], ["shelf", "attacks", "min_k"]):
+    sys.argv[1:], kept = words, sys.argv[1:]
+    try:
+        main()
+    except SystemExit as ended:
+        assert not ended.code, ended.code
+    sys.argv[1:] = kept
+    heavy = [m for m in ("torch", "transformers", "peft", "datasets") if m in sys.modules]
+    assert not heavy, (words, heavy)
+"""
+
+
+def test_what_has_only_numbers_to_do_and_help_and_rows_load_no_torch(store):
+    made = subprocess.run([sys.executable, "-c", FREE, store], capture_output=True, text=True, check=False, timeout=120)
+    assert made.returncode == 0, made.stderr
+
+
+def test_a_reader_who_has_seen_enough_gets_no_traceback(store):
+    note = json.loads((store / "studies" / "tiny.json").read_text())
+    rows = store / "rows" / note["rows"][0] / "rows.json"
+    rows.write_text(json.dumps(json.loads(rows.read_text()) * 600))  # more than a pipe holds
+    # Unbuffered, Python loses the end of a broken write without a word.
+    buffered = {n: v for n, v in os.environ.items() if n != "PYTHONUNBUFFERED"}
+    reading = byheart("rows", "--store", store, "--format", "json", env=buffered)
+    assert reading.stdout.readline() == "[\n"
+    reading.stdout.close()
+    assert reading.wait(timeout=60) == 1
+    assert reading.stderr.read() == ""
+
+
+def interrupted(running):
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it: to every process
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert err.splitlines()[-1] == "byheart: stopped; whole results are kept, run the same command to go on"
+    assert "Traceback" not in err
+
+
+def test_ctrl_c_leaves_one_line_and_what_was_made(theirs, study, tmp_path):
+    st = tmp_path / "st"
+    running = byheart("run", study(attacks=["theirs:slow"]), "--store", st, start_new_session=True)
+    for line in running.stderr:
+        if "epoch 1 observed: validation" in line:
+            break
+    time.sleep(0.3)
+    interrupted(running)
+    assert len(list(st.glob("evidence/*/recipe.json"))) == 4
+
+
+def test_ctrl_c_ends_every_worker_whatever_it_is_at(theirs, study, tmp_path):
+    place = study(attacks=["theirs:slow"], seeds=[0, 1, 2])
+    running = byheart("run", place, "--store", tmp_path / "st", "--workers", "2", start_new_session=True)
+    assert running.stderr.readline() == "3 cells\n"
+    time.sleep(1)  # the workers are still importing
+    listed = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    for child in listed.read_text().split() if listed.exists() else ():
+        os.kill(int(child), signal.SIGINT)  # reaches them before the first process can end them
+    time.sleep(0.5)
+    interrupted(running)
+
+
+def test_a_worker_that_dies_is_a_failed_cell(theirs, typed, study, tmp_path):
+    place = study(attacks=["theirs:dies"], seeds=[0, 1])
+    code, _, err = typed("run", place, "--store", tmp_path / "st", "--workers", "2")
+    assert code == 1, err
+    assert "Traceback" not in err
+    assert "a worker process died" in err

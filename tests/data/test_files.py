@@ -1,0 +1,235 @@
+"""Files and folders of texts: read alike in every format, refused with the place of what is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byheart.core.errors import DataError
+from byheart.data.readers import published_splits, read_rows, truncate_text
+from byheart.datasets.files import files
+
+
+def write(path, kind: str, table: list[dict]):
+    path = path / f"notes.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(table), path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in table), encoding="utf-8")
+    else:
+        quoted = [",".join('"' + str(v).replace('"', '""') + '"' for v in row.values()) for row in table]
+        path.write_text("\n".join([",".join(table[0]), *quoted]) + "\n", encoding="utf-8")
+    return str(path)
+
+
+TABLE = [
+    {"text": 'Zoë said "no",\nthen left.', "who": "zoë", "part": "train", "key": "a", "secret": "no"},
+    {"text": "A line\u2028within, and 007.", "who": "ann", "part": "test", "key": "b", "secret": "007"},
+    {"text": "Third.", "who": "zoë", "part": "validation", "key": "c", "secret": ""},
+]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_a_file_is_read_alike_in_every_format(tmp_path, kind):
+    path = write(tmp_path, kind, TABLE)
+    examples = files(path=path, group="who", split="part", id="key", attributes=("secret",))
+    assert examples.texts.scored == tuple(row["text"] for row in TABLE)
+    assert examples.texts.ids == ("a", "b", "c")
+    assert examples.groups == ("zoë", "ann", "zoë")
+    assert examples.roles == ("train", "nonmember", "validation")
+    assert examples.attributes == ({"secret": "no"}, {"secret": "007"}, {})
+
+
+def test_plain_text_holds_one_text_a_line(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes("\ufeffOne.\r\n\r\n  Two.  \r\nThree".encode())
+    examples = files(path=str(path))
+    assert examples.texts.scored == ("One.", "Two.", "Three")
+    assert examples.texts.ids == examples.groups == ("notes/0", "notes/1", "notes/2")
+    assert examples.roles == ("pool",) * 3
+
+
+def test_prompt_and_completion_are_found_by_name_and_kept_as_they_are(tmp_path):
+    path = write(tmp_path, "jsonl", [{"prompt": "Q: 1+1?\nA:", "completion": " 2"}, {"prompt": "", "completion": "x"}])
+    examples = files(path=path)
+    assert examples.texts.prompts == ("Q: 1+1?\nA:", "")
+    assert examples.texts.scored == (" 2", "x")
+
+
+def test_fields_are_found_under_the_names_that_are_given(tmp_path):
+    path = write(tmp_path, "jsonl", [{"text": "not this", "q": "ask", "a": "tell", "n": 7}])
+    assert files(path=path, prompt="q", completion="a").texts.scored == ("tell",)
+    assert files(path=path, prompt="q", completion="a").texts.prompts == ("ask",)
+    assert files(path=path, text="a", group="n", id="n").groups == ("7",)
+    assert files(path=path, text="a").texts.prompts == ("",)
+    assert files(path=path).texts.scored == ("not this",)
+
+
+def test_a_folder_gives_the_published_roles(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"text": f"{split} text"}) + "\n")
+    (tmp_path / "README.md").write_text("ignored")
+    examples = files(path=str(tmp_path))
+    assert examples.roles == ("train", "nonmember")
+    assert examples.texts.ids == ("train/0", "test/0")
+    assert examples.texts.scored == ("train text", "test text")
+
+
+def test_shards_of_a_split_are_read_in_order(tmp_path):
+    for number in (1, 0):
+        (tmp_path / f"train-0000{number}-of-00002.txt").write_text(f"shard {number}\n")
+    assert files(path=str(tmp_path)).texts.scored == ("shard 0", "shard 1")
+
+
+FIELDS = "write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD"
+BAD = {
+    "missing.jsonl": (None, "{path} cannot be read (No such file or directory); write the path of a {kinds} file"),
+    "folder.jsonl/": (None, "{path} holds no {splits} files ({kinds}); found: nothing"),
+    "notes.docx": (b"x", "{path} is no kind of file that can be read; write the path of a {kinds} file"),
+    "empty.jsonl": (b"", "{path} holds no texts; write another path"),
+    "blank.txt": (b"\n \n", "{path} holds no texts; write another path"),
+    "header.csv": (b"text\n", "{path} holds no texts; write another path"),
+    "latin.jsonl": (b'{"text": "a"}\n{"text": "caf\xe9"}\n', "{path} line 2 is not UTF-8; save the file as UTF-8"),
+    "marked.txt": (b"\xef\xbb\xbfa\nb\n\xff\n", "{path} line 3 is not UTF-8; save the file as UTF-8"),
+    "broken.jsonl": (
+        b'{"text": "a"}\n\n{"text": "b"\n',
+        "{path} line 3 is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); write one object a line",
+    ),
+    "list.jsonl": (b'["a"]\n', '{path} line 1 is not a JSON object; write one object a line, as in {{"text": "..."}}'),
+    "lacking.jsonl": (b'{"text": "a"}\n{"body": "b"}\n', "{path} line 2 has no field 'text'; its fields: body"),
+    "number.jsonl": (b'{"text": "a"}\n{"text": 5}\n', "{path} line 2: 'text' is 5, not a string"),
+    "null.jsonl": (b'{"text": null}\n', "{path} line 1: 'text' is null, not a string"),
+    "void.jsonl": (
+        b'{"text": "a"}\n{"text": " "}\n',
+        "{path} line 2: 'text' is empty; remove the row or name another field",
+    ),
+    "half.jsonl": (
+        b'{"text": "\\ud83d"}\n',
+        "{path} line 1: 'text' holds half a surrogate pair, which is no character; remove it",
+    ),
+    "unnamed.jsonl": (
+        b'{"body": "a", "title": "b"}\n',
+        f"{{path}} line 1 has no field text, nor prompt and completion, nor messages; its fields: body, title; {FIELDS}",
+    ),
+    "half.csv": (
+        b"prompt,body\na,b\n",
+        f"{{path}} line 2 has no field text, nor prompt and completion, nor messages; its fields: prompt, body; {FIELDS}",
+    ),
+    "twice.csv": (b"text,text\na,b\n", "{path} line 1 names a column twice: text, text"),
+    "ragged.csv": (b'text,who\n"a\nb",c\nd\n', "{path} line 4 has 1 cells, but the header has 2"),
+    "open.csv": (b'text\na\n"b\n', "{path} line 3 is not CSV (unexpected end of data)"),
+    "void.csv": (b'text,who\na,b\n"",c\n', "{path} line 3: 'text' is empty; remove the row or name another field"),
+    "not.parquet": (
+        b"x" * 20,
+        "{path} is not a Parquet file that can be read (Parquet magic bytes not found in footer. *",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_in_one_line_with_its_place(tmp_path, name):
+    held, told = BAD[name]
+    path = tmp_path / name
+    if name.endswith("/"):
+        path.mkdir()
+    if held is not None:
+        path.write_bytes(held)
+    with pytest.raises(DataError) as refused:
+        files(path=str(path))
+    kinds = ".csv, .jsonl, .parquet, .txt"
+    expected = told.format(path=path, kinds=kinds, splits="train, test, validation")
+    if expected.endswith("*"):  # the rest is Arrow's wording
+        assert str(refused.value).startswith(expected[:-1])
+    else:
+        assert str(refused.value) == expected
+    assert "\n" not in str(refused.value)
+
+
+def test_a_parquet_row_is_named_by_its_number(tmp_path):
+    path = write(tmp_path, "parquet", [{"text": "a"}, {"text": None}])
+    with pytest.raises(DataError) as refused:
+        files(path=path)
+    assert str(refused.value) == f"{path} row 2: 'text' is null, not a string"
+
+
+def test_a_folder_in_a_files_place_is_refused(tmp_path):
+    (tmp_path / "train.jsonl").mkdir()
+    with pytest.raises(DataError) as refused:
+        read_rows(tmp_path / "train.jsonl")
+    assert str(refused.value).startswith(f"{tmp_path}/train.jsonl cannot be read (Is a directory); write the path of")
+
+
+ROW = [{"text": "a b", "prompt": "p", "completion": "c", "part": "dev", "who": "", "secret": "z", "key": "k"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            {"text": "text", "prompt": "prompt"},
+            "text: text and prompt or completion cannot both be scored; write one or the other",
+        ),
+        (
+            {"text": "text", "completion": "completion"},
+            "text: text and prompt or completion cannot both be scored; write one or the other",
+        ),
+        ({"prompt": "prompt"}, "prompt and completion go together; write both, or text alone"),
+        ({"completion": "completion"}, "prompt and completion go together; write both, or text alone"),
+        (
+            {"text": "body"},
+            "{path} line 1 has no field 'body'; its fields: text, prompt, completion, part, who, secret, key",
+        ),
+        ({"split": "part"}, "{path} line 1: 'part' is 'dev'; choices: train, test, validation"),
+        ({"group": "who"}, "{path} line 1: 'who' is empty; remove the row or name another field"),
+        ({"attributes": ("secret",)}, "{path} line 1: 'secret' is 'z', which does not stand in the text"),
+        ({"id": "key"}, "text id 'k' is used twice; ids must be unique"),
+    ],
+)
+def test_settings_that_do_not_fit_the_file_are_refused(tmp_path, settings, told):
+    path = write(tmp_path, "jsonl", ROW)
+    with pytest.raises(DataError) as refused:
+        files(path=path, **settings)
+    assert str(refused.value) == told.format(path=path)
+
+
+def test_a_folder_that_says_its_split_twice_is_refused(folder):
+    with pytest.raises(DataError) as refused:
+        files(path=str(folder), split="part")
+    assert str(refused.value) == f"{folder} is a folder, whose files' names are the split; leave out split: part"
+
+
+def test_a_folder_with_two_kinds_of_one_split_is_refused(tmp_path):
+    for kind in ("csv", "jsonl"):
+        (tmp_path / f"test.{kind}").write_text("text\na\n")
+    with pytest.raises(DataError) as refused:
+        published_splits(str(tmp_path))
+    assert str(refused.value) == f"{tmp_path} holds test.csv and test.jsonl; keep one kind of file"
+
+
+@given(st.text(max_size=40), st.integers(1, 50))
+def test_a_shortened_text_is_its_beginning_cut_between_words(text, characters):
+    short = truncate_text(text, characters)
+    assert text.startswith(short)
+    assert len(short) <= characters
+    if len(text) <= characters:
+        assert short == text
+    elif short and any(c.isspace() for c in text[: characters + 1].lstrip()):
+        assert text[len(short)].isspace() or not any(c.isspace() for c in short)
+
+
+def test_shortening_keeps_a_word_that_just_fits():
+    assert truncate_text("one two three", 7) == "one two"
+    assert truncate_text("one two three", 6) == "one"
+    assert truncate_text("onetwothree", 6) == "onetwo"
+    assert truncate_text("one", None) == "one"
+
+
+def test_a_field_named_group_is_the_group(tmp_path):
+    path = tmp_path / "notes.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Note {i}.", "group": f"user {i % 2}"}) + "\n" for i in range(4)))
+    assert files(path=str(path)).groups == ("user 0", "user 1", "user 0", "user 1")

@@ -1,0 +1,83 @@
+"""Files and studies judged before any training, as they are typed."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from byheart.cli.main import main
+from testing.splits import fair
+
+
+def ran(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["byheart", "check", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code, *capsys.readouterr()
+
+
+def lines(path, texts, **fields):
+    rows = [{"text": t} | {n: v[i] for n, v in fields.items()} for i, t in enumerate(texts)]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    return path
+
+
+def test_two_files_are_judged(tmp_path, monkeypatch, capsys):
+    one = fair(np.random.default_rng(1), 100)
+    members, others = lines(tmp_path / "m.jsonl", one.train.scored), lines(tmp_path / "n.jsonl", one.nonmembers.scored)
+    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others)
+    assert code == 0
+    assert out.startswith(f"sound: {members} against {others} (100 members, 100 non-members)\n")
+    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", members, "--json")
+    told = json.loads(out)["datasets"][0]
+    assert (code, told["verdict"]) == (1, "broken")
+    assert told["findings"][0]["value"] == 100
+    assert told["reasons"]
+
+
+def test_a_group_field_keeps_texts_together(tmp_path, monkeypatch, capsys):
+    one = fair(np.random.default_rng(1), 40)
+    members = lines(tmp_path / "m.jsonl", one.train.scored, user=[f"u{i // 2}" for i in range(40)])
+    others = lines(tmp_path / "n.jsonl", one.nonmembers.scored, user=[f"u{19 + i // 2}" for i in range(40)])
+    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others, "--group", "user")
+    assert code == 1
+    assert "2 of 40 non-members are of a group" in out
+
+
+def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch, capsys):
+    study = tmp_path / "s.yaml"
+    study.write_text(
+        "models: no/such-model\ndatasets: [records: {count: [300, 400]}]\n"
+        "data: {train: 80, members: 70, nonmembers: 70, validation: 10}\n"
+        "metrics: [auc, tpr_at_fpr: {fpr: 0.05}]\n",
+        encoding="utf-8",
+    )
+    words = (study, "--store", tmp_path / "store", "--set", "methods=[full, head]", "--json")
+    code, out, _ = ran(monkeypatch, capsys, *words)
+    told = json.loads(out)["datasets"]
+    assert [d["name"].split(" · ")[:2] for d in told] == [["records", "count=300"], ["records", "count=400"]]
+    assert code == 0
+    assert all(d["members"] == 70 for d in told)
+    assert any("5 % FPR" in f["name"] for f in told[0]["findings"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "check takes a study, or two files"),
+        (("--members", "m.jsonl"), "check takes a study, or two files"),
+        (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "check takes a study, or two files"),
+        (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl cannot be read"),
+        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt holds no texts"),
+        (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups are too few"),
+    ],
+)
+def test_bad_requests_are_one_line(tmp_path, monkeypatch, capsys, words, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n")
+    (tmp_path / "few.txt").write_text("one text\nanother text\n")
+    code, out, err = ran(monkeypatch, capsys, *words)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1

@@ -1,0 +1,218 @@
+"""Private attributes in studies: their rows, tables and keys."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import byheart
+from byheart.analysis import row_values
+from byheart.core import registry
+from byheart.core.errors import DataError, SettingError
+from byheart.core.types import Examples, Texts
+from byheart.data.splitting import split
+from byheart.datasets.files import files
+from byheart.store.store import Store
+from byheart.study.evidence_keys import evidence_key
+from byheart.study.plan import plan
+from byheart.study.study_file import parse_study as parsed
+from byheart.tables.attribute_trajectory import attribute_trajectory
+from byheart.tables.attributes import attributes
+from testing.stores import attribute_study
+
+
+@pytest.fixture
+def lines(attribute_store):
+    """The file of texts that the study is of."""
+    return Path(attribute_store.content["datasets"][0]["files"]["path"])
+
+
+@pytest.fixture(scope="module")
+def done(attribute_store, tmp_path_factory):
+    store = attribute_store.copied(tmp_path_factory.mktemp("attributes") / "store")
+    return store, byheart.run(attribute_store.content, store=store)
+
+
+def of(results, metric, epoch):
+    return {r.metric_settings: r for r in results.rows if r.metric == metric and r.epoch == epoch}
+
+
+def test_an_overfitted_model_knows_its_members_codes_and_no_others(done):
+    _, results = done
+    assert not results.failed
+    found = of(results, "attribute_inference", 16)
+    assert found["kind=code, measure=top1, of=members"].value > 0.9
+    assert found["kind=code, measure=top1, of=nonmembers"].value < 0.6
+    for over in ("nonmembers", "untuned", "majority"):
+        assert found[f"kind=code, measure=advantage, over={over}"].low > 0
+    assert found["kind=code, measure=majority, of=members"].value == pytest.approx(1 / 4)
+    untuned = of(results, "attribute_inference", 0)
+    assert untuned["kind=code, measure=advantage, over=nonmembers"].low < 0
+    recited = of(results, "attribute_extraction", 16)
+    assert recited["kind=code, measure=recited, of=members"].value > 0.3
+    assert recited["kind=code, measure=recited, of=nonmembers"].value == 0
+    assert recited["kind=code, measure=advantage, over=untuned"].low > 0
+
+
+@pytest.mark.parametrize("by", ["group", "published"])
+def test_every_text_keeps_its_own_attributes(by):
+    texts = Texts(tuple(f"t{i}" for i in range(60)), tuple(f"Number {i} of all, {i * 7} in words." for i in range(60)))
+    roles = [("train", "nonmember", "validation")[i % 3] for i in range(60)]
+    named = tuple({"number": f"Number {i} "} for i in range(60))
+    examples = Examples(texts, tuple(roles), texts.ids, named)
+    dealt = split(examples, train=12, members=9, nonmembers=8, validation=7, seed=3, by=by)
+    held = [
+        *zip(dealt.audited.scored, dealt.attributes, strict=True),
+        *zip(dealt.validation.scored, dealt.validation_attributes, strict=True),
+    ]
+    assert len(held) == 24
+    assert all(own["number"] in text for text, own in held)
+
+
+def test_what_is_kept_of_a_split_keeps_them_too(done, tiny_folder, lines):
+    store, results = done
+    assert all(r.value == 0 for r in results.rows if "left_out" in r.metric_settings)
+    dealt = plan(parsed(attribute_study(tiny_folder("llama"), lines)), store)[0].split
+    texts = (*dealt.audited.scored, *dealt.validation.scored)
+    named = (*dealt.attributes, *dealt.validation_attributes)
+    assert all(own["code"] in text and own["city"] in text for text, own in zip(texts, named, strict=True))
+
+
+def test_what_was_asked_for_and_what_it_took_are_rows(done):
+    _, results = done
+    cost = {(r.metric, r.metric_settings): r.value for r in results.rows if r.epoch == 1 and not r.attack}
+    assert cost["passes", "observation=candidate_likelihoods"] == 2 * 4
+    assert cost["passes", "observation=recited_attributes"] == 2
+    assert cost["passes", "observation=candidates"] == 0
+    assert cost["seconds", "observation=candidate_likelihoods"] > 0
+
+
+def test_the_tables_show_every_kind_beside_its_controls(done):
+    _, results = done
+    shown = attributes(results.rows)
+    by_kind = {row[2:4]: dict(zip(shown.header, row, strict=True)) for row in shown.rows}
+    assert set(by_kind) == {(k, a) for k in ("city", "code", "all") for a in ("picked", "recited")}
+    found = of(results, "attribute_inference", 16)["kind=code, measure=top1, of=members"]
+    code = by_kind["code", "picked"]
+    assert code["members"].startswith(f"{found.value:.3f}")
+    assert code["majority"] == "0.250"
+    assert by_kind["code", "recited"]["majority"] == row_values.MISSING
+    path = attribute_trajectory(results.rows)
+    assert path.header[5:7] == ("untuned", "epoch 1")
+    assert len(path.rows) == 2 * len(shown.rows)
+    with pytest.raises(DataError, match="no row is of private attributes"):
+        attributes([r for r in results.rows if r.attack])
+
+
+def test_a_mark_needs_both_leads_to_stand_with_all_other_lines(done):
+    _, results = done
+
+    def marked(lows):
+        """Whether the code's line is marked where its leads have these lower ends, and the value .5."""
+        rows = []
+        for r in results.rows:
+            over = next((o for o in lows if f"kind=code, measure=advantage, over={o}" == r.metric_settings), None)
+            rows.append(replace(r, value=0.5, low=lows[over], high=0.9) if over else r)
+        return "*" in next(row[4] for row in attributes(rows).rows if row[2:4] == ("code", "picked"))
+
+    assert marked({"nonmembers": 0.3, "untuned": 0.3})
+    assert not marked(
+        {"nonmembers": 0.3, "untuned": 0.05}
+    )  # above 0 by itself, not with six lines of two leads at once
+    assert not marked({"nonmembers": -0.1, "untuned": 0.3})
+
+
+def test_run_again_makes_nothing(done, tiny_folder, lines, monkeypatch):
+    store, results = done
+    monkeypatch.setattr("byheart.lm.load.load", None)
+    assert byheart.run(attribute_study(tiny_folder("llama"), lines), store=store).rows == results.rows
+
+
+def test_attributes_change_only_the_keys_of_what_asks_for_them(tiny_folder, lines, tmp_path):
+    named = attribute_study(tiny_folder("llama"), lines)
+    fewer = attribute_study(
+        tiny_folder("llama"), lines, datasets=[{"files": {"path": str(lines), "attributes": ["code"]}}]
+    )
+    ours, theirs = (plan(parsed(c), Store.open(tmp_path / "store"))[0] for c in (named, fewer))
+    assert ours.key == theirs.key
+    for name in ("target", "candidates", "recited_attributes"):
+        same = evidence_key(ours, ours.observation(name), 1) == evidence_key(theirs, theirs.observation(name), 1)
+        assert same == (name == "target")
+
+
+def test_prompts_and_virtual_tokens_are_conditions_here_too(tiny_folder, lines, tmp_path):
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    path = tmp_path / "pairs.jsonl"
+    pairs = [
+        {**r, "prompt": r["text"].split(" has")[0], "completion": " has" + r["text"].split(" has")[1]} for r in rows
+    ]
+    path.write_text("".join(json.dumps({k: v for k, v in p.items() if k != "text"}) + "\n" for p in pairs))
+    asked_of = attribute_study(
+        tiny_folder("gemma"),
+        path,
+        datasets=[{"files": {"path": str(path), "attributes": ["code"]}}],
+        methods=[{"prompt": {"virtual_tokens": 4}}, "prefix"],
+        training={"epochs": 1, "batch_size": 4},
+    )
+    results = byheart.run(asked_of, store=Store.open(tmp_path / "store"))
+    assert not results.failed
+    assert {r.method for r in results.rows if r.metric == "attribute_extraction" and r.epoch == 1} == {
+        "prompt",
+        "prefix",
+    }
+    assert not any("kind=all" in r.metric_settings for r in results.rows)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"datasets": ["files"]}, "metrics attribute_inference needs private attributes, and no audited text has any"),
+        ({"observations": [{"candidates": {"count": 1}}]}, "candidates: count = 1"),
+    ],
+)
+def test_bad_requests_are_refused_before_training(tiny_folder, lines, tmp_path, monkeypatch, changes, told):
+    monkeypatch.setattr("byheart.lm.load.load", None)
+    if changes.get("datasets"):
+        changes = {"datasets": [{"files": {"path": str(lines)}}]}
+    with pytest.raises((DataError, SettingError), match=told):
+        byheart.run(attribute_study(tiny_folder("llama"), lines, **changes), store=Store.open(tmp_path / "store"))
+
+
+def test_values_that_nobody_named_are_found(tmp_path, monkeypatch):
+    path = tmp_path / "letters.jsonl"
+    texts = [
+        "Write to ann@web.example or bo@web.example, or call 212-555-0143.",
+        "Nothing here.",
+        "It was 10.0.0.1 again.",
+    ]
+    path.write_text(
+        "".join(json.dumps({"text": t, "email": "bo@web.example"} if "bo@" in t else {"text": t}) + "\n" for t in texts)
+    )
+    found = files(path=str(path), pii=("email", "phone"))
+    assert found.attributes == ({"email": "ann@web.example", "phone": "212-555-0143"}, {}, {})
+    named = files(path=str(path), pii=("email",), attributes=("email",))
+    assert named.attributes[0] == {"email": "bo@web.example"}, "what the file names goes first"
+    assert files(path=str(path), pii=("ip_address",)).attributes == ({}, {}, {"ip_address": "10.0.0.1"})
+    with pytest.raises(SettingError, match="pii"):
+        registry.choose("datasets", "files", {"path": str(path), "pii": ["names"]})
+    monkeypatch.setitem(sys.modules, "datafog", None)
+    with pytest.raises(DataError, match=r"pip install 'byheart\[pii\]'"):
+        files(path=str(path), pii=("email",))
+
+
+def test_candidates_of_the_truth_alone_are_refused_before_training(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.lm.load.load", None)
+    path = tmp_path / "one.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Number {n} is in Oslo.", "city": "Oslo"}) + "\n" for n in range(60)))
+    data = [{"files": {"path": str(path), "attributes": ["city"]}}]
+    with pytest.raises(
+        DataError, match="a text's city is 'Oslo', and the validation texts have no other to tell it from"
+    ):
+        byheart.run(attribute_study(tiny_folder("llama"), path, datasets=data), store=Store.open(tmp_path / "store"))
+    # What is only recited needs no others.
+    recited = attribute_study(
+        tiny_folder("llama"), path, datasets=data, metrics=["attribute_extraction"], observations=[]
+    )
+    assert plan(parsed(recited), Store.open(tmp_path / "store"))

@@ -1,0 +1,51 @@
+"""The script of the charts is made once, kept whole, and made anew where it is not."""
+
+import zlib
+from importlib import metadata
+
+import pytest
+import vl_convert
+
+from byheart.report.page import vega_bundle
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """An empty cache, and a list of how often the script was made."""
+    made = []
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: made.append(snippet) or f"made; {snippet}")
+    vega_bundle.library.cache_clear()
+    yield made
+    vega_bundle.library.cache_clear()
+
+
+def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
+    first = vega_bundle.library()
+    vega_bundle.library.cache_clear()
+    assert vega_bundle.library() == first == f"made; {vega_bundle.SNIPPET}"
+    assert len(cached) == 1
+    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
+    assert metadata.version("vl-convert-python") in kept.name
+
+
+@pytest.mark.parametrize(
+    "harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"]
+)
+def test_a_kept_script_that_is_not_whole_is_made_anew(cached, tmp_path, harm):
+    first = vega_bundle.library()
+    (kept,) = (tmp_path / "cache" / "byheart").iterdir()
+    kept.write_bytes(harm(kept.read_bytes()))
+    vega_bundle.library.cache_clear()
+    assert vega_bundle.library() == first
+    assert len(cached) == 2
+    assert zlib.decompress(kept.read_bytes()).decode() == first
+
+
+def test_where_nothing_can_be_kept_the_script_is_made_each_time(cached, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for nth in (1, 2):
+        assert vega_bundle.library()
+        vega_bundle.library.cache_clear()
+        assert len(cached) == nth

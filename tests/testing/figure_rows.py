@@ -1,0 +1,23 @@
+"""Rows and scores that figures are drawn of."""
+
+import re
+
+import numpy as np
+import vl_convert
+
+from byheart.core.types import ScoreSet
+
+FEW = {"datasets": ("xsum",), "methods": ("full", "lora")}
+
+
+def scores(_):
+    rng = np.random.default_rng(0)
+    held = np.concatenate([rng.normal(-2.0, 0.3, 50), rng.normal(-3.0, 0.3, 50)])
+    return ScoreSet(tuple(map(str, range(100))), held, np.arange(100) < 50)
+
+
+def drawn(figure):
+    """Every point of the picture as Vega draws it: what is said of it to a reader who cannot see it."""
+    spec = figure.bare | {"datasets": figure.data}
+    text = vl_convert.vegalite_to_svg(spec)
+    return re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', text)
