@@ -1,17 +1,26 @@
-"""Writes one page a shelf into docs/shelves, from signatures and docstrings: `make docs`."""
+"""Writes the generated pages: one per shelf, the comparison of attacks, and the graph of packages. Run by `make docs`."""
 
+import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from package_graph import mermaid
 
 from byheart.cli.describe import attacks_markdown, shelf_markdown
 from byheart.core.registry import SHELVES
 
-FOLDER = Path(__file__).parent / "shelves"
+DOCS = Path(__file__).parent
+FOLDER = DOCS / "shelves"
+BLOCK = re.compile(r"(<!-- packages: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def pages() -> dict[Path, str]:
     """Return every generated page by its path."""
     shelves = {FOLDER / f"{shelf}.md": shelf_markdown(shelf) for shelf in SHELVES}
-    return {FOLDER.parent / "attacks.md": attacks_markdown(), **shelves}
+    architecture = DOCS / "architecture.md"
+    text = BLOCK.sub(rf"\1```mermaid\n{mermaid()}\n```\n\2", architecture.read_text(encoding="utf-8"))
+    return {DOCS / "attacks.md": attacks_markdown(), architecture: text, **shelves}
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from scipy.special import ndtri
 from scipy.stats import binom
 
 from byheart.analysis import row_values
-from byheart.analysis.base_model_check import panel_gates, spelled, untuned
-from byheart.analysis.comparisons import AMONG_LEAST, MARK, pairs
+from byheart.analysis.base_model_check import base_model_findings, gate_lines, panel_gates
+from byheart.analysis.comparisons import LEAST_MARK, SIGNIFICANCE_MARK, auc_comparisons
 from byheart.analysis.verdicts import CLAIMS, verdicts
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
@@ -147,25 +147,25 @@ def test_only_the_same_texts_are_compared():
     known = scored(rows)
     others = {r.scores for r in rows if r.method == "full" and r.scores}
     strange = {k: known(k)._replace(ids=tuple(f"other {i}" for i in known(k).ids)) for k in others}
-    found = pairs(rows, lambda key: strange.get(key) or known(key))
+    found = auc_comparisons(rows, lambda key: strange.get(key) or known(key))
     assert {(p.first, p.second) for p in found if p.kind == "method"} == {("prompt", "P-tuning")}
 
 
 def test_p_values_are_corrected_over_all_pairs_of_both_kinds():
     rows = study(**FEW)
-    found = pairs(rows, scored(rows))
+    found = auc_comparisons(rows, scored(rows))
     assert len(found) == 3 * 5 + 10 * 3
     largest = 0.0
-    for nth, pair in enumerate(sorted(found, key=lambda p: p.found.p_value)):
-        largest = max(largest, min(1.0, (len(found) - nth) * pair.found.p_value))
+    for nth, pair in enumerate(sorted(found, key=lambda p: p.difference.p_value)):
+        largest = max(largest, min(1.0, (len(found) - nth) * pair.difference.p_value))
         assert pair.p_value == pytest.approx(largest)
 
 
 def test_what_differs_is_marked_and_what_does_not_is_not():
     rows = study(**FEW)
     table = comparisons(rows, scored(rows))
-    assert line(table, "WebNLG", "full \N{MINUS SIGN} prompt")["Loss"].startswith(f"0.322{MARK} [")
-    assert MARK not in line(table, "WebNLG", "prompt \N{MINUS SIGN} P-tuning")["Loss"]
+    assert line(table, "WebNLG", "full \N{MINUS SIGN} prompt")["Loss"].startswith(f"0.322{SIGNIFICANCE_MARK} [")
+    assert SIGNIFICANCE_MARK not in line(table, "WebNLG", "prompt \N{MINUS SIGN} P-tuning")["Loss"]
     assert "all 45 comparisons" in table.note
     attacks = attack_comparisons(rows, scored(rows))
     assert attacks.header == ("data", "attacks", "full", "prompt", "P-tuning")
@@ -175,16 +175,16 @@ def test_what_differs_is_marked_and_what_does_not_is_not():
 def test_the_lowest_of_a_line_is_marked_with_those_not_told_from_it():
     rows = study(**FEW)
     loss = line(methods(rows, scored(rows)), "WebNLG", "Loss")
-    marked = {name for name, cell in loss.items() if AMONG_LEAST in cell}
+    marked = {name for name, cell in loss.items() if LEAST_MARK in cell}
     assert marked == {"prompt", "P-tuning"}
-    assert AMONG_LEAST not in methods(rows, scored(rows), metric="tpr_at_fpr").note
+    assert LEAST_MARK not in methods(rows, scored(rows), metric="tpr_at_fpr").note
 
 
 def test_one_method_is_nothing_to_compare():
     rows = study(datasets=("webnlg",), methods=("full",), epochs=(0, 3))
     with pytest.raises(DataError, match="add another"):
         comparisons(rows, scored(rows))
-    assert AMONG_LEAST not in methods(rows, scored(rows)).note
+    assert LEAST_MARK not in methods(rows, scored(rows)).note
 
 
 # --- gains
@@ -199,7 +199,7 @@ def test_a_gain_is_the_paired_difference_from_the_untuned_model():
     )
     told = auc_difference(first.scores, before.scores, first.members, first.groups)
     cell = line(gains(rows, known, judged()), "WebNLG", "full", "Loss")
-    assert cell["over the untuned model"] == f"{told.value:.3f}{MARK} [{told.low:.3f}, {told.high:.3f}]"
+    assert cell["over the untuned model"] == f"{told.value:.3f}{SIGNIFICANCE_MARK} [{told.low:.3f}, {told.high:.3f}]"
     # The best blind classifier has .52 [.46, .58]; what lies below guessing counts as guessing.
     assert cell["over the best blind classifier"] == "0.318 [0.228, 0.368]"
 
@@ -223,7 +223,7 @@ def test_the_untuned_model_must_not_tell_members_from_nonmembers(apart, verdict)
     members = np.arange(400) < 200
     grid = np.tile(np.linspace(-2, 2, 200), 2)
     held = ScoreSet(tuple(map(str, range(400))), grid + apart * members, members, tuple(map(str, range(400))))
-    (found,) = untuned({"Loss": held})
+    (found,) = base_model_findings({"Loss": held})
     assert found.verdict == verdict
     assert bool(found.why) == (verdict != "sound")
 
@@ -232,20 +232,21 @@ def test_many_attacks_on_a_fair_split_share_one_error():
     """Uncorrected, 10 attacks would raise an alarm in 40 % of fair studies."""
     rng = np.random.default_rng(7)
     alarms = sum(
-        any(f.verdict != "sound" for f in untuned({str(i): drawn(rng) for i in range(10)})) for _ in range(100)
+        any(f.verdict != "sound" for f in base_model_findings({str(i): drawn(rng) for i in range(10)}))
+        for _ in range(100)
     )
     assert alarms <= 11
 
 
 def test_nothing_is_found_where_nothing_was_measured():
-    assert untuned({}) == ()
+    assert base_model_findings({}) == ()
 
 
 def test_a_panels_gate_is_the_datas_and_the_untuned_models():
     rows = study(**FEW)
     worse = [replace(r, value=0.8) if (r.attack, r.metric, r.epoch) == ("min_k", "auc", 0) else r for r in rows]
     assert panel_gates(rows, scored(rows), judged())["WebNLG"].verdict == "sound"
-    assert spelled(panel_gates(rows, scored(rows), judged())) == ["members against non-members, WebNLG: sound"]
+    assert gate_lines(panel_gates(rows, scored(rows), judged())) == ["members against non-members, WebNLG: sound"]
     assert panel_gates(worse, scored(worse), judged())["WebNLG"].verdict == "broken"
     assert panel_gates(rows, scored(rows), judged("broken", "copies"))["WebNLG"].reasons[0] == "copies"
     assert panel_gates(rows, scored(rows), {})["WebNLG"].verdict == "doubtful"

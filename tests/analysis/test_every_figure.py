@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from byheart.analysis.chart import FORMS
+from byheart.analysis.chart import PICTURE_FORMATS
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.figures.frontier import frontier
@@ -69,7 +69,7 @@ def test_a_picture_fits_a_column_or_a_page_and_is_the_same_every_time():
             whole = [float(v) for v in re.search(rb"MediaBox ?\[([^\]]*)\]", figure.picture("pdf"))[1].split()]
             assert whole[2] / 72 < most, "inches"
             assert figure.picture("svg") == kind(rows).picture("svg")
-    assert set(HEADS) == set(FORMS)
+    assert set(HEADS) == set(PICTURE_FORMATS)
     for form, head in HEADS.items():
         assert figure.picture(form).startswith(head)
     with pytest.raises(SettingError, match="choices are svg, png, pdf"):

@@ -10,10 +10,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from byheart.analysis import chart, labels
-from byheart.analysis.chart import _contrast, _rgb, legible
+from byheart.analysis.chart import _contrast, _rgb, legible_color
 from byheart.core.errors import DataError
 from byheart.core.types import ScoreSet
-from byheart.figures._chart_parts import MOST_NAMED
+from byheart.figures._chart_parts import MAX_END_LABELS
 from byheart.figures.frontier import frontier
 from byheart.figures.heat_map import heat_map
 from byheart.figures.lora_placement import lora_placement
@@ -28,14 +28,14 @@ from testing.made_up import scored, study
 
 
 def picks(figure):
-    return {p["name"]: p["value"] for p in figure.bare["params"]}
+    return {p["name"]: p["value"] for p in figure.spec_without_data["params"]}
 
 
 def scale(figure, channel):
     """The names and looks of every series on one channel."""
     found = [
         layer["encoding"][channel]["scale"]
-        for layer in figure.bare["spec"]["layer"]
+        for layer in figure.spec_without_data["spec"]["layer"]
         if "scale" in (layer["encoding"].get(channel) or {}) and "range" in layer["encoding"][channel]["scale"]
     ]
     return dict(zip(found[0]["domain"], found[0]["range"], strict=True))
@@ -109,7 +109,9 @@ def test_what_is_picked_is_what_is_drawn():
         seen = drawn(figure)
         assert len(seen) == 6 * 4
         assert all(f"attack: {labels.attack_name(attack)}" in s for s in seen)
-    figure.bare["params"] = [p | {"value": "1"} if p["name"] == "pick_seed" else p for p in figure.bare["params"]]
+    figure.spec_without_data["params"] = [
+        p | {"value": "1"} if p["name"] == "pick_seed" else p for p in figure.spec_without_data["params"]
+    ]
     of_one = [
         r.value for r in rows if (r.method, r.attack, r.metric, r.epoch, r.seed) == ("full", "loss", "tpr_at_fpr", 3, 1)
     ]
@@ -138,8 +140,8 @@ def test_every_line_is_seen_on_its_ground_light_or_dark():
     names = scale(trajectory(study(settings=("", "rank=4", "rank=8"))), "color")
     assert len(set(names.values())) == 18
     for colour in (*names.values(), "#ffffff", "#000000"):
-        for ground in (chart.PAPER, chart.DARK_CARD):
-            assert _contrast(_rgb(legible(colour, ground)), _rgb(ground)) >= chart.CONTRAST
+        for ground in (chart.LIGHT_BACKGROUND, chart.DARK_BACKGROUND):
+            assert _contrast(_rgb(legible_color(colour, ground)), _rgb(ground)) >= chart.MIN_CONTRAST
     assert _contrast(_rgb("#ffffff"), _rgb("#000000")) == pytest.approx(21)
 
 
@@ -166,9 +168,11 @@ def test_names_at_the_ends_keep_their_order_and_do_not_overlap(kind):
 
 
 def test_too_many_lines_go_into_a_legend_and_long_names_leave_room():
-    many = study(datasets=("xsum",), methods=("lora",), settings=tuple(f"rank={n}" for n in range(1, MOST_NAMED + 2)))
+    many = study(
+        datasets=("xsum",), methods=("lora",), settings=tuple(f"rank={n}" for n in range(1, MAX_END_LABELS + 2))
+    )
     long = study(datasets=("xsum",), methods=("lora",), settings=tuple(f"text={'long ' * 40}{n}" for n in (1, 2)))
-    for rows, count in ((many, MOST_NAMED + 1), (long, 2)):
+    for rows, count in ((many, MAX_END_LABELS + 1), (long, 2)):
         figure = trajectory(rows)
         assert len(scale(figure, "color")) == count
         assert len([w for w in words(figure) if "=" in w[0] or w[0].startswith("LoRA")]) == count, (
@@ -187,7 +191,7 @@ def test_an_attack_that_was_not_measured_is_refused_with_those_that_were():
 
 def test_perplexity_of_each_data_set_and_base_has_its_panel():
     figure = perplexity(study(bases=("a/gpt2", "a/gpt2-medium")))
-    assert figure.bare["facet"]["sort"] == [
+    assert figure.spec_without_data["facet"]["sort"] == [
         "WebNLG · gpt2",
         "WebNLG · gpt2-medium",
         "WikiText · gpt2",
@@ -309,7 +313,11 @@ def test_guessing_is_pale_whatever_else_was_measured():
 def test_bases_and_placements_are_compared_only_where_there_are_several():
     rows = study(**FEW, bases=("x/small", "x/large"), settings=("", "targets=attention"))
     sized = [replace(r, value=9e9) if (r.metric, r.base) == ("trained_parameters", "x/large") else r for r in rows]
-    across = [layer["encoding"]["x"] for layer in scale_study(sized).bare["spec"]["layer"] if "x" in layer["encoding"]]
+    across = [
+        layer["encoding"]["x"]
+        for layer in scale_study(sized).spec_without_data["spec"]["layer"]
+        if "x" in layer["encoding"]
+    ]
     assert across[0]["sort"] == ["small", "large"]
     held = lora_placement(rows).data["placements"]
     assert {p["series"] for p in held} == {"all", "attention"}

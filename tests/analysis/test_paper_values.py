@@ -7,10 +7,10 @@ import pytest
 
 import byheart
 from byheart.analysis import labels, row_values
-from byheart.analysis.paper_values import Published, published_of, read_published
+from byheart.analysis.paper_values import PublishedValue, read_published_values, stored_published_values
 from byheart.cli.main import main
 from byheart.core.errors import DataError, RequestError, SettingError, UnknownNameError
-from byheart.report.page import ORDER, Shown, report
+from byheart.report.page import EXHIBIT_ORDER, ReportContent, report
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
 from byheart.study.study_file import read_study
@@ -23,7 +23,9 @@ HEAD = "dataset,method,epoch,attack,metric,value,source\n"
 
 
 def said(**told):
-    return Published(**{"dataset": "webnlg", "metric": "auc", "attack": "loss", "value": 0.9, "source": "A", **told})
+    return PublishedValue(
+        **{"dataset": "webnlg", "metric": "auc", "attack": "loss", "value": 0.9, "source": "A", **told}
+    )
 
 
 def found(table):
@@ -38,10 +40,10 @@ def test_a_file_is_read_from_beside_the_study(tmp_path):
         f"\ufeff{HEAD}webnlg,head,5,loss,auc,.9047,{SOURCE}\n\nxsum,,,,perplexity,4.5,{SOURCE}\n"
     )
     (tmp_path / "b.csv").write_text(f"value,metric,dataset,source,members\n1779,member_texts,webnlg,{SOURCE},\n")
-    values = read_published(["a.csv", "b.csv"], tmp_path)
+    values = read_published_values(["a.csv", "b.csv"], tmp_path)
     source = SOURCE.strip('"')
     assert values == (
-        Published(
+        PublishedValue(
             dataset="webnlg",
             method="head",
             epoch=5,
@@ -51,11 +53,11 @@ def test_a_file_is_read_from_beside_the_study(tmp_path):
             printed=".9047",
             source=source,
         ),
-        Published(dataset="xsum", metric="perplexity", value=4.5, printed="4.5", source=source),
-        Published(dataset="webnlg", metric="member_texts", value=1779.0, printed="1779", source=source),
+        PublishedValue(dataset="xsum", metric="perplexity", value=4.5, printed="4.5", source=source),
+        PublishedValue(dataset="webnlg", metric="member_texts", value=1779.0, printed="1779", source=source),
     )
-    assert read_published("a.csv", tmp_path) == values[:2]
-    assert read_published(None, tmp_path) == ()
+    assert read_published_values("a.csv", tmp_path) == values[:2]
+    assert read_published_values(None, tmp_path) == ()
 
 
 WRONG = [
@@ -88,7 +90,7 @@ WRONG = [
 def test_what_cannot_be_right_is_refused_by_file_and_line(tmp_path, content, says):
     (tmp_path / "bad.csv").write_text(content)
     with pytest.raises(RequestError, match=says) as told:
-        read_published("bad.csv", tmp_path)
+        read_published_values("bad.csv", tmp_path)
     assert str(told.value).startswith("published bad.csv")
     assert "\n" not in str(told.value)
 
@@ -98,7 +100,7 @@ def test_what_cannot_be_right_is_refused_by_file_and_line(tmp_path, content, say
 )
 def test_what_is_no_file_is_refused(tmp_path, written, kind):
     with pytest.raises(kind, match="published"):
-        read_published(written, tmp_path)
+        read_published_values(written, tmp_path)
 
 
 def test_plan_refuses_a_bad_file_in_one_line(tmp_path, monkeypatch, capsys):
@@ -139,7 +141,7 @@ def test_each_value_of_the_papers_tables_is_of_a_cell_of_the_study(table, values
 
 
 def test_some_of_the_papers_values_as_printed():
-    held = {p.place[:-2]: p.value for n in (2, 3, 4) for p in read_study(PAPER / f"table_{n}.yaml").published}
+    held = {p.identity[:-2]: p.value for n in (2, 3, 4) for p in read_study(PAPER / f"table_{n}.yaml").published}
     llama = "meta-llama/Llama-2-7b-hf"
     assert held[llama, "webnlg", "head", "", "loss", "", "auc", ""] == 0.9047
     assert held[llama, "xsum", "p_tuning", "", "", "", "perplexity", ""] == 4.1559
@@ -266,15 +268,17 @@ def test_without_values_there_is_no_table():
 
 def test_the_page_shows_them_behind_the_methods_or_says_that_none_is_matched():
     rows = study(datasets=("webnlg",), methods=("full", "prompt"))
-    assert ORDER.index("published") == ORDER.index("methods") + 1
+    assert EXHIBIT_ORDER.index("published") == EXHIBIT_ORDER.index("methods") + 1
     for papers, told in (
         ((said(method="full", value=0.8125),), "0.8125"),
         ((said(dataset="records"),), "data set records"),
     ):
-        html = report(Shown(rows, scored(rows), judged(), papers=papers), title="x", made={})
+        html = report(ReportContent(rows, scored(rows), judged(), papers=papers), title="x", provenance={})
         section = html.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
         assert told in section
-    assert "Published values beside ours" not in report(Shown(rows, scored(rows), judged()), title="x", made={})
+    assert "Published values beside ours" not in report(
+        ReportContent(rows, scored(rows), judged()), title="x", provenance={}
+    )
 
 
 # --- from end to end
@@ -296,7 +300,7 @@ def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_f
     assert [p.value for p in wanted.published] == [0.4321, 0.5]
     results = byheart.run(wanted, store=tmp_path / "store")
     store = Store.open(tmp_path / "store")
-    assert published_of(store, "tiny") == wanted.published
+    assert stored_published_values(store, "tiny") == wanted.published
     (row,) = [r for r in results.rows if (r.attack, r.metric, r.epoch) == ("loss", "auc", 1)]
     page = report_page(store, "tiny", tmp_path / "page.html").read_text()
     section = page.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
@@ -309,11 +313,13 @@ def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_f
 def test_an_unknown_name_keeps_its_kind(tmp_path):
     (tmp_path / "bad.csv").write_text(f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n")
     with pytest.raises(UnknownNameError):
-        read_published("bad.csv", tmp_path)
+        read_published_values("bad.csv", tmp_path)
 
 
 def test_rows_of_a_hostile_name_are_only_text():
     rows = [replace(r, method="<b>x</b>") for r in study(datasets=("webnlg",), methods=("full",))]
-    html = report(Shown(rows, scored(rows), judged(), papers=(said(source="<i>A</i>"),)), title="x", made={})
+    html = report(
+        ReportContent(rows, scored(rows), judged(), papers=(said(source="<i>A</i>"),)), title="x", provenance={}
+    )
     assert "<i>A</i>" not in html
     assert "&lt;i&gt;A" in html

@@ -251,12 +251,16 @@ def test_two_different_things_never_share_a_name():
 
 
 def test_a_list_in_a_setting_is_one_setting():
-    assert row_values.parts('layers=[1, 2], name="a, b"', "", "k=0.1") == ["layers=[1, 2]", 'name="a, b"', "k=0.1"]
+    assert row_values.split_settings('layers=[1, 2], name="a, b"', "", "k=0.1") == [
+        "layers=[1, 2]",
+        'name="a, b"',
+        "k=0.1",
+    ]
 
 
 def test_a_method_keeps_its_colour_whatever_else_is_shown():
-    assert labels.colour("lora") == "#CC79A7"
-    assert labels.colour("their.module:mine") == labels.colour("their.module:mine")
+    assert labels.method_color("lora") == "#CC79A7"
+    assert labels.method_color("their.module:mine") == labels.method_color("their.module:mine")
 
 
 @pytest.mark.parametrize(
@@ -272,7 +276,7 @@ def test_a_method_keeps_its_colour_whatever_else_is_shown():
     ],
 )
 def test_numbers(value, shown):
-    assert row_values.number(value) == shown
+    assert row_values.format_number(value) == shown
 
 
 # --- what private training spent

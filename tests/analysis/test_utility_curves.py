@@ -9,16 +9,16 @@ import pytest
 from scipy.special import ndtri
 
 from byheart.analysis import row_values
-from byheart.analysis.comparisons import AMONG_LEAST
-from byheart.analysis.matched_utility import paths
+from byheart.analysis.comparisons import LEAST_MARK
+from byheart.analysis.matched_utility import paths_by_attack_and_method
 from byheart.analysis.utility_curves import (
     audited_weights,
-    by_side,
-    drawn_aucs,
-    drawn_perplexities,
-    levels,
-    meeting,
-    meets,
+    bootstrap_aucs,
+    bootstrap_perplexities,
+    common_perplexities,
+    counts_by_class,
+    first_crossing,
+    is_level_in_range,
     validation_weights,
 )
 from byheart.core.errors import DataError
@@ -31,7 +31,7 @@ FEW = {"datasets": ("webnlg",), "methods": ("full", "lora", "prompt")}
 
 
 def read(perplexities, values, level):
-    place = meeting(np.array([perplexities], dtype=float), np.array([float(level)]))
+    place = first_crossing(np.array([perplexities], dtype=float), np.array([float(level)]))
     return float(place.read(np.array([values], dtype=float))[0])
 
 
@@ -74,7 +74,13 @@ def test_a_draw_that_does_not_reach_a_level_takes_the_nearest_epoch_and_never_mo
 
 def test_a_path_reaches_what_lies_between_its_ends():
     path = np.array([20.0, 10.0, 12.0])
-    assert [meets(path, level) for level in (9.9, 10.0, 15.0, 20.0, 20.1)] == [False, True, True, True, False]
+    assert [is_level_in_range(path, level) for level in (9.9, 10.0, 15.0, 20.0, 20.1)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 # --- draws
@@ -88,7 +94,7 @@ def test_a_drawn_auc_is_that_of_the_texts_as_often_as_they_are_drawn():
     held = ScoreSet(tuple(map(str, range(30))), rng.integers(0, 6, 30).astype(float), members)
     weights = audited_weights(held, rng)
     assert (weights[0] == 1).all()
-    drawn = drawn_aucs(held, by_side(weights, held.members))
+    drawn = bootstrap_aucs(held, counts_by_class(weights, held.members))
     for nth in (0, 1, 2, 77):
         texts = np.repeat(np.arange(30), weights[nth])
         assert drawn[nth] == pytest.approx(roc_auc_score(members[texts], held.scores[texts]))
@@ -105,7 +111,7 @@ def test_groups_are_drawn_whole():
 def test_a_drawn_perplexity_weighs_every_token_alike():
     losses = TextLosses(np.array([3.0, 8.0, 1.0]), np.array([1, 4, 2]))
     weights = validation_weights(3, np.random.default_rng(2))
-    drawn = drawn_perplexities(losses, weights)
+    drawn = bootstrap_perplexities(losses, weights)
     assert drawn[0] == pytest.approx(np.exp(12 / 7))
     a, b, c = weights[5]
     assert drawn[5] == pytest.approx(np.exp((3 * a + 8 * b + c) / (a + 4 * b + 2 * c)))
@@ -130,8 +136,8 @@ def test_a_perplexity_that_is_asked_for_is_read_between_epochs_and_marked():
     share = np.log(19 / 18.5) / np.log(19 / 18)
     cells = line(table, "WebNLG", "18.50", "Loss")
     assert cells["full"].startswith(f"{0.6125 + share * 0.1125:.3f} [")
-    assert AMONG_LEAST in cells["prompt"]
-    assert AMONG_LEAST not in cells["full"]
+    assert LEAST_MARK in cells["prompt"]
+    assert LEAST_MARK not in cells["full"]
 
 
 def test_the_interval_is_never_narrower_than_the_rows_own():
@@ -149,7 +155,7 @@ def test_without_the_texts_losses_it_is_approximate_and_says_so():
     table = matched_utility(rows, scored(rows), lambda _: None, perplexity=18.0)
     assert line(table, "WebNLG", "18.00", "Loss")["full"] == "0.725 [0.695, 0.755]"
     assert "APPROXIMATE" in table.note
-    assert AMONG_LEAST not in table.note
+    assert LEAST_MARK not in table.note
 
 
 def test_one_method_or_one_epoch_is_nothing_to_compare():
@@ -165,7 +171,7 @@ def test_a_method_that_never_improves_sets_no_level():
         for r in study(**FEW)
     ]
     worse = [replace(r, value=20.0 + r.epoch) if (r.method, r.metric) == ("prompt", "perplexity") else r for r in rows]
-    assert levels(paths(worse)["Loss"]) == [17.0]
+    assert common_perplexities(paths_by_attack_and_method(worse)["Loss"]) == [17.0]
 
 
 def test_the_interval_holds():
@@ -188,7 +194,7 @@ def test_the_interval_holds():
             nats = 10 * (np.log(20 / 2**epoch) + 0.3 * hard)
             losses[method, epoch] = TextLosses(nats, np.full(40, 10))
             rows[-1] = replace(rows[-1], value=float(np.exp(nats.sum() / 400)))
-            value = drawn_aucs(held[f"{method}{epoch}"], by_side(np.ones((1, 100), dtype=int), members))[0]
+            value = bootstrap_aucs(held[f"{method}{epoch}"], counts_by_class(np.ones((1, 100), dtype=int), members))[0]
             rows[-2] = replace(rows[-2], value=float(value), low=float(value), high=float(value))
         level = rows[1].value / np.sqrt(2)
         table = matched_utility(

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.analysis.token_view import cut
+from byheart.analysis.token_view import text_pieces
 from byheart.auditing.save import audited_token_view
 from byheart.auditing.texts import parse_texts, private_values
 from testing.stand_in_server import StandIn
@@ -111,11 +111,11 @@ def test_behind_a_server_the_same_tokens_with_the_same_surprise(folders, audit):
 
 
 def test_tokens_by_their_beginnings_are_the_text():
-    assert cut("a🙂b", [0, 1, 2, 2, 2]) == [("a", 1), ("🙂", 3), ("b", 1)]
-    assert cut("ab", [1]) == [("b", 1)], "what stands before the first scored token is not scored"
-    assert cut("ab", [0, 1, 2]) == [("a", 1), ("b", 2)], "a token that adds no letter belongs to the last"
+    assert text_pieces("a🙂b", [0, 1, 2, 2, 2]) == [("a", 1), ("🙂", 3), ("b", 1)]
+    assert text_pieces("ab", [1]) == [("b", 1)], "what stands before the first scored token is not scored"
+    assert text_pieces("ab", [0, 1, 2]) == [("a", 1), ("b", 2)], "a token that adds no letter belongs to the last"
     for begins in ([0, 1, 2, 2, 2], [0, 2], [0, 1, 2, 2, 3, 3]):
-        assert sum(n for _, n in cut("a🙂b", begins)) == len(begins)
+        assert sum(n for _, n in text_pieces("a🙂b", begins)) == len(begins)
 
 
 def test_private_values_are_found_by_the_ids_that_texts_are_given():

@@ -1,4 +1,4 @@
-"""The command line as a person types it: every mistake is one line and an exit code, and nothing is lost by it."""
+"""The command line as a person types it: an error is one line and an exit code, and no result is lost."""
 
 import csv
 import io
@@ -12,6 +12,13 @@ from byheart.core import registry
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
 from testing.command_line import DATA
+
+
+def assert_named(named, message):
+    """Fail unless the message contains the name, value or choice that it is about: a string, or several."""
+    for part in (named,) if isinstance(named, str) else named:
+        assert part in message
+
 
 COMMANDS = tuple(c.name or c.callback.__name__ for c in app.registered_commands)
 
@@ -50,88 +57,87 @@ def test_shelves_are_listed(typed):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "named"),
     [
-        (["rnu"], "No such command 'rnu'. Did you mean 'run'?; see byheart --help"),
-        (["run"], "Missing argument 'STUDY.yaml'; see byheart run --help"),
-        (["run", "x.yaml", "--stroe", "y"], "No such option: --stroe"),
+        (["rnu"], ("'rnu'", "'run'", "byheart --help")),
+        (["run"], ("'STUDY.yaml'", "byheart run --help")),
+        (["run", "x.yaml", "--stroe", "y"], "--stroe"),
         (["run", "x.yaml", "--workers", "0"], "'--workers'"),
         (["run", "x.yaml", "--workers", "many"], "'--workers'"),
         (["rows", "--format", "xml"], "'table', 'csv', 'json', 'parquet', 'markdown', 'latex'"),
-        (["shelf", "nonsense"], "shelf 'nonsense' is not known; choices: attacks, datasets"),
-        (["shelf", "atacks"], "did you mean 'attacks'?"),
-        (["shelf", "attacks", "los"], "attacks entry 'los' is not known; did you mean 'loss'? choices: "),
-        (["shelf", "attacks", "nowhere.at_all:f"], "module:function; No module named"),
+        (["shelf", "nonsense"], ("'nonsense'", "attacks, datasets")),
+        (["shelf", "atacks"], "'attacks'"),
+        (["shelf", "attacks", "los"], ("attacks", "'los'", "'loss'")),
+        (["shelf", "attacks", "nowhere.at_all:f"], ("module:function", "nowhere")),
         (["shelf", "attacks", ":"], "module:function"),
         (["shelf", "attacks", ".x:y"], "module:function"),
     ],
 )
-def test_a_mistyped_command_is_one_line(refused, words, told):
-    assert told in refused(*words)
+def test_a_mistyped_command_is_one_line(refused, words, named):
+    assert_named(named, refused(*words))
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "named"),
     [
-        ({"attacks": ["los"]}, "did you mean 'loss'? choices: "),
-        ({"methods": [{"lora": {"rnk": 3}}]}, "setting of methods lora 'rnk' is not known; did you mean 'rank'?"),
-        ({"training": {"epochs": "many"}}, "training.epochs = 'many': input should be a valid integer"),
-        ({"models": 3}, "models = 3: input should be a valid string"),
-        ({"data": [1]}, "data: write settings, such as data: {train: 1000}, not [1]"),
-        ({"scoring": [1]}, "scoring: write settings"),
-        ({"machine": 3}, "machine: write settings"),
-        ({"machine": {"device": "banana"}}, "machine.device = 'banana': write auto, cpu, cuda or cuda:1"),
-        ({"tables": ["nope"]}, "tables entry 'nope' is not known; choices: "),
-        ({"datasets": [{"records": {"count": 20}}]}, "but there are 20 in 20 groups"),
-        ({"data": {**DATA, "members": 13}}, "data.members = 13: only 12 texts are trained on"),
+        ({"attacks": ["los"]}, "'loss'"),
+        ({"methods": [{"lora": {"rnk": 3}}]}, ("methods lora", "'rnk'", "'rank'")),
+        ({"training": {"epochs": "many"}}, ("training.epochs = 'many'", "integer")),
+        ({"models": 3}, ("models = 3", "string")),
+        ({"data": [1]}, ("data: ", "[1]")),
+        ({"scoring": [1]}, "scoring: "),
+        ({"machine": 3}, "machine: "),
+        ({"machine": {"device": "banana"}}, ("machine.device = 'banana'", "auto, cpu, cuda or cuda:1")),
+        ({"tables": ["nope"]}, ("tables", "'nope'")),
+        ({"datasets": [{"records": {"count": 20}}]}, ("20 in 20 groups",)),
+        ({"data": {**DATA, "members": 13}}, ("data.members = 13", "12")),
     ],
 )
-def test_a_wrong_study_is_refused_before_any_work(refused, study, tmp_path, changes, told):
+def test_a_wrong_study_is_refused_before_any_work(refused, study, tmp_path, changes, named):
     for command in ("plan", "run"):
-        assert told in refused(command, study(**changes), "--store", tmp_path / "st")
+        assert_named(named, refused(command, study(**changes), "--store", tmp_path / "st"))
     assert not (tmp_path / "st" / "training").exists()
 
 
 @pytest.mark.parametrize(
-    ("written", "told"),
+    ("written", "named"),
     [
-        ("training: {learning_rate: .inf}", "only finite numbers"),
+        ("training: {learning_rate: .inf}", "inf"),
         ("training: {weight_decay: .nan}", "training.weight_decay = nan"),
-        ("methods: [{lora: {alpha: .inf}}]", "only finite numbers"),
+        ("methods: [{lora: {alpha: .inf}}]", "inf"),
         ("data: &a {train: *a}", "data.train"),
         ("name: 2024-01-01", "name = "),
-        ("data: !!python/object:os.system {}", "could not determine a constructor"),
+        ("data: !!python/object:os.system {}", "constructor"),
         ("name: [unclosed", "line 1"),
-        ("", "is not a mapping"),
-        ("name: a\n---\nname: b", "but found another document"),
+        ("", "mapping"),
+        ("name: a\n---\nname: b", "document"),
     ],
 )
-def test_a_study_file_that_makes_no_sense(refused, tmp_path, written, told):
+def test_a_study_file_that_makes_no_sense(refused, tmp_path, written, named):
     place = tmp_path / "odd.yaml"
     place.write_text(written)
     line = refused("plan", place, "--store", tmp_path / "st")
-    assert told in line
-    assert str(place) in line
+    assert_named((named, str(place)), line)
 
 
 def test_a_study_that_is_no_file(refused, tmp_path):
-    assert "No such file or directory; name a study file such as" in refused("run", tmp_path / "no.yaml")
-    assert "Is a directory; name a study file such as" in refused("run", tmp_path)
+    assert_named(("No such file or directory", "no.yaml"), refused("run", tmp_path / "no.yaml"))
+    assert_named(("Is a directory", str(tmp_path)), refused("run", tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "named"),
     [
-        ("nonsense", "--set nonsense: write --set key=value"),
-        ("training.epochs=[1", "--set training.epochs=[1: '[1' is no value"),
-        ("training.epochs.x=1", "'epochs' holds no settings"),
-        ("trainng.epochs=1", "did you mean 'training'?"),
-        ("training.epoch=1", "did you mean 'epochs'?"),
-        ("machine.device=banana", "write auto, cpu, cuda or cuda:1"),
+        ("nonsense", "--set nonsense"),
+        ("training.epochs=[1", ("--set training.epochs=[1", "'[1'")),
+        ("training.epochs.x=1", "'epochs'"),
+        ("trainng.epochs=1", "'training'"),
+        ("training.epoch=1", "'epochs'"),
+        ("machine.device=banana", ("'banana'", "auto, cpu, cuda or cuda:1")),
     ],
 )
-def test_an_override_that_makes_no_sense(refused, study, tmp_path, override, told):
-    assert told in refused("plan", study(), "--store", tmp_path / "st", "--set", override)
+def test_an_override_that_makes_no_sense(refused, study, tmp_path, override, named):
+    assert_named(named, refused("plan", study(), "--store", tmp_path / "st", "--set", override))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
@@ -141,7 +147,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_training(
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for words in (("run", study(), "--device", device), ("plan", study(), "--set", f"machine.device={device}")):
         line = refused(*words, "--store", tmp_path / "st")
-        assert line == f"byheart: machine.device = {device!r}: torch finds 0 GPUs on this machine; write auto or cpu"
+        assert_named((f"machine.device = {device!r}", "0 GPUs"), line)
         assert not (tmp_path / "st" / "studies").exists()
         assert typed(*words, "--store", store)[0] == 0, "nothing is left that would need it"
 
@@ -179,15 +185,14 @@ def test_rows_parse_back_in_every_format(typed, finished):
 
 def test_a_finished_study_is_planned_as_in_the_store_and_run_again_at_once(typed, study, store, monkeypatch):
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
-    code, told, _ = typed("plan", study(), "--store", store)
+    code, _, _ = typed("plan", study(), "--store", store)
     assert code == 0
-    assert "in the store" in told
     assert json.loads(typed("plan", study(), "--store", store, "--json")[1])["minutes"] == 0
-    code, told, err = typed("run", study(), "--store", store)
+    code, printed, err = typed("run", study(), "--store", store)
     assert code == 0
-    assert "1 cell; all is in the store" in err
-    assert "ROC AUC by attack and fine-tuning method" in told
-    assert f"byheart rows --store {store} --study tiny" in told
+    assert "1 cell; all results are cached" in err
+    assert "ROC AUC by attack and fine-tuning method" in printed
+    assert f"byheart rows --store {store} --study tiny" in printed
 
 
 def test_run_as_json_is_one_object_a_line(typed, study, tmp_path, theirs):
@@ -222,15 +227,14 @@ def test_rows_can_be_picked_by_what_they_say(typed, refused, finished):
     assert 2 <= len(wanted) < len(rows)
     assert told("metric=auc", "epoch=1", "metric=perplexity") == wanted
     assert told("attack=", "metric=perplexity", "epoch=1") == [w for w in wanted if w[0] == "perplexity"]
-    for words, why in {
-        "metric": "--where metric: write --where FIELD=VALUE, for instance --where attack=loss",
-        "atack=loss": "field of --where 'atack' is not known; did you mean 'attack'?",
-        "epoch=99": "epoch of --where '99' is not known; choices: 0, 1",
-        "metric=AUC": "metric of --where 'AUC' is not known; did you mean 'auc'?",
-        "value=1": "field of --where 'value' is not known",
+    for words, named in {
+        "metric": ("--where metric", "FIELD=VALUE"),
+        "atack=loss": ("'atack'", "'attack'"),
+        "epoch=99": ("'99'", "0, 1"),
+        "metric=AUC": ("'AUC'", "'auc'"),
+        "value=1": "'value'",
     }.items():
         for before in ((), ("--where", "metric=auc")):
-            assert why in refused("rows", "--store", finished, *before, "--where", words)
-    assert "no row has all of --where metric=perplexity --where attack=loss; leave one out" in refused(
-        "rows", "--store", finished, "--where", "metric=perplexity", "--where", "attack=loss"
-    )
+            assert_named(named, refused("rows", "--store", finished, *before, "--where", words))
+    conflicting = ("--where", "metric=perplexity", "--where", "attack=loss")
+    assert_named(" ".join(conflicting), refused("rows", "--store", finished, *conflicting))

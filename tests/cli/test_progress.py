@@ -1,4 +1,4 @@
-"""What a run tells while it runs: a line for each cell that a reader takes in at a glance."""
+"""What a run prints while it runs: one short line for each cell."""
 
 import contextlib
 import io
@@ -67,7 +67,7 @@ def test_what_is_in_the_store_counts_from_the_beginning(shown):
     stream = io.StringIO()
     show = shown(stream)
     show.on_plan((None, None), 30.0, 70.0)
-    assert stream.getvalue().startswith("2 cells; 70 % is in the store\n")
+    assert stream.getvalue().startswith("2 cells; 70 % of the work is cached\n")
     assert show.clock.progress_text() == "70 %", "nothing of this run says how fast it is"
     show.on_event(Event("begin", "cell", "loading the base model"))
     assert show.clock.progress_text() == "70 %"
@@ -96,13 +96,14 @@ def test_a_run_that_has_nothing_to_make_says_so():
         show = shown(stream)
         show.on_plan((None,), 0.0, 70.0)
         show.close()
-        assert stream.getvalue().strip() == "1 cell; all is in the store"
+        assert stream.getvalue().strip() == "1 cell; all results are cached"
 
 
-def test_what_takes_long_is_told_before_it_is_done(tiny_folder, tmp_path):
-    told = []
-    assert not byheart.run(content(tiny_folder("llama")), store=tmp_path, tell=lambda e: told.append(e.text)).failed
-    assert told.index("training epoch 1 of 2") < next(i for i, t in enumerate(told) if t.startswith("epoch 1 trained"))
+def test_long_work_is_announced_before_it_is_done(tiny_folder, tmp_path):
+    texts = []
+    assert not byheart.run(content(tiny_folder("llama")), store=tmp_path, tell=lambda e: texts.append(e.text)).failed
+    started = next(i for i, t in enumerate(texts) if re.match(r"training epoch 1\b", t))
+    assert started < next(i for i, t in enumerate(texts) if t.startswith("epoch 1 trained"))
 
 
 def test_a_bar_tells_how_long_it_has_been_at_work():
@@ -119,7 +120,7 @@ def content(folder, **changes):
 
 
 def shares(written, store, stop="never"):
-    """Run a study, until it says `stop`, and return the shares told, the one at the beginning first."""
+    """Run a study, until it says `stop`, and return the shares printed, the one at the beginning first."""
     stream = io.StringIO()
     show = LogLines(stream)
 

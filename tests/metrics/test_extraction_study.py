@@ -143,10 +143,10 @@ def test_the_curve_rises_with_every_try(overfitted):
 
 
 def test_the_report_shows_both_tables(overfitted):
-    from byheart.report.page import tables_of
+    from byheart.report.page import make_tables
 
     store, _ = overfitted
-    made = tables_of(report_content(store, "recited"))
+    made = make_tables(report_content(store, "recited"))
     assert {"extraction", "extraction_curve"} <= set(made)
     assert not any("metric=extraction" in name for name in made)
 

@@ -5,7 +5,7 @@ import pytest
 from byheart.core.errors import SettingError
 from byheart.core.registry import choose
 from byheart.figures.trajectory import trajectory
-from byheart.report.export import export, save
+from byheart.report.export import export, save_figure
 from testing.made_up import scored, study
 from testing.pages import shown
 
@@ -15,13 +15,13 @@ def test_saving_by_suffix_makes_equal_files(tmp_path):
         made = []
         for nth in (0, 1):
             path = tmp_path / f"{nth}{suffix}"
-            save(trajectory(study(datasets=("xsum",))), path)
+            save_figure(trajectory(study(datasets=("xsum",))), path)
             made.append(path.read_bytes())
         assert made[0].startswith(head)
         # The order of a PDF's resources is the converter's chance, and their places are numbers in it.
         assert len(made[0]) == len(made[1]) if suffix == ".PDF" else made[0] == made[1]
     with pytest.raises(SettingError, match=r"one of \.svg, \.png, \.pdf"):
-        save(trajectory(study()), tmp_path / "x.gif")
+        save_figure(trajectory(study()), tmp_path / "x.gif")
 
 
 def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_path):

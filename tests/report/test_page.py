@@ -17,7 +17,7 @@ import pytest
 import byheart.figures
 import byheart.tables
 from byheart.core.errors import DataError, UnknownNameError
-from byheart.report.page import figures_of, report, tables_of
+from byheart.report.page import make_figures, make_tables, report
 from testing.made_up import judged, scored, study
 from testing.pages import shown
 
@@ -25,7 +25,7 @@ FEW = study(datasets=("webnlg",), methods=("full", "prompt"), epochs=(0, 3))
 
 
 def page(rows, title="A study", made=None, gates=None):
-    return report(shown(rows, gates), title=title, made=made or {"command": "byheart run study.yaml"})
+    return report(shown(rows, gates), title=title, provenance=made or {"command": "byheart run study.yaml"})
 
 
 class Read(HTMLParser):
@@ -97,7 +97,7 @@ def test_the_page_loads_nothing_and_runs_only_its_own_two_scripts(plain):
 
 def test_pictures_are_whole_and_have_words_beside_them(plain):
     pictures = [a for tag, a in Read(plain).tags if tag == "img"]
-    assert len(pictures) == len(figures_of(shown(study()))) == 6
+    assert len(pictures) == len(make_figures(shown(study()))) == 6
     for picture in pictures:
         assert len(picture["alt"]) > 20
         root = ET.fromstring(base64.b64decode(picture["src"].partition(",")[2]))  # noqa: S314 - our own
@@ -181,7 +181,7 @@ def test_a_difference_that_was_there_before_is_said(plain):
 
 def test_tables_on_the_page_hold_the_tables_cells(plain):
     words = Read(plain).words
-    for table in tables_of(shown(study())).values():
+    for table in make_tables(shown(study())).values():
         assert table.title in words
         assert table.note in words
         for cell in {c for row in table.rows for c in row}:
@@ -195,7 +195,7 @@ def test_how_it_was_made_is_shown():
 
 def test_entries_with_nothing_to_show_are_left_out_and_only_those():
     few = {"datasets": ("webnlg",), "methods": ("full", "lora")}
-    assert set(tables_of(shown(study(**few)))) == {
+    assert set(make_tables(shown(study(**few)))) == {
         "methods",
         "methods metric=tpr_at_fpr",
         "cells",
@@ -208,7 +208,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "matched_utility",
     }
     rows = study(bases=("a", "b"), settings=("", "targets=attention"), **few)
-    assert {name.split()[0] for name in tables_of(shown(rows))} == {
+    assert {name.split()[0] for name in make_tables(shown(rows))} == {
         "methods",
         "cells",
         "costs",
@@ -221,7 +221,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "gains",
         "matched_utility",
     }
-    assert set(figures_of(shown(study(**few)))) == {
+    assert set(make_figures(shown(study(**few)))) == {
         "trajectory",
         "perplexity",
         "loss_density",
@@ -229,7 +229,7 @@ def test_entries_with_nothing_to_show_are_left_out_and_only_those():
         "heat_map",
         "roc",
     }
-    assert set(figures_of(shown([r for r in study() if not r.attack]))) == {"perplexity"}
+    assert set(make_figures(shown([r for r in study() if not r.attack]))) == {"perplexity"}
 
 
 def test_a_study_of_one_model_at_one_epoch_makes_a_page():

@@ -6,7 +6,7 @@ from importlib import metadata
 import pytest
 import vl_convert
 
-from byheart.report.page import vega_bundle
+from byheart.report import vega_bundle
 
 
 @pytest.fixture
@@ -15,15 +15,15 @@ def cached(tmp_path, monkeypatch):
     made = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: made.append(snippet) or f"made; {snippet}")
-    vega_bundle.library.cache_clear()
+    vega_bundle.vega_script.cache_clear()
     yield made
-    vega_bundle.library.cache_clear()
+    vega_bundle.vega_script.cache_clear()
 
 
 def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
-    first = vega_bundle.library()
-    vega_bundle.library.cache_clear()
-    assert vega_bundle.library() == first == f"made; {vega_bundle.SNIPPET}"
+    first = vega_bundle.vega_script()
+    vega_bundle.vega_script.cache_clear()
+    assert vega_bundle.vega_script() == first == f"made; {vega_bundle.SNIPPET}"
     assert len(cached) == 1
     (kept,) = (tmp_path / "cache" / "byheart").iterdir()
     assert metadata.version("vl-convert-python") in kept.name
@@ -33,11 +33,11 @@ def test_the_charts_script_is_made_once_and_then_read(cached, tmp_path):
     "harm", [lambda b: b[: len(b) // 2], lambda b: b[:-1] + bytes([b[-1] ^ 1]), lambda _: b"", lambda _: b"alert(1)"]
 )
 def test_a_kept_script_that_is_not_whole_is_made_anew(cached, tmp_path, harm):
-    first = vega_bundle.library()
+    first = vega_bundle.vega_script()
     (kept,) = (tmp_path / "cache" / "byheart").iterdir()
     kept.write_bytes(harm(kept.read_bytes()))
-    vega_bundle.library.cache_clear()
-    assert vega_bundle.library() == first
+    vega_bundle.vega_script.cache_clear()
+    assert vega_bundle.vega_script() == first
     assert len(cached) == 2
     assert zlib.decompress(kept.read_bytes()).decode() == first
 
@@ -46,6 +46,6 @@ def test_where_nothing_can_be_kept_the_script_is_made_each_time(cached, tmp_path
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for nth in (1, 2):
-        assert vega_bundle.library()
-        vega_bundle.library.cache_clear()
+        assert vega_bundle.vega_script()
+        vega_bundle.vega_script.cache_clear()
         assert len(cached) == nth

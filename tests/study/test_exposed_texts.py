@@ -8,8 +8,8 @@ import zlib
 import numpy as np
 import pytest
 
-from byheart.analysis.exposed_records import visible
-from byheart.analysis.token_view import HIDDEN, mask, masked_text, pieces
+from byheart.analysis.exposed_records import escape_invisible
+from byheart.analysis.token_view import MASK_CHARACTER, mask_private_values, masked_text, token_pieces
 from byheart.core.errors import DataError
 from byheart.datasets.records import records
 from byheart.store.rows import study_rows
@@ -23,34 +23,49 @@ PRIVATE = {"name": "Ada Byron", "email": "ada@x.example"}
 
 def test_every_piece_that_touches_a_private_value_is_masked_and_no_other():
     parts = ["Dear", " A", "da", " By", "ron", ",", " write", " to", " ADA", "@x.ex", "ample", "!"]
-    shown, hidden = mask(parts, PRIVATE)
-    assert shown == ["Dear", "[name]", HIDDEN, HIDDEN, HIDDEN, ",", " write", " to", "[email]", HIDDEN, HIDDEN, "!"]
+    shown, hidden = mask_private_values(parts, PRIVATE)
+    assert shown == [
+        "Dear",
+        "[name]",
+        MASK_CHARACTER,
+        MASK_CHARACTER,
+        MASK_CHARACTER,
+        ",",
+        " write",
+        " to",
+        "[email]",
+        MASK_CHARACTER,
+        MASK_CHARACTER,
+        "!",
+    ]
     assert hidden == [1, 2, 3, 4, 8, 9, 10]
-    assert mask(parts, {}) == (parts, [])
+    assert mask_private_values(parts, {}) == (parts, [])
     assert masked_text("".join(parts), PRIVATE) == "Dear [name], write to [email]!"
 
 
 def test_a_value_is_masked_each_time_and_where_the_text_ends_within_it():
-    assert mask(["Ada Byron", " and ", "Ada Byron"], PRIVATE)[0] == ["[name]", " and ", "[name]"]
-    assert mask(["ask ", "Ada ", "By"], PRIVATE)[1] == [1, 2]
-    assert mask(["ask ", "Ad"], PRIVATE)[1] == [], "two letters are no name"
-    assert mask(["STRASSE İ ", "Ada Byron"], PRIVATE)[1] == [1], "a letter that casefolding lengthens moves nothing"
-    assert mask(["aaaa"], {"a": ""}) == (["aaaa"], [])
+    assert mask_private_values(["Ada Byron", " and ", "Ada Byron"], PRIVATE)[0] == ["[name]", " and ", "[name]"]
+    assert mask_private_values(["ask ", "Ada ", "By"], PRIVATE)[1] == [1, 2]
+    assert mask_private_values(["ask ", "Ad"], PRIVATE)[1] == [], "two letters are no name"
+    assert mask_private_values(["STRASSE İ ", "Ada Byron"], PRIVATE)[1] == [1], (
+        "a letter that casefolding lengthens moves nothing"
+    )
+    assert mask_private_values(["aaaa"], {"a": ""}) == (["aaaa"], [])
 
 
 def test_pieces_are_the_text_and_cover_every_token_once():
     tokenizer = tiny_tokenizer(bos=False)
     text = "The old 漢字 🙂 sailor\n\x07"
     ids = tokenizer(text)["input_ids"]
-    found = pieces(ids, tokenizer)
+    found = token_pieces(ids, tokenizer)
     assert "".join(s for s, _ in found) == text
     assert sum(n for _, n in found) == len(ids)
     assert max(n for _, n in found) > 1, "a letter of several bytes is one piece"
 
 
 def test_what_would_steer_a_line_is_spelled_out():
-    assert visible("a\u202eb\x07\n\u200b漢") == "a⟨U+202E⟩b⟨U+0007⟩⏎⟨U+200B⟩漢"
-    assert visible("x" * 9, 4) == "xxxx…"
+    assert escape_invisible("a\u202eb\x07\n\u200b漢") == "a⟨U+202E⟩b⟨U+0007⟩⏎⟨U+200B⟩漢"
+    assert escape_invisible("x" * 9, 4) == "xxxx…"
 
 
 @pytest.fixture

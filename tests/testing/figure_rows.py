@@ -18,6 +18,6 @@ def scores(_):
 
 def drawn(figure):
     """Every point of the picture as Vega draws it: what is said of it to a reader who cannot see it."""
-    spec = figure.bare | {"datasets": figure.data}
+    spec = figure.spec_without_data | {"datasets": figure.data}
     text = vl_convert.vegalite_to_svg(spec)
     return re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', text)

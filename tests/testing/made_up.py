@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import ndtri
 
-from byheart.analysis.paper_values import Published
+from byheart.analysis.paper_values import PublishedValue
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import PlantedCanaries, Row, ScoreSet, TextLosses, Texts
 
@@ -196,7 +196,7 @@ def printed(rows):
     ours = sorted((r for r in ours if r.method in METHODS), key=lambda r: r.value)
     told = {(r.dataset, r.method): min(1.0, r.value + 0.01) for r in ours}
     return tuple(
-        Published(dataset=d, method=m, attack="loss", metric="auc", value=v, source="A, 2025, arXiv 2507.00258")
+        PublishedValue(dataset=d, method=m, attack="loss", metric="auc", value=v, source="A, 2025, arXiv 2507.00258")
         for (d, m), v in sorted(told.items())
     )
 

@@ -1,8 +1,8 @@
 """The page of made-up rows, and what a browser would see of it."""
 
-from byheart.report.page import Shown
+from byheart.report.page import ReportContent
 from testing.made_up import judged, scored
 
 
 def shown(rows, gates=None):
-    return Shown(rows, scored(rows), judged() if gates is None else gates)
+    return ReportContent(rows, scored(rows), judged() if gates is None else gates)

@@ -23,18 +23,18 @@ from byheart.core.errors import SettingError
 if TYPE_CHECKING:
     import altair as alt
 
-FORMS = ("svg", "png", "pdf")
+PICTURE_FORMATS = ("svg", "png", "pdf")
 """The formats of a picture in a file."""
 
-INK, FAINT, GRID, PAPER = "#262626", "#767676", "#e4e4e4", "#ffffff"
-DARK_INK, DARK_FAINT, DARK_GRID, DARK_CARD = "#e6e8ea", "#9aa3ac", "#343a41", "#1b1f23"
+INK, MUTED, GRID, LIGHT_BACKGROUND = "#262626", "#767676", "#e4e4e4", "#ffffff"
+DARK_INK, DARK_MUTED, DARK_GRID, DARK_BACKGROUND = "#e6e8ea", "#9aa3ac", "#343a41", "#1b1f23"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-POINTS = 0.75
+POINTS_PER_PIXEL = 0.75
 """Points of print in one pixel of 1/96 inch, which is what a chart's sizes are given in."""
 PNG_DENSITY = 300
-TITLE = 48
+TITLE_LINE_CHARACTERS = 48
 """Letters of a line of a title: what a picture of one column of print is wide enough for."""
-CONTRAST = 3.0
+MIN_CONTRAST = 3.0
 """Least contrast of a line with its ground: WCAG 2.2, success criterion 1.4.11."""
 
 
@@ -52,22 +52,22 @@ class Figure:
     heading: str = ""
 
     @functools.cached_property
-    def bare(self) -> dict[str, Any]:
+    def spec_without_data(self) -> dict[str, Any]:
         """The chart as Vega-Lite without its data, in the look of print."""
         spec: dict[str, Any] = self.chart.to_dict()
-        return spec | {"config": config(), "description": " ".join(f"{self.title}. {self.words}".split())}
+        return spec | {"config": vega_config(), "description": " ".join(f"{self.title}. {self.words}".split())}
 
     def spec(self, *, titled: bool = True) -> dict[str, Any]:
         """Return the whole as Vega-Lite, as any of its tools reads it."""
         title = {
-            "text": textwrap.wrap(self.title, TITLE),
+            "text": textwrap.wrap(self.title, TITLE_LINE_CHARACTERS),
             "anchor": "start",
             "frame": "group",
             "fontSize": 11,
             "offset": 8,
         }
-        data = {"datasets": {**self.bare.get("datasets", {}), **self.data}}
-        return self.bare | data | ({"title": title} if titled else {})
+        data = {"datasets": {**self.spec_without_data.get("datasets", {}), **self.data}}
+        return self.spec_without_data | data | ({"title": title} if titled else {})
 
     def picture(self, form: str, *, titled: bool = True) -> bytes:
         """Return the figure as a picture (`svg`, `png`, `pdf`). Equal figures make equal pictures.
@@ -82,10 +82,10 @@ class Figure:
         if form == "svg":
             return vl_convert.vegalite_to_svg(spec).encode()
         if form == "png":
-            return vl_convert.vegalite_to_png(spec, scale=POINTS, ppi=PNG_DENSITY)
+            return vl_convert.vegalite_to_png(spec, scale=POINTS_PER_PIXEL, ppi=PNG_DENSITY)
         if form == "pdf":
-            return vl_convert.svg_to_pdf(_printed(vl_convert.vegalite_to_svg(spec)))
-        raise SettingError(f"picture {form!r}: choices are {', '.join(FORMS)}")
+            return vl_convert.svg_to_pdf(_svg_in_points(vl_convert.vegalite_to_svg(spec)))
+        raise SettingError(f"picture {form!r}: choices are {', '.join(PICTURE_FORMATS)}")
 
     def _repr_mimebundle_(self, *_: object, **__: object) -> dict[str, Any]:
         """Show the figure in a notebook, which draws Vega-Lite by itself, or else as a picture."""
@@ -95,19 +95,21 @@ class Figure:
         }
 
 
-def _printed(svg: str) -> str:
+def _svg_in_points(svg: str) -> str:
     """Return an SVG at its size in print: the converter takes each of its pixels for a point."""
-    return re.sub(r'\b(width|height)="([\d.]+)"', lambda m: f'{m[1]}="{float(m[2]) * POINTS}"', svg, count=2)
+    return re.sub(r'\b(width|height)="([\d.]+)"', lambda m: f'{m[1]}="{float(m[2]) * POINTS_PER_PIXEL}"', svg, count=2)
 
 
-def config(*, dark: bool = False, letters: int = 10) -> dict[str, Any]:
+def vega_config(*, dark: bool = False, font_size: int = 10) -> dict[str, Any]:
     """Return the look of every figure, for light paper or for a dark screen; `letters` are their height in pixels."""
-    ink, faint, lines, ground = (DARK_INK, DARK_FAINT, DARK_GRID, DARK_CARD) if dark else (INK, FAINT, GRID, PAPER)
+    ink, faint, lines, ground = (
+        (DARK_INK, DARK_MUTED, DARK_GRID, DARK_BACKGROUND) if dark else (INK, MUTED, GRID, LIGHT_BACKGROUND)
+    )
     text = {
         "labelColor": ink,
         "titleColor": ink,
-        "labelFontSize": letters,
-        "titleFontSize": letters,
+        "labelFontSize": font_size,
+        "titleFontSize": font_size,
         "titleFontWeight": "normal",
     }
     return {
@@ -124,7 +126,7 @@ def config(*, dark: bool = False, letters: int = 10) -> dict[str, Any]:
         "axisX": {"grid": False},
         "header": {
             "labelColor": ink,
-            "labelFontSize": letters,
+            "labelFontSize": font_size,
             "labelFontWeight": "bold",
             "labelAnchor": "start",
             "title": None,
@@ -132,7 +134,7 @@ def config(*, dark: bool = False, letters: int = 10) -> dict[str, Any]:
         "legend": {**text, "labelLimit": 260, "symbolStrokeWidth": 2},
         "title": {"color": ink},
         "view": {"stroke": None},
-        "text": {"color": ink, "fontSize": letters},
+        "text": {"color": ink, "fontSize": font_size},
         "rule": {"color": faint},
         "style": {
             "level": {"stroke": faint, "color": faint},
@@ -143,13 +145,13 @@ def config(*, dark: bool = False, letters: int = 10) -> dict[str, Any]:
     }
 
 
-def legible(colour: str, ground: str) -> str:
+def legible_color(colour: str, ground: str) -> str:
     """Return the colour, mixed with black or white as little as makes a line of it seen on its ground."""
     towards = 255.0 if _luminance(_rgb(ground)) < 0.2 else 0.0  # noqa: PLR2004 - dark or light
     own = mixed = _rgb(colour)
     for share in range(0, 101, 4):
         mixed = [float(round((1 - share / 100) * v + share / 100 * towards)) for v in own]
-        if _contrast(mixed, _rgb(ground)) >= CONTRAST:
+        if _contrast(mixed, _rgb(ground)) >= MIN_CONTRAST:
             break
     return "#" + "".join(f"{int(v):02x}" for v in mixed)
 

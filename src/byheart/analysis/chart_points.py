@@ -17,79 +17,79 @@ from byheart.core import defaults, registry
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 
-POOLED = ""
+ALL_SEEDS = ""
 """What stands for the seed where seeds are pooled, or where there is one only."""
 
 Point = dict[str, Any]
 
 
-class Names(NamedTuple):
+class ChartNames(NamedTuple):
     """What the rows are about, in reading order: data sets (with base models), methods, attacks, metrics."""
 
-    panels: labels.Naming
-    series: labels.Naming
-    attacks: labels.Naming
+    panels: labels.DisplayNames
+    series: labels.DisplayNames
+    attacks: labels.DisplayNames
     metrics: dict[tuple[str, str], str]
 
 
-def leaks(rows: Iterable[Row]) -> list[Row]:
+def leakage_rows(rows: Iterable[Row]) -> list[Row]:
     """Return the rows that say what an attack finds; what it took is told in tables."""
     return [r for r in rows if r.attack and r.epoch is not None and r.metric not in defaults.COST_METRICS]
 
 
-def useful(rows: Iterable[Row]) -> list[Row]:
+def perplexity_rows(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of validation perplexity."""
     return [r for r in rows if r.metric == "perplexity" and not r.attack and r.epoch is not None]
 
 
-def named(rows: Sequence[Row]) -> Names:
+def chart_names(rows: Sequence[Row]) -> ChartNames:
     """Return how everything in the rows is called. A metric's settings are told with the metric, not with the attack."""
-    bare = [_bare(r) for r in rows]
-    measured = sorted({(r.metric, r.metric_settings) for r in leaks(rows)}, key=lambda m: (m[0] != "auc", m))
-    return Names(
+    bare = [_without_metric_settings(r) for r in rows]
+    measured = sorted({(r.metric, r.metric_settings) for r in leakage_rows(rows)}, key=lambda m: (m[0] != "auc", m))
+    return ChartNames(
         labels.panels(rows),
         labels.variants(rows),
         labels.attacks([r for r in bare if r.attack]),
-        {m: _metric(*m) for m in measured},
+        {m: _metric_label(*m) for m in measured},
     )
 
 
-def _bare(row: Row) -> Row:
+def _without_metric_settings(row: Row) -> Row:
     return dataclasses.replace(row, metric_settings="")
 
 
-def _metric(metric: str, settings: str) -> str:
+def _metric_label(metric: str, settings: str) -> str:
     if metric == "tpr_at_fpr":
-        return f"TPR at {100 * false_alarms(settings):g} % FPR"
+        return f"TPR at {100 * fpr_setting(settings):g} % FPR"
     return " ".join(x for x in (labels.metric_name(metric), settings) if x)
 
 
-def false_alarms(settings: str) -> float:
+def fpr_setting(settings: str) -> float:
     """Return the share of false alarms at which a row of `tpr_at_fpr` was measured."""
     return float(
-        row_values.settings(settings).get("fpr")
+        row_values.parse_settings(settings).get("fpr")
         or registry.default_settings(registry.load_function("metrics", "tpr_at_fpr"))["fpr"]
     )
 
 
-def _chance(row: Row) -> float | None:
+def _chance_level(row: Row) -> float | None:
     if row.metric in {"auc", "group_auc"}:
-        return row_values.CHANCE
-    return false_alarms(row.metric_settings) if row.metric == "tpr_at_fpr" else None
+        return row_values.CHANCE_AUC
+    return fpr_setting(row.metric_settings) if row.metric == "tpr_at_fpr" else None
 
 
-def picked(rows: Sequence[Row], attack: str, metric: str = "auc") -> tuple[str, str]:
+def attack_and_metric_names(rows: Sequence[Row], attack: str, metric: str = "auc") -> tuple[str, str]:
     """Return what an attack and a metric are called among the points.
 
     Raises `DataError`, with the attacks that there are, where the one was not measured by the other.
     """
-    found = [r for r in leaks(rows) if (r.attack, r.metric) == (attack, metric)]
+    found = [r for r in leakage_rows(rows) if (r.attack, r.metric) == (attack, metric)]
     if not found:
         known = ", ".join(sorted({r.attack for r in rows if r.attack})) or "none"
         raise DataError(f"the figure needs the {metric!r} of the attack {attack!r} by epoch; attacks: {known}")
-    names = named(rows)
+    names = chart_names(rows)
     first = min(found, key=lambda r: (r.metric_settings, r.attack_settings))
-    return names.attacks(_bare(first)), names.metrics[first.metric, first.metric_settings]
+    return names.attacks(_without_metric_settings(first)), names.metrics[first.metric, first.metric_settings]
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
@@ -98,15 +98,15 @@ def points(rows: Sequence[Row]) -> list[Point]:
     Several seeds give their mean, with the lowest and highest as ends, and each one its own point as well. `last` is the
     last epoch of the point's model, `chance` what guessing reaches. What is not finite is left out.
     """
-    names, data, base = named(rows), labels.datasets(rows), labels.bases(rows)
-    measured = [r for r in (*leaks(rows), *useful(rows)) if math.isfinite(r.value)]
+    names, data, base = chart_names(rows), labels.datasets(rows), labels.bases(rows)
+    measured = [r for r in (*leakage_rows(rows), *perplexity_rows(rows)) if math.isfinite(r.value)]
     utility = {(*names.panels.key(r), r.cell, r.epoch): r.value for r in measured if not r.attack}
     held: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for r in measured:
         called = (
             ("", "perplexity")
             if not r.attack
-            else (names.attacks(_bare(r)), names.metrics[r.metric, r.metric_settings])
+            else (names.attacks(_without_metric_settings(r)), names.metrics[r.metric, r.metric_settings])
         )
         held[names.panels(r), names.series(r), *called, r.epoch].append(r)
     last: defaultdict[tuple[str, str], int] = defaultdict(int)
@@ -123,16 +123,16 @@ def points(rows: Sequence[Row]) -> list[Point]:
             "metric": metric,
             "epoch": epoch,
         }
-        labelled |= {"last": last[panel, series], "chance": _chance(those[0])}
+        labelled |= {"last": last[panel, series], "chance": _chance_level(those[0])}
         apart = [(str(r.seed), [r]) for r in sorted(those, key=lambda r: r.seed)] if len(those) > 1 else []
-        for seed, of_seed in ((POOLED, those), *apart):
+        for seed, of_seed in ((ALL_SEEDS, those), *apart):
             perplexities = [v for r in of_seed if (v := utility.get((*names.panels.key(r), r.cell, epoch))) is not None]
-            found.append({**labelled, "seed": seed, **_numbers(of_seed), "perplexity": _mean(perplexities)})
+            found.append({**labelled, "seed": seed, **_pooled_values(of_seed), "perplexity": _mean(perplexities)})
     return found
 
 
-def _numbers(rows: list[Row]) -> Point:
-    pooled = row_values.pooled(rows)
+def _pooled_values(rows: list[Row]) -> Point:
+    pooled = row_values.pooled_estimate(rows)
     return {} if pooled is None else {**pooled._asdict(), "members": rows[0].members, "nonmembers": rows[0].nonmembers}
 
 

@@ -18,15 +18,15 @@ from typing import Any
 
 from byheart.core.types import Row, ScoreSet, Table
 
-COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+ROW_COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 """The columns of rows, in order."""
 
 # After OWASP's "CSV injection": these first characters make a spreadsheet run the cell, the full-width ones too.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
-_NUMBER = re.compile("[-\N{MINUS SIGN}\N{EN DASH}\N{INFINITY}0-9]|$")
+_NUMBER_START = re.compile("[-\N{MINUS SIGN}\N{EN DASH}\N{INFINITY}0-9]|$")
 
-_LATEX = {
+_LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -58,37 +58,37 @@ def as_text(table: Table) -> str:
     """Return aligned plain text for a terminal."""
     from tabulate import tabulate
 
-    cells = [[_line(c) for c in row] for row in table.rows]
+    cells = [[_one_line(c) for c in row] for row in table.rows]
     aligned = tabulate(
-        cells, [_line(h) for h in table.header], "simple", disable_numparse=True, colalign=_alignment(table)
+        cells, [_one_line(h) for h in table.header], "simple", disable_numparse=True, colalign=_alignment(table)
     )
-    return _stacked(_line(table.title), aligned, _line(table.note))
+    return _join_paragraphs(_one_line(table.title), aligned, _one_line(table.note))
 
 
 def as_markdown(table: Table) -> str:
     """Return a pipe table, as GitHub reads it."""
     from tabulate import tabulate
 
-    cells = [[markdown(c) for c in row] for row in table.rows]
+    cells = [[escape_markdown(c) for c in row] for row in table.rows]
     aligned = tabulate(
-        cells, [markdown(h) for h in table.header], "pipe", disable_numparse=True, colalign=_alignment(table)
+        cells, [escape_markdown(h) for h in table.header], "pipe", disable_numparse=True, colalign=_alignment(table)
     )
-    return _stacked(f"**{markdown(table.title)}**", aligned, markdown(table.note))
+    return _join_paragraphs(f"**{escape_markdown(table.title)}**", aligned, escape_markdown(table.note))
 
 
 def as_latex(table: Table) -> str:
     """Return a floating table for a paper; it needs the packages booktabs and, under pdfLaTeX, T1 fontenc."""
     columns = "".join("r" if side == "right" else "l" for side in _alignment(table))
-    note = [rf"\par\smallskip{{\footnotesize {_latex(table.note)}}}"] if table.note else []
+    note = [rf"\par\smallskip{{\footnotesize {_escape_latex(table.note)}}}"] if table.note else []
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(table.title)}}}",
+        rf"\caption{{{_escape_latex(table.title)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(map(_latex, table.header)) + r" \\",
+        " & ".join(map(_escape_latex, table.header)) + r" \\",
         r"\midrule",
-        *(" & ".join(map(_latex, row)) + r" \\" for row in table.rows),
+        *(" & ".join(map(_escape_latex, row)) + r" \\" for row in table.rows),
         r"\bottomrule",
         r"\end{tabular}",
         *note,
@@ -110,23 +110,23 @@ def as_json(table: Table) -> str:
 def rows_table(rows: Sequence[Row]) -> Table:
     """Return rows as a table for readers, a line each: numbers of six digits, no keys; columns that are empty are left out."""
     values = [dataclasses.astuple(r) for r in rows]
-    kept = [i for i, c in enumerate(COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
-    cells = tuple(tuple(_six(v[i]) for i in kept) for v in values)
-    return Table("Rows", tuple(COLUMNS[i] for i in kept), cells)
+    kept = [i for i, c in enumerate(ROW_COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
+    cells = tuple(tuple(_six_digits(v[i]) for i in kept) for v in values)
+    return Table("Rows", tuple(ROW_COLUMNS[i] for i in kept), cells)
 
 
-def _six(value: object) -> str:
+def _six_digits(value: object) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
     """Return every column of rows as comma-separated values, numbers with every digit, labels as in `as_csv`."""
-    return _csv([COLUMNS, *(dataclasses.astuple(r) for r in rows)])
+    return _csv([ROW_COLUMNS, *(dataclasses.astuple(r) for r in rows)])
 
 
 def rows_json(rows: Sequence[Row]) -> str:
     """Return rows as a JSON list of objects; an infinite number, which JSON lacks, is null."""
-    plain = [{name: _finite(value) for name, value in dataclasses.asdict(r).items()} for r in rows]
+    plain = [{name: _null_if_infinite(value) for name, value in dataclasses.asdict(r).items()} for r in rows]
     return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
@@ -180,43 +180,43 @@ ROW_FORMATS: Mapping[str, Callable[[Sequence[Row]], bytes]] = {
 """Tidy rows' formats, by name; bytes, because Parquet is."""
 
 
-def numeric(table: Table) -> tuple[bool, ...]:
+def numeric_columns(table: Table) -> tuple[bool, ...]:
     """Return, per column, whether it holds numbers only and so is set flush right."""
     columns = [[row[i] for row in table.rows] for i in range(len(table.header))]
-    return tuple(all(_NUMBER.match(cell) for cell in column) for column in columns)
+    return tuple(all(_NUMBER_START.match(cell) for cell in column) for column in columns)
 
 
 def _alignment(table: Table) -> tuple[str, ...]:
-    return tuple("right" if flush else "left" for flush in numeric(table))
+    return tuple("right" if flush else "left" for flush in numeric_columns(table))
 
 
-def _stacked(*parts: str) -> str:
+def _join_paragraphs(*parts: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     # A line break or an escape sequence in a label would tear the table, or steer the terminal.
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Return a label as inert Markdown, on one line."""
-    inert = _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    inert = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", inert)
 
 
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in _line(text))
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX_ESCAPES.get(c, c) for c in _one_line(text))
 
 
 def _csv(lines: Iterable[Iterable[object]]) -> str:
     sink = io.StringIO()
-    csv.writer(sink, lineterminator="\n").writerows([_harmless(cell) for cell in line] for line in lines)
+    csv.writer(sink, lineterminator="\n").writerows([_escape_formula(cell) for cell in line] for line in lines)
     return sink.getvalue()
 
 
-def _harmless(cell: object) -> object:
-    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(_FORMULA) or _is_number(cell):
+def _escape_formula(cell: object) -> object:
+    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(_FORMULA_PREFIXES) or _is_number(cell):
         return cell
     return f"'{cell}"
 
@@ -229,5 +229,5 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _finite(value: object) -> object:
+def _null_if_infinite(value: object) -> object:
     return value if not isinstance(value, float) or math.isfinite(value) else None

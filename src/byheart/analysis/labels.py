@@ -13,18 +13,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from byheart.analysis.row_values import parts
+from byheart.analysis.row_values import split_settings
 from byheart.core.types import Row
 
 Key = tuple[str, ...]
 
 
-UNTUNED = "untuned"
+BASE_LABEL = "untuned"
 """What the base model at epoch 0 is called."""
 
 
 # Parameter-based methods are warm and prompt-based ones cold, from Okabe and Ito's colour-blind-safe set.
-METHODS = {
+METHOD_STYLES = {
     "full": ("full", "#D55E00"),
     "head": ("head", "#E69F00"),
     "lora": ("LoRA", "#CC79A7"),
@@ -35,9 +35,9 @@ METHODS = {
     "p_tuning": ("P-tuning", "#009E73"),
 }
 PROMPT_BASED = frozenset({"prefix", "prompt", "p_tuning"})
-SPARE_COLOURS = ("#332288", "#999933", "#117733", "#44AA99", "#AA4499")
+FALLBACK_COLORS = ("#332288", "#999933", "#117733", "#44AA99", "#AA4499")
 
-ATTACKS = {
+ATTACK_LABELS = {
     "loss": "Loss",
     "reference": "Reference",
     "zlib_ratio": "Zlib",
@@ -67,8 +67,8 @@ ATTACKS = {
     "approximate": "Approximate",
     "probabilistic": "(n, p)-discoverable",
 }
-DATASETS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
-METRICS = {
+DATASET_LABELS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
+METRIC_LABELS = {
     "auc": "ROC AUC",
     "group_auc": "ROC AUC over groups",
     "tpr_at_fpr": "TPR at low FPR",
@@ -91,7 +91,7 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Naming:
+class DisplayNames:
     """Names of one kind of thing, in reading order. `key` says which thing a row is about.
 
     `shared` holds, by display name, the settings that all things of that name share and that no name spells out.
@@ -99,7 +99,7 @@ class Naming:
 
     key: Callable[[Row], Key]
     names: Mapping[Key, str]
-    shared: Mapping[str, str]
+    shared_settings: Mapping[str, str]
 
     def __call__(self, row: Row) -> str:
         """Return what the row's thing is called."""
@@ -113,39 +113,43 @@ class Naming:
         return {name: kept[key] for key, name in self.names.items() if key in kept}
 
 
-def variants(rows: Sequence[Row]) -> Naming:
+def variants(rows: Sequence[Row]) -> DisplayNames:
     """Name what was trained: the method, with the settings of method and training that tell its cells apart."""
-    return _naming(rows, lambda r: (r.method, r.method_settings, r.training_settings), method_name, tuple(METHODS))
-
-
-def series(rows: Sequence[Row]) -> Naming:
-    """Name what was trained and how it was measured: as `variants`, with the settings of attack and metric."""
-    return _naming(
-        rows,
-        lambda r: (r.method, r.method_settings, r.training_settings, r.attack_settings, r.metric_settings),
-        method_name,
-        tuple(METHODS),
+    return _display_names(
+        rows, lambda r: (r.method, r.method_settings, r.training_settings), method_name, tuple(METHOD_STYLES)
     )
 
 
-def attacks(rows: Sequence[Row]) -> Naming:
+def series(rows: Sequence[Row]) -> DisplayNames:
+    """Name what was trained and how it was measured: as `variants`, with the settings of attack and metric."""
+    return _display_names(
+        rows,
+        lambda r: (r.method, r.method_settings, r.training_settings, r.attack_settings, r.metric_settings),
+        method_name,
+        tuple(METHOD_STYLES),
+    )
+
+
+def attacks(rows: Sequence[Row]) -> DisplayNames:
     """Name the attack, with the settings of attack and metric that tell its rows apart."""
-    return _naming(rows, lambda r: (r.attack, r.attack_settings, r.metric_settings), attack_name, tuple(ATTACKS))
+    return _display_names(
+        rows, lambda r: (r.attack, r.attack_settings, r.metric_settings), attack_name, tuple(ATTACK_LABELS)
+    )
 
 
-def datasets(rows: Sequence[Row]) -> Naming:
+def datasets(rows: Sequence[Row]) -> DisplayNames:
     """Name the data set."""
-    return _naming(rows, lambda r: (r.dataset, r.dataset_settings), dataset_name, ())
+    return _display_names(rows, lambda r: (r.dataset, r.dataset_settings), dataset_name, ())
 
 
-def bases(rows: Sequence[Row]) -> Naming:
+def bases(rows: Sequence[Row]) -> DisplayNames:
     """Name the base model by the end of its address, the smallest first where full fine-tuning tells its size."""
     sizes = {r.base: r.value for r in rows if r.method == "full" and r.metric == "trained_parameters"}
     by_size = tuple(sorted(sizes, key=lambda base: (sizes[base], base)))
-    return _naming(rows, lambda r: (r.base,), base_name, by_size)
+    return _display_names(rows, lambda r: (r.base,), base_name, by_size)
 
 
-def panels(rows: Sequence[Row]) -> Naming:
+def panels(rows: Sequence[Row]) -> DisplayNames:
     """Name the data set, and the base model too where there are several: one panel of a figure each."""
     data, base = datasets(rows), bases(rows)
     present = {(r.dataset, r.dataset_settings, r.base) for r in rows}
@@ -155,27 +159,27 @@ def panels(rows: Sequence[Row]) -> Naming:
         for b, base_name_ in base.names.items()
         if (*d, *b) in present
     }
-    return Naming(lambda r: (r.dataset, r.dataset_settings, r.base), names, data.shared)
+    return DisplayNames(lambda r: (r.dataset, r.dataset_settings, r.base), names, data.shared_settings)
 
 
 def method_name(method: str) -> str:
     """Return a method's display name."""
-    return METHODS[method][0] if method in METHODS else _spaced(method)
+    return METHOD_STYLES[method][0] if method in METHOD_STYLES else _underscores_to_spaces(method)
 
 
 def attack_name(attack: str) -> str:
     """Return an attack's display name."""
-    return ATTACKS.get(attack) or _spaced(attack)
+    return ATTACK_LABELS.get(attack) or _underscores_to_spaces(attack)
 
 
 def dataset_name(dataset: str) -> str:
     """Return a data set's display name."""
-    return DATASETS.get(dataset) or _spaced(dataset)
+    return DATASET_LABELS.get(dataset) or _underscores_to_spaces(dataset)
 
 
 def metric_name(metric: str) -> str:
     """Return a metric's display name."""
-    return METRICS.get(metric) or _spaced(metric)
+    return METRIC_LABELS.get(metric) or _underscores_to_spaces(metric)
 
 
 def base_name(base: str) -> str:
@@ -183,39 +187,47 @@ def base_name(base: str) -> str:
     return re.split(r"[/\\]", base.rstrip("/\\"))[-1].removesuffix(".gguf") or base
 
 
-def colour(method: str) -> str:
+def method_color(method: str) -> str:
     """Return the method's colour, the same in every figure; one that byheart does not know draws from the spares."""
-    return METHODS[method][1] if method in METHODS else SPARE_COLOURS[zlib.crc32(method.encode()) % len(SPARE_COLOURS)]
+    return (
+        METHOD_STYLES[method][1]
+        if method in METHOD_STYLES
+        else FALLBACK_COLORS[zlib.crc32(method.encode()) % len(FALLBACK_COLORS)]
+    )
 
 
-def _naming(rows: Iterable[Row], key: Callable[[Row], Key], pretty: Callable[[str], str], first: Key) -> Naming:
+def _display_names(
+    rows: Iterable[Row], key: Callable[[Row], Key], display_name: Callable[[str], str], known_order: Key
+) -> DisplayNames:
     def order(k: Key) -> tuple[int, list[tuple[int, str]]]:
-        return (first.index(k[0]) if k[0] in first else len(first)), _natural(" ".join(k))
+        return (known_order.index(k[0]) if k[0] in known_order else len(known_order)), _natural_sort_key(" ".join(k))
 
-    spelled = {k: parts(*k[1:]) for k in sorted({key(r) for r in rows}, key=order)}
+    spelled = {k: split_settings(*k[1:]) for k in sorted({key(r) for r in rows}, key=order)}
     shared: dict[str, list[str]] = {}
     for (thing, *_), own in spelled.items():
         shared[thing] = [p for p in shared.get(thing, own) if p in own]
     short = {
-        k: " ".join([pretty(k[0]), ", ".join(p for p in own if p not in shared[k[0]])]).strip()
+        k: " ".join([display_name(k[0]), ", ".join(p for p in own if p not in shared[k[0]])]).strip()
         for k, own in spelled.items()
     }
     used = Counter(short.values())
     told = {k: name if used[name] == 1 else " | ".join(k) for k, name in short.items()}
     # A control character in a name would break a picture's XML, or steer a terminal.
     names = {k: "".join(c if c.isprintable() else " " for c in name) for k, name in told.items()}
-    return Naming(key, names, {pretty(thing): ", ".join(common) for thing, common in shared.items() if common})
+    return DisplayNames(
+        key, names, {display_name(thing): ", ".join(common) for thing, common in shared.items() if common}
+    )
 
 
-def _natural(text: str) -> list[tuple[int, str]]:
+def _natural_sort_key(text: str) -> list[tuple[int, str]]:
     # rank=4 before rank=16, and a number before a word.
     return [(int(p), "") if p.isdecimal() else (2**63, p.lower()) for p in re.split(r"(\d+)", text) if p]
 
 
-def _spaced(name: str) -> str:
+def _underscores_to_spaces(name: str) -> str:
     return name.replace("_", " ")
 
 
-def named(row: Row) -> str:
+def attack_label(row: Row) -> str:
     """Return a row's attack with its changed settings, as the look's scores name it."""
     return f"{row.attack}({row.attack_settings})" if row.attack_settings else row.attack

@@ -11,7 +11,7 @@ import numpy as np
 
 from byheart.core.types import Estimate, Row
 
-CHANCE = 0.5
+CHANCE_AUC = 0.5
 """The AUC of guessing."""
 
 
@@ -22,7 +22,7 @@ MISSING = "\N{EN DASH}"
 """What a table shows where nothing was measured."""
 
 
-def at(rows: Sequence[Row], epoch: int | None) -> list[Row]:
+def rows_at_epoch(rows: Sequence[Row], epoch: int | None) -> list[Row]:
     """Return the rows of an epoch; None stands for the last epoch that every seed among them reached."""
     last: dict[int, int] = {}
     for row in rows:
@@ -32,7 +32,7 @@ def at(rows: Sequence[Row], epoch: int | None) -> list[Row]:
     return [r for r in rows if r.epoch == wanted]
 
 
-def pooled(rows: Sequence[Row]) -> Estimate | None:
+def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
     """Return one row's estimate with its interval; of several seeds the mean, with the lowest and highest as ends."""
     if not rows:
         return None
@@ -43,12 +43,12 @@ def pooled(rows: Sequence[Row]) -> Estimate | None:
     return Estimate(float(np.mean(values)), min(values), max(values))
 
 
-def untuned(rows: Sequence[Row]) -> Estimate | None:
+def base_estimate(rows: Sequence[Row]) -> Estimate | None:
     """Return the base model's estimate; every cell repeats its epoch 0, so equal rows count once."""
-    return pooled(list({round(r.value, 6): r for r in rows if r.epoch == 0}.values()))
+    return pooled_estimate(list({round(r.value, 6): r for r in rows if r.epoch == 0}.values()))
 
 
-def spread(rows: Sequence[Row]) -> str:
+def interval_description(rows: Sequence[Row]) -> str:
     """Say what the two ends of an interval are, given how many seeds there are."""
     seeds: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
     for r in rows:
@@ -62,7 +62,7 @@ def spread(rows: Sequence[Row]) -> str:
     return f"lowest and highest of {counts[0]} to {counts[-1]} seeds around their mean{of_one}"
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Return a number as a table shows it: three decimals for a rate, two above one, none above a thousand."""
     if not math.isfinite(value):
         return "∞" if value > 0 else MISSING
@@ -71,30 +71,30 @@ def number(value: float) -> str:
     return f"{value:z,.{digits}f}"  # z: no minus before a zero
 
 
-def shown(estimate: Estimate | None) -> str:
+def format_estimate(estimate: Estimate | None) -> str:
     """Return an estimate as a table shows it: "0.852 [0.840, 0.864]"."""
     if estimate is None:
         return MISSING
     if estimate.low is None or estimate.high is None:
-        return number(estimate.value)
-    return f"{number(estimate.value)} [{number(estimate.low)}, {number(estimate.high)}]"
+        return format_number(estimate.value)
+    return f"{format_number(estimate.value)} [{format_number(estimate.low)}, {format_number(estimate.high)}]"
 
 
-def counted(number: int, thing: str) -> str:
+def format_count(number: int, thing: str) -> str:
     """Return a number of things: "1 cell", "6 cells"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def parts(*settings: str) -> list[str]:
+def split_settings(*settings: str) -> list[str]:
     """Return each "name=value" of a row's settings; a list's value holds ", " too, so only ", name=" parts them."""
     return [part for several in settings if several for part in re.split(r", (?=\w+=)", several)]
 
 
-def settings(told: str) -> dict[str, str]:
+def parse_settings(settings_text: str) -> dict[str, str]:
     """Return a row's settings by name, as they are written."""
-    return dict(part.split("=", 1) for part in parts(told))
+    return dict(part.split("=", 1) for part in split_settings(settings_text))
 
 
-def times(number: int) -> str:
+def format_times(number: int) -> str:
     """Return how often something was done: "once", "16 times"."""
     return "once" if number == 1 else f"{number} times"

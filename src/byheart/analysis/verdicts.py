@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Place, Scored, of_auc, over_untuned, scored_rows
+from byheart.analysis.comparisons import ScoreLookup, TablePosition, auc_rows, auc_rows_by_position, gain_over_base
 from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
 from byheart.core.verdict import VerdictWord
@@ -24,7 +24,7 @@ from byheart.stats.simultaneous import (
     widen_interval,
 )
 
-FPR = "0.01"
+DEFAULT_FPR = "0.01"
 """What `tpr_at_fpr` takes where its settings say nothing."""
 
 CLAIMS: Mapping[VerdictWord, str] = {
@@ -35,7 +35,7 @@ CLAIMS: Mapping[VerdictWord, str] = {
 }
 
 
-class Verdict(NamedTuple):
+class MethodVerdict(NamedTuple):
     """The best attack's result on one method at its last epoch, by an interval that holds for all attacks at once.
 
     `low` and `high` are the outermost ends of the seeds' intervals, so that no single lucky seed makes a leak. `before`
@@ -50,10 +50,10 @@ class Verdict(NamedTuple):
     epoch: int | None
     auc: AucInterval
     seeds: int
-    before: Estimate | None
+    base_auc: Estimate | None
     gain: AucDifference | None
-    found: str
-    smallest: float
+    identified_share: str
+    detectable_auc: float
     perplexity: str
     higher: str = ""
 
@@ -66,24 +66,26 @@ class Verdict(NamedTuple):
     def sentence(self) -> str:
         """What may be said of the method, as a sentence with its numbers."""
         if self.word == "leaks":
-            return f"{self.claim}: {self.found or self._ordered}"
+            return f"{self.claim}: {self.identified_share or self._pairwise_sentence}"
         if self.word == "differs":
             return f"{self.claim} beyond what the untuned model shows"
         if self.word == "broken":
             return f"{self.claim}: members and non-members are not comparable"
-        return f"{self.claim} by these attacks at this power (smallest AUC told from chance: {self.smallest:.2f})"
+        return f"{self.claim} by these attacks at this power (smallest AUC told from chance: {self.detectable_auc:.2f})"
 
     @property
     def evidence(self) -> str:
         """The numbers behind the claim, as a sentence."""
         when = "" if self.epoch is None else f" after epoch {self.epoch}"
-        before = "" if self.before is None else f"; on the untuned model {row_values.number(self.before.value)}"
+        before = (
+            "" if self.base_auc is None else f"; on the untuned model {row_values.format_number(self.base_auc.value)}"
+        )
         of_seeds = "" if self.seeds == 1 else f"mean of {self.seeds} seeds, "
-        ends = f"{row_values.number(self.auc.low)} to {row_values.number(self.auc.high)}"
-        return f"{self.attack} reaches AUC {row_values.number(self.auc.value)} ({of_seeds}{ends}){when}{before}.{self.higher}"
+        ends = f"{row_values.format_number(self.auc.low)} to {row_values.format_number(self.auc.high)}"
+        return f"{self.attack} reaches AUC {row_values.format_number(self.auc.value)} ({of_seeds}{ends}){when}{before}.{self.higher}"
 
     @property
-    def _ordered(self) -> str:
+    def _pairwise_sentence(self) -> str:
         shares = (f"{100 * v:.0f}" for v in self.auc)
         return (
             "an attacker who is shown a member and a non-member tells which is which in {} % ({}-{} %) of cases".format(
@@ -92,30 +94,30 @@ class Verdict(NamedTuple):
         )
 
 
-def verdicts(rows: Sequence[Row], scores: Scored, gates: Mapping[str, Gate]) -> dict[str, list[Verdict]]:
+def verdicts(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> dict[str, list[MethodVerdict]]:
     """Return the verdict on each method at its last epoch, by data set (and base model, where there are several).
 
     `gates` are by the same names; where one is missing, or holds nothing, the comparison counts as not broken.
     """
     variants, panels = labels.variants(rows), labels.panels(rows)
-    tests = len(tuned(rows))
-    found: dict[str, list[Verdict]] = {}
+    tests = len(last_epoch_auc_rows(rows))
+    found: dict[str, list[MethodVerdict]] = {}
     for panel, there in panels.split(rows).items():
         broken = panel in gates and gates[panel].verdict == "broken"
-        by_method: dict[str, list[Verdict]] = {}
-        for place, those in tuned(there).items():
-            judged = _judged(place, those, there, scores, tests)
+        by_method: dict[str, list[MethodVerdict]] = {}
+        for place, those in last_epoch_auc_rows(there).items():
+            judged = _attack_verdict(place, those, there, scores, tests)
             by_method.setdefault(judged.method, []).append(judged._replace(word="broken") if broken else judged)
         utility = variants.split(r for r in there if r.metric == "perplexity" and not r.attack)
-        names = {n: variants(r) for n, r in _first(there).items()}
+        names = {n: variants(r) for n, r in _first_row_by_method(there).items()}
         found[panel] = [
-            _best(those)._replace(method=names[n], perplexity=_ends(utility.get(names[n], [])))
+            _best_attack(those)._replace(method=names[n], perplexity=_perplexity_change(utility.get(names[n], [])))
             for n, those in by_method.items()
         ]
     return {panel: told for panel, told in found.items() if told}
 
 
-def claims(rows: Sequence[Row], scores: Scored, gates: Mapping[str, Gate]) -> list[str]:
+def verdict_lines(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> list[str]:
     """Return each method's verdict with its numbers, in a line."""
     return [
         f"{panel}, {v.method}: {v.sentence}; {v.evidence}"
@@ -124,49 +126,51 @@ def claims(rows: Sequence[Row], scores: Scored, gates: Mapping[str, Gate]) -> li
     ]
 
 
-def tuned(rows: Sequence[Row]) -> dict[Place, list[Row]]:
+def last_epoch_auc_rows(rows: Sequence[Row]) -> dict[TablePosition, list[Row]]:
     """Return the last epoch's AUC rows of each attack on each method: as many as are tested at once."""
-    return {place: there for place, there in scored_rows(rows).items() if any(r.epoch for r in there)}
+    return {place: there for place, there in auc_rows_by_position(rows).items() if any(r.epoch for r in there)}
 
 
-def _first(rows: Sequence[Row]) -> dict[str, Row]:
+def _first_row_by_method(rows: Sequence[Row]) -> dict[str, Row]:
     """Return one row of each method by its name within one panel."""
-    return {name: those[0] for name, those in labels.variants(rows).split(of_auc(rows)).items()}
+    return {name: those[0] for name, those in labels.variants(rows).split(auc_rows(rows)).items()}
 
 
-def _best(found: Sequence[Verdict]) -> Verdict:
+def _best_attack(found: Sequence[MethodVerdict]) -> MethodVerdict:
     best = max(found, key=lambda v: (v.word == "leaks", v.auc.value))
     top = max(found, key=lambda v: v.auc.value)
-    value, low, high = (row_values.number(v) for v in top.auc)
-    if value == row_values.number(best.auc.value):
+    value, low, high = (row_values.format_number(v) for v in top.auc)
+    if value == row_values.format_number(best.auc.value):
         return best
     return best._replace(
         higher=f" {top.attack} is higher, AUC {value}, but too uncertain to rest on ({low} to {high})."
     )
 
 
-def _judged(place: Place, last: list[Row], there: Sequence[Row], scores: Scored, tests: int) -> Verdict:
+def _attack_verdict(
+    place: TablePosition, last: list[Row], there: Sequence[Row], scores: ScoreLookup, tests: int
+) -> MethodVerdict:
     held = [scores(r.scores) for r in last]
     bounds = [simultaneous_auc_interval(h, tests=tests) for h in held]
     auc = AucInterval(
         sum(b.value for b in bounds) / len(bounds), min(b.low for b in bounds), max(b.high for b in bounds)
     )
-    before = [r for r in of_auc(there) if r.epoch == 0 and _attack(r) == _attack(last[0])]
-    gain = over_untuned(there, last, scores)
+    before = [r for r in auc_rows(there) if r.epoch == 0 and _attack_key(r) == _attack_key(last[0])]
+    gain = gain_over_base(there, last, scores)
     gained = gain is None or (gain.value > 0 and gain.p_value * tests <= ALPHA)
-    base = max((r.high or 0 for r in before), default=0) if off(before) else row_values.CHANCE
+    base = max((r.high or 0 for r in before), default=0) if is_base_off_chance(before) else row_values.CHANCE_AUC
     word: VerdictWord = (
-        "nothing" if auc.low <= row_values.CHANCE else "leaks" if auc.low > base and gained else "differs"
+        "nothing" if auc.low <= row_values.CHANCE_AUC else "leaks" if auc.low > base and gained else "differs"
     )
     smallest = max(simultaneous_detectable_auc(h, tests) for h in held)
-    found = _share(last, there, tests)
-    epoch, seeds, untuned = last[0].epoch, len(last), row_values.untuned(before)
-    return Verdict(place.variant, word, place.attack, epoch, auc, seeds, untuned, gain, found, smallest, "")
+    found = _identified_share(last, there, tests)
+    epoch, seeds, untuned = last[0].epoch, len(last), row_values.base_estimate(before)
+    return MethodVerdict(place.variant, word, place.attack, epoch, auc, seeds, untuned, gain, found, smallest, "")
 
 
-def _share(last: Sequence[Row], there: Sequence[Row], tests: int) -> str:
+def _identified_share(last: Sequence[Row], there: Sequence[Row], tests: int) -> str:
     """Say what share of the members is found at the lowest false positive rate measured; "" where none was."""
-    rates = [r for r in there if r.metric == "tpr_at_fpr" and _attack(r) == _attack(last[0])]
+    rates = [r for r in there if r.metric == "tpr_at_fpr" and _attack_key(r) == _attack_key(last[0])]
     at = {(r.cell, r.epoch) for r in last}
     measured = [r for r in rates if (r.cell, r.epoch) in at and r.low is not None and r.high is not None]
     if not measured:
@@ -180,19 +184,21 @@ def _share(last: Sequence[Row], there: Sequence[Row], tests: int) -> str:
 
 
 def _fpr(row: Row) -> float:
-    return float(row_values.settings(row.metric_settings).get("fpr", FPR))
+    return float(row_values.parse_settings(row.metric_settings).get("fpr", DEFAULT_FPR))
 
 
-def _attack(row: Row) -> tuple[str, str]:
+def _attack_key(row: Row) -> tuple[str, str]:
     return row.attack, row.attack_settings
 
 
-def _ends(utility: Sequence[Row]) -> str:
-    ends = [row_values.pooled(row_values.at(utility, epoch)) for epoch in (0, None)]
-    return " → ".join(row_values.number(e.value) for e in ends if e is not None)
+def _perplexity_change(utility: Sequence[Row]) -> str:
+    ends = [row_values.pooled_estimate(row_values.rows_at_epoch(utility, epoch)) for epoch in (0, None)]
+    return " → ".join(row_values.format_number(e.value) for e in ends if e is not None)
 
 
-def off(rows: Sequence[Row]) -> bool:
+def is_base_off_chance(rows: Sequence[Row]) -> bool:
     """Whether the untuned model's interval leaves out one half, for every seed that has one."""
     known = [r for r in rows if r.low is not None and r.high is not None]
-    return bool(known) and all((r.low or 0) > row_values.CHANCE or (r.high or 0) < row_values.CHANCE for r in known)
+    return bool(known) and all(
+        (r.low or 0) > row_values.CHANCE_AUC or (r.high or 0) < row_values.CHANCE_AUC for r in known
+    )

@@ -3,55 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from byheart.auditing.texts import AuditedText, render_texts
+from byheart.core.errors import DataError
+from byheart.core.registry import Choice
 from byheart.core.split_check import Gate
 from byheart.core.types import NO_TEXTS, Split
 from byheart.data.split_check import gate
 from byheart.stats.leakage_tests import RecordLabels
+from byheart.stats.roc_auc import allowed_false_positives
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-import math
-from collections.abc import Sequence
-
-from byheart.core.errors import DataError
-from byheart.core.registry import Choice
-from byheart.stats.roc_auc import allowed_false_positives
-
 
 def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
-    """Return the metrics that so many non-members can realise, and in words what they cannot."""
-    kept: list[Choice] = []
+    """Return the metrics that this number of non-members can resolve, and a warning for each other metric."""
+    measurable: list[Choice] = []
     doubts: list[str] = []
     for metric in metrics:
         fpr: float = metric.explicit_settings.get("fpr", 1.0)
         try:
             allowed_false_positives(nonmembers, fpr)
-            kept.append(metric)
+            measurable.append(metric)
         except DataError:
             doubts.append(
-                f"TPR at {100 * fpr:g} % FPR needs {math.ceil(1 / fpr - 1e-9)} non-members and there are {nonmembers}: it "
-                "is left out; give more, or raise fpr"
+                f"TPR at {100 * fpr:g} % FPR is not computed: it requires {math.ceil(1 / fpr - 1e-9)} non-members, and there are "
+                f"{nonmembers}; provide more non-members, or raise fpr"
             )
-    return tuple(kept), doubts
+    return tuple(measurable), doubts
 
 
 MIN_GATE_GROUPS = 10
-"""Groups a side that the data gate needs."""
-
+"""Groups per class that the split check requires."""
 
 MAX_DUPLICATE_CHECK_TEXTS = 20_000
-"""Training texts among which near copies of non-members are looked for."""
+"""Maximum number of training texts that are searched for near duplicates of non-members."""
 
 
 class AuditComparison(NamedTuple):
-    """Who is compared with whom, by which metrics, what the data gate says (None: too few), and what is doubtful."""
+    """The compared records, the metrics, the gate of the split check (None: too few groups), and doubts."""
 
     split: Split
     record_labels: RecordLabels
@@ -69,37 +65,36 @@ def audit_comparison(
     max_tokens: int,
     fpr: float,
 ) -> AuditComparison:
-    """Return what is compared of texts by their part ("member", "nonmember", ...), judged before any model reads.
+    """Return the comparison of texts by part ("member", "nonmember", ...), with the split check; no model is needed.
 
-    Without non-members nothing is compared: there are no metrics of attacks.
-
-    Raises `DataError` as `given.spelled` does.
+    Without non-members there are no attack metrics and no gate. Raises `DataError` as `render_texts` does.
     """
-    split, sides = _split(texts, tokenizer, max_texts)
+    split, record_labels = _split(texts, tokenizer, max_texts)
     if not len(split.nonmembers):
-        return AuditComparison(split, sides, (), None, ())
-    kept, doubts = measurable_metrics(metrics, len(split.nonmembers))
-    judged = _gate(split, sides, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
-    return AuditComparison(split, sides, kept, judged, tuple(doubts))
+        return AuditComparison(split, record_labels, (), None, ())
+    measurable, doubts = measurable_metrics(metrics, len(split.nonmembers))
+    checked = _gate(split, record_labels, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
+    return AuditComparison(split, record_labels, measurable, checked, tuple(doubts))
 
 
 def _split(
-    texts: Mapping[str, Sequence[AuditedText]], tokenizer: PreTrainedTokenizerBase | None, most: int
+    texts: Mapping[str, Sequence[AuditedText]], tokenizer: PreTrainedTokenizerBase | None, max_texts: int
 ) -> tuple[Split, RecordLabels]:
-    """Return who plays which part, and the sides that are compared."""
-    drawn = {part: render_texts(part, those, most, tokenizer) for part, those in texts.items()}
-    (ours, our_groups), (theirs, their_groups) = drawn["member"], drawn.get("nonmember", (NO_TEXTS, ()))
-    validation, validation_groups = drawn.get("validation", (NO_TEXTS, ()))
+    """Return the split of at most `max_texts` texts per part, and membership and groups of the audited texts."""
+    rendered = {part: render_texts(part, part_texts, max_texts, tokenizer) for part, part_texts in texts.items()}
+    members, member_groups = rendered["member"]
+    nonmembers, nonmember_groups = rendered.get("nonmember", (NO_TEXTS, ()))
+    validation, validation_groups = rendered.get("validation", (NO_TEXTS, ()))
     split = Split(
-        ours,
-        tuple(range(len(ours))),
-        theirs,
+        members,
+        tuple(range(len(members))),
+        nonmembers,
         validation,
-        our_groups,
-        their_groups,
+        member_groups,
+        nonmember_groups,
         {},
-        known_members=drawn.get("known_member", (NO_TEXTS, ()))[0],
-        known_nonmembers=drawn.get("known_nonmember", (NO_TEXTS, ()))[0],
+        known_members=rendered.get("known_member", (NO_TEXTS, ()))[0],
+        known_nonmembers=rendered.get("known_nonmember", (NO_TEXTS, ()))[0],
         validation_groups=validation_groups,
     )
     return split, RecordLabels(split.membership, split.groups)
@@ -114,14 +109,13 @@ def _gate(
     max_tokens: int,
     fpr: float,
 ) -> Gate | None:
-    """Judge the audited texts, near copies being looked for among all members; None for too few to be judged."""
+    """Return the gate of the audited texts, with near duplicates searched among all members; None for too few groups."""
     groups = np.array(record_labels.groups)
-    if min(len(set(groups[on])) for on in (record_labels.membership, ~record_labels.membership)) < MIN_GATE_GROUPS:
+    if min(len(set(groups[mask])) for mask in (record_labels.membership, ~record_labels.membership)) < MIN_GATE_GROUPS:
         return None
-    whole, train_groups = render_texts("member", texts["member"], MAX_DUPLICATE_CHECK_TEXTS, tokenizer)
-    at = {name: i for i, name in enumerate(whole.ids)}
-    if all(name in at for name in split.train.ids):
-        members = tuple(at[name] for name in split.train.ids)
-        split = dataclasses.replace(split, train=whole, members=members, train_groups=train_groups)
-        return gate(split, max_tokens=max_tokens, fpr=fpr)
+    train, train_groups = render_texts("member", texts["member"], MAX_DUPLICATE_CHECK_TEXTS, tokenizer)
+    positions = {name: i for i, name in enumerate(train.ids)}
+    if all(name in positions for name in split.train.ids):
+        members = tuple(positions[name] for name in split.train.ids)
+        split = dataclasses.replace(split, train=train, members=members, train_groups=train_groups)
     return gate(split, max_tokens=max_tokens, fpr=fpr)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from byheart.analysis.token_view import Piece, pieces
+from byheart.analysis.token_view import Piece, token_pieces
 from byheart.auditing.attack_evidence import (
     attack_outputs,
     check_known_texts_used,
@@ -141,7 +141,9 @@ def run_audit(
     tokens = read["audited"]
 
     def as_read(i: int) -> list[Piece]:
-        return pieces(tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), target.tokenizer)
+        return token_pieces(
+            tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), target.tokenizer
+        )
 
     cut = int((tokens.cut > 0).sum())
     found = AttackResults(attacks, left_out, scores, extractions, stats, cut, as_read)

@@ -1,4 +1,4 @@
-"""Show an audit: its tables, as text, Markdown, HTML, and a dictionary for programs."""
+"""Tables of an audit, and the audit as text, Markdown, HTML and a dictionary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from byheart.analysis import formats, row_values
-from byheart.analysis.labels import named
+from byheart.analysis.labels import attack_label
 from byheart.analysis.token_view import masked_text
 from byheart.auditing.result import BASE_EPOCH, DEFAULT_EXPOSED, FINETUNED_EPOCH, AuditResult
 from byheart.core.types import Estimate, Table
@@ -18,20 +18,20 @@ from byheart.tables.extraction import extraction
 
 
 def attack_table(audit: AuditResult) -> Table:
-    """Return a line for each attack: AUC and TPR of the finished model, AUC of its base; without non-members scores."""
+    """Return a line per attack: AUC and TPR of the fine-tuned model, AUC of the base model; median scores without non-members."""
     if not audit.has_nonmembers:
         return _scores_table(audit)
     lines: list[tuple[str, ...]] = []
     tpr = next((r for r in audit.rows if r.metric == "tpr_at_fpr"), None)
     fpr = float(tpr.metric_settings.removeprefix("fpr=") or 0.01) if tpr else 0.0
-    ranked = {named(r): r.value for r in audit.rows if r.metric == "auc" and r.epoch == FINETUNED_EPOCH}
+    ranked = {attack_label(r): r.value for r in audit.rows if r.metric == "auc" and r.epoch == FINETUNED_EPOCH}
     for name in sorted(ranked, key=lambda n: -ranked[n]):
         cells = [_estimate_text(audit, name, "auc", FINETUNED_EPOCH), _estimate_text(audit, name, "auc", BASE_EPOCH)]
         cells[1:1] = [_estimate_text(audit, name, "tpr_at_fpr", FINETUNED_EPOCH)] if tpr else []
         lines.append((name, *cells))
-    header = ("attack", "AUC", *([f"TPR at {100 * fpr:g} % FPR"] if tpr else []), "AUC of the base")
+    header = ("attack", "AUC", *([f"TPR at {100 * fpr:g} % FPR"] if tpr else []), "AUC of the base model")
     members = int(audit.record_labels.membership.sum())
-    note = f"{members} members against {len(audit.ids) - members} non-members; in brackets the 95 % interval."
+    note = f"{members} members against {len(audit.ids) - members} non-members; 95 % confidence intervals in brackets."
     return Table("Attacks", header, tuple(lines), note + _left_out_note(audit))
 
 
@@ -46,16 +46,17 @@ def _scores_table(audit: AuditResult) -> Table:
         )
         for name in audit.scores[FINETUNED_EPOCH]
     )
-    note = f"{len(audit.ids)} texts, all of them trained on: no AUC, no false alarms."
-    return Table("Attacks", ("attack", "median score", "median score of the base"), lines, note + _left_out_note(audit))
+    note = f"{len(audit.ids)} members, no non-members: AUC and false positive rate are undefined."
+    header = ("attack", "median score", "median score of the base model")
+    return Table("Attacks", header, lines, note + _left_out_note(audit))
 
 
 def _left_out_note(audit: AuditResult) -> str:
-    return "".join(f" Not run: {name} {why}." for name, why in audit.left_out.items())
+    return "".join(f" Not run: {name} ({reason})." for name, reason in audit.left_out.items())
 
 
 def audit_tables(audit: AuditResult) -> tuple[Table, ...]:
-    """Return the table of attacks, and that of what was extracted where any attack did."""
+    """Return the table of attacks, then the table of extractions if an extraction attack ran."""
     if not audit.extractions.get(FINETUNED_EPOCH):
         return (attack_table(audit),)
     return attack_table(audit), extraction(audit.rows, audit.score_set) if audit.has_nonmembers else _extraction_table(
@@ -64,34 +65,34 @@ def audit_tables(audit: AuditResult) -> tuple[Table, ...]:
 
 
 def _extraction_table(audit: AuditResult) -> Table:
-    """Return what share of the training texts each attack extracts, where nothing is compared."""
+    """Return the share of training texts that each attack extracts, without non-members."""
 
-    def told(epoch: int, name: str) -> str:
-        found = audit.extractions.get(epoch, {}).get(name)
+    def share(epoch: int, name: str) -> str:
+        extraction = audit.extractions.get(epoch, {}).get(name)
         return (
             row_values.MISSING
-            if found is None
-            else row_values.shown(Estimate(*share_with_interval(found.extracted, audit.record_labels.groups)))
+            if extraction is None
+            else row_values.format_estimate(Estimate(*share_with_interval(extraction.extracted, audit.record_labels.groups)))
         )
 
     lines = tuple(
-        (name, told(FINETUNED_EPOCH, name), told(BASE_EPOCH, name)) for name in audit.extractions[FINETUNED_EPOCH]
+        (name, share(FINETUNED_EPOCH, name), share(BASE_EPOCH, name)) for name in audit.extractions[FINETUNED_EPOCH]
     )
-    note = "Share of the training texts; without non-members nobody can say how much of it the model would write of any text."
-    return Table("What can be extracted", ("attack", "model", "base"), lines, note)
+    note = "Share of the training texts. Without non-members, the share that the model would generate of unseen texts is unknown."
+    return Table("Extracted training texts", ("attack", "model", "base model"), lines, note)
 
 
 def _estimate_text(audit: AuditResult, attack: str, metric: str, epoch: int) -> str:
-    row = next((r for r in audit.rows if (named(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
-    return row_values.shown(row and Estimate(row.value, row.low, row.high))
+    row = next((r for r in audit.rows if (attack_label(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
+    return row_values.format_estimate(row and Estimate(row.value, row.low, row.high))
 
 
 def exposed_table(
     audit: AuditResult, most: int = DEFAULT_EXPOSED, *, show_text: bool = False, show_private: bool = False
 ) -> Table:
-    """Return the most exposed members as a table; text only where it is asked for, private values where they are too."""
-    asked = zip(audit.texts.ids, audit.texts.scored, audit.private_values, strict=True) if show_text else ()
-    text = {i.removeprefix("member/"): s if show_private else masked_text(s, p) for i, s, p in asked}
+    """Return the most exposed members as a table, with texts if `show_text` and private values if `show_private`."""
+    records = zip(audit.texts.ids, audit.texts.scored, audit.private_values, strict=True) if show_text else ()
+    text = {i.removeprefix("member/"): s if show_private else masked_text(s, p) for i, s, p in records}
     lines = tuple(
         (
             e.id,
@@ -103,30 +104,30 @@ def exposed_table(
     )
     below = ["non-members below"] if audit.has_nonmembers else []
     header = ("id", f"score ({audit.ranking_attack})", *below, *(["text"] if show_text else []))
-    return Table("Records most exposed", header, lines)
+    return Table("Most exposed records", header, lines)
 
 
 def as_markdown(audit: AuditResult) -> str:
     """Return verdict, warnings and attacks as Markdown, without any record."""
-    said = "".join(f"- {formats.markdown(w)}\n" for w in audit.warnings)
+    warnings = "".join(f"- {formats.escape_markdown(w)}\n" for w in audit.warnings)
     tables = "\n".join(map(formats.as_markdown, audit_tables(audit)))
-    return f"**{formats.markdown(audit.verdict)}**\n\n{said}\n{tables}"
+    return f"**{formats.escape_markdown(audit.verdict)}**\n\n{warnings}\n{tables}"
 
 
 def as_text(audit: AuditResult, *, show_text: bool = False, show_private: bool = False) -> str:
-    """Return the same for a terminal, with the records most exposed by id."""
-    said = "".join(f"  - {w}\n" for w in audit.warnings)
+    """Return verdict, warnings and attacks for a terminal, with the ids of the most exposed records."""
+    warnings = "".join(f"  - {w}\n" for w in audit.warnings)
     tables = [*audit_tables(audit)]
     if audit.ruling.word in {"leaks", "uncompared"}:
         tables.append(exposed_table(audit, show_text=show_text, show_private=show_private))
-    return "\n".join([f"{audit.verdict}\n{said}", *(formats.as_text(t) for t in tables)])
+    return "\n".join([f"{audit.verdict}\n{warnings}", *(formats.as_text(t) for t in tables)])
 
 
 def as_html(audit: AuditResult) -> str:
-    """Return verdict, warnings and attacks as a piece of HTML, without any record."""
-    said = "".join(f"<li>{html.escape(w)}</li>" for w in audit.warnings)
+    """Return verdict, warnings and attacks as an HTML fragment, without any record."""
+    warnings = "".join(f"<li>{html.escape(w)}</li>" for w in audit.warnings)
     tables = "".join(map(_table_html, audit_tables(audit)))
-    return f"<p><b>{html.escape(audit.verdict)}</b></p><ul>{said}</ul>{tables}"
+    return f"<p><b>{html.escape(audit.verdict)}</b></p><ul>{warnings}</ul>{tables}"
 
 
 def _table_html(table: Table) -> str:
@@ -136,7 +137,7 @@ def _table_html(table: Table) -> str:
 
 
 def as_dict(audit: AuditResult) -> dict[str, Any]:
-    """Return verdict, warnings, rows and ids of the records most exposed, for programs."""
+    """Return verdict, warnings, rows and ids of the most exposed records, for programs."""
     return {
         "verdict": audit.ruling.word,
         "sentence": audit.verdict,

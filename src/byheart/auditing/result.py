@@ -1,4 +1,4 @@
-"""What an audit found: numbers as rows, the verdict, the records most exposed, and how they are shown."""
+"""Result of an audit: rows, verdict, warnings and the most exposed records."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byheart.analysis.exposed_records import nonmembers_below
-from byheart.analysis.labels import named
-from byheart.analysis.token_view import Pieces
+from byheart.analysis.labels import attack_label
+from byheart.analysis.token_view import PieceReader
 from byheart.auditing.verdict import Ruling
 from byheart.core.split_check import Gate
 from byheart.core.types import Extraction, LogProbs, Row, Scores, ScoreSet, Texts
 from byheart.stats.leakage_tests import RecordLabels
 
 BASE_EPOCH, FINETUNED_EPOCH = 0, 1
-"""The epochs of an audit's rows: the base, and the finished model, however long it was trained."""
+"""Epochs in an audit's rows: 0 for the base model, 1 for the fine-tuned model, however long it was trained."""
 DEFAULT_EXPOSED = 10
-"""Exposed records that are shown where nobody says how many."""
+"""Default number of exposed records in tables."""
 
 
 class ExposedMember(NamedTuple):
-    """A member that an attack finds: its id, its score, the share of non-members that score below it (None without any)."""
+    """A member's exposure: id, attack, score, and the share of non-members with a lower score (None without non-members)."""
 
     id: str
     attack: str
@@ -33,12 +33,12 @@ class ExposedMember(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AuditResult:
-    """A finished model's audit. Shows itself in a notebook; `save` writes all of it into a folder.
+    """Numbers, verdict and provenance of an audit.
 
-    `doubts` are to be read before the numbers; `left_out` says of each attack that was not run why not; `made` is what
-    another person needs to repeat it. `scores` are by epoch (0: the base, 1: the finished model) and attack; so are
-    `extractions`, of attacks that extract texts, on which no verdict rests. `passes` are by epoch, `private` the named
-    private values of each of `texts`.
+    `doubts` are warnings to read before the numbers. `left_out` maps each attack that did not run to the reason.
+    `provenance` has what is needed to repeat the audit. `scores` are by epoch (0: base model, 1: fine-tuned model) and
+    attack; `extractions` likewise, for extraction attacks, and never affect the verdict. `passes` are log-probabilities
+    by epoch, `private_values` the named private values of each of `texts`.
     """
 
     rows: tuple[Row, ...]
@@ -51,43 +51,42 @@ class AuditResult:
     record_labels: RecordLabels
     texts: Texts
     passes: Mapping[int, LogProbs]
-    pieces: Pieces
+    pieces: PieceReader
     private_values: tuple[Mapping[str, str], ...]
     provenance: Mapping[str, Any]
     extractions: Mapping[int, Mapping[str, Extraction]] = field(default_factory=dict[int, dict[str, Extraction]])
 
     @property
     def verdict(self) -> str:
-        """The verdict in words."""
+        """The verdict as a sentence."""
         return self.ruling.sentence
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Everything that must be said before the numbers: doubts, then what the data gate found."""
-        gate = self.gate
-        found = (
-            ()
-            if gate is None or gate.verdict == "sound"
-            else (f"the data are {gate.verdict}: {w}" for w in gate.reasons)
-        )
-        return (*self.doubts, *found)
+        """Warnings to read before the numbers: doubts, then the findings of the split check."""
+        if self.gate is None or self.gate.verdict == "sound":
+            return self.doubts
+        return (*self.doubts, *(f"the split is {self.gate.verdict}: {reason}" for reason in self.gate.reasons))
 
     @property
     def has_nonmembers(self) -> bool:
-        """Whether there are non-members, so that there are AUCs and false alarms."""
+        """Whether there are non-members, so that AUC and FPR are defined."""
         return not bool(self.record_labels.membership.all())
 
     @property
     def ranking_attack(self) -> str:
-        """The attack that records are ranked by: the verdict's, else the one of the highest AUC, else the gain over the base."""
+        """The attack that ranks exposed records: the verdict's, else the one with the highest AUC.
+
+        Without non-members: the gain over the base model (reference), else loss, else the first attack.
+        """
         if not self.has_nonmembers:
-            run = self.scores[FINETUNED_EPOCH]
-            return next((n for n in ("reference", "loss") if n in run), next(iter(run)))
-        aucs = {named(r): r.value for r in self.rows if r.metric == "auc" and r.epoch == FINETUNED_EPOCH}
+            scores = self.scores[FINETUNED_EPOCH]
+            return next((n for n in ("reference", "loss") if n in scores), next(iter(scores)))
+        aucs = {attack_label(r): r.value for r in self.rows if r.metric == "auc" and r.epoch == FINETUNED_EPOCH}
         return self.ruling.attack or max(aucs, key=lambda name: aucs[name])
 
     def score_set(self, key: str) -> ScoreSet:
-        """Return the scores that a row was measured from, by its `scores`."""
+        """Return the scores behind a row, by the row's `scores` field."""
         epoch, _, attack = key.partition("/")
         if attack in self.extractions.get(int(epoch), {}):
             scores, *extracted = self.extractions[int(epoch)][attack]
@@ -95,9 +94,9 @@ class AuditResult:
         return ScoreSet(self.ids, self.scores[int(epoch)][attack], *self.record_labels)
 
     def exposed_members(self, most: int = DEFAULT_EXPOSED) -> list[ExposedMember]:
-        """Return the members that `attack` finds most easily, the most exposed first.
+        """Return the `most` members with the highest scores of `ranking_attack`, most exposed first.
 
-        Where the verdict is no leak, their order is chance.
+        If the verdict is not "leaks", the order is random.
         """
         scores, is_member = self.scores[FINETUNED_EPOCH][self.ranking_attack], self.record_labels.membership
         below = nonmembers_below(scores, scores[~is_member]) / max(1, int((~is_member).sum()))

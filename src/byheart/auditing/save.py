@@ -12,14 +12,14 @@ from tempfile import TemporaryFile
 from typing import Any
 
 from byheart.analysis import formats
-from byheart.analysis.exposed_records import Told
-from byheart.analysis.token_view import told
+from byheart.analysis.exposed_records import TokenView
+from byheart.analysis.token_view import token_view
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
 from byheart.auditing.result import AuditResult
 from byheart.core.errors import StoreError
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
-from byheart.report.page import Shown, Spoken, report
+from byheart.report.page import ReportContent, VerdictSummary, report
 
 
 def check_output_folder(folder: Path) -> None:
@@ -70,23 +70,26 @@ def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private
     }
 
 
-def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False) -> Told:
+def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False) -> TokenView:
     """Return an audited text, by its position, as the model read it, beside how its base did."""
     own = {epoch: slice_texts(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
-    return told(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private_values[i])
+    return token_view(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private_values[i])
 
 
 def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
     """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
 
-    def texts(_: Row, places: Sequence[int]) -> list[Told]:
+    def texts(_: Row, places: Sequence[int]) -> list[TokenView]:
         return [audited_token_view(audit, i, show_private=show_private) for i in places]
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
-    shown = Shown(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
-    spoken = Spoken(audit.ruling.word, audit.verdict, audit.warnings, audit_tables(audit))
+    shown = ReportContent(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
+    spoken = VerdictSummary(audit.ruling.word, audit.verdict, audit.warnings, audit_tables(audit))
     return report(
-        shown, title=f"Audit of {audit.provenance['model']}", made=_provenance_lines(audit, command), spoken=spoken
+        shown,
+        title=f"Audit of {audit.provenance['model']}",
+        provenance=_provenance_lines(audit, command),
+        verdict_summary=spoken,
     )
 
 

@@ -12,7 +12,7 @@ from byheart.core.registry import Choice, choose, setting_types, validate_settin
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AuditSettings:
-    """What an audit was asked for, apart from model and texts; checked when made."""
+    """Settings of an audit, without model and texts; checked on construction."""
 
     attacks: Any = "default"
     max_texts: int = 1000
@@ -22,27 +22,27 @@ class AuditSettings:
     token_budget: int = 4096
 
     def __post_init__(self) -> None:
-        """Refuse sizes below 1, rates outside (0, 1), attacks that do not exist."""
+        """Raise `SettingError` for sizes below 1 and rates outside (0, 1), `UnknownNameError` for unknown attacks."""
         for name in ("max_texts", "max_tokens", "token_budget"):
             if (value := validate_setting(name, int, getattr(self, name))) < 1:
-                raise SettingError(f"{name} = {value}: write a whole number above 0")
+                raise SettingError(f"{name} = {value}: the value is below 1. Write a whole number above 0.")
         validate_setting("precision", Literal["float32", "bfloat16"], self.precision)
         validate_setting("fpr", setting_types(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
         object.__setattr__(self, "attacks", parse_attacks(self.attacks))
 
     @property
     def metrics(self) -> tuple[Choice, ...]:
-        """What is measured of every attack."""
+        """Metrics of every attack."""
         return choose("metrics", "auc"), choose("metrics", "tpr_at_fpr", {"fpr": self.fpr})
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """All of it in words and numbers, for whoever repeats the audit."""
+        """All settings as plain values, to repeat the audit."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}}
 
 
 MODEL_EQUALS_BASE = (
-    "the model says of every text exactly what its base says: its adapter is not active, was not trained, or model and base "
-    "are the same weights; name the model that training saved"
+    "model and base: identical log-probabilities for every text, because the adapter is inactive or untrained, or because both "
+    "are the same weights. Pass the model that training saved."
 )

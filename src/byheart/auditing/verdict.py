@@ -1,9 +1,9 @@
-"""What may be said of one audited model: a rule for each sentence, and never that a model is private.
+"""The verdict on one audited model. No verdict calls a model private.
 
-A model *leaks* only where an attack's AUC is above chance and, where the base is known, above what the same attack has on
-the base, both by one-sided p-values adjusted for all attacks that were run (S. Holm, Scandinavian Journal of Statistics 6
-(1979) 65-70). The chance of a false "leaks" is 2.5 % at most, and the 95 % interval of every attack that is named lies
-above chance. Rates in a sentence carry plain 95 % intervals.
+A model *leaks* only if an attack's AUC is above chance and, with a base model, above the same attack's AUC on the base
+model. Both are one-sided tests with p-values adjusted for all attacks that ran (S. Holm, Scandinavian Journal of
+Statistics 6 (1979) 65-70). The probability of a false "leaks" is at most 2.5 %, and the 95 % interval of the attack in the
+sentence lies above chance. Rates in a sentence have plain 95 % intervals.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from byheart.analysis.labels import named
+from byheart.analysis.labels import attack_label
 from byheart.core.ragged import means
 from byheart.core.split_check import Gate
 from byheart.core.types import LogProbs, Row, Scores
@@ -29,11 +29,11 @@ from byheart.stats.leakage_tests import (
 from byheart.stats.power import detectable_auc, effective_text_count
 
 ROUNDS_TO_ONE = 0.995
-"""An AUC from which on "above" says nothing: it is written as 1.00."""
+"""From this AUC on, two decimals print 1.00, and no attack can be above that."""
 
 
 class Ruling(NamedTuple):
-    """The verdict: one word for programs, a sentence for people, and the attack that both rest on ("" for none)."""
+    """The verdict: a word for programs, a sentence for people, and the attack behind both ("" if none)."""
 
     word: VerdictWord
     sentence: str
@@ -47,62 +47,54 @@ def ruling(
     record_labels: RecordLabels,
     gate: Gate | None,
 ) -> Ruling:
-    """Return the verdict on scores by attack, `base` those of the untuned model where it was observed.
+    """Return the verdict on scores by attack; `base` are the base model's scores, empty without a base model.
 
-    `rows` are the finished model's AUC and TPR by attack, which the sentence quotes.
+    `rows` are the fine-tuned model's AUC and TPR by attack, for the sentence.
     """
     smallest = smallest_detectable_auc(record_labels, len(scores))
     if not record_labels.has_enough_groups:
         return Ruling(
             "refused",
-            f"no verdict: fewer than {MIN_GROUPS_PER_CLASS} independent texts a side; {_power(smallest)}",
+            f"no verdict: fewer than {MIN_GROUPS_PER_CLASS} independent texts per class; {_power_text(smallest)}",
         )
     if gate is not None and gate.verdict == "broken":
         return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
-    chance = holm_adjusted({n: p_value_auc_above(s, record_labels, CHANCE_AUC) for n, s in scores.items()})
-    both = holm_adjusted(
-        {
-            n: max(p_value_auc_above(s, record_labels, CHANCE_AUC), _gain_p_value(s, base.get(n), record_labels))
-            for n, s in scores.items()
-        }
-    )
-    aucs = {named(r): r for r in rows if r.metric == "auc"}
-    found = [n for n, p in both.items() if p <= TAIL]
-    if found:
-        best = max(found, key=lambda n: aucs[n].value)
+    above_chance = {n: p_value_auc_above(s, record_labels, CHANCE_AUC) for n, s in scores.items()}
+    above_base = {n: _gain_p_value(s, base.get(n), record_labels) for n, s in scores.items()}
+    above_both = {n: max(p, above_base[n]) for n, p in above_chance.items()}
+    aucs = {attack_label(r): r for r in rows if r.metric == "auc"}
+    if leaking := [n for n, p in holm_adjusted(above_both).items() if p <= TAIL]:
+        best = max(leaking, key=lambda n: aucs[n].value)
         return Ruling("leaks", f"leaks: {_leak_text(best, rows)}", best)
-    already = [n for n, p in chance.items() if p <= TAIL]
-    if already:
-        best = max(already, key=lambda n: aucs[n].value)
+    if separating := [n for n, p in holm_adjusted(above_chance).items() if p <= TAIL]:
+        best = max(separating, key=lambda n: aucs[n].value)
         return Ruling(
             "differs",
-            f"not shown to leak beyond what its base shows: members and non-members differ by themselves ({best} tells them "
-            f"apart on both, AUC {aucs[best].value:.2f} here)",
+            f"not shown to leak beyond the base model: {best} separates members from non-members "
+            f"(AUC {aucs[best].value:.2f}), but not significantly better than on the base model",
             best,
         )
-    return Ruling(
-        "nothing",
-        f"no leakage detectable by these attacks at this power (smallest AUC told from chance: {smallest:.2f})",
-    )
+    return Ruling("nothing", f"no leakage detectable by these attacks at this power ({_power_text(smallest)})")
 
 
 def members_only_ruling(now: LogProbs, before: LogProbs | None, groups: Sequence[str]) -> Ruling:
-    """Return what can be said of training texts alone: how much likelier the model finds them than its base does.
+    """Return the ruling without non-members: no verdict, and the gain in log-probability over the base model.
 
-    A text's likelihood is its mean over tokens; a group counts as one text, by the mean of its texts.
+    A text's gain is its mean over tokens (nats). A group counts as one text, with the mean of its texts' gains.
     """
-    why = "no verdict: without texts that were not trained on nobody can say how often a score comes by chance"
+    no_verdict = "no verdict: without non-members, no false positive rate can be measured"
     if before is None:
-        return Ruling("uncompared", f"{why}; give some as non-members, and what the model was tuned from as base")
-    gain = means(now.logp, now.starts) - means(before.logp, before.starts)
-    own = np.unique(np.array(groups), return_inverse=True)[1]
-    risen = np.bincount(own, weights=gain) / np.bincount(own)
-    low, high = clopper_pearson(float((risen > 0).sum()), float(len(risen)))
+        return Ruling("uncompared", f"{no_verdict}; add non-members and the base model")
+    gains = means(now.logp, now.starts) - means(before.logp, before.starts)
+    group_of_text = np.unique(np.array(groups), return_inverse=True)[1]
+    group_gains = np.bincount(group_of_text, weights=gains) / np.bincount(group_of_text)
+    likelier = group_gains > 0
+    low, high = clopper_pearson(float(likelier.sum()), float(len(likelier)))
     return Ruling(
         "uncompared",
-        f"{why}; the model finds {100 * (risen > 0).mean():.0f} % ({100 * low:.0f}\N{EN DASH}{100 * high:.0f} %) of its training "
-        f"texts likelier than its base does, by {np.median(risen):.2f} nats a token at the median, and tuning does so to texts "
-        "of their kind that it never saw as well",
+        f"{no_verdict}; {100 * likelier.mean():.0f} % ({100 * low:.0f}\N{EN DASH}{100 * high:.0f} %) of the training texts are "
+        f"more likely under the fine-tuned model than under the base model (median gain {np.median(group_gains):.2f} nats per "
+        "token), but fine-tuning also makes unseen texts of the same kind more likely",
     )
 
 
@@ -112,18 +104,18 @@ def holm_adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def smallest_detectable_auc(record_labels: RecordLabels, attacks: int) -> float:
-    """Smallest AUC that one of so many attacks tells from chance four times in five, a group counting as one text."""
+    """Smallest AUC that one of `attacks` tests detects with 80 % probability; a group counts as one text."""
     groups = np.array(record_labels.groups)
-    ours, theirs = (
-        effective_text_count(tuple(groups[on])) for on in (record_labels.membership, ~record_labels.membership)
+    members, nonmembers = (
+        effective_text_count(tuple(groups[mask])) for mask in (record_labels.membership, ~record_labels.membership)
     )
-    return detectable_auc(ours, theirs, tests=attacks)
+    return detectable_auc(members, nonmembers, tests=attacks)
 
 
-def _power(smallest: float) -> str:
+def _power_text(smallest: float) -> str:
     if smallest >= ROUNDS_TO_ONE:
-        return "so few tell no AUC from chance"
-    return f"so few tell only an AUC above {smallest:.2f} from chance"
+        return "no AUC is detectable"
+    return f"smallest detectable AUC: {smallest:.2f}"
 
 
 def _gain_p_value(now: Scores, before: Scores | None, record_labels: RecordLabels) -> float:
@@ -131,16 +123,16 @@ def _gain_p_value(now: Scores, before: Scores | None, record_labels: RecordLabel
 
 
 def _leak_text(attack: str, rows: Sequence[Row]) -> str:
-    """Say what an attacker finds: a share of the members where that is above the false alarms, else the AUC."""
-    own = {r.metric: r for r in rows if named(r) == attack}
+    """Return the attack's AUC as a share of pairs, after its TPR if the TPR's interval lies above the FPR."""
+    own = {r.metric: r for r in rows if attack_label(r) == attack}
     auc, tpr = own["auc"], own.get("tpr_at_fpr")
-    ranked = f"{attack} ranks a member above a non-member {_percent_text(auc)} of the time, and 50 % is chance"
+    pairs = f"{attack} ranks a member above a non-member in {_percent_text(auc)} of pairs (chance: 50 %)"
     fpr = 0.01 if tpr is None or not tpr.metric_settings else float(tpr.metric_settings.removeprefix("fpr="))
     if tpr is None or (tpr.low or 0.0) <= fpr:
-        return ranked
-    return f"an attacker at {100 * fpr:g} % false alarms finds {_percent_text(tpr)} of the members; {ranked}"
+        return pairs
+    return f"at {100 * fpr:g} % false positive rate, {attack} identifies {_percent_text(tpr)} of the members; {pairs}"
 
 
 def _percent_text(row: Row) -> str:
-    ends = "" if row.low is None or row.high is None else f" ({100 * row.low:.0f}\N{EN DASH}{100 * row.high:.0f} %)"
-    return f"{100 * row.value:.0f} %{ends}"
+    interval = "" if row.low is None or row.high is None else f" ({100 * row.low:.0f}\N{EN DASH}{100 * row.high:.0f} %)"
+    return f"{100 * row.value:.0f} %{interval}"

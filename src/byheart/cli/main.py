@@ -63,12 +63,12 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
 ) -> None:
     """Train, attack and measure every cell of a study; go on where an earlier run stopped."""
-    from byheart.analysis.base_model_check import panel_gates, spelled
-    from byheart.analysis.verdicts import claims
+    from byheart.analysis.base_model_check import gate_lines, panel_gates
+    from byheart.analysis.verdicts import verdict_lines
     from byheart.cli import terminal
     from byheart.cli.progress import progress_display
     from byheart.core.registry import choose
-    from byheart.report.page import tables_of
+    from byheart.report.page import make_tables
     from byheart.store.store import Store
     from byheart.study import run_study
     from byheart.study.study_file import read_study
@@ -86,17 +86,17 @@ def run(
         show.close()
     if results.rows and not json and not quiet:
         found = run_study.report_content(kept, wanted.name)
-        table = tables_of(found, [choose("tables", "methods")]).get("methods")
+        table = make_tables(found, [choose("tables", "methods")]).get("methods")
         width = terminal.terminal_width(sys.stdout)
         typer.echo("\n" + terminal.fit_table(table, width) if table else "")
         if width is not None and (lines := terminal.trajectories(found.rows, color="NO_COLOR" not in os.environ)):
             typer.echo(lines)
         gates = panel_gates(found.rows, found.scores, found.gates)
-        typer.echo("\n".join(spelled(gates)))
+        typer.echo("\n".join(gate_lines(gates)))
         typer.echo(
             "\nIntervals of verdicts hold for all attacks and methods at once, and are wider than each one's own above."
         )
-        typer.echo("\n".join([*claims(found.rows, found.scores, gates), ""]))
+        typer.echo("\n".join([*verdict_lines(found.rows, found.scores, gates), ""]))
         where = f"--store {shlex.quote(str(store))} --study {shlex.quote(wanted.name)}"
         typer.echo(f"{len(results.rows)} rows are kept in {store}: byheart rows {where}")
         typer.echo(f"One page with verdicts, records, pictures: byheart report {where} -o report.html")

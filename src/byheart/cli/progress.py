@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from byheart.analysis.row_values import counted
+from byheart.analysis.row_values import format_count
 from byheart.core.types import Row
 from byheart.store.rows import last_epoch_rows
 from byheart.study.planned_cell import PlannedCell
@@ -61,7 +61,7 @@ def outcome_line(outcome: CellOutcome) -> str:
     )
     parts += [f"{_attack(row, attacked)} {_value(row)}" for row in told]
     if others := len(attacked) - len(told):
-        parts.append(f"and {counted(others, 'other')}, none stronger")
+        parts.append(f"and {format_count(others, 'other')}, none stronger")
     first = [r for r in outcome.rows if r.metric == "perplexity" and r.epoch == 0]
     final = last_epoch_rows(outcome.rows, "perplexity")
     if first and final:
@@ -107,7 +107,7 @@ class Clock:
 def _plan_line(planned: Sequence[PlannedCell], work: float, clock: Clock) -> str:
     """Return how many cells there are, and how much of their work the store holds."""
     held = f"; {clock.progress_text()} is in the store" if clock.made else ""
-    return counted(len(planned), "cell") + (held if work else "; all is in the store")
+    return format_count(len(planned), "cell") + (held if work else "; all is in the store")
 
 
 def time_left_text(seconds: float) -> str:

@@ -34,7 +34,7 @@ def fit_table(table: Table, width: int | None) -> str:
     wide = [max(len(table.header[i]) + COLUMN_GAP, *(len(row[i]) for row in table.rows), 1) + COLUMN_GAP for i in kept]
     if width is None or sum(wide) <= width + COLUMN_GAP:
         return _blocks(table, [kept], said)
-    numeric = formats.numeric(table)
+    numeric = formats.numeric_columns(table)
     lead: list[int] = []
     for i, w in zip(kept, wide, strict=True):
         if numeric[i] or sum(wide[: len(lead)]) + w > width // 2:
@@ -88,8 +88,8 @@ def trajectories(rows: Sequence[Row], *, color: bool, most: int = MAX_TRAJECTORI
     kept = [line for lines in drawn for line in lines]
     wide = max(len(line.name) for line in kept)
     told = [
-        f"{line.name:<{wide}}  {RED if color and line.is_above_chance else ''}{sparkline(line.values, row_values.CHANCE, 1.0)}"
-        f"{PLAIN if color and line.is_above_chance else ''}  {row_values.number(line.values[0])} → {row_values.number(line.values[-1])}"
+        f"{line.name:<{wide}}  {RED if color and line.is_above_chance else ''}{sparkline(line.values, row_values.CHANCE_AUC, 1.0)}"
+        f"{PLAIN if color and line.is_above_chance else ''}  {row_values.format_number(line.values[0])} → {row_values.format_number(line.values[-1])}"
         for line in kept
     ]
     left = [f"The strongest; byheart report shows the other {total - len(kept)} too.", ""] if len(kept) < total else []
@@ -114,8 +114,8 @@ def _trajectories_by_method(rows: Sequence[Row]) -> list[list[_Trajectory]]:
             found.append([])
             for attack, own in attacks.split(those).items():
                 epochs = sorted({r.epoch for r in own if r.epoch is not None})
-                pooled = [p for e in epochs if (p := row_values.pooled([r for r in own if r.epoch == e]))]
-                above = (pooled[-1].low or 0) > row_values.CHANCE
+                pooled = [p for e in epochs if (p := row_values.pooled_estimate([r for r in own if r.epoch == e]))]
+                above = (pooled[-1].low or 0) > row_values.CHANCE_AUC
                 found[-1].append(_Trajectory(f"{panel}, {method}, {attack}", [p.value for p in pooled], above))
     return found
 

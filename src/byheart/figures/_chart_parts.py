@@ -11,38 +11,38 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.analysis import labels
-from byheart.analysis.chart import PAPER, legible
+from byheart.analysis.chart import LIGHT_BACKGROUND, legible_color
 from byheart.core.types import Row
 
 if TYPE_CHECKING:
     import altair as alt
 
-HEIGHT, HALF, WHOLE = 190, 230, 250
+PANEL_HEIGHT, PANEL_WIDTH, SINGLE_PANEL_WIDTH = 190, 230, 250
 """Pixels (1/96 inch) of a panel: its height, its width beside another one, its width alone in one column."""
-GAP = 11
+LABEL_GAP = 11
 """Pixels between two names that stand above one another."""
 MOST_TICKS = 8
-MOST_NAMED, LONGEST_NAMED = 9, 24
+MAX_END_LABELS, MAX_END_LABEL_CHARACTERS = 9, 24
 """How many lines, and of how many letters, are named at their ends; else the names stand in a legend."""
-DARKEST = 0.55
+MAX_BLACK_SHARE = 0.55
 """How much black is mixed into the last of a method's settings."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right")
-SEED = "datum.seed === pick_seed"
-PANEL = "pick_panel === '' || datum.panel === pick_panel"
-EPOCH = "datum.epoch === min(pick_epoch, datum.last)"
-LEAK = "datum.attack === pick_attack && datum.metric === pick_metric"
+SEED_FILTER = "datum.seed === pick_seed"
+PANEL_FILTER = "pick_panel === '' || datum.panel === pick_panel"
+EPOCH_FILTER = "datum.epoch === min(pick_epoch, datum.last)"
+LEAKAGE_FILTER = "datum.attack === pick_attack && datum.metric === pick_metric"
 
 
-class Looks(NamedTuple):
+class SeriesStyle(NamedTuple):
     """How each series is drawn: the colour tells the method, the dashes its family, the marker its settings."""
 
-    colour: alt.Scale
+    color: alt.Scale
     dashes: alt.Scale
     shape: alt.Scale
-    few: bool
+    has_end_labels: bool
 
 
-def looks(series: labels.Naming) -> Looks:
+def series_style(series: labels.DisplayNames) -> SeriesStyle:
     """Return how each series is drawn; a method's further settings are darker and change the marker."""
     import altair as alt
 
@@ -52,30 +52,32 @@ def looks(series: labels.Naming) -> Looks:
     shapes: list[str] = []
     for method, *_ in series.names:
         nth = seen[method]
-        darker = 1 - DARKEST * nth / max(settings[method] - 1, 1)
-        own = labels.colour(method)
+        darker = 1 - MAX_BLACK_SHARE * nth / max(settings[method] - 1, 1)
+        own = labels.method_color(method)
         mixed = "#" + "".join(f"{round(int(own[i : i + 2], 16) * darker):02x}" for i in (1, 3, 5))
-        colours.append(legible(mixed, PAPER))
+        colours.append(legible_color(mixed, LIGHT_BACKGROUND))
         shapes.append(SHAPES[nth % len(SHAPES)])
         seen[method] += 1
     names = list(series.names.values())
     dashes = [[5, 3] if method in labels.PROMPT_BASED else [1, 0] for method, *_ in series.names]
-    return Looks(
+    return SeriesStyle(
         alt.Scale(domain=names, range=colours),
         alt.Scale(domain=names, range=dashes),
         alt.Scale(domain=names, range=shapes),
-        len(names) <= MOST_NAMED and max(map(len, names)) <= LONGEST_NAMED,
+        len(names) <= MAX_END_LABELS and max(map(len, names)) <= MAX_END_LABEL_CHARACTERS,
     )
 
 
-def picks(**chosen: object) -> list[alt.Parameter]:
+def pick_parameters(**chosen: object) -> list[alt.Parameter]:
     """Return the parameters by which a figure picks what it draws: attack="Loss" is `pick_attack`."""
     import altair as alt
 
     return [alt.param(name=f"pick_{name}", value=value) for name, value in chosen.items()]
 
 
-def coloured(drawn: Looks, *, dashed: bool = False, shaped: bool = False, named: bool = True) -> dict[str, Any]:
+def series_encodings(
+    style: SeriesStyle, *, dashed: bool = False, shaped: bool = False, named: bool = True
+) -> dict[str, Any]:
     """Return the encodings of a series: its colour, and where asked its dashes and marker.
 
     The legend stands only where no names stand at the lines, for want of room or of ends (`named` is false).
@@ -84,18 +86,18 @@ def coloured(drawn: Looks, *, dashed: bool = False, shaped: bool = False, named:
 
     legend = (
         None
-        if drawn.few and named
+        if style.has_end_labels and named
         else alt.Legend(title=None, orient="bottom", columns=3, symbolType="stroke", symbolOpacity=1)
     )
-    found: dict[str, Any] = {"color": alt.Color("series:N", scale=drawn.colour, legend=legend)}
+    found: dict[str, Any] = {"color": alt.Color("series:N", scale=style.color, legend=legend)}
     if dashed:
-        found["strokeDash"] = alt.StrokeDash("series:N", scale=drawn.dashes, legend=legend)
+        found["strokeDash"] = alt.StrokeDash("series:N", scale=style.dashes, legend=legend)
     if shaped:
-        found["shape"] = alt.Shape("series:N", scale=drawn.shape, legend=legend)
+        found["shape"] = alt.Shape("series:N", scale=style.shape, legend=legend)
     return found
 
 
-def faceted(  # noqa: PLR0913 - settings come in by keyword
+def small_multiples(  # noqa: PLR0913 - settings come in by keyword
     layers: Sequence[alt.Chart],
     panels: Sequence[str],
     transforms: Sequence[Any],
@@ -103,7 +105,7 @@ def faceted(  # noqa: PLR0913 - settings come in by keyword
     *,
     by: str = "panel",
     data: str = "points",
-    size: tuple[int, int] = (HALF, HEIGHT),
+    size: tuple[int, int] = (PANEL_WIDTH, PANEL_HEIGHT),
     columns: int = 2,
     grows: bool = True,
 ) -> Any:
@@ -115,7 +117,7 @@ def faceted(  # noqa: PLR0913 - settings come in by keyword
     import altair as alt
 
     alone = len(panels) == 1 and columns > 1
-    width, height = (round(size[0] * WHOLE / HALF), size[1]) if alone else size
+    width, height = (round(size[0] * SINGLE_PANEL_WIDTH / PANEL_WIDTH), size[1]) if alone else size
     whole: Any = alt.layer(*layers).properties(width=width, height=height)
     whole = whole.facet(
         facet=alt.Facet(f"{by}:N", title=None, sort=list(panels), header=alt.Header(labels=len(panels) > 1)),
@@ -124,11 +126,11 @@ def faceted(  # noqa: PLR0913 - settings come in by keyword
         spacing=20,
     )
     whole.transform = list(transforms)
-    grown = [alt.param(name="tall", value=height), alt.param(name="gap", value=GAP)] if grows else []
+    grown = [alt.param(name="tall", value=height), alt.param(name="gap", value=LABEL_GAP)] if grows else []
     return whole.add_params(*parameters, *grown)
 
 
-def by_epoch(rows: Sequence[Row]) -> alt.X:
+def epoch_axis(rows: Sequence[Row]) -> alt.X:
     """Return the encoding of the epoch across, its scale numbered at whole epochs."""
     import altair as alt
 
@@ -138,14 +140,14 @@ def by_epoch(rows: Sequence[Row]) -> alt.X:
     return alt.X("epoch:Q", title="epoch", axis=axis, scale=alt.Scale(nice=False))
 
 
-def where(*conditions: str) -> Any:
+def filter_transform(*conditions: str) -> Any:
     """Return the transform that keeps what fulfils all conditions."""
     import altair as alt
 
     return alt.FilterTransform(filter=" && ".join(f"({c})" for c in conditions))
 
 
-def ends(*, log: bool = False, apart: bool = False) -> list[Any]:
+def height_transforms(*, log: bool = False, independent_scales: bool = False) -> list[Any]:
     """Return transforms that give every point its height in the picture, as the scale of y will draw it.
 
     `apart` says that every panel has its scale. The scale itself must be neither nice nor begin at zero.
@@ -158,7 +160,7 @@ def ends(*, log: bool = False, apart: bool = False) -> list[Any]:
     known = "isValid(datum.{0}) ? datum.{0} : datum.value"
     least = [known.format("low"), "isValid(datum.chance) ? datum.chance : datum.value"]
     most = [known.format("high"), least[1]]
-    over = {"groupby": ["panel"]} if apart else {}
+    over = {"groupby": ["panel"]} if independent_scales else {}
     rise = f"({seen('datum.value')} - {seen('datum.bottom')}) / max(1e-9, {seen('datum.top')} - {seen('datum.bottom')})"
     return [
         alt.CalculateTransform(calculate=f"min({least[0]}, {least[1]})", **{"as": "least"}),
@@ -174,7 +176,7 @@ def ends(*, log: bool = False, apart: bool = False) -> list[Any]:
     ]
 
 
-def names_at_ends(base: alt.Chart, drawn: Looks, x: str, *, aside: bool) -> list[alt.Chart]:
+def end_label_layers(base: alt.Chart, style: SeriesStyle, x: str, *, aside: bool) -> list[alt.Chart]:
     """Return layers that name each line at its last point; none where the names are in a legend.
 
     Names keep the order of the points and stand apart: of all ways to move them, this makes the farthest move smallest
@@ -183,7 +185,7 @@ def names_at_ends(base: alt.Chart, drawn: Looks, x: str, *, aside: bool) -> list
     """
     import altair as alt
 
-    if not drawn.few:
+    if not style.has_end_labels:
         return []
     order: Mapping[str, Any] = {"sort": [alt.SortField("height", order="ascending")], "groupby": ["panel"]}
 
@@ -193,7 +195,7 @@ def names_at_ends(base: alt.Chart, drawn: Looks, x: str, *, aside: bool) -> list
 
     placed: Any = base.copy()
     placed.transform = [
-        where("datum.epoch === datum.last"),
+        filter_transform("datum.epoch === datum.last"),
         window("row_number", "", "nth", [None, None]),
         alt.CalculateTransform(calculate="datum.height - gap * datum.nth", **{"as": "slack"}),
         window("max", "slack", "pushed", [None, 0]),
@@ -210,13 +212,13 @@ def names_at_ends(base: alt.Chart, drawn: Looks, x: str, *, aside: bool) -> list
         x2=alt.value("width"),
         y=alt.Y("height:Q", scale=None, axis=None),
         y2=alt.Y2("place:Q"),
-        color=alt.Color("series:N", scale=drawn.colour, legend=None),
+        color=alt.Color("series:N", scale=style.color, legend=None),
     )
     text = placed.mark_text(align="left", dx=11, style="ink").encode(x=alt.value("width"), y=place, text="series:N")
     return [stroke, text]
 
 
-def level(base: alt.Chart) -> list[alt.Chart]:
+def chance_level_layers(base: alt.Chart) -> list[alt.Chart]:
     """Return the dotted level of guessing, where the metric has one."""
     import altair as alt
 
@@ -226,7 +228,7 @@ def level(base: alt.Chart) -> list[alt.Chart]:
     return [rule.encode(y=alt.Y("mean(chance):Q"))]
 
 
-def told(*, perplexity: bool = False) -> list[alt.Tooltip]:
+def point_tooltips(*, perplexity: bool = False) -> list[alt.Tooltip]:
     """Return what is said of a point under the pointer: the exact number with everything that it belongs to."""
     import altair as alt
 

@@ -12,22 +12,22 @@ from collections.abc import Sequence
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
+from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, chart_names, leakage_rows, points
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 from byheart.figures._chart_parts import (
-    LEAK,
-    PANEL,
-    SEED,
-    coloured,
-    ends,
-    faceted,
-    level,
-    looks,
-    names_at_ends,
-    picks,
-    told,
-    where,
+    LEAKAGE_FILTER,
+    PANEL_FILTER,
+    SEED_FILTER,
+    chance_level_layers,
+    end_label_layers,
+    filter_transform,
+    height_transforms,
+    pick_parameters,
+    point_tooltips,
+    series_encodings,
+    series_style,
+    small_multiples,
 )
 
 STAR = (
@@ -41,7 +41,7 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
     A star marks the untuned model, where all paths begin; dots grow with the epoch. Bars are the leak's intervals; those
     of the perplexity are left to its own figure. Raises `DataError` where an attack was not measured beside perplexity.
     """
-    called, measure = picked(rows, attack, metric)
+    called, measure = attack_and_metric_names(rows, attack, metric)
     held = points(rows)
     there = [p for p in held if (p["attack"], p["metric"]) == (called, measure) and p["perplexity"] is not None]
     if not there:
@@ -49,7 +49,7 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
         raise DataError(f"the frontier needs the attack {attack!r} and perplexity at the same epochs; attacks: {known}")
     import altair as alt
 
-    names, drawn = named(rows), looks(named(leaks(rows)).series)
+    names, drawn = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
     base = alt.Chart()
     across = alt.X(
         "perplexity:Q",
@@ -59,43 +59,43 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
     )
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
     bars = base.mark_rule(opacity=0.4, strokeWidth=1.1, aria=False).encode(
-        x=across, y="low:Q", y2="high:Q", **coloured(drawn)
+        x=across, y="low:Q", y2="high:Q", **series_encodings(drawn)
     )
     path = base.mark_line(strokeWidth=1.5, aria=False).encode(
         x=across,
         y=value,
         order="epoch:Q",
-        **coloured(drawn, dashed=True),
+        **series_encodings(drawn, dashed=True),
     )
     dots = base.mark_point(filled=True, opacity=1).encode(
         x=across,
         y=value,
         size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[14, 62]), legend=None),
-        tooltip=told(perplexity=True),
-        **coloured(drawn, shaped=True),
+        tooltip=point_tooltips(perplexity=True),
+        **series_encodings(drawn, shaped=True),
     )
     star = base.transform_filter("datum.epoch === 0").transform_window(nth="row_number()", groupby=["panel"])
     star = star.transform_filter("datum.nth === 1").mark_point(
         shape=STAR, size=180, filled=True, opacity=1, style="ink"
     )
-    chart = faceted(
+    chart = small_multiples(
         [
-            *level(base),
+            *chance_level_layers(base),
             bars,
             path,
-            *names_at_ends(base, drawn, "perplexity:Q", aside=False),
+            *end_label_layers(base, drawn, "perplexity:Q", aside=False),
             dots,
             star.encode(x=across, y=value),
         ],
         [n for n in names.panels.names.values() if n in {p["panel"] for p in there}],
         [
-            where(LEAK, SEED, PANEL, "isValid(datum.perplexity)"),
+            filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER, "isValid(datum.perplexity)"),
             alt.CalculateTransform(calculate="datum.last ? datum.epoch / datum.last : 1", **{"as": "share"}),
-            *ends(),
+            *height_transforms(),
         ],
-        picks(attack=called, metric=measure, seed=POOLED, panel=""),
+        pick_parameters(attack=called, metric=measure, seed=ALL_SEEDS, panel=""),
     ).resolve_scale(x="independent")
-    words = f"Star: {labels.UNTUNED}; dots: epochs, the last largest; bars: {row_values.spread(leaks(rows))}; dotted: guessing."
+    words = f"Star: {labels.BASE_LABEL}; dots: epochs, the last largest; bars: {row_values.interval_description(leakage_rows(rows))}; dotted: guessing."
     return Figure(
         f"{measure} of the attack {called} against validation perplexity",
         chart,

@@ -14,14 +14,14 @@ from annotated_types import Ge
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.chart import INK, Figure
-from byheart.analysis.chart_points import POOLED, leaks, named, points
+from byheart.analysis.chart_points import ALL_SEEDS, chart_names, leakage_rows, points
 from byheart.core.errors import DataError
 from byheart.core.types import Row
-from byheart.figures._chart_parts import PANEL, SEED, faceted, picks, where
+from byheart.figures._chart_parts import PANEL_FILTER, SEED_FILTER, filter_transform, pick_parameters, small_multiples
 
-CELL = (54, 30)
+CELL_SIZE = (54, 30)
 """Pixels of a cell."""
-RANKS = {"auc", "group_auc"}
+AUC_METRICS = {"auc", "group_auc"}
 """Metrics that are one half for guessing and 1 at most: their colours begin and end there, whatever was measured."""
 
 
@@ -30,14 +30,14 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
 
     `epoch` None is the last. Raises `DataError` for fewer than two attacks, or a metric that was not measured.
     """
-    measured = [r for r in leaks(rows) if r.metric == metric]
+    measured = [r for r in leakage_rows(rows) if r.metric == metric]
     if len({r.attack for r in measured}) < 2:  # noqa: PLR2004 - one attack is a column of a table
         raise DataError(f"the heat map needs two attacks or more measured by {metric!r}")
     import altair as alt
 
-    names = named(rows)
+    names = chart_names(rows)
     measure = names.metrics[min((r.metric, r.metric_settings) for r in measured)]
-    columns = [labels.UNTUNED, *named(measured).series.names.values()]
+    columns = [labels.BASE_LABEL, *chart_names(measured).series.names.values()]
     lines = list(names.attacks.names.values())
     base = alt.Chart()
     across = alt.X(
@@ -57,14 +57,14 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
     ]
     shades = alt.Scale(scheme="oranges", domain=[0, 1], clamp=True)
     fill = alt.Color("depth:Q", scale=shades, legend=None, title="shade from pale (0) to dark (1)")
-    ranks = sorted({names.metrics[r.metric, r.metric_settings] for r in leaks(rows) if r.metric in RANKS})
+    ranks = sorted({names.metrics[r.metric, r.metric_settings] for r in leakage_rows(rows) if r.metric in AUC_METRICS})
     is_rank = f"indexof({json.dumps(ranks)}, datum.metric) >= 0"
     ink = alt.condition("datum.depth > 0.62", alt.value("#ffffff"), alt.value(INK))
     number = base.mark_text(dy=-5, fontSize=10, aria=False).encode(
         x=across, y=down, text=alt.Text("value:Q", format=".3f"), color=ink
     )
     ends = base.transform_filter("isValid(datum.low)").mark_text(dy=7, fontSize=8, aria=False)
-    chart = faceted(
+    chart = small_multiples(
         [
             base.mark_rect(stroke="white").encode(x=across, y=down, color=fill, tooltip=told),
             number,
@@ -72,14 +72,14 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
         ],
         list(names.panels.split(measured)),
         [
-            where(
+            filter_transform(
                 "datum.metric === pick_metric",
                 "datum.attack !== ''",
-                SEED,
-                PANEL,
+                SEED_FILTER,
+                PANEL_FILTER,
                 "datum.epoch === 0 || datum.epoch === min(pick_epoch, datum.last)",
             ),
-            alt.CalculateTransform(calculate=f"datum.epoch ? datum.series : '{labels.UNTUNED}'", **{"as": "column"}),
+            alt.CalculateTransform(calculate=f"datum.epoch ? datum.series : '{labels.BASE_LABEL}'", **{"as": "column"}),
             # Every method repeats the untuned model, whose numbers are all one.
             alt.AggregateTransform(
                 aggregate=[
@@ -99,7 +99,7 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
                 ]
             ),
             alt.CalculateTransform(
-                calculate=f"{is_rank} ? (datum.value - {row_values.CHANCE}) / {1 - row_values.CHANCE} : "
+                calculate=f"{is_rank} ? (datum.value - {row_values.CHANCE_AUC}) / {1 - row_values.CHANCE_AUC} : "
                 "(datum.value - datum.bottom) / max(1e-9, datum.top - datum.bottom)",
                 **{"as": "depth"},
             ),
@@ -107,16 +107,18 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
                 calculate="format(datum.low, '.2f') + '\N{EN DASH}' + format(datum.high, '.2f')", **{"as": "ends"}
             ),
         ],
-        picks(metric=measure, seed=POOLED, panel="", epoch=_last(measured) if epoch is None else epoch),
-        size=(CELL[0] * len(columns), CELL[1] * len(lines)),
+        pick_parameters(
+            metric=measure, seed=ALL_SEEDS, panel="", epoch=_last_epoch(measured) if epoch is None else epoch
+        ),
+        size=(CELL_SIZE[0] * len(columns), CELL_SIZE[1] * len(lines)),
         columns=1,
         grows=False,
     ).resolve_scale(x="independent", y="independent")
-    words = f"Small: {row_values.spread(measured)}."
+    words = f"Small: {row_values.interval_description(measured)}."
     return Figure(
         f"{measure} by attack and method", chart, {"points": points(rows)}, words, "Leakage by method and attack"
     )
 
 
-def _last(rows: Sequence[Row]) -> int:
+def _last_epoch(rows: Sequence[Row]) -> int:
     return max(r.epoch or 0 for r in rows)

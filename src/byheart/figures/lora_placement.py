@@ -12,11 +12,19 @@ from annotated_types import Ge
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
-from byheart.analysis.lora_placement import placements
+from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, chart_names, leakage_rows, points
+from byheart.analysis.lora_placement import placement_rows
 from byheart.core.errors import DataError
 from byheart.core.types import Row
-from byheart.figures._chart_parts import LEAK, PANEL, SEED, faceted, picks, told, where
+from byheart.figures._chart_parts import (
+    LEAKAGE_FILTER,
+    PANEL_FILTER,
+    SEED_FILTER,
+    filter_transform,
+    pick_parameters,
+    point_tooltips,
+    small_multiples,
+)
 
 
 def lora_placement(
@@ -26,31 +34,31 @@ def lora_placement(
 
     `epoch` None is the last. Raises `DataError` for fewer than two placements.
     """
-    own = placements(leaks(rows))
+    own = placement_rows(leakage_rows(rows))
     if len({r.method for r in own}) < 2:  # noqa: PLR2004 - one placement has nothing to be compared with
         raise DataError("the figure of LoRA's placements needs lora with two values of `targets` or more")
-    called, measure = picked(own, attack, metric)
+    called, measure = attack_and_metric_names(own, attack, metric)
     import altair as alt
 
-    names = named(own)
+    names = chart_names(own)
     base = alt.Chart()
     down = alt.Y("series:N", sort=list(names.series.names.values()), title="LoRA on")
     across = alt.X("value:Q", title=measure, scale=alt.Scale(zero=False))
-    bars = base.mark_rule(opacity=0.6, strokeWidth=1.6, color=labels.colour("lora"), aria=False)
-    dots = base.mark_point(filled=True, opacity=1, size=60, color=labels.colour("lora"))
+    bars = base.mark_rule(opacity=0.6, strokeWidth=1.6, color=labels.method_color("lora"), aria=False)
+    dots = base.mark_point(filled=True, opacity=1, size=60, color=labels.method_color("lora"))
     guessing = base.transform_filter("isValid(datum.chance)").mark_rule(strokeDash=[1, 3], style="level", aria=False)
-    chart = faceted(
+    chart = small_multiples(
         [
             guessing.encode(x=alt.X("mean(chance):Q")),
             bars.encode(x=alt.X("low:Q"), x2="high:Q", y=down),
-            dots.encode(x=across, y=down, tooltip=told()),
+            dots.encode(x=across, y=down, tooltip=point_tooltips()),
         ],
         list(names.panels.split(own)),
-        [where(LEAK, SEED, PANEL, "datum.epoch === min(pick_epoch, datum.last)")],
-        picks(
+        [filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER, "datum.epoch === min(pick_epoch, datum.last)")],
+        pick_parameters(
             attack=called,
             metric=measure,
-            seed=POOLED,
+            seed=ALL_SEEDS,
             panel="",
             epoch=max(r.epoch or 0 for r in own) if epoch is None else epoch,
         ),
@@ -58,7 +66,7 @@ def lora_placement(
         size=(230, 34 * len(names.series.names)),
         grows=False,
     )
-    words = f"Bars: {row_values.spread(own)}; dotted: guessing."
+    words = f"Bars: {row_values.interval_description(own)}; dotted: guessing."
     return Figure(
         f"{measure} of LoRA by the layers that it adapts",
         chart,

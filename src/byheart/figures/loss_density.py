@@ -13,15 +13,15 @@ from annotated_types import Ge
 
 from byheart.analysis import labels
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import POOLED, named, picked
+from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, chart_names
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
-from byheart.figures._chart_parts import PANEL, faceted, picks, where
-from byheart.figures._scores import densities, scored
+from byheart.figures._chart_parts import PANEL_FILTER, filter_transform, pick_parameters, small_multiples
+from byheart.figures._scores import auc_rows_with_scores, densities
 
-MEMBERS, NONMEMBERS = "#D55E00", "#0072B2"
-SIZE, ACROSS = (128, 84), 4
-SEED = "pick_seed === '' ? datum.first : datum.seed === pick_seed || datum.series === 'untuned'"
+MEMBER_COLOR, NONMEMBER_COLOR = "#D55E00", "#0072B2"
+PANEL_SIZE, PANELS_PER_ROW = (128, 84), 4
+SEED_FILTER = "pick_seed === '' ? datum.first : datum.seed === pick_seed || datum.series === 'untuned'"
 
 
 def loss_density(
@@ -37,20 +37,20 @@ def loss_density(
     The further apart the two curves, the more leaks. Of several seeds the lowest is drawn. `epoch` None is the last;
     `methods` None is all. Raises `DataError` where the attack was not measured.
     """
-    chosen = scored([r for r in rows if methods is None or r.method in methods])
+    chosen = auc_rows_with_scores([r for r in rows if methods is None or r.method in methods])
     own = [r for r in chosen if r.attack == attack]
     if not any(epoch in (None, r.epoch) for r in own):
         at = "" if epoch is None else f" at epoch {epoch}"
         raise DataError(f"the densities need the auc of the attack {attack!r}{at} with its scores; no row holds both")
     import altair as alt
 
-    names = named(chosen)
-    called, _ = picked(chosen, attack)
+    names = chart_names(chosen)
+    called, _ = attack_and_metric_names(chosen, attack)
     held = densities(chosen, scores)
     several = len(names.panels.names) > 1
     for one in held:
         one["multiple"] = f"{one['panel']}: {one['series']}" if several else one["series"]
-    series = [labels.UNTUNED, *names.series.names.values()]
+    series = [labels.BASE_LABEL, *names.series.names.values()]
     panels = [f"{p}: {s}" if several else s for p in names.panels.names.values() for s in series]
     present = {p["multiple"] for p in held}
     base = alt.Chart()
@@ -58,7 +58,7 @@ def loss_density(
     legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolOpacity=1)
     side = alt.Color(
         "side:N",
-        scale=alt.Scale(domain=["members", "non-members"], range=[MEMBERS, NONMEMBERS]),
+        scale=alt.Scale(domain=["members", "non-members"], range=[MEMBER_COLOR, NONMEMBER_COLOR]),
         legend=legend,
     )
     dashes = alt.StrokeDash(
@@ -83,23 +83,23 @@ def loss_density(
         align="right", style="ink", fontSize=9
     )
     last = max(r.epoch or 0 for r in own)
-    chart = faceted(
+    chart = small_multiples(
         [area, line, auc.encode(x=alt.value("width"), y=alt.value(-5), text="told:N")],
         [p for p in panels if p in present],
         [
-            where(
+            filter_transform(
                 "datum.attack === pick_attack",
-                SEED,
-                PANEL,
+                SEED_FILTER,
+                PANEL_FILTER,
                 "datum.series === 'untuned' || datum.epoch === min(pick_epoch, datum.last)",
             ),
             alt.FlattenTransform(flatten=["at", "height"]),
         ],
-        picks(attack=called, seed=POOLED, panel="", epoch=last if epoch is None else epoch),
+        pick_parameters(attack=called, seed=ALL_SEEDS, panel="", epoch=last if epoch is None else epoch),
         by="multiple",
         data="densities",
-        size=SIZE,
-        columns=ACROSS,
+        size=PANEL_SIZE,
+        columns=PANELS_PER_ROW,
         grows=False,
     ).resolve_scale(x="independent", y="independent")
     seeds = {r.seed for r in own}

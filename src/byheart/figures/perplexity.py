@@ -9,21 +9,21 @@ from collections.abc import Sequence
 
 from byheart.analysis import row_values
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import POOLED, named, points, useful
+from byheart.analysis.chart_points import ALL_SEEDS, chart_names, perplexity_rows, points
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 from byheart.figures._chart_parts import (
-    PANEL,
-    SEED,
-    by_epoch,
-    coloured,
-    ends,
-    faceted,
-    looks,
-    names_at_ends,
-    picks,
-    told,
-    where,
+    PANEL_FILTER,
+    SEED_FILTER,
+    end_label_layers,
+    epoch_axis,
+    filter_transform,
+    height_transforms,
+    pick_parameters,
+    point_tooltips,
+    series_encodings,
+    series_style,
+    small_multiples,
 )
 
 
@@ -32,30 +32,33 @@ def perplexity(rows: Sequence[Row]) -> Figure:
 
     Epoch 0 is the untuned model; the scale is logarithmic. Raises `DataError` where no perplexity was measured.
     """
-    measured = useful(rows)
+    measured = perplexity_rows(rows)
     if not measured:
         raise DataError("the figure of perplexity needs rows of `perplexity` by epoch, and there are none")
     import altair as alt
 
-    names, drawn = named(measured), looks(named(measured).series)
+    names, drawn = chart_names(measured), series_style(chart_names(measured).series)
     base = alt.Chart()
-    epoch = by_epoch(measured)
+    epoch = epoch_axis(measured)
     scale = alt.Scale(type="log", nice=False)
     value = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5, format="~r"))
     band = base.mark_area(opacity=0.15, aria=False).encode(
-        x=epoch, y=alt.Y("low:Q", scale=scale), y2="high:Q", **coloured(drawn)
+        x=epoch, y=alt.Y("low:Q", scale=scale), y2="high:Q", **series_encodings(drawn)
     )
-    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **coloured(drawn, dashed=True))
+    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **series_encodings(drawn, dashed=True))
     dots = base.mark_point(filled=True, opacity=1, size=34).encode(
-        x=epoch, y=value, tooltip=told(), **coloured(drawn, shaped=True)
+        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(drawn, shaped=True)
     )
-    chart = faceted(
-        [band, line, *names_at_ends(base, drawn, "epoch:Q", aside=True), dots],
+    chart = small_multiples(
+        [band, line, *end_label_layers(base, drawn, "epoch:Q", aside=True), dots],
         list(names.panels.split(measured)),
-        [where("datum.metric === 'perplexity'", SEED, PANEL), *ends(log=True, apart=True)],
-        picks(seed=POOLED, panel=""),
+        [
+            filter_transform("datum.metric === 'perplexity'", SEED_FILTER, PANEL_FILTER),
+            *height_transforms(log=True, independent_scales=True),
+        ],
+        pick_parameters(seed=ALL_SEEDS, panel=""),
     ).resolve_scale(y="independent")
-    words = f"Band: {row_values.spread(measured)}." if any(r.low is not None for r in measured) else ""
+    words = f"Band: {row_values.interval_description(measured)}." if any(r.low is not None for r in measured) else ""
     return Figure(
         "Validation perplexity by epoch", chart, {"points": points(rows)}, words, "Validation perplexity by epoch"
     )

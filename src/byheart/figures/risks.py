@@ -13,15 +13,15 @@ from annotated_types import Gt
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import named
-from byheart.analysis.risk_profile import merged, paths, read
-from byheart.analysis.risk_profile import risks as known
-from byheart.analysis.utility_curves import levels
+from byheart.analysis.chart_points import chart_names
+from byheart.analysis.risk_profile import estimate_at_perplexity, merged_paths, risk_paths
+from byheart.analysis.risk_profile import measured_risks as known
+from byheart.analysis.utility_curves import common_perplexities
 from byheart.core.errors import DataError
 from byheart.core.types import Row
-from byheart.figures._chart_parts import PANEL, faceted, looks, picks, where
+from byheart.figures._chart_parts import PANEL_FILTER, filter_transform, pick_parameters, series_style, small_multiples
 
-LINE = 20
+METHOD_HEIGHT = 20
 """Pixels that a method is given."""
 
 
@@ -42,13 +42,13 @@ def risks(
     reached: list[str] = []
     panels = labels.panels(rows)
     for panel, there in panels.split(rows).items():
-        found = {risk: paths(there, risk) for risk in asked}
-        level = perplexity or next(iter(levels(merged(found.values()))), None)
+        found = {risk: risk_paths(there, risk) for risk in asked}
+        level = perplexity or next(iter(common_perplexities(merged_paths(found.values()))), None)
         if level is None:
             continue
-        reached.append(row_values.number(level))
+        reached.append(row_values.format_number(level))
         for risk, method, seeds in ((k, m, s) for k, by_method in found.items() for m, s in by_method.items()):
-            number = read(seeds, level)
+            number = estimate_at_perplexity(seeds, level)
             if number is not None:
                 called = risk.name if len(panels.names) == 1 else f"{panel}: {risk.name}"
                 held.append(
@@ -60,7 +60,7 @@ def risks(
                         "value": number.value,
                         "low": number.low,
                         "high": number.high,
-                        "nothing": risk.nothing,
+                        "nothing": risk.no_leakage_level,
                         "perplexity": level,
                     }
                 )
@@ -76,12 +76,14 @@ def risks(
     )
 
 
-def _chart(rows: Sequence[Row], held: Sequence[dict[str, Any]]) -> Any:
+def _chart(rows: Sequence[Row], points: Sequence[dict[str, Any]]) -> Any:
     import altair as alt
 
-    methods = [n for n in labels.variants(rows).names.values() if n in {h["series"] for h in held}]
+    methods = [n for n in labels.variants(rows).names.values() if n in {h["series"] for h in points}]
     base = alt.Chart()
-    colour = alt.Color("series:N", scale=looks(named(rows).series).colour, legend=None)  # names stand at the side
+    colour = alt.Color(
+        "series:N", scale=series_style(chart_names(rows).series).color, legend=None
+    )  # names stand at the side
     down = alt.Y("series:N", sort=methods, title=None)
     told = [
         *(
@@ -100,13 +102,13 @@ def _chart(rows: Sequence[Row], held: Sequence[dict[str, Any]]) -> Any:
         x=alt.X("low:Q", title=None, scale=alt.Scale(zero=False)), x2="high:Q", y=down, color=colour
     )
     dots = base.mark_point(filled=True, opacity=1, size=46).encode(x="value:Q", y=down, tooltip=told, color=colour)
-    return faceted(
+    return small_multiples(
         [nothing, bars, dots],
-        list(dict.fromkeys(h["risk"] for h in held)),
-        [where(PANEL)],
-        picks(panel=""),
+        list(dict.fromkeys(h["risk"] for h in points)),
+        [filter_transform(PANEL_FILTER)],
+        pick_parameters(panel=""),
         by="risk",
         data="risks",
-        size=(190, LINE * len(methods)),
+        size=(190, METHOD_HEIGHT * len(methods)),
         grows=False,
     ).resolve_scale(x="independent")

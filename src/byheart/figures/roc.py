@@ -13,13 +13,20 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import POOLED, named, picked
+from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, chart_names
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
-from byheart.figures._chart_parts import PANEL, coloured, faceted, looks, picks, where
-from byheart.figures._scores import rocs, scored
+from byheart.figures._chart_parts import (
+    PANEL_FILTER,
+    filter_transform,
+    pick_parameters,
+    series_encodings,
+    series_style,
+    small_multiples,
+)
+from byheart.figures._scores import auc_rows_with_scores, rocs
 
-SEED = "pick_seed === '' ? datum.first : datum.seed === pick_seed"
+SEED_FILTER = "pick_seed === '' ? datum.first : datum.seed === pick_seed"
 
 
 def roc(
@@ -33,13 +40,13 @@ def roc(
 
     Of several seeds the lowest is drawn; `epoch` None is the last. Raises `DataError` where the attack was not measured.
     """
-    own = [r for r in scored(rows) if r.attack == attack]
+    own = [r for r in auc_rows_with_scores(rows) if r.attack == attack]
     if not any(epoch in (None, r.epoch) for r in own):
         raise DataError(f"the ROC needs the auc of the attack {attack!r} with its scores; no row holds both")
     import altair as alt
 
-    names, drawn = named(rows), looks(named(scored(rows)).series)
-    called, _ = picked(rows, attack)
+    names, drawn = chart_names(rows), series_style(chart_names(auc_rows_with_scores(rows)).series)
+    called, _ = attack_and_metric_names(rows, attack)
     held = rocs(rows, scores)
     base = alt.Chart()
     least = min(p["finest"] for p in held)
@@ -55,13 +62,13 @@ def roc(
     ]
     guessing = base.transform_window(nth="row_number()", groupby=["panel", "fpr"]).transform_filter("datum.nth === 1")
     line = base.mark_line(strokeWidth=1.6, interpolate="step-after", aria=False).encode(
-        x=across, y=up, **coloured(drawn, named=False, dashed=True)
+        x=across, y=up, **series_encodings(drawn, named=False, dashed=True)
     )
     dots = base.mark_point(filled=True, size=40, opacity=0, aria=False).encode(
-        x=across, y=up, tooltip=told, **coloured(drawn, named=False)
+        x=across, y=up, tooltip=told, **series_encodings(drawn, named=False)
     )
     last = max(r.epoch or 0 for r in own)
-    chart = faceted(
+    chart = small_multiples(
         [
             guessing.mark_line(strokeDash=[1, 3], style="level", aria=False).encode(
                 x=across, y=alt.Y("fpr:Q", scale=share)
@@ -71,10 +78,12 @@ def roc(
         ],
         list(names.panels.split(own).keys()),
         [
-            where("datum.attack === pick_attack", SEED, PANEL, "datum.epoch === min(pick_epoch, datum.last)"),
+            filter_transform(
+                "datum.attack === pick_attack", SEED_FILTER, PANEL_FILTER, "datum.epoch === min(pick_epoch, datum.last)"
+            ),
             alt.FlattenTransform(flatten=["fpr", "tpr"]),
         ],
-        picks(attack=called, seed=POOLED, panel="", epoch=last if epoch is None else epoch),
+        pick_parameters(attack=called, seed=ALL_SEEDS, panel="", epoch=last if epoch is None else epoch),
         data="rocs",
     )
     seeds = {r.seed for r in own}

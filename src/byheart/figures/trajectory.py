@@ -9,22 +9,22 @@ from collections.abc import Sequence
 
 from byheart.analysis import row_values
 from byheart.analysis.chart import Figure
-from byheart.analysis.chart_points import POOLED, leaks, named, picked, points
+from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, chart_names, leakage_rows, points
 from byheart.core.types import Row
 from byheart.figures._chart_parts import (
-    LEAK,
-    PANEL,
-    SEED,
-    by_epoch,
-    coloured,
-    ends,
-    faceted,
-    level,
-    looks,
-    names_at_ends,
-    picks,
-    told,
-    where,
+    LEAKAGE_FILTER,
+    PANEL_FILTER,
+    SEED_FILTER,
+    chance_level_layers,
+    end_label_layers,
+    epoch_axis,
+    filter_transform,
+    height_transforms,
+    pick_parameters,
+    point_tooltips,
+    series_encodings,
+    series_style,
+    small_multiples,
 )
 
 
@@ -33,29 +33,29 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
 
     Epoch 0 is the untuned model. Raises `DataError` where the attack was not measured by this metric at an epoch.
     """
-    called, measure = picked(rows, attack, metric)
+    called, measure = attack_and_metric_names(rows, attack, metric)
     import altair as alt
 
-    names, drawn = named(rows), looks(named(leaks(rows)).series)
+    names, drawn = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
     base = alt.Chart()
-    epoch = by_epoch(leaks(rows))
+    epoch = epoch_axis(leakage_rows(rows))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
-    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **coloured(drawn))
+    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **series_encodings(drawn))
     line = base.mark_line(strokeWidth=1.8, aria=False).encode(
         x=epoch,
         y=value,
-        **coloured(drawn, dashed=True),
+        **series_encodings(drawn, dashed=True),
     )
     dots = base.mark_point(filled=True, opacity=1, size=34).encode(
-        x=epoch, y=value, tooltip=told(), **coloured(drawn, shaped=True)
+        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(drawn, shaped=True)
     )
-    chart = faceted(
-        [*level(base), band, line, *names_at_ends(base, drawn, "epoch:Q", aside=True), dots],
-        list(names.panels.split(leaks(rows))),
-        [where(LEAK, SEED, PANEL), *ends()],
-        picks(attack=called, metric=measure, seed=POOLED, panel=""),
+    chart = small_multiples(
+        [*chance_level_layers(base), band, line, *end_label_layers(base, drawn, "epoch:Q", aside=True), dots],
+        list(names.panels.split(leakage_rows(rows))),
+        [filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER), *height_transforms()],
+        pick_parameters(attack=called, metric=measure, seed=ALL_SEEDS, panel=""),
     )
-    words = f"Dotted: guessing. Band: {row_values.spread(leaks(rows))}."
+    words = f"Dotted: guessing. Band: {row_values.interval_description(leakage_rows(rows))}."
     return Figure(
         f"{measure} of the attack {called} by epoch", chart, {"points": points(rows)}, words, "Leakage by epoch"
     )

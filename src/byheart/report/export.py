@@ -7,31 +7,33 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from byheart.analysis import formats
-from byheart.analysis.chart import FORMS, Figure
+from byheart.analysis.chart import PICTURE_FORMATS, Figure
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice
-from byheart.report.page import Shown, figures_of, tables_of
+from byheart.report.page import ReportContent, make_figures, make_tables
 
-ENDINGS = {"text": "txt", "markdown": "md", "latex": "tex"}
+FILE_ENDINGS = {"text": "txt", "markdown": "md", "latex": "tex"}
 """File endings of table formats that differ from the format's name."""
 
 
-def export(folder: Path, shown: Shown, tables: Sequence[Choice], figures: Sequence[Choice]) -> list[Path]:
+def export(
+    folder: Path, report_content: ReportContent, tables: Sequence[Choice], figures: Sequence[Choice]
+) -> list[Path]:
     """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF, all rows and scores as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for name, table in tables_of(shown, tables).items():
+    for name, table in make_tables(report_content, tables).items():
         for form, spell in formats.TABLE_FORMATS.items():
-            written.append(folder / f"{_file_name(name)}.{ENDINGS.get(form, form)}")
+            written.append(folder / f"{_file_name(name)}.{FILE_ENDINGS.get(form, form)}")
             written[-1].write_text(spell(table), encoding="utf-8")
-    for name, figure in figures_of(shown, figures).items():
-        for form in FORMS:
+    for name, figure in make_figures(report_content, figures).items():
+        for form in PICTURE_FORMATS:
             written.append(folder / f"{_file_name(name)}.{form}")
-            save(figure, written[-1])
-    keys = {r.scores: None for r in shown.rows if r.scores}
+            save_figure(figure, written[-1])
+    keys = {r.scores: None for r in report_content.rows if r.scores}
     for name, content in (
-        ("rows", formats.rows_parquet(shown.rows)),
-        ("scores", formats.scores_parquet({key: shown.scores(key) for key in keys})),
+        ("rows", formats.rows_parquet(report_content.rows)),
+        ("scores", formats.scores_parquet({key: report_content.scores(key) for key in keys})),
     ):
         written.append(folder / f"{name}.parquet")
         written[-1].write_bytes(content)
@@ -42,9 +44,9 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as its file's ending says: .svg, .png or .pdf. Equal figures make equal SVG and PNG files."""
     form = path.suffix.removeprefix(".").lower()
-    if form not in FORMS:
-        raise SettingError(f"figure file {str(path)!r}: the ending must be one of .{', .'.join(FORMS)}")
+    if form not in PICTURE_FORMATS:
+        raise SettingError(f"figure file {str(path)!r}: the ending must be one of .{', .'.join(PICTURE_FORMATS)}")
     path.write_bytes(figure.picture(form))

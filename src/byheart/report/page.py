@@ -16,19 +16,19 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from byheart.analysis import formats, labels
-from byheart.analysis.base_model_check import Kept, panel_gates
+from byheart.analysis.base_model_check import GatesByDataset, panel_gates
 from byheart.analysis.chart import Figure
-from byheart.analysis.exposed_records import Texts, exposed
-from byheart.analysis.paper_values import Published
-from byheart.analysis.verdicts import tuned, verdicts
+from byheart.analysis.exposed_records import TokenViewReader, exposed_records
+from byheart.analysis.paper_values import PublishedValue
+from byheart.analysis.verdicts import last_epoch_auc_rows, verdicts
 from byheart.core import defaults, registry
 from byheart.core.errors import DataError, UnknownNameError
 from byheart.core.registry import Choice
 from byheart.core.types import Row, ScoreSet, Table, TextLosses
 from byheart.report import page_data
-from byheart.report.vega_bundle import library
+from byheart.report.vega_bundle import vega_script
 
-ORDER = (
+EXHIBIT_ORDER = (
     "frontier",
     "trajectory",
     "heat_map",
@@ -64,7 +64,7 @@ class Exhibit(NamedTuple):
     still: str = ""
 
 
-class Spoken(NamedTuple):
+class VerdictSummary(NamedTuple):
     """A verdict in words: one for programs, a sentence, what is doubtful and to be read first, and its tables."""
 
     word: str
@@ -77,7 +77,7 @@ def _no_losses(_: Row) -> TextLosses | None:
     return None
 
 
-class Shown(NamedTuple):
+class ReportContent(NamedTuple):
     """What tables and figures may ask for, by position and by these names.
 
     `scores` looks scores up by a row's `scores`; `gates` holds the gates of the data by a row's data set and settings;
@@ -87,27 +87,27 @@ class Shown(NamedTuple):
 
     rows: Sequence[Row]
     scores: Callable[[str], ScoreSet]
-    gates: Kept = MappingProxyType({})
+    gates: GatesByDataset = MappingProxyType({})
     losses: Callable[[Row], TextLosses | None] = _no_losses
-    papers: Sequence[Published] = ()
-    texts: Texts | None = None
+    papers: Sequence[PublishedValue] = ()
+    texts: TokenViewReader | None = None
 
 
 def report(
-    shown: Shown,
+    report_content: ReportContent,
     *,
     title: str,
-    made: Mapping[str, str],
+    provenance: Mapping[str, str],
     tables: Sequence[Choice] = (),
     figures: Sequence[Choice] = (),
-    spoken: Spoken | None = None,
+    verdict_summary: VerdictSummary | None = None,
 ) -> str:
     """Return the page. `made` says how the numbers came about, by name: settings, versions, command.
 
     `tables` and `figures` are those to show; without them, all of the shelf that have something to show. `spoken` is a
     verdict that was reached elsewhere, in place of the study's own. Raises `DataError` where there are no rows.
     """
-    rows = shown.rows
+    rows = report_content.rows
     if not rows:
         raise DataError("a report needs rows, and there are none; run a study first")
     import jinja2
@@ -115,80 +115,86 @@ def report(
 
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     source = resources.files("byheart.report").joinpath("templates", "report.html.jinja").read_text(encoding="utf-8")
-    gates = panel_gates(rows, shown.scores, shown.gates)
-    told = {} if spoken else verdicts(rows, shown.scores, gates)
+    gates = panel_gates(rows, report_content.scores, report_content.gates)
+    told = {} if verdict_summary else verdicts(rows, report_content.scores, gates)
     left = min([0.4, *(math.floor(10 * v.auc.low) / 10 for those in told.values() for v in those)])
-    drawn = figures_of(shown, figures)
+    drawn = make_figures(report_content, figures)
     leaking = {(panel, v.method) for panel, those in told.items() for v in those if v.word == "leaks"}
-    if spoken and spoken.word == "leaks":
+    if verdict_summary and verdict_summary.word == "leaks":
         panels, variants = labels.panels(rows), labels.variants(rows)
         leaking = {(panels(r), variants(r)) for r in rows}
-    records = exposed(rows, shown.scores, leaking, shown.texts)
+    records = exposed_records(rows, report_content.scores, leaking, report_content.texts)
     given = {f"{c.name} {c.label}".strip(): c.explicit_settings for c in figures}
     slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
     offered = page_data.switches(rows)
-    held = page_data.content(
+    held = page_data.page_content(
         rows,
         offered,
         {slugs[n]: f for n, f in drawn.items()},
         {slugs[n]: g for n, g in given.items() if n in slugs},
         records,
     )
-    exhibits = sorted(_exhibits(tables_of(shown, tables), drawn), key=_place)
+    exhibits = sorted(_exhibits(make_tables(report_content, tables), drawn), key=_exhibit_sort_key)
     first = next((e for e in exhibits if e.figure), None)
-    scripts = [library(), page_data.script()] if drawn or records else []
+    scripts = [vega_script(), page_data.script()] if drawn or records else []
     return page.from_string(source).render(
         title=title,
-        made=made,
-        lines=_lines,
-        numeric=formats.numeric,
+        made=provenance,
+        lines=_table_lines,
+        numeric=formats.numeric_columns,
         gates=gates,
         verdicts=told,
-        spoken=spoken,
-        tests=len(tuned(rows)),
+        spoken=verdict_summary,
+        tests=len(last_epoch_auc_rows(rows)),
         first=first,
         exhibits=[e for e in exhibits if e is not first],
         slugs=slugs,
         switches=offered,
         picked=held["picked"],
         records=len(records),
-        policy=" ".join(map(page_data.allowed, scripts)) or "'none'",
+        policy=" ".join(map(page_data.csp_hash, scripts)) or "'none'",
         scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files
         style=Markup(page_data.style()),  # noqa: S704 - the same
-        data=page_data.packed(held),
+        data=page_data.compress_json(held),
         # From 0 to 100 on the summary's axis, which starts at a round number below every interval and below guessing.
         place=lambda value: round(100 * (value - left) / (1 - left), 2),
     )
 
 
-def tables_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
+def make_tables(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
     """Return the chosen tables, or all of the shelf, that these results can fill, by name and settings.
 
     Unless chosen, one that has a `metric` is made for each.
     """
     if not chosen:
         metrics = sorted(
-            {r.metric for r in shown.rows if r.attack} - {"auc", *defaults.COST_METRICS, *defaults.EXTRACTION_METRICS}
+            {r.metric for r in report_content.rows if r.attack}
+            - {"auc", *defaults.COST_METRICS, *defaults.EXTRACTION_METRICS}
         )
         every = [registry.choose("tables", n) for n in registry.entry_names("tables")]
         others = [
             registry.choose("tables", c.name, {"metric": m}) for c in every if "metric" in c.defaults for m in metrics
         ]
         chosen = [*every, *others]
-    return _filled(chosen, shown)
+    return _call_entries(chosen, report_content)
 
 
-def figures_of(shown: Shown, chosen: Sequence[Choice] = ()) -> dict[str, Figure]:
+def make_figures(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Figure]:
     """Return the chosen figures, or all of the shelf, that these results can fill, by name and settings.
 
     Unless chosen, one that is of an `attack` is of the first that was measured, where its own default was not.
     """
-    return _filled(
-        chosen or [_measured(registry.choose("figures", n), shown.rows) for n in registry.entry_names("figures")], shown
+    return _call_entries(
+        chosen
+        or [
+            _with_measured_attack(registry.choose("figures", n), report_content.rows)
+            for n in registry.entry_names("figures")
+        ],
+        report_content,
     )
 
 
-def _measured(choice: Choice, rows: Sequence[Row]) -> Choice:
+def _with_measured_attack(choice: Choice, rows: Sequence[Row]) -> Choice:
     attacks = sorted({r.attack for r in rows if r.attack})
     if not attacks or choice.defaults.get("attack", attacks[0]) in attacks:
         return choice
@@ -200,9 +206,9 @@ def _slug(name: str, nth: int) -> str:
     return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{name.split(' ', maxsplit=1)[0]}-{nth}"
 
 
-def _filled(chosen: Sequence[Choice], shown: Shown) -> dict[str, Any]:
+def _call_entries(chosen: Sequence[Choice], report_content: ReportContent) -> dict[str, Any]:
     """Call entries with the data that they ask for; leave out those to which these results give nothing to show."""
-    known = shown._asdict()
+    known = report_content._asdict()
     made: dict[str, Any] = {}
     for choice in chosen:
         for need in choice.needs:
@@ -226,9 +232,9 @@ def _exhibits(tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Ite
         yield Exhibit(name, figure.heading or figure.title, caption, figure=figure, still=still)
 
 
-def _place(exhibit: Exhibit) -> tuple[int, str]:
+def _exhibit_sort_key(exhibit: Exhibit) -> tuple[int, str]:
     first = exhibit.name.split(" ")[0]
-    return (ORDER.index(first) if first in ORDER else len(ORDER)), exhibit.name
+    return (EXHIBIT_ORDER.index(first) if first in EXHIBIT_ORDER else len(EXHIBIT_ORDER)), exhibit.name
 
 
 class _Cell(NamedTuple):
@@ -237,13 +243,13 @@ class _Cell(NamedTuple):
     again: bool
 
 
-def _lines(table: Table) -> list[tuple[bool, list[_Cell]]]:
+def _table_lines(table: Table) -> list[tuple[bool, list[_Cell]]]:
     """Return a table's lines for the page: whether a new group starts, and the cells.
 
     "0.852 [0.840, 0.864]" is parted, so that the interval can be set small. A leading label that only repeats the one
     above it is marked; the last label column tells lines apart and never is.
     """
-    labelled = max(formats.numeric(table).index(True) if any(formats.numeric(table)) else 0, 1) - 1
+    labelled = max(formats.numeric_columns(table).index(True) if any(formats.numeric_columns(table)) else 0, 1) - 1
     lines: list[tuple[bool, list[_Cell]]] = []
     above: tuple[str, ...] = ()
     for row in table.rows:

@@ -19,9 +19,9 @@ SNIPPET = "window.vegaEmbed = vegaEmbed;"
 
 
 @functools.cache
-def library() -> str:
+def vega_script() -> str:
     """Return the script."""
-    place = _place()
+    place = _cache_path()
     with contextlib.suppress(OSError, zlib.error, UnicodeDecodeError):
         return zlib.decompress(place.read_bytes()).decode()
     import vl_convert
@@ -34,7 +34,7 @@ def library() -> str:
     return script
 
 
-def _place() -> Path:
+def _cache_path() -> Path:
     """Return where the script is kept: in the cache that the user's surroundings name, by version and snippet."""
     # As expanduser and not Path.home(), which raises where nobody has a home.
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - said above

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from byheart.analysis.row_values import counted
+from byheart.analysis.row_values import format_count
 from byheart.core.config import Machine
 from byheart.core.errors import SettingError
 from byheart.core.types import Table
@@ -115,7 +115,7 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
     )
     header = ("cell", "texts", "training", "observations to make", "minutes, about")
     header += () if public else ("epsilon spent",)
-    minutes = f"about {counted(round(total), 'minute')}" if total >= 1 else "less than a minute"
+    minutes = f"about {format_count(round(total), 'minute')}" if total >= 1 else "less than a minute"
     told = (
         f"In all {minutes} on this processor as busy as it is now. Observations are passes over texts and what models write, "
         "each kept; the untuned model's are made with the first cell, and shared."
@@ -124,7 +124,7 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
         told = "All is in the store."
     for lack in dict.fromkeys(c.lacks for c in cells if c.lacks):
         told += f" Before byheart run: {lack}."
-    return Table(f"{name}: {counted(len(cells), 'cell')}", header, lines, told)
+    return Table(f"{name}: {format_count(len(cells), 'cell')}", header, lines, told)
 
 
 def _epsilon(cell: CellEstimate) -> str:
@@ -134,8 +134,8 @@ def _epsilon(cell: CellEstimate) -> str:
 
 
 def _training(cell: CellEstimate) -> str:
-    own = [counted(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
-    theirs = [f"{counted(cell.shadow_epochs, 'epoch')} of shadows"] if cell.shadow_epochs else []
+    own = [format_count(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
+    theirs = [f"{format_count(cell.shadow_epochs, 'epoch')} of shadows"] if cell.shadow_epochs else []
     return ", ".join((*own, *theirs)) or "in the store"
 
 

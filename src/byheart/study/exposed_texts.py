@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byheart.analysis.exposed_records import Told
-from byheart.analysis.token_view import pieces, told
+from byheart.analysis.exposed_records import TokenView
+from byheart.analysis.token_view import token_pieces, token_view
 from byheart.core.errors import ByheartError, DataError
 from byheart.core.registry import choose, key_of
 from byheart.core.types import Row
@@ -29,7 +29,7 @@ Attributes = Mapping[str, Mapping[str, str]]
 
 def token_view_reader(
     store: Store, study: str | None, *, show_private: bool
-) -> Callable[[Row, Sequence[int]], list[Told]]:
+) -> Callable[[Row, Sequence[int]], list[TokenView]]:
     """Return the function that gives audited texts, by a row of scores and their positions, as the model of the row read them.
 
     `private` shows private values too. Raises `DataError` where they are to be masked and the data set cannot be read.
@@ -55,7 +55,7 @@ def token_view_reader(
         own = [r for r in rows if (r.cell, r.epoch, r.dataset_settings) == (row.cell, epoch, row.dataset_settings)]
         return next((k for r in own if (k := evidence(r.scores).get(name)) and store.has("evidence", k)), None)
 
-    def texts(row: Row, positions: Sequence[int]) -> list[Told]:
+    def texts(row: Row, positions: Sequence[int]) -> list[TokenView]:
         target = of_epoch(row, row.epoch, "target")
         if target is None:
             return []
@@ -66,11 +66,11 @@ def token_view_reader(
         base = read_arrays(store.folder("evidence", before)) if before and before != target else None
         names = list(_ids(store, row.scores))
 
-        def read(i: int) -> Told:
+        def read(i: int) -> TokenView:
             ids = tokens["ids"][tokens["starts"][i] + tokens["first"][i] : tokens["starts"][i + 1]].tolist()
             before = None if base is None else _text_logprobs(base, i)
             private = known(inputs["texts"]).get(names[i], {})
-            return told(pieces(ids, tokenizer(row.base)), _text_logprobs(tuned, i), before, private)
+            return token_view(token_pieces(ids, tokenizer(row.base)), _text_logprobs(tuned, i), before, private)
 
         return [read(i) for i in positions]
 

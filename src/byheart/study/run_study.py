@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byheart.analysis.paper_values import published_of
+from byheart.analysis.paper_values import stored_published_values
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
 from byheart.core.registry import Choice, choose
@@ -28,7 +28,7 @@ from byheart.study.train_and_observe import Event, ProgressCallback
 from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
 if TYPE_CHECKING:
-    from byheart.report.page import Shown
+    from byheart.report.page import ReportContent
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,9 @@ def report_page(
         from byheart.study.exposed_texts import token_view_reader
 
         held = held._replace(texts=token_view_reader(store, study, show_private=show_private))
-    page = report(held, title=title, made=run_details(store, study), tables=chosen["tables"], figures=chosen["figures"])
+    page = report(
+        held, title=title, provenance=run_details(store, study), tables=chosen["tables"], figures=chosen["figures"]
+    )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(output) as aside:
@@ -169,16 +171,16 @@ def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
         raise StoreError(f"folder {folder} cannot be written ({error.strerror}); choose another place") from error
 
 
-def report_content(store: Store, study: str | None) -> Shown:
+def report_content(store: Store, study: str | None) -> ReportContent:
     """Return what tables, figures and the page of a study are made from; raises as `rows.study_rows` does."""
-    from byheart.report.page import Shown
+    from byheart.report.page import ReportContent
 
-    return Shown(
+    return ReportContent(
         study_rows(store, study),
         score_reader(store),
         read_gates(store, study),
         validation_loss_reader(store, study),
-        published_of(store, study),
+        stored_published_values(store, study),
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from byheart.analysis.paper_values import Published, read_published
+from byheart.analysis.paper_values import PublishedValue, read_published_values
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
 from byheart.core.defaults import DEFAULT_ATTACKS, DEFAULT_METHODS, DEFAULT_METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
@@ -82,7 +82,7 @@ class Study:
     tables: tuple[Choice, ...]
     figures: tuple[Choice, ...]
     observations: tuple[Choice, ...] = ()
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedValue, ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
     command: str = field(default="", compare=False, repr=False)
 
@@ -181,7 +181,7 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
         tables=tuple(_choices("tables", values.get("tables", []))),
         figures=tuple(_choices("figures", values.get("figures", []))),
         observations=_observations(values.get("observations", [])),
-        published=read_published(values.get("published"), folder),
+        published=read_published_values(values.get("published"), folder),
         content=values,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from byheart.analysis.comparisons import Lead, grid, note, of_auc, pairs
+from byheart.analysis.comparisons import LeadColumns, auc_comparisons, auc_rows, comparison_grid, comparison_note
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
 
@@ -18,8 +18,13 @@ def attack_comparisons(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -
 
     Above 0: the first finds more. Raises `DataError` for fewer than two attacks with scores of the same texts.
     """
-    found = pairs(rows, scores)
-    methods, lines = grid(found, "attack")
+    found = auc_comparisons(rows, scores)
+    methods, lines = comparison_grid(found, "attack")
     if not lines:
         raise DataError("the table of attack comparisons needs two attacks on the same texts; add another")
-    return Table("Attacks in pairs", (*Lead(of_auc(rows)).header, "attacks", *methods), tuple(lines), note(found, rows))
+    return Table(
+        "Attacks in pairs",
+        (*LeadColumns(auc_rows(rows)).header, "attacks", *methods),
+        tuple(lines),
+        comparison_note(found, rows),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from byheart.analysis import labels, row_values
 from byheart.core.types import Row, Table
-from byheart.tables._attributes import header, lines
+from byheart.tables._attributes import attribute_lines, lead_header
 
 
 def attribute_trajectory(rows: Sequence[Row]) -> Table:
@@ -14,14 +14,14 @@ def attribute_trajectory(rows: Sequence[Row]) -> Table:
 
     A line below each has the non-members'. Raises `DataError` where no attribute was asked for.
     """
-    found = list(lines(rows))
+    found = list(attribute_lines(rows))
     epochs = sorted({r.epoch for line in found for r in line.rows if r.epoch is not None})
     told: list[tuple[str, ...]] = []
     for line in found:
         for of, name in (("members", "members"), ("nonmembers", "non-members")):
-            by_epoch = (line.measured(line.share, f"of={of}", epoch=e) for e in epochs)
-            cells = (row_values.shown(row_values.pooled(those)) for those in by_epoch)
-            told.append((*line.lead, line.variant, line.kind, line.asked, name, *cells))
-    names = (*header(rows), "of", *(f"epoch {e}" if e else labels.UNTUNED for e in epochs))
-    note = f"In brackets the {row_values.spread([r for line in found for r in line.rows])}."
+            by_epoch = (line.measure_rows(line.share_measure, f"of={of}", epoch=e) for e in epochs)
+            cells = (row_values.format_estimate(row_values.pooled_estimate(those)) for those in by_epoch)
+            told.append((*line.lead, line.variant, line.kind, line.mode, name, *cells))
+    names = (*lead_header(rows), "of", *(f"epoch {e}" if e else labels.BASE_LABEL for e in epochs))
+    note = f"In brackets the {row_values.interval_description([r for line in found for r in line.rows])}."
     return Table("Private attributes by epoch", names, tuple(told), note)

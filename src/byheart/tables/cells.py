@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import across, value_at
+from byheart.tables._columns import cells_across, value_formatter
 
 
 def cells(rows: Sequence[Row]) -> Table:
@@ -18,7 +18,7 @@ def cells(rows: Sequence[Row]) -> Table:
     """
     if not rows:
         raise DataError("the table of cells needs rows, and there are none; run a study first")
-    lead, methods = Lead(rows), labels.variants(rows)
+    lead, methods = LeadColumns(rows), labels.variants(rows)
     attacks = labels.attacks([r for r in rows if r.attack and r.metric == "auc"])
     lines = tuple(
         (*head, labels.method_name(cell[0].method), *_line(cell, attacks))
@@ -37,23 +37,23 @@ def _by_seed(rows: Sequence[Row]) -> list[list[Row]]:
     return [[r for r in rows if (r.seed, r.cell) == key] for key in sorted(keys)]
 
 
-def _line(cell: list[Row], attacks: labels.Naming) -> tuple[str, ...]:
+def _line(cell: list[Row], attacks: labels.DisplayNames) -> tuple[str, ...]:
     first = cell[0]
     return (
-        ", ".join(row_values.parts(first.method_settings, first.training_settings)) or "defaults",
+        ", ".join(row_values.split_settings(first.method_settings, first.training_settings)) or "defaults",
         str(first.seed),
-        _counted(cell, "trained_parameters", "{:,.0f}".format),
-        _counted(cell, "learning_rate", "{:g}".format),
-        *across(attacks, [r for r in cell if r.attack and r.metric == "auc"], value_at(None)),
+        _model_value(cell, "trained_parameters", "{:,.0f}".format),
+        _model_value(cell, "learning_rate", "{:g}".format),
+        *cells_across(attacks, [r for r in cell if r.attack and r.metric == "auc"], value_formatter(None)),
         _perplexity([r for r in cell if r.metric == "perplexity" and not r.attack]),
     )
 
 
-def _counted(cell: list[Row], metric: str, spelled: Callable[[float], str]) -> str:
-    return next((spelled(r.value) for r in cell if r.metric == metric and not r.attack), row_values.MISSING)
+def _model_value(cell: list[Row], metric: str, format_value: Callable[[float], str]) -> str:
+    return next((format_value(r.value) for r in cell if r.metric == metric and not r.attack), row_values.MISSING)
 
 
 def _perplexity(rows: list[Row]) -> str:
     # Its interval is left to the table of methods: this line is long already.
-    ends = [row_values.at(rows, 0), row_values.at(rows, None)]
-    return " → ".join(row_values.number(rows[0].value) if rows else row_values.MISSING for rows in ends)
+    ends = [row_values.rows_at_epoch(rows, 0), row_values.rows_at_epoch(rows, None)]
+    return " → ".join(row_values.format_number(rows[0].value) if rows else row_values.MISSING for rows in ends)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from byheart.analysis.comparisons import Lead, grid, note, of_auc, pairs
+from byheart.analysis.comparisons import LeadColumns, auc_comparisons, auc_rows, comparison_grid, comparison_note
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
 
@@ -19,8 +19,13 @@ def comparisons(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Table
 
     Above 0: the first leaks more. Raises `DataError` for fewer than two methods with scores of the same texts.
     """
-    found = pairs(rows, scores)
-    attacks, lines = grid(found, "method")
+    found = auc_comparisons(rows, scores)
+    attacks, lines = comparison_grid(found, "method")
     if not lines:
         raise DataError("the table of comparisons needs two methods that were audited on the same texts; add another")
-    return Table("Methods in pairs", (*Lead(of_auc(rows)).header, "methods", *attacks), tuple(lines), note(found, rows))
+    return Table(
+        "Methods in pairs",
+        (*LeadColumns(auc_rows(rows)).header, "methods", *attacks),
+        tuple(lines),
+        comparison_note(found, rows),
+    )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core import defaults
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import across
+from byheart.tables._columns import cells_across
 
 
 def costs(rows: Sequence[Row]) -> Table:
@@ -22,9 +22,9 @@ def costs(rows: Sequence[Row]) -> Table:
     noted = [r for r in rows if r.attack and r.epoch and r.metric in defaults.COST_METRICS]
     if not noted:
         raise DataError("no row holds what an attack cost; the untuned base alone was attacked, or byheart was older")
-    lead, variants, attacks = Lead(noted), labels.variants(noted), labels.attacks(noted)
+    lead, variants, attacks = LeadColumns(noted), labels.variants(noted), labels.attacks(noted)
     lines = [
-        (*head, name, _median(those, "passes"), *across(variants, those, lambda found: _median(found, "seconds")))
+        (*head, name, _median(those, "passes"), *cells_across(variants, those, lambda found: _median(found, "seconds")))
         for head, there in lead.split(noted).items()
         for name, those in attacks.split(there).items()
     ]
@@ -39,4 +39,4 @@ def costs(rows: Sequence[Row]) -> Table:
 
 def _median(rows: Sequence[Row], metric: str) -> str:
     found = [r.value for r in rows if r.metric == metric]
-    return row_values.number(float(np.median(found))) if found else row_values.MISSING
+    return row_values.format_number(float(np.median(found))) if found else row_values.MISSING

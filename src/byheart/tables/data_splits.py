@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from byheart.analysis import labels, row_values
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import across
+from byheart.tables._columns import cells_across
 
-TO = " to "
+RANGE_SEPARATOR = " to "
 
-COLUMNS = {
+COUNT_COLUMNS = {
     "train_texts": "fine-tuning",
     "member_texts": "members",
     "nonmember_texts": "non-members",
@@ -34,14 +34,14 @@ def data_splits(rows: Sequence[Row]) -> Table:
 
     Raises `DataError` where no split was counted.
     """
-    counted = [r for r in rows if not r.attack and r.metric in COLUMNS]
+    counted = [r for r in rows if not r.attack and r.metric in COUNT_COLUMNS]
     if not counted:
         raise DataError("the table of data splits needs a cell's counts of texts, and no row holds one")
-    metrics = [m for m in COLUMNS if any(r.metric == m for r in counted)]
-    by_metric = labels.Naming(lambda r: (r.metric,), {(m,): COLUMNS[m] for m in metrics}, {})
+    metrics = [m for m in COUNT_COLUMNS if any(r.metric == m for r in counted)]
+    by_metric = labels.DisplayNames(lambda r: (r.metric,), {(m,): COUNT_COLUMNS[m] for m in metrics}, {})
     datasets = labels.datasets(counted)
-    lines = tuple((data, *across(by_metric, those, _range)) for data, those in datasets.split(counted).items())
-    varies = any(TO in cell for line in lines for cell in line[1:])
+    lines = tuple((data, *cells_across(by_metric, those, _range)) for data, those in datasets.split(counted).items())
+    varies = any(RANGE_SEPARATOR in cell for line in lines for cell in line[1:])
     ranged = " A range spans the cells, where base models or seeds differ." if varies else ""
     note = f"Texts. Members are a sample of the fine-tuning texts; non-members were never trained on.{ranged}"
     return Table("Data", ("data", *by_metric.names.values()), lines, note)
@@ -51,4 +51,4 @@ def _range(rows: list[Row]) -> str:
     if not rows:
         return row_values.MISSING
     low, high = min(r.value for r in rows), max(r.value for r in rows)
-    return f"{low:,.0f}" if low == high else f"{low:,.0f}{TO}{high:,.0f}"
+    return f"{low:,.0f}" if low == high else f"{low:,.0f}{RANGE_SEPARATOR}{high:,.0f}"

@@ -12,7 +12,7 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead, of_auc
+from byheart.analysis.comparisons import LeadColumns, auc_rows
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
 
@@ -24,17 +24,17 @@ def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) 
     lowest is kept, 0 where none was better than the untuned model. Raises `DataError` where nothing was tuned or
     no attack was measured.
     """
-    measured = of_auc(rows)
+    measured = auc_rows(rows)
     use = [r for r in rows if r.metric == "perplexity" and not r.attack]
     if not measured or not any(r.epoch for r in use):
         raise DataError("early stopping needs AUC and validation perplexity after epochs of tuning, and there are none")
-    lead, variants, attacks = Lead(measured), labels.variants([*measured, *use]), labels.attacks(measured)
+    lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *use]), labels.attacks(measured)
     perplexities = lead.split(use)
     lines: list[tuple[str, ...]] = []
     for head, there in lead.split(measured).items():
         read = variants.split(perplexities.get(head, []))
         for name, those in variants.split(there).items():
-            kept = _kept(read.get(name, []), patience)
+            kept = _early_stopped_rows(read.get(name, []), patience)
             stops = {r.cell: r.epoch for r in kept}
             if not stops:
                 continue
@@ -45,13 +45,13 @@ def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) 
             lines.append((*head, name, told, _change(kept, read[name]), *cells))
     header = ("method", "epoch kept", "perplexity", *(f"{n} AUC" for n in attacks.names.values()))
     note = (
-        f"At the epoch that early stopping keeps (patience {patience}) → at the last; in brackets the {row_values.spread(measured)}. "
+        f"At the epoch that early stopping keeps (patience {patience}) → at the last; in brackets the {row_values.interval_description(measured)}. "
         "The epoch is chosen by the very validation texts whose perplexity is shown, which is a little lower for it."
     )
     return Table("What early stopping would have kept", (*lead.header, *header), tuple(lines), note)
 
 
-def _kept(rows: Sequence[Row], patience: int) -> list[Row]:
+def _early_stopped_rows(rows: Sequence[Row], patience: int) -> list[Row]:
     """Return, for each seed's cell, the row of perplexity at which training with this patience is stopped and returns to."""
     found: list[Row] = []
     for cell in dict.fromkeys(r.cell for r in rows):
@@ -66,5 +66,5 @@ def _kept(rows: Sequence[Row], patience: int) -> list[Row]:
 
 
 def _change(kept: Sequence[Row], path: Sequence[Row]) -> str:
-    ends = (row_values.pooled(kept), row_values.pooled(row_values.at(path, None)))
-    return " → ".join(row_values.shown(end) for end in ends)
+    ends = (row_values.pooled_estimate(kept), row_values.pooled_estimate(row_values.rows_at_epoch(path, None)))
+    return " → ".join(row_values.format_estimate(end) for end in ends)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import untuned
+from byheart.tables._columns import format_base_value
 
-COLUMNS = 5
+MAX_EPOCH_COLUMNS = 5
 """Epochs that are shown: all where there are so many, else the last and others evenly before it."""
 
 HELD_OUT = "held out"
@@ -31,45 +31,52 @@ def exposure(rows: Sequence[Row]) -> Table:
         raise DataError(
             "no row holds an exposure; set data.canaries and ask for metrics: [exposure, held_out_exposure]"
         )
-    lead, variants = Lead(measured), labels.variants(measured)
-    epochs = _shown(sorted({r.epoch for r in measured if r.epoch}))
-    ways = sorted({_way(r) for r in measured}, reverse=True)
+    lead, variants = LeadColumns(measured), labels.variants(measured)
+    epochs = _displayed_epochs(sorted({r.epoch for r in measured if r.epoch}))
+    ways = sorted({_estimator(r) for r in measured}, reverse=True)
     lines = [
-        (*head, method, way, _told(often), untuned(those), *(_at(those, e) for e in epochs))
+        (
+            *head,
+            method,
+            way,
+            _repetitions_label(often),
+            format_base_value(those),
+            *(_value_at_epoch(those, e) for e in epochs),
+        )
         for head, there in lead.split(measured).items()
         for method, own in variants.split(there).items()
         for way in ways
-        for often in sorted({_repeated(r) for r in own if _way(r) == way})
-        if (those := [r for r in own if _way(r) == way and _repeated(r) == often])
+        for often in sorted({_repetitions(r) for r in own if _estimator(r) == way})
+        if (those := [r for r in own if _estimator(r) == way and _repetitions(r) == often])
     ]
-    header = (*lead.header, "method", "estimated by", "trained on", labels.UNTUNED, *(f"epoch {e}" for e in epochs))
+    header = (*lead.header, "method", "estimated by", "trained on", labels.BASE_LABEL, *(f"epoch {e}" for e in epochs))
     note = (
-        f"Mean exposure in bits; in brackets the {row_values.spread(measured)}, canaries taken as independent. Canaries that a model "
+        f"Mean exposure in bits; in brackets the {row_values.interval_description(measured)}, canaries taken as independent. Canaries that a model "
         "never saw have 1.44 on average, the untuned model's and those held out too. By sampling there is no more than "
         "log2(references + 1); by extrapolation a skew-normal distribution of the references is taken for granted."
     )
     return Table("Exposure of canaries", header, tuple(lines), note)
 
 
-def _shown(epochs: Sequence[int]) -> list[int]:
-    if len(epochs) <= COLUMNS:
+def _displayed_epochs(epochs: Sequence[int]) -> list[int]:
+    if len(epochs) <= MAX_EPOCH_COLUMNS:
         return list(epochs)
-    return [epochs[round(i * (len(epochs) - 1) / (COLUMNS - 1))] for i in range(COLUMNS)]
+    return [epochs[round(i * (len(epochs) - 1) / (MAX_EPOCH_COLUMNS - 1))] for i in range(MAX_EPOCH_COLUMNS)]
 
 
-def _way(row: Row) -> str:
-    return row_values.settings(row.metric_settings).get("estimate", "sampling")
+def _estimator(row: Row) -> str:
+    return row_values.parse_settings(row.metric_settings).get("estimate", "sampling")
 
 
-def _repeated(row: Row) -> int:
+def _repetitions(row: Row) -> int:
     """Return how often a row's canaries were trained on: 0 for those held out."""
-    return int(row_values.settings(row.metric_settings).get("repeated", "1")) if row.metric == "exposure" else 0
+    return int(row_values.parse_settings(row.metric_settings).get("repeated", "1")) if row.metric == "exposure" else 0
 
 
-def _told(often: int) -> str:
-    return row_values.times(often) if often else HELD_OUT
+def _repetitions_label(often: int) -> str:
+    return row_values.format_times(often) if often else HELD_OUT
 
 
-def _at(rows: Sequence[Row], epoch: int) -> str:
+def _value_at_epoch(rows: Sequence[Row], epoch: int) -> str:
     there = [r for r in rows if r.epoch == epoch]
-    return row_values.shown(row_values.pooled(there))
+    return row_values.format_estimate(row_values.pooled_estimate(there))

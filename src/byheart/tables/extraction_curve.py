@@ -17,7 +17,7 @@ import numpy as np
 from annotated_types import Ge, Interval, MinLen
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table
 from byheart.stats.proportions import pooled_share, share_with_interval
@@ -45,13 +45,13 @@ def extraction_curve(
     measured = [r for r in measured if r.attack_settings == settings]
     variants = labels.variants(rows)
     lines: list[tuple[str, ...]] = []
-    for lead, there in Lead(measured).split(measured).items():
+    for lead, there in LeadColumns(measured).split(measured).items():
         for variant, those in variants.split(there).items():
             for probability in p:
-                for side, held in _sides(those, scores).items():
-                    cells = (_shown(held, probability, tries) for tries in n)
+                for side, held in _probabilities_by_class(those, scores).items():
+                    cells = (_format_extracted_share(held, probability, tries) for tries in n)
                     lines.append((*lead, variant, f"{probability:g}", side, *cells))
-    header = (*Lead(measured).header, "method", "p", "of", *(f"n = {tries:,}" for tries in n))
+    header = (*LeadColumns(measured).header, "method", "p", "of", *(f"n = {tries:,}" for tries in n))
     note = (
         "A text counts where n samples hold its suffix at least once with a probability of p or more; after the last epoch. "
         "In brackets the 95 % interval of each share by itself, of several seeds the outermost ends around their mean."
@@ -59,31 +59,33 @@ def extraction_curve(
     return Table("What can be extracted in n tries", header, tuple(lines), note)
 
 
-Held = tuple[np.ndarray, tuple[str, ...]]
+TextProbabilities = tuple[np.ndarray, tuple[str, ...]]
 """Probabilities of one try, and the texts' groups."""
 
 
-def _sides(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Mapping[str, list[Held]]:
+def _probabilities_by_class(
+    rows: Sequence[Row], scores: Callable[[str], ScoreSet]
+) -> Mapping[str, list[TextProbabilities]]:
     """Return, for each seed, both sides after the last epoch, and the members of the untuned model."""
-    now = [scores(r.scores) for r in row_values.at(rows, None)]
+    now = [scores(r.scores) for r in row_values.rows_at_epoch(rows, None)]
     first = list({r.scores: scores(r.scores) for r in rows if r.epoch == 0}.values())
     found = {
-        "members": [_side(held, members=True) for held in now],
-        "non-members": [_side(held, members=False) for held in now],
-        "members, untuned model": [_side(held, members=True) for held in first],
+        "members": [_class_probabilities(held, members=True) for held in now],
+        "non-members": [_class_probabilities(held, members=False) for held in now],
+        "members, untuned model": [_class_probabilities(held, members=True) for held in first],
     }
     return {name: held for name, held in found.items() if held}
 
 
-def _side(held: ScoreSet, *, members: bool) -> Held:
+def _class_probabilities(held: ScoreSet, *, members: bool) -> TextProbabilities:
     on = held.members == members
     return held.scores[on], tuple(g for g, chosen in zip(groups_or_ids(held), on, strict=True) if chosen)
 
 
-def _shown(held: Sequence[Held], p: float, n: int) -> str:
+def _format_extracted_share(held: Sequence[TextProbabilities], p: float, n: int) -> str:
     """Return the share of the texts whose suffix n tries hold with a probability of p at least."""
     with np.errstate(divide="ignore"):  # what is certain has minus infinity of being missed
         value, low, high = pooled_share(
             [share_with_interval(-np.expm1(n * np.log1p(-once)) >= p, groups) for once, groups in held]
         )
-    return f"{row_values.number(value)} [{row_values.number(low)}, {row_values.number(high)}]"
+    return f"{row_values.format_number(value)} [{row_values.format_number(low)}, {row_values.format_number(high)}]"

@@ -11,11 +11,11 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.analysis import labels
-from byheart.analysis.comparisons import Lead
-from byheart.analysis.lora_placement import placements as placed
+from byheart.analysis.comparisons import LeadColumns
+from byheart.analysis.lora_placement import placement_rows as placed
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import across, note, of_attack, untuned, value_at
+from byheart.tables._columns import attack_rows, cells_across, format_base_value, table_note, value_formatter
 
 
 def lora_placement(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None) -> Table:
@@ -23,17 +23,17 @@ def lora_placement(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated
 
     Raises `DataError` for fewer than two placements.
     """
-    measured = placed(of_attack(rows, None, metric, epoch))
+    measured = placed(attack_rows(rows, None, metric, epoch))
     if len({r.method for r in measured}) < 2:  # noqa: PLR2004 - one placement has nothing to be compared with
         raise DataError("the table of LoRA's placements needs lora with two values of `targets` or more")
-    lead, placements, attacks = Lead(measured), labels.variants(measured), labels.attacks(measured)
+    lead, placements, attacks = LeadColumns(measured), labels.variants(measured), labels.attacks(measured)
     lines: list[tuple[str, ...]] = []
     for head, there in lead.split(measured).items():
-        lines.append((*head, labels.UNTUNED, *across(attacks, there, untuned)))
+        lines.append((*head, labels.BASE_LABEL, *cells_across(attacks, there, format_base_value)))
         lines += [
-            (*head, placement, *across(attacks, those, value_at(epoch)))
+            (*head, placement, *cells_across(attacks, those, value_formatter(epoch)))
             for placement, those in placements.split(there).items()
         ]
     header = (*lead.header, "LoRA on", *attacks.names.values())
     title = f"{labels.metric_name(metric)} of LoRA by the layers that it adapts"
-    return Table(title, header, tuple(lines), note(measured, metric, epoch))
+    return Table(title, header, tuple(lines), table_note(measured, metric, epoch))

@@ -16,9 +16,14 @@ import numpy as np
 from annotated_types import Gt
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import AMONG_LEAST, Lead, of_auc
-from byheart.analysis.matched_utility import Draws, Matched, matched, paths
-from byheart.analysis.utility_curves import levels
+from byheart.analysis.comparisons import LEAST_MARK, LeadColumns, auc_rows
+from byheart.analysis.matched_utility import (
+    BootstrapDraws,
+    LeakageAtPerplexity,
+    leakage_at_perplexity,
+    paths_by_attack_and_method,
+)
+from byheart.analysis.utility_curves import common_perplexities
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table, TextLosses
 from byheart.stats.intervals import holm
@@ -27,7 +32,7 @@ from byheart.stats.simultaneous import ALPHA
 NOT_REACHED = "not reached"
 PARAMETERS = "trained parameters"
 
-Line = tuple[tuple[str, ...], float, str]
+LineKey = tuple[tuple[str, ...], float, str]
 """Data set (and base), perplexity, attack."""
 
 
@@ -43,35 +48,41 @@ def matched_utility(
     `perplexity` None stands for two: the lowest that every method reaches which improves on the untuned model, and the
     lowest that half of them reach. Raises `DataError` for fewer than two methods with a path through epochs.
     """
-    lead, variants = Lead(of_auc(rows)), labels.variants(rows)
+    lead, variants = LeadColumns(auc_rows(rows)), labels.variants(rows)
     names = tuple(variants.names.values())
-    found: dict[Line, dict[str, Matched | None]] = {}
+    found: dict[LineKey, dict[str, LeakageAtPerplexity | None]] = {}
     for head, there in lead.split(rows).items():
-        draws = Draws(scores, losses)
-        for attack, held in paths(there).items():
-            spelled = {variants(seeds[0][0].leak): seeds for seeds in held.values()}
-            asked = levels(spelled) if perplexity is None else [perplexity]
+        draws = BootstrapDraws(scores, losses)
+        for attack, held in paths_by_attack_and_method(there).items():
+            spelled = {variants(seeds[0][0].leakage): seeds for seeds in held.values()}
+            asked = common_perplexities(spelled) if perplexity is None else [perplexity]
             for level in asked:
-                found[head, level, attack] = {n: matched(seeds, level, draws) for n, seeds in spelled.items()}
+                found[head, level, attack] = {
+                    n: leakage_at_perplexity(seeds, level, draws) for n, seeds in spelled.items()
+                }
     if not any(sum(m is not None for m in line.values()) > 1 for line in found.values()):
         raise DataError("matched utility needs two methods that reach one perplexity, with AUC and perplexity by epoch")
-    least = _least(found)
+    least = _lowest_or_tied(found)
     parts: list[tuple[str, ...]] = []
     for head, there in lead.split(rows).items():
         mine = sorted((line for line in found if line[0] == head), key=lambda line: -line[1])
         parts += [
-            (*head, row_values.number(line[1]), line[2], *_cells(line, names, found[line], least)) for line in mine
+            (*head, row_values.format_number(line[1]), line[2], *_cells(line, names, found[line], least))
+            for line in mine
         ]
         counts = {
             n: [r for r in those if r.metric == "trained_parameters"] for n, those in variants.split(there).items()
         }
-        parts.append((*head, row_values.MISSING, PARAMETERS, *(_count(counts.get(n, [])) for n in names)))
+        parts.append((*head, row_values.MISSING, PARAMETERS, *(_parameter_count(counts.get(n, [])) for n in names)))
     header = (*lead.header, "perplexity", "attack", *names)
     return Table("Leakage at equal validation perplexity", header, tuple(parts), _note(found, least))
 
 
 def _cells(
-    line: Line, names: Sequence[str], found: Mapping[str, Matched | None], least: set[tuple[Line, str]]
+    line: LineKey,
+    names: Sequence[str],
+    found: Mapping[str, LeakageAtPerplexity | None],
+    least: set[tuple[LineKey, str]],
 ) -> list[str]:
     cells: list[str] = []
     for name in names:
@@ -79,16 +90,16 @@ def _cells(
         if there is None:
             cells.append(NOT_REACHED if name in found else row_values.MISSING)
             continue
-        number, _, ends = row_values.shown(there.estimate).partition(" ")
-        cells.append(f"{number}{AMONG_LEAST if (line, name) in least else ''} {ends}")
+        number, _, ends = row_values.format_estimate(there.estimate).partition(" ")
+        cells.append(f"{number}{LEAST_MARK if (line, name) in least else ''} {ends}")
     return cells
 
 
-def _least(found: Mapping[Line, Mapping[str, Matched | None]]) -> set[tuple[Line, str]]:
+def _lowest_or_tied(found: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]]) -> set[tuple[LineKey, str]]:
     """Return each line's lowest method and those not told from it, all pairs of the table sharing an error of 5 %."""
     from scipy.special import ndtr
 
-    tests: dict[tuple[Line, frozenset[str]], float] = {}
+    tests: dict[tuple[LineKey, frozenset[str]], float] = {}
     for line, held in found.items():
         there = {n: m for n, m in held.items() if m is not None and len(m.draws)}
         for (first, a), (second, b) in itertools.combinations(there.items(), 2):
@@ -96,7 +107,7 @@ def _least(found: Mapping[Line, Mapping[str, Matched | None]]) -> set[tuple[Line
             error = float(np.std(apart[1:]))
             tests[line, frozenset((first, second))] = 2 * float(ndtr(-abs(apart[0]) / error)) if error else 1.0
     corrected = dict(zip(tests, holm(np.array(list(tests.values()))), strict=True)) if tests else {}
-    least: set[tuple[Line, str]] = set()
+    least: set[tuple[LineKey, str]] = set()
     for line, held in found.items():
         there = {n: m for n, m in held.items() if m is not None and len(m.draws)}
         if len(there) > 1:
@@ -106,11 +117,11 @@ def _least(found: Mapping[Line, Mapping[str, Matched | None]]) -> set[tuple[Line
     return least
 
 
-def _count(rows: Sequence[Row]) -> str:
+def _parameter_count(rows: Sequence[Row]) -> str:
     return f"{rows[0].value:,.0f}" if rows else row_values.MISSING
 
 
-def _note(found: Mapping[Line, Mapping[str, Matched | None]], least: set[tuple[Line, str]]) -> str:
+def _note(found: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]], least: set[tuple[LineKey, str]]) -> str:
     whole = all(len(m.draws) for line in found.values() for m in line.values() if m is not None)
     interval = (
         "of a bootstrap over audited texts (whole groups) and validation texts"
@@ -118,7 +129,7 @@ def _note(found: Mapping[Line, Mapping[str, Matched | None]], least: set[tuple[L
         else "APPROXIMATE where the validation texts' losses are not kept: the neighbouring epochs' intervals, read along the path"
     )
     mark = (
-        f" {AMONG_LEAST}: the lowest of its line, and those not told from it, all pairs of the table sharing an error of 5 % (Holm)."
+        f" {LEAST_MARK}: the lowest of its line, and those not told from it, all pairs of the table sharing an error of 5 % (Holm)."
         if least
         else ""
     )

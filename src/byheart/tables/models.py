@@ -13,7 +13,7 @@ from annotated_types import Ge
 from byheart.analysis import labels
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
-from byheart.tables._columns import across, note, of_attack, untuned, value_at
+from byheart.tables._columns import attack_rows, cells_across, format_base_value, table_note, value_formatter
 
 
 def models(
@@ -23,15 +23,15 @@ def models(
 
     Models stand by size where full fine-tuning tells it, else by name. Raises `DataError` for fewer than two.
     """
-    measured = of_attack(rows, attack, metric, epoch)
+    measured = attack_rows(rows, attack, metric, epoch)
     datasets, bases, columns = labels.datasets(measured), labels.bases(rows), labels.series(measured)
     if len({r.base for r in measured}) == 1:
         raise DataError("the table of models compares base models, and these rows hold one; add another base")
     lines = tuple(
-        (data, base, untuned(those), *across(columns, those, value_at(epoch)))
+        (data, base, format_base_value(those), *cells_across(columns, those, value_formatter(epoch)))
         for data, there in datasets.split(measured).items()
         for base, those in bases.split(there).items()
     )
-    header = ("data", "model", labels.UNTUNED, *columns.names.values())
+    header = ("data", "model", labels.BASE_LABEL, *columns.names.values())
     title = f"{labels.metric_name(metric)} of the attack {labels.attack_name(attack)} by base model"
-    return Table(title, header, lines, note(measured, metric, epoch))
+    return Table(title, header, lines, table_note(measured, metric, epoch))

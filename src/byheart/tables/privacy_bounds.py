@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.registry import default_settings, load_function
 from byheart.core.types import Row, Table
@@ -28,16 +28,24 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
     measured = [r for r in rows if r.metric in {"epsilon_lower_bound", "canary_guess"}]
     if not measured:
         raise DataError("no row holds a bound; set data.canaries and ask for metrics: [epsilon_lower_bound]")
-    lead, variants = Lead(measured), labels.variants(measured)
+    lead, variants = LeadColumns(measured), labels.variants(measured)
     lines: list[tuple[str, ...]] = []
     for head, there in lead.split(measured).items():
         for method, own in variants.split(there).items():
             last = max(r.epoch or 0 for r in own)
             for told in sorted({(r.metric, r.metric_settings) for r in own}, reverse=True):
                 those = [r for r in own if (r.metric, r.metric_settings) == told and r.epoch in {0, last}]
-                found = _one if told[0] == "epsilon_lower_bound" else _many
+                found = _one_run_lines if told[0] == "epsilon_lower_bound" else _many_runs_lines
                 lines += [(*head, method, *line) for line in found(those, last)]
-    header = (*lead.header, "method", "shown by", "epsilon at least", labels.UNTUNED, "at most to be shown", "settings")
+    header = (
+        *lead.header,
+        "method",
+        "shown by",
+        "epsilon at least",
+        labels.BASE_LABEL,
+        "at most to be shown",
+        "settings",
+    )
     note = (
         f"After the last epoch. Each bound holds with its confidence ({100 * CONFIDENCE:g} % unless said otherwise) for one model, "
         "one text added or removed (or so many copies of it as it is repeated), and coins that are fair; the largest of "
@@ -47,28 +55,30 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
     return Table("Lower bounds on epsilon", header, tuple(lines), note)
 
 
-def _used(row: Row) -> dict[str, str]:
+def _settings_with_defaults(row: Row) -> dict[str, str]:
     """Return a metric's settings, its defaults too."""
     defaults = {n: str(v) for n, v in default_settings(load_function("metrics", row.metric)).items()}
-    return defaults | row_values.settings(row.metric_settings)
+    return defaults | row_values.parse_settings(row.metric_settings)
 
 
-def _one(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
+def _one_run_lines(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
     """Give a line for each seed: seeds share their coins, and bounds are not averaged."""
     before = {r.seed: r for r in rows if r.epoch == 0}
     lines: list[tuple[str, ...]] = []
     for row in sorted((r for r in rows if r.epoch == last), key=lambda r: r.seed):
-        used, canaries = _used(row), (row.members or 0) + (row.nonmembers or 0)
+        used, canaries = _settings_with_defaults(row), (row.members or 0) + (row.nonmembers or 0)
         guesses = canaries // 2 if used["guesses"] == "None" else int(used["guesses"])
         bound = one_run if used["assume"] == "nothing" else one_run_gaussian
         most = bound(canaries, guesses, guesses, delta=float(used["delta"]), confidence=float(used["confidence"]))
         told = f"one run, seed {row.seed}, {guesses} guesses on {canaries} canaries"
-        start = row_values.number(before[row.seed].value) if row.seed in before else row_values.MISSING
-        lines.append((told, row_values.number(row.value), start, row_values.number(most), row.metric_settings))
+        start = row_values.format_number(before[row.seed].value) if row.seed in before else row_values.MISSING
+        lines.append(
+            (told, row_values.format_number(row.value), start, row_values.format_number(most), row.metric_settings)
+        )
     return lines
 
 
-def _many(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
+def _many_runs_lines(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
     """Give one line over all seeds, where there is a run on either side of the coin."""
     values: list[str] = []
     for epoch in (last, 0):
@@ -77,7 +87,7 @@ def _many(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
         if not inside or not outside:
             return []
         counts = (round(sum(inside)), len(inside), round(sum(outside)), len(outside))
-        values.append(row_values.number(many_runs(*counts, delta=DELTA, confidence=CONFIDENCE)))
+        values.append(row_values.format_number(many_runs(*counts, delta=DELTA, confidence=CONFIDENCE)))
         most = many_runs(len(inside), len(inside), 0, len(outside), delta=DELTA, confidence=CONFIDENCE)
     told = f"{len(inside) + len(outside)} runs, one guess each"
-    return [(told, *values, row_values.number(most), rows[0].metric_settings)]
+    return [(told, *values, row_values.format_number(most), rows[0].metric_settings)]

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.comparisons import Lead
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
 
-AT_MOST, AT_LEAST = "accountant_epsilon", "epsilon_lower_bound"
+UPPER_BOUND_METRIC, LOWER_BOUND_METRIC = "accountant_epsilon", "epsilon_lower_bound"
 
 
 def privacy_spent(rows: Sequence[Row]) -> Table:
@@ -21,14 +21,14 @@ def privacy_spent(rows: Sequence[Row]) -> Table:
 
     A line for each seed, since bounds are not averaged. Raises `DataError` where nothing was trained privately.
     """
-    spent = [r for r in rows if r.metric == AT_MOST]
+    spent = [r for r in rows if r.metric == UPPER_BOUND_METRIC]
     if not spent:
         raise DataError("nothing was trained with differential privacy; add dp_lora or dp_full to the methods")
-    lead, variants = Lead(rows), labels.variants(rows)
+    lead, variants = LeadColumns(rows), labels.variants(rows)
     lines: list[tuple[str, ...]] = []
     for head, there in lead.split(rows).items():
         for method, own in variants.split(there).items():
-            cells = sorted({(r.seed, r.cell) for r in own if r.metric == AT_MOST})
+            cells = sorted({(r.seed, r.cell) for r in own if r.metric == UPPER_BOUND_METRIC})
             lines += [(*head, method, *_line([r for r in own if (r.seed, r.cell) == cell])) for cell in cells]
     header = ("method", "seed", "epoch", "noise multiplier", "delta", "epsilon at most", "epsilon at least")
     note = (
@@ -41,14 +41,16 @@ def privacy_spent(rows: Sequence[Row]) -> Table:
 
 def _line(cell: Sequence[Row]) -> tuple[str, ...]:
     facts = {r.metric: r.value for r in cell if r.epoch is None}
-    last = max((r for r in cell if r.metric == AT_MOST), key=lambda r: r.epoch or 0)
-    shown = sorted((r for r in cell if r.metric == AT_LEAST and r.epoch == last.epoch), key=lambda r: r.metric_settings)
-    least = "; ".join(f"{row_values.number(r.value)} ({r.metric_settings or 'defaults'})" for r in shown)
+    last = max((r for r in cell if r.metric == UPPER_BOUND_METRIC), key=lambda r: r.epoch or 0)
+    shown = sorted(
+        (r for r in cell if r.metric == LOWER_BOUND_METRIC and r.epoch == last.epoch), key=lambda r: r.metric_settings
+    )
+    least = "; ".join(f"{row_values.format_number(r.value)} ({r.metric_settings or 'defaults'})" for r in shown)
     return (
         str(last.seed),
         str(last.epoch),
-        row_values.number(facts["noise_multiplier"]),
+        row_values.format_number(facts["noise_multiplier"]),
         f"{facts['delta']:.2g}",
-        row_values.number(last.value),
+        row_values.format_number(last.value),
         least or row_values.MISSING,
     )

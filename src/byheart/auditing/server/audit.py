@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from byheart.analysis.token_view import Piece, cut
+from byheart.analysis.token_view import Piece, text_pieces
 from byheart.auditing.attack_evidence import attack_outputs
 from byheart.auditing.compare import AuditComparison, audit_comparison
 from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
@@ -131,7 +131,7 @@ def run_endpoint_audit(
     }
 
     def as_read(i: int) -> list[Piece]:
-        return cut(read[i].scored, read[i].token_starts.tolist())
+        return text_pieces(read[i].scored, read[i].token_starts.tolist())
 
     found = AttackResults(attacks, left_out, scores, {}, stats, sum(r.is_truncated for r in read), as_read)
     return build_audit(who, seen, found, texts, recipe, began)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from byheart.analysis.labels import named
+from byheart.analysis.labels import attack_label
 from byheart.core.types import Row, Scores
 from byheart.stats.leakage_tests import (
     CHANCE_AUC,
@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
 
     def value(self, metric: str, attack: str = "") -> float | None:
         """Return a number of this look; None where it was not measured."""
-        return next((r.value for r in self.rows if r.metric == metric and named(r) == attack), None)
+        return next((r.value for r in self.rows if r.metric == metric and attack_label(r) == attack), None)
 
 
 def base_evaluation(evaluations: Sequence[Evaluation]) -> Evaluation | None:
@@ -113,7 +113,7 @@ def log_entries(evaluation: Evaluation, seconds: float) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in evaluation.rows:
         metric = "tpr" if row.metric == "tpr_at_fpr" else row.metric
-        tail = f"/{named(row)}" if row.attack else ""
+        tail = f"/{attack_label(row)}" if row.attack else ""
         found[f"{PREFIX}{metric}{tail}"] = row.value
         if row.metric == "auc" and row.low is not None and row.high is not None:
             found |= {f"{PREFIX}auc_low{tail}": row.low, f"{PREFIX}auc_high{tail}": row.high}

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from byheart.analysis import row_values
-from byheart.analysis.chart import PAPER, Figure, legible
-from byheart.analysis.labels import named
+from byheart.analysis.chart import LIGHT_BACKGROUND, Figure, legible_color
+from byheart.analysis.labels import attack_label
 from byheart.auditing.training.alarms import Evaluation
 
 PICTURE_FORMATS = (".svg", ".png", ".pdf")
@@ -26,8 +26,8 @@ def leakage_curve(evaluations: Sequence[Evaluation]) -> Figure:
     """
     import altair as alt
 
-    attacks = list(dict.fromkeys(named(r) for seen in evaluations for r in seen.rows if r.metric == "auc"))
-    colours = [legible(c, PAPER) for c, _ in zip(COLORS * len(attacks), attacks, strict=False)]
+    attacks = list(dict.fromkeys(attack_label(r) for seen in evaluations for r in seen.rows if r.metric == "auc"))
+    colours = [legible_color(c, LIGHT_BACKGROUND) for c, _ in zip(COLORS * len(attacks), attacks, strict=False)]
     colour = alt.Color(
         "attack:N",
         scale=alt.Scale(domain=attacks, range=colours),
@@ -37,11 +37,11 @@ def leakage_curve(evaluations: Sequence[Evaluation]) -> Figure:
     base = alt.Chart(alt.NamedData(name="auc"))
     chance = base.mark_rule(strokeDash=[1, 3], style="level").encode(y=alt.Y("min(chance):Q"))
     panels = [alt.layer(chance, top).properties(width=WIDTH, height=190)]
-    data = {"auc": [p | {"chance": row_values.CHANCE} for p in _points(evaluations, "auc")]}
+    data = {"auc": [p | {"chance": row_values.CHANCE_AUC} for p in _points(evaluations, "auc")]}
     if any(seen.value("perplexity") is not None for seen in evaluations):
         data["perplexity"] = _points(evaluations, "perplexity")
         below: Any = _metric_lines("perplexity", "validation perplexity").encode(
-            color=alt.value(legible(COLORS[0], PAPER))
+            color=alt.value(legible_color(COLORS[0], LIGHT_BACKGROUND))
         )
         panels.append(below.properties(width=WIDTH, height=120))
     return Figure("What the model knows of its training texts", alt.vconcat(*panels), data)
@@ -62,7 +62,7 @@ def _metric_lines(name: str, title: str) -> Any:
 
 def _points(evaluations: Sequence[Evaluation], metric: str) -> list[dict[str, Any]]:
     rows = [(seen.epoch, r) for seen in evaluations for r in seen.rows if r.metric == metric]
-    return [{"epoch": e, "attack": named(r), "value": r.value, "low": r.low, "high": r.high} for e, r in rows]
+    return [{"epoch": e, "attack": attack_label(r), "value": r.value, "low": r.low, "high": r.high} for e, r in rows]
 
 
 def curve_picture(evaluations: Sequence[Evaluation], picture_format: str) -> bytes:
