@@ -164,5 +164,5 @@ def test_a_corpus_that_cannot_be_read_is_refused(tiny, sentences, tmp_path):
     with pytest.raises(DataError, match=r"none\.jsonl cannot be read"):
         frequencies(scorer, tokens, tokens, source=str(tmp_path / "none.jsonl"))
     (tmp_path / "c.jsonl").write_text('{"body": "a"}')
-    with pytest.raises(DataError, match=r"c\.jsonl line 1 has no field 'text'; its fields: body"):
+    with pytest.raises(DataError, match=r"c\.jsonl line 1: no field 'text'\. Available fields: body\."):
         frequencies(scorer, tokens, tokens, source=str(tmp_path / "c.jsonl"))

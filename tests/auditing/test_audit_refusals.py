@@ -35,13 +35,13 @@ def bad(name):
     """Files that are wrong, by name, each with what the refusal says."""
     first = {"text": MEMBERS[0]}
     return {
-        "fields": ([{"a": "1", "body": "x"}], "line 1' has the fields a, body"),
+        "fields": ([{"a": "1", "body": "x"}], "line 1': unknown record shape with the fields a, body"),
         "both": ([*({"text": t} for t in NONMEMBERS), first], "is member text"),
-        "empty": ([first, {"text": " "}], "line 2' is empty"),
+        "empty": ([first, {"text": " "}], "line 2': the text is empty"),
         "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1' is used twice"),
         "chat": ([{"messages": [{"role": "assistant", "content": "x y"}]}] * 2, "chat template"),
         "half": ('{"text": "\\ud800 half"}', "half a surrogate pair"),
-        "number": ([{"text": 3}], "has the fields text"),
+        "number": ([{"text": 3}], "with the fields text"),
         "json": ("{", "is not JSON"),
         "none": ("", "holds no texts"),
     }[name]

@@ -144,7 +144,7 @@ def test_weights_that_processes_share_out_are_looked_at_by_all_of_them(two_proce
 
 @pytest.mark.parametrize("how", ["FSDP1", "DeepSpeed ZeRO-3", "tensor parallelism"])
 def test_weights_shared_out_in_other_ways_are_left_to_the_end_in_plain_words(tmp_path, monkeypatch, how):
-    monkeypatch.setattr("byheart.auditing.training.callback.sharing", lambda _: how)
+    monkeypatch.setattr("byheart.auditing.training.callback.sharding", lambda _: how)
     trained = plain(tmp_path, gpt2(), [watch := watched()])
     with pytest.warns(MemorizationWarning) as said:
         trained.train()

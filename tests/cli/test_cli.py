@@ -154,7 +154,7 @@ def test_a_gpu_that_is_not_there_is_refused_before_training(
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_a_plan_for_any_machine_asks_torch_for_no_device(typed, study, tmp_path, monkeypatch, device):
-    monkeypatch.setattr("byheart.study.estimate.device", lambda _: pytest.fail("torch was asked"))
+    monkeypatch.setattr("byheart.study.estimate.torch_device", lambda _: pytest.fail("torch was asked"))
     assert typed("plan", study(), "--store", tmp_path / "st", "--set", f"machine.device={device}")[0] == 0
 
 

@@ -86,7 +86,8 @@ def test_shards_of_a_split_are_read_in_order(tmp_path):
     assert files(path=str(tmp_path)).texts.scored == ("shard 0", "shard 1")
 
 
-FIELDS = "write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD"
+FIELDS = "Write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD."
+WRITE = "Write a string or name another field."
 BAD = {
     "missing.jsonl": (None, "{path} cannot be read (No such file or directory); write the path of a {kinds} file"),
     "folder.jsonl/": (None, "{path} holds no {splits} files ({kinds}); found: nothing"),
@@ -101,29 +102,29 @@ BAD = {
         "{path} line 3 is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); write one object a line",
     ),
     "list.jsonl": (b'["a"]\n', '{path} line 1 is not a JSON object; write one object a line, as in {{"text": "..."}}'),
-    "lacking.jsonl": (b'{"text": "a"}\n{"body": "b"}\n', "{path} line 2 has no field 'text'; its fields: body"),
-    "number.jsonl": (b'{"text": "a"}\n{"text": 5}\n', "{path} line 2: 'text' is 5, not a string"),
-    "null.jsonl": (b'{"text": null}\n', "{path} line 1: 'text' is null, not a string"),
+    "lacking.jsonl": (b'{"text": "a"}\n{"body": "b"}\n', "{path} line 2: no field 'text'. Available fields: body."),
+    "number.jsonl": (b'{"text": "a"}\n{"text": 5}\n', "{path} line 2: 'text' is 5, not a string. {write}"),
+    "null.jsonl": (b'{"text": null}\n', "{path} line 1: 'text' is null, not a string. {write}"),
     "void.jsonl": (
         b'{"text": "a"}\n{"text": " "}\n',
-        "{path} line 2: 'text' is empty; remove the row or name another field",
+        "{path} line 2: 'text' is empty. Remove the record or name another field.",
     ),
     "half.jsonl": (
         b'{"text": "\\ud83d"}\n',
-        "{path} line 1: 'text' holds half a surrogate pair, which is no character; remove it",
+        "{path} line 1: 'text' contains half a surrogate pair (U+D800 to U+DFFF), which is not a character. Remove it.",
     ),
     "unnamed.jsonl": (
         b'{"body": "a", "title": "b"}\n',
-        f"{{path}} line 1 has no field text, nor prompt and completion, nor messages; its fields: body, title; {FIELDS}",
+        f"{{path}} line 1: no field text, prompt and completion, or messages; available fields: body, title. {FIELDS}",
     ),
     "half.csv": (
         b"prompt,body\na,b\n",
-        f"{{path}} line 2 has no field text, nor prompt and completion, nor messages; its fields: prompt, body; {FIELDS}",
+        f"{{path}} line 2: no field text, prompt and completion, or messages; available fields: prompt, body. {FIELDS}",
     ),
     "twice.csv": (b"text,text\na,b\n", "{path} line 1 names a column twice: text, text"),
     "ragged.csv": (b'text,who\n"a\nb",c\nd\n', "{path} line 4 has 1 cells, but the header has 2"),
     "open.csv": (b'text\na\n"b\n', "{path} line 3 is not CSV (unexpected end of data)"),
-    "void.csv": (b'text,who\na,b\n"",c\n', "{path} line 3: 'text' is empty; remove the row or name another field"),
+    "void.csv": (b'text,who\na,b\n"",c\n', "{path} line 3: 'text' is empty. Remove the record or name another field."),
     "not.parquet": (
         b"x" * 20,
         "{path} is not a Parquet file that can be read (Parquet magic bytes not found in footer. *",
@@ -142,7 +143,7 @@ def test_a_bad_file_is_refused_in_one_line_with_its_place(tmp_path, name):
     with pytest.raises(DataError) as refused:
         files(path=str(path))
     kinds = ".csv, .jsonl, .parquet, .txt"
-    expected = told.format(path=path, kinds=kinds, splits="train, test, validation")
+    expected = told.format(path=path, kinds=kinds, splits="train, test, validation", write=WRITE)
     if expected.endswith("*"):  # the rest is Arrow's wording
         assert str(refused.value).startswith(expected[:-1])
     else:
@@ -154,7 +155,7 @@ def test_a_parquet_row_is_named_by_its_number(tmp_path):
     path = write(tmp_path, "parquet", [{"text": "a"}, {"text": None}])
     with pytest.raises(DataError) as refused:
         files(path=path)
-    assert str(refused.value) == f"{path} row 2: 'text' is null, not a string"
+    assert str(refused.value) == f"{path} row 2: 'text' is null, not a string. {WRITE}"
 
 
 def test_a_folder_in_a_files_place_is_refused(tmp_path):
@@ -172,20 +173,20 @@ ROW = [{"text": "a b", "prompt": "p", "completion": "c", "part": "dev", "who": "
     [
         (
             {"text": "text", "prompt": "prompt"},
-            "text: text and prompt or completion cannot both be scored; write one or the other",
+            "text: text and prompt or completion exclude each other. Write one or the other.",
         ),
         (
             {"text": "text", "completion": "completion"},
-            "text: text and prompt or completion cannot both be scored; write one or the other",
+            "text: text and prompt or completion exclude each other. Write one or the other.",
         ),
-        ({"prompt": "prompt"}, "prompt and completion go together; write both, or text alone"),
-        ({"completion": "completion"}, "prompt and completion go together; write both, or text alone"),
+        ({"prompt": "prompt"}, "prompt and completion: only one of them is set. Write both, or text alone."),
+        ({"completion": "completion"}, "prompt and completion: only one of them is set. Write both, or text alone."),
         (
             {"text": "body"},
-            "{path} line 1 has no field 'body'; its fields: text, prompt, completion, part, who, secret, key",
+            "{path} line 1: no field 'body'. Available fields: text, prompt, completion, part, who, secret, key.",
         ),
         ({"split": "part"}, "{path} line 1: 'part' is 'dev'; choices: train, test, validation"),
-        ({"group": "who"}, "{path} line 1: 'who' is empty; remove the row or name another field"),
+        ({"group": "who"}, "{path} line 1: 'who' is empty. Remove the record or name another field."),
         ({"attributes": ("secret",)}, "{path} line 1: 'secret' is 'z', which does not stand in the text"),
         ({"id": "key"}, "text id 'k' is used twice; ids must be unique"),
     ],

@@ -149,7 +149,10 @@ def test_a_hub_id_is_loaded_with_its_configuration_and_named_in_errors(asked):
     asked.answers = [{"train": [{"document": "d", "summary": "s"}, {"document": None, "summary": "s"}]}]
     with pytest.raises(DataError) as refused:
         xsum()
-    assert str(refused.value) == "EdinburghNLP/xsum train row 2: 'document' is null, not a string"
+    assert (
+        str(refused.value)
+        == "EdinburghNLP/xsum train row 2: 'document' is null, not a string. Write a string or name another field."
+    )
 
 
 def test_a_repository_with_a_script_is_read_from_its_parquet_files(asked):

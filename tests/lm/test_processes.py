@@ -11,7 +11,7 @@ import sys, torch
 from byheart.core import registry
 from byheart.lm import train
 from byheart.lm.load import LanguageModel, load
-from byheart.lm.tokens import tokenise
+from byheart.lm.tokens import tokenize
 from byheart.core.config import Training
 from byheart.core.types import Texts
 torch.set_num_threads(1)
@@ -24,7 +24,7 @@ for method in ("head", "lora"):
     train.seed("0b")
     made = registry.choose("methods", method)(model)
     model = train.keep_hidden(LanguageModel(made.module, model.tokenizer, "m"))
-    tokens = tokenise(model.tokenizer, Texts(tuple(map(str, range(7))), tuple(words)), 64)
+    tokens = tokenize(model.tokenizer, Texts(tuple(map(str, range(7))), tuple(words)), 64)
     losses = [e.loss for e in train.train(model, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.float32, budget=100)]
     found[method] = {"losses": losses, **{n: p.detach() for n, p in train.trainable(model.module).items()}}
 if int(__import__("os").environ.get("RANK", 0)) == 0:

@@ -107,12 +107,12 @@ def test_prompt_and_completion_of_turns_score_the_completion(chats, tmp_path):
 
 
 BAD = {
-    "role": ([{"messages": [{"content": "hi"}]}], {}, "each of its messages needs a `role` and a `content`"),
-    "silent": ([{"messages": chat(0)[:2]}], {}, "holds no words of the assistant"),
-    "string": ([{"messages": "hi"}], {}, "'messages' is no list of messages; write text: messages"),
-    "later": ([{"messages": chat(0)}, {"text": "hi"}], {}, "line 2: 'messages' is no list"),
+    "role": ([{"messages": [{"content": "hi"}]}], {}, "a message has no `role`"),
+    "silent": ([{"messages": chat(0)[:2]}], {}, "the chat has no assistant text"),
+    "string": ([{"messages": "hi"}], {}, "'messages' is not a list of messages. Write text: messages"),
+    "later": ([{"messages": chat(0)}, {"text": "hi"}], {}, "line 2: 'messages' is not a list"),
     "half": ([{"messages": [{"role": "assistant", "content": "\ud800 half"}]}], {}, "half a surrogate pair"),
-    "both": ([{"messages": chat(0)}], {"messages": "messages", "text": "x"}, "hold all that is scored"),
+    "both": ([{"messages": chat(0)}], {"messages": "messages", "text": "x"}, "excludes text, prompt and completion"),
 }
 
 

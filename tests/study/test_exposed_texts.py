@@ -8,14 +8,16 @@ import zlib
 import numpy as np
 import pytest
 
+import byheart
 from byheart.analysis.exposed_records import escape_invisible
 from byheart.analysis.token_view import MASK_CHARACTER, mask_private_values, masked_text, token_pieces
 from byheart.core.errors import DataError
 from byheart.datasets.records import records
 from byheart.store.rows import study_rows
-from byheart.store.store import read_arrays
+from byheart.store.store import Store, read_arrays
 from byheart.study.exposed_texts import token_view_reader
 from byheart.study.run_study import report_page
+from testing.stores import lora_study
 from testing.tiny_models import tiny_tokenizer
 
 PRIVATE = {"name": "Ada Byron", "email": "ada@x.example"}
@@ -68,9 +70,13 @@ def test_what_would_steer_a_line_is_spelled_out():
     assert escape_invisible("x" * 9, 4) == "xxxx…"
 
 
-@pytest.fixture
-def store(lora_store):
-    return lora_store.store
+@pytest.fixture(scope="module")
+def store(tiny_folder, tmp_path_factory):
+    """Smaller than `lora_store`: pages with texts take longer than to train a head."""
+    few = {"methods": ["head"], "training": {"epochs": 1, "batch_size": 4}, "attacks": ["loss", "reference"]}
+    folder = tmp_path_factory.mktemp("texts") / "store"
+    assert not byheart.run(lora_study(tiny_folder("llama"), **few), store=folder).failed
+    return Store.open(folder)
 
 
 def payload(page):
@@ -94,7 +100,7 @@ def test_no_text_leaves_the_store_unless_asked_and_no_private_value_unless_asked
     texts = [
         "".join(t["pieces"]) for c in json.loads(masked[masked.rindex('{"figures"') :])["records"] for t in c["texts"]
     ]
-    assert len(texts) == 2 * 10, "of two methods"
+    assert len(texts) == 10
     assert not [v for v in private() for t in texts if v.casefold() in t.casefold()]
     texts = [
         "".join(t["pieces"]) for c in json.loads(whole[whole.rindex('{"figures"') :])["records"] for t in c["texts"]

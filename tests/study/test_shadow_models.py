@@ -237,7 +237,7 @@ def test_no_two_shadows_are_tuned_on_the_same_texts(tiny_folder, tmp_path):
 def test_a_shadow_that_is_dealt_the_targets_own_texts_is_still_another_model(tiny_folder, tmp_path):
     asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
-    same = dataclasses.replace(planned, shadow="shadow 1 of 4")
+    same = dataclasses.replace(planned, shadow_label="shadow 1 of 4")
     assert same.texts["train"] == planned.texts["train"]
     assert same.key != planned.key
 

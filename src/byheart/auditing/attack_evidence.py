@@ -1,7 +1,7 @@
-"""Evidence and scores of a finished model: what each attack rests on, made once, in memory.
+"""Evidence and scores of an audited model, computed once per model, in memory.
 
-A base is observed first and may be freed before the finished model is loaded. Evidence that asks for no attacked model,
-but for texts or the base, is then kept for the finished one.
+The base model is observed first and may be freed before the fine-tuned model is loaded. Evidence from texts or the base
+model alone is then reused for the fine-tuned model.
 """
 
 from __future__ import annotations
@@ -19,48 +19,47 @@ from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice, choose, entry_names, module_constant, parse_entry
 
 ATTACK_SETS = {"default": DEFAULT_ATTACKS, "all": ()}
-"""Words for several attacks; for "all" the shelf is looked at."""
+"""Names of sets of attacks. "all" means every attack on the shelf."""
 
 _MISSING_INPUT_REASONS = {
-    "base_model": "needs the model that this one was tuned from; name it as base",
-    "validation_tokens": "needs validation texts; give some as validation",
-    "shadow_passes": "needs shadow models, which are trained; a study trains them: byheart run",
-    "canary_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
-    "canary_reference_tokens": "needs canaries among the training texts, which a study plants (data.canaries)",
-    "attributes": "needs named private attributes, which an audit is not given; a study's data has them: byheart run",
-    "known_member_tokens": "needs members that its adversary knows, none of them audited: byheart audit takes known members, and a study "
-    "does (data.known)",
-    "known_nonmember_tokens": "needs non-members that its adversary knows, none of them audited: byheart audit takes known non-members, "
-    "and a study does (data.known)",
+    "base_model": "requires the base model; pass it as base",
+    "validation_tokens": "requires validation texts; pass them as validation",
+    "shadow_passes": "requires shadow models; only a study trains them (byheart run)",
+    "canary_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
+    "canary_reference_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
+    "attributes": "requires named private attributes; only a study's data set provides them (byheart run)",
+    "known_member_tokens": "requires known members, which are not audited; pass them to byheart audit, or set data.known in a study",
+    "known_nonmember_tokens": "requires known non-members, which are not audited; pass them to byheart audit, or set data.known in a "
+    "study",
 }
 
 
 KNOWN_TEXT_NAMES = {"known_member_tokens": "known members", "known_nonmember_tokens": "known non-members"}
-"""Whose texts these are, in words."""
+"""Terms for the texts behind these inputs, for messages."""
 
 _UNAVAILABLE_OBSERVATIONS = {
-    "gradients": "needs to know which parameters were trained, which a saved model does not say; a study does: byheart run"
+    "gradients": "requires the set of trained parameters, which a saved model does not record; a study records it (byheart run)"
 }
-"""Observations that ask for nothing which is not here, and yet cannot be made of a model that comes for inference."""
+"""Observations whose inputs are available, but which cannot be made from a saved model."""
 
 
 def parse_attacks(attacks: Any) -> dict[str, Choice]:
-    """Return attacks by name with what is set of them, from "default", "all", or a list of names and {name: settings}.
+    """Return attacks by name with their settings, from "default", "all", or a list of names and {name: settings}.
 
-    Raises `SettingError` for none and for one that is named twice, `UnknownNameError` for one that does not exist.
+    Raises `SettingError` for an empty list and for duplicates, `UnknownNameError` for unknown attacks.
     """
     if isinstance(attacks, str):
         attacks = (ATTACK_SETS[attacks] or entry_names("attacks")) if attacks in ATTACK_SETS else (attacks,)
-    found: dict[str, Choice] = {}
-    for written in attacks:
-        attack = choose("attacks", *parse_entry("attacks", written))
+    choices: dict[str, Choice] = {}
+    for entry in attacks:
+        attack = choose("attacks", *parse_entry("attacks", entry))
         label = f"{attack.name}({attack.label})" if attack.label else attack.name
-        if label in found:
-            raise SettingError(f"attacks: {label} is named twice; name it once")
-        found[label] = attack
-    if not found:
-        raise SettingError("attacks: none is named; write default, all, or names such as loss")
-    return found
+        if label in choices:
+            raise SettingError(f"attacks: {label} is listed twice. List it once.")
+        choices[label] = attack
+    if not choices:
+        raise SettingError("attacks: the list is empty. Write default, all, or names such as loss.")
+    return choices
 
 
 def runnable_attacks(
@@ -81,11 +80,11 @@ def split_attacks(
     Raises `DataError` if no attack can be run.
     """
     reasons = {name: reason for name, attack in attacks.items() if (reason := reason_against(attack))}
-    run = {name: attack for name, attack in attacks.items() if name not in reasons}
-    if not run:
+    runnable = {name: attack for name, attack in attacks.items() if name not in reasons}
+    if not runnable:
         first = next(iter(reasons))
-        raise DataError(f"attacks: none of the selected attacks can be run: {first} {reasons[first]}")
-    return run, reasons
+        raise DataError(f"attacks: none of the selected attacks can run. {first} {reasons[first]}.")
+    return runnable, reasons
 
 
 def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping[str, int]) -> str:
@@ -100,34 +99,35 @@ def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping
     if unavailable:
         return unavailable[0]
     if missing:
-        return _MISSING_INPUT_REASONS.get(missing[0], f"needs {missing[0]}, which an audit has none of")
+        return _MISSING_INPUT_REASONS.get(missing[0], f"requires {missing[0]}, which an audit does not have")
     return _too_few_known(attack, observations, known_counts)
 
 
 def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str]) -> None:
-    """Raise `DataError` for known texts that none of the attacks asks for."""
-    asked_for = {
+    """Raise `DataError` for known texts that no selected attack uses."""
+    required = {
         n for name, a in attacks.items() for o in required_observations(a.needs, f"attacks {name}") for n in o.needs
     }
     for need in inputs:
-        if need in KNOWN_TEXT_NAMES and need not in asked_for:
-            able = [
+        if need in KNOWN_TEXT_NAMES and need not in required:
+            users = [
                 n
                 for n in entry_names("attacks")
                 if any(need in o.needs for o in required_observations(choose("attacks", n).needs, n))
             ]
             raise DataError(
-                f"there are {KNOWN_TEXT_NAMES[need]}, and none of the attacks asks for any; name one that does: {', '.join(able)}"
+                f"attacks: no selected attack uses the {KNOWN_TEXT_NAMES[need]}. Select one of these attacks: {', '.join(users)}."
             )
 
 
-def _too_few_known(attack: Choice, behind: Iterable[Choice], known: Mapping[str, int]) -> str:
-    """Return in words of which known texts an attack needs more than there are; "" for none."""
-    for observation in behind:
-        least = known_records_needed(observation, int(module_constant(attack.function, "KNOWN", 1)))
+def _too_few_known(attack: Choice, observations: Iterable[Choice], known_counts: Mapping[str, int]) -> str:
+    """Return which known texts are too few for an attack; "" if all suffice."""
+    for observation in observations:
+        minimum = known_records_needed(observation, int(module_constant(attack.function, "KNOWN", 1)))
         for need in observation.needs:
-            if known.get(need, least) < least:
-                return f"needs {least} {KNOWN_TEXT_NAMES[need]} or more, and there are {known[need]}; give more"
+            if known_counts.get(need, minimum) < minimum:
+                name = KNOWN_TEXT_NAMES[need]
+                return f"requires at least {minimum} {name}, and there are {known_counts[need]}; provide more"
     return ""
 
 
@@ -183,12 +183,12 @@ def evidence_in_memory(
 
 
 def extraction_metrics() -> tuple[Choice, ...]:
-    """Return what is measured of attacks that extract texts."""
+    """Return the metrics of extraction attacks."""
     return tuple(choose("metrics", name) for name in EXTRACTION_METRICS)
 
 
 def attack_outputs(
     attacks: Mapping[str, Choice], evidence_by_name: Mapping[str, Any], texts: int
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Return what each attack gave, as `attacked.arrays` does; raises `DataError` for anything but one number a text."""
+    """Return each attack's output arrays (`output_arrays`); raises `DataError` unless there is one number per text."""
     return {name: output_arrays(a, a(*(evidence_by_name[n] for n in a.needs)), texts) for name, a in attacks.items()}

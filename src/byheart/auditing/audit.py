@@ -1,4 +1,4 @@
-"""The audit that users receive: its numbers, and methods that show and save them."""
+"""The public result of an audit: numbers, and methods that display and save them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from byheart.auditing import render
 from byheart.auditing.result import DEFAULT_EXPOSED, AuditResult
 from byheart.auditing.save import write_audit
+from byheart.core.errors import FormerNameWarning
 from byheart.core.types import Table
 
 FORMER_NAMES = {
@@ -70,7 +71,7 @@ class Audit(AuditResult):
         """Return a renamed attribute by its former name, with a warning."""
         if name not in FORMER_NAMES:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        warnings.warn(f"Audit.{name} is now Audit.{FORMER_NAMES[name]}", FutureWarning, stacklevel=2)
+        warnings.warn(f"Audit.{name} is now Audit.{FORMER_NAMES[name]}", FormerNameWarning, stacklevel=2)
         return getattr(self, FORMER_NAMES[name])
 
     def __repr__(self) -> str:

@@ -62,7 +62,9 @@ def build_audit(
     """Return the audit of these results; `settings` is its recipe, `start_time` its start on `time.monotonic`."""
     split, record_labels, scores = comparison.split, comparison.record_labels, results.scores
     row_labels = {"base": audited_model.base_name, "dataset": "audited texts", "method": audited_model.method}
-    rows = audit_rows(row_labels, results.attacks, comparison.metrics, scores, results.extractions, results.stats, split)
+    rows = audit_rows(
+        row_labels, results.attacks, comparison.metrics, scores, results.extractions, results.stats, split
+    )
     missing_base = () if BASE_EPOCH in scores or audited_model.doubts else (_NO_BASE,)
     values_by_id = {i: values for part, items in texts.items() for i, values in private_values(part, items).items()}
     doubts = _doubts(texts, record_labels, results.truncated_texts, int(settings["max_tokens"]))
@@ -88,7 +90,7 @@ def build_audit(
             "base": audited_model.base_name if BASE_EPOCH in scores else "",
             "method": audited_model.method,
             "weights": dict(audited_model.weights),
-            "data": {part: digest([t.content] for t in those) for part, those in texts.items()},
+            "data": {part: digest([t.content] for t in items) for part, items in texts.items()},
             "settings": dict(settings),
             "texts": {
                 "members": int(record_labels.membership.sum()),

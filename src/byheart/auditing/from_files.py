@@ -1,10 +1,11 @@
-"""`byheart audit`: a finished model and texts as files, to an audit and the bounds that it must keep."""
+"""Audits of models and texts that are named by path or id, as the command line requests them."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from byheart.auditing.audit import Audit
@@ -25,128 +26,136 @@ from byheart.lm.placement import Placement
 from byheart.lm.preserve_state import as_base_model, preserve_training_state
 
 
-def audit_files(  # noqa: PLR0913 - what a command line says
+@dataclass(frozen=True, kw_only=True)
+class AuditRequest:
+    """What the command line requests of any audit: texts, settings, bounds, output folder.
+
+    `sources` are files, folders or Hub splits by part ("member", "nonmember", ...). `field_names` are the files' names
+    for `id` and `group`. `private_fields` are fields with private values.
+    """
+
+    sources: Mapping[str, str]
+    settings: AuditSettings
+    field_names: Mapping[str, str] = field(default_factory=dict[str, str])
+    private_fields: Sequence[str] = ()
+    bounds: tuple[Bound, ...] = ()
+    output: Path | None = None
+
+    def read_texts(self) -> dict[str, tuple[AuditedText, ...]]:
+        """Return the texts by part; raises `RequestError` for errors that the files, bounds and output folder show."""
+        if self.output is not None:
+            check_output_folder(self.output)
+        texts = {
+            part: _read_texts(part, source, self.field_names, self.private_fields)
+            for part, source in self.sources.items()
+        }
+        check_overlaps(texts)
+        members, nonmembers = (
+            min(len(texts.get(part, ())), self.settings.max_texts) for part in ("member", "nonmember")
+        )
+        check_bounds(self.bounds, members, nonmembers, self.settings.fpr)
+        return texts
+
+
+def audit_files(
+    request: AuditRequest,
     model: str,
-    texts: Mapping[str, str],
-    settings: AuditSettings,
     *,
     adapter: str | None,
     base: str | None,
-    placing: Placement,
-    fields: Mapping[str, str],
-    private_fields: Sequence[str] = (),
-    limits: Sequence[Bound] = (),
-    output: Path | None = None,
+    placement: Placement,
     on_status: Callable[[str], None],
 ) -> Audit:
-    """Return the audit of a model by name on texts by part ("member", "nonmember", ...); `tell` hears what is being done.
+    """Return the audit of a model by path or id; `on_status` receives a line about each step.
 
-    Texts are named as in `sources`, and `fields` says by which names the files call `id` and `group`; those of `private`
-    hold private values. Raises `RequestError` before anything is loaded for what names and files alone show to be wrong.
+    Raises `RequestError` before a model is loaded for every error that names and files alone show.
     """
-    if output is not None:
-        check_output_folder(output)
-    parts = _texts_by_part(texts, settings, (fields, private_fields), limits)
-    found = model_files(model, adapter, base)
-    return run_audit(_target_from_files(found, placing), parts, settings, on_status)
+    texts = request.read_texts()
+    files = model_files(model, adapter, base)
+    return run_audit(_target_from_files(files, placement), texts, request.settings, on_status)
 
 
-def audit_files_endpoint(  # noqa: PLR0913 - what a command line says
+def audit_files_endpoint(
+    request: AuditRequest,
     endpoint: Endpoint,
     names: tuple[str, str | None],
-    texts: Mapping[str, str],
-    settings: AuditSettings,
     *,
     tokenizer_name: str | None,
-    fields: Mapping[str, str],
-    private_fields: Sequence[str] = (),
-    limits: Sequence[Bound] = (),
-    output: Path | None = None,
     on_progress: RequestProgressCallback = lambda _done, _all: None,
 ) -> Audit:
-    """Return the audit of a model and its base by their names at an endpoint; `tokens` names a tokenizer that is here.
+    """Return the audit of a model and its base model by their names at an endpoint.
 
-    Raises `RequestError` before anything is sent for what names and files alone show to be wrong.
+    Raises `RequestError` before a request is sent for every error that names and files alone show.
     """
-    if output is not None:
-        check_output_folder(output)
-    parts = _texts_by_part(texts, settings, (fields, private_fields), limits)
-    held = None if tokenizer_name is None else named_tokenizer(tokenizer_name)
-    return run_endpoint_audit(endpoint, names, parts, settings, tokenizer=held, on_progress=on_progress)
-
-
-def _texts_by_part(
-    texts: Mapping[str, str],
-    settings: AuditSettings,
-    fields: tuple[Mapping[str, str], Sequence[str]],
-    limits: Sequence[Bound],
-) -> dict[str, tuple[AuditedText, ...]]:
-    """Return the files' texts by part, after what they alone show to be wrong is refused."""
-    parts = {part: _read_texts(part, path, *fields) for part, path in texts.items()}
-    check_overlaps(parts)
-    members, nonmembers = (min(len(parts.get(side, ())), settings.max_texts) for side in ("member", "nonmember"))
-    check_bounds(limits, members, nonmembers, settings.fpr)
-    return parts
+    texts = request.read_texts()
+    tokenizer = None if tokenizer_name is None else named_tokenizer(tokenizer_name)
+    return run_endpoint_audit(endpoint, names, texts, request.settings, tokenizer=tokenizer, on_progress=on_progress)
 
 
 def _read_texts(
-    part: str, path: str, fields: Mapping[str, str], private_fields: Sequence[str]
+    part: str, path: str, field_names: Mapping[str, str], private_fields: Sequence[str]
 ) -> tuple[AuditedText, ...]:
-    """Return a source's texts, named by the line or row that they stand at unless they have an id."""
-    found: list[AuditedText] = []
-    held: set[str] = set()
+    """Return a source's texts, named by their `id`, or else by their line or row."""
+    texts: list[AuditedText] = []
+    present_fields: set[str] = set()
     for row in read_source(path):
         record = dict(row.fields)
-        for field, own in fields.items():
-            if own not in record:
-                raise DataError(f"{row.location} has no field {own!r}; its fields: {', '.join(record) or 'none'}")
-            record[field] = record[own]
+        for standard_name, name in field_names.items():
+            if name not in record:
+                raise DataError(
+                    f"{row.location}: no field {name!r}. Choose one of its fields: {', '.join(record) or 'none'}."
+                )
+            record[standard_name] = record[name]
         if private_fields:
-            held |= record.keys()
-            record["attributes"] = {own: record.get(own) for own in private_fields}
+            present_fields |= record.keys()
+            record["attributes"] = {name: record.get(name) for name in private_fields}
         try:
-            found.append(parse_text(part, row.location.removeprefix(path).lstrip(" /"), record))
+            texts.append(parse_text(part, row.location.removeprefix(path).lstrip(" /"), record))
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
-    # A record may lack a value; a name that no record has would leave what it was to mask in plain sight.
-    for own in private_fields:
-        if part == "member" and own not in held:
-            raise DataError(f"{path}: no record has the field {own!r}; its fields: {', '.join(sorted(held)) or 'none'}")
-    names = [text.name for text in found]
+    # A single record may lack a value, but a name that no record has is a typo, and its values would stay unmasked.
+    for name in private_fields:
+        if part == "member" and name not in present_fields:
+            raise DataError(
+                f"{path}: no record has the field {name!r}. Choose one of these fields: "
+                f"{', '.join(sorted(present_fields)) or 'none'}."
+            )
+    names = [text.name for text in texts]
     if len(set(names)) < len(names):
-        twice = next(n for i, n in enumerate(names) if n in names[:i])
+        duplicate = next(n for i, n in enumerate(names) if n in names[:i])
         raise DataError(
-            f"{path}: the id {twice!r} is used twice; give each record its own, or name the field with --id"
+            f"{path}: the id {duplicate!r} occurs twice. Give each record its own id, or name another field with --id."
         )
-    return tuple(found)
+    return tuple(texts)
 
 
-def _target_from_files(found: ModelFiles, placing: Placement) -> AuditTarget:
-    """Return what is to be audited; nothing is loaded before it is opened, and no two models at once."""
-    opening = functools.partial(open_model, placement=placing)
-    tuned: ModelOpener = functools.partial(opening, found.weights)
-    base: ModelOpener | None = functools.partial(opening, found.base) if found.base else None
+def _target_from_files(files: ModelFiles, placement: Placement) -> AuditTarget:
+    """Return the audit target; a model is loaded when it is opened, and only one at a time."""
+    opener = functools.partial(open_model, placement=placement)
+    finetuned: ModelOpener = functools.partial(opener, files.weights)
+    base: ModelOpener | None = functools.partial(opener, files.base) if files.base else None
 
     @functools.cache
-    def whole() -> LanguageModel:
-        return attach_adapter(load_model(found.weights, placing), found, placing)
+    def adapted_model() -> LanguageModel:
+        return attach_adapter(load_model(files.weights, placement), files, placement)
 
     @contextmanager
-    def switched(*, off: bool) -> Generator[LanguageModel]:
-        # One copy of the weights serves both; it stays until the audit ends.
-        model = whole()
-        with preserve_training_state(model.module), as_base_model(model.module) if off else nullcontext():
+    def open_adapted(*, is_base: bool) -> Generator[LanguageModel]:
+        # One copy of the weights serves both models. It stays in memory until the audit ends.
+        model = adapted_model()
+        with preserve_training_state(model.module), as_base_model(model.module) if is_base else nullcontext():
             yield model
 
-    if found.adapter is not None:
-        tuned, base = functools.partial(switched, off=False), functools.partial(switched, off=True)
+    if files.adapter is not None:
+        finetuned = functools.partial(open_adapted, is_base=False)
+        base = functools.partial(open_adapted, is_base=True)
     return AuditTarget(
-        tuned,
+        finetuned,
         base,
-        saved_tokenizer(found),
-        found.name,
-        found.base or found.weights,
-        found.method,
-        lambda: found.hashes,
-        found.doubts,
+        saved_tokenizer(files),
+        files.name,
+        files.base or files.weights,
+        files.method,
+        lambda: files.hashes,
+        files.doubts,
     )

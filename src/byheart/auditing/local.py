@@ -1,14 +1,14 @@
-"""Audit a finished model: check, observe, attack, measure, judge. `byheart.audit` is this on objects in memory.
+"""Audit a fine-tuned model: check, observe, attack, measure, judge. `byheart.audit` does this for objects in memory.
 
-What can be refused without the model is refused before it is opened; the base is observed first and let go, so that two
-models are never in memory unless they were there before.
+Every check that needs no model runs before a model is loaded. The base model is evaluated first and freed, so memory
+contains two models only if the caller loaded both.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -23,12 +23,14 @@ from byheart.auditing.attack_evidence import (
 from byheart.auditing.audit import Audit
 from byheart.auditing.compare import audit_comparison
 from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
+from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
-from byheart.auditing.target import AuditTarget, target_from_memory
+from byheart.auditing.target import AuditTarget, ModelOpener, target_from_memory
 from byheart.auditing.texts import AuditedText, texts_by_part
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import ModelError, SettingError
+from byheart.core.registry import Choice
 from byheart.core.types import Extraction, Scores, Split, Texts
 from byheart.lm.forward import Scorer, trunk
 from byheart.lm.load import LanguageModel
@@ -56,14 +58,14 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     precision: Literal["float32", "bfloat16"] = "float32",
     token_budget: int = 4096,
 ) -> Audit:
-    """Audit a model in memory: was it trained on `members`, so far as the usual attacks can tell?
+    """Audit a model in memory: can attacks distinguish `members`, which it was trained on, from `nonmembers`?
 
-    Without `nonmembers` there are scores, beside the base's, and no rate and no verdict.
-    Texts are strings, (prompt, completion) pairs, or records with `text`, `prompt` + `completion`, `messages` or Alpaca's
-    fields, and may name their `id` and `group`. The known ones are an adversary's, for attacks that need some; none of them
-    may be audited too. The base of a peft model is itself with the adapter switched off, of
-    another model it is `base`; without one, attacks that need it are left out, which the result says. The model is left
-    as it was. Raises `DataError`, `ModelError`, `SettingError` and `UnknownNameError` in one line each.
+    Texts are strings, (prompt, completion) pairs, or records with `text`, `prompt` + `completion`, `messages`, or
+    `instruction` + `output`; a record may have an `id` and a `group`. Without `nonmembers` the audit reports scores only:
+    no rate and no verdict. `known_members` and `known_nonmembers` are known to the adversary and must not be audited too.
+    The base model of a peft model is the model with the adapter switched off; for other models pass `base`. Without a
+    base model, attacks that require one do not run, and the result reports this. The model is not changed.
+    Raises `DataError`, `ModelError`, `SettingError` and `UnknownNameError`, with one line each.
     """
     settings = AuditSettings(
         attacks=attacks,
@@ -87,18 +89,13 @@ def run_audit(
     settings: AuditSettings,
     on_status: Callable[[str], None] = _ignore_status,
 ) -> Audit:
-    """Return the audit of a subject on texts by their part ("member", "nonmember", "validation"); `tell` hears what is done."""
-    began = time.monotonic()
-    inputs = {"model", "tokens"} | ({"base_model"} if target.open_base else set())
-    others = {f"{part}_tokens": min(len(those), settings.max_texts) for part, those in texts.items()}
-    attacks, left_out = runnable_attacks(settings.attacks, inputs | (others.keys() & set(TOKEN_INPUTS)), others)
-    check_known_texts_used(settings.attacks, others)
-    if all(map(is_extraction_attack, attacks.values())):
-        raise SettingError(
-            f"attacks: {', '.join(attacks)} tell what a model writes of its texts and not whether it was trained on them, which "
-            "is what an audit judges; name one more, such as loss"
-        )
-    seen = audit_comparison(
+    """Return the audit of a target on texts by part ("member", "nonmember", "validation", ...).
+
+    `on_status` receives a line about each step.
+    """
+    start_time = time.monotonic()
+    attacks, left_out = _select_attacks(target, texts, settings)
+    comparison = audit_comparison(
         texts,
         target.tokenizer,
         settings.metrics,
@@ -106,59 +103,117 @@ def run_audit(
         max_tokens=settings.max_tokens,
         fpr=settings.fpr,
     )
-    split = seen.split
-    scores: dict[int, dict[str, Scores]] = {}
-    extractions: dict[int, dict[str, Extraction]] = {}
-    known: dict[str, Any] = {}
-    stats: dict[int, dict[str, Any]] = {}
-    read: dict[str, Tokens] = {}
-    for epoch, opening in ((0, target.open_base), (1, target.open_model)):
-        if opening is None:
-            continue
-        which = "model" if epoch else "base"
-        on_status(f"{which}: loading")
-        with opening() as model:
-            trunk(model.module)
-            scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
-            read = _audit_tokens(model, split, settings, read)
-            words = sum(len(t.ids) for t in read.values())
-            on_status(
-                f"{which}: reading {sum(map(len, read.values())):,} texts, {words:,} tokens, for {len(attacks)} attacks"
+    results: dict[int, _ModelResults] = {}
+    for epoch, open_model in ((BASE_EPOCH, target.open_base), (FINETUNED_EPOCH, target.open_model)):
+        if open_model is not None:
+            results[epoch] = _evaluate(
+                open_model,
+                comparison.split,
+                attacks,
+                settings,
+                base=results.get(BASE_EPOCH),
+                epoch=epoch,
+                on_status=on_status,
             )
-            given = {"model": scorer, **{need: read[part] for need, part in TOKEN_INPUTS.items() if part in read}}
-            given |= {"base_model": scorer} if epoch == 0 else {}
-            observed = evidence_in_memory(attacks, given, known, is_base=epoch == 0)
-            if epoch and known and np.array_equal(observed["target"].logp, known["target"].logp):
-                raise ModelError(MODEL_EQUALS_BASE)
-            stats[epoch] = {"target": observed["target"]}
-            if "validation" in read:
-                stats[epoch]["validation"] = observed.get("validation") or scorer(read["validation"])
-        known = observed
-        gave = attack_outputs(attacks, {**observed, "texts": read["audited"].texts}, len(split.audited))
-        scores[epoch] = {n: one["scores"] for n, one in gave.items() if "extracted" not in one}
-        extractions[epoch] = {n: Extraction(**one) for n, one in gave.items() if "extracted" in one}
-    who = AuditedModel(target.name, target.base_name, target.method, dict(target.hashes()), target.doubts)
-    tokens = read["audited"]
+    tokens = results[FINETUNED_EPOCH].tokens["audited"]
 
-    def as_read(i: int) -> list[Piece]:
-        return token_pieces(
-            tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]].tolist(), target.tokenizer
+    def pieces(i: int) -> list[Piece]:
+        scored = tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]]
+        return token_pieces(scored.tolist(), target.tokenizer)
+
+    attack_results = AttackResults(
+        attacks,
+        left_out,
+        {epoch: r.scores for epoch, r in results.items()},
+        {epoch: r.extractions for epoch, r in results.items()},
+        {epoch: r.stats for epoch, r in results.items()},
+        int((tokens.cut > 0).sum()),
+        pieces,
+    )
+    model = AuditedModel(target.name, target.base_name, target.method, dict(target.hashes()), target.doubts)
+    return build_audit(model, comparison, attack_results, texts, settings.recipe, start_time)
+
+
+def _select_attacks(
+    target: AuditTarget, texts: Mapping[str, Sequence[AuditedText]], settings: AuditSettings
+) -> tuple[dict[str, Choice], dict[str, str]]:
+    """Return the attacks that can run, and for each other attack the reason.
+
+    Raises `DataError` if none can run or known texts are unused, `SettingError` if all are extraction attacks.
+    """
+    text_counts = {f"{part}_tokens": min(len(items), settings.max_texts) for part, items in texts.items()}
+    inputs = (
+        {"model", "tokens"} | ({"base_model"} if target.open_base else set()) | (text_counts.keys() & set(TOKEN_INPUTS))
+    )
+    attacks, left_out = runnable_attacks(settings.attacks, inputs, text_counts)
+    check_known_texts_used(settings.attacks, text_counts)
+    if all(map(is_extraction_attack, attacks.values())):
+        raise SettingError(
+            f"attacks: {', '.join(attacks)} measure extraction only, and an audit judges membership. Add a membership attack, "
+            "such as loss."
         )
+    return attacks, left_out
 
-    cut = int((tokens.cut > 0).sum())
-    found = AttackResults(attacks, left_out, scores, extractions, stats, cut, as_read)
-    return build_audit(who, seen, found, texts, settings.recipe, began)
+
+class _ModelResults(NamedTuple):
+    """Results of one model: tokens by part, evidence, passes over audited and validation texts, scores and extractions."""
+
+    tokens: Mapping[str, Tokens]
+    evidence: Mapping[str, Any]
+    stats: dict[str, Any]
+    scores: dict[str, Scores]
+    extractions: dict[str, Extraction]
+
+
+def _evaluate(
+    open_model: ModelOpener,
+    split: Split,
+    attacks: Mapping[str, Choice],
+    settings: AuditSettings,
+    *,
+    base: _ModelResults | None,
+    epoch: int,
+    on_status: Callable[[str], None],
+) -> _ModelResults:
+    """Open a model, make the evidence and run the attacks; `base` are the base model's results, if it was evaluated.
+
+    Raises `ModelError` if the model tokenizes the texts differently from its base model or gives identical numbers.
+    """
+    is_base = epoch == BASE_EPOCH
+    name = "base model" if is_base else "fine-tuned model"
+    on_status(f"{name}: loading")
+    with open_model() as model:
+        trunk(model.module)
+        scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
+        tokens = _audit_tokens(model, split, settings, base.tokens if base else {})
+        token_count = sum(len(t.ids) for t in tokens.values())
+        on_status(
+            f"{name}: scoring {sum(map(len, tokens.values())):,} texts ({token_count:,} tokens) for {len(attacks)} attacks"
+        )
+        inputs = {"model": scorer, **{need: tokens[part] for need, part in TOKEN_INPUTS.items() if part in tokens}}
+        inputs |= {"base_model": scorer} if is_base else {}
+        evidence = evidence_in_memory(attacks, inputs, base.evidence if base else {}, is_base=is_base)
+        if base and np.array_equal(evidence["target"].logp, base.evidence["target"].logp):
+            raise ModelError(MODEL_EQUALS_BASE)
+        stats = {"target": evidence["target"]}
+        if "validation" in tokens:
+            stats["validation"] = evidence.get("validation") or scorer(tokens["validation"])
+    outputs = attack_outputs(attacks, {**evidence, "texts": tokens["audited"].texts}, len(split.audited))
+    scores = {n: arrays["scores"] for n, arrays in outputs.items() if "extracted" not in arrays}
+    extractions = {n: Extraction(**arrays) for n, arrays in outputs.items() if "extracted" in arrays}
+    return _ModelResults(tokens, evidence, stats, scores, extractions)
 
 
 def _audit_tokens(
     model: LanguageModel, split: Split, settings: AuditSettings, base_tokens: Mapping[str, Tokens]
 ) -> dict[str, Tokens]:
-    """Return the texts as this model's tokens; raises `ModelError` where its base, `before`, reads others."""
-    kinds = (part for part in TOKEN_INPUTS.values() if len(split.parts[part]))
-    read = {part: tokenize_for_model(model, split.parts[part], settings.max_tokens) for part in kinds}
+    """Return the texts by part as this model's tokens; raises `ModelError` if they differ from the base model's."""
+    parts = (part for part in TOKEN_INPUTS.values() if len(split.parts[part]))
+    tokens_by_part = {part: tokenize_for_model(model, split.parts[part], settings.max_tokens) for part in parts}
     for part, tokens in base_tokens.items():
-        if not np.array_equal(tokens.ids, read[part].ids):
+        if not np.array_equal(tokens.ids, tokens_by_part[part].ids):
             raise ModelError(
-                "model and base read the texts as other tokens, so they cannot be compared; name the base that it was tuned from"
+                "model and base: they tokenize the texts differently, so they cannot be compared. Pass the base model that the model "
+                "was fine-tuned from."
             )
-    return read
+    return tokens_by_part

@@ -72,7 +72,9 @@ def _extraction_table(audit: AuditResult) -> Table:
         return (
             row_values.MISSING
             if extraction is None
-            else row_values.format_estimate(Estimate(*share_with_interval(extraction.extracted, audit.record_labels.groups)))
+            else row_values.format_estimate(
+                Estimate(*share_with_interval(extraction.extracted, audit.record_labels.groups))
+            )
         )
 
     lines = tuple(

@@ -1,4 +1,4 @@
-"""An audit as a folder: the page, the numbers, the records by id, and what it takes to repeat it."""
+"""Write an audit as a folder: report, numbers, exposed records by id, and provenance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from byheart.analysis import formats
 from byheart.analysis.exposed_records import TokenView
 from byheart.analysis.token_view import token_view
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
-from byheart.auditing.result import AuditResult
+from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
 from byheart.core.errors import StoreError
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
@@ -23,21 +23,21 @@ from byheart.report.page import ReportContent, VerdictSummary, report
 
 
 def check_output_folder(folder: Path) -> None:
-    """Raise `StoreError` for a place where no new folder can be made; asked before an audit is computed."""
+    """Raise `StoreError` if no new folder can be created here; called before an audit is computed."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise StoreError(f"{folder} is there already; write another -o, or remove it")
+        raise StoreError(f"{folder}: the path already exists. Choose another folder with -o, or remove it.")
     if folder.absolute() == Path.cwd():
-        raise StoreError(f"{folder} is the folder that you are in; write a new one, as in -o audit")
-    near = next(p for p in folder.absolute().parents if p.exists())
+        raise StoreError(f"{folder}: this is the current folder. Choose a new folder, such as -o audit.")
+    parent = next(p for p in folder.absolute().parents if p.exists())
     try:
-        # Tried, not asked: a disk may be mounted for reading only, and root may write everywhere by its rights.
-        TemporaryFile(dir=near).close()
+        # A trial file, because permissions show neither a read-only mount nor what root may write.
+        TemporaryFile(dir=parent).close()
     except OSError as error:
-        raise StoreError(f"{folder} cannot be made: {near} cannot be written; write another -o") from error
+        raise StoreError(f"{folder}: {parent} is not writable. Choose another folder with -o.") from error
 
 
 def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bool, show_private: bool) -> Path:
-    """Write an audit aside and rename it into place; return its folder. Raises `StoreError` as `refuse_folder` does."""
+    """Write an audit to a temporary folder, rename it into place and return it; raises `StoreError` if it cannot be written."""
     check_output_folder(folder)
     aside = folder.absolute().with_name(f".{folder.name}-{uuid.uuid4().hex}")
     try:
@@ -45,10 +45,10 @@ def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bo
         for name, content in _contents(audit, command=command, show_text=show_text, show_private=show_private).items():
             (aside / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         if folder.exists():
-            folder.rmdir()  # empty, as was asked above
+            folder.rmdir()  # empty, as checked above
         aside.rename(folder)
     except OSError as error:
-        raise StoreError(f"{folder} cannot be written ({error.strerror}); write another -o") from error
+        raise StoreError(f"{folder}: cannot be written ({error.strerror}). Choose another folder with -o.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
@@ -56,28 +56,30 @@ def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bo
 
 def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private: bool) -> dict[str, str | bytes]:
     manifest = {**as_dict(audit), "command": command}
-    for shown_elsewhere in ("rows", "exposed"):
-        del manifest[shown_elsewhere]
-    everyone = int(audit.record_labels.membership.sum())
+    for own_file in ("rows", "exposed"):
+        del manifest[own_file]
+    members = int(audit.record_labels.membership.sum())
     return {
         "report.html": audit_page(audit, command, show_text=show_text, show_private=show_private),
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores_parquet(audit),
-        "exposed.csv": formats.as_csv(exposed_table(audit, everyone, show_text=show_text, show_private=show_private)),
+        "exposed.csv": formats.as_csv(exposed_table(audit, members, show_text=show_text, show_private=show_private)),
         "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
         "model_card.md": model_card(audit, command),
     }
 
 
 def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False) -> TokenView:
-    """Return an audited text, by its position, as the model read it, beside how its base did."""
-    own = {epoch: slice_texts(held, slice(i, i + 1)).logp for epoch, held in audit.passes.items()}
-    return token_view(audit.pieces(i), own[1], own.get(0), {} if show_private else audit.private_values[i])
+    """Return the token view of the audited text at position `i`."""
+    logp = {epoch: slice_texts(passes, slice(i, i + 1)).logp for epoch, passes in audit.passes.items()}
+    return token_view(
+        audit.pieces(i), logp[FINETUNED_EPOCH], logp.get(BASE_EPOCH), {} if show_private else audit.private_values[i]
+    )
 
 
 def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
-    """Return the report page with the audit's own verdict: one, by one set of rules, and what is doubtful first."""
+    """Return the report page with the audit's verdict and warnings first."""
 
     def texts(_: Row, places: Sequence[int]) -> list[TokenView]:
         return [audited_token_view(audit, i, show_private=show_private) for i in places]
@@ -94,19 +96,19 @@ def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False
 
 
 def _provenance_lines(audit: AuditResult, command: str) -> dict[str, str]:
-    """Return what the page says last: how it was made."""
-    found = {"epochs": "0 is the base, 1 the finished model, however long it was trained"}
-    found |= {f"not run: {name}": why for name, why in audit.left_out.items()}
+    """Return the provenance section of the page."""
+    lines = {"epochs": "0 is the base model, 1 the fine-tuned model, however long it was trained"}
+    lines |= {f"not run: {name}": reason for name, reason in audit.left_out.items()}
     if audit.gate is not None:
-        found["data gate"] = audit.gate.verdict
-        found |= {f"data gate: {f.name}": f"{f.verdict}: {f.found}" for f in audit.gate.findings}
-    found |= {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in audit.provenance.items()}
-    return found | ({"command": command} if command else {})
+        lines["split check"] = audit.gate.verdict
+        lines |= {f"split check: {f.name}": f"{f.verdict}: {f.found}" for f in audit.gate.findings}
+    lines |= {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in audit.provenance.items()}
+    return lines | ({"command": command} if command else {})
 
 
 def _scores_parquet(audit: AuditResult) -> bytes:
-    """Return every text's id, side and scores as Parquet; scores of the base are named base/ATTACK."""
-    # Imported by name: heavy, needed here only, and without types of its own.
+    """Return every text's id, membership, group and scores as Parquet; the base model's scores are named base/ATTACK."""
+    # Imported by name, because pyarrow is heavy, used only here, and has no types.
     pa: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
     columns: dict[str, Any] = {
@@ -114,23 +116,24 @@ def _scores_parquet(audit: AuditResult) -> bytes:
         "member": audit.record_labels.membership,
         "group": audit.record_labels.groups,
     }
-    for epoch, found in sorted(audit.scores.items(), reverse=True):
-        written = {name: given.scores for name, given in audit.extractions.get(epoch, {}).items()}
-        columns |= {name if epoch else f"base/{name}": scores for name, scores in {**found, **written}.items()}
+    for epoch, membership_scores in sorted(audit.scores.items(), reverse=True):
+        extraction_scores = {name: e.scores for name, e in audit.extractions.get(epoch, {}).items()}
+        all_scores = {**membership_scores, **extraction_scores}
+        columns |= {name if epoch else f"base/{name}": scores for name, scores in all_scores.items()}
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.table({n: pa.array(c) for n, c in columns.items()}), sink)
     return sink.getvalue().to_pybytes()
 
 
 def model_card(audit: AuditResult, command: str = "") -> str:
-    """Return a section for a Hugging Face model card: verdict, warnings, attacks, and how to repeat it."""
+    """Return a section for a Hugging Face model card: verdict, warnings, attacks, and the command."""
     texts, versions = audit.provenance["texts"], audit.provenance["versions"]
-    again = f"\n\n```sh\n{command}\n```" if command else ""
-    others = f" and {texts['nonmembers']} texts that were not trained on" if audit.has_nonmembers else " alone"
+    code_block = f"\n\n```sh\n{command}\n```" if command else ""
+    nonmembers = f" and {texts['nonmembers']} non-members" if audit.has_nonmembers else " without non-members"
     return (
         "## Memorization audit\n\n"
         f"{as_markdown(audit)}\n"
-        f"Membership inference on {texts['members']} training texts{others}, by "
-        f"byheart {versions.get('byheart', '')} on {audit.provenance['at'][:10]}. Attacks bound what is known: an attack at chance does "
-        f"not show that nothing was memorized.{again}\n"
+        f"Membership inference on {texts['members']} training texts{nonmembers}, by "
+        f"byheart {versions.get('byheart', '')} on {audit.provenance['at'][:10]}. An attack at chance does not show that nothing was "
+        f"memorized.{code_block}\n"
     )

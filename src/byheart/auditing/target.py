@@ -1,4 +1,4 @@
-"""The model that is audited: how it and its base are opened, one at a time, and what tells it from any other."""
+"""The audited model and its base model: how to open them, one at a time, and hashes of their weights."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ModelOpener = Callable[[], AbstractContextManager[LanguageModel]]
-"""What gives a model to be read for a while."""
+"""Opens a model for the duration of a `with` block."""
 
 
 @dataclass(frozen=True)
 class AuditTarget:
-    """The model that is audited: how to open it and its base (None without one), what it is called, its hashes."""
+    """The audited model: functions that open it and its base model (None without one), names, hashes and doubts."""
 
     open_model: ModelOpener
     open_base: ModelOpener | None
@@ -41,14 +41,15 @@ class AuditTarget:
 def target_from_memory(
     model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, base: torch.nn.Module | None
 ) -> AuditTarget:
-    """Return a model in memory as what is to be audited."""
-    whole: Any = model
-    if not hasattr(whole, "config") or not hasattr(tokenizer, "encode"):
+    """Return an audit target for a model in memory."""
+    causal_lm: Any = model
+    if not hasattr(causal_lm, "config") or not hasattr(tokenizer, "encode"):
         raise ModelError(
-            "audit(model, tokenizer, ...) takes a causal language model of transformers, or a peft model, and its tokenizer"
+            "audit(model, tokenizer, ...): model or tokenizer has the wrong type. Pass a causal language model of transformers, or a "
+            "peft model, and its tokenizer."
         )
 
-    def opening(module: Any, switched: Callable[[Any], AbstractContextManager[None]]) -> ModelOpener:
+    def opener(module: Any, switched: Callable[[Any], AbstractContextManager[None]]) -> ModelOpener:
         @contextmanager
         def enter() -> Generator[LanguageModel]:
             check_not_sharded(module)
@@ -57,42 +58,44 @@ def target_from_memory(
 
         return enter
 
-    name = whole.config.name_or_path or type(model).__name__
+    name = causal_lm.config.name_or_path or type(model).__name__
     method = "full"
     doubts: tuple[str, ...] = ()
-    below = None if base is None else opening(base, lambda _: nullcontext())
+    open_base = None if base is None else opener(base, lambda _: nullcontext())
     if isinstance(model, PeftModel):
         config: Any = model.active_peft_config
         kind = str(PeftType(config.peft_type).value).lower()
         method = PEFT_METHOD_NAMES.get(kind, kind)
-        if below is None and getattr(config, "bias", "none") == "none":
-            below = opening(model, as_base_model)
-        elif below is None:
-            doubts = ("the adapter trained biases, which cannot be switched off, so there is no base; pass base=",)
+        if open_base is None and getattr(config, "bias", "none") == "none":
+            open_base = opener(model, as_base_model)
+        elif open_base is None:
+            doubts = (
+                "the adapter trained biases, which cannot be switched off, so the audit has no base model; pass base=",
+            )
     base_name = name if base is None else str(getattr(base.config, "name_or_path", "")) or "base"
-    hashes = {"model": model} if base is None else {"model": model, "base": base}
+    modules = {"model": model} if base is None else {"model": model, "base": base}
     return AuditTarget(
-        opening(model, lambda _: nullcontext()),
-        below,
+        opener(model, lambda _: nullcontext()),
+        open_base,
         tokenizer,
         name,
         base_name,
         method,
-        lambda: {part: _weights_digest(module) for part, module in hashes.items()},
+        lambda: {part: _weights_digest(module) for part, module in modules.items()},
         doubts,
     )
 
 
 def _weights_digest(module: torch.nn.Module) -> str:
-    """Return a hash of a model's weights: of each its name, its shape, and its first numbers."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for place, part in module.named_modules():
-        with align_module_device(part):  # what waits on the disk is fetched
-            for own, p in part.named_parameters(recurse=False):
-                name = f"{place}.{own}"
-                found[name] = (
+    """Return a hash of a model's weights: name, shape and first 4,096 numbers of each parameter."""
+    parameters: dict[str, tuple[str, str, str]] = {}
+    for module_name, part in module.named_modules():
+        with align_module_device(part):  # loads weights that are offloaded to disk
+            for parameter_name, p in part.named_parameters(recurse=False):
+                name = f"{module_name}.{parameter_name}"
+                parameters[name] = (
                     name,
                     str(tuple(p.shape)),
                     p.detach().flatten()[:4096].float().cpu().numpy().tobytes().hex(),
                 )
-    return digest(found[name] for name, _ in module.named_parameters())
+    return digest(parameters[name] for name, _ in module.named_parameters())

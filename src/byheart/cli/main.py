@@ -11,13 +11,15 @@ import io
 import os
 import shlex
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from byheart.cli.audit import audit
-from byheart.core.errors import ByheartError, RequestError, SettingError
+from byheart.core.errors import ByheartError, FormerNameWarning, RequestError, SettingError
 from byheart.core.library_warnings import silence_library_warnings
 
 if TYPE_CHECKING:
@@ -263,6 +265,8 @@ def _open_existing_store(store: Path) -> Store:
 def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
     silence_library_warnings()
+    warnings.simplefilter("once", FormerNameWarning)
+    warnings.showwarning = _show_warning(warnings.showwarning)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:
@@ -286,6 +290,18 @@ def main() -> None:
         )
         _print_error(f"stopped; {left}", EXIT_INTERRUPTED)
     raise SystemExit(code or 0)
+
+
+def _show_warning(default: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that prints a warning about a former name in one line, and any other warning as `default` does."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, FormerNameWarning):
+            _print_error(str(message), 0)
+        else:
+            default(message, category, *where)
+
+    return show
 
 
 def _print_error(line: str, code: int) -> int:

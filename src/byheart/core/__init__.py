@@ -1,7 +1,7 @@
 """Value types, errors, settings and the registry of shelves. No torch, no files.
 
-Shelf files import from here, for instance `from byheart.core import LogProbs, Scores, ragged`: these names will not move.
-Names are imported on first use, so that `byheart --help` does not wait for NumPy.
+Shelf files import from here, for instance `from byheart.core import LogProbs, Scores, ragged`: these names are stable.
+Names are imported on first use, because `byheart --help` must not wait for NumPy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all: written beside its place, then renamed in one step."""
+"""Atomic file writes: write to a temporary name in the same folder, then rename."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(place: Path) -> Generator[Path]:
-    """Give a path to write to. It takes `place` when the block ends, and is removed where the block fails."""
-    aside = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
+    """Yield a temporary path to write to. It replaces `place` when the block ends, and is removed if the block fails."""
+    temporary_path = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
     try:
-        yield aside
-        aside.replace(place)
+        yield temporary_path
+        temporary_path.replace(place)
     except BaseException:
-        with contextlib.suppress(OSError):  # there may be no such folder
-            aside.unlink()
+        with contextlib.suppress(OSError):  # the folder may not exist
+            temporary_path.unlink()
         raise

@@ -1,9 +1,8 @@
-"""Chats: lists of messages with a `role` and a `content`, and what of them is scored.
+"""Chats: lists of messages with a `role` and a `content`, and which parts of them are scored.
 
-Only what the assistant says is scored: each of its turns is a text of its own, prompted by all that was said before.
-That is what training on the assistant's words alone is (completion-only loss, TRL's `assistant_only_loss`): every word
-of the assistant counts once, given the same words before it. The marks that end a turn are not scored, which are the
-same in all chats.
+Only assistant messages are scored. Each one is a separate text, and its prompt is all earlier messages of the chat. This
+matches training with completion-only loss (TRL's `assistant_only_loss`): each assistant token counts once, after the same
+context. End-of-turn tokens are not scored, because they are the same in all chats.
 """
 
 from __future__ import annotations
@@ -18,35 +17,37 @@ Message = Mapping[str, Any]
 
 
 def check_chat(place: str, messages: Sequence[Any], first_turn: int = 0) -> None:
-    """Raise `DataError` for what is no chat, and for one whose assistant says nothing from turn `begin` on."""
-    for turn in messages:
-        if not isinstance(turn, Mapping) or not isinstance(cast("Message", turn).get("role"), str):
-            raise DataError(f"{place}: each of its messages needs a `role` and a `content`")
-    if not any(assistant_text(turn) for turn in messages[first_turn:]):
-        raise DataError(f"{place} holds no words of the assistant, and only those are scored; remove it")
+    """Raise `DataError` for a malformed chat, and for a chat without assistant text from message `first_turn` on."""
+    for message in messages:
+        if not isinstance(message, Mapping) or not isinstance(cast("Message", message).get("role"), str):
+            raise DataError(f"{place}: a message has no `role`. Write each message with a `role` and a `content`.")
+    if not any(assistant_text(message) for message in messages[first_turn:]):
+        raise DataError(f"{place}: the chat has no assistant text, and only assistant text is scored. Remove the chat.")
 
 
 def assistant_text(turn: Message) -> str:
-    """Return the assistant's words of a turn; "" for anybody else's, and where it said none (it called a tool)."""
-    words = turn.get("content")
-    return words.strip() if turn["role"] == "assistant" and isinstance(words, str) else ""
+    """Return the text of an assistant message; "" for other roles and for messages without text (a tool call)."""
+    content = turn.get("content")
+    return content.strip() if turn["role"] == "assistant" and isinstance(content, str) else ""
 
 
 def assistant_turns(messages: Sequence[Message], first_turn: int = 0) -> Iterator[tuple[int, str]]:
-    """Yield each turn at which the assistant says something, from turn `begin` on: its number and the words."""
-    return ((i, words) for i in range(first_turn, len(messages)) if (words := assistant_text(messages[i])))
+    """Yield position and text of each assistant message with text, from message `first_turn` on."""
+    return ((i, text) for i in range(first_turn, len(messages)) if (text := assistant_text(messages[i])))
 
 
 def encode_chat(messages: Sequence[Message]) -> str:
-    """Return messages as a string that tells them from any other messages."""
-    return json.dumps([dict(turn) for turn in messages], sort_keys=True)
+    """Return messages as a string that is unique to them."""
+    return json.dumps([dict(message) for message in messages], sort_keys=True)
 
 
 def decode_chat(chat: str) -> list[Message]:
-    """Return the messages of such a string."""
+    """Return the messages that `encode_chat` wrote."""
     return json.loads(chat)
 
 
 def plain_text_chat(messages: Sequence[Message]) -> str:
-    """Return messages as a reader would write them, for what knows no model's template: "user: ...", a line each."""
-    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in messages if isinstance(turn.get("content"), str))
+    """Return messages as plain text, one "role: content" line each, for code that has no chat template."""
+    return "\n".join(
+        f"{message['role']}: {message['content']}" for message in messages if isinstance(message.get("content"), str)
+    )

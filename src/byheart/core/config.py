@@ -1,4 +1,4 @@
-"""What a study sets of its cells: frozen values with their ranges and defaults, checked when a study is read."""
+"""Settings of a study's cells: frozen values with ranges and defaults, checked when a study is read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from annotated_types import Ge, Gt, Interval, Len
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How a study is run: nothing here may change a result's identity, so no key sees it.
+    """How a study is run. Nothing here changes a result's identity, so no key contains it.
 
-    `device` is "auto", "cpu", "cuda" or "cuda:1"; `precision` is what training computes in ("auto": bfloat16
-    where the processor has it); `token_budget` bounds the padded tokens of one forward pass, which has 1,024 at most
-    on a CPU.
+    `device` is "auto", "cpu", "cuda" or "cuda:1". `precision` is the number format of training ("auto": bfloat16 if the
+    processor supports it). `token_budget` is the maximum number of padded tokens per forward pass (at most 1,024 on a CPU).
     """
 
     device: str = "auto"
@@ -25,11 +24,11 @@ class Machine:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How weights are changed. `learning_rate` None means the method's own; `warmup` is a share of all steps.
+    """Training settings. `learning_rate` None means the method's default; `warmup` is a share of all steps.
 
-    `batch_size` counts the texts of one optimiser step, `clip` is the largest gradient norm. `goldfish` is k of the
-    goldfish loss: one token in k, always the same ones after the same words, is left out of the loss. `deduplicate` is the
-    overlap of words (Jaccard, of five-word shingles) from which on the later of two training texts is left out; 1 for copies.
+    `batch_size` is the number of texts per optimizer step; `clip` is the maximum gradient norm. `goldfish` is k of the
+    goldfish loss, which omits one token in k from the loss, always the same one after the same context. `deduplicate` is a
+    Jaccard similarity of five-word shingles: of two training texts at or above it, the later one is removed (1: exact copies).
     """
 
     epochs: Annotated[int, Ge(1)] = 3
@@ -39,18 +38,18 @@ class Training:
     warmup: Annotated[float, Interval(ge=0, lt=1)] = 0.1
     weight_decay: Annotated[float, Ge(0)] = 0.0
     clip: Annotated[float, Gt(0)] = 1.0
-    # None, as the default of any setting added here must be: recipes written before it was there hold none.
+    # None, as the default of any setting added here must be: older recipes do not contain the setting.
     goldfish: Annotated[int, Ge(2)] | None = None
     deduplicate: Annotated[float, Interval(gt=0, le=1)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Privacy:
-    """What differentially private training is to promise each training text, as a method's settings of these names.
+    """Privacy guarantee of differentially private training for each training text, from a method's settings of these names.
 
-    `epsilon` is spent by the last epoch and sets the noise; or `noise_multiplier` (standard deviation of the noise, in
-    units of `clip`) is given and `epsilon` is None. `clip` is the largest norm of one text's gradient. `delta` None
-    stands for n to the power of -1.1, n being the number of training texts.
+    Either `epsilon`, which is spent by the last epoch, sets the noise, or `noise_multiplier` (standard deviation of the
+    noise, in units of `clip`) does; the other is None. `clip` is the maximum norm of one text's gradient. `delta` None
+    means n to the power of -1.1, with n training texts.
     """
 
     epsilon: Annotated[float, Gt(0)] | None
@@ -64,10 +63,10 @@ CanaryKind = Literal["random_tokens", "digits", "names", "in_distribution", "rea
 
 @dataclass(frozen=True, kw_only=True)
 class Canaries:
-    """Texts that are trained on or held out by a coin each, so that what a training keeps of them can be measured.
+    """Synthetic texts that a coin includes in the training data or holds out, to measure their memorization.
 
-    `count` of them, of every kind at every number of `repetitions` in turn. `coin` is the chance of being trained on,
-    flipped anew for every training seed where `by_seed` says so. `references` are drawn for each kind.
+    `count` canaries cycle through every kind at every number of `repetitions`. `coin` is the probability that a canary is
+    trained on; `by_seed` flips a new coin for each training seed. `references` is the number of reference canaries per kind.
     """
 
     count: Annotated[int, Ge(2)] = 48
@@ -80,12 +79,12 @@ class Canaries:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which texts of a data set play which part.
+    """Split of a data set into training, audited, validation and known records.
 
-    `train` None means all that are left (`group`) or all that are published (`published`). `members` of the training
-    texts are audited. `max_tokens` counts BOS, prompt and scored text; what is longer is cut and counted. `known` texts
-    of either side are known to the adversary of some attacks (shots, calibration, a population) and never audited.
-    `canaries` are trained on besides.
+    `train` None means all remaining records (`group`) or all published training records (`published`). `members` is the
+    number of audited training records. `max_tokens` counts BOS, prompt and scored text; longer records are truncated and
+    counted. `known` is the number of members and of non-members that the adversary of some attacks knows (shots,
+    calibration, a population); these are never audited. `canaries` are trained on in addition.
     """
 
     train: Annotated[int, Ge(1)] | None = None
@@ -102,6 +101,6 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
-    """How numbers are computed that are reported: float32 unless chosen otherwise, because it moves some attacks."""
+    """Precision of the scoring pass: float32 by default, because bfloat16 changes the scores of some attacks."""
 
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 COST_METRICS = frozenset({"passes", "seconds"})
-"""Metrics that say what an attack took, and not what leaked."""
+"""Metrics of an attack's cost."""
 
 
 EXTRACTION_METRICS = ("extraction_rate", "extraction_rate_nonmembers", "extraction_excess")
-"""Metrics of what was extracted, measured only of attacks that extract, and shown in a table of their own."""
+"""Metrics of extraction attacks, shown in a separate table."""
 
 
 DEFAULT_ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")

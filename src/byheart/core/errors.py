@@ -1,19 +1,19 @@
-"""Everything that byheart refuses, drawn as a tree.
+"""The exceptions of byheart.
 
 ```
-ByheartError             one line for the reader: what was asked, what is wrong, what to write instead
+ByheartError             one line: where, what is wrong, how to fix it
 ├── RequestError         exit 2: the request is wrong, nothing was done
 │   ├── UnknownNameError     no such attack, method, data set, setting
 │   ├── SettingError         a setting of the wrong type or out of its range
 │   ├── StudyError           the study file cannot be read or contradicts itself
-│   ├── DataError            texts that are missing, empty, overlapping, unreadable
+│   ├── DataError            texts that are missing, empty, overlapping or unreadable
 │   ├── ModelError           a model that is missing, not causal, unsafe to load
 │   └── StoreError           a store that is newer, full, or made with other defaults
-└── CellError            exit 1: one cell failed, the others go on
+└── CellError            exit 1: one cell failed, the others continue
     └── TrainingError        a loss that is not finite
 ```
 
-An error of this tree prints one line and no traceback; any other prints all of it.
+An error of this tree prints one line and no traceback. Any other error prints its traceback.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Iterable
 
 
 class ByheartError(Exception):
-    """The root: str(error) is the one line that a reader sees."""
+    """Root of byheart's errors; str(error) is the line that the command prints."""
 
 
 class RequestError(ByheartError):
@@ -31,7 +31,7 @@ class RequestError(ByheartError):
 
 
 class UnknownNameError(RequestError):
-    """A name that is on no shelf, or a setting that its owner does not have."""
+    """A name that is on no shelf, or a setting that its function does not have."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
@@ -42,7 +42,7 @@ class UnknownNameError(RequestError):
         self._arguments = (what, name, tuple(choices))
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:
-        """Rebuild from the arguments, so that the error crosses from a worker process whole."""
+        """Rebuild from the arguments, so that the error can be pickled in a worker process."""
         return type(self), self._arguments
 
 
@@ -67,8 +67,12 @@ class StoreError(RequestError):
 
 
 class CellError(ByheartError):
-    """One cell failed; the others go on."""
+    """One cell failed; the others continue."""
 
 
 class TrainingError(CellError):
-    """Training that cannot go on: a loss that is not finite."""
+    """Training that cannot continue: a loss that is not finite."""
+
+
+class FormerNameWarning(FutureWarning):
+    """A study file, an option or a program uses a former name, which the next version will no longer read."""

@@ -1,6 +1,6 @@
-"""Kinds of evidence besides token statistics: what an observation may give, and how any of it is stored.
+"""Types of evidence besides token statistics, and their storage format.
 
-All of it is arrays and strings, each frozen and checked once when made. No torch here.
+Evidence consists of arrays and strings only, frozen and checked once when made. No torch here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from byheart.core.types import LogProbs, TokenStats
 
 @dataclass(frozen=True, kw_only=True)
 class Frequencies:
-    """How common each scored token is in reference texts: `frequency` in (0, 1), smoothed, packed as in `LogProbs`.
+    """Smoothed frequency (0 to 1, both exclusive) of each scored token in reference texts, packed as in `LogProbs`.
 
-    `first` is True where a token occurs for the first time in its text.
+    `first` is True for the first occurrence of a token in its text.
     """
 
     frequency: Float[np.ndarray, " tokens"]
@@ -31,27 +31,27 @@ class Frequencies:
 
 @dataclass(frozen=True, kw_only=True)
 class Variants:
-    """Other readings of each text (its neighbours, or itself after other prefixes), by mean log-probability (nats).
+    """Mean log-probability (nats) of each text's variants: its neighbors, or the text after other prefixes.
 
-    Text i has the readings `loglik[starts[i]:starts[i+1]]`, one at least.
+    Text i has the variants `loglik[starts[i]:starts[i+1]]`, at least one.
     """
 
     loglik: Float[np.ndarray, " variants"]
     starts: Int[np.ndarray, " texts_plus_one"]
 
     def __post_init__(self) -> None:
-        """Refuse texts without a reading, and readings that are not finite."""
+        """Raise `DataError` for a text without a variant, and for a log-probability that is not finite."""
         if self.starts[0] != 0 or self.starts[-1] != len(self.loglik) or (np.diff(self.starts) < 1).any():
-            raise DataError("every text needs one reading at least; make fewer texts, or longer ones")
+            raise DataError("variants: a text has no variant. Use longer texts.")
         if not np.isfinite(self.loglik).all():
-            raise DataError("log-probabilities must be finite; the model's numbers overflowed")
+            raise DataError("variants: log-probabilities must be finite. The model overflowed; score it in float32.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Substitutes:
-    """Neighbours of each text as token ids: text i has `starts[i+1] - starts[i]` of them, one at least.
+    """Token ids of each text's neighbors: text i has `starts[i+1] - starts[i]` of them, at least one.
 
-    Neighbour j is `ids[offsets[j]:offsets[j+1]]`, BOS and prompt included, which are the text's own.
+    Neighbor j is `ids[offsets[j]:offsets[j+1]]`, with the BOS and prompt of the original text.
     """
 
     ids: Int[np.ndarray, " tokens"]
@@ -61,16 +61,16 @@ class Substitutes:
 
 @dataclass(frozen=True, kw_only=True)
 class Gradients:
-    """Norm of each text's own loss gradient on the trained parameters (nats per unit of weight)."""
+    """Norm of each text's loss gradient with respect to the trained parameters (nats per unit of weight)."""
 
     norm: Float[np.ndarray, " texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generations:
-    """What a model wrote after the beginning of each text, and how the text itself goes on.
+    """Generated continuations of each text's prefix, and the true suffix.
 
-    Text i has the continuations `written[starts[i]:starts[i+1]]`, one at least; `rest[i]` is its own continuation.
+    Text i has the continuations `written[starts[i]:starts[i+1]]`, at least one; `rest[i]` is the true suffix.
     """
 
     written: tuple[str, ...]
@@ -80,9 +80,9 @@ class Generations:
 
 @dataclass(frozen=True, kw_only=True)
 class Suffixes:
-    """Where each text is parted: its tokens `begin` to `end` are to be had from a model that is handed those before.
+    """Suffix of each text, to be generated from the preceding tokens: its tokens from `begin` up to `end`.
 
-    Places among all of a text's tokens, BOS and prompt counted; 1 at least, and `end` after `begin`.
+    Positions count all tokens of a text, with BOS and prompt. `begin` is at least 1, and `end` is greater than `begin`.
     """
 
     begin: Int[np.ndarray, " texts"]
@@ -91,10 +91,10 @@ class Suffixes:
 
 @dataclass(frozen=True, kw_only=True)
 class Recitation:
-    """Token ids that a model wrote after the beginning of each text, and those that the text has there.
+    """Token ids of each text's suffix, and token ids that a model generated after the prefix.
 
-    Packed end to end: text i has `true[starts[i]:starts[i+1]]`, one at least, and the model wrote
-    `written[written_starts[i]:written_starts[i+1]]`, as many or, where it ended by itself, fewer.
+    Packed end to end: the suffix of text i is `true[starts[i]:starts[i+1]]`, at least one token. The model generated
+    `written[written_starts[i]:written_starts[i+1]]`: as many tokens, or fewer if it generated an end token.
     """
 
     true: Int[np.ndarray, " tokens"]
@@ -105,27 +105,29 @@ class Recitation:
 
 @dataclass(frozen=True, kw_only=True)
 class Chances:
-    """Log-probability (nats) that a model which samples draws each token of a suffix after those before it.
+    """Log-probability (nats) of each suffix token under a model's sampling distribution, after the tokens before it.
 
-    Minus infinity where it cannot. Text i has `logp[starts[i]:starts[i+1]]`, one at least.
+    Minus infinity for a token that cannot be sampled. Text i has `logp[starts[i]:starts[i+1]]`, at least one.
     """
 
     logp: Float[np.ndarray, " tokens"]
     starts: Int[np.ndarray, " texts_plus_one"]
 
     def __post_init__(self) -> None:
-        """Refuse what is no log-probability."""
+        """Raise `DataError` for values that are not log-probabilities."""
         if np.isnan(self.logp).any() or (self.logp > 0).any():
-            raise DataError("log-probabilities are numbers of at most 0; the model's numbers overflowed")
+            raise DataError(
+                "sampling log-probabilities: values must be at most 0. The model overflowed; score it in float32."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shadows:
-    """Shadow models: tuned as the target was, each on a known half of the audited texts.
+    """Log-probabilities of shadow models, each fine-tuned like the target on a known half of the audited texts.
 
-    `logp` holds each shadow's log-probabilities (nats) of the audited texts' scored tokens, packed by `starts` as in
-    `LogProbs`; `inside` says which texts a shadow was tuned on. `population_logp` and `population_starts` are the same
-    for texts that neither the target nor any shadow was tuned on.
+    `logp` has each shadow model's log-probabilities (nats) of the audited texts' scored tokens, packed by `starts` as in
+    `LogProbs`. `inside` is True for the texts that a shadow model was fine-tuned on. `population_logp` and
+    `population_starts` are the same for texts that neither the target nor any shadow model was fine-tuned on.
     """
 
     logp: Float[np.ndarray, "shadows tokens"]
@@ -137,12 +139,12 @@ class Shadows:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """Texts with a private attribute exchanged for others of its kind: what an attribute is chosen among.
+    """Token ids of texts in which a private attribute is replaced by each candidate value of its kind.
 
-    Attribute a is of the kind `kinds[kind[a]]`, stands in audited text `text[a]`, and has the readings `starts[a]` to
-    `starts[a+1]`: first that with its true value, then one for each other candidate. Reading r is the token ids
-    `ids[offsets[r]:offsets[r+1]]`, prompt and BOS included, scored from its `first[r]`-th on, and how many texts have its
-    value is `common[r]`. `left_out` counts, by kind, attributes that were cut off their texts.
+    Attribute a has the kind `kinds[kind[a]]`, occurs in audited text `text[a]`, and has the readings `starts[a]` up to
+    `starts[a+1]`: the reading with the true value, then one reading per other candidate. Reading r is the token ids
+    `ids[offsets[r]:offsets[r+1]]`, with prompt and BOS, scored from token `first[r]` on. `common[r]` is the number of texts
+    with its value. `left_out` counts, by kind, the attributes that truncation removed from their texts.
     """
 
     kinds: tuple[str, ...]
@@ -156,17 +158,20 @@ class Candidates:
     left_out: Int[np.ndarray, " kinds"]
 
     def __post_init__(self) -> None:
-        """Refuse an attribute with nothing to choose among, and none at all."""
-        if not len(self.text) or (np.diff(self.starts) < 2).any():  # noqa: PLR2004 - the truth and one other
-            raise DataError("every private attribute needs one other candidate at least, and there must be one of them")
+        """Raise `DataError` where there is no attribute, or an attribute has fewer than two candidates."""
+        if not len(self.text) or (np.diff(self.starts) < 2).any():  # noqa: PLR2004 - the true value and one other
+            raise DataError(
+                "private attributes: no attribute, or an attribute with a single candidate. "
+                "Provide at least one attribute, and at least two values of each kind."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecitedAttributes:
-    """What a model wrote from where a private attribute begins: `written`, beside what stands there up to its end.
+    """Text that a model generated in place of each private attribute (`written`), and the true text (`expected`).
 
-    `kinds`, `kind` and `text` are those of `Candidates`. `left_out` counts, by kind, attributes that nothing stands
-    before, or that were cut off their texts.
+    `kinds`, `kind` and `text` are as in `Candidates`. `left_out` counts, by kind, the attributes at the beginning of their
+    text and those that truncation removed.
     """
 
     kinds: tuple[str, ...]
@@ -177,13 +182,19 @@ class RecitedAttributes:
     left_out: Int[np.ndarray, " kinds"]
 
     def __post_init__(self) -> None:
-        """Refuse none at all."""
+        """Raise `DataError` where there is no attribute."""
         if not self.written:
-            raise DataError("no private attribute can be asked for: each was cut off, or is what its text begins with")
+            raise DataError(
+                "private attributes: none can be generated, because each one was truncated or begins its text. "
+                "Raise data.max_tokens, or choose texts with attributes after the first token."
+            )
 
 
 class ShadowPass(NamedTuple):
-    """Which audited texts a shadow was tuned on, and what it says of them and of a population (None without one)."""
+    """One shadow model: which audited texts it was fine-tuned on, and its log-probabilities of them and of a population.
+
+    `population` is None if there are no population texts.
+    """
 
     inside: Bool[np.ndarray, " texts"]
     audited: LogProbs
@@ -204,7 +215,7 @@ Evidence = (
     | RecitedAttributes
     | Shadows
 )
-"""What an observation gives. All of it is arrays and strings, so that any of it can be stored without pickle."""
+"""Types that an observation may return. They consist of arrays and strings, and so are stored without pickle."""
 
 
 def evidence_to_arrays(evidence: Evidence) -> dict[str, np.ndarray]:
@@ -216,5 +227,5 @@ EVIDENCE_TYPES: Mapping[str, type[Any]] = {kind.__name__: kind for kind in (Toke
 
 
 def evidence_from_arrays(kind: str, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Return evidence of a kind (the name of its class, one of `KINDS`) from its arrays."""
+    """Return evidence of a kind (a class name, one of `EVIDENCE_TYPES`) from its arrays."""
     return EVIDENCE_TYPES[kind](**{n: tuple(map(str, a)) if a.dtype.kind == "U" else a for n, a in arrays.items()})

@@ -1,4 +1,4 @@
-"""What libraries say to their developers, and of each try to reach the Hub, is no news to ours' users."""
+"""Silence third-party warnings: deprecation notices and the Hub's retry messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 
 
 def silence_library_warnings() -> None:
-    """Keep libraries' chatter out of this process' output; what matters is said by what is raised."""
+    """Silence third-party warnings in this process; errors are still raised."""
     warnings.simplefilter("ignore", FutureWarning)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # read when it is imported, which may be later
     for library in ("huggingface_hub", "bitsandbytes"):

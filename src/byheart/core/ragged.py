@@ -1,7 +1,7 @@
 """Sums and means per text over tokens that are packed end to end: text i is `values[starts[i]:starts[i+1]]`.
 
-Every text has at least one token (`LogProbs` refuses any other). Sums are in float64 whatever the tokens are in, each
-text is summed by itself, and so its number does not depend on which texts stand beside it or in what order.
+Every text has at least one token (`LogProbs` checks it). Sums are in float64 for every input type, and each text is summed
+separately, so a text's number does not depend on the other texts or on their order.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def lengths(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tex
 
 
 def token_positions(starts: Int[np.ndarray, " texts_plus_one"]) -> Int[np.ndarray, " tokens"]:
-    """Place of each token in its text, from 0."""
+    """Position of each token in its text, from 0."""
     return np.arange(starts[-1]) - np.repeat(starts[:-1], lengths(starts))
 
 
@@ -32,7 +32,7 @@ def sums(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]
 ) -> Float[np.ndarray, " texts"]:
     """Sum of each text's values, in their unit."""
-    # Cast first: reduceat with a dtype may cast block by block, and then the order of the texts shows in the last bit.
+    # Cast first: reduceat with a dtype may cast block by block, and then the last bit depends on the order of the texts.
     return np.add.reduceat(values.astype(np.float64), starts[:-1])
 
 
@@ -47,25 +47,25 @@ def smallest_means(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], *, share: float
 ) -> Float[np.ndarray, " texts"]:
     """Mean of each text's max(1, floor(share * N)) smallest values, in their unit; `share` is above 0 and at most 1."""
-    places, kept = _smallest_positions(values, starts, share)
-    return means(values[places], kept)
+    positions, offsets = _smallest_positions(values, starts, share)
+    return means(values[positions], offsets)
 
 
 def smallest_mask(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], *, share: float
 ) -> Bool[np.ndarray, " tokens"]:
-    """True for each text's max(1, floor(share * N)) smallest values; of equal ones the earlier is the smaller."""
-    chosen = np.zeros(len(values), dtype=np.bool_)
-    chosen[_smallest_positions(values, starts, share)[0]] = True
-    return chosen
+    """True for each text's max(1, floor(share * N)) smallest values; of equal values the earlier counts as smaller."""
+    mask = np.zeros(len(values), dtype=np.bool_)
+    mask[_smallest_positions(values, starts, share)[0]] = True
+    return mask
 
 
 def _smallest_positions(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], share: float
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " texts_plus_one"]]:
-    """Places of each text's smallest values, ascending within the text, and their offsets."""
+    """Positions of each text's smallest values, ascending within the text, and their offsets."""
     if not 0 < share <= 1:
-        raise SettingError(f"k = {share}: write a share of the tokens, above 0 and at most 1")
+        raise SettingError(f"k = {share}: out of range. Write a share of the tokens, above 0 and at most 1.")
     counts = np.maximum(1, np.floor(share * lengths(starts)).astype(np.intp))
     text_of = np.repeat(np.arange(len(counts)), lengths(starts))
     ascending = np.lexsort((values, text_of))  # sorted within each text, so `starts` still holds
@@ -77,32 +77,32 @@ def _smallest_positions(
 def window_sums(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], *, width: int
 ) -> tuple[Float[np.ndarray, " windows"], Int[np.ndarray, " texts_plus_one"]]:
-    """Sums of the `width` neighbours at every place of each text, packed end to end, and their offsets.
+    """Sums over all windows of `width` consecutive values of each text, packed end to end, and their offsets.
 
-    A text of N values has N - width + 1 windows; one that is shorter than `width` has a single one, the whole text.
+    A text of N values has N - width + 1 windows. A text shorter than `width` has one window, the whole text.
     """
     counts = np.maximum(lengths(starts) - width, 0) + 1
     offsets = np.concatenate(([0], np.cumsum(counts)))
     first = np.arange(offsets[-1]) + np.repeat(starts[:-1] - offsets[:-1], counts)
-    found = _neighbour_sums(values, width)[first]  # a window that runs into the next text is replaced below
+    window_totals = _moving_sums(values, width)[first]  # a window that reaches into the next text is replaced below
     short = lengths(starts) < width
-    found[offsets[:-1][short]] = sums(values, starts)[short]
-    return found, offsets
+    window_totals[offsets[:-1][short]] = sums(values, starts)[short]
+    return window_totals, offsets
 
 
-def _neighbour_sums(values: Float[np.ndarray, " tokens"], width: int) -> Float[np.ndarray, " tokens"]:
-    """Sum of the `width` values from each place on, zeros after the last, texts' borders not looked at.
+def _moving_sums(values: Float[np.ndarray, " tokens"], width: int) -> Float[np.ndarray, " tokens"]:
+    """Sum of the `width` values from each position on, with zeros after the last value, across text boundaries.
 
-    Sums of 1, 2, 4, ... neighbours are added. Differences of one cumulative sum would be as short to write, but they
-    lose digits, and then the texts before it show in a text's last bit.
+    Adds sums of 1, 2, 4, ... consecutive values. Differences of one cumulative sum lose digits, so the last bit of a
+    text's number would depend on the texts before it.
     """
-    run = np.concatenate((values.astype(np.float64), np.zeros(width)))
-    total, at, size = np.zeros(len(values)), 0, 1
+    power_sums = np.concatenate((values.astype(np.float64), np.zeros(width)))  # of `size` values from each position
+    total, offset, size = np.zeros(len(values)), 0, 1
     while size <= width:
         if width & size:
-            total += run[at : at + len(values)]
-            at += size
-        run = run[:-size] + run[size:]
+            total += power_sums[offset : offset + len(values)]
+            offset += size
+        power_sums = power_sums[:-size] + power_sums[size:]
         size *= 2
     return total
 
@@ -110,17 +110,18 @@ def _neighbour_sums(values: Float[np.ndarray, " tokens"], width: int) -> Float[n
 def check_same_tokens(
     attack: str, starts: Int[np.ndarray, " texts_plus_one"], base_starts: Int[np.ndarray, " others_plus_one"]
 ) -> None:
-    """Raise `DataError` where two models did not score the same tokens of the same texts."""
+    """Raise `DataError` if two models did not score the same tokens of the same texts."""
     if not np.array_equal(starts, base_starts):
         raise DataError(
-            f"{attack} compares the same tokens under two models; the target scored {starts[-1]} tokens of "
-            f"{len(starts) - 1} texts, the base {base_starts[-1]} of {len(base_starts) - 1}: use the target's own tokenizer for both"
+            f"{attack} compares the same tokens under two models: the target scored {starts[-1]} tokens of "
+            f"{len(starts) - 1} texts, the base {base_starts[-1]} of {len(base_starts) - 1}. "
+            "Use the target's tokenizer for both."
         )
 
 
 def slice_texts(stats: LogProbsT, text_range: slice) -> LogProbsT:
-    """Return what was read of a run of texts: token statistics, or log-probabilities alone."""
-    lo, hi = int(stats.starts[text_range.start]), int(stats.starts[text_range.stop])
+    """Return the token statistics (or log-probabilities) of a range of consecutive texts."""
+    low, high = int(stats.starts[text_range.start]), int(stats.starts[text_range.stop])
     arrays = {f.name: getattr(stats, f.name) for f in dataclasses.fields(stats)}
-    starts = stats.starts[text_range.start : text_range.stop + 1] - lo
-    return type(stats)(**{n: starts if n == "starts" else a[lo:hi] for n, a in arrays.items()})
+    starts = stats.starts[text_range.start : text_range.stop + 1] - low
+    return type(stats)(**{n: starts if n == "starts" else a[low:high] for n, a in arrays.items()})

@@ -1,8 +1,8 @@
-"""A folder is a registry: every file of a shelf holds one public function of the file's own name.
+"""Registry of shelves. Each file of a shelf's folder contains one public function with the name of the file.
 
-Data comes in by position, settings come in by keyword. From the signature alone follow what must be computed
-first (`needs`), what a study may set and of which type (`settings`), and a result's identity (`Choice`).
-A name is resolved by importing its own file only; `their.module:function` names somebody else's code.
+Positional parameters are inputs, keyword-only parameters are settings. The signature determines the required inputs
+(`needs`), the settings with their types, and a result's identity (`Choice`). Resolving a name imports only its own file;
+`module:function` names external code.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from byheart.core.errors import SettingError, StudyError, UnknownNameError
+from byheart.core.errors import FormerNameWarning, SettingError, StudyError, UnknownNameError
 
 
 @dataclass(frozen=True)
 class ContentIdentity:
-    """Said of a setting in its type: what the value stands for may change while the value stays, and `identity` tells it.
+    """Annotation of a setting's type: the value refers to content that may change while the value stays the same.
 
-    A path stands for a file's content, a model's name for its weights, an attack's for its code. `identity` of a value is
-    part of the key of whatever is set so; None, {} and "" where there is nothing to tell. It may refuse the value.
+    A path refers to a file's content, a model's name to its weights, an attack's name to its code. `identity(value)` is part
+    of the key of every result with this setting; it returns None, {} or "" if there is no such content. It may raise an
+    error for an invalid value.
     """
 
     identity: Callable[[Any], Any]
@@ -60,7 +61,7 @@ def entry_names(shelf: str) -> tuple[str, ...]:
 
 
 def current_name(shelf: str, name: str) -> str:
-    """Return today's name of an entry that may be written by its former name."""
+    """Return the current name of an entry that may be written by its former name."""
     return FORMER_NAMES.get(shelf, {}).get(name, name)
 
 
@@ -70,14 +71,14 @@ def stored_name(shelf: str, name: str) -> str:
 
 
 def load_function(shelf: str, name: str) -> Callable[..., Any]:
-    """Return the function behind a name, importing its own file only.
+    """Return the function of a name; imports only its own file.
 
-    Raises `UnknownNameError` with the nearest name and the whole list. Warns of a former name.
+    Raises `UnknownNameError` with the nearest name and all choices. Warns of a former name.
     """
     if ":" in name:
         return _load_external(shelf, name)
     if (new := current_name(shelf, name)) != name:
-        warnings.warn(f"{shelf} entry {name!r} is now called {new!r}; write the new name", FutureWarning, stacklevel=2)
+        warnings.warn(f"{shelf} entry {name!r} is now called {new!r}. Write the new name.", FormerNameWarning, stacklevel=2)
         name = new
     if name not in entry_names(shelf):
         raise UnknownNameError(f"{shelf} entry", name, entry_names(shelf))
@@ -87,22 +88,22 @@ def load_function(shelf: str, name: str) -> Callable[..., Any]:
 def _load_external(shelf: str, name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
+        loaded = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, TypeError, SyntaxError) as error:
         raise UnknownNameError(f"{shelf} entry (module:function; {error})", name, entry_names(shelf)) from error
-    if not inspect.isfunction(found):
-        raise SettingError(f"{shelf} entry {name!r} is a {type(found).__name__}; write the name of a function")
-    return found
+    if not inspect.isfunction(loaded):
+        raise SettingError(f"{shelf} entry {name!r}: is a {type(loaded).__name__}. Write the name of a function.")
+    return loaded
 
 
 def needs(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the names of the data that the function takes by position."""
+    """Return the names of the function's positional parameters: its required inputs."""
     parameters = inspect.signature(function).parameters.values()
     return tuple(current_name("observations", p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY)
 
 
 def default_settings(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return the function's settings (its keyword-only names) with their defaults."""
+    """Return the function's settings (its keyword-only parameters) with their defaults."""
     parameters = inspect.signature(function).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
@@ -110,7 +111,7 @@ def default_settings(function: Callable[..., Any]) -> dict[str, Any]:
 def setting_types(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the declared type of each setting.
 
-    Only settings are looked at: the types of the data may need a package that is not to be imported here.
+    Ignores positional parameters: their types may need a package that must not be imported here.
     """
     declared = {n: function.__annotations__[n] for n in default_settings(function) if n in function.__annotations__}
     holder = types.SimpleNamespace(__annotations__=declared)
@@ -118,17 +119,17 @@ def setting_types(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def validate_setting(where: str, declared: Any, value: Any) -> Any:
-    """Return the value as its declared type; raise `SettingError` naming the place, the value and the mend."""
+    """Return the value as its declared type; raise `SettingError` with the setting, the value and the fix."""
     from pydantic import TypeAdapter, ValidationError
 
     try:
         return _adapter(declared, TypeAdapter).validate_json(json.dumps(value, allow_nan=False), strict=True)
     except ValidationError as error:
-        told = error.errors()[0]
-        raise SettingError(f"{where} = {value!r}: {told['msg'][0].lower() + told['msg'][1:]}") from error
+        first_error = error.errors()[0]
+        raise SettingError(f"{where} = {value!r}: {first_error['msg'][0].lower() + first_error['msg'][1:]}") from error
     except (TypeError, ValueError) as error:
         raise SettingError(
-            f"{where} = {value!r}: only finite numbers, strings, true, false, null and lists can be set"
+            f"{where} = {value!r}: not a valid setting. Write a finite number, a string, true, false, null or a list."
         ) from error
 
 
@@ -138,7 +139,7 @@ def _adapter(declared: Any, adapter: Any) -> Any:
 
 
 def parse_entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:
-    """Return name and settings of "name" or {name: settings}, as a study file or an audit writes an entry of a shelf.
+    """Return name and settings of "name" or {name: settings}, the two forms of an entry in a study file or an audit.
 
     Raises `StudyError` for anything else.
     """
@@ -170,7 +171,9 @@ def choose(shelf: str, name: str, explicit_settings: Mapping[str, Any] | None = 
         if default is inspect.Parameter.empty and s not in (explicit_settings or {})
     ]
     if required:
-        raise SettingError(f"{shelf} {name} needs {required[0]!r}: write {name}: {{{required[0]}: ...}}")
+        raise SettingError(
+            f"{shelf} {name}: setting {required[0]!r} is required. Write {name}: {{{required[0]}: ...}}."
+        )
     values = {
         s: validate_setting(f"{shelf} {name}: {s}", declared.get(s, Any), v)
         for s, v in (explicit_settings or {}).items()
@@ -180,7 +183,7 @@ def choose(shelf: str, name: str, explicit_settings: Mapping[str, Any] | None = 
 
 @dataclass(frozen=True)
 class Choice:
-    """A shelf's function with its settings. `Choice(...)(*data)` calls it."""
+    """A shelf function with its settings. `Choice(...)(*data)` calls it."""
 
     shelf: str
     name: str
@@ -190,12 +193,12 @@ class Choice:
     function: Callable[..., Any] = field(compare=False, repr=False)
 
     def __call__(self, *data: Any) -> Any:
-        """Call the function on data, with these settings."""
+        """Call the function with these settings."""
         return self.function(*data, **self.explicit_settings)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The names of the data that the function takes by position."""
+        """The names of the function's positional parameters: its required inputs."""
         return needs(self.function)
 
     @property
@@ -205,12 +208,12 @@ class Choice:
 
     @property
     def label(self) -> str:
-        """The changed settings as a reader writes them: "k=0.1, ..."; "" where all are defaults."""
+        """The settings that differ from their defaults, as "k=0.1, ..."; "" if all are defaults."""
         return ", ".join(f"{s}={format_setting(v)}" for s, v in self.non_default_settings.items())
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes it another result: name, changed settings, revision, and what settings stand for."""
+        """Everything that determines the result: name, non-default settings, revision and content identity."""
         content = {"content": self.content_identity} if self.content_identity else {}
         return {
             "name": stored_name(self.shelf, self.name),
@@ -221,32 +224,32 @@ class Choice:
 
     @functools.cached_property
     def content_identity(self) -> dict[str, Any]:
-        """What settings stand for besides their values, by name (`StandsFor`); raises what they refuse."""
-        told = {
+        """Identity of the content that settings refer to (`ContentIdentity`), by setting; raises the errors of `identity`."""
+        identities = {
             s: mark.identity(self.settings[s])
             for s, declared in setting_types(self.function).items()
             for mark in getattr(declared, "__metadata__", ())
             if isinstance(mark, ContentIdentity)
         }
-        return {s: found for s, found in told.items() if found}
+        return {s: identity for s, identity in identities.items() if identity}
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The identity with every default spelled out, to be kept beside the result and compared on reading."""
+        """The identity with all defaults. It is stored with the result and compared when the result is read."""
         return {**self.identity, "settings": dict(sorted(self.settings.items()))}
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting, given or default."""
+        """Every setting, explicit or default."""
         return {s: v for s, v in self.defaults.items() if v is not inspect.Parameter.empty} | dict(
             self.explicit_settings
         )
 
     @property
     def return_type(self) -> str:
-        """The name of the type that the function says it returns; "" where it says nothing."""
-        told = self.function.__annotations__.get("return", "")
-        return (told if isinstance(told, str) else getattr(told, "__name__", "")).rpartition(".")[2]
+        """The name of the function's declared return type; "" if it declares none."""
+        annotation = self.function.__annotations__.get("return", "")
+        return (annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")).rpartition(".")[2]
 
     @property
     def key(self) -> str:
@@ -255,7 +258,7 @@ class Choice:
 
 
 def evaluate_expression(expression: str | float, settings: Mapping[str, Any]) -> float:
-    """Return a number that a file says of itself, or says by its settings: 2, "count", "shots + 1", "2 * probes"."""
+    """Return the value of a number or of an expression in settings: 2, "count", "shots + 1", "2 * probes"."""
     if not isinstance(expression, str):
         return float(expression)
     factors = ((factor.strip() for factor in term.split("*")) for term in expression.split("+"))
@@ -263,18 +266,18 @@ def evaluate_expression(expression: str | float, settings: Mapping[str, Any]) ->
 
 
 def format_setting(value: Any) -> str:
-    """Return a setting as a study file would hold it."""
+    """Return a setting as a study file writes it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """Return a hash (16 hex digits) of an identity, whatever the order of its names."""
-    spelled = json.dumps(identity, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.blake2b(spelled.encode(), digest_size=8).hexdigest()
+    """Return a hash (16 hex digits) of an identity, independent of the order of its names."""
+    canonical_json = json.dumps(identity, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.blake2b(canonical_json.encode(), digest_size=8).hexdigest()
 
 
 def module_constant(function: Callable[..., Any], name: str, default: Any) -> Any:
-    """Return what a function's file says of itself by a name in capitals."""
+    """Return a constant of the function's file, or the default if the file does not define it."""
     return inspect.getmodule(function).__dict__.get(name, default)
 
 
@@ -284,5 +287,5 @@ def summary(function: Callable[..., Any]) -> str:
 
 
 def module_docstring(function: Callable[..., Any]) -> str:
-    """Return the head of the function's file: the paper, the equation, and where ours departs."""
+    """Return the module docstring of the function's file: paper, equation, and differences from the paper."""
     return inspect.getdoc(inspect.getmodule(function)) or ""

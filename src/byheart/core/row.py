@@ -18,9 +18,9 @@ def build_row(
     scores: str = "",
     label: str = "",
 ) -> Row:
-    """Return the row of a measured number; `labels` say what was trained, and on what (`Row`'s fields up to the seed, cell).
+    """Return the row of a measured number; `labels` are `Row`'s fields from `base` to `seed`, and `cell`.
 
-    `label` tells it from the metric's other numbers, as a setting would: "kind=email, of=members".
+    `label` distinguishes it from the metric's other numbers, as a setting does: "kind=email, of=members".
     """
     settings = ("" if isinstance(metric, str) else metric.label, label)
     value, low, high, members, nonmembers = estimate

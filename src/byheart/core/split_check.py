@@ -1,4 +1,4 @@
-"""Outcome of the split check: one finding per test, and the gate that all of them decide."""
+"""Outcome of the split check: one finding per test, and the gate that combines them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ VERDICTS: tuple[Verdict, ...] = ("sound", "doubtful", "broken")
 """From best to worst."""
 
 
-BLIND_AUC_LIMIT = 0.6  # a blind AUC above it is as much as many an attack reaches
+BLIND_AUC_LIMIT = 0.6  # many attacks reach no higher AUC, so a blind classifier above it invalidates them
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what was `found`, in short, and `why` it is held against the data ("" if sound).
+    """One test of the split check: its result (`found`) and the reason why the split is not sound (`why`; "" if sound).
 
-    `value` is an AUC, a share or a count, `p_value` is corrected for all tests of the data set.
+    `value` is an AUC, a share or a count. `p_value` is corrected for all tests of the data set.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Gate:
-    """Everything that was found about one comparison of members with non-members."""
+    """All findings about one comparison of members with non-members."""
 
     members: int
     nonmembers: int
@@ -42,11 +42,11 @@ class Gate:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the findings' verdicts."""
+        """The worst verdict of the findings."""
         return VERDICTS[max(VERDICTS.index(f.verdict) for f in self.findings)]
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why it is not sound, the worst first."""
-        held = sorted((f for f in self.findings if f.why), key=lambda f: -VERDICTS.index(f.verdict))
-        return tuple(f.why for f in held)
+        """Why the split is not sound, the worst reason first."""
+        findings = sorted((f for f in self.findings if f.why), key=lambda f: -VERDICTS.index(f.verdict))
+        return tuple(f.why for f in findings)

@@ -1,4 +1,4 @@
-"""The nouns: frozen values, checked once when made, trusted afterwards. No torch here."""
+"""Value types: frozen, and checked once when made. No torch here."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from jaxtyping import Bool, Float, Int
 from byheart.core.errors import DataError
 
 Role = Literal["train", "nonmember", "validation", "pool"]
-"""What a data set says of a text: its published role, or `pool` where it publishes none."""
+"""Published role of a text in its data set; `pool` if the data set publishes no split."""
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts in order: an id each, the string that is scored, and the prompt that conditions it ("" for none).
+    """Texts in order, each with an id, the string that is scored, and the prompt that conditions it ("" for none).
 
-    Of an answer in a chat `chats` holds all that was said, the answer last (`byheart.core.chat_messages.coded`; "" for any other
-    text), which each model's own template writes; the prompt is then the same in plain words, for who reads no model.
-    Carries no membership: an attack that is handed `Texts` cannot see who is a member.
+    For an assistant message, `chats` has the messages up to and including it (`byheart.core.chat_messages.encode_chat`; ""
+    for any other text), which each model formats with its chat template; the prompt is then the earlier messages in plain
+    text. Contains no membership: an attack that receives `Texts` cannot read which texts are members.
     """
 
     ids: tuple[str, ...]
@@ -32,33 +32,33 @@ class Texts:
     chats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse ids that are not unique, empty texts, and columns of unequal length."""
+        """Raise `DataError` for duplicate ids, empty texts, and columns of unequal length."""
         for column in ("prompts", "chats"):
             if not getattr(self, column):
                 object.__setattr__(self, column, ("",) * len(self.ids))
         if not len(self.ids) == len(self.scored) == len(self.prompts) == len(self.chats):
             raise DataError(
-                f"texts need one id, string, prompt and chat each: {len(self.ids)} ids, {len(self.scored)} strings, "
-                f"{len(self.prompts)} prompts, {len(self.chats)} chats"
+                f"texts: columns differ in length ({len(self.ids)} ids, {len(self.scored)} strings, "
+                f"{len(self.prompts)} prompts, {len(self.chats)} chats). Give each text one of each."
             )
         if len(set(self.ids)) != len(self.ids):
-            twice = next(i for i in self.ids if self.ids.count(i) > 1)
-            raise DataError(f"text id {twice!r} is used twice; ids must be unique")
+            duplicate = next(i for i in self.ids if self.ids.count(i) > 1)
+            raise DataError(f"text {duplicate!r}: the id is used twice. Make ids unique.")
         for name, text in zip(self.ids, self.scored, strict=True):
             if not text.strip():
-                raise DataError(f"text {name!r} is empty; remove it or name another text field")
+                raise DataError(f"text {name!r}: is empty. Remove it, or name another text field.")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, indices: Iterable[int]) -> Texts:
         """Return the texts at these positions, in this order."""
-        chosen = list(indices)
-        return Texts(*(tuple(column[i] for i in chosen) for column in self._columns))
+        positions = list(indices)
+        return Texts(*(tuple(column[i] for i in positions) for column in self._columns))
 
     def joined(self, others: Texts) -> Texts:
-        """Return these texts, then the others."""
-        return Texts(*((*ours, *theirs) for ours, theirs in zip(self._columns, others._columns, strict=True)))
+        """Return these texts followed by the others."""
+        return Texts(*((*first, *second) for first, second in zip(self._columns, others._columns, strict=True)))
 
     @property
     def _columns(self) -> tuple[tuple[str, ...], ...]:
@@ -66,19 +66,19 @@ class Texts:
 
     @functools.cached_property
     def digest(self) -> str:
-        """Content hash (hex) of ids, strings and prompts, in order; chats by all that was said."""
+        """Content hash (hex) of ids, prompts, strings and chats, in order."""
         rows = list(zip(self.ids, self.prompts, self.scored, strict=True))
         return digest([*rows, *(("chat", name, chat) for name, chat in zip(self.ids, self.chats, strict=True) if chat)])
 
 
 def digest(rows: Iterable[Sequence[str]]) -> str:
-    """Return a content hash (32 hex digits) of rows of strings; no two different lists of rows share their bytes."""
-    whole = hashlib.blake2b(digest_size=16)
+    """Return a content hash (32 hex digits) of rows of strings; string lengths are hashed too, so borders matter."""
+    content_hash = hashlib.blake2b(digest_size=16)
     for row in rows:
         for cell in row:
-            coded = cell.encode("utf-8", "surrogatepass")
-            whole.update(len(coded).to_bytes(8, "little") + coded)
-    return whole.hexdigest()
+            encoded = cell.encode("utf-8", "surrogatepass")
+            content_hash.update(len(encoded).to_bytes(8, "little") + encoded)
+    return content_hash.hexdigest()
 
 
 NO_TEXTS = Texts((), ())
@@ -86,10 +86,10 @@ NO_TEXTS = Texts((), ())
 
 @dataclass(frozen=True)
 class Examples:
-    """What a data set gives: texts, each with its published role, its group, and its private attributes.
+    """Records of a data set: texts, each with its published role, group and private attributes.
 
-    `groups` names what belongs together (an article, a triple set, a user) and is never split between roles.
-    `attributes` holds, per text, named private values that stand verbatim in its scored string (empty where it has none).
+    `groups` names what belongs together (an article, a triple set, a user); a split never divides a group. `attributes` has,
+    per text, the named private values that occur verbatim in its scored string (empty if it has none).
     """
 
     texts: Texts
@@ -98,28 +98,29 @@ class Examples:
     attributes: tuple[Mapping[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse columns of unequal length, and attributes that do not stand in their texts."""
+        """Raise `DataError` for columns of unequal length, and for attributes that do not occur in their texts."""
         if not self.attributes:
             object.__setattr__(self, "attributes", ({},) * len(self.texts))
         if not len(self.texts) == len(self.roles) == len(self.groups) == len(self.attributes):
             raise DataError(
-                f"examples need one role and group each: {len(self.texts)} texts, {len(self.roles)} roles, {len(self.groups)} groups"
+                f"examples: columns differ in length ({len(self.texts)} texts, {len(self.roles)} roles, "
+                f"{len(self.groups)} groups, {len(self.attributes)} attributes). Give each text one of each."
             )
         for name, text, attributes in zip(self.texts.ids, self.texts.scored, self.attributes, strict=True):
             for kind, value in attributes.items():
                 if not value.strip() or value not in text:
                     raise DataError(
-                        f"text {name!r}: attribute {kind!r} is {value!r}, which does not stand in the text; mend the data set"
+                        f"text {name!r}: attribute {kind!r} is {value!r}, which does not occur in the text. Correct the data set."
                     )
 
 
 @dataclass(frozen=True)
 class PlantedCanaries:
-    """Canaries: texts that a coin each had trained on, so many times, or held out; never audited otherwise.
+    """Canaries, each included in the training data or held out by a coin; no attack audits them.
 
-    `references` are other fillings of the formats of the kinds that have one, `reference_kinds` says whose, and `bits` how
-    many fillings a kind has (log2). `coin` is the chance with which each was to be trained on; `by_seed` says that every
-    training seed flips its own.
+    `included` and `repetitions` are the coin and the number of copies of each canary. `references` are other samples from
+    the formats of the kinds that have one, `reference_kinds` their kinds, and `bits` is log2 of the number of possible
+    samples of a kind. `coin` is the probability of inclusion; with `by_seed`, each training seed flips new coins.
     """
 
     texts: Texts
@@ -134,25 +135,25 @@ class PlantedCanaries:
 
     @functools.cached_property
     def copies(self) -> Texts:
-        """What is trained on: each included canary as often as it is to be repeated, with ids of their own."""
-        told = [
+        """The training texts of the canaries: the copies of each included canary, with unique ids."""
+        position_and_copy = [
             (i, n) for i, (x, r) in enumerate(zip(self.included, self.repetitions, strict=True)) if x for n in range(r)
         ]
         return Texts(
-            tuple(f"{self.texts.ids[i]}/copy/{n}" for i, n in told),
-            tuple(self.texts.scored[i] for i, _ in told),
-            tuple(self.texts.prompts[i] for i, _ in told),
+            tuple(f"{self.texts.ids[i]}/copy/{n}" for i, n in position_and_copy),
+            tuple(self.texts.scored[i] for i, _ in position_and_copy),
+            tuple(self.texts.prompts[i] for i, _ in position_and_copy),
         )
 
 
 @dataclass(frozen=True)
 class Split:
-    """Who plays which part. `members` are positions in `train`: the audited sample of what was trained on.
+    """Assignment of texts to training, members, non-members, validation and known texts.
 
-    `known_members` (of `train`) and `known_nonmembers` are what an adversary knows already; none of them is audited.
-    `counts` is what splitting did (duplicates removed, groups, texts left over), by name. `planted` canaries are trained
-    on besides `train`. `attributes` are the named private values of each of `audited`, `validation_attributes` those of
-    each validation text; () where there are none.
+    `members` are positions in `train`: the audited sample of the training texts. `known_members` (from `train`) and
+    `known_nonmembers` are known to the adversary and never audited. `counts` has the counts of the split by name (duplicates
+    removed, groups, texts left over). `planted` canaries are trained on in addition to `train`. `attributes` has the private
+    values of each audited text, `validation_attributes` those of each validation text; () if there are none.
     """
 
     train: Texts
@@ -172,7 +173,7 @@ class Split:
 
     @property
     def parts(self) -> dict[str, Texts]:
-        """The texts that a model reads, by the part they play."""
+        """The texts that a model reads, by part of the split."""
         planted = self.planted
         return {
             "train": self.train if planted is None else self.train.joined(planted.copies),
@@ -186,12 +187,12 @@ class Split:
 
     @functools.cached_property
     def audited(self) -> Texts:
-        """Members, then non-members, with ids made unique by their part."""
+        """Members, then non-members."""
         return self.train.take(self.members).joined(self.nonmembers)
 
     @property
     def membership(self) -> Bool[np.ndarray, " texts"]:
-        """True for the members among `audited`. Handed to metrics only."""
+        """True for the members among `audited`. Passed to metrics only, never to attacks."""
         return np.arange(len(self.members) + len(self.nonmembers)) < len(self.members)
 
     @property
@@ -202,21 +203,25 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class LogProbs:
-    """Log-probability (nats) of each scored token, packed end to end; text i is `logp[starts[i]:starts[i+1]]`."""
+    """Log-probability (nats) of each scored token, packed end to end; text i has `logp[starts[i]:starts[i+1]]`."""
 
     logp: Float[np.ndarray, " tokens"]
     starts: Int[np.ndarray, " texts_plus_one"]
 
     def __post_init__(self) -> None:
-        """Refuse texts without a scored token, and offsets that do not cover the tokens."""
+        """Raise `DataError` for a text without a scored token, and for offsets that do not cover the tokens."""
         if len(self.starts) < 1 or self.starts[0] != 0 or self.starts[-1] != len(self.logp):
-            raise DataError(f"starts must run from 0 to the {len(self.logp)} tokens")
+            raise DataError(
+                f"log-probabilities: starts do not cover the {len(self.logp)} tokens. "
+                f"Give offsets from 0 to {len(self.logp)}."
+            )
         if (np.diff(self.starts) < 1).any():
             empty = int(np.argmax(np.diff(self.starts) < 1))
-            raise DataError(f"text number {empty} has no scored token; remove it from every attack at once")
+            raise DataError(f"text number {empty}: has no scored token. Remove it from the evidence of every attack.")
         if not np.isfinite(self.logp).all():
             raise DataError(
-                "log-probabilities must be finite; the model's numbers overflowed, or a text holds a forbidden token"
+                "log-probabilities must be finite: the model overflowed, or a text contains a token of probability 0. "
+                "Score in float32, or remove the text."
             )
 
     def __len__(self) -> int:
@@ -226,10 +231,10 @@ class LogProbs:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenStats(LogProbs):
-    """One forward pass: per scored token also what the model's whole next-token distribution said.
+    """Log-probability and statistics of the model's next-token distribution for each scored token, from one forward pass.
 
-    `mean` and `std` are the mean and standard deviation of log p under the model itself (nats), `entropy` is in
-    nats, `rank` counts the tokens that are likelier than the true one (0: the model's first choice).
+    `mean` and `std` are the mean and standard deviation of log p over the model's next-token distribution (nats). `entropy`
+    is in nats. `rank` is the number of tokens that are likelier than the true one (0: the most likely token).
     """
 
     mean: Float[np.ndarray, " tokens"]
@@ -238,22 +243,24 @@ class TokenStats(LogProbs):
     rank: Int[np.ndarray, " tokens"]
 
     def __post_init__(self) -> None:
-        """Refuse statistics that do not all speak of the same tokens."""
+        """Raise `DataError` for statistics of different lengths."""
         super().__post_init__()
         sizes = {len(v) for v in (self.logp, self.mean, self.std, self.entropy, self.rank)}
         if len(sizes) != 1:
-            raise DataError(f"token statistics differ in length: {sorted(sizes)}")
+            raise DataError(
+                f"token statistics: arrays differ in length ({sorted(sizes)}). Give one value per scored token in each."
+            )
 
 
 Scores = Float[np.ndarray, " texts"]
-"""One float per text; higher means more likely a member, for every attack."""
+"""One score per text; higher means member, for every attack."""
 
 
 class Extraction(NamedTuple):
-    """What an attack gives that makes a model write its texts: more than scores, and measured as both.
+    """Output of an extraction attack; `scores` is measured like any attack's scores.
 
-    `scores` (0 to 1) say how much of a text was had, higher means more; `extracted` is the attack's own rule on them;
-    `tokens` is how many tokens of each text were to be had.
+    `scores` (0 to 1) is how much of each text was extracted, higher means more. `extracted` applies the attack's rule to the
+    scores. `tokens` is the number of suffix tokens of each text.
     """
 
     scores: Scores
@@ -262,9 +269,9 @@ class Extraction(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A measured number with its interval (95 % unless said otherwise) and the counts behind it.
+    """A measured number with its confidence interval (95 % by default) and the counts behind it.
 
-    `low` and `high` are None where no interval is defined: a count, a single setting.
+    `low` and `high` are None if no interval is defined (a count, a single setting).
     """
 
     value: float
@@ -276,11 +283,11 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One number with all its labels. Tables, figures and the report read rows (and scores) and nothing else.
+    """One number with all its labels. Tables, figures and the report read only rows and scores.
 
-    `*_settings` are the settings that differ from their defaults, as "name=value, ..." ("" for none).
-    `attack` is "" where the number belongs to the model and not to an attack; `epoch` is None where it belongs
-    to the whole cell. `scores` is the store's key of the scores it was measured from.
+    `*_settings` are the settings that differ from their defaults, as "name=value, ..." ("" for none). `attack` is "" for a
+    number of the model; `epoch` is None for a number of the cell. `scores` is the store key of the scores that the number
+    was measured from.
     """
 
     base: str
@@ -305,10 +312,10 @@ class Row:
 
 
 class ScoreSet(NamedTuple):
-    """One attack's scores at one epoch of one cell, with who was a member: what a density or a ROC is drawn from.
+    """One attack's scores at one epoch of one cell, with membership: the input of ROC curves and score densities.
 
-    `groups` names what belongs together; where none were kept, every text is a group of its own. `extracted` and `tokens`
-    are those of an `Extraction`, None for any other attack.
+    `groups` names what belongs together; if it is empty, every text is a separate group. `extracted` and `tokens` are those
+    of an `Extraction`, None for any other attack.
     """
 
     ids: tuple[str, ...]
@@ -320,7 +327,7 @@ class ScoreSet(NamedTuple):
 
 
 class TextLosses(NamedTuple):
-    """How a model reads each text: the negative log-probability (nats) of its scored tokens, and their number."""
+    """Negative log-probability (nats) of each text's scored tokens in total, and their number; lower means likelier."""
 
     nats: Float[np.ndarray, " texts"]
     tokens: Int[np.ndarray, " texts"]
@@ -328,7 +335,7 @@ class TextLosses(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A finished table: strings only, so that every format shows the same. `note` says what the reader must know."""
+    """A finished table of strings, so that every format shows the same. `note` explains how to read it."""
 
     title: str
     header: tuple[str, ...]

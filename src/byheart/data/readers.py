@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, cast
 
 from byheart.core.errors import DataError
 from byheart.core.types import Examples, Role, Texts
+from byheart.data.records import nonempty_string_value, string_value
 
 SPLIT_ROLES: Mapping[str, Role] = {"train": "train", "test": "nonmember", "validation": "validation"}
 """What a published split's name says of its texts."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class SourceRow(NamedTuple):
@@ -67,23 +67,12 @@ def string_field(row: SourceRow, field: str) -> str:
 
     Raises `DataError` naming the place where the field is missing, not a string, or not Unicode text.
     """
-    if field not in row.fields:
-        raise DataError(f"{row.location} has no field {field!r}; its fields: {', '.join(row.fields) or 'none'}")
-    value = row.fields[field]
-    if not isinstance(value, str):
-        raise DataError(f"{row.location}: {field!r} is {json.dumps(value, default=str)[:40]}, not a string")
-    # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
-    if _SURROGATE.search(value):
-        raise DataError(f"{row.location}: {field!r} holds half a surrogate pair, which is no character; remove it")
-    return value
+    return string_value(row.location, row.fields, field)
 
 
 def nonempty_string_field(row: SourceRow, field: str) -> str:
-    """Return a field's string; raises `DataError` as `string` does, and where it is empty."""
-    value = string_field(row, field)
-    if not value.strip():
-        raise DataError(f"{row.location}: {field!r} is empty; remove the row or name another field")
-    return value
+    """Return a field's string; raises `DataError` as `string_field` does, and where it is blank."""
+    return nonempty_string_value(row.location, row.fields, field)
 
 
 def truncate_text(text: str, characters: int | None) -> str:

@@ -53,7 +53,9 @@ def parse_record(
     """
     if messages is not None:
         if not _is_list(turns := fields.get(messages)):
-            raise DataError(f"{place}: {messages!r} is not a list of messages. Write text: {messages} if it is a string.")
+            raise DataError(
+                f"{place}: {messages!r} is not a list of messages. Write text: {messages} if it is a string."
+            )
         return _chat(place, [], turns)
     if text is not None:
         before, scored = [] if prompt is None else fields.get(prompt), fields.get(text)
@@ -78,7 +80,7 @@ def _any_shape(place: str, fields: Mapping[str, Any]) -> ParsedRecord:
     if isinstance(instruction, str) and isinstance(more, str) and isinstance(output, str):
         return _pair(place, _alpaca_prompt(instruction, more), output)
     names = ", ".join(map(str, fields)) or "none"
-    raise DataError(f"{place} has the fields {names}, which are no known record shape. Write {RECORD_SHAPES}.")
+    raise DataError(f"{place}: unknown record shape with the fields {names}. Write {RECORD_SHAPES}.")
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
@@ -94,8 +96,8 @@ def _chat(place: str, before: Sequence[Any], scored: Sequence[Any]) -> ParsedRec
 
 def _pair(place: str, prompt: str, text: str) -> ParsedRecord:
     if not text.strip():
-        raise DataError(f"{place} is empty. Remove it.")
-    check_characters(place, [prompt, text])
+        raise DataError(f"{place}: the text is empty. Remove it.")
+    check_characters(f"{place}: the record", [prompt, text])
     return ParsedRecord(prompt, text)
 
 
@@ -113,10 +115,12 @@ def string_value(place: str, fields: Mapping[str, Any], field: str) -> str:
     Raises `DataError` where the field is missing, not a string, or not Unicode text.
     """
     if field not in fields:
-        raise DataError(f"{place} has no field {field!r}. Fields: {', '.join(fields) or 'none'}.")
+        raise DataError(f"{place}: no field {field!r}. Available fields: {', '.join(fields) or 'none'}.")
     value = fields[field]
     if not isinstance(value, str):
-        raise DataError(f"{place}: {field!r} is {json.dumps(value, default=str)[:40]}, not a string. Write a string.")
+        raise DataError(
+            f"{place}: {field!r} is {json.dumps(value, default=str)[:40]}, not a string. Write a string or name another field."
+        )
     check_characters(f"{place}: {field!r}", value)
     return value
 

@@ -13,10 +13,8 @@ its beginning is cut.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
@@ -32,6 +30,7 @@ from byheart.data.readers import (
     read_rows,
     string_field,
 )
+from byheart.data.records import parse_record
 
 REVISION = 1  # a field `group` is taken without being named
 
@@ -66,11 +65,11 @@ def files(  # noqa: PLR0913 - each setting names a field
         whole = {name: list(rows) for name, rows in published_splits(path).items()}
     else:
         whole = {place.stem: read_rows(place)}
-    asked = {"text": text, "prompt": prompt, "completion": completion, "messages": messages}
+    settings = {"text": text, "prompt": prompt, "completion": completion, "messages": messages}
 
     def parts() -> Iterator[Example]:
         for name, rows in whole.items():
-            fields = _scored_and_prompt_fields(rows[0], asked)
+            fields = _record_fields(rows[0], settings)
             belongs = group or ("group" if "group" in rows[0].fields else None)
             for number, row in enumerate(rows):
                 known = Example(
@@ -86,19 +85,18 @@ def files(  # noqa: PLR0913 - each setting names a field
 
 
 def _row_examples(
-    row: SourceRow, template: Example, fields: tuple[str, str | None], attributes: tuple[str, ...]
+    row: SourceRow, template: Example, fields: Mapping[str, str], attributes: tuple[str, ...]
 ) -> Iterator[Example]:
-    """Yield the row's texts: itself, or each turn of the assistant."""
-    scored, given = fields
-    begin, turns = _chat_turns(row, scored, given)
+    """Yield the row's text, or a text for each turn of the assistant."""
+    record = parse_record(row.location, row.fields, **fields)
+    turns = record.messages
     if not turns:
-        text = nonempty_string_field(row, scored)
-        prompt = "" if given is None else string_field(row, given)
-        yield template._replace(scored=text, prompt=prompt, attributes=_private_attributes(row, attributes, text))
+        values = _private_attributes(row, attributes, record.text)
+        yield template._replace(scored=record.text, prompt=record.prompt, attributes=values)
         return
-    told = [words for _, words in chat_messages.assistant_turns(turns, begin)]
-    values = _private_attributes(row, attributes, "\n".join(told))
-    for i, words in chat_messages.assistant_turns(turns, begin):
+    scored = list(chat_messages.assistant_turns(turns, record.first_turn))
+    values = _private_attributes(row, attributes, "\n".join(words for _, words in scored))
+    for i, words in scored:
         yield template._replace(
             id=f"{template.id}#{i}",
             scored=words,
@@ -109,56 +107,30 @@ def _row_examples(
         )
 
 
-def _chat_turns(row: SourceRow, scored_field: str, prompt_field: str | None) -> tuple[int, list[chat_messages.Message]]:
-    """Return a row's chat, and the turn from which on it is scored; no turns where its two fields are strings.
-
-    A chat's one field is both. Raises `DataError` naming the place for what is no chat, and for one whose assistant says
-    nothing that is scored.
-    """
-    told, before = (
-        row.fields.get(scored_field),
-        [] if prompt_field is None or prompt_field == scored_field else row.fields.get(prompt_field),
-    )
-    if prompt_field == scored_field and not isinstance(told, list):
-        raise DataError(
-            f"{row.location}: {scored_field!r} is no list of messages; write text: {scored_field} if it is a text"
-        )
-    if not isinstance(told, list) or not isinstance(before, list):
-        return 0, []
-    turns = cast("list[Any]", [*before, *told])
-    chat_messages.check_chat(row.location, turns, len(before))
-    try:
-        json.dumps(turns, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        # JSON may spell half of a surrogate pair, which no tokenizer, hash or compressor accepts.
-        raise DataError(
-            f"{row.location}: a message holds half a surrogate pair, which is no character; remove it"
-        ) from error
-    return len(before), turns
-
-
-def _scored_and_prompt_fields(row: SourceRow, field_settings: Mapping[str, str | None]) -> tuple[str, str | None]:
-    """Return the field that is scored, and the field that conditions it or None; a chat's one field is both."""
-    text, prompt, completion, messages = (field_settings[n] for n in ("text", "prompt", "completion", "messages"))
+def _record_fields(row: SourceRow, settings: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the fields that every record is parsed by: `text`, or `text` and `prompt`, or `messages`."""
+    text, prompt, completion, messages = (settings[n] for n in ("text", "prompt", "completion", "messages"))
     if text is not None and (prompt or completion) is not None:
-        raise DataError(f"text: {text} and prompt or completion cannot both be scored; write one or the other")
+        raise DataError(f"text: {text} and prompt or completion exclude each other. Write one or the other.")
     if messages is not None and (text or prompt or completion) is not None:
-        raise DataError(f"messages: {messages} hold all that is scored; leave out text, prompt and completion")
+        raise DataError(f"messages: {messages} excludes text, prompt and completion. Write messages alone.")
     if text is not None:
-        return text, None
+        return {"text": text}
     if messages is not None:
-        return messages, messages
+        return {"messages": messages}
     if (prompt is None) != (completion is None):
-        raise DataError("prompt and completion go together; write both, or text alone")
+        raise DataError("prompt and completion: only one of them is set. Write both, or text alone.")
+    if prompt is not None and prompt == completion:
+        return {"messages": prompt}  # a chat is both
     if prompt is None and "text" in row.fields:
-        return "text", None
-    pair = (completion or "completion", prompt or "prompt")
-    if prompt is None and not all(field in row.fields for field in pair):
+        return {"text": "text"}
+    pair = {"prompt": prompt or "prompt", "text": completion or "completion"}
+    if prompt is None and not all(field in row.fields for field in pair.values()):
         if "messages" in row.fields:
-            return "messages", "messages"
+            return {"messages": "messages"}
         raise DataError(
-            f"{row.location} has no field text, nor prompt and completion, nor messages; its fields: {', '.join(row.fields)}; "
-            "write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD"
+            f"{row.location}: no field text, prompt and completion, or messages; available fields: {', '.join(row.fields)}. "
+            "Write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD."
         )
     return pair
 

@@ -1,8 +1,9 @@
-"""Rows and scores as one self-contained HTML page: what leaked in plain words, then the evidence, then how it was made.
+"""Self-contained HTML page from rows and scores: the verdicts, the evidence, and the settings behind the numbers.
 
-The page loads nothing: style, scripts and numbers are in it, and a Content-Security-Policy forbids the network and every
-script but its own two, told by their hashes. Labels may come from strangers, so jinja2 escapes all of them, and the
-scripts write them as text. Without scripts the words, the tables and a still of every figure are there.
+The page loads nothing: style, scripts and numbers are inside it. Its Content-Security-Policy forbids the network and
+allows only the page's own two scripts, identified by their hashes. Labels may come from untrusted sources, so jinja2
+escapes all of them, and the scripts write them as text. Without scripts the page shows its text, its tables and a static
+image of every figure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from byheart.analysis.base_model_check import GatesByDataset, panel_gates
 from byheart.analysis.chart import Figure
 from byheart.analysis.exposed_records import TokenViewReader, exposed_records
 from byheart.analysis.paper_values import PublishedValue
-from byheart.analysis.verdicts import last_epoch_auc_rows, verdicts
+from byheart.analysis.verdicts import MethodVerdict, last_epoch_auc_rows, verdicts
 from byheart.core import defaults, registry
 from byheart.core.errors import DataError, UnknownNameError
 from byheart.core.registry import Choice
@@ -50,11 +51,11 @@ EXHIBIT_ORDER = (
     "costs",
     "data_splits",
 )
-"""What is shown first; other entries of the shelves follow by name."""
+"""Order of tables and figures on the page; other entries of the shelves follow, sorted by name."""
 
 
 class Exhibit(NamedTuple):
-    """One table or figure as the page shows it; of `table` and `figure` one is set. `still` is the figure as an SVG."""
+    """One table or figure of the page; exactly one of `table` and `figure` is set. `still` is the figure as base64 SVG."""
 
     name: str
     title: str
@@ -65,7 +66,7 @@ class Exhibit(NamedTuple):
 
 
 class VerdictSummary(NamedTuple):
-    """A verdict in words: one for programs, a sentence, what is doubtful and to be read first, and its tables."""
+    """A verdict: one word for programs, a sentence, the doubts that the page shows first, and its tables."""
 
     word: str
     sentence: str
@@ -78,11 +79,11 @@ def _no_losses(_: Row) -> TextLosses | None:
 
 
 class ReportContent(NamedTuple):
-    """What tables and figures may ask for, by position and by these names.
+    """Inputs of tables and figures, which request them by these names as positional parameters.
 
-    `scores` looks scores up by a row's `scores`; `gates` holds the gates of the data by a row's data set and settings;
-    `losses` looks up the validation texts' losses behind a row of perplexity. `papers` are values that papers print. `texts`
-    gives the texts of records, where the reader asked for them: the page alone reads them.
+    `scores` returns the scores of a row's `scores` key. `gates` holds the gates by a row's data set and settings.
+    `losses` returns the validation texts' losses behind a perplexity row. `papers` are published values. `texts` returns
+    token views of records if the user requested texts; only the page reads it.
     """
 
     rows: Sequence[Row]
@@ -102,87 +103,108 @@ def report(
     figures: Sequence[Choice] = (),
     verdict_summary: VerdictSummary | None = None,
 ) -> str:
-    """Return the page. `made` says how the numbers came about, by name: settings, versions, command.
+    """Return the page as HTML. `provenance` lists how the numbers were made, by name: settings, versions, command.
 
-    `tables` and `figures` are those to show; without them, all of the shelf that have something to show. `spoken` is a
-    verdict that was reached elsewhere, in place of the study's own. Raises `DataError` where there are no rows.
+    `tables` and `figures` select the exhibits; empty means every shelf entry that these rows can fill. `verdict_summary`
+    replaces the study's own verdicts, for an audit. Raises `DataError` without rows.
     """
     rows = report_content.rows
     if not rows:
-        raise DataError("a report needs rows, and there are none; run a study first")
-    import jinja2
+        raise DataError("report: no rows. Run a study first.")
     from markupsafe import Markup
 
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    source = resources.files("byheart.report").joinpath("templates", "report.html.jinja").read_text(encoding="utf-8")
     gates = panel_gates(rows, report_content.scores, report_content.gates)
-    told = {} if verdict_summary else verdicts(rows, report_content.scores, gates)
-    left = min([0.4, *(math.floor(10 * v.auc.low) / 10 for those in told.values() for v in those)])
-    drawn = make_figures(report_content, figures)
-    leaking = {(panel, v.method) for panel, those in told.items() for v in those if v.word == "leaks"}
-    if verdict_summary and verdict_summary.word == "leaks":
-        panels, variants = labels.panels(rows), labels.variants(rows)
-        leaking = {(panels(r), variants(r)) for r in rows}
+    method_verdicts = {} if verdict_summary else verdicts(rows, report_content.scores, gates)
+    figures_by_name = make_figures(report_content, figures)
+    leaking = _leaking_methods(rows, method_verdicts, verdict_summary)
     records = exposed_records(rows, report_content.scores, leaking, report_content.texts)
-    given = {f"{c.name} {c.label}".strip(): c.explicit_settings for c in figures}
-    slugs = {name: _slug(name, nth) for nth, name in enumerate(drawn)}
-    offered = page_data.switches(rows)
-    held = page_data.page_content(
+    settings = {f"{c.name} {c.label}".strip(): c.explicit_settings for c in figures}
+    slugs = {name: _slug(name, number) for number, name in enumerate(figures_by_name)}
+    switch_options = page_data.switches(rows)
+    content = page_data.page_content(
         rows,
-        offered,
-        {slugs[n]: f for n, f in drawn.items()},
-        {slugs[n]: g for n, g in given.items() if n in slugs},
+        switch_options,
+        {slugs[name]: figure for name, figure in figures_by_name.items()},
+        {slugs[name]: pinned for name, pinned in settings.items() if name in slugs},
         records,
     )
-    exhibits = sorted(_exhibits(make_tables(report_content, tables), drawn), key=_exhibit_sort_key)
+    exhibits = sorted(_exhibits(make_tables(report_content, tables), figures_by_name), key=_exhibit_sort_key)
     first = next((e for e in exhibits if e.figure), None)
-    scripts = [vega_script(), page_data.script()] if drawn or records else []
-    return page.from_string(source).render(
+    scripts = [vega_script(), page_data.script()] if figures_by_name or records else []
+    return _template().render(
         title=title,
-        made=provenance,
+        provenance=provenance,
         lines=_table_lines,
         numeric=formats.numeric_columns,
         gates=gates,
-        verdicts=told,
-        spoken=verdict_summary,
+        verdicts=method_verdicts,
+        verdict_summary=verdict_summary,
         tests=len(last_epoch_auc_rows(rows)),
         first=first,
         exhibits=[e for e in exhibits if e is not first],
         slugs=slugs,
-        switches=offered,
-        picked=held["picked"],
+        switches=switch_options,
+        picked=content["picked"],
         records=len(records),
         policy=" ".join(map(page_data.csp_hash, scripts)) or "'none'",
-        scripts=[Markup(s) for s in scripts],  # noqa: S704 - our own files
-        style=Markup(page_data.style()),  # noqa: S704 - the same
-        data=page_data.compress_json(held),
-        # From 0 to 100 on the summary's axis, which starts at a round number below every interval and below guessing.
-        place=lambda value: round(100 * (value - left) / (1 - left), 2),
+        scripts=[Markup(s) for s in scripts],  # noqa: S704 - files of this package
+        style=Markup(page_data.style()),  # noqa: S704 - a file of this package
+        data=page_data.compress_json(content),
+        place=_axis_position(method_verdicts),
     )
 
 
-def make_tables(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
-    """Return the chosen tables, or all of the shelf, that these results can fill, by name and settings.
+def _template() -> Any:
+    import jinja2
 
-    Unless chosen, one that has a `metric` is made for each.
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = resources.files("byheart.report").joinpath("templates", "report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(source)
+
+
+def _leaking_methods(
+    rows: Sequence[Row], method_verdicts: Mapping[str, Sequence[MethodVerdict]], verdict_summary: VerdictSummary | None
+) -> set[tuple[str, str]]:
+    """Return the panel and name of each method that leaks; all of them if an audit's verdict is `leaks`."""
+    if verdict_summary and verdict_summary.word == "leaks":
+        panels, variants = labels.panels(rows), labels.variants(rows)
+        return {(panels(r), variants(r)) for r in rows}
+    return {(panel, v.method) for panel, verdict in method_verdicts.items() for v in verdict if v.word == "leaks"}
+
+
+def _axis_position(method_verdicts: Mapping[str, Sequence[MethodVerdict]]) -> Callable[[float], float]:
+    """Return the function from an AUC to its position (0 to 100) on the axis of the verdicts.
+
+    The axis ends at 1 and starts at a round number below every interval and below chance.
+    """
+    start = min([0.4, *(math.floor(10 * v.auc.low) / 10 for verdict in method_verdicts.values() for v in verdict)])
+    return lambda auc: round(100 * (auc - start) / (1 - start), 2)
+
+
+def make_tables(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
+    """Return the tables that these rows can fill, by name and settings: the chosen ones, or the whole shelf.
+
+    If none is chosen, a table with a setting `metric` is made once for every metric of the rows.
     """
     if not chosen:
         metrics = sorted(
             {r.metric for r in report_content.rows if r.attack}
             - {"auc", *defaults.COST_METRICS, *defaults.EXTRACTION_METRICS}
         )
-        every = [registry.choose("tables", n) for n in registry.entry_names("tables")]
-        others = [
-            registry.choose("tables", c.name, {"metric": m}) for c in every if "metric" in c.defaults for m in metrics
+        shelf = [registry.choose("tables", name) for name in registry.entry_names("tables")]
+        by_metric = [
+            registry.choose("tables", c.name, {"metric": m}) for c in shelf if "metric" in c.defaults for m in metrics
         ]
-        chosen = [*every, *others]
+        chosen = [*shelf, *by_metric]
     return _call_entries(chosen, report_content)
 
 
 def make_figures(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Figure]:
-    """Return the chosen figures, or all of the shelf, that these results can fill, by name and settings.
+    """Return the figures that these rows can fill, by name and settings: the chosen ones, or the whole shelf.
 
-    Unless chosen, one that is of an `attack` is of the first that was measured, where its own default was not.
+    If none is chosen, a figure with a setting `attack` shows its default attack, or the first measured one.
     """
     return _call_entries(
         chosen
@@ -201,24 +223,24 @@ def _with_measured_attack(choice: Choice, rows: Sequence[Row]) -> Choice:
     return registry.choose(choice.shelf, choice.name, {"attack": attacks[0]})
 
 
-def _slug(name: str, nth: int) -> str:
-    """Return what the page's script calls a figure: settings may hold what no attribute keeps as it is."""
-    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{name.split(' ', maxsplit=1)[0]}-{nth}"
+def _slug(name: str, number: int) -> str:
+    """Return a figure's id in the page's script; settings may contain characters that HTML attributes change."""
+    return name if re.fullmatch(r"[a-z0-9_]+", name) else f"{name.split(' ', maxsplit=1)[0]}-{number}"
 
 
 def _call_entries(chosen: Sequence[Choice], report_content: ReportContent) -> dict[str, Any]:
-    """Call entries with the data that they ask for; leave out those to which these results give nothing to show."""
-    known = report_content._asdict()
-    made: dict[str, Any] = {}
+    """Call the entries with the inputs that they request; skip entries that these rows cannot fill (`DataError`)."""
+    inputs = report_content._asdict()
+    results: dict[str, Any] = {}
     for choice in chosen:
         for need in choice.needs:
-            if need not in known:
-                raise UnknownNameError(f"data of {choice.shelf} {choice.name}", need, known)
+            if need not in inputs:
+                raise UnknownNameError(f"{choice.shelf} {choice.name}: input", need, inputs)
         try:
-            made[f"{choice.name} {choice.label}".strip()] = choice(*(known[n] for n in choice.needs))
+            results[f"{choice.name} {choice.label}".strip()] = choice(*(inputs[need] for need in choice.needs))
         except DataError:
             continue
-    return made
+    return results
 
 
 def _exhibits(tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Iterator[Exhibit]:
@@ -227,7 +249,7 @@ def _exhibits(tables: Mapping[str, Table], figures: Mapping[str, Figure]) -> Ite
         yield Exhibit(name, table.title, caption, table)
     for name, figure in figures.items():
         caption = registry.summary(registry.load_function("figures", name.split(" ")[0]))
-        # Where no script runs, a picture stands in the chart's place.
+        # Without scripts the page shows this image instead of the chart.
         still = base64.b64encode(figure.picture("svg", titled=False)).decode()
         yield Exhibit(name, figure.heading or figure.title, caption, figure=figure, still=still)
 
@@ -238,6 +260,8 @@ def _exhibit_sort_key(exhibit: Exhibit) -> tuple[int, str]:
 
 
 class _Cell(NamedTuple):
+    """A cell of a table: its value, its interval, and whether it repeats the label above it."""
+
     value: str
     interval: str
     again: bool
@@ -246,16 +270,19 @@ class _Cell(NamedTuple):
 def _table_lines(table: Table) -> list[tuple[bool, list[_Cell]]]:
     """Return a table's lines for the page: whether a new group starts, and the cells.
 
-    "0.852 [0.840, 0.864]" is parted, so that the interval can be set small. A leading label that only repeats the one
-    above it is marked; the last label column tells lines apart and never is.
+    "0.852 [0.840, 0.864]" is split, so that the page prints the interval smaller. A leading label that repeats the label
+    above it is marked, except in the last label column, which distinguishes the lines.
     """
-    labelled = max(formats.numeric_columns(table).index(True) if any(formats.numeric_columns(table)) else 0, 1) - 1
+    label_columns = max(formats.numeric_columns(table).index(True) if any(formats.numeric_columns(table)) else 0, 1) - 1
     lines: list[tuple[bool, list[_Cell]]] = []
-    above: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
     for row in table.rows:
-        same = [row[: i + 1] == above[: i + 1] and i < labelled for i in range(len(row))]
-        parted = [re.fullmatch(r"(\S+) (\[[^\]]*\])", cell) for cell in row]
-        cells = [_Cell(p[1], p[2], s) if p else _Cell(c, "", s) for c, p, s in zip(row, parted, same, strict=True)]
-        lines.append((bool(above) and not all(same[:labelled]), cells))
-        above = row
+        repeats = [row[: i + 1] == previous[: i + 1] and i < label_columns for i in range(len(row))]
+        estimates = [re.fullmatch(r"(\S+) (\[[^\]]*\])", cell) for cell in row]
+        cells = [
+            _Cell(estimate[1], estimate[2], repeat) if estimate else _Cell(cell, "", repeat)
+            for cell, estimate, repeat in zip(row, estimates, repeats, strict=True)
+        ]
+        lines.append((bool(previous) and not all(repeats[:label_columns]), cells))
+        previous = row
     return lines

@@ -1,12 +1,13 @@
-"""Shares of texts: binomial tails and intervals by the mid-P rule, and how many texts a group is worth.
+"""Proportions of texts: mid-P intervals, paired differences, and the effective number of texts in groups.
 
 - H. Lancaster, Significance Tests in Discrete Distributions, Journal of the American Statistical Association 56 (1961)
-  223-234: what was seen counts half as "as extreme or more". Clopper and Pearson's interval counts it whole: never too
-  narrow, and with few events far too wide (G. Berry, P. Armitage, Mid-P Confidence Intervals: A Brief Review,
-  The Statistician 44 (1995) 417-423). Compared with 12 others in R. Newcombe, Statistics in Medicine 17 (1998) 857-872.
+  223-234: the mid-P value counts half the probability of the observed value. Clopper and Pearson's interval counts all of
+  it: never too narrow, and far too wide for few events (G. Berry, P. Armitage, Mid-P Confidence Intervals: A Brief Review,
+  The Statistician 44 (1995) 417-423). Compared with 12 other intervals in R. Newcombe, Statistics in Medicine 17 (1998)
+  857-872.
 - Effective numbers: L. Kish, Survey Sampling (1965).
 
-Counts may be fractions, as effective sizes are.
+Counts may be fractional, as effective sizes are.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from byheart.stats.intervals import TAIL, group_indices
 def mid_p_cdf(
     successes: Float[np.ndarray, " *shape"] | float, trials: float, share: float
 ) -> Float[np.ndarray, " *shape"]:
-    """Chance of fewer successes, plus half that of as many; one minus it is the chance of more, plus that half."""
+    """Probability of fewer successes plus half the probability of exactly this many (mid-P distribution function)."""
     from scipy.special import betainc
 
     counts = np.asarray(successes, dtype=np.float64)
@@ -35,7 +36,7 @@ def mid_p_cdf(
 
 
 def mid_p(successes: float, trials: float, *, tail: float = TAIL) -> tuple[float, float]:
-    """Two ends of a proportion's interval, each missed in about the share `tail` of all studies."""
+    """Lower and upper end of a proportion's mid-P interval, each with an error of about `tail`."""
     from scipy.optimize import brentq
 
     value = successes / trials
@@ -48,10 +49,10 @@ def mid_p(successes: float, trials: float, *, tail: float = TAIL) -> tuple[float
 
 
 def effective_size(values: Float[np.ndarray, " texts"], group: Int[np.ndarray, " texts"]) -> float:
-    """Number of independent texts whose mean is as sure as that of these, some of which share a group: at most the texts.
+    """Effective number of independent texts: their mean has the same variance as the mean of these grouped texts.
 
-    Where all values are equal or all texts are one group, and so nothing can be seen, Kish's worst case: a group counts
-    as one text.
+    At most the number of texts. If all values are equal or all texts are one group, the variance cannot be estimated; Kish's
+    worst case applies: a group counts as one text.
     """
     texts, sizes = len(values), np.bincount(group)
     sizes = sizes[sizes > 0]
@@ -59,13 +60,13 @@ def effective_size(values: Float[np.ndarray, " texts"], group: Int[np.ndarray, "
     spread = float(deviations @ deviations)
     if spread == 0 or len(sizes) == 1:
         return texts**2 / float(sizes @ sizes)
-    together = np.bincount(group, deviations)
-    between, apart = float(together @ together) / (1 - 1 / len(sizes)), spread / (1 - 1 / texts)
-    return texts / max(1.0, between / apart)
+    group_sums = np.bincount(group, deviations)
+    clustered, independent = float(group_sums @ group_sums) / (1 - 1 / len(sizes)), spread / (1 - 1 / texts)
+    return texts / max(1.0, clustered / independent)
 
 
 class Share(NamedTuple):
-    """A share, or a difference of shares, with the ends of its 95 % interval."""
+    """A proportion, or a difference of proportions, with the ends of its 95 % interval."""
 
     value: float
     low: float
@@ -73,20 +74,20 @@ class Share(NamedTuple):
 
 
 TextOutcomes = Bool[np.ndarray, " texts"] | Float[np.ndarray, " texts"]
-"""Whether something holds of each text, or how far it does, between 0 and 1, which spreads no wider."""
+"""Outcome of each text: a boolean, or a number from 0 to 1, whose variance is at most that of a boolean."""
 
 
 def share_with_interval(outcomes: TextOutcomes, groups: tuple[str, ...]) -> Share:
-    """Share of the texts that something holds of. Raises `DataError` where there are none."""
+    """Clustered proportion (0 to 1) with its 95 % interval. Raises `DataError` for no texts."""
     if not len(outcomes):
-        raise DataError("a share of no texts has no value; audit members and non-members")
+        raise DataError("proportion: no texts. Audit at least one member and one non-member.")
     value = float(outcomes.mean())
     size = effective_size(outcomes.astype(np.float64), group_indices(groups))
     return Share(value, *mid_p(value * size, size))
 
 
 def share_difference(first: Share, second: Share, correlation: float = 0.0) -> Share:
-    """First minus second, of texts that have nothing to do with one another unless their correlation is told."""
+    """First proportion minus second, with its 95 % interval; independent by default, else with this correlation."""
     value = first.value - second.value
     below = _difference_margin(first.value - first.low, second.high - second.value, correlation)
     above = _difference_margin(first.high - first.value, second.value - second.low, correlation)
@@ -94,7 +95,7 @@ def share_difference(first: Share, second: Share, correlation: float = 0.0) -> S
 
 
 def paired_share_difference(first: TextOutcomes, second: TextOutcomes, groups: tuple[str, ...]) -> Share:
-    """Share of the first minus share of the second, of the same texts in the same order."""
+    """First proportion minus second on the same texts in the same order, with its 95 % interval."""
     return share_difference(
         share_with_interval(first, groups),
         share_with_interval(second, groups),
@@ -105,13 +106,18 @@ def paired_share_difference(first: TextOutcomes, second: TextOutcomes, groups: t
 def member_and_nonmember_shares(
     outcomes: Bool[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> tuple[Share, Share]:
-    """Share among the members, and share among the non-members."""
-    members, others = (tuple(g for g, m in zip(groups, membership, strict=True) if m == side) for side in (True, False))
-    return share_with_interval(outcomes[membership], members), share_with_interval(outcomes[~membership], others)
+    """Proportion among the members, and proportion among the non-members."""
+    member_groups, nonmember_groups = (
+        tuple(g for g, is_member in zip(groups, membership, strict=True) if is_member == side) for side in (True, False)
+    )
+    return (
+        share_with_interval(outcomes[membership], member_groups),
+        share_with_interval(outcomes[~membership], nonmember_groups),
+    )
 
 
 def pooled_share(seed_shares: Sequence[Share]) -> Share:
-    """One share of several seeds: the mean, and the outermost ends, since they share their texts."""
+    """Mean proportion over seeds, with the outermost ends, because seeds share their texts."""
     return Share(
         float(np.mean([f.value for f in seed_shares])),
         min(f.low for f in seed_shares),
@@ -124,8 +130,8 @@ def _difference_margin(first: float, second: float, correlation: float) -> float
 
 
 def _share_correlation(first: TextOutcomes, second: TextOutcomes, groups: tuple[str, ...]) -> float:
-    """Return the correlation of two shares over their texts' groups."""
+    """Return the correlation of two proportions over the groups of their texts."""
     group = group_indices(groups)
-    one, other = (np.bincount(group, held - held.mean()) for held in (first, second))
-    size = math.sqrt(float(one @ one) * float(other @ other))
-    return min(float(one @ other) / size, 1 - 1 / (int(group.max()) + 1)) if size > 0 else 0.0
+    sums, other_sums = (np.bincount(group, outcomes - outcomes.mean()) for outcomes in (first, second))
+    norm = math.sqrt(float(sums @ sums) * float(other_sums @ other_sums))
+    return min(float(sums @ other_sums) / norm, 1 - 1 / (int(group.max()) + 1)) if norm > 0 else 0.0

@@ -1,14 +1,14 @@
-"""Intervals and tests. Pure NumPy and SciPy; an interval is two-sided and of 95 %, unless asked otherwise.
+"""AUC with intervals, p-values and paired differences, clustered by group. Intervals are two-sided 95 % by default.
 
 - AUC, its variance and paired differences: E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988) 837-845, in
-  O(n log n) as X. Sun and W. Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393; texts that share a group as
-  N. Obuchowski, Biometrics 53 (1997) 567-578, which is DeLong's where every text is a group of its own.
-- Its reach is Student's with F. Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110-114), which the
-  texts' fourth moments give: near an AUC of 1 a few discordant texts carry all of the variance. With 300 texts a side
-  and a true AUC of 0.999 the 95 % interval then holds in 96 % of simulated studies, with the normal's in 91 %.
-- Where that variance is zero (perfect separation, all scores tied) or a side is one group: W. Hoeffding, Journal of the
-  American Statistical Association 58 (1963) 13-30, sections 2 and 5, in the Kullback-Leibler form. It holds for any
-  distribution and any size. At an AUC of 1 its lower end is (alpha / 2) ** (1 / min(members, non-members)).
+  O(n log n) as X. Sun and W. Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393. Clusters: N. Obuchowski, Biometrics 53
+  (1997) 567-578, which equals DeLong's variance if every text is a separate group.
+- Critical value: Student's t with F. Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110-114), from the
+  fourth moments of the texts' placements, because near an AUC of 1 a few discordant texts carry all of the variance. With
+  300 texts per class and a true AUC of 0.999, the 95 % interval covers in 96 % of simulated studies, a normal one in 91 %.
+- If that variance is zero (perfect separation, all scores tied) or a class is one group: W. Hoeffding, Journal of the
+  American Statistical Association 58 (1963) 13-30, sections 2 and 5, in the Kullback-Leibler form, valid for any
+  distribution and sample size. At an AUC of 1 its lower end is (alpha / 2) ** (1 / min(members, non-members)).
 - Proportions: C. Clopper, E. Pearson, Biometrika 26 (1934) 404-413. Effective numbers: L. Kish, Survey Sampling (1965).
 - Many p-values: S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
 """
@@ -27,14 +27,14 @@ from byheart.stats.intervals import NO_VARIANCE, TAIL, group_indices, hoeffding,
 
 
 class VarianceEstimate(NamedTuple):
-    """A variance, and the degrees of freedom that it was estimated with."""
+    """A variance, and the degrees of freedom of its estimate."""
 
     variance: float
     degrees_of_freedom: float
 
 
 class AucDifference(NamedTuple):
-    """A difference, its interval, and the two-sided p-value of there being none."""
+    """A difference of two AUCs, its 95 % interval, and the two-sided p-value of no difference."""
 
     value: float
     low: float
@@ -47,37 +47,42 @@ def member_and_nonmember_scores(
 ) -> tuple[Float[np.ndarray, " members"], Float[np.ndarray, " nonmembers"]]:
     """Scores of the members, and scores of the non-members.
 
-    Raises `DataError` where a side is empty, or a score is not a number.
+    Raises `DataError` for an empty class, and for a score that is NaN.
     """
     if np.isnan(scores).any():
-        raise DataError(f"the score of text number {int(np.argmax(np.isnan(scores)))} is not a number; mend the attack")
+        raise DataError(
+            f"scores: text number {int(np.argmax(np.isnan(scores)))} has a score that is not a number (NaN). "
+            "Fix the attack that computed it."
+        )
     members, nonmembers = scores[membership], scores[~membership]
     if not len(members) or not len(nonmembers):
-        raise DataError(f"members are told from non-members: there are {len(members)} and {len(nonmembers)}")
+        raise DataError(
+            f"members and non-members: there are {len(members)} and {len(nonmembers)}. Provide at least one of each."
+        )
     return members, nonmembers
 
 
 def allowed_false_positives(nonmembers: int, fpr: float) -> int:
-    """Number of false positives that a false positive rate allows among so many non-members: at least 1.
+    """Number of false positives that a false positive rate allows among this many non-members: at least 1.
 
-    Raises `DataError` where it allows none, because then no threshold realises the rate.
+    Raises `DataError` if it allows none, because then no threshold realizes the rate.
     """
     allowed = math.floor(fpr * nonmembers + 1e-9)  # 0.29 * 100 is 28.999999999999996
     if allowed:
         return allowed
     digits = math.ceil(math.log10(max(nonmembers, 1))) + 1
     coarser = math.ceil(10**digits / nonmembers) / 10**digits if nonmembers > 1 else 1.0
-    instead = f"write fpr: {coarser:g} or more, or " if coarser < 1 else ""
+    fix = f"Write fpr: {coarser:g} or more, or raise data.nonmembers." if coarser < 1 else "Raise data.nonmembers."
     raise DataError(
-        f"TPR at {100 * fpr:g} % FPR needs {math.ceil(1 / fpr - 1e-9)} non-members; there are {nonmembers}: "
-        f"{instead}raise data.nonmembers"
+        f"TPR at {100 * fpr:g} % FPR: needs {math.ceil(1 / fpr - 1e-9)} non-members; there are {nonmembers}. {fix}"
     )
 
 
 def placements(scores: Scores, membership: Bool[np.ndarray, " texts"]) -> Float[np.ndarray, " texts"]:
-    """Share of the other side that each text is rightly ordered against, ties counting half.
+    """Share (0 to 1) of the other class that each text is ranked correctly against; ties count half.
 
-    The mean over the members, and the mean over the non-members, are the AUC. Raises as `sides` does.
+    The mean over the members is the AUC, and so is the mean over the non-members. Raises as `member_and_nonmember_scores`
+    does.
     """
     members, nonmembers = (np.sort(side) for side in member_and_nonmember_scores(scores, membership))
     below = np.searchsorted(nonmembers, scores, "left") + np.searchsorted(nonmembers, scores, "right")
@@ -88,70 +93,78 @@ def placements(scores: Scores, membership: Bool[np.ndarray, " texts"]) -> Float[
 def placement_variance(
     placement_values: Float[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> VarianceEstimate:
-    """Obuchowski's variance of an AUC, or of the difference of two where their placements were subtracted.
+    """Obuchowski's variance of an AUC, or of the difference of two AUCs for differences of placements.
 
-    A side that is one group says nothing of its own spread: the variance is then 0, and the caller's fallback holds.
+    The variance within a class of one group cannot be estimated: it is then 0, and the caller uses Hoeffding's bound.
     """
     group = group_indices(groups)
     total = int(group.max()) + 1
-    parts: list[Float[np.ndarray, " groups"]] = []
+    sums_by_class: list[Float[np.ndarray, " groups"]] = []
     squares = fourths = variance = 0.0
-    for side in (membership, ~membership):
-        part = np.bincount(
-            group[side], (placement_values[side] - placement_values[side].mean()) / side.sum(), minlength=total
+    for in_class in (membership, ~membership):
+        group_sums = np.bincount(
+            group[in_class],
+            (placement_values[in_class] - placement_values[in_class].mean()) / in_class.sum(),
+            minlength=total,
         )
-        present = int(np.count_nonzero(np.bincount(group[side])))
+        present = int(np.count_nonzero(np.bincount(group[in_class])))
         if present == 1:
             return VarianceEstimate(0.0, 1.0)
-        square = float(part @ part)
+        square = float(group_sums @ group_sums)
         squares += square
-        fourths += float((part**4).sum()) - square**2 / present
+        fourths += float((group_sums**4).sum()) - square**2 / present
         variance += present / (present - 1) * square
-        parts.append(part)
-    variance += 2 * total / (total - 1) * float(parts[0] @ parts[1])
+        sums_by_class.append(group_sums)
+    variance += 2 * total / (total - 1) * float(sums_by_class[0] @ sums_by_class[1])
     if variance <= NO_VARIANCE:
         return VarianceEstimate(0.0, 1.0)
     return VarianceEstimate(variance, max(1.0, 2 * squares**2 / max(fourths, 1e-9 * squares**2)))
 
 
 def independent_pairs(membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]) -> float:
-    """Number of pairs of a member and a non-member that share neither text nor group: what Hoeffding's bound counts.
+    """Number of member and non-member pairs without a common text or group: the sample size of Hoeffding's bound.
 
-    Groups of unequal size count as Kish's effective number, and half where a group holds both members and non-members.
+    Groups of unequal size count as Kish's effective number, and half if a group has both members and non-members.
     """
     group = group_indices(groups)
-    mixed = np.intersect1d(group[membership], group[~membership]).size > 0
-    sizes = [np.unique(group[side], return_counts=True)[1] for side in (membership, ~membership)]
-    return min(float(n.sum() ** 2 / (n @ n)) for n in sizes) / (2 if mixed else 1)
+    has_mixed_groups = np.intersect1d(group[membership], group[~membership]).size > 0
+    group_sizes = [np.unique(group[in_class], return_counts=True)[1] for in_class in (membership, ~membership)]
+    return min(float(n.sum() ** 2 / (n @ n)) for n in group_sizes) / (2 if has_mixed_groups else 1)
 
 
 def auc_interval(
     scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], *, tail: float = TAIL
 ) -> tuple[float, tuple[float, float]]:
-    """Area under the ROC curve, and its interval on the logit scale, inside [0, 1] and clustered by group.
+    """AUC (0.5 is chance, higher means more leakage) and its interval on the logit scale, clustered by group.
 
-    Hoeffding's bound where the variance is zero. Raises as `sides` does.
+    Hoeffding's bound if the variance is zero. Raises as `member_and_nonmember_scores` does.
     """
-    placed = placements(scores, membership)
-    value, spread = float(placed[membership].mean()), placement_variance(placed, membership, groups)
-    if spread.variance == 0 or not 0 < value < 1:
+    placement_values = placements(scores, membership)
+    value, estimate = (
+        float(placement_values[membership].mean()),
+        placement_variance(placement_values, membership, groups),
+    )
+    if estimate.variance == 0 or not 0 < value < 1:
         return value, hoeffding(value, independent_pairs(membership, groups), tail=tail)
     return value, logit_interval(
-        value, t_critical_value(spread.degrees_of_freedom, tail=tail) * math.sqrt(spread.variance)
+        value, t_critical_value(estimate.degrees_of_freedom, tail=tail) * math.sqrt(estimate.variance)
     )
 
 
 def auc_p_value(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], bound: float) -> float:
-    """One-sided p-value of an AUC of at most `bound` (above 0, below 1), of the test that `auc_interval` is made from."""
+    """One-sided p-value of the null hypothesis that the AUC is at most `bound` (above 0, below 1); matches `auc_interval`."""
     from scipy.special import logit, rel_entr, stdtr
 
-    placed = placements(scores, membership)
-    value, spread = float(placed[membership].mean()), placement_variance(placed, membership, groups)
-    if spread.variance == 0 or not 0 < value < 1:
+    placement_values = placements(scores, membership)
+    value, estimate = (
+        float(placement_values[membership].mean()),
+        placement_variance(placement_values, membership, groups),
+    )
+    if estimate.variance == 0 or not 0 < value < 1:
         divergence = float(rel_entr(value, bound) + rel_entr(1 - value, 1 - bound))
         return math.exp(-independent_pairs(membership, groups) * divergence) if value > bound else 1.0
-    error = math.sqrt(spread.variance) / (value * (1 - value))
-    return float(stdtr(spread.degrees_of_freedom, (logit(bound) - logit(value)) / error))
+    standard_error = math.sqrt(estimate.variance) / (value * (1 - value))
+    return float(stdtr(estimate.degrees_of_freedom, (logit(bound) - logit(value)) / standard_error))
 
 
 def auc_difference(
@@ -159,26 +172,27 @@ def auc_difference(
 ) -> AucDifference:
     """AUC of the first scores minus AUC of the second on the same texts: DeLong's paired test, clustered by group.
 
-    Hoeffding's bound where the variance is zero: that of the one AUC against one half where the other scores are all tied,
-    as those of an attack that compares a model with itself. Raises as `sides` does.
+    Hoeffding's bound if the variance is zero. If the variance is zero and one of the two score arrays is constant, as that
+    of an attack that compares a model with itself, the other AUC is compared with 0.5. Raises as
+    `member_and_nonmember_scores` does.
     """
     from scipy.special import stdtr
 
-    placed = placements(first, membership) - placements(second, membership)
-    value = float(placed[membership].mean())
-    variance, freedom = placement_variance(placed, membership, groups)
+    placement_values = placements(first, membership) - placements(second, membership)
+    value = float(placement_values[membership].mean())
+    variance, degrees_of_freedom = placement_variance(placement_values, membership, groups)
     if variance == 0 and np.ptp(second) == 0:
         _, (low, high) = auc_interval(first, membership, groups)
         p_value = 2 * min(auc_p_value(s, membership, groups, 0.5) for s in (first, -first))
         return AucDifference(value, low - 0.5, high - 0.5, min(1.0, p_value))
     if variance == 0 and np.ptp(first) == 0:
-        other = auc_difference(second, first, membership, groups)
-        return AucDifference(-other.value, -other.high, -other.low, other.p_value)
+        swapped = auc_difference(second, first, membership, groups)
+        return AucDifference(-swapped.value, -swapped.high, -swapped.low, swapped.p_value)
     if variance == 0:
         pairs = independent_pairs(membership, groups)
-        reach = math.sqrt(2 * math.log(1 / TAIL) / pairs)
+        margin = math.sqrt(2 * math.log(1 / TAIL) / pairs)
         p_value = min(1.0, 2 * math.exp(-pairs * value**2 / 2))
     else:
-        reach = t_critical_value(freedom) * math.sqrt(variance)
-        p_value = 2 * float(stdtr(freedom, -abs(value) / math.sqrt(variance)))
-    return AucDifference(value, max(-1.0, value - reach), min(1.0, value + reach), p_value)
+        margin = t_critical_value(degrees_of_freedom) * math.sqrt(variance)
+        p_value = 2 * float(stdtr(degrees_of_freedom, -abs(value) / math.sqrt(variance)))
+    return AucDifference(value, max(-1.0, value - margin), min(1.0, value + margin), p_value)

@@ -1,13 +1,13 @@
-"""What may be said of many AUCs at once: intervals that hold together, p-values, and differences on the same texts.
+"""Simultaneous inference for many AUCs: intervals that hold together, p-values, and differences on the same texts.
 
-- Together: O. Dunn, Journal of the American Statistical Association 56 (1961) 52-64. Of K intervals each misses with
-  chance 0.05 / K, so that all hold with 95 %: whichever is picked afterwards, by whatever rule, holds too.
-- An AUC's interval and p-values are those of `inference.auc_interval`: DeLong's variance clustered by group, Student's t
-  on the logit scale, and Hoeffding's bound where that variance is zero. Of K intervals at once each leaves out what
-  Hoeffding's bound leaves out too: near an AUC of 1 a few discordant texts carry the variance, and Student's t with one or
-  two degrees of freedom reaches almost everywhere so far out. The bound has a tenth of the chance to miss, t nine tenths.
-- Several seeds share their texts. A difference is then claimed only where every seed shows it: the largest p-value, and
-  the outermost ends (R. Berger, Technometrics 24 (1982) 295-300, whose test of a union this is).
+- Simultaneous intervals: O. Dunn, Journal of the American Statistical Association 56 (1961) 52-64. Each of K intervals has
+  an error of 0.05 / K, so all hold with 95 % confidence, including any one that is selected afterwards.
+- Interval and p-values of an AUC are those of `roc_auc.auc_interval`: DeLong's variance clustered by group, Student's t on
+  the logit scale, and Hoeffding's bound if that variance is zero. Each of K simultaneous intervals is intersected with
+  Hoeffding's bound: near an AUC of 1 a few discordant texts carry the variance, and Student's t with one or two degrees of
+  freedom is then too wide at such small errors. The bound gets a tenth of the error, t nine tenths.
+- Seeds share their texts. A difference is claimed only if every seed shows it: the largest p-value and the outermost ends
+  over seeds (the intersection-union test of R. Berger, Technometrics 24 (1982) 295-300).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from byheart.stats.roc_auc import AucDifference, auc_difference, auc_interval, i
 
 ALPHA = 0.05
 HOEFFDING_ERROR_SHARE = 0.1
-"""Share of the chance to miss that Hoeffding's bound has where several intervals hold at once."""
+"""Share of the error that Hoeffding's bound gets in simultaneous intervals."""
 
 
 class AucInterval(NamedTuple):
@@ -37,12 +37,12 @@ class AucInterval(NamedTuple):
 
 
 def groups_or_ids(score_set: ScoreSet) -> tuple[str, ...]:
-    """Group of each text; its id where none were kept."""
+    """Group of each text; its id if the score set has no groups."""
     return score_set.groups or score_set.ids
 
 
 def simultaneous_auc_interval(score_set: ScoreSet, *, tests: int = 1) -> AucInterval:
-    """AUC with the interval that holds together with `tests` - 1 others: each misses with chance 0.05 / tests."""
+    """AUC with an interval that holds simultaneously with `tests` - 1 others: each has an error of 0.05 / tests."""
     groups, tail = groups_or_ids(score_set), TAIL / tests
     if tests == 1:
         value, ends = auc_interval(score_set.scores, score_set.members, groups)
@@ -50,8 +50,9 @@ def simultaneous_auc_interval(score_set: ScoreSet, *, tests: int = 1) -> AucInte
     value, (low, high) = auc_interval(
         score_set.scores, score_set.members, groups, tail=(1 - HOEFFDING_ERROR_SHARE) * tail
     )
-    least, most = hoeffding(value, independent_pairs(score_set.members, groups), tail=HOEFFDING_ERROR_SHARE * tail)
-    return AucInterval(value, max(low, least), min(high, most))
+    pairs = independent_pairs(score_set.members, groups)
+    hoeffding_low, hoeffding_high = hoeffding(value, pairs, tail=HOEFFDING_ERROR_SHARE * tail)
+    return AucInterval(value, max(low, hoeffding_low), min(high, hoeffding_high))
 
 
 def sides_of(held: ScoreSet) -> RecordLabels:
@@ -60,54 +61,54 @@ def sides_of(held: ScoreSet) -> RecordLabels:
 
 
 def p_value_auc_differs(score_set: ScoreSet, null_auc: float = 0.5) -> float:
-    """Two-sided p-value of an AUC of `truth`."""
-    sides = sides_of(score_set)
+    """Two-sided p-value of the null hypothesis that the AUC is `null_auc`; lower means different."""
+    labels = sides_of(score_set)
     return min(
         1.0,
         2
         * min(
-            p_value_auc_above(score_set.scores, sides, null_auc),
-            p_value_auc_above(-score_set.scores, sides, 1 - null_auc),
+            p_value_auc_above(score_set.scores, labels, null_auc),
+            p_value_auc_above(-score_set.scores, labels, 1 - null_auc),
         ),
     )
 
 
 def simultaneous_detectable_auc(score_set: ScoreSet, tests: int) -> float:
-    """Smallest AUC whose interval, one of so many at once, lies above one half four times in five.
+    """Smallest AUC that is detected with 80 % power: its interval, one of `tests` simultaneous ones, lies above 0.5.
 
-    Texts that share a group are taken to say the same, which is the worst case: no power is promised that is not there.
+    Assumes the worst case, that texts of a group carry the same information, so the true power is at least this.
     """
     from byheart.stats.power import detectable_auc, effective_text_count
 
-    sides = [
-        [g for g, m in zip(groups_or_ids(score_set), score_set.members, strict=True) if m == side]
-        for side in (True, False)
+    groups_by_class = [
+        [g for g, m in zip(groups_or_ids(score_set), score_set.members, strict=True) if m == is_member]
+        for is_member in (True, False)
     ]
-    return detectable_auc(*map(effective_text_count, sides), tests=tests)
+    return detectable_auc(*map(effective_text_count, groups_by_class), tests=tests)
 
 
 def has_same_texts(first: ScoreSet, second: ScoreSet) -> bool:
-    """Whether both are of the same texts, in the same order, with the same members."""
+    """Whether both have the same texts in the same order, with the same members."""
     return first.ids == second.ids and bool(np.array_equal(first.members, second.members))
 
 
 def auc_difference_over_seeds(pairs: Sequence[tuple[ScoreSet, ScoreSet]]) -> AucDifference:
-    """AUC of the first minus AUC of the second on the same texts, a pair for each seed; p-value and ends as said above.
+    """AUC of the first minus AUC of the second on the same texts, averaged over seeds; one pair of score sets per seed.
 
-    Of several seeds the value is the mean; where they do not agree on the sign, the p-value is 1.
+    The p-value is the largest and the ends are the outermost over seeds; if the seeds differ in sign, the p-value is 1.
     """
-    found = [auc_difference(a.scores, b.scores, a.members, groups_or_ids(a)) for a, b in pairs]
-    agree = len({math.copysign(1, f.value) for f in found}) == 1
+    differences = [auc_difference(a.scores, b.scores, a.members, groups_or_ids(a)) for a, b in pairs]
+    has_one_sign = len({math.copysign(1, d.value) for d in differences}) == 1
     return AucDifference(
-        float(np.mean([f.value for f in found])),
-        min(f.low for f in found),
-        max(f.high for f in found),
-        max(f.p_value for f in found) if agree else 1.0,
+        float(np.mean([d.value for d in differences])),
+        min(d.low for d in differences),
+        max(d.high for d in differences),
+        max(d.p_value for d in differences) if has_one_sign else 1.0,
     )
 
 
 def widen_interval(value: float, low: float, high: float, tests: int) -> tuple[float, float]:
-    """The 95 % interval of a share, widened to hold together with `tests` - 1 others, as a normal's would be."""
+    """95 % interval of a share, widened like a normal interval to hold simultaneously with `tests` - 1 others."""
     from scipy.special import ndtri
 
     ratio = float(ndtri(1 - TAIL / tests)) / t_critical_value(math.inf)

@@ -42,7 +42,7 @@ def shadow_cells(planned: PlannedCell) -> tuple[PlannedCell, ...]:
             metrics=(),
             observations=tuple(observed),
             texts={**planned.texts, "train": deduplicated_texts(texts, planned.cell.training)},
-            shadow=f"shadow {i + 1} of {number}",
+            shadow_label=f"shadow {i + 1} of {number}",
         )
         for i, texts in enumerate(trained)
     )

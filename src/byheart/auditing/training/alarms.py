@@ -1,13 +1,13 @@
-"""What repeated looks at a model in training allow to be said: numbers, their rows, and an alarm that looks do not wear out.
+"""Alarms during training, corrected for repeated evaluations.
 
-Every look attacks the same texts again, so a 95 % interval would leave chance sooner or later on a model that leaks
-nothing. An alarm, and a stop, therefore need a p-value that holds over the whole run: at each look the attacks' p-values
-are adjusted by S. Holm (Scandinavian Journal of Statistics 6 (1979) 65-70), and the looks by Bonferroni, since the
-number of looks is known before the first and nothing need be known of how looks depend on one another. The chance of
-any false alarm in the run is then at most `ALPHA`. The intervals that are logged stay the plain 95 % ones.
+Every evaluation attacks the same texts, so a plain 95 % interval would exclude chance sooner or later, even for a model
+that leaks nothing. An alarm and a stop therefore require a p-value that is corrected over the whole run: Holm's procedure
+for the attacks of one evaluation (Scandinavian Journal of Statistics 6 (1979) 65-70), and Bonferroni for the evaluations,
+whose number is known in advance and whose dependence is arbitrary. The probability of any false alarm in the run is then
+at most `ALPHA`. The logged intervals are plain 95 % intervals.
 
-The p-value of an AUC is one-sided and of the test that its interval is made from: DeLong's variance by group on the logit
-scale with Student's t, and Hoeffding's bound where there is no variance (see `inference`).
+The p-value of an AUC is one-sided and from the test behind its interval: DeLong's variance by group on the logit scale
+with Student's t, or Hoeffding's bound if the variance is zero (see `byheart.stats.leakage_tests`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from byheart.analysis.labels import attack_label
+from byheart.core.errors import SettingError
 from byheart.core.types import Row, Scores
 from byheart.stats.leakage_tests import (
     CHANCE_AUC,
@@ -26,11 +27,11 @@ from byheart.stats.leakage_tests import (
 )
 
 PREFIX = "eval_memorization/"
-"""What the names of logged numbers begin with: loggers put what begins with eval_ into a section of its own."""
+"""Prefix of logged names; loggers group names that begin with eval_ into a section."""
 
 
 class Evaluation(NamedTuple):
-    """One look at the model: after how many optimiser steps and epochs, each attack's scores, and all numbers as rows."""
+    """One evaluation: optimizer steps and epochs so far, each attack's scores, and all numbers as rows."""
 
     step: int
     epoch: float
@@ -38,17 +39,17 @@ class Evaluation(NamedTuple):
     rows: tuple[Row, ...]
 
     def value(self, metric: str, attack: str = "") -> float | None:
-        """Return a number of this look; None where it was not measured."""
+        """Return a metric's value; None if it was not measured."""
         return next((r.value for r in self.rows if r.metric == metric and attack_label(r) == attack), None)
 
 
 def base_evaluation(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """Return the look at the untuned model; None where a training was resumed that no longer has it."""
+    """Return the evaluation of the base model; None for a resumed training without one."""
     return evaluations[0] if evaluations and evaluations[0].step == 0 else None
 
 
 def separable_on_base(first: Evaluation | None, record_labels: RecordLabels) -> tuple[str, ...]:
-    """Return the attacks that tell members from non-members on the untuned model, at a single look."""
+    """Return the attacks that separate members from non-members on the base model, tested at a single evaluation."""
     if first is None:
         return ()
     return significant_attacks(
@@ -63,31 +64,41 @@ def leaking_attacks(
     *,
     bound: float = CHANCE_AUC,
 ) -> tuple[str, ...]:
-    """Return the attacks whose AUC at the last look is above `bound` beyond chance.
+    """Return the attacks with an AUC significantly above `bound` at the last evaluation.
 
-    Where an attack told the sides apart on the untuned model, its AUC must also have risen since.
+    An attack that separates the classes on the base model must also have a significantly higher AUC than there.
     """
-    now, first = evaluations[-1].scores, base_evaluation(evaluations)
-    found = {name: p_value_auc_above(scores, record_labels, bound) for name, scores in now.items()}
-    for name in separable_on_base(first, record_labels):
-        found[name] = max(found[name], p_value_auc_gain(now[name], evaluations[0].scores[name], record_labels))
-    return significant_attacks(found, planned_evaluations)
+    last, base = evaluations[-1].scores, base_evaluation(evaluations)
+    p_values = {name: p_value_auc_above(scores, record_labels, bound) for name, scores in last.items()}
+    for name in separable_on_base(base, record_labels):
+        p_values[name] = max(p_values[name], p_value_auc_gain(last[name], evaluations[0].scores[name], record_labels))
+    return significant_attacks(p_values, planned_evaluations)
 
 
 def rising_attacks(
     evaluations: Sequence[Evaluation], record_labels: RecordLabels, planned_evaluations: int
 ) -> tuple[str, ...]:
-    """Return the attacks whose AUC has risen beyond chance since the look of the best validation perplexity.
+    """Return the attacks with a significantly higher AUC than at the evaluation with the best validation perplexity.
 
-    None while the last look is the best: the model still learns more than its training texts.
+    Empty while the last evaluation has the best perplexity: the model still learns more than its training texts.
     """
-    useful = [(v, i) for i, look in enumerate(evaluations) if (v := look.value("perplexity")) is not None]
-    if not useful:
+    perplexities = [(v, i) for i, e in enumerate(evaluations) if (v := e.value("perplexity")) is not None]
+    if not perplexities:
         return ()
-    now, then = evaluations[-1].scores, evaluations[min(useful)[1]].scores
+    last, best = evaluations[-1].scores, evaluations[min(perplexities)[1]].scores
     return significant_attacks(
-        {name: p_value_auc_gain(now[name], then[name], record_labels) for name in now}, planned_evaluations
+        {name: p_value_auc_gain(last[name], best[name], record_labels) for name in last}, planned_evaluations
     )
+
+
+def check_stop_settings(stop_above: float | None, *, stop_when_rising: bool, has_validation: bool) -> None:
+    """Raise `SettingError` for a `stop_above` outside [0.5, 1), and for a rule on perplexity without validation texts."""
+    if stop_above is not None and not 0.5 <= stop_above < 1:  # noqa: PLR2004 - chance
+        raise SettingError(
+            f"stop_above = {stop_above!r}: the value is not an AUC from 0.5 (chance) to below 1. Write, for example, 0.7."
+        )
+    if stop_when_rising and not has_validation:
+        raise SettingError("stop_when_leakage_rises: it requires the validation perplexity. Pass texts as validation.")
 
 
 def stop_reason(
@@ -98,23 +109,23 @@ def stop_reason(
     *,
     stop_when_rising: bool,
 ) -> str:
-    """Return why training should stop, in words; "" where it should go on."""
+    """Return why training should stop; "" if it should continue."""
     if stop_above is not None and (
         names := leaking_attacks(evaluations, record_labels, planned_evaluations, bound=stop_above)
     ):
-        return f"{', '.join(names)} has an AUC above {stop_above:g} beyond chance"
+        return f"the AUC of {', '.join(names)} is significantly above {stop_above:g}"
     if stop_when_rising and (names := rising_attacks(evaluations, record_labels, planned_evaluations)):
-        return f"the validation perplexity no longer improves, and the AUC of {', '.join(names)} has risen since it did"
+        return f"the AUC of {', '.join(names)} is significantly higher than at the best validation perplexity, which no longer improves"
     return ""
 
 
 def log_entries(evaluation: Evaluation, seconds: float) -> dict[str, float]:
-    """Return a look's numbers by the names that they are logged under, with the seconds of all looks so far."""
-    found: dict[str, float] = {}
+    """Return an evaluation's numbers by logged name, with the seconds of all evaluations so far."""
+    entries: dict[str, float] = {}
     for row in evaluation.rows:
         metric = "tpr" if row.metric == "tpr_at_fpr" else row.metric
-        tail = f"/{attack_label(row)}" if row.attack else ""
-        found[f"{PREFIX}{metric}{tail}"] = row.value
+        suffix = f"/{attack_label(row)}" if row.attack else ""
+        entries[f"{PREFIX}{metric}{suffix}"] = row.value
         if row.metric == "auc" and row.low is not None and row.high is not None:
-            found |= {f"{PREFIX}auc_low{tail}": row.low, f"{PREFIX}auc_high{tail}": row.high}
-    return {**found, f"{PREFIX}seconds": seconds}
+            entries |= {f"{PREFIX}auc_low{suffix}": row.low, f"{PREFIX}auc_high{suffix}": row.high}
+    return {**entries, f"{PREFIX}seconds": seconds}

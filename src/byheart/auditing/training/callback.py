@@ -1,8 +1,8 @@
-"""`MemorizationCallback`: what a model in somebody else's trainer has come to know by heart, epoch by epoch.
+"""`MemorizationCallback`: measures memorization while a trainer trains, epoch by epoch.
 
-Works in any `transformers.Trainer` and in TRL's `SFTTrainer`. The model that is handed to callbacks is the one inside
-DistributedDataParallel, so the first process looks alone while the others wait for its word; what it says, stop or go
-on, all of them do. Under FSDP2, where each holds a part of the weights, all pass the same texts and the first one judges.
+Works in any `transformers.Trainer` and in TRL's `SFTTrainer`. Callbacks receive the model inside DistributedDataParallel,
+so rank 0 evaluates alone and broadcasts whether to stop; the other processes wait. Under FSDP2 each process has a part of
+the weights, so all processes run the forward passes and rank 0 judges.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,11 +18,20 @@ from peft import PeftModel
 from transformers import TrainerCallback
 
 from byheart.auditing.texts import texts_by_part
-from byheart.auditing.training.alarms import Evaluation, leaking_attacks, log_entries, separable_on_base, stop_reason
+from byheart.auditing.training.alarms import (
+    Evaluation,
+    check_stop_settings,
+    leaking_attacks,
+    log_entries,
+    separable_on_base,
+    stop_reason,
+)
 from byheart.auditing.training.hf_trainer import broadcast_from_rank_zero, calling_trainer, log
 from byheart.auditing.training.monitor import TrainingMonitor, create_monitor, observable_attacks
 from byheart.auditing.training.output import FORMATS, check_output_path, write_atomically
 from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
+from byheart.auditing.training.warning import MemorizationWarning as MemorizationWarning
+from byheart.auditing.training.warning import warn
 from byheart.core.defaults import DEFAULT_ATTACKS
 from byheart.core.errors import ByheartError, ModelError, SettingError
 from byheart.core.registry import choose
@@ -34,27 +42,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
 
-class MemorizationWarning(UserWarning):
-    """The model has begun to leak, or its texts cannot show whether it does."""
-
-
 class MemorizationCallback(TrainerCallback):
-    """Attack a sample of training and held-out texts while a model trains, and log what leaked.
+    """Attack members and non-members while a model trains, and log the metrics.
 
-    `members` are texts that are trained on, `nonmembers` texts like them that are not; `validation` are others yet, for
-    perplexity. Each is a string, a (prompt, completion) pair, or a record with `text`, `prompt` + `completion` or
-    `messages`. There is a look before the first step, and then one every epoch, or `every` so many steps; at most
-    `max_texts` a side are read, and `max_tokens` of each, which bounds what a look costs.
+    `members` are training texts, `nonmembers` similar texts that are not trained on, `validation` other texts for
+    perplexity. Each is a string, a (prompt, completion) pair, or a record with `text`, `prompt` + `completion`,
+    `messages`, or `instruction` + `output`. An evaluation runs before the first step and after every epoch, or after
+    every `every` steps. It uses at most `max_texts` texts per class and `max_tokens` tokens per text.
 
-    Warns (`MemorizationWarning`) when an attack finds members beyond chance; the chance of any false alarm in a whole run
-    is 5 % at most. Stops the training only if told to: `stop_above` an AUC, beyond chance; `stop_when_leakage_rises`
-    beyond chance since the validation perplexity was at its best. `output` keeps the rows (.jsonl, .json, .parquet, .csv),
-    `plot` the curve (.svg, .png, .pdf); a notebook shows it by itself.
+    Warns (`MemorizationWarning`) when an attack's AUC is significantly above chance; the probability of any false alarm
+    in a run is at most 5 %. Stops the training only on request: if an AUC is significantly above `stop_above`, or, with
+    `stop_when_leakage_rises`, significantly higher than at the best validation perplexity. `output` stores the rows
+    (.jsonl, .json, .parquet, .csv), `plot` the curve (.svg, .png, .pdf); a notebook displays the curve.
 
-    Raises `DataError` for texts that are missing, empty or trained on and held out at once, `SettingError` and
-    `UnknownNameError` for settings; at the beginning of training `DataError` where there is no tokenizer. Weights that are
-    shared out over processes in another way than FSDP2's (FSDP1, ZeRO-3, tensor parallelism) are not looked at: a warning
-    says so before the first step, and that the audit is left to the end; `ModelError` where it was told to stop the training.
+    Raises `DataError` for missing, empty or overlapping texts, `SettingError` and `UnknownNameError` for settings, and
+    `DataError` at the start of training without a tokenizer. Weights that are sharded in another way than FSDP2 (FSDP1,
+    ZeRO-3, tensor parallelism) are not evaluated: a warning before the first step recommends an audit after training, or
+    `ModelError` is raised if the callback must be able to stop the training.
     """
 
     def __init__(  # noqa: PLR0913 - settings come in by keyword
@@ -75,17 +79,15 @@ class MemorizationCallback(TrainerCallback):
         plot: Path | str | None = None,
         token_budget: int = 4096,
     ) -> None:
-        whole = {"max_texts": max_texts, "max_tokens": max_tokens, "token_budget": token_budget}
-        given: dict[str, Any] = whole if every == "epoch" else {**whole, "every": every}
-        for name, number in given.items():
+        limits = {"max_texts": max_texts, "max_tokens": max_tokens, "token_budget": token_budget}
+        counts: dict[str, Any] = limits if every == "epoch" else {**limits, "every": every}
+        for name, number in counts.items():
             if not isinstance(number, int) or number < 1:
                 raise SettingError(
-                    f"{name} = {number!r}: write a whole number above 0{', or epoch' * (name == 'every')}"
+                    f"{name} = {number!r}: the value is not a whole number above 0. Write one"
+                    f"{', or epoch' * (name == 'every')}."
                 )
-        if stop_above is not None and not 0.5 <= stop_above < 1:  # noqa: PLR2004 - chance
-            raise SettingError(f"stop_above = {stop_above!r}: write an AUC from 0.5, which is chance, to below 1")
-        if stop_when_leakage_rises and validation is None:
-            raise SettingError("stop_when_leakage_rises goes by the validation perplexity: pass validation= texts")
+        check_stop_settings(stop_above, stop_when_rising=stop_when_leakage_rises, has_validation=validation is not None)
         self._parts = texts_by_part(members, nonmembers, validation)
         self._attacks = observable_attacks(attacks)
         self._tpr = choose("metrics", "tpr_at_fpr", {"fpr": fpr})
@@ -93,43 +95,45 @@ class MemorizationCallback(TrainerCallback):
             check_output_path("output", output, tuple(FORMATS)),
             check_output_path("plot", plot, PICTURE_FORMATS),
         )
-        self._tokenizer, self._sizes = tokenizer, whole
-        self._steps: int | None = given.get("every")
+        self._tokenizer, self._limits = tokenizer, limits
+        self._steps: int | None = counts.get("every")
         self.stop_above, self.stop_when_leakage_rises = stop_above, stop_when_leakage_rises
         self.evaluations: list[Evaluation] = []
         self.leaking: list[str] = []
-        """Attacks of which a warning was given."""
-        self.seconds = self._began = self._opened = 0.0
-        self._begun = False
-        self._beside: Callable[[], object] | None = None
-        self._in_notebook: Any = None
+        """Attacks with a warning so far."""
+        self.seconds = self._train_start = self._evaluation_start = 0.0
+        self._has_started = False
+        self._on_other_ranks: Callable[[], object] | None = None
+        self._notebook_display: Any = None
 
     @property
     def rows(self) -> list[Row]:
-        """Every number of every look so far, on the first process."""
-        return [row for look in self.evaluations for row in look.rows]
+        """Every number of every evaluation so far; empty on other ranks than 0."""
+        return [row for evaluation in self.evaluations for row in evaluation.rows]
 
     @property
     def overhead(self) -> float:
-        """Share of the time since training began that was spent looking."""
-        return self.seconds / max(time.perf_counter() - self._began, 1e-9)
+        """Share of the training time so far that evaluations took."""
+        return self.seconds / max(time.perf_counter() - self._train_start, 1e-9)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Look at the untuned model, and keep what it says of the texts."""
-        self.evaluations, self.leaking, self.seconds, self._began = [], [], 0.0, time.perf_counter()
-        self._begun, self._beside = False, None
+        """Evaluate the base model."""
+        self.evaluations, self.leaking, self.seconds, self._train_start = [], [], 0.0, time.perf_counter()
+        self._has_started, self._on_other_ranks = False, None
         if how := sharding(kwargs["model"]):
             if how != FSDP2:
                 self._skip_sharded(how, state)
                 return
-            self._beside = lambda: self._watch.evaluate(state.global_step, state.epoch or 0.0, is_first=not self._begun)
+            self._on_other_ranks = lambda: self._monitor.evaluate(
+                state.global_step, state.epoch or 0.0, is_first=not self._has_started
+            )
         self._trainer = calling_trainer()
-        self._planned = min(state.num_train_epochs, state.max_steps)
+        self._planned_evaluations = min(state.num_train_epochs, state.max_steps)
         if self._steps:
-            self._planned = math.ceil(state.max_steps / self._steps)
-        self._watch = create_monitor(
+            self._planned_evaluations = math.ceil(state.max_steps / self._steps)
+        self._monitor = create_monitor(
             kwargs["model"],
             self._tokenizer or kwargs["processing_class"],
             self._parts,
@@ -137,13 +141,13 @@ class MemorizationCallback(TrainerCallback):
             attacks=self._attacks,
             metrics=(choose("metrics", "auc"), self._tpr),
             is_stepwise=self._steps is not None,
-            **self._sizes,
+            **self._limits,
         )
-        self._evaluate_on_rank_zero(lambda: self._evaluate_base(self._watch, state, control), state)
-        self._begun = True
+        self._evaluate_on_rank_zero(lambda: self._evaluate_base(self._monitor, state, control), state)
+        self._has_started = True
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Look at the model if it is time by steps; the last step always is."""
+        """Evaluate the model after every `every` steps and after the last step."""
         del args, kwargs
         if self._steps and (state.global_step % self._steps == 0 or state.global_step >= state.max_steps):
             self._evaluate(state, control)
@@ -151,7 +155,7 @@ class MemorizationCallback(TrainerCallback):
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Look at the model if it is time by epochs."""
+        """Evaluate the model, unless evaluations are by steps."""
         del args, kwargs
         if not self._steps:
             self._evaluate(state, control)
@@ -159,103 +163,95 @@ class MemorizationCallback(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Say what looking cost, and let the model go: whoever keeps the callback wants its rows."""
+        """Log the time of all evaluations, and release the model: a stored callback should hold only rows."""
         del args, control, kwargs
-        for held in ("_watch", "_trainer"):
-            vars(self).pop(held, None)
-        self._beside = None
-        if self._begun and state.is_world_process_zero:
-            said = "%d looks took %.1f s, %.0f %% of the training's time; max_texts, max_tokens and every bound it"
-            logging.getLogger(__name__).info(said, len(self.evaluations), self.seconds, 100 * self.overhead)
+        for attribute in ("_monitor", "_trainer"):
+            vars(self).pop(attribute, None)
+        self._on_other_ranks = None
+        if self._has_started and state.is_world_process_zero:
+            message = "%d evaluations took %.1f s (%.0f %% of the training time); limit it with max_texts, max_tokens and every"
+            logging.getLogger(__name__).info(message, len(self.evaluations), self.seconds, 100 * self.overhead)
 
-    def _evaluate_base(self, watched: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
-        for doubt in watched.doubts:
-            _warn(doubt)
-        first = watched.evaluate(0, 0.0, is_first=True)
-        if state.global_step and not isinstance(watched.module, PeftModel):
-            _warn(
-                f"training goes on from step {state.global_step} and the untuned model is not here: attacks that compare with "
-                "it compare with the model as it is now"
+    def _evaluate_base(self, monitor: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
+        for doubt in monitor.doubts:
+            warn(doubt)
+        base = monitor.evaluate(0, 0.0, is_first=True)
+        if state.global_step and not isinstance(monitor.module, PeftModel):
+            warn(
+                f"training resumes from step {state.global_step}, so the base model is not available: attacks that compare with the "
+                "base model compare with the resumed model instead"
             )
             return False
-        self._log_evaluation(first, state, control)
-        if watched.record_labels.has_enough_groups and (names := separable_on_base(first, watched.record_labels)):
-            _warn(
-                f"members and non-members differ by themselves: {', '.join(names)} tells them apart on the untuned model; "
-                "later numbers hold that difference, and a warning needs a rise above it"
+        self._log_evaluation(base, state, control)
+        if monitor.record_labels.has_enough_groups and (names := separable_on_base(base, monitor.record_labels)):
+            warn(
+                f"members and non-members differ before training: {', '.join(names)} separates them on the base model. Later AUCs "
+                "include this difference, and a warning requires an AUC above it"
             )
         return False
 
     def _skip_sharded(self, how: str, state: TrainerState) -> None:
-        """Say that nothing is looked at while this model trains."""
+        """Warn that sharded weights are not evaluated; raise `ModelError` if the callback should stop the training."""
         if self.stop_above is not None or self.stop_when_leakage_rises:
             raise ModelError(
-                f"{how} keeps a share of the weights on each process, so that this training cannot be watched, nor stopped for what "
-                "it leaks; leave out stop_above and stop_when_leakage_rises, or train with FSDP2 or DistributedDataParallel"
+                f"MemorizationCallback: {how} shards the weights over processes, so the callback can neither evaluate nor stop this "
+                "training. Remove stop_above and stop_when_leakage_rises, or train with FSDP2 or DistributedDataParallel."
             )
         if state.is_world_process_zero:
-            _warn(
-                f"{how} keeps a share of the weights on each process: nothing is looked at while it trains. Save the whole model at "
-                "the end and audit that: byheart audit --model FOLDER --members FILE --nonmembers FILE"
+            warn(
+                f"{how} shards the weights over processes, so the callback does not evaluate this training. Save the full model "
+                "after training and audit it: byheart audit --model FOLDER --members FILE --nonmembers FILE"
             )
 
     def _evaluate(self, state: TrainerState, control: TrainerControl) -> None:
-        if not self._begun:
+        if not self._has_started:
             return
-        if self._evaluate_on_rank_zero(lambda: self._evaluate_and_warn(self._watch, state, control), state):
+        if self._evaluate_on_rank_zero(lambda: self._evaluate_and_warn(self._monitor, state, control), state):
             control.should_training_stop = True
 
-    def _evaluate_on_rank_zero(self, look: Callable[[], bool], state: TrainerState) -> bool:
-        """Look on the first process, and add the time to what looking has cost; the others wait as long."""
-        self._opened = time.perf_counter()
+    def _evaluate_on_rank_zero(self, evaluate: Callable[[], bool], state: TrainerState) -> bool:
+        """Evaluate on rank 0, return its result on every rank, and add the time to `seconds`."""
+        self._evaluation_start = time.perf_counter()
         try:
-            return broadcast_from_rank_zero(look, state, self._beside)
+            return broadcast_from_rank_zero(evaluate, state, self._on_other_ranks)
         finally:
-            self.seconds += time.perf_counter() - self._opened
+            self.seconds += time.perf_counter() - self._evaluation_start
 
-    def _evaluate_and_warn(self, watched: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
-        """Look at the model, log it, warn, and return whether to stop."""
+    def _evaluate_and_warn(self, monitor: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
+        """Evaluate the model, log and warn, and return whether to stop."""
         try:
-            look = watched.evaluate(state.global_step, state.epoch or 0.0)
+            evaluation = monitor.evaluate(state.global_step, state.epoch or 0.0)
         except ByheartError as error:
-            # A model that diverged is its trainer's to judge: watching does not end the training.
-            _warn(f"no numbers after step {state.global_step}: {error}")
+            # A diverged model is the trainer's concern: a failed evaluation does not end the training.
+            warn(f"the evaluation after step {state.global_step} failed: {error}")
             return False
-        self._log_evaluation(look, state, control)
-        if not watched.record_labels.has_enough_groups:
+        self._log_evaluation(evaluation, state, control)
+        labels, planned = monitor.record_labels, self._planned_evaluations
+        if not labels.has_enough_groups:
             return False
-        new = [
-            n for n in leaking_attacks(self.evaluations, watched.record_labels, self._planned) if n not in self.leaking
-        ]
+        new = [n for n in leaking_attacks(self.evaluations, labels, planned) if n not in self.leaking]
         if new:
-            told = ", ".join(f"{n} at AUC {look.value('auc', n):.3f}" for n in new)
-            _warn(
-                f"after step {look.step} (epoch {look.epoch:.2f}) the model knows its training texts: {told}, and 0.5 is "
-                f"chance; any false alarm in all {self._planned} looks has a chance of 5 % at most"
+            aucs = ", ".join(f"{n} has AUC {evaluation.value('auc', n):.3f}" for n in new)
+            warn(
+                f"the model leaks its training texts after step {evaluation.step} (epoch {evaluation.epoch:.2f}): {aucs} (chance: "
+                f"0.5). The probability of any false alarm in all {planned} evaluations is at most 5 %"
             )
         self.leaking += new
-        why = stop_reason(
-            self.evaluations,
-            watched.record_labels,
-            self._planned,
-            self.stop_above,
-            stop_when_rising=self.stop_when_leakage_rises,
+        reason = stop_reason(
+            self.evaluations, labels, planned, self.stop_above, stop_when_rising=self.stop_when_leakage_rises
         )
-        if why:
-            _warn(f"training stops after step {look.step}: {why}")
-        return bool(why)
+        if reason:
+            warn(f"training stops after step {evaluation.step}: {reason}")
+        return bool(reason)
 
-    def _log_evaluation(self, look: Evaluation, state: TrainerState, control: TrainerControl) -> None:
-        """Keep a look's numbers, and show them wherever they are to be shown."""
-        self.evaluations.append(look)
-        log(self._trainer, log_entries(look, self.seconds + time.perf_counter() - self._opened), state, control)
+    def _log_evaluation(self, evaluation: Evaluation, state: TrainerState, control: TrainerControl) -> None:
+        """Store an evaluation's numbers, log them, and update output file, plot and notebook."""
+        self.evaluations.append(evaluation)
+        seconds = self.seconds + time.perf_counter() - self._evaluation_start
+        log(self._trainer, log_entries(evaluation, seconds), state, control)
         if self._output:
             write_atomically(self._output, FORMATS[self._output.suffix](self.rows))
         if self._plot:
             write_atomically(self._plot, curve_picture(self.evaluations, self._plot.suffix[1:]))
         if is_notebook():
-            self._in_notebook = show_in_notebook(self.evaluations, self._in_notebook)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, MemorizationWarning, stacklevel=2)
+            self._notebook_display = show_in_notebook(self.evaluations, self._notebook_display)

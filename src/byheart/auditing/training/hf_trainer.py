@@ -1,4 +1,4 @@
-"""What a trainer's callback is not handed: the trainer's own logs, and the word of the first process."""
+"""Access to the calling trainer, its logs, and a broadcast from rank 0."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def calling_trainer() -> Trainer | None:
-    """Return the trainer that is calling its callbacks now, found among the callers; None for another kind of loop.
+    """Return the trainer that is calling its callbacks, from the call stack; None for another training loop.
 
-    No argument of a callback leads to it, and a callback that adds numbers to the `logs` of its own `on_log` comes after
-    the loggers, which trainers put first.
+    No callback argument refers to the trainer, and numbers added to `logs` in `on_log` come too late, because trainers
+    call the loggers first.
     """
     from transformers import Trainer
 
@@ -33,35 +33,35 @@ def calling_trainer() -> Trainer | None:
 
 
 def log(trainer: Trainer | None, numbers: dict[str, float], state: TrainerState, control: TrainerControl) -> None:
-    """Log numbers as the trainer logs its own: to its history and to every logger."""
+    """Log numbers like the trainer's own: to its history and to every logger."""
     if trainer is None:
         state.log_history.append({**numbers, "epoch": state.epoch or 0.0, "step": state.global_step})
         return
     from transformers import Trainer
 
-    # The base class's: `SFTTrainer.log` would write its running means beside these numbers, and forget them.
-    due = control.should_log
+    # The base class's method: `SFTTrainer.log` would log and reset its running means together with these numbers.
+    should_log = control.should_log
     Trainer.log(trainer, numbers)
-    control.should_log = due  # logging takes back what the trainer is about to log of this step
+    control.should_log = should_log  # logging resets it, and the trainer's own log of this step would be lost
 
 
 def broadcast_from_rank_zero(
     compute: Callable[[], bool], state: TrainerState, on_other_ranks: Callable[[], object] | None = None
 ) -> bool:
-    """Return on every process what the first one makes, which it makes alone, or while the others run `beside`.
+    """Return rank 0's result of `compute` on every rank; the other ranks run `on_other_ranks` meanwhile.
 
-    Raises `ModelError` on the others where the first one raised.
+    Raises `ModelError` on the other ranks if rank 0 raised.
     """
-    told: list[bool | None] = [None]
+    result: list[bool | None] = [None]
     try:
         if state.is_world_process_zero:
-            told[0] = compute()
+            result[0] = compute()
         elif on_other_ranks is not None:
-            with suppress(ByheartError):  # the first process meets the same, and says it
+            with suppress(ByheartError):  # rank 0 raises and reports the same error
                 on_other_ranks()
     finally:
-        # Also when it raised: the others would wait for ever.
-        broadcast_object_list(told)
-    if told[0] is None:
-        raise ModelError("the first process could not look at the model; its own message says why")
-    return told[0]
+        # Also after an error, because the other ranks would wait forever.
+        broadcast_object_list(result)
+    if result[0] is None:
+        raise ModelError("rank 0: its evaluation of the model failed. See the error message of rank 0.")
+    return result[0]

@@ -1,4 +1,4 @@
-"""One look at a model that is being trained elsewhere: observe, attack, measure, and leave it as it was."""
+"""Evaluate a model during training: observe, attack, measure, and leave the model unchanged."""
 
 from __future__ import annotations
 
@@ -39,12 +39,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
 INPUTS = ("model", "base_model", "tokens")
-"""What an observation may ask for here."""
+"""Inputs that observations may request during training."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingMonitor:
-    """A model in training with what is done at each look. `before` is what the first look observed."""
+    """A model in training with the texts, attacks and metrics of each evaluation.
+
+    `base_evidence` is the evidence of the first evaluation.
+    """
 
     scorer: Scorer
     tokens: Tokens
@@ -64,30 +67,30 @@ class TrainingMonitor:
         return self.scorer.model.module
 
     def evaluate(self, step: int, epoch: float, *, is_first: bool = False) -> Evaluation:
-        """Look at the model; the `first` time at what it was tuned from, an adapter switched off, which is kept.
+        """Evaluate the model. The first evaluation is of the base model (an adapter is switched off) and stores its evidence.
 
-        Raises `ModelError` or `CellError` where its numbers are not finite.
+        Raises `ModelError` or `CellError` for numbers that are not finite.
         """
         with preserve_training_state(self.module), as_base_model(self.module) if is_first else nullcontext():
-            given = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
-            observed = evidence_in_memory(self.attacks, given, self.base_evidence, is_base=is_first)
+            inputs = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
+            evidence = evidence_in_memory(self.attacks, inputs, self.base_evidence, is_base=is_first)
             validation = None if self.validation is None else self.scorer(self.validation)
         if is_first:
-            self.base_evidence.update(observed)
-        found = attack_outputs(self.attacks, {**observed, "texts": self.tokens.texts}, len(self.tokens.texts))
+            self.base_evidence.update(evidence)
+        outputs = attack_outputs(self.attacks, {**evidence, "texts": self.tokens.texts}, len(self.tokens.texts))
         rows: list[Row] = []
         if validation is not None:
             metric = choose("metrics", "perplexity")
             rows.append(self._row(step, epoch, metric, metric(validation, self.validation_groups)))
         for name, attack in self.attacks.items():
             rows += [
-                self._row(step, epoch, m, m(found[name]["scores"], *self.record_labels), attack) for m in self.metrics
+                self._row(step, epoch, m, m(outputs[name]["scores"], *self.record_labels), attack) for m in self.metrics
             ]
             for metric in extraction_metrics() if is_extraction_attack(attack) else ():
                 rows.append(
-                    self._row(step, epoch, metric, metric(found[name]["extracted"], *self.record_labels), attack)
+                    self._row(step, epoch, metric, metric(outputs[name]["extracted"], *self.record_labels), attack)
                 )
-        return Evaluation(step, epoch, {name: given["scores"] for name, given in found.items()}, tuple(rows))
+        return Evaluation(step, epoch, {name: arrays["scores"] for name, arrays in outputs.items()}, tuple(rows))
 
     def _row(self, step: int, epoch: float, metric: Choice, estimate: Estimate, attack: Choice | None = None) -> Row:
         module: Any = self.module
@@ -98,16 +101,16 @@ class TrainingMonitor:
             "dataset_settings": "",
             "method": PEFT_METHOD_NAMES.get(method.lower(), method.lower()),
             "method_settings": "",
-            # A row has no step: where looks come within an epoch, it is what tells them apart.
+            # A row has no step, so this distinguishes evaluations within one epoch.
             "training_settings": f"step={step}" if self.is_stepwise else "",
             "seed": self.seed,
             "cell": "",
         }
-        # The trainer adds up shares of an epoch.
+        # The trainer sums fractions of an epoch, so the sum may be slightly below a whole number.
         return build_row(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
 
 
-def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its trainer holds
+def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
     module: torch.nn.Module,
     processing_class: Any,
     parts: Mapping[str, Sequence[AuditedText]],
@@ -120,39 +123,40 @@ def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its tr
     max_tokens: int,
     token_budget: int,
 ) -> TrainingMonitor:
-    """Return what is to be looked at. `holder` is the tokenizer, or a processor that holds it.
+    """Return a monitor of a model; `processing_class` is its tokenizer, or a processor that contains it.
 
-    Raises `ModelError` for a model that cannot be read, `DataError` where there is no tokenizer, or one without the chat
-    template that the texts need.
+    Raises `ModelError` for an unsupported model, `DataError` without a tokenizer or without a required chat template.
     """
     trunk(module)
     tokenizer, config = text_tokenizer(processing_class), cast("Any", module).config
     model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)
-    spelt = {part: render_texts(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
-    (ours, our_groups), (theirs, their_groups) = spelt["member"], spelt["nonmember"]
-    audited = Texts(ours.ids + theirs.ids, ours.scored + theirs.scored, ours.prompts + theirs.prompts)
-    sides = RecordLabels(np.arange(len(audited)) < len(ours), our_groups + their_groups)
-    resolved, doubts = measurable_metrics(metrics, len(theirs))
-    if not sides.has_enough_groups:
+    rendered = {part: render_texts(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
+    (members, member_groups), (nonmembers, nonmember_groups) = rendered["member"], rendered["nonmember"]
+    audited = Texts(
+        members.ids + nonmembers.ids, members.scored + nonmembers.scored, members.prompts + nonmembers.prompts
+    )
+    record_labels = RecordLabels(np.arange(len(audited)) < len(members), member_groups + nonmember_groups)
+    measurable, doubts = measurable_metrics(metrics, len(nonmembers))
+    if not record_labels.has_enough_groups:
         doubts.append(
-            f"fewer than {MIN_GROUPS_PER_CLASS} texts a side, so no verdict, no warning and no stop; numbers are logged with their "
-            f"intervals. {MIN_GROUPS_PER_CLASS} a side tell an AUC of 0.76 from chance, 200 one of 0.58"
+            f"fewer than {MIN_GROUPS_PER_CLASS} independent texts per class: verdict, warnings and early stopping are disabled; numbers "
+            f"are logged with their intervals. With {MIN_GROUPS_PER_CLASS} per class an AUC of 0.76 is detectable, with 200 one of 0.58"
         )
     tokens = tokenize_for_model(model, audited, max_tokens)
     if cut := int((tokens.cut > 0).sum()):
         doubts.append(
-            f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; their rest is not read"
+            f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; they are truncated"
         )
-    # What training computes in: base and target are then rounded alike, whatever wraps them.
+    # The precision of the training, so that base and target model are rounded alike.
     precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
     return TrainingMonitor(
         Scorer(model, token_budget, precision),
         tokens,
-        sides,
-        tokenize_for_model(model, spelt["validation"][0], max_tokens) if "validation" in spelt else None,
-        spelt["validation"][1] if "validation" in spelt else (),
+        record_labels,
+        tokenize_for_model(model, rendered["validation"][0], max_tokens) if "validation" in rendered else None,
+        rendered["validation"][1] if "validation" in rendered else (),
         attacks,
-        resolved,
+        measurable,
         args.seed,
         is_stepwise,
         tuple(doubts),
@@ -160,28 +164,30 @@ def create_monitor(  # noqa: PLR0913 - what a callback was told, and what its tr
 
 
 def observable_attacks(attacks: Any) -> dict[str, Choice]:
-    """Return attacks by their names with what is set of them, from "default", or a list of names and {name: {setting: value}}.
+    """Return attacks by name with their settings, from "default", or a list of names and {name: {setting: value}}.
 
-    Raises `SettingError` for one named twice, or one that needs what cannot be observed in the middle of training,
-    `UnknownNameError` for one that does not exist.
+    Raises `SettingError` for duplicates and for attacks that cannot run during training, `UnknownNameError` for unknown
+    attacks.
     """
-    found = parse_attacks(attacks)
-    left = runnable_attacks(found, set(INPUTS))[1]
-    if left:
-        name, why = next(iter(left.items()))
-        raise SettingError(f"attacks: {name} {why}")
-    return found
+    choices = parse_attacks(attacks)
+    not_runnable = runnable_attacks(choices, set(INPUTS))[1]
+    if not_runnable:
+        name, reason = next(iter(not_runnable.items()))
+        raise SettingError(f"attacks: {name} cannot run during training: it {reason}. Remove it.")
+    return choices
 
 
 def text_tokenizer(processing_class: Any) -> PreTrainedTokenizerBase:
-    """Return the tokenizer among what a trainer holds: itself, or that of a processor of texts and pictures.
+    """Return a trainer's tokenizer: its `processing_class`, or the tokenizer of a multimodal processor.
 
-    Raises `DataError` where there is none.
+    Raises `DataError` without one.
     """
     from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
     if isinstance(processing_class, ProcessorMixin):
         processing_class = processing_class.__dict__.get("tokenizer")
     if not isinstance(processing_class, PreTrainedTokenizerBase):
-        raise DataError("the trainer holds no tokenizer; pass one: MemorizationCallback(..., tokenizer=tokenizer)")
+        raise DataError(
+            "MemorizationCallback: the trainer has no tokenizer. Pass one: MemorizationCallback(..., tokenizer=tokenizer)."
+        )
     return processing_class

@@ -1,4 +1,4 @@
-"""Files that are written again and again beside a training: rows and curves."""
+"""Files that the callback rewrites during training: rows and curve."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ FORMATS = {".jsonl": _lines, **{f".{name}": ROW_FORMATS[name] for name in ("json
 
 
 def check_output_path(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | None:
-    """Return where to write; raises `SettingError` for an ending that says no format, or a folder that is not there."""
+    """Return the path; raises `SettingError` for an unknown file ending or a missing folder."""
     if path is None:
         return None
-    found = Path(path)
-    if found.suffix not in endings:
-        raise SettingError(f"{name} = {str(path)!r}: end it in {', '.join(endings)}")
-    if not found.parent.is_dir():
-        raise SettingError(f"{name} = {str(path)!r}: the folder {found.parent} is not there; make it first")
-    return found
+    checked = Path(path)
+    if checked.suffix not in endings:
+        raise SettingError(f"{name} = {str(path)!r}: unknown file ending. Use one of {', '.join(endings)}.")
+    if not checked.parent.is_dir():
+        raise SettingError(f"{name} = {str(path)!r}: the folder {checked.parent} does not exist. Create it.")
+    return checked
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a training may be killed at any moment."""
-    with atomic_write(path) as aside:
-        aside.write_bytes(content)
+    """Write a file completely or not at all, because a training may be killed at any moment."""
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)

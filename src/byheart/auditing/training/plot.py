@@ -1,4 +1,4 @@
-"""The curve of a training that is watched: AUC by attack and validation perplexity, look by look."""
+"""The curve of a monitored training: AUC by attack and validation perplexity, by evaluation."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ PICTURE_FORMATS = (".svg", ".png", ".pdf")
 WIDTH = 300
 """Pixels of the curve's width."""
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-"""Masataka Okabe and Kei Ito's colours, which the colour-blind tell apart."""
+"""Masataka Okabe and Kei Ito's colors, which color-blind readers can distinguish."""
 
 
 def leakage_curve(evaluations: Sequence[Evaluation]) -> Figure:
-    """AUC by epoch, a line for each attack with its 95 % band, and below it the validation perplexity if there is one.
+    """AUC by epoch, one line per attack with its 95 % band; below it the validation perplexity if measured.
 
-    Epoch 0 is the untuned model.
+    Epoch 0 is the base model.
     """
     import altair as alt
 
-    attacks = list(dict.fromkeys(attack_label(r) for seen in evaluations for r in seen.rows if r.metric == "auc"))
-    colours = [legible_color(c, LIGHT_BACKGROUND) for c, _ in zip(COLORS * len(attacks), attacks, strict=False)]
-    colour = alt.Color(
+    attacks = list(dict.fromkeys(attack_label(r) for e in evaluations for r in e.rows if r.metric == "auc"))
+    colors = [legible_color(c, LIGHT_BACKGROUND) for c, _ in zip(COLORS * len(attacks), attacks, strict=False)]
+    color = alt.Color(
         "attack:N",
-        scale=alt.Scale(domain=attacks, range=colours),
+        scale=alt.Scale(domain=attacks, range=colors),
         legend=alt.Legend(title=None, symbolType="stroke", symbolOpacity=1),
     )
-    top: Any = _metric_lines("auc", "AUC").encode(color=colour)
+    top: Any = _metric_lines("auc", "AUC").encode(color=color)
     base = alt.Chart(alt.NamedData(name="auc"))
     chance = base.mark_rule(strokeDash=[1, 3], style="level").encode(y=alt.Y("min(chance):Q"))
     panels = [alt.layer(chance, top).properties(width=WIDTH, height=190)]
     data = {"auc": [p | {"chance": row_values.CHANCE_AUC} for p in _points(evaluations, "auc")]}
-    if any(seen.value("perplexity") is not None for seen in evaluations):
+    if any(e.value("perplexity") is not None for e in evaluations):
         data["perplexity"] = _points(evaluations, "perplexity")
         below: Any = _metric_lines("perplexity", "validation perplexity").encode(
             color=alt.value(legible_color(COLORS[0], LIGHT_BACKGROUND))
         )
         panels.append(below.properties(width=WIDTH, height=120))
-    return Figure("What the model knows of its training texts", alt.vconcat(*panels), data)
+    return Figure("Leakage of training texts during training", alt.vconcat(*panels), data)
 
 
 def _metric_lines(name: str, title: str) -> Any:
-    """Return the lines of a metric with their bands, still without a colour."""
+    """Return the lines of a metric with their bands, without colors."""
     import altair as alt
 
     base = alt.Chart(alt.NamedData(name=name))
@@ -61,24 +61,24 @@ def _metric_lines(name: str, title: str) -> Any:
 
 
 def _points(evaluations: Sequence[Evaluation], metric: str) -> list[dict[str, Any]]:
-    rows = [(seen.epoch, r) for seen in evaluations for r in seen.rows if r.metric == metric]
+    rows = [(e.epoch, r) for e in evaluations for r in e.rows if r.metric == metric]
     return [{"epoch": e, "attack": attack_label(r), "value": r.value, "low": r.low, "high": r.high} for e, r in rows]
 
 
 def curve_picture(evaluations: Sequence[Evaluation], picture_format: str) -> bytes:
-    """Return the curve as a picture in this form (`svg`, `png`, `pdf`)."""
+    """Return the curve as an image in this format (`svg`, `png`, `pdf`)."""
     return leakage_curve(evaluations).picture(picture_format)
 
 
 def is_notebook() -> bool:
-    """Whether this process is a notebook's kernel, which shows pictures."""
+    """Whether this process is a notebook kernel, which displays images."""
     module: Any = sys.modules.get("IPython")
     return module is not None and type(module.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
 def show_in_notebook(evaluations: Sequence[Evaluation], display_handle: Any) -> Any:
-    """Show the curve in a notebook, in its place from before (None: a new one); return the place."""
-    display: Any = importlib.import_module("IPython.display")  # no need of ours: only a notebook comes here
+    """Display the curve in a notebook, in place of an earlier display (None: a new one); return its handle."""
+    display: Any = importlib.import_module("IPython.display")  # not a dependency; only a notebook calls this
     picture = display.SVG(curve_picture(evaluations, "svg"))
     if display_handle is None:
         return display.display(picture, display_id=True)

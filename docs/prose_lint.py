@@ -1,0 +1,72 @@
+"""Finds banned words and British spellings in source, documentation and examples. Part of `make lint`.
+
+Banned words are those that made earlier texts hard to read. Names in backticks, URLs, and lines marked `prose: ignore` are skipped.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BANNED = {
+    r"told": "reported, distinguished from, set",
+    r"(?<!with)held(?![- ]out|s?_out)": "stored, contained, passed",
+    r"dealt": "split, assigned",
+    r"mend(?:s|ed)?": "fix",
+    r"those that": "name the things",
+    r"there (?:is|are) none": "state what is missing",
+    r"nobody|somebody": "name the actor",
+    r"so many": "state the number",
+    r"(?:is|are|was|to be) had": "is available",
+    r"whereof|wherein|thereof": "rewrite",
+}
+BRITISH = (
+    r"\w*(?:memoris|tokenis|generalis|normalis|randomis|optimis|initialis|recognis|summaris|standardis|parametris|quantis|characteris)"
+    r"(?:e|es|ed|er|ers|ing|ation|ations)",
+    r"behaviours?",
+    r"colou?rs?(?<!color)(?<!colors)",
+    r"(?:un)?labell(?:ed|ing)",
+    r"licences?",
+    r"artefacts?",
+    r"defences?",
+    r"analys(?:e|ed|es|ing)(?<!analyses)",
+    r"modell(?:ed|ing)",
+    r"centred?",
+    r"favour\w*",
+)
+SKIPPED = re.compile(r"`[^`]*`|https?://\S+|\]\([^)]*\)|\{[^{}]*\}")
+_WORDS = re.compile(rf"(?<![\w`/.-])(?:{'|'.join([*BANNED, *BRITISH])})(?![\w`/(])", re.IGNORECASE)
+
+
+def findings(text: str) -> Iterator[tuple[int, str]]:
+    """Yield line number and word of every banned word and British spelling."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if "prose: ignore" not in line:
+            yield from ((number, match.group(0)) for match in _WORDS.finditer(SKIPPED.sub("", line)))
+
+
+def files() -> Iterator[Path]:
+    """Yield the files whose prose is checked. Generated pages and stored results are not: their source is."""
+    generated = {"benchmarks.md"}
+    for folder, endings in (("src/byheart", (".py", ".jinja", ".js")), ("examples", (".py",)), ("studies", (".yaml",))):
+        yield from (p for p in sorted((ROOT / folder).rglob("*")) if p.suffix in endings)
+    yield ROOT / "README.md"
+    pages = [p for p in sorted((ROOT / "docs").rglob("*.md")) if "results" not in p.parts and "shelves" not in p.parts]
+    yield from (p for p in pages if p.name not in generated)
+    yield ROOT / "docs" / "results" / "README.md"
+
+
+def main() -> int:
+    """Print every finding; return 1 if there are any."""
+    found = [(path.relative_to(ROOT), *finding) for path in files() for finding in findings(path.read_text("utf-8"))]
+    for path, number, word in found:
+        hint = next((fix for pattern, fix in BANNED.items() if re.fullmatch(pattern, word, re.IGNORECASE)), "American spelling")
+        print(f"{path}:{number}: {word!r}: write {hint}")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Options of `byheart audit`, in groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from byheart.cli.show_options import JsonOutput, ShowPrivate, ShowText, check_show_options
+from byheart.core.errors import SettingError
+
+if TYPE_CHECKING:
+    from byheart.lm.placement import Placement
+
+
+class Bits(Enum):
+    """Bits per weight."""
+
+    FOUR = "4"
+    EIGHT = "8"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """Texts."""
+
+    members: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXTS", help="Texts that the model was trained on: a file, a folder, or hub:OWNER/NAME:SPLIT."
+        ),
+    ]
+    nonmembers: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Similar texts that the model was not trained on.")
+    ] = None
+    validation: Annotated[
+        str | None, typer.Option(metavar="TEXTS", help="Other texts that it was not trained on, for perplexity.")
+    ] = None
+    known_members: Annotated[
+        str | None,
+        typer.Option(metavar="TEXTS", help="Members that the adversary knows, for attacks such as con_recall."),
+    ] = None
+    known_nonmembers: Annotated[
+        str | None,
+        typer.Option(metavar="TEXTS", help="Non-members that the adversary knows, for attacks such as recall."),
+    ] = None
+    id_field: Annotated[
+        str | None, typer.Option("--id", metavar="FIELD", help="Field with a record's id, if not id.")
+    ] = None
+    group: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="Field with a record's group (a user, ...), if not group.")
+    ] = None
+    attributes: Annotated[
+        str | None,
+        typer.Option(metavar="FIELDS", help="Fields with private values, separated by commas; masked in shown texts."),
+    ] = None
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The sources of texts by part."""
+        sources = {
+            "member": self.members,
+            "nonmember": self.nonmembers,
+            "validation": self.validation,
+            "known_member": self.known_members,
+            "known_nonmember": self.known_nonmembers,
+        }
+        return {part: source for part, source in sources.items() if source is not None}
+
+    @property
+    def field_names(self) -> Mapping[str, str]:
+        """The files' names for the fields `id` and `group`."""
+        return {field: name for field, name in (("id", self.id_field), ("group", self.group)) if name}
+
+    @property
+    def private_fields(self) -> list[str]:
+        """The names of fields with private values."""
+        return _comma_separated(self.attributes or "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackOptions:
+    """Attacks."""
+
+    attacks: Annotated[str, typer.Option(metavar="NAMES", help="default, all, or names separated by commas.")] = (
+        "default"
+    )
+    max_texts: Annotated[int, typer.Option(min=1, help="Maximum number of texts per class.")] = 1000
+    max_tokens: Annotated[
+        int, typer.Option(min=2, help="Maximum number of tokens per text; longer texts are truncated.")
+    ] = 512
+    fpr: Annotated[float, typer.Option(help="False positive rate for TPR@FPR.")] = 0.01
+
+    @property
+    def names(self) -> str | list[str]:
+        """`default`, `all`, or a list of names."""
+        return self.attacks if self.attacks in {"default", "all"} else _comma_separated(self.attacks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Model on this machine."""
+
+    model: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_ID", help="Fine-tuned model, or the folder of a peft adapter.")
+    ] = None
+    adapter: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Folder of an adapter for --model, which is then the base model.")
+    ] = None
+    base: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_ID", help="Base model that --model was fine-tuned from.")
+    ] = None
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
+    device_map: Annotated[
+        Literal["auto"] | None, typer.Option(help="Distribute the model over all GPUs and main memory.")
+    ] = None
+    quantize: Annotated[Bits | None, typer.Option(help="Load weights in 4 or 8 bits with bitsandbytes.")] = None
+    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Number format of weights and scoring.")] = (
+        "float32"
+    )
+
+    @property
+    def placement(self) -> Placement:
+        """Where and how the weights are loaded."""
+        import torch
+
+        from byheart.lm.placement import Placement
+
+        return Placement(
+            dtype=getattr(torch, self.precision),
+            device=self.device,
+            spread=self.device_map is not None,
+            bits=cast("Literal[4, 8]", int(self.quantize.value)) if self.quantize else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointOptions:
+    """Model behind an endpoint."""
+
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="URL of an OpenAI-compatible server, instead of --model.")
+    ] = None
+    model_name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the model at the endpoint.")] = None
+    base_name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of its base model at the endpoint.")] = (
+        None
+    )
+    tokenizer: Annotated[
+        str | None, typer.Option(metavar="PATH_OR_ID", help="Tokenizer of the model, whose chat template is applied.")
+    ] = None
+    max_requests: Annotated[
+        int, typer.Option(min=1, help="Maximum number of requests to the endpoint, including retries.")
+    ] = 10_000
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Maximum time for one answer.")] = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Output."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="New folder for the report, all numbers and a model card."),
+    ] = None
+    fail_above: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC=VALUE",
+            help="Exit with code 3 if an attack's 95 % interval lies above this: tpr_at_fpr=0.05, auc=0.6.",
+        ),
+    ] = None
+    show_text: ShowText = False
+    show_private: ShowPrivate = False
+    json: JsonOutput = False
+
+    def __post_init__(self) -> None:
+        """Raise `SettingError` for --show-private without --show-text."""
+        check_show_options(show_text=self.show_text, show_private=self.show_private)
+
+    @property
+    def show(self) -> dict[str, bool]:
+        """The arguments `show_text` and `show_private`."""
+        return {"show_text": self.show_text, "show_private": self.show_private}
+
+
+def check_one_model(model: ModelOptions, endpoint: EndpointOptions, texts: TextOptions) -> None:
+    """Raise `SettingError` unless the options name exactly one model, at this machine or at an endpoint."""
+    if endpoint.endpoint is None:
+        if endpoint.model_name is not None or endpoint.base_name is not None or endpoint.tokenizer is not None:
+            raise SettingError(
+                "--model-name, --base-name, --tokenizer: these options require --endpoint. Add --endpoint URL."
+            )
+        if model.model is None:
+            raise SettingError("byheart audit: no model is named. Add --model, or --endpoint and --model-name.")
+        return
+    if model.model is not None or model.adapter is not None or model.base is not None:
+        raise SettingError(
+            "--endpoint: cannot be combined with --model, --adapter and --base. Remove them, and name the base model at the "
+            "endpoint with --base-name."
+        )
+    if not endpoint.model_name:
+        raise SettingError("--endpoint: the name of the model is missing. Add --model-name NAME.")
+    if model.device_map or model.quantize or texts.known_members or texts.known_nonmembers:
+        raise SettingError(
+            "--endpoint: cannot be combined with --device-map, --quantize, --known-members and --known-nonmembers. Remove them, or "
+            "audit the weights with --model."
+        )
+
+
+def _comma_separated(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
