@@ -25,9 +25,10 @@ bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks $(PIECES)
 
 lint: .venv/ready-dev
-	$(BIN)/ruff check src tests simulations benchmarks
-	$(BIN)/ruff format --check src tests simulations benchmarks
+	$(BIN)/ruff check src tests simulations benchmarks docs examples
+	$(BIN)/ruff format --check src tests simulations benchmarks docs examples
 	$(BIN)/lint-imports
+	$(BIN)/python docs/prose_lint.py
 	$(BIN)/basedpyright
 
 docs: .venv/ready-dev

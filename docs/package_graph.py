@@ -42,7 +42,9 @@ def mermaid() -> str:
     """Return the graph: one row of boxes per layer, and the imports that no path through other packages implies."""
     pairs = imports()
     nodes = {name for layer in LAYERS for name in layer}
-    direct = [(a, b) for a, b in sorted(pairs) if not any(_reaches(m, b, pairs) for m in nodes if (a, m) in pairs and m != b)]
+    direct = [
+        (a, b) for a, b in sorted(pairs) if not any(_reaches(m, b, pairs) for m in nodes if (a, m) in pairs and m != b)
+    ]
     lines = ["graph TD"]
     for number, layer in enumerate(LAYERS):
         if len(layer) > 2:  # noqa: PLR2004 - a frame around a row of three or more

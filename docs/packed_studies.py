@@ -11,8 +11,8 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-from byheart.study.run_study import report_page
 from byheart.store.store import Store
+from byheart.study.run_study import report_page
 
 PACKED = "study.tar.xz"
 LINK = re.compile(rf"\[[^\]]+\]\(((?:[^)\s]+/)?){re.escape(PACKED)}\)")

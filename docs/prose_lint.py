@@ -24,8 +24,10 @@ BANNED = {
     r"whereof|wherein|thereof": "rewrite",
 }
 BRITISH = (
-    r"\w*(?:memoris|tokenis|generalis|normalis|randomis|optimis|initialis|recognis|summaris|standardis|parametris|quantis|characteris)"
-    r"(?:e|es|ed|er|ers|ing|ation|ations)",
+    (
+        r"\w*(?:memoris|tokenis|generalis|normalis|randomis|optimis|initialis|recognis|summaris|standardis|parametris|quantis)"
+        r"(?:e|es|ed|er|ers|ing|ation|ations)"
+    ),
     r"behaviours?",
     r"colou?rs?(?<!color)(?<!colors)",
     r"(?:un)?labell(?:ed|ing)",
@@ -63,7 +65,9 @@ def main() -> int:
     """Print every finding; return 1 if there are any."""
     found = [(path.relative_to(ROOT), *finding) for path in files() for finding in findings(path.read_text("utf-8"))]
     for path, number, word in found:
-        hint = next((fix for pattern, fix in BANNED.items() if re.fullmatch(pattern, word, re.IGNORECASE)), "American spelling")
+        hint = next(
+            (fix for pattern, fix in BANNED.items() if re.fullmatch(pattern, word, re.IGNORECASE)), "American spelling"
+        )
         print(f"{path}:{number}: {word!r}: write {hint}")
     return int(bool(found))
 

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from peft import (
-    get_peft_model,
-)
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, VALIDATION, records, trained

@@ -84,9 +84,9 @@ def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
     assert {"loss", "reference", "min_k", "lowercase", "wbc"} <= run
 
     alone = json.loads(command("--model", saved / "full", "--attacks", "all", "--json")[1])
-    assert "tuned from" in alone["not_run"]["reference"]
+    assert "base model" in alone["not_run"]["reference"]
     assert {r["epoch"] for r in alone["rows"]} == {1}
-    assert "without its base" in alone["warnings"][0]
+    assert "without a base model" in alone["warnings"][0]
 
 
 def test_chat_and_alpaca_records_are_scored_on_what_was_answered(base, saved):
@@ -154,8 +154,8 @@ def test_groups_of_a_file_widen_the_interval_and_are_found_on_both_sides(saved, 
     assert apart["gate"] == "doubtful"
     shared = json.loads(command(*words, members="owned.jsonl", nonmembers="shared.jsonl")[1])
     assert shared["verdict"] == "broken"
-    assert shared["sentence"].startswith("these numbers cannot be read as leakage: 32 of 32 non-members are of a group")
-    assert "has no field 'user'" in refusal(command(*words))
+    assert shared["sentence"].startswith("these numbers cannot be read as leakage: 32 of 32 non-members")
+    assert "'user'" in refusal(command(*words))
 
 
 def test_the_same_texts_are_audited_each_time_and_no_more_than_asked(base, saved):

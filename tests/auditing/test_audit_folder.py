@@ -56,7 +56,9 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     assert page.count('id="summary"') == 1
     assert "A method is said to leak" not in page
 
-    assert "there already" in refusal(command(*words, "-o", out))
+    assert refusal(command(*words, "-o", out)) == (
+        f"byheart: {out}: the path already exists. Choose another folder with -o, or remove it."
+    )
     assert command(*words, "-o", tmp_path / "shown", "--show-text")[0] == 0
     assert any(text in (tmp_path / "shown" / "exposed.csv").read_text() for text in MEMBERS)
 

@@ -84,16 +84,16 @@ def test_texts_are_read_from_every_kind_of_folder(tmp_path):
     assert texts_of(tmp_path / "saved") == texts_of(tmp_path / "splits" / "train") == MEMBERS
     assert texts_of(tmp_path / "shards") == MEMBERS
     assert texts_of(tmp_path / "splits" / "test") == [MEMBERS[3]]
-    with pytest.raises(DataError, match=r"holds several splits; name one, as in .*splits/train"):
+    with pytest.raises(DataError, match=r"splits/train"):
         read_source(str(tmp_path / "splits"))
     (tmp_path / "shards" / "more.csv").write_text("text\nx\n")
     with pytest.raises(DataError, match=r"\*.csv and \*.parquet"):
         read_source(str(tmp_path / "shards"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="empty"):
         read_source(str(tmp_path / "empty"))
     (tmp_path / "saved" / "state.json").write_text("{")
-    with pytest.raises(DataError, match="save it again"):
+    with pytest.raises(DataError, match="saved"):
         read_source(str(tmp_path / "saved"))
 
 
@@ -115,9 +115,9 @@ def test_a_split_of_the_hub_is_asked_for_as_it_is_written(monkeypatch):
     ]
     assert [r.location for r in rows[0]] == ["hub:owner/name:train row 1", "hub:owner/name:train row 2"]
     for bad in ("hub:", "hub:owner/name", "hub:a/b/c:train", "hub:owner/name:a b"):
-        with pytest.raises(DataError, match="write hub:OWNER/NAME:SPLIT"):
+        with pytest.raises(DataError, match="hub:OWNER/NAME:SPLIT"):
             read_source(bad)
-    with pytest.raises(DataError, match="holds no texts"):
+    with pytest.raises(DataError, match="hub:owner/name:none"):
         read_source("hub:owner/name:none")
 
 
@@ -133,7 +133,7 @@ def test_audits_read_the_hub_and_folders_and_say_in_one_line_what_is_not_there(c
     assert told["exposed"][0]["id"].startswith("row ")
     monkeypatch.setattr(datasets, "load_dataset", real)
     line = refusal(command("--members", plain[0], "--nonmembers", "hub:nobody/has-this:train"))
-    assert line.startswith("byheart: hub:nobody/has-this:train: the Hub did not give it (")
+    assert line.startswith("byheart: hub:nobody/has-this:train: ")
 
 
 def test_texts_that_an_adversary_knows_serve_the_attacks_that_ask_for_them(command, opened, tokenizer, tmp_path):
@@ -145,7 +145,7 @@ def test_texts_that_an_adversary_knows_serve_the_attacks_that_ask_for_them(comma
     assert code == 0, err
     told = json.loads(out)
     assert {r["attack"] for r in told["rows"]} - {""} == set(attacks)
-    assert told["not_run"] == {"ensemble": "needs 20 known members or more, and there are 12; give more"}
+    assert told["not_run"] == {"ensemble": "requires at least 20 known members, and there are 12; provide more"}
     assert {"known_member", "known_nonmember"} <= set(told["made"]["data"])
 
     found = byheart.audit(
@@ -163,20 +163,18 @@ def test_fewer_known_texts_than_an_attack_needs_are_told_with_the_number(opened,
     def run(**how):
         return byheart.audit(opened(), tokenizer, MEMBERS, NONMEMBERS, **how)
 
-    with pytest.raises(DataError, match="recall needs 7 known non-members or more, and there are 3; give more"):
+    with pytest.raises(DataError, match=r"recall .*\b7 known non-members.*\b3\b"):
         run(known_nonmembers=KNOWN[:3], attacks=["recall"])
-    with pytest.raises(DataError, match="icp_similar needs 10 known non-members or more, and there are 8"):
+    with pytest.raises(DataError, match=r"icp_similar .*\b10 known non-members.*\b8\b"):
         run(known_nonmembers=KNOWN[:8], attacks=["icp_similar"])
-    with pytest.raises(DataError, match="con_recall needs members that its adversary knows, none of them audited"):
+    with pytest.raises(DataError, match="con_recall .*known members"):
         run(known_nonmembers=KNOWN, attacks=["con_recall"])
-    with pytest.raises(
-        DataError, match=r"there are known members, and none of the attacks asks for any; name one.* con_recall"
-    ):
+    with pytest.raises(DataError, match=r"known members.* con_recall"):
         run(known_members=KNOWN)
     for part, texts in (("known_members", MEMBERS), ("known_nonmembers", MEMBERS), ("known_nonmembers", NONMEMBERS)):
-        with pytest.raises(DataError, match=r"known_(non)?member text '1' is (non)?member text '1' too"):
+        with pytest.raises(DataError, match=r"known_(non)?member text '1'.* (non)?member text '1'"):
             run(**{part: [KNOWN[0], texts[1]]}, attacks=["con_recall"])
-    with pytest.raises(DataError, match="known_member text '0' is known_nonmember text '0' too"):
+    with pytest.raises(DataError, match="known_member text '0'.* known_nonmember text '0'"):
         run(known_members=KNOWN, known_nonmembers=KNOWN, attacks=["con_recall"])
 
 
@@ -186,15 +184,13 @@ def test_without_held_out_texts_it_says_what_can_still_be_said(command, tmp_path
         "--members", members, "--validation", written(tmp_path / "v.jsonl", VALIDATION), "-o", tmp_path / "out"
     )
     assert code == 0
-    assert out.startswith(
-        "no verdict: without texts that were not trained on nobody can say how often a score comes by"
-    )
-    assert "texts likelier than its base does" in out
-    assert "tuning does so to texts of their kind that it never saw" in out
+    assert out.startswith("no verdict: without non-members, no false positive rate can be measured; ")
+    assert "more likely under the fine-tuned model than under the base model" in out
+    assert "unseen texts of the same kind" in out
     assert "of the members" not in out
     assert "non-members below" not in out
     card = (tmp_path / "out" / "model_card.md").read_text()
-    assert "Membership inference on 40 training texts alone, by" in card
+    assert "Membership inference on 40 training texts without non-members, by" in card
     rows = json.loads((tmp_path / "out" / "rows.json").read_text())
     assert {(r["metric"], r["epoch"]) for r in rows} == {
         (m, e) for m in ("train_perplexity", "perplexity", "generalisation_gap") for e in (0, 1)
@@ -205,7 +201,7 @@ def test_without_held_out_texts_it_says_what_can_still_be_said(command, tmp_path
     told = json.loads(command("--members", members, "--json")[1])
     assert all(e["above"] is None for e in told["exposed"])
     assert [e["attack"] for e in told["exposed"]][:1] == ["reference"]
-    assert "cannot be judged by 40 members and 0 non-members" in refusal(
+    assert "auc=0.6: 40 members and 0 non-members" in refusal(
         command("--members", members, "--fail-above", "auc=0.6")
     )
 
@@ -213,19 +209,19 @@ def test_without_held_out_texts_it_says_what_can_still_be_said(command, tmp_path
 def test_without_held_out_texts_what_can_be_extracted_is_a_share_of_the_training_texts(opened, tokenizer):
     found = byheart.audit(opened(), tokenizer, MEMBERS[:20], attacks=["loss", "discoverable"])
     table = found.tables()[1]
-    assert table.header == ("attack", "model", "base")
+    assert table.header == ("attack", "model", "base model")
     ((name, model, base),) = table.rows
     share = found.extractions[1]["discoverable"].extracted.mean()
     assert (name, model.split(" ")[0]) == ("discoverable", f"{share:.3f}")
     assert base.endswith("]")
-    assert "without non-members" in found.text()
+    assert "without non-members" in found.text().lower()
     assert not any("extraction" in r.metric for r in found.rows)
 
 
 def test_without_held_out_texts_and_without_a_base_little_can_be_said(command, base, tmp_path):
     told = command("--members", written(tmp_path / "m.jsonl", MEMBERS), "--attacks", "loss", model=base)[1]
-    assert "give some as non-members, and what the model was tuned from as base" in told
-    assert "likelier than its base" not in told
+    assert told.startswith("no verdict: ")
+    assert "more likely under" not in told
 
 
 def test_the_share_of_likelier_texts_counts_a_group_once():
@@ -237,5 +233,5 @@ def test_the_share_of_likelier_texts_counts_a_group_once():
     before, groups = passes(-2, -2, -2, -2), ("a", "b", "c", "c")
     found = members_only_ruling(passes(-1, -3, -1, -1.5), before, groups)
     assert "67 % (9\N{EN DASH}99 %)" in found.sentence  # two of three groups, Clopper and Pearson
-    assert "by 0.75 nats a token at the median" in found.sentence
+    assert "median gain 0.75 nats per token" in found.sentence
     assert members_only_ruling(before, None, groups).word == "uncompared"

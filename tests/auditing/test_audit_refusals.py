@@ -21,10 +21,14 @@ from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, records, refus
     ("bound", "says"),
     [
         ("perplexity=3", "choices: auc, tpr_at_fpr"),
-        ("auc", "write a number"),
-        ("auc=2", "write a number"),
-        ("auc=nan", "write a number"),
-        ("tpr_at_fpr=0.05", "need 100 non-members and there are 32"),
+        ("auc", "--fail-above auc"),
+        ("auc=2", "--fail-above auc=2"),
+        ("auc=nan", "--fail-above auc=nan"),
+        (
+            "tpr_at_fpr=0.05",
+            "--fail-above tpr_at_fpr=0.05: 32 non-members are too few to judge TPR at 1 % FPR. "
+            "Provide at least 100, or raise --fpr.",
+        ),
     ],
 )
 def test_a_bound_that_cannot_be_judged_is_refused(saved, command, bound, says):
@@ -40,10 +44,10 @@ def bad(name):
         "empty": ([first, {"text": " "}], "line 2': the text is empty"),
         "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1' is used twice"),
         "chat": ([{"messages": [{"role": "assistant", "content": "x y"}]}] * 2, "chat template"),
-        "half": ('{"text": "\\ud800 half"}', "half a surrogate pair"),
+        "half": ('{"text": "\\ud800 half"}', "surrogate pair"),
         "number": ([{"text": 3}], "with the fields text"),
-        "json": ("{", "is not JSON"),
-        "none": ("", "holds no texts"),
+        "json": ("{", "JSON"),
+        "none": ("", "bad-none.jsonl"),
     }[name]
 
 
@@ -69,36 +73,34 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     def recorded(place, **values):
         place.write_text(json.dumps({**json.loads(place.read_text()), **values}))
 
-    assert "names no base" in broken(lambda p: recorded(p, base_model_name_or_path=None))
-    assert "its base '/gone/away' is not here; name it with --base" in broken(
-        lambda p: recorded(p, base_model_name_or_path="/gone/away")
-    )
-    assert "does not fit" in broken(lambda p: recorded(p, base_model_name_or_path=str(tiny_folder("gpt2"))))
-    assert "does not fit" in broken(lambda p: recorded(p, r=7))
-    assert "does not fit" in broken(lambda p: recorded(p, peft_type="NO_SUCH"))
-    assert "cannot be read" in broken(lambda p: p.write_text("{"))
-    assert "a pickle is not loaded" in broken(lambda p: (p.parent / "adapter_model.safetensors").unlink())
+    assert "--base" in broken(lambda p: recorded(p, base_model_name_or_path=None))
+    assert "/gone/away" in broken(lambda p: recorded(p, base_model_name_or_path="/gone/away"))
+    assert "lora" in broken(lambda p: recorded(p, base_model_name_or_path=str(tiny_folder("gpt2"))))
+    assert "lora" in broken(lambda p: recorded(p, r=7))
+    assert "NO_SUCH" in broken(lambda p: recorded(p, peft_type="NO_SUCH"))
+    assert "adapter_config.json" in broken(lambda p: p.write_text("{"))
+    assert "pickle" in broken(lambda p: (p.parent / "adapter_model.safetensors").unlink())
 
     fresh = get_peft_model(AutoModelForCausalLM.from_pretrained(base), ADAPTERS["lora"][0])
     fresh.save_pretrained(tmp_path / "fresh")
-    assert "changes nothing" in refusal(command("--model", tmp_path / "fresh"))
+    assert str(tmp_path / "fresh") in refusal(command("--model", tmp_path / "fresh"))
 
     assert "the same weights" in refusal(command("--model", base, "--base", base))
-    assert "name the one it was tuned from" in refusal(
-        command("--model", saved / "full", "--base", tiny_folder("gpt2"))
+    assert "base" in refusal(command("--model", saved / "full", "--base", tiny_folder("gpt2")))
+    assert "--base" in refusal(command("--model", base, "--adapter", saved / "lora", "--base", saved / "full"))
+    assert "adapter_config.json" in refusal(command("--model", base, "--adapter", saved / "full"))
+    assert "adapter" in refusal(command("--model", saved / "lora", "--adapter", saved / "lora"))
+    assert "/gone/away" in refusal(command("--model", "/gone/away"))
+    assert refusal(command("--model", base, "--attacks", "reference")) == (
+        "byheart: attacks: none of the selected attacks can run. reference requires the base model; pass it as base."
     )
-    assert "is the base" in refusal(command("--model", base, "--adapter", saved / "lora", "--base", saved / "full"))
-    assert "has no adapter_config.json" in refusal(command("--model", base, "--adapter", saved / "full"))
-    assert "is an adapter itself" in refusal(command("--model", saved / "lora", "--adapter", saved / "lora"))
-    assert "does not exist" in refusal(command("--model", "/gone/away"))
-    assert "none of the attacks can be run" in refusal(command("--model", base, "--attacks", "reference"))
-    assert "choices: " in refusal(command("--model", base, "--attacks", "los"))
+    assert "'los'" in refusal(command("--model", base, "--attacks", "los"))
     (tmp_path / "file").touch()
-    assert "cannot be made" in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
-    assert "no config.json" in refusal(command("--model", tmp_path))
-    assert "no config.json" in refusal(command("--model", ""))
-    assert "the Hub did not give it" in refusal(command("--model", "no-owner-of/this"))
-    assert "write auto, cpu, cuda" in refusal(command("--model", base, device="nonsense"))
+    assert str(tmp_path / "file" / "out") in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
+    assert "config.json" in refusal(command("--model", tmp_path))
+    assert "config.json" in refusal(command("--model", ""))
+    assert "no-owner-of/this" in refusal(command("--model", "no-owner-of/this"))
+    assert "auto, cpu, cuda" in refusal(command("--model", base, device="nonsense"))
     assert "fpr = 0" in refusal(command("--model", base, "--fpr", "0"))
     assert not (tmp_path / "out").exists()
 
@@ -109,7 +111,7 @@ def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_p
     tokenizer = AutoTokenizer.from_pretrained(gpt2)
     model = trained(get_peft_model(AutoModelForCausalLM.from_pretrained(gpt2), config), tokenizer, 3e-2)
     model.save_pretrained(tmp_path / "biased")
-    assert "also when it is switched off" in refusal(command("--model", tmp_path / "biased"))
+    assert "switched off" in refusal(command("--model", tmp_path / "biased"))
     found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=SHORT)
     assert set(found.scores) == {1}
     assert set(found.left_out) == {"reference"}
@@ -120,22 +122,23 @@ def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_p
 
 def test_another_base_than_the_adapters_own_is_said_first(base, saved, command):
     told = json.loads(command("--model", saved / "lora", "--base", saved / "full", "--attacks", "loss", "--json")[1])
-    assert f"was trained on {base}" in told["warnings"][0]
+    assert base in told["warnings"][0]
     same = json.loads(command("--model", base, "--adapter", saved / "lora", "--attacks", "loss", "--json")[1])
-    assert not any("was trained on" in w for w in same["warnings"])
+    assert not any(base in w for w in same["warnings"])
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(saved, command, monkeypatch):
     monkeypatch.setattr(memory_check, "_free_ram", lambda: 100_000)
     told = refusal(command("--model", saved / "lora"))
-    assert "billion parameters and needs about" in told
-    assert "take --precision bfloat16, --quantize 8, a smaller model or a larger machine" in told
+    assert "billion parameters" in told
+    assert "--precision bfloat16" in told
+    assert "--quantize 8" in told
 
 
 def test_a_model_in_memory_that_says_what_its_base_says_is_refused(base):
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), ADAPTERS["lora"][0])
-    with pytest.raises(ModelError, match="exactly what its base says"):
+    with pytest.raises(ModelError, match="identical log-probabilities"):
         byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=["loss"])
 
 
@@ -157,7 +160,7 @@ def test_wrong_settings_are_refused_when_asked(how, kind):
 
 def test_in_memory_what_is_no_model_or_no_texts_is_refused(base):
     tokenizer = AutoTokenizer.from_pretrained(base)
-    with pytest.raises(ModelError, match="takes a causal language model"):
+    with pytest.raises(ModelError, match="causal language model"):
         byheart.audit("path", tokenizer, MEMBERS, NONMEMBERS)
-    with pytest.raises(DataError, match="is member text"):
+    with pytest.raises(DataError, match="member text"):
         byheart.audit(AutoModelForCausalLM.from_pretrained(base), tokenizer, MEMBERS, MEMBERS)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 from transformers import AutoTokenizer
@@ -17,16 +18,14 @@ from testing.audited import MEMBERS, NONMEMBERS, opened, records, refusal
 def test_it_says_that_a_model_leaks_only_where_it_does(base, saved, command):
     assert command("--model", saved / "full", "--base", base)[1].startswith("leaks: ")
     calm = command("--model", base, "--attacks", "loss,min_k")
-    assert calm[1].startswith(
-        "no leakage detectable by these attacks at this power (smallest AUC told from chance: 0.7"
-    )
+    assert calm[1].startswith("no leakage detectable by these attacks at this power (smallest detectable AUC: 0.7")
 
 
 def test_a_bound_that_is_crossed_exits_with_3(base, saved, command):
     words = ("--model", saved / "full", "--base", base, "--attacks", "loss")
     code, _, complaints = command(*words, "--fail-above", "auc=0.6")
     assert code == 3
-    assert "failed: auc of loss is" in complaints
+    assert "bound exceeded: auc of loss is" in complaints
     assert "above 0.6" in complaints
     assert command(*words, "--fail-above", "auc=0.99999")[0] == 0
     assert command(*words, "--fail-above", "auc=0.6", "--fail-above", "auc=0.99")[0] == 3
@@ -50,11 +49,11 @@ def test_few_texts_give_numbers_and_no_verdict(base, saved, files, command):
     words = ("--model", saved / "full", "--base", base, "--json")
     told = json.loads(command(*words, members="ten.jsonl", nonmembers="nine.jsonl")[1])
     assert told["verdict"] == "refused"
-    assert "tell only an AUC above 0." in told["sentence"]
+    assert "smallest detectable AUC: 0." in told["sentence"]
     assert told["gate"] is None
     assert told["rows"]
     limit = (*words, "--fail-above", "auc=0.5")
-    assert "cannot be judged" in refusal(command(*limit, members="ten.jsonl", nonmembers="nine.jsonl"))
+    assert "auc=0.5" in refusal(command(*limit, members="ten.jsonl", nonmembers="nine.jsonl"))
 
 
 def test_copies_and_cut_texts_are_said_first(base, saved):
@@ -66,9 +65,9 @@ def test_copies_and_cut_texts_are_said_first(base, saved):
         attacks=["loss"],
         max_tokens=12,
     )
-    assert found.warnings[0] == "1 of 33 member texts are copies of others there; copies count as one group"
-    assert "are longer than 12 tokens" in found.warnings[1]
-    assert "TPR at 1 % FPR needs 100 non-members" in found.warnings[2]
+    assert found.warnings[0] == "1 of 33 member texts are copies of other member texts; copies count as one group"
+    assert "12 tokens" in found.warnings[1]
+    assert re.search("TPR at 1 % FPR.*100 non-members", found.warnings[2])
 
 
 def _row(metric, value, low, high, attack="loss", epoch=1, settings=""):
@@ -110,13 +109,12 @@ def test_the_rules_of_the_verdict():
     assert judged(1.0, 1.0).word == "differs"  # the base tells them apart as well
     assert judged(0.0, 0.0).word == "nothing"
     assert judged(3.0, 0.0, size=19).word == "refused"
-    told = judged(1.0, 0.0, tpr=(0.23, 0.18, 0.29)).sentence
-    assert told.startswith(
-        "leaks: an attacker at 1 % false alarms finds 23 % (18\N{EN DASH}29 %) of the members; loss ranks"
+    assert judged(1.0, 0.0, tpr=(0.23, 0.18, 0.29)).sentence == (
+        "leaks: at 1 % false positive rate, loss identifies 23 % (18\N{EN DASH}29 %) of the members; "
+        "loss ranks a member above a non-member in 80 % (70\N{EN DASH}90 %) of pairs (chance: 50 %)"
     )
-    weak = judged(1.0, 0.0, tpr=(0.02, 0.0, 0.06)).sentence
-    assert (
-        weak == "leaks: loss ranks a member above a non-member 80 % (70\N{EN DASH}90 %) of the time, and 50 % is chance"
+    assert judged(1.0, 0.0, tpr=(0.02, 0.0, 0.06)).sentence == (
+        "leaks: loss ranks a member above a non-member in 80 % (70\N{EN DASH}90 %) of pairs (chance: 50 %)"
     )
     for word in ("private", "safe"):
         assert all(word not in judged(*how).sentence for how in ((1.0, 0.0), (1.0, 1.0), (0.0, 0.0)))

@@ -14,9 +14,7 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
-from transformers import (
-    TrainerCallback,
-)
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 import byheart
@@ -198,9 +196,9 @@ def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path):
     with pytest.warns(MemorizationWarning) as told:
         made.train()
     texts = [str(w.message) for w in told]
-    assert sum("knows its training texts: loss" in t for t in texts) == 1
+    assert sum("leaks its training texts" in t and ": loss has AUC" in t for t in texts) == 1
     assert sum("training stops" in t and "above 0.6" in t for t in texts) == 1
-    assert sum("needs 100 non-members" in t for t in texts) == 1
+    assert sum("100 non-members" in t for t in texts) == 1
     assert made.state.global_step == watch.evaluations[-1].step < 40
     assert watch.leaking == ["loss"]
 
@@ -209,7 +207,7 @@ def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path):
 def test_a_resumed_training_says_that_the_untuned_model_is_not_here(tmp_path):
     plain(tmp_path, gpt2(), [], save_strategy="epoch").train()
     watch = watched()
-    with pytest.warns(MemorizationWarning, match="goes on from step 5"):
+    with pytest.warns(MemorizationWarning, match="step 5"):
         plain(tmp_path, gpt2(), [watch], save_strategy="epoch").train(str(tmp_path / "checkpoint-5"))
     assert [x.step for x in watch.evaluations] == [10]
     plain(tmp_path / "lora", lora(gpt2()), [], save_strategy="epoch").train()
@@ -230,7 +228,7 @@ def test_a_model_that_diverges_is_not_the_callbacks_to_judge(tmp_path):
                     model.transformer.wte.weight.fill_(float("nan"))
 
     watch = watched()
-    with pytest.warns(MemorizationWarning, match="no numbers after step 10"):
+    with pytest.warns(MemorizationWarning, match="step 10"):
         plain(tmp_path, gpt2(), [Poison(), watch]).train()
     assert [x.step for x in watch.evaluations] == [0, 5]
 
@@ -254,7 +252,7 @@ def test_outputs_are_whole_and_a_notebook_shows_the_curve(tmp_path, monkeypatch)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["curve.svg", "rows.jsonl"]
     assert [Row(**json.loads(line)) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == watch.rows
     assert {r.members for r in watch.rows} == {12}
-    assert not {"_watch", "_trainer"} & set(vars(watch))  # rows that are kept keep no model
+    assert not {"_monitor", "_trainer"} & set(vars(watch))  # rows that are kept keep no model
     assert [r.training_settings for r in watch.rows[::2]] == ["step=0", "step=4", "step=8", "step=10"]
     assert 0 < watch.overhead < 1
 

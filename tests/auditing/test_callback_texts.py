@@ -1,9 +1,7 @@
 """What the callback is given: chats, copies and shapes of texts, and requests that are refused before any training."""
 
 import pytest
-from transformers import (
-    AutoTokenizer,
-)
+from transformers import AutoTokenizer
 
 import byheart
 from byheart.auditing.texts import render_texts, texts_by_part
@@ -41,9 +39,9 @@ def test_of_a_chat_only_what_the_assistant_says_is_scored():
     most = render_texts("m", texts_by_part(held * 9, MEMBERS, None)["member"], 4, tokenizer(chat_template=TEMPLATE))
     assert len(most[0]) <= 4
     for template, said in (
-        (None, "no chat template"),
-        ("{{ raise_exception('no') }}", "refuses it"),
-        ("x", "leaves out"),
+        (None, "chat template"),
+        ("{{ raise_exception('no') }}", "no"),
+        ("x", "chat template"),
     ):
         with pytest.raises(DataError, match=said):
             render_texts("m", texts_by_part(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=template))
@@ -60,28 +58,28 @@ def test_copies_are_one_group_and_other_shapes_are_the_same_texts():
 
 
 REFUSED = {
-    "no Texts": (DataError, "there are no texts", (byheart.Texts((), ()), NONMEMBERS), {}),
-    "no texts": (DataError, "there are no texts", ([], NONMEMBERS), {}),
-    "one string": (DataError, "is one string", ("text", NONMEMBERS), {}),
+    "no Texts": (DataError, "member texts", (byheart.Texts((), ()), NONMEMBERS), {}),
+    "no texts": (DataError, "member texts", ([], NONMEMBERS), {}),
+    "one string": (DataError, "single string", ("text", NONMEMBERS), {}),
     "empty": (DataError, "nonmember text '1': the text is empty", (MEMBERS, ["a", " "]), {}),
-    "both sides": (DataError, "nonmember text '1' is member text '0' too", (MEMBERS, ["a", MEMBERS[0]]), {}),
-    "trained on": (DataError, "validation text '0' is member", (MEMBERS, NONMEMBERS), {"validation": MEMBERS[:1]}),
+    "both sides": (DataError, "nonmember text '1'.* member text '0'", (MEMBERS, ["a", MEMBERS[0]]), {}),
+    "trained on": (DataError, "validation text '0'.* member", (MEMBERS, NONMEMBERS), {"validation": MEMBERS[:1]}),
     "fields": (DataError, "with the fields body, id", ([{"body": "a", "id": 1}], NONMEMBERS), {}),
     "number": (DataError, "the type is int", ([3], NONMEMBERS), {}),
     "silent": (DataError, "the chat has no assistant text", ([{"messages": CHAT[:1]}], NONMEMBERS), {}),
     "message": (DataError, "a message has no `role`", ([{"messages": ["hi"]}], NONMEMBERS), {}),
-    "attack": (UnknownNameError, "did you mean 'loss'", (MEMBERS, NONMEMBERS), {"attacks": ["los"]}),
+    "attack": (UnknownNameError, "'loss'", (MEMBERS, NONMEMBERS), {"attacks": ["los"]}),
     "setting": (SettingError, "attacks min_k: k", (MEMBERS, NONMEMBERS), {"attacks": [{"min_k": {"k": 2}}]}),
-    "twice": (SettingError, "named twice", (MEMBERS, NONMEMBERS), {"attacks": ["loss", "loss"]}),
-    "all": (SettingError, "a study does", (MEMBERS, NONMEMBERS), {"attacks": "all"}),
-    "none": (SettingError, "none is named", (MEMBERS, NONMEMBERS), {"attacks": []}),
-    "every": (SettingError, "every = 0: write a whole number above 0, or epoch", (MEMBERS, NONMEMBERS), {"every": 0}),
+    "twice": (SettingError, "attacks: loss", (MEMBERS, NONMEMBERS), {"attacks": ["loss", "loss"]}),
+    "all": (SettingError, "a study", (MEMBERS, NONMEMBERS), {"attacks": "all"}),
+    "none": (SettingError, "attacks: ", (MEMBERS, NONMEMBERS), {"attacks": []}),
+    "every": (SettingError, "every = 0.*epoch", (MEMBERS, NONMEMBERS), {"every": 0}),
     "max_texts": (SettingError, "max_texts = 0", (MEMBERS, NONMEMBERS), {"max_texts": 0}),
     "fpr": (SettingError, "tpr_at_fpr: fpr", (MEMBERS, NONMEMBERS), {"fpr": 2.0}),
     "bound": (SettingError, "stop_above = 1.0", (MEMBERS, NONMEMBERS), {"stop_above": 1.0}),
-    "rises": (SettingError, "pass validation", (MEMBERS, NONMEMBERS), {"stop_when_leakage_rises": True}),
-    "ending": (SettingError, "end it in .jsonl", (MEMBERS, NONMEMBERS), {"output": "rows.pickle"}),
-    "folder": (SettingError, "make it first", (MEMBERS, NONMEMBERS), {"plot": "/nowhere/at/all.svg"}),
+    "rises": (SettingError, "stop_when_leakage_rises.*validation", (MEMBERS, NONMEMBERS), {"stop_when_leakage_rises": True}),
+    "ending": (SettingError, r"rows.pickle.*\.jsonl", (MEMBERS, NONMEMBERS), {"output": "rows.pickle"}),
+    "folder": (SettingError, "/nowhere/at", (MEMBERS, NONMEMBERS), {"plot": "/nowhere/at/all.svg"}),
 }
 
 
@@ -96,21 +94,21 @@ def test_a_bad_request_is_refused_in_one_line_before_any_training(case):
 def test_what_only_the_trainer_shows_is_refused_before_the_first_step(tmp_path):
     made = plain(tmp_path, gpt2(), [watched()])
     made.processing_class = made.callback_handler.processing_class = None
-    with pytest.raises(DataError, match="no tokenizer"):
+    with pytest.raises(DataError, match="tokenizer=tokenizer"):
         made.train()
     assert made.state.global_step == 0
-    with pytest.warns(MemorizationWarning, match="of 40 texts are longer than 5 tokens"):
+    with pytest.warns(MemorizationWarning, match="of 40 texts.* 5 tokens"):
         plain(tmp_path, gpt2(), [watched(max_tokens=5)], max_steps=1).train()
     foreign = tokenizer()
     foreign.add_tokens([MEMBERS[0][:9]])
-    with pytest.raises(ModelError, match=r"gives token 3.., and the model knows 300"):
+    with pytest.raises(ModelError, match=r"\b3\d\d\b.*\b300\b"):
         plain(tmp_path, gpt2(), [watched(tokenizer=foreign)]).train()
 
 
 def test_few_texts_give_numbers_and_no_verdict(tmp_path):
     watch = MemorizationCallback(MEMBERS[:19], NONMEMBERS, attacks=["loss"], stop_above=0.5)
     made = plain(tmp_path, gpt2(), [watch], num_train_epochs=6)
-    with pytest.warns(MemorizationWarning, match="fewer than 20 texts a side") as told:
+    with pytest.warns(MemorizationWarning, match="fewer than 20 .*texts per class") as told:
         made.train()
     assert len(told) == 2  # the other: 1 % cannot be resolved
     assert watch.evaluations[-1].value("auc", "loss") > 0.95

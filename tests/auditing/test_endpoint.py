@@ -5,7 +5,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.auditing.server import client, evidence
+from byheart.auditing.server import client, servable_attacks
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.core.types import LogProbs, TokenStats
@@ -65,12 +65,12 @@ def test_numbers_one_token_off_are_refused(folders):
     """As llama-cpp-python gives them where its model's tokenizer adds no BOS."""
     with (
         StandIn(folders("llama"), like="llama_cpp") as server,
-        pytest.raises(ModelError, match=r"one token off.*add_bos_token"),
+        pytest.raises(ModelError, match="off by one token.*add_bos_token"),
     ):
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
     with (
         StandIn(folders("llama"), fail=lambda n, body: body and early) as server,
-        pytest.raises(ModelError, match="one token off"),
+        pytest.raises(ModelError, match="add_bos_token"),
     ):
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
 
@@ -89,7 +89,7 @@ def test_all_runs_what_answers_suffice_for_and_names_the_rest(folders):
             server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], base_name="base", attacks="all"
         )
         alone = byheart.audit_endpoint(server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], attacks=["loss", "reference"])
-        with pytest.raises(DataError, match="none of the attacks can be run: surp needs the model's whole"):
+        with pytest.raises(DataError, match="surp .*next-token distribution"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=["surp"])
     assert set(found.scores[1]) | set(found.left_out) == set(registry.entry_names("attacks"))
     assert {"loss", "reference", "min_k", "zlib_ratio", "wbc", "lowercase", "samia"} <= set(found.scores[1])
@@ -104,7 +104,7 @@ def test_attacks_that_ask_for_log_probabilities_need_nothing_else():
     starts = np.arange(7) * 40
     for name in registry.entry_names("attacks"):
         attack = registry.choose("attacks", name)
-        said = {n: evidence._annotation_name(attack.function.__annotations__[n]) for n in attack.needs}
+        said = {n: servable_attacks._annotation_name(attack.function.__annotations__[n]) for n in attack.needs}
         if not set(said.values()) <= {"LogProbs", "TokenStats"}:
             continue
         whole = {}
@@ -127,7 +127,7 @@ def test_an_attack_that_does_not_say_what_it_takes_is_left_out(tmp_path, monkeyp
     (tmp_path / "unsaid.py").write_text("def odd(target):\n    return target.mean\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     attacks = {n: registry.choose("attacks", n) for n in ("loss", "unsaid:odd")}
-    assert "annotate" in evidence.servable_attacks(attacks, base=False)[1]["unsaid:odd"]
+    assert "annotate" in servable_attacks.servable_attacks(attacks, base=False)[1]["unsaid:odd"]
 
 
 def test_what_is_doubtful_is_said(folders):
@@ -135,7 +135,7 @@ def test_what_is_doubtful_is_said(folders):
     shaken = changed(token_logprobs=lambda v: [x and x - abs(jitter.normal()) for x in v[:-1]] + v[-1:])
     with StandIn(folders("llama"), fail=shaken) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
-    assert "other log-probabilities when it is sent again" in found.warnings[0]
+    assert "sent again" in found.warnings[0]
     with StandIn(folders("llama"), fail=lambda n, body: None if body else (404, "Not Found")) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
     assert "lists no models" in found.warnings[0]
@@ -143,7 +143,7 @@ def test_what_is_doubtful_is_said(folders):
 
 def test_a_base_of_other_tokens_and_a_base_of_the_same_weights_are_refused(folders, tiny_folder):
     same = {"base": folders("llama")["base"], "tuned": folders("llama")["base"]}
-    with StandIn(same) as server, pytest.raises(ModelError, match="exactly what its base says"):
+    with StandIn(same) as server, pytest.raises(ModelError, match="identical log-probabilities"):
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", attacks=FEW)
 
     def apart(number, body):
@@ -158,5 +158,5 @@ def test_a_base_of_other_tokens_and_a_base_of_the_same_weights_are_refused(folde
 
         return joined
 
-    with StandIn(folders("llama"), fail=apart) as server, pytest.raises(ModelError, match="other tokens"):
+    with StandIn(folders("llama"), fail=apart) as server, pytest.raises(ModelError, match="tokenize"):
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", attacks=FEW)

@@ -52,7 +52,7 @@ def test_waits_double_and_heed_the_server(folders, monkeypatch):
     ) as server:
         asked = client.Endpoint(server.url, client.RequestLimits(wait=1.0))
         monkeypatch.setattr(asked._closed, "wait", waits.append)
-        with pytest.raises(ModelError, match=r"answers 503: no \(5 attempts\)"):
+        with pytest.raises(ModelError, match=r"503: no \(5 attempts\)"):
             asked.models()
     assert [low <= w <= 1.25 * low for w, low in zip(waits, (1, 2, 7, 14), strict=True)] == [True] * 4
     assert asked.requests_sent == len(server.requests) == client.MAX_ATTEMPTS
@@ -60,12 +60,12 @@ def test_waits_double_and_heed_the_server(folders, monkeypatch):
 
 def test_requests_are_limited(folders):
     with StandIn(folders("llama")) as server:
-        with pytest.raises(SettingError, match="takes about 52 requests, and 51 are allowed"):
+        with pytest.raises(SettingError, match=r"\b51\b.*\b52 requests"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=51)
         assert not server.requests
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=52)
     with StandIn(folders("llama"), fail=at_first((500, "no"))) as server:
-        with pytest.raises(ModelError, match="60 requests were sent"):
+        with pytest.raises(ModelError, match=r"\b60\b.*--max-requests"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=60)
         assert len(server.requests) == 60
 
@@ -100,35 +100,35 @@ def cut_short(answer):
 FAULTS = {
     "no logprobs": (
         lambda n, body: body and (lambda a: {**a, "choices": [{"text": "x", "logprobs": None}]}),
-        "gives no log-prob",
+        "not of the prompt",
     ),
-    "no choices": (lambda n, body: body and (lambda a: {"object": "text_completion"}), "gives no log-probabilities"),
-    "only written": (lambda n, body: body and without_prompt, "only of what it writes"),
-    "null": (changed(token_logprobs=lambda v: [None] * len(v)), "gives no log-probabilities of what it reads"),
+    "no choices": (lambda n, body: body and (lambda a: {"object": "text_completion"}), "not of the prompt"),
+    "only written": (lambda n, body: body and without_prompt, "not of the prompt"),
+    "null": (changed(token_logprobs=lambda v: [None] * len(v)), "not of the prompt"),
     "cut": (lambda n, body: body and cut_short, "reads only the first"),
-    "other tokens": (changed(tokens=lambda v: [t.lower() for t in v]), "do not join to the text"),
+    "other tokens": (changed(tokens=lambda v: [t.lower() for t in v]), "do not join"),
     "positive": (changed(token_logprobs=lambda v: [x and -x for x in v]), "above 0"),
     "not finite": (changed(token_logprobs=lambda v: [x and float("nan") for x in v]), "not finite"),
-    "strings": (changed(token_logprobs=lambda v: ["-1"] * len(v)), "no numbers"),
-    "lengths": (changed(tokens=lambda v: v[1:]), "gives no log-probabilities"),
-    "html": (lambda n, body: (200, "<html><body>Welcome</body></html>"), "with what is not JSON: <html>"),
-    "garbage": (lambda n, body: body and (200, '{"choices": ['), "what is not JSON"),
-    "list": (lambda n, body: (200, [1]), "answers GET /models with a list"),
+    "strings": (changed(token_logprobs=lambda v: ["-1"] * len(v)), "not numbers"),
+    "lengths": (changed(tokens=lambda v: v[1:]), "not of the prompt"),
+    "html": (lambda n, body: (200, "<html><body>Welcome</body></html>"), "not JSON: <html>"),
+    "garbage": (lambda n, body: body and (200, '{"choices": ['), "not JSON"),
+    "list": (lambda n, body: (200, [1]), "GET /models is a list"),
     "echo refused": (
         lambda n, body: body and (400, {"error": {"message": "Only no echo is supported"}}),
-        "400 to POST /completions: Only",
+        "POST /completions returned status 400: Only",
     ),
     "down": (lambda n, body: "hang up", "cannot be reached"),
     "always 500": (
         lambda n, body: body and (500, {"detail": [{"msg": "bad", "input": MEMBERS[0]}]}),
-        "answers 500: bad (5",
+        "500: bad (5",
     ),
     "slow": (lambda n, body: 9.0, "no answer within 0.3 seconds"),
     "drips": (lambda n, body: "drip", "no answer within 0.3 seconds"),
-    "elsewhere": (lambda n, body: (307, "", {"Location": "http://127.0.0.1:9/v1"}), "answers 307"),
+    "elsewhere": (lambda n, body: (307, "", {"Location": "http://127.0.0.1:9/v1"}), "307"),
     "forbidden": (
         lambda n, body: (403, {"error": {"message": "no"}}),
-        "refuses the key (403: no); set BYHEART_API_KEY",
+        "(403: no). Set BYHEART_API_KEY",
     ),
 }
 
@@ -154,7 +154,7 @@ def refusal(told):
 
 def test_a_server_that_fails_halfway_leaves_nothing(folders, command):
     with StandIn(folders("llama"), fail=lambda n, body: (400, {"error": "gone"}) if n > 30 else None) as server:
-        assert "answers 400 to POST /completions: gone" in refusal(command(server.url, "--model-name", "tuned"))
+        assert "POST /completions returned status 400: gone" in refusal(command(server.url, "--model-name", "tuned"))
         assert len(server.requests) < 40  # what was not under way is not sent any more
     assert not (command.folder / "out").exists()
 
@@ -176,17 +176,17 @@ def test_a_failure_does_not_wait_for_what_waits(folders, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("{}", "--model-name", "tunde"), "'tunde' is not known; did you mean 'tuned'?"),
-        (("{}",), "write --model-name"),
-        (("{}", "--model-name", "tuned", "--base-name", "tuned"), "is the model itself"),
-        (("{}", "--model-name", "tuned", "--model", "x"), "takes the place of weights"),
+        (("{}", "--model-name", "tunde"), "'tuned'"),
+        (("{}",), "--model-name"),
+        (("{}", "--model-name", "tuned", "--base-name", "tuned"), "--base-name tuned"),
+        (("{}", "--model-name", "tuned", "--model", "x"), "--endpoint: cannot be combined with --model"),
         (("{}", "--model-name", "tuned", "--base", "x"), "--base-name"),
         (("{}", "--model-name", "tuned", "--timeout", "0"), "timeout = 0"),
-        (("{}", "--model-name", "tuned", "--tokenizer", "/gone/away"), "does not exist"),
+        (("{}", "--model-name", "tuned", "--tokenizer", "/gone/away"), "/gone/away"),
         (("http://127.0.0.1:9", "--model-name", "tuned"), "cannot be reached"),
-        (("ftp://here/v1", "--model-name", "tuned"), "is no URL"),
-        (("http://", "--model-name", "tuned"), "is no URL"),
-        (("", "--model-name", "tuned"), "is no URL"),
+        (("ftp://here/v1", "--model-name", "tuned"), "is not an HTTP URL"),
+        (("http://", "--model-name", "tuned"), "is not an HTTP URL"),
+        (("", "--model-name", "tuned"), "is not an HTTP URL"),
     ],
 )
 def test_wrong_words_are_refused_in_one_line(folders, command, words, says):
@@ -203,12 +203,12 @@ def test_keys_come_from_the_environment_and_are_never_shown(folders, command, mo
         assert "a user, a password or a query" in refusal(told)
         assert key not in "".join(told[1:])
     with StandIn(folders("llama"), key=key) as server:
-        assert "refuses the key" in refusal(command(server.url, "--model-name", "tuned"))
+        assert client.API_KEY_VARIABLE in refusal(command(server.url, "--model-name", "tuned"))
         monkeypatch.setenv(client.API_KEY_VARIABLE, f"{key}-not")
         told = command(server.url, "--model-name", "tuned")
         assert "Invalid: Bearer ***" in refusal(told)
         monkeypatch.setenv(client.API_KEY_VARIABLE, "two lines\n of a key")
-        assert "holds characters" in refusal(command(server.url, "--model-name", "tuned"))
+        assert f"{client.API_KEY_VARIABLE}: " in refusal(command(server.url, "--model-name", "tuned"))
         monkeypatch.setenv(client.API_KEY_VARIABLE, key)
         told = command(server.url, "--model-name", "tuned", "--base-name", "base")
     assert told[0] == 0

@@ -1,4 +1,4 @@
-"""Private attributes: told from others of their kind, recited; formulas as plain loops, readings against the raw model."""
+"""Private attributes: told from others of their kind, recited; the formulas as plain loops."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What models recite and how likely they are to, against raw loops and real samples; studies from end to end."""
+"""What models recite and how likely they are to, against raw loops and real samples."""
 
 import numpy as np
 import pytest

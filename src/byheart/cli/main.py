@@ -265,7 +265,7 @@ def _open_existing_store(store: Path) -> Store:
 def main() -> None:
     """Run the command line; an error of ours is one line, any other prints everything."""
     silence_library_warnings()
-    warnings.simplefilter("once", FormerNameWarning)
+    warnings.simplefilter("always", FormerNameWarning)
     warnings.showwarning = _show_warning(warnings.showwarning)
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
@@ -295,9 +295,13 @@ def main() -> None:
 def _show_warning(default: Callable[..., None]) -> Callable[..., None]:
     """Return a function that prints a warning about a former name in one line, and any other warning as `default` does."""
 
+    shown: set[str] = set()
+
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, FormerNameWarning):
-            _print_error(str(message), 0)
+            if str(message) not in shown:
+                shown.add(str(message))
+                _print_error(str(message), 0)
         else:
             default(message, category, *where)
 

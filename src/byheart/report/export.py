@@ -1,4 +1,4 @@
-"""Tables, figures, rows and scores of a study as files, in every format."""
+"""Write tables, figures, rows and scores of a study to files, in every format."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from byheart.core.registry import Choice
 from byheart.report.page import ReportContent, make_figures, make_tables
 
 FILE_ENDINGS = {"text": "txt", "markdown": "md", "latex": "tex"}
-"""File endings of table formats that differ from the format's name."""
+"""File endings of table formats whose ending differs from the format's name."""
 
 
 def export(
     folder: Path, report_content: ReportContent, tables: Sequence[Choice], figures: Sequence[Choice]
 ) -> list[Path]:
-    """Write every table as text, Markdown, LaTeX, CSV and JSON, every figure as SVG, PNG and PDF, all rows and scores as Parquet."""
+    """Write tables as text, Markdown, LaTeX, CSV and JSON; figures as SVG, PNG and PDF; rows and scores as Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     for name, table in make_tables(report_content, tables).items():
-        for form, spell in formats.TABLE_FORMATS.items():
+        for form, format_table in formats.TABLE_FORMATS.items():
             written.append(folder / f"{_file_name(name)}.{FILE_ENDINGS.get(form, form)}")
-            written[-1].write_text(spell(table), encoding="utf-8")
+            written[-1].write_text(format_table(table), encoding="utf-8")
     for name, figure in make_figures(report_content, figures).items():
         for form in PICTURE_FORMATS:
             written.append(folder / f"{_file_name(name)}.{form}")
@@ -45,8 +45,10 @@ def _file_name(name: str) -> str:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as its file's ending says: .svg, .png or .pdf. Equal figures make equal SVG and PNG files."""
+    """Write a figure in the format of the file's ending: .svg, .png or .pdf. Equal figures give equal SVG and PNG files."""
     form = path.suffix.removeprefix(".").lower()
     if form not in PICTURE_FORMATS:
-        raise SettingError(f"figure file {str(path)!r}: the ending must be one of .{', .'.join(PICTURE_FORMATS)}")
+        raise SettingError(
+            f"figure file {str(path)!r}: unknown format {path.suffix!r}. Use one of .{', .'.join(PICTURE_FORMATS)}."
+        )
     path.write_bytes(figure.picture(form))

@@ -1,7 +1,7 @@
-"""What the page's script reads: figures as Vega-Lite, their numbers once, the records, and what the switches offer.
+"""Data of the page's script: figures as Vega-Lite, their numbers stored once, the records, and the switch options.
 
-All of it travels as one JSON document, deflated and in base64: nothing in it is markup, and a study's thousands of numbers
-take a tenth of the room.
+The data are one JSON document, deflated and base64-encoded: nothing in it is markup, and a study's thousands of numbers
+take a tenth of the space.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from byheart.core.types import Row
 
 PICK_PREFIX = "pick_"
 SCREEN_FONT_SIZE = 12
-"""Pixels of a letter in the page's charts; print has smaller ones."""
+"""Font size (pixels) of the page's charts; printed figures use a smaller one."""
 
 
 def script() -> str:
-    """Return the page's own script."""
+    """Return the page's JavaScript."""
     return resources.files("byheart.report").joinpath("templates", "report.js").read_text(encoding="utf-8")
 
 
 def style() -> str:
-    """Return the page's style."""
+    """Return the page's CSS."""
     return resources.files("byheart.report").joinpath("templates", "report.css").read_text(encoding="utf-8")
 
 
 def csp_hash(source: str) -> str:
-    """Return a script's hash as a Content-Security-Policy names it."""
+    """Return a script's SHA-256 hash in the format of a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
 def compress_json(content: Mapping[str, Any]) -> str:
-    """Return a JSON document, deflated, in base64. Numbers keep six digits."""
+    """Return a JSON document, deflated and base64-encoded; floats are rounded to six significant digits."""
     plain = json.dumps(_round_floats(content), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return base64.b64encode(zlib.compress(plain.encode(), 9)).decode()
 
@@ -59,13 +59,13 @@ def page_content(
     figure_settings: Mapping[str, Mapping[str, Any]],
     records: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return what the script reads.
+    """Return the data of the page's script.
 
-    `offered` is what can be picked (`switches`); `given` holds what a study's file sets of each figure, which no switch
-    changes.
+    `switch_options` come from `switches`. `figure_settings` are each figure's settings in the study file, which no
+    switch changes.
     """
     specs = {name: figure.spec_without_data for name, figure in figures.items()}
-    known = panel_labels(rows)
+    panels = panel_labels(rows)
     return {
         "figures": {n: {k: v for k, v in spec.items() if k not in {"config", "datasets"}} for n, spec in specs.items()},
         "reads": {name: list(figure.data) for name, figure in figures.items()},
@@ -83,13 +83,13 @@ def page_content(
         },
         "colours": _dark_colors(specs.values()),
         "records": records,
-        "panels": known,
+        "panels": panels,
         "seeds": switch_options.get("seed", []),
         "attacks": switch_options["attack"],
         "metrics": switch_options["metric"],
         "picked": {
             **_initial_picks(switch_options, specs.values()),
-            "panel": known[0]["name"],
+            "panel": panels[0]["name"],
             "epoch": max((r.epoch or 0 for r in rows), default=0),
         },
     }
@@ -104,37 +104,40 @@ def _pick_parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def panel_labels(rows: Sequence[Row]) -> list[dict[str, str]]:
-    """Return each panel's name with the names of its data set and base model."""
-    named, data, base = labels.panels(rows), labels.datasets(rows), labels.bases(rows)
-    return [{"name": n, "data": data(those[0]), "base": base(those[0])} for n, those in named.split(rows).items()]
+    """Return the name, data set and base model of each panel."""
+    panels, datasets, bases = labels.panels(rows), labels.datasets(rows), labels.bases(rows)
+    return [
+        {"name": name, "data": datasets(panel_rows[0]), "base": bases(panel_rows[0])}
+        for name, panel_rows in panels.split(rows).items()
+    ]
 
 
 def _initial_picks(switch_options: Mapping[str, Sequence[str]], specs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the switches say at first: what the figures say, or the first there is."""
-    told: dict[str, Any] = {}
+    """Return the initial positions of the switches: those of the figures, else the first option."""
+    picks: dict[str, Any] = {}
     for spec in specs:
-        told = {**_pick_parameters(spec), **told}
+        picks = {**_pick_parameters(spec), **picks}
     first = {name: options[0] for name, options in switch_options.items() if options}
-    return {"attack": first.get("attack", ""), "metric": first.get("metric", ""), "seed": "", **told}
+    return {"attack": first.get("attack", ""), "metric": first.get("metric", ""), "seed": "", **picks}
 
 
 def switches(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return what can be picked of each kind, in reading order; a seed only where there are several."""
+    """Return the options of each switch in reading order; seeds only if there are several."""
     from byheart.analysis.chart_points import chart_names
 
-    names, known = chart_names(rows), panel_labels(rows)
+    names, panels = chart_names(rows), panel_labels(rows)
     seeds = sorted({r.seed for r in rows})
     return {
         "attack": list(names.attacks.names.values()),
         "metric": list(names.metrics.values()),
-        "data": list(dict.fromkeys(p["data"] for p in known)),
-        "base": list(dict.fromkeys(p["base"] for p in known)),
+        "data": list(dict.fromkeys(p["data"] for p in panels)),
+        "base": list(dict.fromkeys(p["base"] for p in panels)),
         "seed": ["", *map(str, seeds)] if len(seeds) > 1 else [],
     }
 
 
 def _dark_colors(specs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return, for each colour that charts are drawn in on paper, the one that is seen on a dark screen."""
+    """Return, for each color of the charts, the color that is legible on the dark background."""
     used: set[str] = set()
 
     def walk(part: Any) -> None:
@@ -144,12 +147,12 @@ def _dark_colors(specs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
                     used.update(v for v in (value if isinstance(value, list) else [value]) if _is_color(v))
                 walk(value)
         elif isinstance(part, list):
-            for one in part:
-                walk(one)
+            for item in part:
+                walk(item)
 
     for spec in specs:
         walk(spec)
-    return {colour: dark for colour in sorted(used) if (dark := legible_color(colour, DARK_BACKGROUND)) != colour}
+    return {color: dark for color in sorted(used) if (dark := legible_color(color, DARK_BACKGROUND)) != color}
 
 
 def _is_color(value: Any) -> bool:

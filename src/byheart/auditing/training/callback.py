@@ -30,8 +30,7 @@ from byheart.auditing.training.hf_trainer import broadcast_from_rank_zero, calli
 from byheart.auditing.training.monitor import TrainingMonitor, create_monitor, observable_attacks
 from byheart.auditing.training.output import FORMATS, check_output_path, write_atomically
 from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
-from byheart.auditing.training.warning import MemorizationWarning as MemorizationWarning
-from byheart.auditing.training.warning import warn
+from byheart.auditing.training.warning import MemorizationWarning, warn
 from byheart.core.defaults import DEFAULT_ATTACKS
 from byheart.core.errors import ByheartError, ModelError, SettingError
 from byheart.core.registry import choose
@@ -40,6 +39,8 @@ from byheart.lm.preserve_state import FSDP2, sharding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
+
+__all__ = ["MemorizationCallback", "MemorizationWarning"]
 
 
 class MemorizationCallback(TrainerCallback):

@@ -1,0 +1,158 @@
+"""Numbers and names that stand in the pages' tables are those of the results and of the shelves."""
+
+import csv
+import re
+import tempfile
+
+from byheart.analysis.formats import rows_csv
+from byheart.cli.progress import outcome_line
+from byheart.core import registry
+from byheart.core.dependencies import required_observations
+from byheart.core.types import Row
+from byheart.store.rows import study_rows
+from byheart.study.study_file import read_study
+from byheart.study.workers import CellOutcome
+from testing.doc_pages import DOCS, ROOT, blocks, table, unpacked
+
+
+def results(folder):
+    """A study's rows as CSV has them, from the table that lies there, or else from the packed study."""
+    place = DOCS / "results" / folder
+    if (place / "rows.csv").exists():
+        return list(csv.DictReader((place / "rows.csv").read_text().splitlines()))
+    with tempfile.TemporaryDirectory() as there:
+        return list(csv.DictReader(rows_csv(study_rows(unpacked(place / "study.tar.xz", there))).splitlines()))
+
+
+def of(rows, metric, **told):
+    (row,) = (r for r in rows if r["metric"] == metric and all(r[k] == str(v) for k, v in told.items()))
+    return row
+
+
+def short(value):
+    """An AUC as words write it: ".97", "1.00"."""
+    return f"{float(value):.2f}".removeprefix("0")
+
+
+METHODS = {
+    "full": "full",
+    "head": "head",
+    "LoRA": "lora",
+    "prefix": "prefix",
+    "prompt": "prompt",
+    "P-tuning": "p_tuning",
+}
+DATA = {"Wikipedia": "six_methods", "WebNLG": "webnlg"}
+CHOOSE, THREATS = DOCS / "choose.md", DOCS / "threat_models.md"
+
+
+def test_what_methods_leak_is_what_was_measured():
+    found = table(CHOOSE, "results: methods")
+    assert [row[0] for row in found] == list(METHODS)
+    for row in found:
+        method = METHODS[row[0]]
+        wanted = [f"{float(of(results('webnlg'), 'trained_parameters', method=method)['value']):,.0f}"]
+        for rows in map(results, DATA.values()):
+            last = {"method": method, "epoch": 3}
+            wanted += [short(of(rows, "auc", attack=a, **last)["value"]) for a in ("loss", "reference")]
+            wanted.append(f"{float(of(rows, 'perplexity', **last)['value']):.2f}")
+        assert list(row[1:]) == wanted
+
+
+def test_leakage_at_equal_perplexity_is_that_of_the_table():
+    for told, *cells in table(CHOOSE, "results: equal"):
+        data, perplexity = told.split(", ")
+        lines = (DOCS / "results" / DATA[data] / "matched_utility.md").read_text().splitlines()
+        (line,) = (c for x in lines if (c := [y.strip() for y in x.split("|")])[2:4] == [perplexity, "Reference"])
+        assert cells == [short(cell.split()[0].rstrip("†")) for cell in line[4:-1]]
+
+
+def test_what_epochs_bring_is_what_was_measured():
+    for data, method, *cells in table(CHOOSE, "results: epochs"):
+        rows = results(DATA[data])
+        for epoch, cell in enumerate(cells):
+            at = {"method": METHODS[method], "epoch": epoch}
+            perplexity = float(of(rows, "perplexity", **at)["value"])
+            assert cell == f"{perplexity:.2f}, {short(of(rows, 'auc', attack='reference', **at)['value'])}"
+
+
+def test_the_four_risks_are_what_was_measured():
+    rows = results("beyond")
+    named = {"full": "full", "head": "head", "LoRA": "lora", "prefix": "prefix", "DP LoRA, epsilon 8": "dp_lora"}
+    found = {row[0].split(":")[0].split(",")[0]: row[1:] for row in table(CHOOSE, "results: risks")}
+    for place, method in enumerate(named.values()):
+        last = {"method": method, "epoch": 3}
+        cells = {risk: row[place] for risk, row in found.items()}
+        assert cells["membership"].startswith(short(of(rows, "auc", attack="loss", **last)["value"]))
+        lead = of(rows, "attribute_inference", metric_settings="kind=all, measure=advantage, over=nonmembers", **last)
+        assert cells["private attributes"].startswith(short(lead["value"]))
+        assert ("interval includes 0" in cells["private attributes"]) == (float(lead["low"]) < 0)
+        seen = of(rows, "exposure", metric_settings="repeated=16", **last)
+        assert cells["canaries trained on 16 times"] == f"{float(seen['value']):.2f}".removeprefix("0")
+        assert cells["validation perplexity"] == f"{float(of(rows, 'perplexity', **last)['value']):.2f}"
+        assert cells["extraction"] == "0 of 24"
+        rates = [r for r in rows if r["metric"] == "extraction_rate" and r["method"] == method and r["epoch"] == "3"]
+        assert rates
+        assert {float(r["value"]) for r in rates} == {0.0}
+
+
+def test_what_more_access_buys_is_what_was_measured():
+    rows = results("attacks")
+    attacks = {"SaMIA": "samia", "LOSS": "loss", "Reference": "reference", "LiRA": "lira"}
+    for told, *cells in table(THREATS, "results: access"):
+        attack = attacks[re.search(r"\((\w+)\)", told)[1]]
+        for dataset, cell in zip(("records", "wikipedia"), cells, strict=True):
+            row = of(rows, "auc", attack=attack, dataset=dataset, method="lora", epoch=2)
+            assert cell == f"{short(row['value'])} [{short(row['low'])}, {short(row['high'])}]"
+
+
+def test_the_line_of_a_finished_cell_is_the_one_that_is_printed():
+    kinds = {"seed": int, "epoch": int, "value": float, "low": float, "high": float, "members": int, "nonmembers": int}
+    own = [r for r in results("six_methods") if r["method"] == "lora"]
+    rows = tuple(Row(**{k: (kinds[k](v) if v else None) if k in kinds else v for k, v in r.items()}) for r in own)
+    cells = read_study(ROOT / "studies" / "six_methods.yaml", [f"models={rows[0].base}"]).cells
+    (label,) = (c.label for c in cells if c.method.name == "lora")
+    (told,) = blocks(DOCS / "start.md", "text")
+    assert told.text.strip() == outcome_line(CellOutcome(label, "", rows))
+
+
+def test_the_table_of_access_is_what_the_attacks_ask_for():
+    told = {row[:-1]: set(re.findall(r"`(\w+)`", row[-1])) for row in table(THREATS, "signatures")}
+    asked = {}
+    for attack in registry.entry_names("attacks"):
+        asked.setdefault(access(attack), set()).add(attack)
+    assert told == asked
+
+
+def access(attack):
+    """What an attack reads of the model, and what else its adversary owns, as the page's table says it."""
+    function = registry.load_function("attacks", attack)
+    needs = registry.needs(function)
+    kinds = {function.__annotations__[n] for n in needs}
+    if "gradients" in needs:
+        reads = "weights"
+    elif {"continuations", "greedy_continuation"} & set(needs):
+        reads = "text"
+    elif "TokenStats" in kinds or "sampling_logprobs" in needs:
+        reads = "all tokens"
+    else:
+        reads = "own tokens"
+    behind = required_observations(needs, attack)
+    inputs = {n for o in behind for n in o.needs}
+    # Token frequencies ask the base for its tokenizer and no more.
+    based = {n for o in behind if o.name != "frequencies" for n in o.needs}
+    owned = (
+        bool({"base_model", "shadow_passes"} & based),
+        "known_nonmember_tokens" in inputs,
+        "known_member_tokens" in inputs,
+        "shadow_passes" in inputs,
+    )
+    return (reads, *("yes" if own else "" for own in owned))
+
+
+def test_counts_of_attacks_in_words_are_the_shelfs():
+    from byheart.core.attack_output import is_extraction_attack
+
+    judging = [n for n in registry.entry_names("attacks") if not is_extraction_attack(registry.choose("attacks", n))]
+    (told,) = re.findall(r"\| (\d+) attacks,", (DOCS / "index.md").read_text())
+    assert int(told) == len(judging)

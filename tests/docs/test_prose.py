@@ -1,0 +1,52 @@
+"""The prose lint finds what it bans, and passes over names, URLs and code."""
+
+import importlib.util
+
+import pytest
+
+from testing.doc_pages import ROOT
+
+
+@pytest.fixture(scope="module")
+def lint():
+    spec = importlib.util.spec_from_file_location("prose_lint", ROOT / "docs" / "prose_lint.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Members are told from non-members.",
+        "the store held nothing",
+        "those that leak",
+        "nobody can say",
+        "memorisation of labelled texts",
+        "Licence: Apache-2.0",
+        "behaviour",
+        "mends",
+    ],
+)
+def test_banned_words_and_british_spelling_are_found(lint, text):
+    assert list(lint.findings(f"A first line.\n{text}\n"))[0][0] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "held-out records, held out of training",
+        "`generalisation_gap` and generalisation_gap=1",
+        "https://example.org/behaviour",
+        "[page](defences.md)",
+        "told  # prose: ignore",
+        "memorization, labeled, analyses",
+    ],
+)
+def test_names_links_and_terms_of_the_field_pass(lint, text):
+    assert not list(lint.findings(text))
+
+
+def test_source_and_pages_are_checked(lint):
+    names = {path.name for path in lint.files()}
+    assert {"README.md", "min_k.py", "decisions.md", "report.html.jinja", "watch_training.py"} <= names
