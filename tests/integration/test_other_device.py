@@ -30,11 +30,13 @@ RECITED = {
 }
 
 
+ONCE = {"epochs": 1, "batch_size": 4}
+EVERY = ["head", "lora", "prompt", "p_tuning", "full"]
 STUDIES = {
-    "llama": {**MANY, "methods": ["full", "prefix"], "attacks": LEAKS, "training": {"epochs": 1, "batch_size": 4}},
-    "gpt2": {"methods": ["head", "lora", "prompt", "p_tuning"], "attacks": ["loss", "min_k", "grad_norm"]},
+    "llama": {**MANY, "methods": ["prefix"], "attacks": LEAKS, "training": ONCE},
+    "gpt2": {"methods": EVERY, "attacks": ["loss", "min_k", "grad_norm"], "training": ONCE},
     "mixtral": {"methods": ["lora"], "attacks": ["loss", "grad_norm"]},
-    "gemma": {**MANY, **RECITED, "methods": ["lora"]},
+    "gemma": {**MANY, **RECITED, "methods": ["lora"], "training": ONCE},
 }
 
 

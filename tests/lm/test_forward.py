@@ -43,8 +43,8 @@ def plain_loop(model, prompt, scored):
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sentences, monkeypatch):
     model = tiny(architecture)
-    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary)  # several blocks of rows, and parts of them
-    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * model.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary_size)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * model.vocabulary_size)
     model = tuned(model, method) if method else model
     chosen = [*sentences[:5], "Hi there."]
     stats = forward.token_stats(model, tokenize(model.tokenizer, texts_of(chosen), 64), budget=100)

@@ -22,7 +22,7 @@ def openings_of(model, sentences, lengths=LENGTHS):
 def plain(model, opening, choose):
     """One row, one token at a time, everything read again for every token."""
     ids = opening.ids.tolist()
-    for step in range(opening.new):
+    for step in range(opening.max_new_tokens):
         with torch.no_grad():
             logits = model.module(
                 input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)

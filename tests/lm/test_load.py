@@ -179,7 +179,7 @@ def test_a_model_that_sees_the_tokens_to_come_is_refused_whatever_its_name(edite
 
 
 def test_every_tiny_architecture_passes(tiny, architecture):
-    assert tiny(architecture).vocabulary == 300
+    assert tiny(architecture).vocabulary_size == 300
 
 
 def test_a_tokenizer_without_a_pad_token_works(tiny):

@@ -64,8 +64,8 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
     """The same AdamW steps on the mean over the completions' tokens, written with the model's own loss."""
     prompts = ["To whom? " * (1 + i % 2) for i in range(6)]
     ours, plain = tiny("llama"), tiny("llama")
-    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * ours.vocabulary)  # several blocks of rows, and parts of them
-    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * ours.vocabulary)
+    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * ours.vocabulary_size)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * ours.vocabulary_size)
     tokens = tokenize(ours.tokenizer, texts_of(sentences[:6], prompts), 64)
     settings = Training(epochs=2, batch_size=3, warmup=0.3, weight_decay=0.1, schedule="cosine")
     losses = [e.loss for e in run(made(ours, "full"), tokens, settings, budget=50)]

@@ -1,7 +1,7 @@
-"""A study as one file to hand on: its numbers and how they came about, without texts, tokens or weights.
+"""Archive of a study for sharing: its numbers and their provenance, without texts, tokens or weights.
 
-Unpacked, the file is a store like any other: `byheart rows` and `byheart report` read it as they read the first one.
-Records' ids and groups are in it, so are the settings as they were given, with the names of files in them.
+The unpacked archive is a store: `byheart rows` and `byheart report` read it like the original. It contains the records' ids
+and groups, and the study's settings as written, with file names.
 """
 
 from __future__ import annotations
@@ -20,38 +20,42 @@ ARCHIVE_SUFFIX = ".tar.xz"
 
 
 def pack(store: Store, study: str | None, output: Path) -> Path:
-    """Write a study, or all of a store, as a tar.xz archive and return its path; equal studies make equal files.
+    """Write a study, or all studies of a store, as a tar.xz archive and return its path; equal studies make equal files.
 
-    It holds the rows, the scores behind them, the validation texts' log-probabilities, the gates of the data, and each
-    study's note. Raises as `rows.study_rows` does, `SettingError` for another ending than .tar.xz, and `StoreError` where the
-    file cannot be written.
+    The archive contains rows, their scores, the validation texts' log-probabilities, the gates of the split check, and the
+    note of each study. Raises as `rows.study_rows` does, `SettingError` for a name that does not end in .tar.xz, and
+    `StoreError` if the file cannot be written.
     """
     if not output.name.endswith(ARCHIVE_SUFFIX):
-        raise SettingError(f"-o {output}: what is written is a {ARCHIVE_SUFFIX} archive; end its name so")
-    held = list(_archived_files(store, study))
+        raise SettingError(
+            f"-o {output}: the output is a {ARCHIVE_SUFFIX} archive. Write a name that ends in {ARCHIVE_SUFFIX}."
+        )
+    paths = list(_archived_files(store, study))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        # One stream: results repeat their texts' ids, which an archive of single files would keep as often.
-        with atomic_write(output) as aside, tarfile.open(aside, "w:xz") as archive:
-            for path in held:
+        # One compressed stream, because every result repeats the texts' ids; a ZIP would store each copy.
+        with atomic_write(output) as temporary_path, tarfile.open(temporary_path, "w:xz") as archive:
+            for path in paths:
                 content = path.read_bytes()
                 entry = tarfile.TarInfo(path.relative_to(store.root).as_posix())
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
     except OSError as error:
-        raise StoreError(f"archive {output} cannot be written ({error.strerror}); choose another with -o") from error
+        raise StoreError(
+            f"archive {output} cannot be written ({error.strerror}). Choose another path with -o."
+        ) from error
     return output
 
 
 def _archived_files(store: Store, study: str | None) -> Iterator[Path]:
-    """Yield the files of what a study's page is made from."""
+    """Yield the files that the report of a study is made from."""
     rows = study_rows(store, study)
-    noted = {n: s for n, s in store.notes("studies").items() if study in {None, n}}
+    notes = {name: note for name, note in store.notes("studies").items() if study in {None, name}}
     yield store.root / "store.json"
-    yield from (store.root / "studies" / f"{name}.json" for name in noted)
-    gates = [g["key"] for s in noted.values() for g in s.get("gates", [])]
+    yield from (store.root / "studies" / f"{name}.json" for name in notes)
+    gates = [gate["key"] for note in notes.values() for gate in note.get("gates", [])]
     results = [
-        *(("rows", key) for s in noted.values() for key in s["rows"]),
+        *(("rows", key) for note in notes.values() for key in note["rows"]),
         *(("scores", row.scores) for row in rows if row.scores),
         *(("gates", key) for key in gates),
         *(("evidence", key) for keys in validation_pass_keys(store, study).values() for key in keys),

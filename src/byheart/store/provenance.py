@@ -1,4 +1,4 @@
-"""How a result was made: revision, versions, machine, seconds. Kept beside it, and in no key."""
+"""Provenance of a result: revision, versions, machine, seconds. Stored with the result and part of no key."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from typing import Any
 
 
 def result_provenance(seconds: float) -> dict[str, Any]:
-    """Return how a result was made that took so many seconds until now."""
-    here = _environment()
+    """Return the provenance of a result that took this many seconds and is finished now."""
+    environment = _environment()
     return {
-        **here,
-        "machine": {**here["machine"], **_used_gpus()},
+        **environment,
+        "machine": {**environment["machine"], **_used_gpus()},
         "seconds": round(seconds, 3),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -26,7 +26,7 @@ def result_provenance(seconds: float) -> dict[str, Any]:
 
 @functools.cache
 def _environment() -> dict[str, Any]:
-    """Return revision, versions and machine: what a reader needs to make the result again."""
+    """Return revision, versions and machine, to reproduce the result."""
     names = ("byheart", "numpy", "torch", "transformers", "peft", "accelerate", "datasets", "scipy")
     versions = {n: metadata.version(n) for n in names if _installed(n)}
     return {
@@ -43,7 +43,7 @@ def _environment() -> dict[str, Any]:
 
 
 def _processor_name() -> str:
-    """Return the processor's name where the system tells it; "" where it does not."""
+    """Return the processor's name; "" if the system does not report one."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -52,9 +52,9 @@ def _processor_name() -> str:
 
 
 def _used_gpus() -> dict[str, str]:
-    """Return the graphics cards that this process has computed on.
+    """Return the GPUs that this process has computed on.
 
-    torch is asked only where it runs already: to load it, or to wake a card, for a note would cost more than the work.
+    Queries torch only if it is loaded and CUDA is initialized: loading either for a note would take longer than the work.
     """
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
@@ -72,10 +72,9 @@ def _installed(name: str) -> bool:
 
 
 def _git(*arguments: str) -> str:
-    here = Path(__file__).parent
     try:
-        command = ["git", "-C", str(here), *arguments]
-        asked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)  # noqa: S603 - fixed words
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)  # noqa: S603 - constants
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    return process.stdout.strip() if process.returncode == 0 else ""

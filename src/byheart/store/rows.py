@@ -1,4 +1,4 @@
-"""The store's results as tidy rows, without torch: what tables, figures and the report read."""
+"""Read rows, scores, losses and gates from the store: the input of tables, figures and the report. No torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from byheart.store.store import Store, damaged_result_error, read_arrays, read_j
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """Return the rows of a cell from their folder."""
+    """Return the rows of a cell from their folder; raises `StoreError` if the file is damaged."""
     try:
         return [_with_current_names(Row(**r)) for r in read_json(folder / "rows.json")]
     except TypeError as error:
@@ -26,7 +26,7 @@ def read_rows(folder: Path) -> list[Row]:
 
 
 def _with_current_names(row: Row) -> Row:
-    """Return the row under today's names of metrics and observations."""
+    """Return the row with the current names of metrics and observations."""
     metric = current_name("metrics", row.metric)
     label, equals, name = row.metric_settings.partition("observation=")
     settings = f"{label}{equals}{current_name('observations', name)}" if equals else row.metric_settings
@@ -34,51 +34,51 @@ def _with_current_names(row: Row) -> Row:
 
 
 def study_notes(store: Store) -> dict[str, dict[str, Any]]:
-    """Return what is noted of each study: its settings, the keys of its rows, the cells that failed."""
+    """Return the note of each study: its settings, the keys of its rows, the cells that failed."""
     return store.notes("studies")
 
 
 def study_rows(store: Store, name: str | None = None) -> list[Row]:
     """Return the rows of a study, or of every study in the store.
 
-    Raises `UnknownNameError` for a study that is not there, `StoreError` for a store without any, or without a finished cell.
+    Raises `UnknownNameError` for an unknown study, `StoreError` for a store without a study or without a finished cell.
     """
-    noted = study_notes(store)
-    if not noted:
-        raise StoreError(
-            f"store {store.root} holds no study yet; make one with: byheart run STUDY.yaml --store {store.root}"
-        )
-    if name is not None and name not in noted:
-        raise UnknownNameError("study", name, noted)
+    notes = study_notes(store)
+    if not notes:
+        raise StoreError(f"store {store.root}: contains no study. Run: byheart run STUDY.yaml --store {store.root}")
+    if name is not None and name not in notes:
+        raise UnknownNameError("study", name, notes)
     keys = _row_keys(store, name)
     if not keys:
-        told = name or ", ".join(noted)
-        again = f"go on with: byheart run STUDY.yaml --store {store.root}"
-        raise StoreError(f"no cell of {told} is finished in store {store.root}; {again}")
+        studies = name or ", ".join(notes)
+        raise StoreError(
+            f"store {store.root}: no cell of {studies} is finished. "
+            f"Continue with: byheart run STUDY.yaml --store {store.root}"
+        )
     return [row for key in keys for row in read_rows(store.folder("rows", key))]
 
 
 def filter_rows(rows: Sequence[Row], conditions: Sequence[str]) -> list[Row]:
-    """Return the rows that fit: of one field any of its `FIELD=VALUE`s, of several fields all. `FIELD=` fits what is empty.
+    """Return the rows that match the conditions `FIELD=VALUE`. Same field: OR; different fields: AND. `FIELD=`: empty value.
 
-    Raises `SettingError` for what is not written so, `UnknownNameError` for a field or a value that no row has, `DataError`
-    where each is there and no row has all.
+    Raises `SettingError` for another format, `UnknownNameError` for a field or a value that no row has, and `DataError` if
+    no row matches all conditions.
     """
-    asked: dict[str, set[str]] = {}
-    for written in conditions:
-        field, equals, value = written.partition("=")
+    values_by_field: dict[str, set[str]] = {}
+    for condition in conditions:
+        field, equals, value = condition.partition("=")
         if not equals:
-            raise SettingError(f"--where {written}: write --where FIELD=VALUE, for instance --where attack=loss")
+            raise SettingError(f"--where {condition}: not a condition. Write FIELD=VALUE, as in --where attack=loss.")
         if field not in _FILTER_FIELDS:
             raise UnknownNameError("field of --where", field, _FILTER_FIELDS)
-        there = {_field_text(r, field) for r in rows}
-        if value not in there:
-            raise UnknownNameError(f"{field} of --where", value, there - {""})
-        asked.setdefault(field, set()).add(value)
-    found = [r for r in rows if all(_field_text(r, field) in those for field, those in asked.items())]
-    if not found:
-        raise DataError(f"no row has all of --where {' --where '.join(conditions)}; leave one out")
-    return found
+        present_values = {_field_text(r, field) for r in rows}
+        if value not in present_values:
+            raise UnknownNameError(f"{field} of --where", value, present_values - {""})
+        values_by_field.setdefault(field, set()).add(value)
+    matching = [r for r in rows if all(_field_text(r, field) in values for field, values in values_by_field.items())]
+    if not matching:
+        raise DataError(f"--where {' --where '.join(conditions)}: no row matches all conditions. Remove one.")
+    return matching
 
 
 _FILTER_FIELDS = [f.name for f in dataclasses.fields(Row) if f.name not in {"value", "low", "high", "scores"}]
@@ -95,42 +95,39 @@ def _row_keys(store: Store, name: str | None) -> list[str]:
 
 
 def score_reader(store: Store) -> Callable[[str], ScoreSet]:
-    """Return the function that looks scores up by a row's `scores`."""
+    """Return a function that reads the score set of a row's `scores` key."""
 
     @functools.cache
     def look_up(key: str) -> ScoreSet:
-        held = read_arrays(store.folder("scores", key))
-        groups = tuple(held["groups"].tolist()) if "groups" in held else ()  # byheart's first stores hold none
-        extracted = (held.get("extracted"), held.get("tokens"))
-        return ScoreSet(tuple(held["ids"].tolist()), held["scores"], held["members"], groups, *extracted)
+        arrays = read_arrays(store.folder("scores", key))
+        groups = tuple(arrays["groups"].tolist()) if "groups" in arrays else ()  # the oldest stores have no groups
+        extracted = (arrays.get("extracted"), arrays.get("tokens"))
+        return ScoreSet(tuple(arrays["ids"].tolist()), arrays["scores"], arrays["members"], groups, *extracted)
 
     return look_up
 
 
 def validation_pass_keys(store: Store, name: str | None = None) -> dict[tuple[str, int], list[str]]:
-    """Return the keys of the passes over validation texts that a study's rows rest on, by cell ("" for the base) and epoch."""
-    found: dict[tuple[str, int], list[str]] = {}
+    """Return the keys of a study's forward passes over validation texts, by cell ("" for the base model) and epoch."""
+    keys_by_model: dict[tuple[str, int], list[str]] = {}
     keys = {e for row in _row_keys(store, name) for e in store.recipe("rows", row)["recipe"]["evidence"]}
     for key in sorted(k for k in keys if store.has("evidence", k)):
         recipe = store.recipe("evidence", key)["recipe"]
         if recipe["observation"]["name"] == "validation":
             model = recipe["inputs"]["model"]
-            found.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
-    return found
+            keys_by_model.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
+    return keys_by_model
 
 
 def validation_loss_reader(store: Store, name: str | None = None) -> Callable[[Row], TextLosses | None]:
-    """Return the function that looks up the validation texts' losses behind a row of perplexity.
-
-    It gives None where the store holds them no more.
-    """
+    """Return a function that reads the validation texts' losses of a perplexity row, or None if they are not stored."""
     passes = functools.cache(lambda: validation_pass_keys(store, name))
 
     def look_up(row: Row) -> TextLosses | None:
         for key in passes().get((row.cell if row.epoch else "", row.epoch or 0), []):
-            held = read_arrays(store.folder("evidence", key))
-            losses = TextLosses(-ragged.sums(held["logp"], held["starts"]), ragged.lengths(held["starts"]))
-            # One cell may be measured on several sets of validation texts: the row's own are those that give its value.
+            arrays = read_arrays(store.folder("evidence", key))
+            losses = TextLosses(-ragged.sums(arrays["logp"], arrays["starts"]), ragged.lengths(arrays["starts"]))
+            # A cell may be measured on several sets of validation texts; the row's set is the one that gives its value.
             if math.isclose(math.exp(losses.nats.sum() / losses.tokens.sum()), row.value, rel_tol=1e-6):
                 return losses
         return None
@@ -139,26 +136,26 @@ def validation_loss_reader(store: Store, name: str | None = None) -> Callable[[R
 
 
 def read_gates(store: Store, name: str | None = None) -> dict[tuple[str, str], Gate]:
-    """Return the validity gates of a study's data, or of every study's, by the data set and settings of its rows."""
-    noted = [g for n, s in study_notes(store).items() if name in {None, n} for g in s.get("gates", [])]
+    """Return the gates of the split checks of a study, or of every study, by data set and its settings."""
+    gates = [g for n, s in study_notes(store).items() if name in {None, n} for g in s.get("gates", [])]
     return {
         (g["dataset"], g["dataset_settings"]): read_gate(store.folder("gates", g["key"]))
-        for g in noted
+        for g in gates
         if store.has("gates", g["key"])
     }
 
 
 def read_gate(folder: Path) -> Gate:
-    """Return the gate that a folder of the store holds."""
+    """Return the gate in a folder of the store; raises `StoreError` if the file is damaged."""
     try:
-        held = read_json(folder / "gate.json")
-        return Gate(held["members"], held["nonmembers"], tuple(Finding(**f) for f in held["findings"]))
+        gate = read_json(folder / "gate.json")
+        return Gate(gate["members"], gate["nonmembers"], tuple(Finding(**f) for f in gate["findings"]))
     except (TypeError, KeyError) as error:
         raise damaged_result_error(folder, error) from error
 
 
 def last_epoch_rows(rows: Sequence[Row], metric: str) -> list[Row]:
-    """Return the rows of a metric at the last epoch that it was measured at."""
-    found = [r for r in rows if r.metric == metric and r.epoch is not None]
-    epoch = max((r.epoch or 0 for r in found), default=0)
-    return [r for r in found if r.epoch == epoch]
+    """Return the rows of a metric at the last epoch at which it was measured."""
+    measured = [r for r in rows if r.metric == metric and r.epoch is not None]
+    epoch = max((r.epoch or 0 for r in measured), default=0)
+    return [r for r in measured if r.epoch == epoch]

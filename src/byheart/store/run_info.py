@@ -1,4 +1,4 @@
-"""How a study's numbers came about, as its page says last: what runs it again, its settings, versions, hardware."""
+"""Provenance section of the report: the command of a study, its settings, versions and hardware."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from byheart.store.store import Store
 
 
 def run_details(store: Store, study: str | None) -> dict[str, str]:
-    """Return, by name, how the numbers of a study, or of every study, were made."""
-    noted = {n: s for n, s in study_notes(store).items() if study in {None, n}}
-    told: dict[str, str] = {}
-    for name, held in noted.items():
-        there, all_cells = sum(store.has("rows", k) for k in held["rows"]), len(held["cells"])
-        told[f"study {name}"] = f"{all_cells} cells, finished {held['at']}"
-        if there < all_cells:
-            told[f"study {name}"] = f"{there} of {all_cells} cells are made, the last at {held['at']}"
-        # Notes of byheart's first stores hold neither.
-        again = {"command": held.get("command", ""), "settings as given": held.get("written", "")}
-        told |= {f"{what} ({name})": words for what, words in again.items() if words}
-        for what in ("attacks", "metrics"):
-            told[f"{what} ({name})"] = "; ".join(_recipe_text(c) for c in held[what])
-        told[f"scoring ({name})"] = json.dumps(held["scoring"])
-        told[f"machine ({name})"] = json.dumps(held["machine"])
-        told |= {f"failed: {cell}": error for cell, error in held["failed"].items()}
-        made = list(_cell_provenance(store, held["rows"]))
+    """Return provenance by label for a study, or for every study."""
+    notes = {name: note for name, note in study_notes(store).items() if study in {None, name}}
+    details: dict[str, str] = {}
+    for name, note in notes.items():
+        finished, cells = sum(store.has("rows", k) for k in note["rows"]), len(note["cells"])
+        details[f"study {name}"] = f"{cells} cells, finished {note['at']}"
+        if finished < cells:
+            details[f"study {name}"] = f"{finished} of {cells} cells finished, the last at {note['at']}"
+        # Notes of the oldest stores have neither.
+        inputs = {"command": note.get("command", ""), "settings as written": note.get("written", "")}
+        details |= {f"{label} ({name})": text for label, text in inputs.items() if text}
+        for shelf in ("attacks", "metrics"):
+            details[f"{shelf} ({name})"] = "; ".join(_recipe_text(c) for c in note[shelf])
+        details[f"scoring ({name})"] = json.dumps(note["scoring"])
+        details[f"machine ({name})"] = json.dumps(note["machine"])
+        details |= {f"failed: {cell}": error for cell, error in note["failed"].items()}
+        made = list(_cell_provenance(store, note["rows"]))
         if made:
-            told["byheart revision"] = made[0]["revision"] + (" (with uncommitted changes)" if made[0]["dirty"] else "")
-            told["versions"] = ", ".join(f"{n} {v}" for n, v in made[0]["versions"].items())
+            is_dirty = made[0]["dirty"]
+            details["byheart revision"] = made[0]["revision"] + (" (with uncommitted changes)" if is_dirty else "")
+            details["versions"] = ", ".join(f"{n} {v}" for n, v in made[0]["versions"].items())
             machines = dict.fromkeys(", ".join(f"{n} {v}" for n, v in m["machine"].items()) for m in made)
-            told["hardware"] = "; ".join(machines)
-    return told
+            details["hardware"] = "; ".join(machines)
+    return details
 
 
 def _cell_provenance(store: Store, rows: list[str]) -> Iterator[dict[str, Any]]:
-    """Yield how the rows of each cell and its weights were made, so far as they are there."""
+    """Yield the provenance of each cell's rows and of its weights, if they are stored."""
     for key in (k for k in rows if store.has("rows", k)):
-        held = store.recipe("rows", key)
-        yield held["made"]
-        weights = held["recipe"].get("labels", {}).get("cell", "")
+        stored = store.recipe("rows", key)
+        yield stored["made"]
+        weights = stored["recipe"].get("labels", {}).get("cell", "")
         if weights and store.has("training", weights):
             yield store.recipe("training", weights)["made"]
 

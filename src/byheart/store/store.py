@@ -1,7 +1,7 @@
-"""The store: `ROOT/<stage>/<key>/` with its data and `recipe.json`. The only module that touches it.
+"""The store: `ROOT/<stage>/<key>/` with a result's files and `recipe.json`. Only this module writes to it.
 
-A result is made aside under a unique name and renamed when whole, so that it exists entirely or not at all; the
-first of two racing writers wins. Folders are the only truth. Nothing is pickled.
+A result is written to a temporary folder and renamed when complete, so it exists either completely or not at all. If two
+processes write the same result, the first one wins. There is no index besides the folders. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from byheart.core.errors import StoreError
 from byheart.store.provenance import result_provenance
 
 FORMAT = 1
-"""Raised when an older byheart could not read what this one writes."""
+"""Format version of the store. Raise it when older versions of byheart cannot read what this one writes."""
 
 _DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -39,102 +39,105 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of results. Made by `Store.open`, which refuses a folder that a newer byheart wrote."""
+    """A folder of results. Create it with `Store.open`, which refuses a store of a newer byheart."""
 
     root: Path
 
     @classmethod
     def open(cls, root: Path) -> Store:
-        """Return the store at a folder, made if it is not there; remove what killed writers left aside.
+        """Return the store in a folder; create it if needed, and remove temporary folders of killed processes.
 
-        Raises `StoreError` for a store that is newer than this byheart, or a place that cannot be written.
+        Raises `StoreError` for a store that is newer than this byheart, and for a folder that is not writable.
         """
-        label = root / "store.json"
+        format_file = root / "store.json"
         try:
             (root / ".making").mkdir(parents=True, exist_ok=True)
-            if not label.exists():
-                _write_json(label, {"format": FORMAT})
-            written = json.loads(label.read_text())["format"]
-            newer = written > FORMAT
+            if not format_file.exists():
+                _write_json(format_file, {"format": FORMAT})
+            store_format = json.loads(format_file.read_text())["format"]
+            is_newer = store_format > FORMAT
         except OSError as error:
             raise StoreError(
-                f"store {root} cannot be written ({error.strerror}); choose another with --store"
+                f"store {root} cannot be written ({error.strerror}). Choose another folder with --store."
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"store {root}: store.json is not one of byheart's; choose another folder with --store"
+                f"store {root}: store.json was not written by byheart. Choose another folder with --store."
             ) from error
-        if newer:
+        if is_newer:
             raise StoreError(
-                f"store {root} has format {written}, this byheart reads up to {FORMAT}; update byheart or choose another --store"
+                f"store {root}: has format {store_format}, but this byheart reads up to {FORMAT}. "
+                "Update byheart, or choose another folder with --store."
             )
         store = cls(root)
         store._remove_abandoned()
         return store
 
     def folder(self, stage: str, key: str) -> Path:
-        """Return where a result lives, whether it is there or not."""
+        """Return the folder of a result, which may not exist."""
         return self.root / stage / key
 
     def has(self, stage: str, key: str) -> bool:
-        """Return whether a result is there, which means whole."""
+        """Whether a result exists; if so, it is complete."""
         return (self.folder(stage, key) / "recipe.json").exists()
 
     def get_or_make(self, stage: str, key: str, recipe: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
-        """Return the folder of a result, made by `make(folder)` if it is not there. All caching sits here.
+        """Return the folder of a result; if it does not exist, call `make(folder)`. All caching happens here.
 
-        `recipe` spells out the identity with its defaults and is compared with what is stored: raises `StoreError`
-        where a default has changed since, and where the disk is full.
+        `recipe` is the identity with all defaults, and is compared with the stored one. Raises `StoreError` if a default has
+        changed since, if the disk is full, and if the store is not writable.
         """
-        place = self.folder(stage, key)
+        folder = self.folder(stage, key)
         if self.has(stage, key):
-            self._check_recipe(place, recipe)
-            return place
-        aside = self.root / ".making" / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}"
-        began = time.monotonic()
+            self._check_recipe(folder, recipe)
+            return folder
+        temporary_folder = self._temporary_folder()
+        started = time.monotonic()
         try:
             with self._explain_write_errors():
-                aside.mkdir(parents=True)
-                make(aside)
-                _write_json(
-                    aside / "recipe.json", {"recipe": recipe, "made": result_provenance(time.monotonic() - began)}
-                )
-                place.parent.mkdir(exist_ok=True)
-                aside.rename(place)
+                temporary_folder.mkdir(parents=True)
+                make(temporary_folder)
+                provenance = result_provenance(time.monotonic() - started)
+                _write_json(temporary_folder / "recipe.json", {"recipe": recipe, "made": provenance})
+                folder.parent.mkdir(exist_ok=True)
+                temporary_folder.rename(folder)
         except OSError:
-            if not self.has(stage, key):  # else another process was first, which is as good
+            if not self.has(stage, key):  # otherwise another process was first, and its result is equivalent
                 raise
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
-        return place
+            shutil.rmtree(temporary_folder, ignore_errors=True)
+        return folder
+
+    def _temporary_folder(self) -> Path:
+        return self.root / ".making" / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}"
 
     def recipe(self, stage: str, key: str) -> dict[str, Any]:
-        """Return a result's recipe and how it was made: {"recipe": ..., "made": ...}."""
+        """Return a result's recipe and provenance: {"recipe": ..., "made": ...}."""
         return read_json(self.folder(stage, key) / "recipe.json")
 
     def drop(self, stage: str, key: str) -> None:
-        """Remove a result; it is gone at once for every reader."""
-        aside = self.root / ".making" / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}"
+        """Remove a result atomically: no reader sees a partial result."""
+        temporary_folder = self._temporary_folder()
         with contextlib.suppress(FileNotFoundError):
-            self.folder(stage, key).rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+            self.folder(stage, key).rename(temporary_folder)
+        shutil.rmtree(temporary_folder, ignore_errors=True)
 
     def note(self, stage: str, name: str, content: Mapping[str, Any]) -> None:
-        """Write a small named document, replacing what was there in one step (a study's list of cells)."""
-        place = self.root / stage / f"{name}.json"
+        """Write a small named JSON document (such as a study's list of cells); replaces an existing one atomically."""
+        path = self.root / stage / f"{name}.json"
         with self._explain_write_errors():
-            place.parent.mkdir(exist_ok=True)
-            _write_json(place, content)
+            path.parent.mkdir(exist_ok=True)
+            _write_json(path, content)
 
     def notes(self, stage: str) -> dict[str, dict[str, Any]]:
-        """Return the small documents of a stage by name."""
+        """Return the notes of a stage by name."""
         return {p.stem: read_json(p) for p in sorted((self.root / stage).glob("*.json"))}
 
     @contextlib.contextmanager
     def claim(self, key: str, *, wait: bool) -> Generator[bool]:
-        """Hold a name against all other processes; yields False at once where another holds it and `wait` is false.
+        """Lock a key across processes and yield True. If another process has the lock, wait, or yield False unless `wait`.
 
-        The operating system lets go of it when a process dies, however it dies.
+        The operating system releases the lock when the process ends for any reason.
         """
         from filelock import FileLock, Timeout
 
@@ -153,41 +156,41 @@ class Store:
 
     @contextlib.contextmanager
     def _explain_write_errors(self) -> Generator[None]:
-        """Tell a disk that is full, or a folder that may not be written, in one line."""
+        """Raise a full disk or a read-only folder as a `StoreError`."""
         try:
             yield
         except (OSError, SafetensorError) as error:
-            # safetensors has no number for what the operating system said, only its words.
-            told = re.search(r"os error (\d+)", str(error))
-            number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
+            # safetensors reports the operating system's error number only in its message.
+            match = re.search(r"os error (\d+)", str(error))
+            number = error.errno if isinstance(error, OSError) else int(match[1]) if match else None
             if number in _DISK_FULL_ERRNOS:
                 raise StoreError(
-                    f"store {self.root}: the disk is full; free some space and run again, whole results are kept"
+                    f"store {self.root}: the disk is full. Free some space and run again; complete results are cached."
                 ) from error
             if number in _READ_ONLY_ERRNOS:
                 raise StoreError(
-                    f"store {self.root} cannot be written ({os.strerror(number)}); choose another with --store"
+                    f"store {self.root} cannot be written ({os.strerror(number)}). Choose another folder with --store."
                 ) from error
             raise
 
-    def _check_recipe(self, place: Path, recipe: Mapping[str, Any]) -> None:
-        kept = read_json(place / "recipe.json")["recipe"]
-        told = _first_difference(kept, json.loads(json.dumps(recipe)))
-        if told:
+    def _check_recipe(self, folder: Path, recipe: Mapping[str, Any]) -> None:
+        stored_recipe = read_json(folder / "recipe.json")["recipe"]
+        difference = _first_difference(stored_recipe, json.loads(json.dumps(recipe)))
+        if difference:
             raise StoreError(
-                f"store {place.parent.name}/{place.name} was made with another default: {told}; write the old value into the study, "
-                f"raise the file's REVISION, or remove {place}"
+                f"store {folder.parent.name}/{folder.name}: was made with another default ({difference}). "
+                f"Write the stored value into the study, raise the file's REVISION, or remove {folder}."
             )
 
     def _remove_abandoned(self) -> None:
-        """Remove what writers of this machine left aside that are no longer alive."""
-        for left in (self.root / ".making").iterdir():
-            host, _, rest = left.name.rpartition("-")[0].rpartition("-")
-            if host == platform.node() and rest.isdigit() and not _alive(int(rest)):
-                shutil.rmtree(left, ignore_errors=True)
+        """Remove temporary folders of processes of this machine that no longer run."""
+        for folder in (self.root / ".making").iterdir():
+            host, _, process = folder.name.rpartition("-")[0].rpartition("-")
+            if host == platform.node() and process.isdigit() and not _is_alive(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
-def _alive(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -197,19 +200,19 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _first_difference(kept: Any, wanted: Any, where: str = "") -> str:
-    if isinstance(kept, dict) and isinstance(wanted, dict):
-        for name in sorted({*kept, *wanted}):
-            told = _first_difference(kept.get(name), wanted.get(name), f"{where}.{name}".lstrip("."))
-            if told:
-                return told
+def _first_difference(stored: Any, requested: Any, where: str = "") -> str:
+    if isinstance(stored, dict) and isinstance(requested, dict):
+        for name in sorted({*stored, *requested}):
+            difference = _first_difference(stored.get(name), requested.get(name), f"{where}.{name}".lstrip("."))
+            if difference:
+                return difference
         return ""
-    return "" if kept == wanted else f"{where} is {kept!r} there and {wanted!r} here"
+    return "" if stored == requested else f"{where}: stored {stored!r}, requested {requested!r}"
 
 
-def _write_json(place: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(place) as aside:
-        aside.write_text(json.dumps(content, indent=1, sort_keys=True))
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path) as temporary_path:
+        temporary_path.write_text(json.dumps(content, indent=1, sort_keys=True))
 
 
 def write_arrays(folder: Path, arrays: Arrays) -> None:
@@ -218,23 +221,23 @@ def write_arrays(folder: Path, arrays: Arrays) -> None:
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a result by name; raises `StoreError` where their file is damaged."""
+    """Return the arrays of a result by name; raises `StoreError` if the file is damaged."""
     try:
-        with np.load(folder / "arrays.npz", allow_pickle=False) as held:
-            return {n: held[n] for n in held.files}
+        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise damaged_result_error(folder, error) from error
 
 
-def read_json(place: Path) -> Any:
-    """Return what a file of a result or a note holds; raises `StoreError` where it is damaged."""
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of a result or of a note; raises `StoreError` if it is damaged."""
     try:
-        return json.loads(place.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise damaged_result_error(place if place.parent.name == "studies" else place.parent, error) from error
+        raise damaged_result_error(path if path.parent.name == "studies" else path.parent, error) from error
 
 
-def damaged_result_error(place: Path, error: Exception) -> StoreError:
-    """Return the refusal of a result that was whole once and is not any more: cut short, or edited by hand."""
-    told = " ".join(str(error).split())[:120] or type(error).__name__
-    return StoreError(f"store: {place} is damaged ({told}); remove it and run again, all else is kept")
+def damaged_result_error(path: Path, error: Exception) -> StoreError:
+    """Return the error for a stored result that is truncated or was edited by hand."""
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    return StoreError(f"store: {path} is damaged ({reason}). Remove it and run again; all other results are cached.")

@@ -1,1 +1,1 @@
-"""Tables: rows in, a table of strings out."""
+"""Tables: functions from rows to a table of strings."""

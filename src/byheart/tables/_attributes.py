@@ -1,4 +1,4 @@
-"""Rows of private attributes, by how the model was asked and by kind."""
+"""Select rows of private attributes by attack (picked or recited) and by kind of attribute."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from byheart.core.errors import DataError
 from byheart.core.types import Row
 
 ATTRIBUTE_METRICS = {"attribute_inference": ("picked", "top1"), "attribute_extraction": ("recited", "recited")}
-"""How each metric asks, and what it calls the share of attributes that leaked."""
+"""For each metric: the name of its attack, and its measure of the share of leaked attributes."""
 
 ALL_KINDS = "all"
 
 
 class AttributeLine(NamedTuple):
-    """The rows of one kind of attribute, asked for in one way of one trained model; of several seeds all."""
+    """Rows of one kind of attribute under one attack on one trained model, with all seeds."""
 
     lead: tuple[str, ...]
     variant: str
@@ -26,34 +26,35 @@ class AttributeLine(NamedTuple):
     share_measure: str
     rows: tuple[Row, ...]
 
-    def measure_rows(self, measure: str, *told: str, epoch: int | None = None) -> list[Row]:
-        """Return the rows of a measure at an epoch (None: the last), a row for each seed; `told` is "of=members" and such."""
-        wanted = {f"kind={self.kind}", f"measure={measure}", *told}
+    def measure_rows(self, measure: str, *labels: str, epoch: int | None = None) -> list[Row]:
+        """Return the rows of a measure at an epoch (None: the last), one per seed; `labels` are such as "of=members"."""
+        wanted = {f"kind={self.kind}", f"measure={measure}", *labels}
         return row_values.rows_at_epoch(
             [r for r in self.rows if set(row_values.split_settings(r.metric_settings)) == wanted], epoch
         )
 
 
 def attribute_lines(rows: Sequence[Row]) -> Iterator[AttributeLine]:
-    """Yield every kind of attribute of every trained model, all kinds together last.
+    """Yield every kind of attribute of every trained model; all kinds together come last.
 
-    Raises `DataError` where nothing was asked for.
+    Raises `DataError` without rows of private attributes.
     """
-    known = [r for r in rows if r.metric in ATTRIBUTE_METRICS and not r.attack]
-    if not known:
+    measured = [r for r in rows if r.metric in ATTRIBUTE_METRICS and not r.attack]
+    if not measured:
         raise DataError(
-            "no row is of private attributes; run a study with metrics: [attribute_inference, attribute_extraction]"
+            "tables of private attributes: no rows of private attributes. "
+            "Run a study with metrics: [attribute_inference, attribute_extraction]."
         )
-    variants = labels.variants(known)
-    for lead, there in LeadColumns(known).split(known).items():
-        for variant, those in variants.split(there).items():
-            for metric, (asked, share) in ATTRIBUTE_METRICS.items():
-                own = tuple(r for r in those if r.metric == metric)
-                kinds = {row_values.split_settings(r.metric_settings)[0].removeprefix("kind=") for r in own}
+    variants = labels.variants(measured)
+    for lead, lead_rows in LeadColumns(measured).split(measured).items():
+        for variant, variant_rows in variants.split(lead_rows).items():
+            for metric, (mode, share_measure) in ATTRIBUTE_METRICS.items():
+                metric_rows = tuple(r for r in variant_rows if r.metric == metric)
+                kinds = {row_values.split_settings(r.metric_settings)[0].removeprefix("kind=") for r in metric_rows}
                 for kind in sorted(kinds, key=lambda k: (k == ALL_KINDS, k)):
-                    yield AttributeLine(lead, variant, kind, asked, share, own)
+                    yield AttributeLine(lead, variant, kind, mode, share_measure, metric_rows)
 
 
 def lead_header(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the names of the leading columns."""
-    return (*LeadColumns([r for r in rows if r.metric in ATTRIBUTE_METRICS]).header, "method", "attribute", "asked")
+    return (*LeadColumns([r for r in rows if r.metric in ATTRIBUTE_METRICS]).header, "method", "attribute", "attack")

@@ -1,4 +1,4 @@
-"""What frames every table: the leading columns that say where a line comes from, and the parts of its note."""
+"""Shared parts of tables: rows of an attack, cells across columns, and the note below a table."""
 
 from __future__ import annotations
 
@@ -12,46 +12,49 @@ from byheart.core.types import Row
 
 
 def attack_rows(rows: Sequence[Row], attack: str | None, metric: str, epoch: int | None) -> list[Row]:
-    """Return the rows of an attack's metric (None: of every attack's).
+    """Return the rows of a metric of one attack (None: of every attack).
 
-    Raises `DataError` if there are none, or none at the epoch.
+    Raises `DataError` without such rows, or without rows at the epoch.
     """
     measured = [r for r in rows if r.attack and r.metric == metric and attack in (None, r.attack)]
     if not measured:
-        known = sorted({f"{r.attack} {r.metric}" for r in rows if r.attack})
-        asked = f"attack {attack!r}" if attack else "any attack"
-        raise DataError(f"no row holds the metric {metric!r} of {asked}; measured: {', '.join(known) or 'nothing'}")
+        available = sorted({f"{r.attack} {r.metric}" for r in rows if r.attack})
+        attack_name = f"attack {attack!r}" if attack else "any attack"
+        raise DataError(
+            f"metric {metric!r}: no rows of {attack_name}. Choose from these attacks and metrics: "
+            f"{', '.join(available) or 'none'}."
+        )
     if epoch is not None and not any(r.epoch == epoch for r in measured):
         last = max((r.epoch for r in measured if r.epoch is not None), default="none")
-        raise DataError(f"nothing was measured at epoch {epoch}; the last is {last}")
+        raise DataError(f"epoch {epoch}: no rows. Choose an epoch up to {last}.")
     return measured
 
 
 def cells_across(
     names: labels.DisplayNames, rows: Sequence[Row], format_cell: Callable[[list[Row]], str]
 ) -> tuple[str, ...]:
-    """Return one cell for each name, from the rows under it; an empty list where it has none."""
-    held = names.split(rows)
-    return tuple(format_cell(held.get(n, [])) for n in names.names.values())
+    """Return one cell for each name, formatted from its rows (an empty list for a name without rows)."""
+    rows_by_name = names.split(rows)
+    return tuple(format_cell(rows_by_name.get(name, [])) for name in names.names.values())
 
 
 def format_base_value(rows: Sequence[Row]) -> str:
-    """Show the base model's own value."""
+    """Format the value of the base model."""
     return row_values.format_estimate(row_values.base_estimate(rows))
 
 
 def value_formatter(epoch: int | None) -> Callable[[list[Row]], str]:
-    """Return what shows rows by their pooled value at an epoch (None: the last)."""
+    """Return a function that formats the pooled value of rows at an epoch (None: the last)."""
     return lambda rows: row_values.format_estimate(row_values.pooled_estimate(row_values.rows_at_epoch(rows, epoch)))
 
 
 def table_note(rows: Sequence[Row], metric: str, epoch: int | None) -> str:
-    """Say what the numbers are, after which epoch, what the brackets hold, on how many texts, with which settings."""
+    """Describe the numbers of a table: metric, epoch, brackets, number of texts, settings."""
     brackets = row_values.interval_description(rows)
-    # Seeds share the audited texts and so the untuned model's one measurement, which has an interval of its own.
-    of_untuned = "" if brackets == row_values.INTERVAL else f", of the untuned model the {row_values.INTERVAL}"
+    # Seeds share the audited texts and therefore the base model's measurement, which has its own interval.
+    of_base = "" if brackets == row_values.INTERVAL else f" (base model: {row_values.INTERVAL})"
     sentences = [
-        f"{_metric_with_settings(rows, metric)} {_epoch_phrase(rows, epoch)}; in brackets the {brackets}{of_untuned}",
+        f"{_metric_with_settings(rows, metric)} {_epoch_phrase(rows, epoch)}; in brackets: {brackets}{of_base}",
         _audited_counts(rows),
         _shared_settings(rows),
     ]
@@ -59,10 +62,10 @@ def table_note(rows: Sequence[Row], metric: str, epoch: int | None) -> str:
 
 
 def _metric_with_settings(rows: Sequence[Row], metric: str) -> str:
-    """Name the metric with the settings that it was computed with, the defaults too."""
+    """Return the metric's name with its settings, including defaults."""
     try:
         defaults = registry.default_settings(registry.load_function("metrics", metric))
-    except UnknownNameError:  # somebody else's metric, which need not be here to be shown
+    except UnknownNameError:  # an external metric, which need not be installed to be shown
         defaults = {}
     by_default = ", ".join(f"{name}={registry.format_setting(value)}" for name, value in defaults.items())
     used = " or ".join(sorted({r.metric_settings or by_default for r in rows} - {""}))
@@ -73,12 +76,17 @@ def _epoch_phrase(rows: Sequence[Row], epoch: int | None) -> str:
     if epoch is not None:
         return f"after epoch {epoch}"
     tuned = [r for r in rows if r.epoch]
-    last = {r.epoch for there in labels.panels(rows).split(tuned).values() for v in _last_epoch_rows(there) for r in v}
-    return f"after epoch {last.pop()}" if len(last) == 1 else "after each one's last epoch"
+    last_epochs = {
+        r.epoch
+        for panel_rows in labels.panels(rows).split(tuned).values()
+        for variant_rows in _last_epoch_rows(panel_rows)
+        for r in variant_rows
+    }
+    return f"after epoch {last_epochs.pop()}" if len(last_epochs) == 1 else "after the last epoch of each model"
 
 
 def _last_epoch_rows(rows: Sequence[Row]) -> list[list[Row]]:
-    return [row_values.rows_at_epoch(those, None) for those in labels.variants(rows).split(rows).values()]
+    return [row_values.rows_at_epoch(variant_rows, None) for variant_rows in labels.variants(rows).split(rows).values()]
 
 
 def _audited_counts(rows: Sequence[Row]) -> str:
@@ -86,11 +94,11 @@ def _audited_counts(rows: Sequence[Row]) -> str:
     if len(sizes) != 1:
         return ""
     members, nonmembers = sizes.pop()
-    return f"{members:,} members against {nonmembers:,} non-members"
+    return f"{members:,} members and {nonmembers:,} non-members"
 
 
 def _shared_settings(rows: Sequence[Row]) -> str:
-    # What all cells of a method share is in no column's name, so it must be said here. `_measure` tells the metric's.
+    # No column name contains the settings that all cells of a method share. `_metric_with_settings` adds the metric's.
     bare = [dataclasses.replace(r, metric_settings="") for r in rows]
     methods = {
         name: row_values.split_settings(settings) for name, settings in labels.variants(bare).shared_settings.items()
@@ -99,12 +107,12 @@ def _shared_settings(rows: Sequence[Row]) -> str:
     if len(methods) == len({r.method for r in rows}) > 1:
         first, *others = methods.values()
         everywhere = [p for p in first if all(p in parts for parts in others)]
-    own = {name: [p for p in parts if p not in everywhere] for name, parts in methods.items()}
-    said = [
+    own_settings = {name: [p for p in parts if p not in everywhere] for name, parts in methods.items()}
+    settings_by_name = [
         *labels.datasets(bare).shared_settings.items(),
         ("every method", ", ".join(everywhere)),
-        *((name, ", ".join(parts)) for name, parts in own.items()),
+        *((name, ", ".join(parts)) for name, parts in own_settings.items()),
         *labels.attacks(bare).shared_settings.items(),
     ]
-    told = "; ".join(f"{name} {settings}" for name, settings in said if settings)
-    return f"Settings other than the defaults: {told}" if told else ""
+    text = "; ".join(f"{name} {settings}" for name, settings in settings_by_name if settings)
+    return f"Non-default settings: {text}" if text else ""

@@ -1,7 +1,7 @@
-"""Attacks against each other on the same texts: which finds more, and which only seems to.
+"""AUC differences between attacks on the same texts, with intervals and corrected tests.
 
 E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988) 837-845, clustered as N. Obuchowski, Biometrics 53 (1997)
-567-578; corrected after S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70, together with the table of methods.
+567-578; corrected by S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70, together with the table `comparisons`.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from byheart.core.types import Row, ScoreSet, Table
 
 
 def attack_comparisons(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Table:
-    """Attacks in pairs on each method: AUC of the first minus AUC of the second on the same texts.
+    """AUC difference of each pair of attacks on the same texts; above 0, the first attack is stronger.
 
-    Above 0: the first finds more. Raises `DataError` for fewer than two attacks with scores of the same texts.
+    Raises `DataError` for fewer than two attacks with scores of the same texts.
     """
-    found = auc_comparisons(rows, scores)
-    methods, lines = comparison_grid(found, "attack")
+    pairs = auc_comparisons(rows, scores)
+    methods, lines = comparison_grid(pairs, "attack")
     if not lines:
-        raise DataError("the table of attack comparisons needs two attacks on the same texts; add another")
+        raise DataError(
+            "table attack_comparisons: fewer than two attacks with scores of the same texts. Add another attack."
+        )
     return Table(
-        "Attacks in pairs",
-        (*LeadColumns(auc_rows(rows)).header, "attacks", *methods),
+        "AUC differences between attacks",
+        (*LeadColumns(auc_rows(rows)).header, "attacks compared", *methods),
         tuple(lines),
-        comparison_note(found, rows),
+        comparison_note(pairs, rows),
     )

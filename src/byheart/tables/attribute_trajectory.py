@@ -1,4 +1,4 @@
-"""Private attributes epoch by epoch: when the model begins to tell them, and whether it does so for members alone."""
+"""Private attributes by epoch: when the model starts to reveal them, and whether only for members."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from byheart.tables._attributes import attribute_lines, lead_header
 
 
 def attribute_trajectory(rows: Sequence[Row]) -> Table:
-    """Share of members' private attributes picked among others of their kind, or recited, after each epoch.
+    """Share of private attributes that an attack picks or recites, by epoch, for members and for non-members.
 
-    A line below each has the non-members'. Raises `DataError` where no attribute was asked for.
+    Raises `DataError` without rows of private attributes.
     """
-    found = list(attribute_lines(rows))
-    epochs = sorted({r.epoch for line in found for r in line.rows if r.epoch is not None})
-    told: list[tuple[str, ...]] = []
-    for line in found:
+    lines = list(attribute_lines(rows))
+    epochs = sorted({r.epoch for line in lines for r in line.rows if r.epoch is not None})
+    table_rows: list[tuple[str, ...]] = []
+    for line in lines:
         for of, name in (("members", "members"), ("nonmembers", "non-members")):
             by_epoch = (line.measure_rows(line.share_measure, f"of={of}", epoch=e) for e in epochs)
-            cells = (row_values.format_estimate(row_values.pooled_estimate(those)) for those in by_epoch)
-            told.append((*line.lead, line.variant, line.kind, line.mode, name, *cells))
-    names = (*lead_header(rows), "of", *(f"epoch {e}" if e else labels.BASE_LABEL for e in epochs))
-    note = f"In brackets the {row_values.interval_description([r for line in found for r in line.rows])}."
-    return Table("Private attributes by epoch", names, tuple(told), note)
+            cells = (row_values.format_estimate(row_values.pooled_estimate(epoch_rows)) for epoch_rows in by_epoch)
+            table_rows.append((*line.lead, line.variant, line.kind, line.mode, name, *cells))
+    header = (*lead_header(rows), "records", *(f"epoch {e}" if e else labels.BASE_LABEL for e in epochs))
+    note = f"In brackets: {row_values.interval_description([r for line in lines for r in line.rows])}."
+    return Table("Private attributes by epoch", header, tuple(table_rows), note)

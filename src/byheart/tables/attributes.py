@@ -1,8 +1,8 @@
-"""Private attributes by kind: what the model picks among others or recites, and the same of each control.
+"""Private attributes by kind: share that an attack picks or recites, beside each control.
 
-A mark needs the members to lead over the non-members and over the untuned model, each by an interval that is widened to
-hold together with those of all lines of the table (O. Dunn, Journal of the American Statistical Association 56 (1961)
-52-64), in every seed.
+A line is marked if the members' share exceeds the non-members' share and the base model's share in every seed. Each of
+these intervals is widened so that all intervals of the table hold simultaneously (O. Dunn, Journal of the American
+Statistical Association 56 (1961) 52-64).
 """
 
 from __future__ import annotations
@@ -20,33 +20,36 @@ from byheart.tables._attributes import AttributeLine, attribute_lines, lead_head
 
 
 def attributes(rows: Sequence[Row], *, epoch: Annotated[int, Ge(0)] | None = None) -> Table:
-    """Share of private attributes picked among others of their kind, or recited, and its lead over each control.
+    """Share of private attributes that an attack picks or recites, and its difference to each control.
 
-    `epoch` None stands for the last one. Raises `DataError` where no attribute was asked for.
+    `epoch` None is the last epoch. Raises `DataError` without rows of private attributes.
     """
-    found = list(attribute_lines(rows))
-    counts = [r.members for line in found for r in line.measure_rows(line.share_measure, "of=members", epoch=epoch)]
-    told = tuple(_cells(line, epoch, 2 * len(found)) for line in found)
+    lines = list(attribute_lines(rows))
+    counts = [r.members for line in lines for r in line.measure_rows(line.share_measure, "of=members", epoch=epoch)]
+    cells = tuple(_cells(line, epoch, 2 * len(lines)) for line in lines)
     controls = ("non-members", labels.BASE_LABEL, "majority")
-    names = (*lead_header(rows), "members", *controls, *(f"over {c}" for c in controls))
-    asked = sorted({c for c in counts if c is not None})
-    size = "" if not asked else f"{asked[0]:,} to " * (asked[0] < asked[-1]) + f"{asked[-1]:,} attributes a line. "
+    header = (*lead_header(rows), "members", *controls, *(f"over {c}" for c in controls))
+    sizes = sorted({c for c in counts if c is not None})
+    size = "" if not sizes else f"{sizes[0]:,} to " * (sizes[0] < sizes[-1]) + f"{sizes[-1]:,} attributes per line. "
     note = (
-        f"{size}In brackets the {row_values.interval_description([r for line in found for r in line.rows])}. Picked: the true value makes "
-        "the likeliest text among candidates that nobody was tuned on; recited: written verbatim after what stands before "
-        "it. Untuned: the base model on the members' texts; majority: the candidate that most texts have, or guessing. "
-        f"{SIGNIFICANCE_MARK}: the lead over non-members and over the untuned model stands with all {len(found)} lines at once."
+        f"{size}In brackets: {row_values.interval_description([r for line in lines for r in line.rows])}. Picked: among "
+        "candidate values from texts outside the training data, the true value gives the most likely text. Recited: the "
+        "model generates the value verbatim from the text before it. Untuned: the base model on the members' texts. "
+        'Majority: the share reached by the most frequent candidate, or by guessing. Columns "over ...": members\' share '
+        f"minus the control. {SIGNIFICANCE_MARK}: the differences to non-members and to the base model are above 0, "
+        f"corrected for all {len(lines)} lines."
     )
-    return Table("Private attributes", names, told, note)
+    return Table("Private attributes", header, cells, note)
 
 
 def _cells(line: AttributeLine, epoch: int | None, tests: int) -> tuple[str, ...]:
-    leads = {
+    differences = {
         over: line.measure_rows("advantage", f"over={over}", epoch=epoch)
         for over in ("nonmembers", "untuned", "majority")
     }
-    stands = all(
-        leads[over] and all(_is_above_zero(r, tests) for r in leads[over]) for over in ("nonmembers", "untuned")
+    is_marked = all(
+        differences[over] and all(_is_above_zero(r, tests) for r in differences[over])
+        for over in ("nonmembers", "untuned")
     )
     shares = (
         line.measure_rows(line.share_measure, "of=members", epoch=epoch),
@@ -54,18 +57,18 @@ def _cells(line: AttributeLine, epoch: int | None, tests: int) -> tuple[str, ...
         line.measure_rows(line.share_measure, "of=members", epoch=0),
         line.measure_rows("majority", "of=members", epoch=epoch),
     )
-    value, _, rest = row_values.format_estimate(row_values.pooled_estimate(shares[0])).partition(" ")
+    value, _, interval = row_values.format_estimate(row_values.pooled_estimate(shares[0])).partition(" ")
     return (
         *line.lead,
         line.variant,
         line.kind,
         line.mode,
-        f"{value}{SIGNIFICANCE_MARK if stands else ''} {rest}".strip(),
-        *(row_values.format_estimate(row_values.pooled_estimate(those)) for those in shares[1:]),
-        *(row_values.format_estimate(row_values.pooled_estimate(those)) for those in leads.values()),
+        f"{value}{SIGNIFICANCE_MARK if is_marked else ''} {interval}".strip(),
+        *(row_values.format_estimate(row_values.pooled_estimate(share_rows)) for share_rows in shares[1:]),
+        *(row_values.format_estimate(row_values.pooled_estimate(over_rows)) for over_rows in differences.values()),
     )
 
 
 def _is_above_zero(row: Row, tests: int) -> bool:
-    """Whether a lead stays above 0 with its interval widened to hold together with so many others."""
+    """Whether the lower end of a difference is above 0 after widening the interval for this number of tests."""
     return row.low is not None and row.high is not None and widen_interval(row.value, row.low, row.high, tests)[0] > 0

@@ -1,4 +1,4 @@
-"""Every trained model on a line: what was trained, what it leaks and what it is good for."""
+"""One line per trained model: settings, size, leakage under each attack, and utility."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from byheart.tables._columns import cells_across, value_formatter
 
 
 def cells(rows: Sequence[Row]) -> Table:
-    """Each cell at its last epoch: settings, trained parameters, AUC of each attack, validation perplexity.
+    """AUC of each attack and validation perplexity of every trained model at its last epoch, with its settings.
 
-    Nothing is pooled: every seed has its own line. Raises `DataError` where there are no rows.
+    Every seed has its own line. Raises `DataError` without rows.
     """
     if not rows:
-        raise DataError("the table of cells needs rows, and there are none; run a study first")
+        raise DataError("table cells: no rows. Run a study first.")
     lead, methods = LeadColumns(rows), labels.variants(rows)
     attacks = labels.attacks([r for r in rows if r.attack and r.metric == "auc"])
     lines = tuple(
         (*head, labels.method_name(cell[0].method), *_line(cell, attacks))
-        for head, there in lead.split(rows).items()
-        for variant in methods.split(there).values()
-        for cell in _by_seed(variant)
+        for head, lead_rows in lead.split(rows).items()
+        for variant_rows in methods.split(lead_rows).values()
+        for cell in _by_seed(variant_rows)
     )
     measured = tuple(f"{name} AUC" for name in attacks.names.values())
     header = ("method", "settings", "seed", "trained parameters", "learning rate", *measured, "perplexity")
-    note = "In brackets: 95 % interval. Perplexity is of the validation texts, untuned → last epoch."
-    return Table("Every model at its last epoch", (*lead.header, *header), lines, note)
+    note = "In brackets: 95 % interval. Perplexity: on validation texts, base model → last epoch."
+    return Table("Every trained model at its last epoch", (*lead.header, *header), lines, note)
 
 
 def _by_seed(rows: Sequence[Row]) -> list[list[Row]]:
@@ -54,6 +54,6 @@ def _model_value(cell: list[Row], metric: str, format_value: Callable[[float], s
 
 
 def _perplexity(rows: list[Row]) -> str:
-    # Its interval is left to the table of methods: this line is long already.
+    # The interval is in the table `methods`: this line is long already.
     ends = [row_values.rows_at_epoch(rows, 0), row_values.rows_at_epoch(rows, None)]
     return " → ".join(row_values.format_number(rows[0].value) if rows else row_values.MISSING for rows in ends)

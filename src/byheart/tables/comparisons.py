@@ -1,8 +1,9 @@
-"""Methods against each other on the same texts. Two intervals that overlap say little; the difference has its own.
+"""AUC differences between methods on the same texts, with intervals and corrected tests.
 
 E. DeLong, D. DeLong, D. Clarke-Pearson, Biometrics 44 (1988) 837-845, clustered as N. Obuchowski, Biometrics 53 (1997)
-567-578; corrected after S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70. Peers compare methods by point
-estimates, or by intervals that leave out that the texts are the same.
+567-578; corrected by S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70. Other tools compare methods by
+point estimates, or by intervals that ignore that the texts are the same. Two intervals that overlap decide little; the
+difference has its own interval.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from byheart.core.types import Row, ScoreSet, Table
 
 
 def comparisons(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Table:
-    """Methods in pairs under each attack: AUC of the first minus AUC of the second on the same texts.
+    """AUC difference of each pair of methods on the same texts; above 0, the first method leaks more.
 
-    Above 0: the first leaks more. Raises `DataError` for fewer than two methods with scores of the same texts.
+    Raises `DataError` for fewer than two methods with scores of the same texts.
     """
-    found = auc_comparisons(rows, scores)
-    attacks, lines = comparison_grid(found, "method")
+    pairs = auc_comparisons(rows, scores)
+    attacks, lines = comparison_grid(pairs, "method")
     if not lines:
-        raise DataError("the table of comparisons needs two methods that were audited on the same texts; add another")
+        raise DataError("table comparisons: fewer than two methods with scores of the same texts. Add another method.")
     return Table(
-        "Methods in pairs",
-        (*LeadColumns(auc_rows(rows)).header, "methods", *attacks),
+        "AUC differences between methods",
+        (*LeadColumns(auc_rows(rows)).header, "methods compared", *attacks),
         tuple(lines),
-        comparison_note(found, rows),
+        comparison_note(pairs, rows),
     )

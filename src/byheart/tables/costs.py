@@ -1,4 +1,4 @@
-"""What each attack costs: passes over the audited texts, and seconds as they were measured."""
+"""Cost of each attack: forward passes over the audited texts, and measured seconds."""
 
 from __future__ import annotations
 
@@ -15,28 +15,35 @@ from byheart.tables._columns import cells_across
 
 
 def costs(rows: Sequence[Row]) -> Table:
-    """Passes and seconds of each attack at a tuned epoch: the median over epochs, with every method's seconds.
+    """Forward passes and seconds of each attack for one epoch: the median over epochs after the first training epoch.
 
-    Raises `DataError` where no costs were noted.
+    Raises `DataError` without stored costs.
     """
-    noted = [r for r in rows if r.attack and r.epoch and r.metric in defaults.COST_METRICS]
-    if not noted:
-        raise DataError("no row holds what an attack cost; the untuned base alone was attacked, or byheart was older")
-    lead, variants, attacks = LeadColumns(noted), labels.variants(noted), labels.attacks(noted)
+    measured = [r for r in rows if r.attack and r.epoch and r.metric in defaults.COST_METRICS]
+    if not measured:
+        raise DataError(
+            "table costs: no row holds what an attack cost. Run a study with at least one epoch and this version of byheart."
+        )
+    lead, variants, attacks = LeadColumns(measured), labels.variants(measured), labels.attacks(measured)
     lines = [
-        (*head, name, _median(those, "passes"), *cells_across(variants, those, lambda found: _median(found, "seconds")))
-        for head, there in lead.split(noted).items()
-        for name, those in attacks.split(there).items()
+        (
+            *head,
+            name,
+            _median(attack_rows, "passes"),
+            *cells_across(variants, attack_rows, lambda variant_rows: _median(variant_rows, "seconds")),
+        )
+        for head, lead_rows in lead.split(measured).items()
+        for name, attack_rows in attacks.split(lead_rows).items()
     ]
     header = (*lead.header, "attack", "passes", *(f"{name}, seconds" for name in variants.names.values()))
     note = (
-        "Of one epoch: forward passes over the audited texts, and seconds where they were made. Attacks that rest on the "
-        "same evidence share its cost, and the base is passed once for all; shadow models count with their training up to "
-        "that epoch. Medians over tuned epochs."
+        "Cost for one epoch, median over the epochs of training: forward passes over the audited texts, and seconds on "
+        "the machine that ran the study. Attacks with the same evidence share its cost; the base model's evidence is "
+        "computed once. Shadow models count with their training up to that epoch."
     )
-    return Table("What each attack costs", header, tuple(lines), note)
+    return Table("Cost of each attack", header, tuple(lines), note)
 
 
 def _median(rows: Sequence[Row], metric: str) -> str:
-    found = [r.value for r in rows if r.metric == metric]
-    return row_values.format_number(float(np.median(found))) if found else row_values.MISSING
+    values = [r.value for r in rows if r.metric == metric]
+    return row_values.format_number(float(np.median(values))) if values else row_values.MISSING

@@ -1,7 +1,7 @@
-"""Who is trained on and who is asked about: Table 1 of "Impact of Fine-Tuning Methods on Memorization in LLMs".
+"""Number of texts in each split: Table 1 of "Impact of Fine-Tuning Methods on Memorization in LLMs".
 
-Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: it also counts what was removed (exact and near
-duplicates between members and non-members make any attack's score meaningless) and what was cut short.
+Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: it also counts removed texts (exact and near duplicates
+between members and non-members make any attack's score meaningless) and truncated texts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ COUNT_COLUMNS = {
     "nonmember_texts": "non-members",
     "validation_texts": "validation",
     "canaries": "canaries",
-    "canary_copies": "copies of canaries trained on besides",
+    "canary_copies": "copies of canaries in training",
     "exact_duplicates_removed": "exact duplicates removed",
     "near_duplicates_removed": "near duplicates removed",
     "truncated_texts": "truncated",
@@ -30,21 +30,23 @@ COUNT_COLUMNS = {
 
 
 def data_splits(rows: Sequence[Row]) -> Table:
-    """Texts of each data set by their part; members are a sample of the fine-tuning texts.
+    """Number of texts in each split of each data set; members are a sample of the fine-tuning texts.
 
-    Raises `DataError` where no split was counted.
+    Raises `DataError` without counts of texts.
     """
     counted = [r for r in rows if not r.attack and r.metric in COUNT_COLUMNS]
     if not counted:
-        raise DataError("the table of data splits needs a cell's counts of texts, and no row holds one")
+        raise DataError("table data_splits: no row holds counts of texts. Run a study first.")
     metrics = [m for m in COUNT_COLUMNS if any(r.metric == m for r in counted)]
     by_metric = labels.DisplayNames(lambda r: (r.metric,), {(m,): COUNT_COLUMNS[m] for m in metrics}, {})
     datasets = labels.datasets(counted)
-    lines = tuple((data, *cells_across(by_metric, those, _range)) for data, those in datasets.split(counted).items())
+    lines = tuple(
+        (data, *cells_across(by_metric, data_rows, _range)) for data, data_rows in datasets.split(counted).items()
+    )
     varies = any(RANGE_SEPARATOR in cell for line in lines for cell in line[1:])
-    ranged = " A range spans the cells, where base models or seeds differ." if varies else ""
-    note = f"Texts. Members are a sample of the fine-tuning texts; non-members were never trained on.{ranged}"
-    return Table("Data", ("data", *by_metric.names.values()), lines, note)
+    ranged = " A range covers several cells, if base models or seeds differ." if varies else ""
+    note = f"Number of texts. Members are a sample of the fine-tuning texts; non-members were never trained on.{ranged}"
+    return Table("Texts in each split", ("data", *by_metric.names.values()), lines, note)
 
 
 def _range(rows: list[Row]) -> str:

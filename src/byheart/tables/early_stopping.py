@@ -1,7 +1,7 @@
-"""What early stopping would have kept: the epoch that validation chooses, against the last.
+"""Early stopping as a defense: leakage and perplexity at the epoch that validation chooses, and at the last epoch.
 
-A defence that trains nothing anew: every epoch is observed anyway, so stopping early is a choice among them. Training with
-a schedule that falls to nothing by the last epoch is stopped while its rate is still high, as it would be.
+The table needs no further training: every epoch is observed, so early stopping is a choice among them. A learning rate
+schedule that decays to 0 by the last epoch is stopped while the rate is still high, as in a real early stop.
 """
 
 from __future__ import annotations
@@ -18,42 +18,48 @@ from byheart.core.types import Row, Table
 
 
 def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) -> Table:
-    """AUC and validation perplexity at the epoch that early stopping keeps, and at the last.
+    """AUC and validation perplexity at the epoch that early stopping chooses, and at the last epoch.
 
-    Training stops when so many epochs (`patience`) in a row have not lowered the lowest validation perplexity; the epoch of the
-    lowest is kept, 0 where none was better than the untuned model. Raises `DataError` where nothing was tuned or
-    no attack was measured.
+    Training stops after `patience` epochs in a row without a lower validation perplexity. Early stopping chooses the
+    epoch of the lowest perplexity: 0 if no epoch improves on the base model. Raises `DataError` without AUC rows or
+    without perplexity after training.
     """
     measured = auc_rows(rows)
-    use = [r for r in rows if r.metric == "perplexity" and not r.attack]
-    if not measured or not any(r.epoch for r in use):
-        raise DataError("early stopping needs AUC and validation perplexity after epochs of tuning, and there are none")
-    lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *use]), labels.attacks(measured)
-    perplexities = lead.split(use)
+    utility = [r for r in rows if r.metric == "perplexity" and not r.attack]
+    if not measured or not any(r.epoch for r in utility):
+        raise DataError(
+            "table early_stopping: no AUC and validation perplexity after an epoch of training. Add an attack and the metrics auc and perplexity."
+        )
+    lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *utility]), labels.attacks(measured)
+    perplexities = lead.split(utility)
     lines: list[tuple[str, ...]] = []
-    for head, there in lead.split(measured).items():
-        read = variants.split(perplexities.get(head, []))
-        for name, those in variants.split(there).items():
-            kept = _early_stopped_rows(read.get(name, []), patience)
-            stops = {r.cell: r.epoch for r in kept}
+    for head, lead_rows in lead.split(measured).items():
+        utility_by_variant = variants.split(perplexities.get(head, []))
+        for name, variant_rows in variants.split(lead_rows).items():
+            chosen = _early_stopped_rows(utility_by_variant.get(name, []), patience)
+            stops = {r.cell: r.epoch for r in chosen}
             if not stops:
                 continue
-            attacked = [attacks.split(those).get(n, []) for n in attacks.names.values()]
-            cells = [_change([r for r in own if r.epoch == stops.get(r.cell, -1)], own) for own in attacked]
-            ends = sorted({epoch or 0 for epoch in stops.values()})
-            told = " to ".join(dict.fromkeys((str(ends[0]), str(ends[-1]))))
-            lines.append((*head, name, told, _change(kept, read[name]), *cells))
-    header = ("method", "epoch kept", "perplexity", *(f"{n} AUC" for n in attacks.names.values()))
+            by_attack = [attacks.split(variant_rows).get(n, []) for n in attacks.names.values()]
+            cells = [
+                _change([r for r in attack_rows if r.epoch == stops.get(r.cell, -1)], attack_rows)
+                for attack_rows in by_attack
+            ]
+            epochs = sorted({epoch or 0 for epoch in stops.values()})
+            epoch_range = " to ".join(dict.fromkeys((str(epochs[0]), str(epochs[-1]))))
+            lines.append((*head, name, epoch_range, _change(chosen, utility_by_variant[name]), *cells))
+    header = ("method", "chosen epoch", "validation perplexity", *(f"{n} AUC" for n in attacks.names.values()))
     note = (
-        f"At the epoch that early stopping keeps (patience {patience}) → at the last; in brackets the {row_values.interval_description(measured)}. "
-        "The epoch is chosen by the very validation texts whose perplexity is shown, which is a little lower for it."
+        f"Value at the epoch that early stopping chooses (patience {patience}) → value at the last epoch; in brackets: "
+        f"{row_values.interval_description(measured)}. The epoch is chosen on the validation texts whose perplexity is "
+        "shown, so that this perplexity is slightly too low."
     )
-    return Table("What early stopping would have kept", (*lead.header, *header), tuple(lines), note)
+    return Table("Early stopping: chosen epoch and last epoch", (*lead.header, *header), tuple(lines), note)
 
 
 def _early_stopped_rows(rows: Sequence[Row], patience: int) -> list[Row]:
-    """Return, for each seed's cell, the row of perplexity at which training with this patience is stopped and returns to."""
-    found: list[Row] = []
+    """Return, for each cell, the perplexity row of the epoch that early stopping with this patience chooses."""
+    chosen: list[Row] = []
     for cell in dict.fromkeys(r.cell for r in rows):
         path = sorted((r for r in rows if r.cell == cell), key=lambda r: r.epoch or 0)
         best = path[0]
@@ -61,10 +67,10 @@ def _early_stopped_rows(rows: Sequence[Row], patience: int) -> list[Row]:
             if (row.epoch or 0) - (best.epoch or 0) > patience:
                 break
             best = row if row.value < best.value else best
-        found.append(best)
-    return found
+        chosen.append(best)
+    return chosen
 
 
-def _change(kept: Sequence[Row], path: Sequence[Row]) -> str:
-    ends = (row_values.pooled_estimate(kept), row_values.pooled_estimate(row_values.rows_at_epoch(path, None)))
+def _change(chosen: Sequence[Row], path: Sequence[Row]) -> str:
+    ends = (row_values.pooled_estimate(chosen), row_values.pooled_estimate(row_values.rows_at_epoch(path, None)))
     return " → ".join(row_values.format_estimate(end) for end in ends)

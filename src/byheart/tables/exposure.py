@@ -1,8 +1,8 @@
-"""Exposure of canaries against repetitions and epochs, for each method.
+"""Exposure of canaries by method, number of repetitions and epoch.
 
 Nicholas Carlini, Chang Liu, Ulfar Erlingsson, Jernej Kos, Dawn Song. The Secret Sharer. USENIX Security 2019.
-arXiv 1802.08232, its figures 4 and 5 in one. Departs from the paper: the untuned model's exposure of the same canaries, and
-that of canaries that were held out, stand beside.
+arXiv 1802.08232, Figures 4 and 5 combined. Departs from the paper: adds two controls, the base model's exposure of the
+same canaries and the exposure of held-out canaries.
 """
 
 from __future__ import annotations
@@ -16,44 +16,45 @@ from byheart.core.types import Row, Table
 from byheart.tables._columns import format_base_value
 
 MAX_EPOCH_COLUMNS = 5
-"""Epochs that are shown: all where there are so many, else the last and others evenly before it."""
+"""Maximum number of epoch columns; with more epochs, evenly spaced ones up to the last are shown."""
 
 HELD_OUT = "held out"
 
 
 def exposure(rows: Sequence[Row]) -> Table:
-    """Mean exposure (bits) of canaries by method, number of repetitions and epoch; canaries never seen have 1.44.
+    """Mean exposure (bits) of canaries by method, repetitions and epoch; higher is more memorized, 1.44 is chance.
 
-    Raises `DataError` where none was measured.
+    Raises `DataError` without rows of exposure.
     """
     measured = [r for r in rows if r.metric in {"exposure", "held_out_exposure"}]
     if not measured:
         raise DataError(
-            "no row holds an exposure; set data.canaries and ask for metrics: [exposure, held_out_exposure]"
+            "table exposure: no rows of exposure. Set data.canaries and metrics: [exposure, held_out_exposure]."
         )
     lead, variants = LeadColumns(measured), labels.variants(measured)
     epochs = _displayed_epochs(sorted({r.epoch for r in measured if r.epoch}))
-    ways = sorted({_estimator(r) for r in measured}, reverse=True)
+    estimators = sorted({_estimator(r) for r in measured}, reverse=True)
     lines = [
         (
             *head,
             method,
-            way,
-            _repetitions_label(often),
-            format_base_value(those),
-            *(_value_at_epoch(those, e) for e in epochs),
+            estimator,
+            _repetitions_label(repetitions),
+            format_base_value(cell_rows),
+            *(_value_at_epoch(cell_rows, epoch) for epoch in epochs),
         )
-        for head, there in lead.split(measured).items()
-        for method, own in variants.split(there).items()
-        for way in ways
-        for often in sorted({_repetitions(r) for r in own if _estimator(r) == way})
-        if (those := [r for r in own if _estimator(r) == way and _repetitions(r) == often])
+        for head, lead_rows in lead.split(measured).items()
+        for method, method_rows in variants.split(lead_rows).items()
+        for estimator in estimators
+        for repetitions in sorted({_repetitions(r) for r in method_rows if _estimator(r) == estimator})
+        if (cell_rows := [r for r in method_rows if _estimator(r) == estimator and _repetitions(r) == repetitions])
     ]
     header = (*lead.header, "method", "estimated by", "trained on", labels.BASE_LABEL, *(f"epoch {e}" for e in epochs))
     note = (
-        f"Mean exposure in bits; in brackets the {row_values.interval_description(measured)}, canaries taken as independent. Canaries that a model "
-        "never saw have 1.44 on average, the untuned model's and those held out too. By sampling there is no more than "
-        "log2(references + 1); by extrapolation a skew-normal distribution of the references is taken for granted."
+        f"Mean exposure in bits; in brackets: {row_values.interval_description(measured)}, assuming independent canaries. "
+        "Canaries outside the training data have 1.44 bits on average: held-out canaries, and all canaries on the base "
+        "model. The estimate by sampling is at most log2(references + 1). The estimate by extrapolation assumes a "
+        "skew-normal distribution of the references."
     )
     return Table("Exposure of canaries", header, tuple(lines), note)
 
@@ -69,14 +70,13 @@ def _estimator(row: Row) -> str:
 
 
 def _repetitions(row: Row) -> int:
-    """Return how often a row's canaries were trained on: 0 for those held out."""
+    """Return how often a row's canaries occur in the training data: 0 for held-out canaries."""
     return int(row_values.parse_settings(row.metric_settings).get("repeated", "1")) if row.metric == "exposure" else 0
 
 
-def _repetitions_label(often: int) -> str:
-    return row_values.format_times(often) if often else HELD_OUT
+def _repetitions_label(repetitions: int) -> str:
+    return row_values.format_times(repetitions) if repetitions else HELD_OUT
 
 
 def _value_at_epoch(rows: Sequence[Row], epoch: int) -> str:
-    there = [r for r in rows if r.epoch == epoch]
-    return row_values.format_estimate(row_values.pooled_estimate(there))
+    return row_values.format_estimate(row_values.pooled_estimate([r for r in rows if r.epoch == epoch]))
