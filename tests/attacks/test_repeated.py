@@ -104,7 +104,7 @@ forward = Scorer.__call__
 def test_a_context_that_is_not_known_bounds_nothing(tiny, sentences, monkeypatch):
     model = tiny("llama")
     assert model.max_text_tokens == 128
-    monkeypatch.setattr(type(model), "context", None)
+    monkeypatch.setattr(type(model), "context_length", None)
     assert model.max_text_tokens is None
     tokens = tokenize(model.tokenizer, texts_of([sentences[0]]), 64)
     assert len(repeated(Scorer(model, 4096, torch.float32), tokens).logp) == tokens.lengths[0] - 1

@@ -167,14 +167,14 @@ def test_fewer_known_texts_than_an_attack_needs_are_told_with_the_number(opened,
         run(known_nonmembers=KNOWN[:3], attacks=["recall"])
     with pytest.raises(DataError, match=r"icp_similar .*\b10 known non-members.*\b8\b"):
         run(known_nonmembers=KNOWN[:8], attacks=["icp_similar"])
-    with pytest.raises(DataError, match="con_recall .*known members"):
+    with pytest.raises(DataError, match=r"con_recall .*known members"):
         run(known_nonmembers=KNOWN, attacks=["con_recall"])
     with pytest.raises(DataError, match=r"known members.* con_recall"):
         run(known_members=KNOWN)
     for part, texts in (("known_members", MEMBERS), ("known_nonmembers", MEMBERS), ("known_nonmembers", NONMEMBERS)):
         with pytest.raises(DataError, match=r"known_(non)?member text '1'.* (non)?member text '1'"):
             run(**{part: [KNOWN[0], texts[1]]}, attacks=["con_recall"])
-    with pytest.raises(DataError, match="known_member text '0'.* known_nonmember text '0'"):
+    with pytest.raises(DataError, match=r"known_member text '0'.* known_nonmember text '0'"):
         run(known_members=KNOWN, known_nonmembers=KNOWN, attacks=["con_recall"])
 
 
@@ -201,9 +201,7 @@ def test_without_held_out_texts_it_says_what_can_still_be_said(command, tmp_path
     told = json.loads(command("--members", members, "--json")[1])
     assert all(e["above"] is None for e in told["exposed"])
     assert [e["attack"] for e in told["exposed"]][:1] == ["reference"]
-    assert "auc=0.6: 40 members and 0 non-members" in refusal(
-        command("--members", members, "--fail-above", "auc=0.6")
-    )
+    assert "auc=0.6: 40 members and 0 non-members" in refusal(command("--members", members, "--fail-above", "auc=0.6"))
 
 
 def test_without_held_out_texts_what_can_be_extracted_is_a_share_of_the_training_texts(opened, tokenizer):

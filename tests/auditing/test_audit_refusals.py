@@ -26,8 +26,7 @@ from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, records, refus
         ("auc=nan", "--fail-above auc=nan"),
         (
             "tpr_at_fpr=0.05",
-            "--fail-above tpr_at_fpr=0.05: 32 non-members are too few to judge TPR at 1 % FPR. "
-            "Provide at least 100, or raise --fpr.",
+            "tpr_at_fpr=0.05: 32 non-members are too few to judge TPR at 1 % FPR. Provide at least 100, or raise --fpr.",
         ),
     ],
 )
@@ -39,13 +38,13 @@ def bad(name):
     """Files that are wrong, by name, each with what the refusal says."""
     first = {"text": MEMBERS[0]}
     return {
-        "fields": ([{"a": "1", "body": "x"}], "line 1': unknown record shape with the fields a, body"),
-        "both": ([*({"text": t} for t in NONMEMBERS), first], "is member text"),
-        "empty": ([first, {"text": " "}], "line 2': the text is empty"),
-        "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1' is used twice"),
+        "fields": ([{"a": "1", "body": "x"}], "a, body"),
+        "both": ([*({"text": t} for t in NONMEMBERS), first], "member text"),
+        "empty": ([first, {"text": " "}], "line 2'"),
+        "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1'"),
         "chat": ([{"messages": [{"role": "assistant", "content": "x y"}]}] * 2, "chat template"),
         "half": ('{"text": "\\ud800 half"}', "surrogate pair"),
-        "number": ([{"text": 3}], "with the fields text"),
+        "number": ([{"text": 3}], "text"),
         "json": ("{", "JSON"),
         "none": ("", "bad-none.jsonl"),
     }[name]

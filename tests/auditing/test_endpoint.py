@@ -65,7 +65,7 @@ def test_numbers_one_token_off_are_refused(folders):
     """As llama-cpp-python gives them where its model's tokenizer adds no BOS."""
     with (
         StandIn(folders("llama"), like="llama_cpp") as server,
-        pytest.raises(ModelError, match="off by one token.*add_bos_token"),
+        pytest.raises(ModelError, match=r"off by one token.*add_bos_token"),
     ):
         byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
     with (
@@ -89,7 +89,7 @@ def test_all_runs_what_answers_suffice_for_and_names_the_rest(folders):
             server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], base_name="base", attacks="all"
         )
         alone = byheart.audit_endpoint(server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], attacks=["loss", "reference"])
-        with pytest.raises(DataError, match="surp .*next-token distribution"):
+        with pytest.raises(DataError, match=r"surp .*next-token distribution"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=["surp"])
     assert set(found.scores[1]) | set(found.left_out) == set(registry.entry_names("attacks"))
     assert {"loss", "reference", "min_k", "zlib_ratio", "wbc", "lowercase", "samia"} <= set(found.scores[1])

@@ -8,9 +8,9 @@ import pytest
 
 SCRIPT = """
 import resource, sys
-from byheart.lm.allocator import keep_freed
+from byheart.lm.allocator import keep_freed_memory
 if sys.argv[1] == "kept":
-    assert keep_freed()
+    assert keep_freed_memory()
 import numpy as np
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -21,12 +21,12 @@ settings = Training(epochs=2, batch_size=3)  # the last step has one text: one p
 found = {}
 for method in ("head", "lora"):
     model = load(folder)
-    train.seed("0b")
+    train.seed_rngs("0b")
     made = registry.choose("methods", method)(model)
-    model = train.keep_hidden(LanguageModel(made.module, model.tokenizer, "m"))
+    model = train.with_hidden_cache(LanguageModel(made.module, model.tokenizer, "m"))
     tokens = tokenize(model.tokenizer, Texts(tuple(map(str, range(7))), tuple(words)), 64)
     losses = [e.loss for e in train.train(model, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.float32, budget=100)]
-    found[method] = {"losses": losses, **{n: p.detach() for n, p in train.trainable(model.module).items()}}
+    found[method] = {"losses": losses, **{n: p.detach() for n, p in train.trainable_parameters(model.module).items()}}
 if int(__import__("os").environ.get("RANK", 0)) == 0:
     torch.save(found, out)
 """

@@ -1,8 +1,8 @@
-"""Do attacks tell members from non-members before any fine-tuning? The part of the validity gate that needs a model.
+"""Test whether attacks distinguish members from non-members on the base model: the part of the split check with a model.
 
-What an attack finds on the untuned model it finds without training, so it is a difference between the two sets of
-texts, or an older training of the base on some of them: Shi et al., Detecting Pretraining Data from Large Language
-Models, ICLR 2024, arXiv 2310.16789, find such members by the same attacks. The rules stand in docs/validity.md.
+A difference on the base model does not come from fine-tuning. Either the two sets of texts differ, or some of them are in
+the base model's pre-training data: Shi et al., Detecting Pretraining Data from Large Language Models, ICLR 2024,
+arXiv 2310.16789, detect such members with the same attacks. docs/validity.md has the rules.
 """
 
 from __future__ import annotations
@@ -21,68 +21,67 @@ from byheart.stats.simultaneous import ALPHA, p_value_auc_differs, sides_of, sim
 
 
 def base_model_findings(score_sets: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
-    """What each attack, by its name, finds on the untuned model; all attacks share an error of 5 % (Holm).
+    """AUC of each attack on the base model, by attack name, with a verdict; all attacks share an error of 5 % (Holm).
 
-    An AUC as far below one half tells the two sides apart as well.
+    The test is two-sided, because an AUC below 0.5 also distinguishes members from non-members.
     """
     if not score_sets:
         return ()
-    apart = holm(np.array([p_value_auc_differs(held) for held in score_sets.values()]))
-    far = holm(np.array([_p_beyond_bound(held) for held in score_sets.values()]))
+    p_values = holm(np.array([p_value_auc_differs(score_set) for score_set in score_sets.values()]))
+    p_values_beyond = holm(np.array([_p_beyond_limit(score_set) for score_set in score_sets.values()]))
     return tuple(
-        _finding(name, held, float(p), float(bound))
-        for (name, held), p, bound in zip(score_sets.items(), apart, far, strict=True)
+        _finding(name, score_set, float(p), float(p_beyond))
+        for (name, score_set), p, p_beyond in zip(score_sets.items(), p_values, p_values_beyond, strict=True)
     )
 
 
-def _p_beyond_bound(held: ScoreSet) -> float:
-    """One-sided p-value of an AUC within BOUND of one half, for the nearer side."""
-    return min(p_value_auc_above(scores, sides_of(held), BLIND_AUC_LIMIT) for scores in (held.scores, -held.scores))
+def _p_beyond_limit(score_set: ScoreSet) -> float:
+    """One-sided p-value of an AUC within BLIND_AUC_LIMIT: the smaller one of the two directions."""
+    labels = sides_of(score_set)
+    return min(p_value_auc_above(scores, labels, BLIND_AUC_LIMIT) for scores in (score_set.scores, -score_set.scores))
 
 
-def _finding(name: str, held: ScoreSet, p: float, p_beyond_limit: float) -> Finding:
-    value, low, high = simultaneous_auc_interval(held)
+def _finding(name: str, score_set: ScoreSet, p: float, p_beyond_limit: float) -> Finding:
+    value, low, high = simultaneous_auc_interval(score_set)
     verdict: Verdict = "sound" if p > ALPHA else "broken" if p_beyond_limit <= TAIL else "doubtful"
-    found = f"AUC {value:.3f} [{low:.3f}, {high:.3f}], p {p:.3f}"
+    result = f"AUC {value:.3f} [{low:.3f}, {high:.3f}], p {p:.3f}"
     beyond = (
-        f"its interval above {BLIND_AUC_LIMIT}"
-        if value > 1 - BLIND_AUC_LIMIT
-        else f"its interval below {1 - BLIND_AUC_LIMIT:g}"
+        f"interval above {BLIND_AUC_LIMIT}" if value > 1 - BLIND_AUC_LIMIT else f"interval below {1 - BLIND_AUC_LIMIT:g}"
     )
-    limit = beyond if verdict == "broken" else "not one half"
-    why = f"{name} tells members from non-members on the untuned model already (AUC {value:.2f}, {limit})"
-    return Finding(f"untuned: {name}", verdict, found, why if p <= ALPHA else "", value, low, high, p)
+    limit = beyond if verdict == "broken" else "differs from 0.5"
+    reason = f"{name} distinguishes members from non-members on the base model (AUC {value:.2f}, {limit})"
+    return Finding(f"base model: {name}", verdict, result, reason if p <= ALPHA else "", value, low, high, p)
 
 
 GatesByDataset = Mapping[tuple[str, str], Gate]
-"""Gates of data by data set and its settings, as rows name them."""
+"""Gates of the split checks, by data set and its settings as in rows."""
 
 
-NO_SPLIT_CHECK = "the data were never judged; run the study again, which trains nothing anew"
+NO_SPLIT_CHECK = "the split was not checked: run the study again, which reuses all trained models"
 
 
 def panel_gates(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset) -> dict[str, Gate]:
-    """Return the gate of each data set (and base model, where there are several), by its name.
+    """Return the gate of each data set (and base model, if there are several), by panel name.
 
-    Of several cells the first's untuned scores are asked, since all share the untuned model. Data that were never
-    judged are doubtful.
+    All cells share the base model, so the first cell's scores at epoch 0 are used. A split that was not checked is doubtful.
     """
-    return {name: _combined_gate(there, scores, gates) for name, there in labels.panels(rows).split(rows).items()}
+    return {
+        name: _combined_gate(panel_rows, scores, gates)
+        for name, panel_rows in labels.panels(rows).split(rows).items()
+    }
 
 
 def _combined_gate(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset) -> Gate:
-    data = gates.get((rows[0].dataset, rows[0].dataset_settings)) or _unchecked_gate(rows)
+    split_gate = gates.get((rows[0].dataset, rows[0].dataset_settings)) or _unchecked_gate(rows)
     measured = [r for r in rows if r.attack and r.metric == "auc" and r.scores]
-    before = labels.attacks(measured).split(r for r in measured if r.epoch == 0)
-    found = base_model_findings({name: scores(those[0].scores) for name, those in before.items()})
-    return Gate(data.members, data.nonmembers, (*data.findings, *found))
+    base_rows = labels.attacks(measured).split(r for r in measured if r.epoch == 0)
+    base_findings = base_model_findings({name: scores(of_attack[0].scores) for name, of_attack in base_rows.items()})
+    return Gate(split_gate.members, split_gate.nonmembers, (*split_gate.findings, *base_findings))
 
 
 def gate_lines(gates: Mapping[str, Gate]) -> list[str]:
-    """Return each verdict with its reasons, in a line."""
-    return [
-        f"members against non-members, {name}: {gate.verdict}{_reasons_suffix(gate)}" for name, gate in gates.items()
-    ]
+    """Return one line per gate: its verdict and its reasons."""
+    return [f"split check, {name}: {gate.verdict}{_reasons_suffix(gate)}" for name, gate in gates.items()]
 
 
 def _reasons_suffix(gate: Gate) -> str:
@@ -91,5 +90,5 @@ def _reasons_suffix(gate: Gate) -> str:
 
 def _unchecked_gate(rows: Sequence[Row]) -> Gate:
     counts = next(((r.members, r.nonmembers) for r in rows if r.attack), (0, 0))
-    told = Finding("data", "doubtful", "never judged", NO_SPLIT_CHECK, 0.0)
-    return Gate(counts[0] or 0, counts[1] or 0, (told,))
+    finding = Finding("data", "doubtful", "not checked", NO_SPLIT_CHECK, 0.0)
+    return Gate(counts[0] or 0, counts[1] or 0, (finding,))

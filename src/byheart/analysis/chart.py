@@ -1,11 +1,11 @@
-"""What a figure is: a Vega-Lite chart with its data beside it, and how it becomes a picture in a file.
+"""A figure: a Vega-Lite chart with separate data, its export to picture files, and the color theme.
 
-The data stand beside the chart, by the names that it reads them under, for two reasons: a page that holds many figures
-of one study holds its numbers once, and altair checks every number of a chart that carries them, which takes seconds.
+The data are separate from the chart for two reasons: a page with many figures of one study contains its numbers once, and
+altair validates every number inside a chart, which takes seconds.
 
-A chart's parameters whose names begin with `pick_` say which part of the data is drawn: `pick_attack`, `pick_metric`,
-`pick_panel` (a data set, with the base model where there are several), `pick_seed`, `pick_epoch`. A page has a switch
-for each; a picture shows what they say from the beginning.
+Chart parameters with the prefix `pick_` select the part of the data that is drawn: `pick_attack`, `pick_metric`,
+`pick_panel` (a data set, with the base model if there are several), `pick_seed`, `pick_epoch`. A page has a switch for each
+parameter; a picture shows their initial values.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
     import altair as alt
 
 PICTURE_FORMATS = ("svg", "png", "pdf")
-"""The formats of a picture in a file."""
+"""Picture file formats."""
 
 INK, MUTED, GRID, LIGHT_BACKGROUND = "#262626", "#767676", "#e4e4e4", "#ffffff"
 DARK_INK, DARK_MUTED, DARK_GRID, DARK_BACKGROUND = "#e6e8ea", "#9aa3ac", "#343a41", "#1b1f23"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 POINTS_PER_PIXEL = 0.75
-"""Points of print in one pixel of 1/96 inch, which is what a chart's sizes are given in."""
+"""Points in one pixel of 1/96 inch, the unit of a chart's sizes."""
 PNG_DENSITY = 300
 TITLE_LINE_CHARACTERS = 48
-"""Letters of a line of a title: what a picture of one column of print is wide enough for."""
+"""Maximum characters in a line of a title; fits a picture of the width of one printed column."""
 MIN_CONTRAST = 3.0
-"""Least contrast of a line with its ground: WCAG 2.2, success criterion 1.4.11."""
+"""Minimum contrast of a line with its background: WCAG 2.2, success criterion 1.4.11."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart with its data, by the name that the chart reads them under.
+    """A chart with its data sets by name.
 
-    `words` say how it is to be read, `heading` what it shows whatever is picked: a page's switches change the rest.
+    `words` explains how to read it. `heading` is what it shows for every selection of a page's switches.
     """
 
     title: str
@@ -53,12 +53,12 @@ class Figure:
 
     @functools.cached_property
     def spec_without_data(self) -> dict[str, Any]:
-        """The chart as Vega-Lite without its data, in the look of print."""
+        """The chart as Vega-Lite without its data, in the theme for print."""
         spec: dict[str, Any] = self.chart.to_dict()
         return spec | {"config": vega_config(), "description": " ".join(f"{self.title}. {self.words}".split())}
 
     def spec(self, *, titled: bool = True) -> dict[str, Any]:
-        """Return the whole as Vega-Lite, as any of its tools reads it."""
+        """Return the chart with its data as a complete Vega-Lite specification."""
         title = {
             "text": textwrap.wrap(self.title, TITLE_LINE_CHARACTERS),
             "anchor": "start",
@@ -70,11 +70,11 @@ class Figure:
         return self.spec_without_data | data | ({"title": title} if titled else {})
 
     def picture(self, form: str, *, titled: bool = True) -> bytes:
-        """Return the figure as a picture (`svg`, `png`, `pdf`). Equal figures make equal pictures.
+        """Return the figure as a picture (`svg`, `png`, `pdf`). Equal figures give equal bytes.
 
-        A PDF's bytes may differ in the order of its resources, which the converter does not settle.
+        Exception: the bytes of a PDF may differ in the order of its resources, which the converter does not fix.
 
-        Raises `SettingError` for another form.
+        Raises `SettingError` for another format.
         """
         import vl_convert
 
@@ -85,10 +85,10 @@ class Figure:
             return vl_convert.vegalite_to_png(spec, scale=POINTS_PER_PIXEL, ppi=PNG_DENSITY)
         if form == "pdf":
             return vl_convert.svg_to_pdf(_svg_in_points(vl_convert.vegalite_to_svg(spec)))
-        raise SettingError(f"picture {form!r}: choices are {', '.join(PICTURE_FORMATS)}")
+        raise SettingError(f"picture format {form!r}: is unknown. Choices are {', '.join(PICTURE_FORMATS)}.")
 
     def _repr_mimebundle_(self, *_: object, **__: object) -> dict[str, Any]:
-        """Show the figure in a notebook, which draws Vega-Lite by itself, or else as a picture."""
+        """Show the figure in a notebook: as Vega-Lite, or as a picture where Vega-Lite is not supported."""
         return {
             "application/vnd.vegalite.v6+json": self.spec(),
             "image/png": base64.b64encode(self.picture("png")).decode(),
@@ -96,13 +96,13 @@ class Figure:
 
 
 def _svg_in_points(svg: str) -> str:
-    """Return an SVG at its size in print: the converter takes each of its pixels for a point."""
+    """Return an SVG with its size in points: the PDF converter treats pixels as points."""
     return re.sub(r'\b(width|height)="([\d.]+)"', lambda m: f'{m[1]}="{float(m[2]) * POINTS_PER_PIXEL}"', svg, count=2)
 
 
 def vega_config(*, dark: bool = False, font_size: int = 10) -> dict[str, Any]:
-    """Return the look of every figure, for light paper or for a dark screen; `letters` are their height in pixels."""
-    ink, faint, lines, ground = (
+    """Return the theme of every figure, light or dark; `font_size` is in pixels."""
+    ink, muted, grid, background = (
         (DARK_INK, DARK_MUTED, DARK_GRID, DARK_BACKGROUND) if dark else (INK, MUTED, GRID, LIGHT_BACKGROUND)
     )
     text = {
@@ -117,9 +117,9 @@ def vega_config(*, dark: bool = False, font_size: int = 10) -> dict[str, Any]:
         "font": FONT,
         "axis": {
             **text,
-            "gridColor": lines,
-            "domainColor": faint,
-            "tickColor": faint,
+            "gridColor": grid,
+            "domainColor": muted,
+            "tickColor": muted,
             "gridWidth": 0.7,
             "labelLimit": 170,
         },
@@ -135,37 +135,37 @@ def vega_config(*, dark: bool = False, font_size: int = 10) -> dict[str, Any]:
         "title": {"color": ink},
         "view": {"stroke": None},
         "text": {"color": ink, "fontSize": font_size},
-        "rule": {"color": faint},
+        "rule": {"color": muted},
         "style": {
-            "level": {"stroke": faint, "color": faint},
+            "level": {"stroke": muted, "color": muted},
             "ink": {"fill": ink, "color": ink},
-            "halo": {"fill": ground, "stroke": ground, "strokeWidth": 3, "strokeJoin": "round"},
+            "halo": {"fill": background, "stroke": background, "strokeWidth": 3, "strokeJoin": "round"},
         },
         "aria": True,
     }
 
 
-def legible_color(colour: str, ground: str) -> str:
-    """Return the colour, mixed with black or white as little as makes a line of it seen on its ground."""
-    towards = 255.0 if _luminance(_rgb(ground)) < 0.2 else 0.0  # noqa: PLR2004 - dark or light
-    own = mixed = _rgb(colour)
-    for share in range(0, 101, 4):
-        mixed = [float(round((1 - share / 100) * v + share / 100 * towards)) for v in own]
-        if _contrast(mixed, _rgb(ground)) >= MIN_CONTRAST:
+def legible_color(color: str, background: str) -> str:
+    """Return the color, mixed with as little black or white as gives a line of it MIN_CONTRAST with the background."""
+    target = 255.0 if _luminance(_rgb(background)) < 0.2 else 0.0  # noqa: PLR2004 - dark or light
+    original = mixed = _rgb(color)
+    for percent in range(0, 101, 4):
+        mixed = [float(round((1 - percent / 100) * v + percent / 100 * target)) for v in original]
+        if _contrast(mixed, _rgb(background)) >= MIN_CONTRAST:
             break
     return "#" + "".join(f"{int(v):02x}" for v in mixed)
 
 
-def _rgb(colour: str) -> list[float]:
-    return [float(int(colour[i : i + 2], 16)) for i in (1, 3, 5)]
+def _rgb(color: str) -> list[float]:
+    return [float(int(color[i : i + 2], 16)) for i in (1, 3, 5)]
 
 
 def _luminance(rgb: Sequence[float]) -> float:
     shares = [v / 255 for v in rgb]
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in shares]  # noqa: PLR2004 - sRGB's own
+    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in shares]  # noqa: PLR2004 - from sRGB
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def _contrast(one: Sequence[float], other: Sequence[float]) -> float:
-    dark, light = sorted((_luminance(one), _luminance(other)))
+def _contrast(first: Sequence[float], second: Sequence[float]) -> float:
+    dark, light = sorted((_luminance(first), _luminance(second)))
     return (light + 0.05) / (dark + 0.05)

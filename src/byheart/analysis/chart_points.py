@@ -1,7 +1,7 @@
-"""Rows as the points of figures: one a number, under the names that a reader sees, seeds pooled and each for itself.
+"""Convert rows to the data points of figures: one point per number, with display names, pooled over seeds and per seed.
 
-All figures of rows draw from this one list and pick from it by parameters of their own, so that a page holds every number
-once and a switch on it changes every picture.
+All figures of rows share this list and filter it by chart parameters, so a page contains every number once, and one switch
+changes every figure.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from byheart.core.errors import DataError
 from byheart.core.types import Row
 
 ALL_SEEDS = ""
-"""What stands for the seed where seeds are pooled, or where there is one only."""
+"""Value of `seed` for points that pool seeds, and for points of a single seed."""
 
 Point = dict[str, Any]
 
 
 class ChartNames(NamedTuple):
-    """What the rows are about, in reading order: data sets (with base models), methods, attacks, metrics."""
+    """Display names of the rows' data sets (with base models), methods, attacks and metrics, in reading order."""
 
     panels: labels.DisplayNames
     series: labels.DisplayNames
@@ -33,7 +33,7 @@ class ChartNames(NamedTuple):
 
 
 def leakage_rows(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows that say what an attack finds; what it took is told in tables."""
+    """Return the rows of attack metrics, without metrics of cost, which only tables show."""
     return [r for r in rows if r.attack and r.epoch is not None and r.metric not in defaults.COST_METRICS]
 
 
@@ -43,13 +43,13 @@ def perplexity_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def chart_names(rows: Sequence[Row]) -> ChartNames:
-    """Return how everything in the rows is called. A metric's settings are told with the metric, not with the attack."""
-    bare = [_without_metric_settings(r) for r in rows]
+    """Return the display names of the rows. A metric's settings are part of the metric's name, not of the attack's."""
+    without_metric_settings = [_without_metric_settings(r) for r in rows]
     measured = sorted({(r.metric, r.metric_settings) for r in leakage_rows(rows)}, key=lambda m: (m[0] != "auc", m))
     return ChartNames(
         labels.panels(rows),
         labels.variants(rows),
-        labels.attacks([r for r in bare if r.attack]),
+        labels.attacks([r for r in without_metric_settings if r.attack]),
         {m: _metric_label(*m) for m in measured},
     )
 
@@ -65,7 +65,7 @@ def _metric_label(metric: str, settings: str) -> str:
 
 
 def fpr_setting(settings: str) -> float:
-    """Return the share of false alarms at which a row of `tpr_at_fpr` was measured."""
+    """Return the false positive rate (0 to 1) at which a row of `tpr_at_fpr` was measured."""
     return float(
         row_values.parse_settings(settings).get("fpr")
         or registry.default_settings(registry.load_function("metrics", "tpr_at_fpr"))["fpr"]
@@ -79,56 +79,60 @@ def _chance_level(row: Row) -> float | None:
 
 
 def attack_and_metric_names(rows: Sequence[Row], attack: str, metric: str = "auc") -> tuple[str, str]:
-    """Return what an attack and a metric are called among the points.
+    """Return the display names of an attack and a metric.
 
-    Raises `DataError`, with the attacks that there are, where the one was not measured by the other.
+    Raises `DataError`, with the measured attacks, if no row has this metric of this attack.
     """
-    found = [r for r in leakage_rows(rows) if (r.attack, r.metric) == (attack, metric)]
-    if not found:
-        known = ", ".join(sorted({r.attack for r in rows if r.attack})) or "none"
-        raise DataError(f"the figure needs the {metric!r} of the attack {attack!r} by epoch; attacks: {known}")
+    measured = [r for r in leakage_rows(rows) if (r.attack, r.metric) == (attack, metric)]
+    if not measured:
+        attacks = ", ".join(sorted({r.attack for r in rows if r.attack})) or "none"
+        raise DataError(
+            f"figure: needs the metric {metric!r} of the attack {attack!r} by epoch, which was not measured. "
+            f"Measured attacks: {attacks}."
+        )
     names = chart_names(rows)
-    first = min(found, key=lambda r: (r.metric_settings, r.attack_settings))
+    first = min(measured, key=lambda r: (r.metric_settings, r.attack_settings))
     return names.attacks(_without_metric_settings(first)), names.metrics[first.metric, first.metric_settings]
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
-    """Return every leak by epoch with the perplexity of the same epoch beside it, and every perplexity.
+    """Return a point for every attack metric by epoch, with the perplexity of that epoch, and for every perplexity.
 
-    Several seeds give their mean, with the lowest and highest as ends, and each one its own point as well. `last` is the
-    last epoch of the point's model, `chance` what guessing reaches. What is not finite is left out.
+    Several seeds give one point with their mean, lowest and highest value, and one point per seed. `last` is the last epoch
+    of the point's model, `chance` the level of random guessing. Values that are not finite are left out.
     """
     names, data, base = chart_names(rows), labels.datasets(rows), labels.bases(rows)
     measured = [r for r in (*leakage_rows(rows), *perplexity_rows(rows)) if math.isfinite(r.value)]
-    utility = {(*names.panels.key(r), r.cell, r.epoch): r.value for r in measured if not r.attack}
-    held: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    perplexity_of = {(*names.panels.key(r), r.cell, r.epoch): r.value for r in measured if not r.attack}
+    rows_by_point: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for r in measured:
-        called = (
+        attack_and_metric = (
             ("", "perplexity")
             if not r.attack
             else (names.attacks(_without_metric_settings(r)), names.metrics[r.metric, r.metric_settings])
         )
-        held[names.panels(r), names.series(r), *called, r.epoch].append(r)
+        rows_by_point[names.panels(r), names.series(r), *attack_and_metric, r.epoch].append(r)
     last: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for panel, series, _, _, epoch in held:
+    for panel, series, _, _, epoch in rows_by_point:
         last[panel, series] = max(last[panel, series], epoch)
-    found: list[Point] = []
-    for (panel, series, attack, metric, epoch), those in sorted(held.items(), key=lambda place: place[0]):
-        labelled: Point = {
+    result: list[Point] = []
+    for (panel, series, attack, metric, epoch), seeds in sorted(rows_by_point.items(), key=lambda item: item[0]):
+        point: Point = {
             "panel": panel,
-            "data": data(those[0]),
-            "base": base(those[0]),
+            "data": data(seeds[0]),
+            "base": base(seeds[0]),
             "series": series,
             "attack": attack,
             "metric": metric,
             "epoch": epoch,
         }
-        labelled |= {"last": last[panel, series], "chance": _chance_level(those[0])}
-        apart = [(str(r.seed), [r]) for r in sorted(those, key=lambda r: r.seed)] if len(those) > 1 else []
-        for seed, of_seed in ((ALL_SEEDS, those), *apart):
-            perplexities = [v for r in of_seed if (v := utility.get((*names.panels.key(r), r.cell, epoch))) is not None]
-            found.append({**labelled, "seed": seed, **_pooled_values(of_seed), "perplexity": _mean(perplexities)})
-    return found
+        point |= {"last": last[panel, series], "chance": _chance_level(seeds[0])}
+        per_seed = [(str(r.seed), [r]) for r in sorted(seeds, key=lambda r: r.seed)] if len(seeds) > 1 else []
+        for seed, of_seed in ((ALL_SEEDS, seeds), *per_seed):
+            keys = [(*names.panels.key(r), r.cell, epoch) for r in of_seed]
+            perplexities = [perplexity_of[k] for k in keys if k in perplexity_of]
+            result.append({**point, "seed": seed, **_pooled_values(of_seed), "perplexity": _mean(perplexities)})
+    return result
 
 
 def _pooled_values(rows: list[Row]) -> Point:

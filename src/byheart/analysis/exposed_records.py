@@ -1,6 +1,6 @@
-"""The records most exposed in a study: for each model those members that its attacks find first, with all their scores.
+"""Most exposed records of a study: for each model, the members that its attacks rank highest, with all their scores.
 
-Ids, numbers and nothing else, unless texts are asked for.
+Contains ids and numbers only, unless texts are requested.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from byheart.analysis import labels
 from byheart.core.types import Row, Scores, ScoreSet
 
 MAX_RECORDS, MAX_NUMBERS = 100, 150_000
-"""Records of a model that are told, and numbers of all models together: with many attacks and epochs, fewer records."""
+"""Maximum number of records per model, and of numbers over all models; many attacks and epochs reduce the records."""
 MIN_RECORDS = 10
 MAX_ID_CHARACTERS = 200
-"""Letters of an id that are shown."""
+"""Maximum characters of an id that are shown."""
 
 
 class TokenView(NamedTuple):
-    """A text as a model read it: its pieces, which of them are masked, and log p (nats) of each under the tuned model.
+    """A text as token pieces: which pieces are masked, and log p (nats) of each piece under the fine-tuned model.
 
-    `base` is the same under the model before tuning; both are None where no model was asked. `note` says what is missing.
+    `base` is log p under the base model. Both are None if no model scored the text. `note` states what is left out.
     """
 
     pieces: list[str]
@@ -37,7 +37,7 @@ class TokenView(NamedTuple):
 
 
 TokenViewReader = Callable[[Row, Sequence[int]], Sequence[TokenView]]
-"""Gives audited texts, by a row of scores and their positions among the audited, as the row's model read them."""
+"""Returns token views of audited texts under a row's model, by their positions among the audited texts."""
 
 
 def exposed_records(
@@ -46,32 +46,32 @@ def exposed_records(
     leaking_methods: Collection[tuple[str, str]],
     texts: TokenViewReader | None = None,
 ) -> list[dict[str, Any]]:
-    """Return for each model its most exposed members, by id, with their scores by attack and epoch.
+    """Return each model's most exposed members, by id, with their scores by attack and epoch.
 
-    A record's share is how many of a thousand non-members score below it, which is comparable between attacks. Every
-    attack names its own first ones at the last epoch, in turn. `leaking` are the (panel, method) that are shown to leak:
-    of others, the order is no more than chance. `first` marks the lowest seed's model.
+    A record's share is the number of non-members per thousand that score below it; it is comparable between attacks. Each
+    attack in turn contributes its highest-ranked members at the last epoch. `leaking_methods` are the (panel, method) pairs
+    that are shown to leak; for other models the order is random. `first` marks the model with the lowest seed.
     """
-    held = [r for r in rows if r.attack and r.metric == "auc" and r.scores and r.epoch is not None]
+    scored_rows = [r for r in rows if r.attack and r.metric == "auc" and r.scores and r.epoch is not None]
     panels, series = labels.panels(rows), labels.variants(rows)
-    attacks = labels.attacks([dataclasses.replace(r, metric_settings="") for r in held])
+    attacks = labels.attacks([dataclasses.replace(r, metric_settings="") for r in scored_rows])
     cells: defaultdict[tuple[str, str, int], list[Row]] = defaultdict(list)
-    for r in held:
+    for r in scored_rows:
         cells[panels(r), series(r), r.seed].append(dataclasses.replace(r, metric_settings=""))
-    most = max(MIN_RECORDS, min(MAX_RECORDS, MAX_NUMBERS // max(1, len({r.scores for r in held}))))
-    found: list[dict[str, Any]] = []
-    order = [list(panels.names.values()), list(series.names.values())]
-    for (panel, method, seed), those in sorted(
-        cells.items(), key=lambda place: (order[0].index(place[0][0]), order[1].index(place[0][1]), place[0][2])
+    max_records = max(MIN_RECORDS, min(MAX_RECORDS, MAX_NUMBERS // max(1, len({r.scores for r in scored_rows}))))
+    models: list[dict[str, Any]] = []
+    panel_order, series_order = list(panels.names.values()), list(series.names.values())
+    for (panel, method, seed), cell_rows in sorted(
+        cells.items(), key=lambda item: (panel_order.index(item[0][0]), series_order.index(item[0][1]), item[0][2])
     ):
-        by_attack = {name: {r.epoch: r for r in own} for name, own in attacks.split(those).items()}
-        epochs = sorted({r.epoch for r in those if r.epoch is not None})
-        known = {r.scores: scores(r.scores) for r in those}
-        records = _record_scores(by_attack, epochs, known, most)
-        last = next(r for r in those if r.epoch == epochs[-1])
-        places = records.pop("places")
-        told = texts(last, places) if texts else []
-        found.append(
+        by_attack = {name: {r.epoch: r for r in of_attack} for name, of_attack in attacks.split(cell_rows).items()}
+        epochs = sorted({r.epoch for r in cell_rows if r.epoch is not None})
+        score_sets = {r.scores: scores(r.scores) for r in cell_rows}
+        records = _record_scores(by_attack, epochs, score_sets, max_records)
+        last = next(r for r in cell_rows if r.epoch == epochs[-1])
+        positions = records.pop("positions")
+        views = texts(last, positions) if texts else []
+        models.append(
             {
                 "panel": panel,
                 "series": method,
@@ -80,10 +80,10 @@ def exposed_records(
                 "epochs": epochs,
                 "leaks": (panel, method) in leaking_methods,
                 **records,
-                "texts": [t._asdict() for t in told],
+                "texts": [view._asdict() for view in views],
             }
         )
-    return found
+    return models
 
 
 def _record_scores(
@@ -92,32 +92,33 @@ def _record_scores(
     score_sets: Mapping[str, ScoreSet],
     max_records: int,
 ) -> dict[str, Any]:
-    """Return ids, and by attack, record and epoch the score and the share; None where an attack was not measured."""
-    one = next(iter(score_sets.values()))
-    on = np.flatnonzero(one.members)
-    ranks = [
-        np.argsort(-score_sets[own[max(own, key=lambda e: e or 0)].scores].scores[on], kind="stable")
-        for own in by_attack.values()
+    """Return ids, and score and share by attack, record and epoch; None where an attack was not measured."""
+    first_set = next(iter(score_sets.values()))
+    members = np.flatnonzero(first_set.members)
+    rankings = [
+        np.argsort(-score_sets[by_epoch[max(by_epoch, key=lambda e: e or 0)].scores].scores[members], kind="stable")
+        for by_epoch in by_attack.values()
     ]
-    first = list(dict.fromkeys(int(i) for turn in zip(*ranks, strict=True) for i in turn))[:max_records]
-    chosen = on[first]
-    told: dict[str, Any] = {
-        "members": len(on),
-        "ids": [escape_invisible(one.ids[i].removeprefix("member/"), MAX_ID_CHARACTERS) for i in chosen],
-        "places": chosen.tolist(),
+    # Takes the highest-ranked members of all attacks in turn, each member once.
+    top = list(dict.fromkeys(int(i) for same_rank in zip(*rankings, strict=True) for i in same_rank))[:max_records]
+    exposed = members[top]
+    records: dict[str, Any] = {
+        "members": len(members),
+        "ids": [escape_invisible(first_set.ids[i].removeprefix("member/"), MAX_ID_CHARACTERS) for i in exposed],
+        "positions": exposed.tolist(),
         "scores": {},
         "shares": {},
     }
-    for name, own in by_attack.items():
-        sets = [score_sets[own[e].scores] if e in own else None for e in epochs]
-        told["scores"][name] = [[None if s is None else float(f"{s.scores[i]:.4g}") for s in sets] for i in chosen]
-        below = [None if s is None else _per_mille_below(s.scores[chosen], s.scores[~s.members]) for s in sets]
-        told["shares"][name] = [[None if b is None else int(b[i]) for b in below] for i in range(len(chosen))]
-    return told
+    for name, by_epoch in by_attack.items():
+        sets = [score_sets[by_epoch[e].scores] if e in by_epoch else None for e in epochs]
+        records["scores"][name] = [[None if s is None else float(f"{s.scores[i]:.4g}") for s in sets] for i in exposed]
+        below = [None if s is None else _per_mille_below(s.scores[exposed], s.scores[~s.members]) for s in sets]
+        records["shares"][name] = [[None if b is None else int(b[i]) for b in below] for i in range(len(exposed))]
+    return records
 
 
 def nonmembers_below(scores: Scores, nonmember_scores: Scores) -> Int[np.ndarray, " texts"]:
-    """Number of non-members whose score is below each score."""
+    """Number of non-members that score below each score."""
     return np.searchsorted(np.sort(nonmember_scores), scores, "left")
 
 
@@ -126,6 +127,6 @@ def _per_mille_below(scores: Scores, nonmember_scores: Scores) -> Float[np.ndarr
 
 
 def escape_invisible(text: str, max_characters: int | None = None) -> str:
-    """Return text in which every character that would not be seen, or would steer the line, is spelled out; cut to `most`."""
-    cut = text if max_characters is None or len(text) <= max_characters else f"{text[:max_characters]}…"
-    return "".join(c if c.isprintable() else "⏎" if c == "\n" else f"⟨U+{ord(c):04X}⟩" for c in cut)
+    """Return text with invisible and control characters escaped as ⟨U+XXXX⟩, truncated to `max_characters`."""
+    truncated = text if max_characters is None or len(text) <= max_characters else f"{text[:max_characters]}…"
+    return "".join(c if c.isprintable() else "⏎" if c == "\n" else f"⟨U+{ord(c):04X}⟩" for c in truncated)

@@ -1,7 +1,7 @@
 """Tables and rows as text, Markdown, LaTeX, CSV, JSON and Parquet.
 
-Labels may come from a stranger's data set or model, so every format makes them inert: no Markdown or HTML, no LaTeX
-command, and no cell that a spreadsheet would run as a formula.
+Labels may come from an untrusted data set or model, so every format escapes them: no Markdown or HTML, no LaTeX command,
+and no cell that a spreadsheet runs as a formula.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from byheart.core.types import Row, ScoreSet, Table
 ROW_COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
 """The columns of rows, in order."""
 
-# After OWASP's "CSV injection": these first characters make a spreadsheet run the cell, the full-width ones too.
+# From OWASP's "CSV injection": a spreadsheet runs cells that begin with these characters, including the full-width ones.
 _FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 _NUMBER_START = re.compile("[-\N{MINUS SIGN}\N{EN DASH}\N{INFINITY}0-9]|$")
@@ -42,7 +42,7 @@ _LATEX_ESCAPES = {
     '"': r"\textquotedbl{}",
     "|": r"\textbar{}",
     "`": r"\textasciigrave{}",
-    # After a row's \\ a bracket or a star would be read as its argument.
+    # After the \\ of a row, LaTeX reads a bracket or a star as its argument.
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
@@ -66,7 +66,7 @@ def as_text(table: Table) -> str:
 
 
 def as_markdown(table: Table) -> str:
-    """Return a pipe table, as GitHub reads it."""
+    """Return a pipe table in GitHub's Markdown."""
     from tabulate import tabulate
 
     cells = [[escape_markdown(c) for c in row] for row in table.rows]
@@ -77,7 +77,7 @@ def as_markdown(table: Table) -> str:
 
 
 def as_latex(table: Table) -> str:
-    """Return a floating table for a paper; it needs the packages booktabs and, under pdfLaTeX, T1 fontenc."""
+    """Return a LaTeX table environment; it needs the packages booktabs and, with pdfLaTeX, T1 fontenc."""
     columns = "".join("r" if side == "right" else "l" for side in _alignment(table))
     note = [rf"\par\smallskip{{\footnotesize {_escape_latex(table.note)}}}"] if table.note else []
     lines = [
@@ -98,7 +98,7 @@ def as_latex(table: Table) -> str:
 
 
 def as_csv(table: Table) -> str:
-    """Return comma-separated values; a cell that a spreadsheet would run starts with an apostrophe."""
+    """Return comma-separated values; a cell that a spreadsheet would run gets a leading apostrophe."""
     return _csv([table.header, *table.rows])
 
 
@@ -108,11 +108,11 @@ def as_json(table: Table) -> str:
 
 
 def rows_table(rows: Sequence[Row]) -> Table:
-    """Return rows as a table for readers, a line each: numbers of six digits, no keys; columns that are empty are left out."""
+    """Return rows as a table, one line each, with numbers of six digits. Leaves out store keys and empty columns."""
     values = [dataclasses.astuple(r) for r in rows]
-    kept = [i for i, c in enumerate(ROW_COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
-    cells = tuple(tuple(_six_digits(v[i]) for i in kept) for v in values)
-    return Table("Rows", tuple(ROW_COLUMNS[i] for i in kept), cells)
+    columns = [i for i, c in enumerate(ROW_COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
+    cells = tuple(tuple(_six_digits(v[i]) for i in columns) for v in values)
+    return Table("Rows", tuple(ROW_COLUMNS[i] for i in columns), cells)
 
 
 def _six_digits(value: object) -> str:
@@ -120,19 +120,19 @@ def _six_digits(value: object) -> str:
 
 
 def rows_csv(rows: Sequence[Row]) -> str:
-    """Return every column of rows as comma-separated values, numbers with every digit, labels as in `as_csv`."""
+    """Return all columns of rows as comma-separated values, with all digits of numbers; labels are escaped as in `as_csv`."""
     return _csv([ROW_COLUMNS, *(dataclasses.astuple(r) for r in rows)])
 
 
 def rows_json(rows: Sequence[Row]) -> str:
-    """Return rows as a JSON list of objects; an infinite number, which JSON lacks, is null."""
+    """Return rows as a JSON list of objects; a number that is not finite, which JSON lacks, is null."""
     plain = [{name: _null_if_infinite(value) for name, value in dataclasses.asdict(r).items()} for r in rows]
     return json.dumps(plain, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def rows_parquet(rows: Sequence[Row]) -> bytes:
-    """Return rows as one Parquet file, typed also where there are no rows."""
-    # Imported by name: heavy, needed here only, and without types of its own.
+    """Return rows as one Parquet file; an empty list also gives typed columns."""
+    # Imported by name, because pyarrow is slow to import, needed here only, and has no type stubs.
     pa: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
     arrow = {"str": pa.string(), "int": pa.int64(), "int | None": pa.int64()}
@@ -143,18 +143,20 @@ def rows_parquet(rows: Sequence[Row]) -> bytes:
 
 
 def scores_parquet(scores: Mapping[str, ScoreSet]) -> bytes:
-    """Return every text's scores as one Parquet file: by a row's `scores`, the id, whether it is a member, its group."""
+    """Return all scores as one Parquet file, one line per text: a row's `scores` key, id, membership, group and score."""
     pa: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
     names = ("scores", "id", "member", "group", "score")
-    held = [
+    lines = [
         (key, i, bool(m), g, float(s))
-        for key, one in scores.items()
-        for i, m, g, s in zip(one.ids, one.members, one.groups or one.ids, one.scores, strict=True)
+        for key, score_set in scores.items()
+        for i, m, g, s in zip(
+            score_set.ids, score_set.members, score_set.groups or score_set.ids, score_set.scores, strict=True
+        )
     ]
-    kinds = (pa.string(), pa.string(), pa.bool_(), pa.string(), pa.float64())
-    columns = list(zip(*held, strict=True)) or [()] * len(names)
-    table = pa.table({n: pa.array(c, k) for n, c, k in zip(names, columns, kinds, strict=True)})
+    types = (pa.string(), pa.string(), pa.bool_(), pa.string(), pa.float64())
+    columns = list(zip(*lines, strict=True)) or [()] * len(names)
+    table = pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})
     sink = pa.BufferOutputStream()
     parquet.write_table(table, sink)
     return sink.getvalue().to_pybytes()
@@ -167,7 +169,7 @@ TABLE_FORMATS: Mapping[str, Callable[[Table], str]] = {
     "csv": as_csv,
     "json": as_json,
 }
-"""A finished table's formats, by name."""
+"""Formats of a finished table, by name."""
 
 ROW_FORMATS: Mapping[str, Callable[[Sequence[Row]], bytes]] = {
     "text": lambda rows: as_text(rows_table(rows)).encode(),
@@ -177,17 +179,17 @@ ROW_FORMATS: Mapping[str, Callable[[Sequence[Row]], bytes]] = {
     "json": lambda rows: rows_json(rows).encode(),
     "parquet": rows_parquet,
 }
-"""Tidy rows' formats, by name; bytes, because Parquet is."""
+"""Formats of tidy rows, by name; all return bytes, because Parquet is binary."""
 
 
 def numeric_columns(table: Table) -> tuple[bool, ...]:
-    """Return, per column, whether it holds numbers only and so is set flush right."""
+    """Return, per column, whether it contains numbers only; such columns are right-aligned."""
     columns = [[row[i] for row in table.rows] for i in range(len(table.header))]
     return tuple(all(_NUMBER_START.match(cell) for cell in column) for column in columns)
 
 
 def _alignment(table: Table) -> tuple[str, ...]:
-    return tuple("right" if flush else "left" for flush in numeric_columns(table))
+    return tuple("right" if is_numeric else "left" for is_numeric in numeric_columns(table))
 
 
 def _join_paragraphs(*parts: str) -> str:
@@ -195,14 +197,14 @@ def _join_paragraphs(*parts: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    # A line break or an escape sequence in a label would tear the table, or steer the terminal.
+    # A line break in a label would break the table, and an escape sequence would control the terminal.
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def escape_markdown(text: str) -> str:
-    """Return a label as inert Markdown, on one line."""
-    inert = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", inert)
+    """Return a label as escaped Markdown, on one line."""
+    escaped = _one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~$])", r"\\\1", escaped)
 
 
 def _escape_latex(text: str) -> str:

@@ -1,8 +1,7 @@
-"""How rows are called, ordered and pooled for a reader; every table, figure and report says it the same way.
+"""Display names and reading order of methods, attacks, data sets and base models, for all tables, figures and reports.
 
-A `Naming` gives each row the shortest name that still tells it from the others: settings are spelled out where, and
-only where, the same method (attack, data set) occurs with several. Two different things never share a name, so
-nothing is mixed by being shown under one.
+`DisplayNames` gives each thing the shortest unique name: it includes settings only if the same method (attack, data set)
+occurs with several. Two different things never share a name, so no table or figure mixes them.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ Key = tuple[str, ...]
 
 
 BASE_LABEL = "untuned"
-"""What the base model at epoch 0 is called."""
+"""Label of the base model, epoch 0."""
 
 
-# Parameter-based methods are warm and prompt-based ones cold, from Okabe and Ito's colour-blind-safe set.
+# Parameter-based methods have warm colors, prompt-based ones cold colors, from Okabe and Ito's color-blind-safe palette.
 METHOD_STYLES = {
     "full": ("full", "#D55E00"),
     "head": ("head", "#E69F00"),
@@ -74,7 +73,7 @@ METRIC_LABELS = {
     "tpr_at_fpr": "TPR at low FPR",
     "perplexity": "validation perplexity",
     "train_perplexity": "training perplexity",
-    "generalisation_gap": "generalisation gap (nats per token)",
+    "generalisation_gap": "generalization gap (nats per token)",
     "extraction_rate": "share of members extracted",
     "extraction_rate_nonmembers": "share of non-members extracted",
     "extraction_excess": "members extracted beyond non-members",
@@ -92,9 +91,10 @@ METRIC_LABELS = {
 
 @dataclass(frozen=True)
 class DisplayNames:
-    """Names of one kind of thing, in reading order. `key` says which thing a row is about.
+    """Display names of one kind of thing (methods, attacks, ...), in reading order. `key` identifies a row's thing.
 
-    `shared` holds, by display name, the settings that all things of that name share and that no name spells out.
+    `shared_settings` has, by display name, the non-default settings that all things of that name share; no name includes
+    them.
     """
 
     key: Callable[[Row], Key]
@@ -102,26 +102,26 @@ class DisplayNames:
     shared_settings: Mapping[str, str]
 
     def __call__(self, row: Row) -> str:
-        """Return what the row's thing is called."""
+        """Return the display name of the row's thing."""
         return self.names[self.key(row)]
 
     def split(self, rows: Iterable[Row]) -> dict[str, list[Row]]:
-        """Return the rows under each name, in reading order; names without a row are left out."""
-        kept: defaultdict[Key, list[Row]] = defaultdict(list)
+        """Return the rows by name, in reading order, without names that have no row."""
+        by_key: defaultdict[Key, list[Row]] = defaultdict(list)
         for row in rows:
-            kept[self.key(row)].append(row)
-        return {name: kept[key] for key, name in self.names.items() if key in kept}
+            by_key[self.key(row)].append(row)
+        return {name: by_key[key] for key, name in self.names.items() if key in by_key}
 
 
 def variants(rows: Sequence[Row]) -> DisplayNames:
-    """Name what was trained: the method, with the settings of method and training that tell its cells apart."""
+    """Name the trained model: the method, with the settings of method and training in which its cells differ."""
     return _display_names(
         rows, lambda r: (r.method, r.method_settings, r.training_settings), method_name, tuple(METHOD_STYLES)
     )
 
 
 def series(rows: Sequence[Row]) -> DisplayNames:
-    """Name what was trained and how it was measured: as `variants`, with the settings of attack and metric."""
+    """Name the trained model and its measurement: as `variants`, with the settings of attack and metric."""
     return _display_names(
         rows,
         lambda r: (r.method, r.method_settings, r.training_settings, r.attack_settings, r.metric_settings),
@@ -131,7 +131,7 @@ def series(rows: Sequence[Row]) -> DisplayNames:
 
 
 def attacks(rows: Sequence[Row]) -> DisplayNames:
-    """Name the attack, with the settings of attack and metric that tell its rows apart."""
+    """Name the attack, with the settings of attack and metric in which its rows differ."""
     return _display_names(
         rows, lambda r: (r.attack, r.attack_settings, r.metric_settings), attack_name, tuple(ATTACK_LABELS)
     )
@@ -143,23 +143,23 @@ def datasets(rows: Sequence[Row]) -> DisplayNames:
 
 
 def bases(rows: Sequence[Row]) -> DisplayNames:
-    """Name the base model by the end of its address, the smallest first where full fine-tuning tells its size."""
+    """Name the base model by the last part of its address; smallest first if rows of full fine-tuning give the sizes."""
     sizes = {r.base: r.value for r in rows if r.method == "full" and r.metric == "trained_parameters"}
     by_size = tuple(sorted(sizes, key=lambda base: (sizes[base], base)))
     return _display_names(rows, lambda r: (r.base,), base_name, by_size)
 
 
 def panels(rows: Sequence[Row]) -> DisplayNames:
-    """Name the data set, and the base model too where there are several: one panel of a figure each."""
-    data, base = datasets(rows), bases(rows)
+    """Name the panel of a figure: the data set, with the base model if there are several."""
+    dataset_names, base_names = datasets(rows), bases(rows)
     present = {(r.dataset, r.dataset_settings, r.base) for r in rows}
     names = {
-        (*d, *b): f"{data_name} · {base_name_}" if len(base.names) > 1 else data_name
-        for d, data_name in data.names.items()
-        for b, base_name_ in base.names.items()
-        if (*d, *b) in present
+        (*dataset, *base): f"{dataset_label} · {base_label}" if len(base_names.names) > 1 else dataset_label
+        for dataset, dataset_label in dataset_names.names.items()
+        for base, base_label in base_names.names.items()
+        if (*dataset, *base) in present
     }
-    return DisplayNames(lambda r: (r.dataset, r.dataset_settings, r.base), names, data.shared_settings)
+    return DisplayNames(lambda r: (r.dataset, r.dataset_settings, r.base), names, dataset_names.shared_settings)
 
 
 def method_name(method: str) -> str:
@@ -183,12 +183,12 @@ def metric_name(metric: str) -> str:
 
 
 def base_name(base: str) -> str:
-    """Return the last part of a base model's address, without the ending of its file."""
+    """Return the last part of a base model's address, without the suffix .gguf."""
     return re.split(r"[/\\]", base.rstrip("/\\"))[-1].removesuffix(".gguf") or base
 
 
 def method_color(method: str) -> str:
-    """Return the method's colour, the same in every figure; one that byheart does not know draws from the spares."""
+    """Return the method's color, the same in every figure; an unknown method gets one of FALLBACK_COLORS by its name."""
     return (
         METHOD_STYLES[method][1]
         if method in METHOD_STYLES
@@ -202,20 +202,20 @@ def _display_names(
     def order(k: Key) -> tuple[int, list[tuple[int, str]]]:
         return (known_order.index(k[0]) if k[0] in known_order else len(known_order)), _natural_sort_key(" ".join(k))
 
-    spelled = {k: split_settings(*k[1:]) for k in sorted({key(r) for r in rows}, key=order)}
+    settings_of = {k: split_settings(*k[1:]) for k in sorted({key(r) for r in rows}, key=order)}
     shared: dict[str, list[str]] = {}
-    for (thing, *_), own in spelled.items():
-        shared[thing] = [p for p in shared.get(thing, own) if p in own]
-    short = {
-        k: " ".join([display_name(k[0]), ", ".join(p for p in own if p not in shared[k[0]])]).strip()
-        for k, own in spelled.items()
+    for (thing, *_), settings in settings_of.items():
+        shared[thing] = [s for s in shared.get(thing, settings) if s in settings]
+    short_names = {
+        k: " ".join([display_name(k[0]), ", ".join(s for s in settings if s not in shared[k[0]])]).strip()
+        for k, settings in settings_of.items()
     }
-    used = Counter(short.values())
-    told = {k: name if used[name] == 1 else " | ".join(k) for k, name in short.items()}
-    # A control character in a name would break a picture's XML, or steer a terminal.
-    names = {k: "".join(c if c.isprintable() else " " for c in name) for k, name in told.items()}
+    uses = Counter(short_names.values())
+    unique_names = {k: name if uses[name] == 1 else " | ".join(k) for k, name in short_names.items()}
+    # A control character in a name would break the XML of a picture, or control a terminal.
+    names = {k: "".join(c if c.isprintable() else " " for c in name) for k, name in unique_names.items()}
     return DisplayNames(
-        key, names, {display_name(thing): ", ".join(common) for thing, common in shared.items() if common}
+        key, names, {display_name(thing): ", ".join(settings) for thing, settings in shared.items() if settings}
     )
 
 
@@ -229,5 +229,5 @@ def _underscores_to_spaces(name: str) -> str:
 
 
 def attack_label(row: Row) -> str:
-    """Return a row's attack with its changed settings, as the look's scores name it."""
+    """Return a row's attack with its non-default settings, as the scores of an evaluation name it."""
     return f"{row.attack}({row.attack_settings})" if row.attack_settings else row.attack

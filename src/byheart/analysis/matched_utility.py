@@ -1,4 +1,4 @@
-"""Every method's path through its epochs, and what it leaks where all have the same perplexity."""
+"""Leakage of each method at the same perplexity, read along its path through the epochs."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ Made = TypeVar("Made")
 
 
 class LeakageAtPerplexity(NamedTuple):
-    """What a method leaks at a perplexity: its estimate, and each draw's number (empty where texts' losses are not kept)."""
+    """A method's AUC at a perplexity: the estimate, and one AUC per bootstrap draw (empty if losses are not stored)."""
 
     estimate: Estimate
     draws: Float[np.ndarray, " draws"]
 
 
 def paths_by_attack_and_method(rows: Sequence[Row]) -> dict[str, dict[str, list[list[PathPoint]]]]:
-    """Return, by attack and method, the path of each seed through epochs at which AUC and perplexity were both measured."""
+    """Return each seed's path through the epochs with AUC and perplexity, by attack and method."""
     measured = auc_rows(rows)
-    use = perplexity_by_cell_and_epoch(rows)
+    perplexities = perplexity_by_cell_and_epoch(rows)
     variants, attacks = labels.variants(rows), labels.attacks(measured)
-    found: dict[str, dict[str, list[list[PathPoint]]]] = {}
-    for attack, there in attacks.split(measured).items():
-        for variant, those in variants.split(there).items():
-            if whole := seed_paths(those, use):
-                found.setdefault(attack, {})[variant] = whole
-    return found
+    paths: dict[str, dict[str, list[list[PathPoint]]]] = {}
+    for attack, of_attack in attacks.split(measured).items():
+        for variant, of_variant in variants.split(of_attack).items():
+            if seeds := seed_paths(of_variant, perplexities):
+                paths.setdefault(attack, {})[variant] = seeds
+    return paths
 
 
 class BootstrapDraws:
-    """The draws that all methods of one data set share; made when first asked for."""
+    """Bootstrap draws that all methods of one data set share, computed on first use."""
 
     def __init__(self, scores: ScoreLookup, losses: LossLookup) -> None:
         self._scores, self._losses = scores, losses
@@ -67,19 +67,20 @@ class BootstrapDraws:
         return np.column_stack([self._cached_aucs(s.leakage.scores) for s in path])
 
     def perplexities(self, path: Sequence[PathPoint]) -> Float[np.ndarray, "draws epochs"] | None:
-        """Perplexity of each draw at each epoch; None where the texts' losses are not kept."""
-        held = [self._cached_perplexities(s.perplexity) for s in path]
-        return None if any(h is None for h in held) else np.column_stack([h for h in held if h is not None])
+        """Perplexity of each draw at each epoch; None if the texts' losses are not stored."""
+        columns = [self._cached_perplexities(s.perplexity) for s in path]
+        return None if any(c is None for c in columns) else np.column_stack([c for c in columns if c is not None])
 
     def _cached_aucs(self, key: str) -> np.ndarray:
-        held = self._scores(key)
-        drawn = self._cached(
-            (held.ids, held.groups), lambda: counts_by_class(audited_weights(held, self._generator), held.members)
+        score_set = self._scores(key)
+        counts = self._cached(
+            (score_set.ids, score_set.groups),
+            lambda: counts_by_class(audited_weights(score_set, self._generator), score_set.members),
         )
-        return self._cached(("auc", key), lambda: bootstrap_aucs(held, drawn))
+        return self._cached(("auc", key), lambda: bootstrap_aucs(score_set, counts))
 
     def _cached_perplexities(self, row: Row) -> np.ndarray | None:
-        # Looked up once: every attack and every level asks for the same epochs, and losses lie on the disk.
+        # Cached, because every attack and every level requests the same epochs, and losses are read from disk.
         return self._cached((row.cell, row.epoch), lambda: self._bootstrap_perplexities(row))
 
     def _bootstrap_perplexities(self, row: Row) -> np.ndarray | None:
@@ -98,21 +99,21 @@ class BootstrapDraws:
 def leakage_at_perplexity(
     seeds: Sequence[Sequence[PathPoint]], level: float, draws: BootstrapDraws
 ) -> LeakageAtPerplexity | None:
-    """Return what a method leaks at a perplexity, the mean of its seeds; None where a seed does not reach it.
+    """Return a method's AUC at a perplexity, averaged over seeds; None if a seed does not reach the perplexity.
 
-    The interval is never narrower than the rows' own, read along the path in the same way: a bootstrap of perfectly
-    separated texts knows no doubt.
+    The interval is never narrower than the rows' intervals, interpolated along the path in the same way, because a bootstrap
+    of perfectly separated texts has no variance.
     """
     if not all(has_reached_level(path, level) for path in seeds):
         return None
     ends = [estimate_at_level(path, level) for path in seeds]
     value, low, high = (float(np.mean([e[i] for e in ends])) for i in range(3))
-    drawn = [_auc_draws_at_level(path, level, draws) for path in seeds]
-    if any(d is None for d in drawn):
+    auc_draws = [_auc_draws_at_level(path, level, draws) for path in seeds]
+    if any(d is None for d in auc_draws):
         return LeakageAtPerplexity(Estimate(value, low, high), np.zeros(0))
-    mean = np.mean([d for d in drawn if d is not None], axis=0)
-    outer = np.quantile(mean[1:], [TAIL, 1 - TAIL])
-    return LeakageAtPerplexity(Estimate(value, min(low, float(outer[0])), max(high, float(outer[1]))), mean)
+    mean = np.mean([d for d in auc_draws if d is not None], axis=0)
+    quantiles = np.quantile(mean[1:], [TAIL, 1 - TAIL])
+    return LeakageAtPerplexity(Estimate(value, min(low, float(quantiles[0])), max(high, float(quantiles[1]))), mean)
 
 
 def _auc_draws_at_level(
@@ -121,5 +122,5 @@ def _auc_draws_at_level(
     perplexities = draws.perplexities(path)
     if perplexities is None or path[0].perplexity.epoch != 0:
         return None
-    moved = level * perplexities[:, 0] / path[0].perplexity.value
-    return first_crossing(perplexities, moved).read(draws.aucs(path))
+    levels = level * perplexities[:, 0] / path[0].perplexity.value
+    return first_crossing(perplexities, levels).read(draws.aucs(path))

@@ -1,1 +1,1 @@
-"""Attacks: evidence in, one score per text out; higher means more likely a member. NumPy only."""
+"""Attacks: functions from evidence to one score per text; a higher score means member. NumPy only."""

@@ -1,17 +1,22 @@
-"""Con-ReCall: how much worse does a text become after non-members than after members, measured by what it was alone?
+"""Con-ReCall: compares the text's loss after non-members with its loss after members, relative to its loss alone.
 
 Cheng Wang, Yiwei Wang, Bryan Hooi, Yujun Cai, Nanyun Peng, Kai-Wei Chang. Con-ReCall: Detecting Pre-training Data in
 LLMs via Contrastive Decoding. COLING, 2025. arXiv 2409.03363.
 
     score(x) = (LL(x | P_non) - gamma LL(x | P_mem)) / LL(x)
 
-The likelihoods are negative: the score rises with the loss after non-members and falls with the loss after members.
-With gamma = 0 it is `recall`. The authors' code reports gamma from 0.1 to 1 side by side; a gamma chosen by the labels
-that it is then judged by would flatter the attack, so ours has one default, the middle. At gamma = 1 only the difference
-of two contexts is left, divided by what for a member is almost nothing.
+LL is the mean log-probability per token, P_non a prefix of known non-members, P_mem a prefix of known members. The
+log-likelihoods are negative, so the score rises with the loss after non-members and falls with the loss after members. With
+gamma = 0 it is `recall`. With gamma = 1 only the difference between two contexts remains, divided by a number that is almost
+zero for a member.
 
-Members and non-members that serve as shots are taken out of the evaluation (`member_prefix`, `nonmember_prefix`), as in
-theirs; what else departs from it stands with `recall`. Whoever uses it must know some of the training texts.
+Members and non-members in the prefixes are not audited (`member_prefix`, `nonmember_prefix`), as in the authors' code.
+
+Departures from the authors' code:
+
+- Theirs reports gamma from 0.1 to 1 side by side. Ours has one default, the middle, because a gamma chosen on the evaluated
+  labels overstates the attack.
+- All departures of `recall` apply.
 """
 
 from __future__ import annotations
@@ -27,9 +32,9 @@ from byheart.core import LogProbs, Scores
 def con_recall(
     target: LogProbs, nonmember_prefix: LogProbs, member_prefix: LogProbs, *, gamma: Annotated[float, Ge(0)] = 0.5
 ) -> Scores:
-    """Likelihood after non-members less `gamma` times that after members, by the text's own (no unit); higher is member.
+    """Log-likelihood after non-members minus `gamma` times that after members, divided by that alone (no unit); higher is member.
 
-    Raises `DataError` where other tokens were scored after them.
+    Raises `DataError` if other tokens were scored after a prefix.
     """
-    alone, after, familiar = losses_by_context("con_recall", target, nonmember_prefix, member_prefix)
-    return (after - gamma * familiar) / alone
+    alone, after_nonmembers, after_members = losses_by_context("con_recall", target, nonmember_prefix, member_prefix)
+    return (after_nonmembers - gamma * after_members) / alone

@@ -1,19 +1,22 @@
-"""EZ-MIA: where the model errs, does it err less than the base did? Memory shows at errors, not where both are right.
+"""EZ-MIA: compares the target model's gains with its losses against the base model at the tokens that the target gets wrong.
 
 David Ilić, David Stanojević, Kostadin Cvejoski. Powerful Training-Free Membership Inference Against Autoregressive
 Language Models. 2026. arXiv 2601.12104.
 
-    E = {t : the target's first choice is not x_t}        d_t = ln p_target(x_t | x_<t) - ln p_base(x_t | x_<t)
+    E = {t : the target's most likely token is not x_t}   d_t = ln p_target(x_t | x_<t) - ln p_base(x_t | x_<t)
     P = sum over E of max(d_t, 0)        N = sum over E of max(-d_t, 0)        score(x) = P / (P + N)
 
-The authors score P / N and give 0 where E is empty or N is 0: the texts that the target predicts without an error, or
-at whose errors it gained everywhere, are the best memorised and rank lowest. P / (P + N) ranks as P / N does wherever
-N > 0 and is 1 where N = 0. An empty E, and P + N = 0, which speaks of no loss anywhere, count as 1 too.
+Memorization is visible at errors, not where both models are right.
 
-Texts at 1 stay tied. An order among them would have to come from how likely they are or how much they gained, which is
-another attack (`loss`, `reference`), and at epoch 0, where target and base are one model, it would tell texts apart
-where there is nothing to tell. The metrics count a tie as half a pair and accuse tied texts together or not at all. Of
-short texts with an error or two many are at 0 or 1, so that a low false-positive rate may not be reached.
+Departures from the authors' code:
+
+- They score P / N. P / (P + N) gives the same ranking wherever N > 0, and is 1 where N = 0.
+- They give 0 where E is empty or N is 0, so the best memorized texts rank lowest. Ours gives 1 where E is empty or P + N = 0.
+
+Texts with a score of 1 stay tied. Ranking them by likelihood or gain would be another attack (`loss`, `reference`). At epoch 0,
+where target and base are the same model, it would separate texts without any leakage. The metrics count a tie as half a pair,
+and a threshold includes tied texts together or not at all. Many short texts with one or two errors have a score of 0 or 1, so
+a low false positive rate may not be reachable.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from byheart.core import LogProbs, Scores, TokenStats, ragged
 
 
 def error_zone(target: TokenStats, base: LogProbs) -> Scores:
-    """Gains as a share (0 to 1) of all change against the base, at the tokens the target gets wrong; higher is member.
+    """Gains as a share (0 to 1) of all change against the base model, at the tokens the target gets wrong; higher is member.
 
-    1 for a text without an error, or without a change at its errors. Raises `DataError` where the two models did not
-    score the same tokens.
+    1 for a text without errors, or without a change at its errors. Raises `DataError` if the two models did not score the same
+    tokens.
     """
     ragged.check_same_tokens("error_zone", target.starts, base.starts)
     change = (target.logp.astype(np.float64) - base.logp) * (target.rank > 0)

@@ -1,4 +1,4 @@
-"""InfoRMIA: how much more does the target know of a text than was to be expected before it was tuned?
+"""InfoRMIA: measures how much likelier the text is under the target model than its prior likelihood from shadow models.
 
 Jiashu Tao, Reza Shokri. (Token-Level) InfoRMIA: Stronger Membership Inference and Memorization Assessment for LLMs. 2025;
 as Information-Theoretic Membership Inference for Granular Quantification of Memorization, ICLR, 2026. arXiv 2510.05582.
@@ -8,21 +8,22 @@ as Information-Theoretic Membership Inference for Granular Quantification of Mem
     token:  the same of every p(x_t | x_<t), and the mean of them is the text's score
     p(x) from shadows as in `rmia`: online (mean inside + mean outside) / 2, offline ((1 + a) p_out + (1 - a)) / 2
 
-Where `rmia` counts, this measures: no two texts tie, whatever the size of the population. Of texts, the second term is one
-number for the whole model; it changes no order and is left out here, so no population is asked for.
+"Inside" are the shadow models trained on x, "outside" the others; p_out is the mean likelihood outside, and a is a setting.
+`rmia` counts population texts; this measures a difference, so texts do not tie for any size of the population. With unit text,
+the second term is one number for the whole model. It does not change the ranking and is omitted, so no population is needed.
 
-Of tokens, the population is the vocabulary at each place, and the second term does change the order:
+With unit token, the population is the vocabulary at each position, and the second term does change the ranking:
 
     s_t = ln p(x_t | x_<t, target) / p(x_t | x_<t) + sum_v p(v | x_<t) ln p(v | x_<t) / p(v | x_<t, target)
 
-It does not ask which token is the true one: it is large wherever target and shadows expect different words, in a text
-that nobody was tuned on too. It needs every model's whole next-token distribution at every place, the vocabulary's size
-times what is kept of shadows here, or all of them in memory at once. Our token score is the first term alone, what the
-authors call memorisation, without the second, which they call generalisation.
+Departures from the paper (we know of no code by its authors; the formula follows several accounts of the paper):
 
-No code of the authors' was found; the formula is as several accounts of the paper give it. A public re-implementation
-takes both terms at a temperature of 2 and then turns the sign of their sum around, having found it lower for members of
-pre-trained models: with the second term in it the sum's direction is not given by what memory does, with the first it is.
+- Our token score is the first term, which the authors call memorization, without the second, which they call generalization.
+  The second term does not depend on the true token: it is large wherever target and shadow models predict different words, even
+  in a text that no model was trained on. It needs the full next-token distribution of every model at every position: storage
+  times the vocabulary size, or all models in memory at once.
+- A public re-implementation takes both terms at a temperature of 2 and reverses the sign of their sum, because the sum was
+  lower for members of pre-trained models. Memorization determines the direction of the first term, not of the sum.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def info_rmia(
     mode: Literal["online", "offline"] = "online",
     a: Annotated[float, Interval(ge=0, le=1)] = 0.3,
 ) -> Scores:
-    """Log-likelihood (nats a token) that the target gained over the shadows' expectation; higher means member.
+    """Log-likelihood (nats per token) that the target gained over the prior from shadow models; higher means member.
 
-    `a` is used offline only. Raises `DataError` where shadows read other tokens, and for a text that is inside all
-    shadows or none.
+    `a` is used offline only. Raises `DataError` if the shadow models scored other tokens, and for a text that all shadow models or
+    no shadow model was trained on.
     """
     check_shadows("info_rmia", target, shadows, min_shadows=1)
     online = mode == "online"
@@ -55,6 +56,6 @@ def info_rmia(
         prior = log_prior(text_logprobs(shadows.logp, shadows.starts), shadows.inside.T, online=online, a=a)
         return ragged.means(target.logp, target.starts) - prior
     inside = np.repeat(shadows.inside, ragged.lengths(target.starts), axis=1)
-    tokens = np.ascontiguousarray(shadows.logp.T, dtype=np.float64)
-    gained = target.logp.astype(np.float64) - log_prior(tokens, inside.T, online=online, a=a)
-    return ragged.means(gained, target.starts)
+    token_logprobs = np.ascontiguousarray(shadows.logp.T, dtype=np.float64)
+    gain = target.logp.astype(np.float64) - log_prior(token_logprobs, inside.T, online=online, a=a)
+    return ragged.means(gain, target.starts)

@@ -1,4 +1,4 @@
-"""LiRA: is the target's likelihood of this text that of models tuned on it, or of models tuned without it?
+"""LiRA: compares the target's likelihood of a text with that of shadow models trained on it and of shadow models trained without it.
 
 Nicholas Carlini, Steve Chien, Milad Nasr, Shuang Song, Andreas Terzis, Florian Tramèr. Membership Inference Attacks From
 First Principles. IEEE S&P, 2022. arXiv 2112.03570.
@@ -8,17 +8,19 @@ First Principles. IEEE S&P, 2022. arXiv 2112.03570.
     offline:  score(x) = (phi_target - m_out) / s_out,  which orders texts as the authors' Pr[N(m_out, s_out) < phi_target]
               does and does not saturate at 1
 
-The authors scale a classifier's confidence to a logit; of language models the literature takes the loss, which is -phi.
+"Inside" are the shadow models trained on x, "outside" the others. m is a mean, s a standard deviation, N the normal density.
 
-The variance: two numbers are too few to know a spread from, so with fewer than 64 shadows the authors share one among
-all texts. Ours is the mean of the texts' own variances, one inside and one outside. Their public code takes one standard
-deviation of all texts' values together, which is mostly how much texts differ from each other, for both sides; it gives
-up to .03 of AUC away where the sides' spreads differ by half. It also takes medians for means, which costs shadows where
-values are normal, and scores offline by the density, by which a text that is far *less* likely than under any shadow
-is a member.
+Departures from the authors' code:
 
-What is shared is learnt from all texts that are scored (from shadows, never from who is a member), so there a score
-depends on its company. Where target and shadows are one model, as at epoch 0, every text scores exactly 0.
+- They scale a classifier's confidence to a logit. For language models the literature uses the loss, which is -phi.
+- Two values do not determine a variance, so with fewer than 64 shadow models the authors share one variance among all texts.
+  Ours is the mean of the texts' own variances, one inside and one outside. Their public code uses one standard deviation of all
+  texts' values for both, which mostly measures how texts differ; it loses up to .03 of AUC if the two spreads differ by half.
+- Theirs uses medians instead of means. Medians need more shadow models if values are normal.
+- Theirs scores offline by the density, so a text far *less* likely than under any shadow model counts as a member.
+
+A shared variance is estimated from all scored texts (from shadow models, never from membership), so a text's score then depends
+on the other texts. If target and shadow models are the same model, as at epoch 0, every text scores exactly 0.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ from jaxtyping import Bool, Float
 from byheart.attacks._shadow_models import check_shadows, text_logprobs
 from byheart.core import LogProbs, Scores, Shadows, ragged
 
-MIN_SHADOWS_FOR_TEXT_VARIANCE = 64  # shadows from which on a text's own variance serves better, as the authors found
-SMALLEST_STD = 1e-6  # nats: less than this is rounding of float32, not a spread
+MIN_SHADOWS_FOR_TEXT_VARIANCE = 64  # shadow models; from here on a text's own variance is better, in the authors' tests
+SMALLEST_STD = 1e-6  # nats; below it the differences are float32 rounding
 
 
 def lira(
@@ -43,29 +45,29 @@ def lira(
     mode: Literal["online", "offline"] = "online",
     variance: Literal["auto", "pooled", "text"] = "auto",
 ) -> Scores:
-    """How much likelier phi is inside than outside of shadows (nats; offline: spreads above outside); higher is member.
+    """Log-likelihood ratio of phi inside against outside (nats; offline: standard deviations above outside); higher is member.
 
-    `variance` is shared by all texts ("pooled"), each text's own ("text"), or chosen by the number of shadows ("auto":
-    own from 64 on). Raises `DataError` where shadows read other tokens, or a text is inside or outside fewer than two.
+    `variance` is shared by all texts ("pooled"), each text's own ("text"), or chosen by the number of shadow models ("auto": own from
+    64 on). Raises `DataError` if the shadow models scored other tokens, or fewer than two are inside or outside of a text.
     """
     check_shadows("lira", target, shadows, min_shadows=2)
-    # Relative to the target, so that what is equal under all models is exactly 0.
+    # Relative to the target, so that a text with equal likelihood under all models scores exactly 0.
     phi = text_logprobs(shadows.logp, shadows.starts) - ragged.means(target.logp, target.starts)[:, None]
-    pooled = variance == "pooled" or (variance == "auto" and len(shadows.inside) < MIN_SHADOWS_FOR_TEXT_VARIANCE)
-    out, s_out = _normal_parameters(phi, ~shadows.inside.T, pooled=pooled)
+    is_pooled = variance == "pooled" or (variance == "auto" and len(shadows.inside) < MIN_SHADOWS_FOR_TEXT_VARIANCE)
+    mean_out, std_out = _normal_parameters(phi, ~shadows.inside.T, pooled=is_pooled)
     if mode == "offline":
-        return -out / s_out
-    within, s_in = _normal_parameters(phi, shadows.inside.T, pooled=pooled)
-    return np.log(s_out / s_in) + ((out / s_out) ** 2 - (within / s_in) ** 2) / 2
+        return -mean_out / std_out
+    mean_in, std_in = _normal_parameters(phi, shadows.inside.T, pooled=is_pooled)
+    return np.log(std_out / std_in) + ((mean_out / std_out) ** 2 - (mean_in / std_in) ** 2) / 2
 
 
 def _normal_parameters(
     phi: Float[np.ndarray, "texts shadows"], mask: Bool[np.ndarray, "texts shadows"], *, pooled: bool
 ) -> tuple[Float[np.ndarray, " texts"], Float[np.ndarray, " texts"]]:
-    """Mean and standard deviation of each text's values under the shadows that are used."""
+    """Return mean and standard deviation of each text's values under the shadow models of the mask."""
     counts = mask.sum(axis=1)
     means = (phi * mask).sum(axis=1) / counts
     squares = ((phi - means[:, None]) ** 2 * mask).sum(axis=1)
-    # Pooled ones are summed exactly, so that the order of texts does not show in the last bit.
-    spread = np.full(len(phi), math.fsum(squares) / int((counts - 1).sum())) if pooled else squares / (counts - 1)
-    return means, np.maximum(np.sqrt(spread), SMALLEST_STD)
+    # The pooled sum is exact, so that its last bit does not depend on the order of the texts.
+    variances = np.full(len(phi), math.fsum(squares) / int((counts - 1).sum())) if pooled else squares / (counts - 1)
+    return means, np.maximum(np.sqrt(variances), SMALLEST_STD)

@@ -1,4 +1,4 @@
-"""Lowercase: a text known by heart is known to the letter, and loses much of its likelihood in lower case.
+"""Lowercase: compares the text's likelihood with that of its lower-case version; a memorized text loses more.
 
 Nicholas Carlini, Florian Tramer, Eric Wallace, Matthew Jagielski, Ariel Herbert-Voss, Katherine Lee, Adam Roberts,
 Tom Brown, Dawn Song, Ulfar Erlingsson, Alina Oprea, Colin Raffel. Extracting Training Data from Large Language Models.
@@ -6,12 +6,12 @@ USENIX Security, 2021. arXiv 2012.07805.
 
     score(x) = LL(lower(x)) / LL(x)
 
-The authors divide the log-perplexities, lower case by original, which is the same quotient: both likelihoods are
-negative, LL(x) is close to zero for a member, and the score is large. The lower-cased text is cut into tokens for
-itself, so that the two means are over different numbers of tokens. A text that is in lower case already has 1.
+LL is the mean log-probability per token. The authors divide the log-perplexities, lower case by original, which is the same
+ratio. Both are negative, and LL(x) of a member is close to zero, so its score is large. The lower-case text is tokenized
+separately, so the two means are over different numbers of tokens. A text without upper case has a score of 1.
 
-Ours counts a likelihood of less than 1e-6 nats per token as that, in both: a text of probability one has a large score
-here and none in the authors' code.
+Departure from the authors' code: a mean loss below 1e-6 nats per token counts as 1e-6 in both terms. A text of probability
+one then has a large score; in their code it has none.
 """
 
 from __future__ import annotations
@@ -21,5 +21,5 @@ from byheart.core import LogProbs, Scores
 
 
 def lowercase(target: LogProbs, lowercased: LogProbs) -> Scores:
-    """Mean log-probability of the lower-cased text divided by the text's own (no unit); higher means member."""
+    """Mean log-probability of the lower-case text divided by that of the text (no unit); higher means member."""
     return mean_losses(lowercased) / mean_losses(target)

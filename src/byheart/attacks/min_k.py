@@ -1,12 +1,16 @@
-"""Min-K%: a text that was never trained on holds a few tokens that surprise the model; look at those only.
+"""Min-K%: scores a text by its least likely tokens, because a text outside the training data contains a few surprising tokens.
 
 Weijia Shi, Anirudh Ajith, Mengzhou Xia, Yangsibo Huang, Daogao Liu, Terra Blevins, Danqi Chen, Luke Zettlemoyer.
 Detecting Pretraining Data from Large Language Models. ICLR, 2024. arXiv 2310.16789.
 
     score(x) = mean of the max(1, floor(k N)) smallest ln p(x_t | x_<t)
 
-The authors' code returns minus this mean, keeps int(k N) tokens, and has no answer (the mean of nothing) where k N < 1;
-ours keeps at least one token, so that a short text is scored like every other. k = 0.2 is the authors' choice.
+N is the number of tokens of x, and k the share of tokens that count. k = 0.2 is the authors' choice.
+
+Departures from the authors' code:
+
+- Theirs returns minus this mean.
+- Theirs uses int(k N) tokens and returns no number if k N < 1. Ours uses at least one token, so that short texts have a score.
 """
 
 from __future__ import annotations

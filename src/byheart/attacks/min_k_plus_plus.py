@@ -1,4 +1,4 @@
-"""Min-K%++: is the true token likelier than the model's other choices at that place? Trained text sits at local maxima.
+"""Min-K%++: compares each token's log-probability with the model's whole next-token distribution, and scores the lowest tokens.
 
 Jingyang Zhang, Jingwei Sun, Eric Yeats, Yang Ouyang, Martin Kuo, Jianyi Zhang, Hao Frank Yang, Hai Li. Min-K%++:
 Improved Baseline for Detecting Pre-Training Data from Large Language Models. ICLR, 2025. arXiv 2404.02936.
@@ -7,9 +7,14 @@ Improved Baseline for Detecting Pre-Training Data from Large Language Models. IC
     z_t = (ln p(x_t | x_<t) - mu_t) / sigma_t
     score(x) = mean of the max(1, floor(k N)) smallest z_t
 
-The authors' code computes the variance as E[(ln p)^2] - mu^2, which cancels to zero or below where the model is nearly
-certain, and divides by it unguarded; ours comes from centred sums and sigma is at least 1e-6. As in `min_k`, at least
-one token is kept where theirs keeps none.
+p_v is the probability of the vocabulary's token v at position t, N the number of tokens of x, and k the share of tokens that
+count. Training texts are at local maxima of the likelihood, so their tokens are likelier than the alternatives.
+
+Departures from the authors' code:
+
+- Theirs computes the variance as E[(ln p)^2] - mu^2, which cancels to zero or below where the model is nearly certain, and
+  divides by it without a check. Ours sums squared deviations from the mean, and sigma is at least 1e-6.
+- Ours uses at least one token where theirs uses none, as in `min_k`.
 """
 
 from __future__ import annotations
@@ -21,14 +26,15 @@ from annotated_types import Interval
 
 from byheart.core import Scores, TokenStats, ragged
 
-SMALLEST_STD = 1e-6  # nats; below it the model has made up its mind and the quotient would be noise
+SMALLEST_STD = 1e-6  # nats; below it the model is certain and the quotient would be noise
 
 
 def min_k_plus_plus(target: TokenStats, *, k: Annotated[float, Interval(gt=0, le=1)] = 0.2) -> Scores:
-    """Mean z-score (standard deviations) of the share k of tokens lowest among the vocabulary; higher means member.
+    """Mean z-score (standard deviations) of the share k of tokens with the lowest z-scores; higher means member.
 
-    Lowest against what the model expected at their place. A text of fewer than 1/k tokens is scored by one token.
+    A z-score compares a token's log-probability with the next-token distribution at its position. A text of fewer than 1/k tokens
+    is scored by one token.
     """
     surplus = target.logp.astype(np.float64) - target.mean
-    standardised = surplus / np.maximum(target.std, SMALLEST_STD).astype(np.float64)
-    return ragged.smallest_means(standardised, target.starts, share=k)
+    z_scores = surplus / np.maximum(target.std, SMALLEST_STD).astype(np.float64)
+    return ragged.smallest_means(z_scores, target.starts, share=k)

@@ -1,20 +1,22 @@
-"""ReCaLL: a text known by heart loses more of its likelihood after texts that are not than an unknown text does.
+"""ReCaLL: compares the text's likelihood after known non-members with its likelihood alone; a memorized text loses more.
 
 Roy Xie, Junlin Wang, Ruomin Huang, Minxing Zhang, Rong Ge, Jian Pei, Neil Zhenqiang Gong, Bhuwan Dhingra. ReCaLL:
 Membership Inference via Relative Conditional Log-Likelihoods. EMNLP, 2024. arXiv 2406.15968.
 
     score(x) = LL(x | P) / LL(x)        P: known non-members, one after another
 
-Both likelihoods are negative, so that the quotient rises with the loss after P and with how little is lost alone: both
-are a member's marks. The shots of P are taken out of the evaluation, as theirs are (`nonmember_prefix`; seven, as in their
-example; which ones matters, and `seed` draws others).
+LL is the mean log-probability per token. Both terms are negative, so the score rises with the loss after P and falls with the
+loss alone. As in the authors' code, the texts of P (the shots) are not audited, and there are seven (`nonmember_prefix`). The
+choice of shots changes the scores; `seed` selects others.
 
-Ours departs from their code in what is compared. After P they score the text's first token, which alone is not scored,
-or, with a tokenizer that adds BOS, a second BOS between P and the text; ours scores the same tokens in both. They join
-shots with nothing between, ours with an empty line (`separator`). Where shots do not fit they count from the first but
-keep the last, all of them where none fits, beside a text of mean length; ours keeps what fits beside the longest.
+Departures from the authors' code:
 
-A likelihood of less than 1e-6 nats per token counts as that, in both: a text of probability one has no score in theirs.
+- After P they score the text's first token, which is not scored alone, or, with a tokenizer that adds BOS, a second BOS between
+  P and the text. Ours scores the same tokens in both.
+- They join shots without a separator. Ours adds an empty line (`separator`).
+- If not all shots fit, they count from the first but use the last, all shots if none fits, beside a text of mean length. Ours
+  uses the shots that fit beside the longest text.
+- A mean loss below 1e-6 nats per token counts as 1e-6 in both terms. In theirs a text of probability one has no score.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from byheart.core import LogProbs, Scores
 
 
 def recall(target: LogProbs, nonmember_prefix: LogProbs) -> Scores:
-    """Mean log-probability after known non-members divided by the text's own (no unit); higher means member.
+    """Mean log-probability after known non-members divided by that of the text alone (no unit); higher means member.
 
-    Raises `DataError` where other tokens were scored after them.
+    Raises `DataError` if other tokens were scored after the prefix.
     """
-    alone, after = losses_by_context("recall", target, nonmember_prefix)
-    return after / alone
+    alone, after_nonmembers = losses_by_context("recall", target, nonmember_prefix)
+    return after_nonmembers / alone

@@ -1,4 +1,4 @@
-"""RMIA: over how many texts of a population does this text gain more by the target than they do?
+"""RMIA: measures over how many population texts this text's likelihood ratio dominates.
 
 Sajjad Zarifzadeh, Philippe Liu, Reza Shokri. Low-Cost High-Power Membership Inference Attacks. ICML, 2024.
 arXiv 2312.03262.
@@ -8,15 +8,20 @@ arXiv 2312.03262.
     online:   p(x) = (mean inside shadows + mean outside) / 2,  p(z) = mean of all shadows, which are all outside of z
     offline:  p(x) = ((1 + a) p_out(x) + (1 - a)) / 2, and z likewise
 
-The population is `data.known` non-members, which no model was tuned on and no attack is tried on. The score has as many
-steps as there are such texts: of 50, texts that outdo all but one tie at .98, and a false-positive rate below a few
-percent may not be reached. Gamma and the population only say where these steps are: without them texts rank by
+"Inside" are the shadow models trained on x, "outside" the others; p_out is the mean likelihood outside; a and gamma are
+settings. The population is the `data.known` non-members, which no model was trained on and which are not audited. The score has
+as many steps as the population has texts: with 50, texts that dominate all but one tie at .98, and a false positive rate below
+a few percent may not be reachable. Gamma and the population only determine these steps: without them, texts rank by
 p(x | target) / p(x), which is `info_rmia` with unit text.
 
-The authors' code knows the offline form only, counts LR > 1, and searches a on a shadow. Their 0.3 guesses that a text
-with a likelihood of .1 gets .73 by being trained on, which a few epochs do not do to a language model: online is the
-default here, as the shadows are there anyway. Offline with a below 1, texts do not tie where target and shadows are one
-model, as at epoch 0, but rank by their likelihood; online all tie.
+Departures from the authors' code:
+
+- Theirs has the offline form only. Ours is online by default, because the shadow models exist anyway.
+- Theirs counts LR > 1 and searches a on a shadow model. Their a of 0.3 assumes that training raises a likelihood of .1 to .73,
+  which a few epochs do not do to a language model.
+
+If target and shadow models are the same model, as at epoch 0, all texts tie online. Offline with a below 1 they rank by their
+likelihood.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from byheart.attacks._shadow_models import check_shadows, log_prior, text_logpro
 from byheart.core import DataError, LogProbs, Scores, Shadows, ragged
 
 KNOWN = 10
-"""The fewest texts of a population: the score has no more steps than these."""
+"""Minimum number of population texts: the score has only as many steps."""
 
 
 def rmia(
@@ -45,24 +50,24 @@ def rmia(
 ) -> Scores:
     """Share (0 to 1) of the population over which the text's likelihood gains by a factor of gamma; higher means member.
 
-    `a` is used offline only. Raises `DataError` without a population, where shadows read other tokens, and for a text
-    that is inside all shadows or none.
+    `a` is used offline only. Raises `DataError` without a population, if the shadow models scored other tokens, and for a text that
+    all shadow models or no shadow model was trained on.
     """
     check_shadows("rmia", target, shadows, min_shadows=1)
     if not len(known_nonmembers):
-        raise DataError("rmia needs a population: texts that no model was tuned on; set data.known, to 50 or so")
+        raise DataError("attacks rmia: no known non-members for the population. Set data.known, for example to 50.")
     if not np.array_equal(known_nonmembers.starts, shadows.population_starts):
         raise DataError(
-            f"rmia compares the same population under the target and its shadows; the target scored {len(known_nonmembers)} "
-            f"texts, the shadows {len(shadows.population_starts) - 1}, or other tokens of them: set data.known"
+            f"attacks rmia: the target model scored {len(known_nonmembers)} population texts, the shadow models "
+            f"{len(shadows.population_starts) - 1}, or other tokens of them. Score the same population; set data.known."
         )
     online = mode == "online"
-    nowhere = np.zeros((len(known_nonmembers), len(shadows.inside)), dtype=np.bool_)
-    population = text_logprobs(shadows.population_logp, shadows.population_starts)
-    gained = ragged.means(target.logp, target.starts) - log_prior(
+    never_inside = np.zeros((len(known_nonmembers), len(shadows.inside)), dtype=np.bool_)
+    population_logprobs = text_logprobs(shadows.population_logp, shadows.population_starts)
+    gains = ragged.means(target.logp, target.starts) - log_prior(
         text_logprobs(shadows.logp, shadows.starts), shadows.inside.T, online=online, a=a
     )
-    common = ragged.means(known_nonmembers.logp, known_nonmembers.starts) - log_prior(
-        population, nowhere, online=online, a=a
+    population_gains = ragged.means(known_nonmembers.logp, known_nonmembers.starts) - log_prior(
+        population_logprobs, never_inside, online=online, a=a
     )
-    return np.searchsorted(np.sort(common), gained - math.log(gamma), side="right") / len(common)
+    return np.searchsorted(np.sort(population_gains), gains - math.log(gamma), side="right") / len(population_gains)

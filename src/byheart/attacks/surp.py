@@ -1,4 +1,4 @@
-"""SURP: where the model was sure and wrong, how wrong was it? A text that was trained on holds fewer such surprises.
+"""SURP: scores the tokens where the model was confident and wrong; a training text contains fewer such surprises.
 
 Anqi Zhang, Chaofeng Wu. Adaptive Pre-training Data Detection for Large Language Models via Surprising Tokens. 2024.
 arXiv 2407.21248.
@@ -6,14 +6,14 @@ arXiv 2407.21248.
     S = {t : H_t < h, x_t among the share k of the text's tokens of lowest probability},   H_t = -sum_v p_v ln p_v
     score(x) = 1/|S| sum over S of ln p(x_t | x_<t)
 
-It is `min_k` without the tokens whose surprise says little, because the model expected nothing there. The share is
-counted as in `min_k`, at least one token (of equally likely ones the earlier). Both thresholds are to be chosen for a
-model; the defaults are those of a public re-implementation, the least likely 20 % and 2 nats.
+H_t is the entropy of the next-token distribution (p_v: probability of token v), h the setting `max_entropy`. This is `min_k`
+without the tokens at which the model was uncertain. The share is counted as in `min_k`: at least one token, and the earlier one
+of equally likely tokens. Both thresholds should be chosen for each model; the defaults are those of a public
+re-implementation, the least likely 20 % and 2 nats.
 
-Where S is empty the mean of nothing is no number; that re-implementation puts -100 in its place. Zero, "nothing
-surprised the model", would be wrong too: a memorised text has low entropy throughout and a full S, and S is empty in
-texts at whose unlikely tokens the model is at a loss. Ours drops the condition on entropy for such a text and scores
-it by `min_k`, on the same scale.
+Departure from that re-implementation: it scores a text with an empty S as -100. Zero would be wrong too: a memorized text has
+low entropy throughout and a full S, while S is empty if the model is uncertain at all unlikely tokens. Ours drops the entropy
+condition for such a text and scores it by `min_k`, on the same scale.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def surp(
     k: Annotated[float, Interval(gt=0, le=1)] = 0.2,
     max_entropy: Annotated[float, Gt(0)] = 2.0,
 ) -> Scores:
-    """Mean log-probability (nats) of the tokens where the model was sure and wrong; higher means member.
+    """Mean log-probability (nats) of the tokens where the model was confident and wrong; higher means member.
 
-    Sure: entropy below `max_entropy` (nats). Wrong: among the share `k` of the text's least likely tokens. A text without
-    such a token is scored by all of its least likely ones, as by `min_k`.
+    Confident: entropy below `max_entropy` (nats). Wrong: among the share `k` of the text's least likely tokens. A text without such
+    a token is scored by all of its least likely tokens, as by `min_k`.
     """
-    unlikely = ragged.smallest_mask(target.logp, target.starts, share=k)
-    surprising = unlikely & (target.entropy < max_entropy)
-    without = ~np.logical_or.reduceat(surprising, target.starts[:-1])
-    chosen = np.where(np.repeat(without, ragged.lengths(target.starts)), unlikely, surprising)
-    counts = np.add.reduceat(chosen, target.starts[:-1], dtype=np.intp)
-    return ragged.means(target.logp[chosen], np.concatenate(([0], np.cumsum(counts))))
+    is_unlikely = ragged.smallest_mask(target.logp, target.starts, share=k)
+    is_surprising = is_unlikely & (target.entropy < max_entropy)
+    has_no_surprise = ~np.logical_or.reduceat(is_surprising, target.starts[:-1])
+    is_scored = np.where(np.repeat(has_no_surprise, ragged.lengths(target.starts)), is_unlikely, is_surprising)
+    counts = np.add.reduceat(is_scored, target.starts[:-1], dtype=np.intp)
+    return ragged.means(target.logp[is_scored], np.concatenate(([0], np.cumsum(counts))))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from byheart.cli.show_options import JsonOutput, ShowPrivate, ShowText, check_show_options
+from byheart.cli.options import JsonOutput, ShowPrivate, ShowText, check_show_options
 from byheart.core.errors import SettingError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Shelves in words: what each entry is, its settings, what it needs, its source. Read from signatures and docstrings."""
+"""Descriptions of shelf entries from signatures and docstrings, for the command line and the documentation."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from byheart.core.registry import (
 
 
 def shelves_text() -> str:
-    """Return every shelf with how many entries it holds."""
+    """Return every shelf with the number and the names of its entries."""
     return "\n".join(f"{s:13} {len(entry_names(s)):3}  {', '.join(entry_names(s))}" for s in SHELVES)
 
 
 def shelf_text(shelf: str) -> str:
-    """Return a shelf's entries, a line each."""
+    """Return a shelf's entries, one line each."""
     width = max(map(len, entry_names(shelf)), default=0)
     return "\n".join(f"{n:{width}}  {summary(load_function(shelf, n))}" for n in entry_names(shelf))
 
 
 def entry_text(shelf: str, name: str) -> str:
-    """Return one entry in full, as plain text."""
+    """Return the description of one entry as plain text."""
     function = load_function(shelf, name)
     parts = [f"{shelf}/{name}: {summary(function)}"]
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
@@ -46,7 +46,7 @@ def entry_text(shelf: str, name: str) -> str:
     if needs(function):
         parts.append("Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)))
     if shelf == "attacks" and ":" not in name:
-        parts.append(f"Passes over the audited texts, which other attacks share: {passes_text(name)}")
+        parts.append(_passes_line(name))
     declared = setting_types(function)
     lines = [
         f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}"
@@ -58,12 +58,16 @@ def entry_text(shelf: str, name: str) -> str:
 
 
 def _requirement_text(shelf: str, name: str) -> str:
-    told = adversary_requirement(name) if shelf in {"attacks", "observations"} else ""
-    return f"{name} ({told})" if told else name
+    adversary = adversary_requirement(name) if shelf in {"attacks", "observations"} else ""
+    return f"{name} ({adversary})" if adversary else name
+
+
+def _passes_line(attack: str) -> str:
+    return f"Forward passes over the audited texts, shared with other attacks: {passes_text(attack)}"
 
 
 def adversary_requirement(name: str) -> str:
-    """Return what whoever uses this evidence must have; the observation's file says it, "" for what is none."""
+    """Return what an adversary must have to use this evidence, from the observation's file; "" for other inputs."""
     if name == "texts":
         return "the text itself"
     return (
@@ -74,29 +78,29 @@ def adversary_requirement(name: str) -> str:
 
 
 def passes_text(attack: str) -> str:
-    """Return what an attack's evidence costs, in forward passes over the audited texts, as a reader writes it.
+    """Return the cost of an attack's evidence, in forward passes over the audited texts.
 
-    Texts that the adversary knows are counted as passes over themselves, shadows as what is trained anew.
+    A pass over known texts counts as one pass; shadow models count as models to train.
     """
-    behind = required_observations(needs(load_function("attacks", attack)), f"attacks {attack}")
-    found = [_observation_passes_text(o, behind) for o in behind]
-    counted = sum(float(p) for p in found if not p[0].isalpha())
-    others = [p for p in found if p[0].isalpha()]
-    return " + ".join([f"{counted:g}", *others] if counted or not others else others)
+    observations = required_observations(needs(load_function("attacks", attack)), f"attacks {attack}")
+    costs = [_observation_passes_text(o, observations) for o in observations]
+    passes = sum(float(cost) for cost in costs if not cost[0].isalpha())
+    trainings = [cost for cost in costs if cost[0].isalpha()]
+    return " + ".join([f"{passes:g}", *trainings] if passes or not trainings else trainings)
 
 
-def _observation_passes_text(observation: Choice, behind: list[Choice]) -> str:
+def _observation_passes_text(observation: Choice, observations: list[Choice]) -> str:
     if "shadow_passes" in observation.needs:
         return f"training of {observation.settings['models']} models"
-    return f"{forward_pass_count(observation, behind):g}"
+    return f"{forward_pass_count(observation, observations):g}"
 
 
 def attacks_markdown() -> str:
-    """Return the page that compares all attacks: what each needs of its adversary, what it costs, where it is from."""
-    extracting = [n for n in entry_names("attacks") if is_extraction_attack(choose("attacks", n))]
-    judging = [n for n in entry_names("attacks") if n not in extracting]
-    sections = ((MEMBERSHIP_HEAD, judging), (EXTRACTION_HEAD, extracting))
-    tables = ["\n".join([head, COLUMNS, *map(_attack_line, those)]) for head, those in sections]
+    """Return the page that compares all attacks by adversary, cost and source."""
+    extraction = [n for n in entry_names("attacks") if is_extraction_attack(choose("attacks", n))]
+    membership = [n for n in entry_names("attacks") if n not in extraction]
+    sections = ((MEMBERSHIP_HEAD, membership), (EXTRACTION_HEAD, extraction))
+    tables = ["\n".join([head, COLUMNS, *map(_attack_line, names)]) for head, names in sections]
     return "\n\n".join([ATTACKS_HEAD, *tables]) + "\n"
 
 
@@ -115,38 +119,38 @@ def _adversary_requirements(attack: str) -> list[str]:
 
 
 def _arxiv(attack: str) -> str:
-    found = re.findall(r"arXiv (\d{4}\.\d{4,5})", module_docstring(load_function("attacks", attack)))
-    return ", ".join(f"[{n}](https://arxiv.org/abs/{n})" for n in dict.fromkeys(found[:1]))
+    ids = re.findall(r"arXiv (\d{4}\.\d{4,5})", module_docstring(load_function("attacks", attack)))
+    return ", ".join(f"[{n}](https://arxiv.org/abs/{n})" for n in dict.fromkeys(ids[:1]))
 
 
 ATTACKS_HEAD = """# Attacks
 
-Higher always means more leaked. What an attack asks for by name is what its adversary must own; the passes are forward passes
-over the audited texts, with the defaults, that attacks share: two attacks on `target` and `base` need two passes
-together. Texts known to the adversary (`data.known`) are passed too, and are few. `byheart run` writes what each attack took,
-in passes and seconds, into the rows."""
+A higher score always means more leakage. The column *adversary needs* lists what an adversary must have. The column *passes*
+counts forward passes over the audited texts with the default settings. Attacks share passes: two attacks on `target` and `base`
+need two passes together. Known records (`data.known`) take passes too, but are few. `byheart run` stores the passes and seconds
+of each attack in the rows."""
 MEMBERSHIP_HEAD = """## Was this text trained on?
 
-Every attack scores the same tokens of the same texts, and higher means more likely a member.
+Every attack scores the same tokens of the same texts. A higher score means more likely a member.
 """
-EXTRACTION_HEAD = """## Can this text be had from the model?
+EXTRACTION_HEAD = """## Does the model generate this text?
 
-The adversary has a text's beginning (the observation `prefix_suffix_split`: the first 50 tokens, or half of a shorter text, or the whole
-prompt) and wants the rest, at most 50 tokens. Such an attack gives a score and says of each text whether it was extracted.
-`extraction_rate` is the share of members, `extraction_rate_nonmembers` the control by texts that were never trained on, epoch 0
-the control by the untuned model; the table `extraction` shows the excess over both, and that is what leaked. An
-audit shows the same and rests no verdict on it.
+The adversary has the prefix of a text (observation `prefix_suffix_split`: the first 50 tokens, half of a shorter text, or the
+whole prompt) and wants the suffix, at most 50 tokens. An extraction attack returns a score and whether each text was extracted.
+`extraction_rate` is the share of extracted members. It has two controls: `extraction_rate_nonmembers`, the share of extracted
+non-members, and epoch 0, the base model. The table `extraction` shows the excess over both, which is the leakage. An audit shows
+the same table, but its verdict does not depend on it.
 """
-COLUMNS = """| attack | score | the adversary must have | passes | source |
+COLUMNS = """| attack | score | adversary needs | passes | source |
 | --- | --- | --- | --- | --- |"""
 
 
 def _default(value: Any) -> str:
-    return "(to be given)" if value is inspect.Parameter.empty else format_setting(value).replace("\n", "\\n")
+    return "(required)" if value is inspect.Parameter.empty else format_setting(value).replace("\n", "\\n")
 
 
 def type_text(declared: Any) -> str:
-    """Return a setting's type with its range as a reader writes it: "float, 0 < k <= 1"."""
+    """Return a setting's type with its range: "float > 0, <= 1"."""
     arguments = typing.get_args(declared)
     if typing.get_origin(declared) is typing.Annotated:
         return f"{type_text(arguments[0])} {' '.join(_bounds(b) for b in arguments[1:])}".strip()
@@ -180,21 +184,19 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
         for s, d in default_settings(function).items()
     ]
     table = "\n".join(["| setting | type | default |", "| --- | --- | --- |", *rows]) + "\n" if rows else ""
-    asked = (
+    requirements = (
         "Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)) + "\n" if needs(function) else ""
     )
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
-    costs = (
-        f"Passes over the audited texts, which other attacks share: {passes_text(name)}\n" if shelf == "attacks" else ""
-    )
+    cost = f"{_passes_line(name)}\n" if shelf == "attacks" else ""
     return "\n".join(
         x
         for x in (
             f"## {name}\n",
             f"{summary(function)}\n",
             f"{rest}\n" if rest else "",
-            asked,
-            costs,
+            requirements,
+            cost,
             table,
             f"{module_docstring(function)}\n",
         )

@@ -1,4 +1,4 @@
-"""How a run is shown: a bar on a terminal, plain lines in a log, one JSON object a line for programs."""
+"""Progress of a run: a bar on a terminal, plain lines in a log, one JSON object per line for programs."""
 
 from __future__ import annotations
 
@@ -20,47 +20,43 @@ if TYPE_CHECKING:
 
 
 MINUTES_THRESHOLD = 90
-"""Seconds from which on a time is told in minutes."""
+"""Seconds from which the remaining time is shown in minutes."""
 MAX_ATTACKS_NAMED, ATTACKS_NAMED_OF_MANY = 5, 3
-"""Attacks up to which a cell's line names each, and how many it names of more."""
+"""A cell's line names all attacks up to the first number; of more attacks it names the second number."""
 
 
 class ProgressDisplay(Protocol):
-    """What is told while a study runs."""
+    """Displays the progress of a run."""
 
     def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
-        """The plan stands: these cells, so much work left (forward passes of one token), so much in the store."""
+        """Show the plan: cells, remaining work (forward passes of one token), and cached work."""
         ...
 
     def on_event(self, event: Event) -> None:
-        """Something happened inside a cell."""
+        """Show an event inside a cell."""
         ...
 
     def on_cell_end(self, outcome: CellOutcome) -> None:
-        """A cell has ended."""
+        """Show the outcome of a cell."""
         ...
 
     def close(self) -> None:
-        """Everything has ended."""
+        """End the display."""
         ...
 
 
 def outcome_line(outcome: CellOutcome) -> str:
-    """Return a cell's result in one line: attacks with AUC and interval, perplexity of validation texts.
+    """Return a cell's result as one line: attacks with AUC and interval, and validation perplexity.
 
-    Of more than `MANY` attacks the strongest are named, first the one with the highest AUC, and the others counted.
+    Of more than `MAX_ATTACKS_NAMED` attacks, the line names those with the highest AUCs and counts the others.
     """
     if outcome.error:
         return f"failed  {outcome.cell}: {outcome.error}"
     parts = [outcome.cell]
-    attacked = last_epoch_rows(outcome.rows, "auc")
-    told = (
-        attacked
-        if len(attacked) <= MAX_ATTACKS_NAMED
-        else sorted(attacked, key=lambda r: -r.value)[:ATTACKS_NAMED_OF_MANY]
-    )
-    parts += [f"{_attack(row, attacked)} {_value(row)}" for row in told]
-    if others := len(attacked) - len(told):
+    aucs = last_epoch_rows(outcome.rows, "auc")
+    named = aucs if len(aucs) <= MAX_ATTACKS_NAMED else sorted(aucs, key=lambda r: -r.value)[:ATTACKS_NAMED_OF_MANY]
+    parts += [f"{_attack_name(row, aucs)} {_value_text(row)}" for row in named]
+    if others := len(aucs) - len(named):
         parts.append(f"and {format_count(others, 'other')}, none stronger")
     first = [r for r in outcome.rows if r.metric == "perplexity" and r.epoch == 0]
     final = last_epoch_rows(outcome.rows, "perplexity")
@@ -69,49 +65,53 @@ def outcome_line(outcome: CellOutcome) -> str:
     return "done    " + "  ".join(parts)
 
 
-def _attack(row: Row, among: Sequence[Row]) -> str:
-    """Return an attack's name, with its settings where it is there with others too."""
-    twice = sum(r.attack == row.attack for r in among) > 1
-    return " ".join(x for x in (row.attack, row.attack_settings, row.metric_settings) if x) if twice else row.attack
+def _attack_name(row: Row, rows: Sequence[Row]) -> str:
+    """Return an attack's name, with its settings if several rows have this attack."""
+    if sum(r.attack == row.attack for r in rows) == 1:
+        return row.attack
+    return " ".join(x for x in (row.attack, row.attack_settings, row.metric_settings) if x)
 
 
-def _value(row: Row) -> str:
+def _value_text(row: Row) -> str:
     interval = f" [{row.low:.2f}, {row.high:.2f}]" if row.low is not None and row.high is not None else ""
     return f"{row.value:.2f}{interval}"
 
 
 class Clock:
-    """How much work is done, by earlier runs too, and how long the rest takes, from the work that this run has done."""
+    """Share of work that is done, and the remaining time, estimated from the speed of this run.
+
+    `work` is the remaining work, `made` the work of earlier runs, both in forward passes of one token.
+    """
 
     def __init__(self, work: float, made: float = 0.0) -> None:
-        self.whole, self.made, self.done, self.began = work + made, made, 0.0, time.monotonic()
+        self.total, self.made, self.done, self.start_time = work + made, made, 0.0, time.monotonic()
 
     def advance(self, event: Event) -> str:
-        """Count an event's work as done and return the share and the time left in words."""
-        left = self.whole - self.made - self.done
+        """Count an event's work as done; return the share and the remaining time as text."""
+        remaining = self.total - self.made - self.done
         if event.kind == "begin":
-            self.made += min(event.work, left)
+            self.made += min(event.work, remaining)
         else:
-            self.done += min(event.work, left)
+            self.done += min(event.work, remaining)
         return self.progress_text()
 
     def progress_text(self) -> str:
-        """Return the share that is done, and the time left once this run has done any work."""
-        share = f"{100 * (self.made + self.done) / self.whole:.0f} %" if self.whole else "100 %"
+        """Return the share of work that is done, and the remaining time once this run has done any work."""
+        share = f"{100 * (self.made + self.done) / self.total:.0f} %" if self.total else "100 %"
         if not self.done:
             return share
-        left = self.whole - self.made - self.done
-        return f"{share}, {time_left_text((time.monotonic() - self.began) * left / self.done)}"
+        remaining = self.total - self.made - self.done
+        return f"{share}, {time_left_text((time.monotonic() - self.start_time) * remaining / self.done)}"
 
 
 def _plan_line(planned: Sequence[PlannedCell], work: float, clock: Clock) -> str:
-    """Return how many cells there are, and how much of their work the store holds."""
-    held = f"; {clock.progress_text()} is in the store" if clock.made else ""
-    return format_count(len(planned), "cell") + (held if work else "; all is in the store")
+    """Return the number of cells, and the share of their work that is cached."""
+    cached = f"; {clock.progress_text()} of the work is cached" if clock.made else ""
+    return format_count(len(planned), "cell") + (cached if work else "; all results are cached")
 
 
 def time_left_text(seconds: float) -> str:
-    """Return a time as a reader says it."""
+    """Return a remaining time in minutes or seconds."""
     return f"about {seconds / 60:.0f} min left" if seconds >= MINUTES_THRESHOLD else f"about {seconds:.0f} s left"
 
 
@@ -126,27 +126,27 @@ class LogLines:
         self.stream.flush()
 
     def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self.clock = Clock(work, made)
         self._line(_plan_line(planned, work, self.clock))
 
     def on_event(self, event: Event) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         share = self.clock.advance(event)
         self._line(f"[{share}] {event.cell}: {event.text}")
 
     def on_cell_end(self, outcome: CellOutcome) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self._line(outcome_line(outcome))
         if outcome.trace:
             self._line(outcome.trace)
 
     def close(self) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
 
 
 class ProgressBar:
-    """One bar with the time left, the finished cells above it, for a terminal."""
+    """A bar with the remaining time, below the lines of finished cells, for a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -164,7 +164,7 @@ class ProgressBar:
     task: TaskID | None
 
     def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self.clock = Clock(work, made)
         self.progress.console.print(_plan_line(planned, work, self.clock))
         if work:
@@ -173,13 +173,13 @@ class ProgressBar:
             self.progress.update(self.task, completed=made)
 
     def on_event(self, event: Event) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         if self.task is not None:
             share = self.clock.advance(event)
             self.progress.update(self.task, advance=event.work, share=share, description=f"{event.cell}: {event.text}")
 
     def on_cell_end(self, outcome: CellOutcome) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self.progress.console.print(
             outcome_line(outcome), markup=False, soft_wrap=True, style="red" if outcome.error else None
         )
@@ -187,14 +187,14 @@ class ProgressBar:
             self.progress.console.print(outcome.trace, markup=False)
 
     def close(self) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         if self.task is not None:
-            self.progress.update(self.task, completed=self.clock.whole, share="100 %", description="")
+            self.progress.update(self.task, completed=self.clock.total, share="100 %", description="")
         self.progress.stop()
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """One JSON object per line, for programs."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
@@ -204,25 +204,25 @@ class JsonLines:
         self.stream.flush()
 
     def on_plan(self, planned: Sequence[PlannedCell], work: float, made: float) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self._line("begun", cells=[p.cell.label for p in planned], work=work, made=made)
 
     def on_event(self, event: Event) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self._line(event.kind, cell=event.cell, text=event.text, work=event.work)
 
     def on_cell_end(self, outcome: CellOutcome) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         rows = [dataclasses.asdict(r) for r in outcome.rows]
         self._line("failed" if outcome.error else "done", cell=outcome.cell, error=outcome.error, rows=rows)
 
     def close(self) -> None:
-        """See `Shown`."""
+        """See `ProgressDisplay`."""
         self._line("closed")
 
 
 def progress_display(stream: TextIO, *, as_json: bool) -> ProgressDisplay:
-    """Return how to show a run on this stream."""
+    """Return the progress display for a stream."""
     if as_json:
         return JsonLines(stream)
     return ProgressBar(stream) if stream.isatty() else LogLines(stream)

@@ -1,6 +1,6 @@
-"""Tables and lines that fit a screen: columns that do not fit stand below, under the labels of their lines again.
+"""Tables and sparklines that fit a terminal: columns that do not fit follow below, with the row labels repeated.
 
-Colours and small pictures are for people: what is written into a file or a pipe has neither.
+Colors and sparklines are printed to a terminal only, never to a file or a pipe.
 """
 
 from __future__ import annotations
@@ -13,87 +13,87 @@ from byheart.core.types import Row, Table
 
 BARS = "▁▂▃▄▅▆▇█"
 COLUMN_GAP = 2
-"""Spaces between two columns, and those that a heading gets besides."""
+"""Spaces between two columns, and additional spaces for a heading."""
 MAX_TRAJECTORIES = 18
-"""Trajectories that fit a screen of 24 lines, with their heading and what is said of those that do not."""
+"""Trajectories that fit a terminal of 24 lines, with heading and note."""
 RED, PLAIN = "\x1b[31m", "\x1b[0m"
 
 
 def fit_table(table: Table, width: int | None) -> str:
-    """Return a table as text, no line wider than `width` letters where that can be (None: in one piece, however wide).
+    """Return a table as text with lines of at most `width` characters if possible (None: one block of any width).
 
-    A column that says the same in every line is told once, above. The other columns are parted into blocks, each with
-    the labels at its left.
+    A column with the same value in every row moves to the title. The other columns are divided into blocks, each with
+    the row labels at its left.
     """
     if len(table.header) == 0:
         return formats.as_text(table)
     first = next(iter(table.rows), table.header)
-    same = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
-    kept = [i for i, s in enumerate(same) if not s]
-    said = "; ".join(f"{h} {c}" for h, c, s in zip(table.header, first, same, strict=True) if s and c)
-    wide = [max(len(table.header[i]) + COLUMN_GAP, *(len(row[i]) for row in table.rows), 1) + COLUMN_GAP for i in kept]
-    if width is None or sum(wide) <= width + COLUMN_GAP:
-        return _blocks(table, [kept], said)
+    is_constant = [len(table.rows) > 1 and len({row[i] for row in table.rows}) == 1 for i in range(len(table.header))]
+    columns = [i for i, constant in enumerate(is_constant) if not constant]
+    constants = "; ".join(f"{h} {c}" for h, c, s in zip(table.header, first, is_constant, strict=True) if s and c)
+    widths = [
+        max(len(table.header[i]) + COLUMN_GAP, *(len(row[i]) for row in table.rows), 1) + COLUMN_GAP for i in columns
+    ]
+    if width is None or sum(widths) <= width + COLUMN_GAP:
+        return _blocks(table, [columns], constants)
     numeric = formats.numeric_columns(table)
-    lead: list[int] = []
-    for i, w in zip(kept, wide, strict=True):
-        if numeric[i] or sum(wide[: len(lead)]) + w > width // 2:
+    label_columns: list[int] = []
+    for i, column_width in zip(columns, widths, strict=True):
+        if numeric[i] or sum(widths[: len(label_columns)]) + column_width > width // 2:
             break
-        lead.append(i)
-    blocks: list[list[int]] = [list(lead)]
-    room = width + COLUMN_GAP - sum(wide[: len(lead)])
-    left = room
-    for i, w in zip(kept[len(lead) :], wide[len(lead) :], strict=True):
-        if w > left and len(blocks[-1]) > len(lead):
-            blocks.append(list(lead))
-            left = room
+        label_columns.append(i)
+    labels_count = len(label_columns)
+    blocks: list[list[int]] = [list(label_columns)]
+    room = width + COLUMN_GAP - sum(widths[:labels_count])
+    remaining = room
+    for i, column_width in zip(columns[labels_count:], widths[labels_count:], strict=True):
+        if column_width > remaining and len(blocks[-1]) > labels_count:
+            blocks.append(list(label_columns))
+            remaining = room
         blocks[-1].append(i)
-        left -= w
-    return _blocks(table, blocks, said)
+        remaining -= column_width
+    return _blocks(table, blocks, constants)
 
 
-def _blocks(table: Table, blocks: Sequence[Sequence[int]], said: str) -> str:
+def _blocks(table: Table, blocks: Sequence[Sequence[int]], constants: str) -> str:
     parts: list[str] = []
     for nth, block in enumerate(blocks):
         header = tuple(table.header[i] for i in block)
         rows = tuple(tuple(row[i] for i in block) for row in table.rows)
         first, last = nth == 0, nth == len(blocks) - 1
-        head = f"{table.title} ({said})" if said else table.title
-        parts.append(formats.as_text(Table(head if first else "", header, rows, table.note if last else "")))
+        title = f"{table.title} ({constants})" if constants else table.title
+        parts.append(formats.as_text(Table(title if first else "", header, rows, table.note if last else "")))
     return "\n".join(parts)
 
 
 def sparkline(values: Sequence[float], low: float, high: float) -> str:
-    """Return values as bars between two ends, a letter each."""
+    """Return values as bars between `low` and `high`, one character each."""
     span = max(high - low, 1e-9)
     return "".join(BARS[min(len(BARS) - 1, max(0, int((v - low) / span * len(BARS))))] for v in values)
 
 
-def trajectories(rows: Sequence[Row], *, color: bool, most: int = MAX_TRAJECTORIES) -> str:
-    """Return a line for each data set, method and attack: AUC by epoch as bars from chance to one; "" without epochs.
+def trajectories(rows: Sequence[Row], *, color: bool, maximum: int = MAX_TRAJECTORIES) -> str:
+    """Return a line per data set, method and attack: AUC by epoch as bars from 0.5 to 1; "" without several epochs.
 
-    Those whose last interval lies above chance are coloured where `colour` says so. Seeds are pooled. Of more lines than
-    `most`, each method keeps those of its strongest attacks, as many for each, and the strongest methods only where one
-    line for each is too many.
+    Seeds are pooled. With `color`, lines with a last interval above chance are red. Of more lines than `maximum`, each
+    method keeps an equal number for its strongest attacks; if one line per method is still too many, only the strongest
+    methods remain.
     """
-    drawn = _trajectories_by_method(rows)
-    if not any(len(line.values) > 1 for lines in drawn for line in lines):
+    by_method = _trajectories_by_method(rows)
+    if not any(len(line.values) > 1 for lines in by_method for line in lines):
         return ""
-    total = sum(map(len, drawn))
-    if total > most:
-        each = max(1, most // len(drawn))
-        strong = [sorted(lines, key=lambda line: -line.values[-1])[:each] for lines in drawn]
-        leading = sorted(strong, key=lambda lines: -lines[0].values[-1])[:most]
-        drawn = [lines for lines in strong if lines in leading]
-    kept = [line for lines in drawn for line in lines]
-    wide = max(len(line.name) for line in kept)
-    told = [
-        f"{line.name:<{wide}}  {RED if color and line.is_above_chance else ''}{sparkline(line.values, row_values.CHANCE_AUC, 1.0)}"
-        f"{PLAIN if color and line.is_above_chance else ''}  {row_values.format_number(line.values[0])} → {row_values.format_number(line.values[-1])}"
-        for line in kept
-    ]
-    left = [f"The strongest; byheart report shows the other {total - len(kept)} too.", ""] if len(kept) < total else []
-    return "\n".join(["AUC by epoch, from chance to one", "", *told, "", *left])
+    total = sum(map(len, by_method))
+    if total > maximum:
+        per_method = max(1, maximum // len(by_method))
+        strongest = [sorted(lines, key=lambda line: -line.values[-1])[:per_method] for lines in by_method]
+        strongest_methods = sorted(strongest, key=lambda lines: -lines[0].values[-1])[:maximum]
+        by_method = [lines for lines in strongest if lines in strongest_methods]
+    selected = [line for lines in by_method for line in lines]
+    name_width = max(len(line.name) for line in selected)
+    text_lines = [_trajectory_line(line, name_width, color=color) for line in selected]
+    hidden = total - len(selected)
+    note = [f"Only the strongest attacks; byheart report shows the other {hidden} too.", ""] if hidden else []
+    return "\n".join(["AUC by epoch, from 0.5 (chance) to 1", "", *text_lines, "", *note])
 
 
 class _Trajectory(NamedTuple):
@@ -104,24 +104,34 @@ class _Trajectory(NamedTuple):
     is_above_chance: bool
 
 
+def _trajectory_line(line: _Trajectory, name_width: int, *, color: bool) -> str:
+    bars = sparkline(line.values, row_values.CHANCE_AUC, 1.0)
+    bars = f"{RED}{bars}{PLAIN}" if color and line.is_above_chance else bars
+    first, last = (row_values.format_number(value) for value in (line.values[0], line.values[-1]))
+    return f"{line.name:<{name_width}}  {bars}  {first} → {last}"
+
+
 def _trajectories_by_method(rows: Sequence[Row]) -> list[list[_Trajectory]]:
-    """Return the lines of each data set and method, in reading order."""
-    measured = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
-    panels, variants, attacks = labels.panels(rows), labels.variants(rows), labels.attacks(measured)
-    found: list[list[_Trajectory]] = []
-    for panel, there in panels.split(measured).items():
-        for method, those in variants.split(there).items():
-            found.append([])
-            for attack, own in attacks.split(those).items():
-                epochs = sorted({r.epoch for r in own if r.epoch is not None})
-                pooled = [p for e in epochs if (p := row_values.pooled_estimate([r for r in own if r.epoch == e]))]
-                above = (pooled[-1].low or 0) > row_values.CHANCE_AUC
-                found[-1].append(_Trajectory(f"{panel}, {method}, {attack}", [p.value for p in pooled], above))
-    return found
+    """Return the trajectories of each data set and method, in the order of the tables."""
+    auc_rows = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
+    panels, variants, attacks = labels.panels(rows), labels.variants(rows), labels.attacks(auc_rows)
+    by_method: list[list[_Trajectory]] = []
+    for panel, panel_rows in panels.split(auc_rows).items():
+        for method, method_rows in variants.split(panel_rows).items():
+            by_method.append([])
+            for attack, attack_rows in attacks.split(method_rows).items():
+                epochs = sorted({r.epoch for r in attack_rows if r.epoch is not None})
+                pooled = [
+                    p for e in epochs if (p := row_values.pooled_estimate([r for r in attack_rows if r.epoch == e]))
+                ]
+                is_above_chance = (pooled[-1].low or 0) > row_values.CHANCE_AUC
+                values = [p.value for p in pooled]
+                by_method[-1].append(_Trajectory(f"{panel}, {method}, {attack}", values, is_above_chance))
+    return by_method
 
 
 def terminal_width(stream: TextIO) -> int | None:
-    """Return how many letters fit into a line of the terminal; None where the stream is none."""
+    """Return the width of the terminal in characters; None if the stream is not a terminal."""
     import shutil
 
     return shutil.get_terminal_size().columns if stream.isatty() else None

@@ -9,6 +9,7 @@ that leaks less because it learned less looks like one that keeps less.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.chart import Figure
@@ -19,6 +20,7 @@ from byheart.figures._chart_parts import (
     LEAKAGE_FILTER,
     PANEL_FILTER,
     SEED_FILTER,
+    SeriesStyle,
     chance_level_layers,
     end_label_layers,
     filter_transform,
@@ -36,70 +38,85 @@ STAR = (
 
 
 def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:
-    """Leakage under an attack against validation perplexity, a path through the epochs for each method; low and left is best.
+    """Leakage of each method against its validation perplexity, a path through the epochs; low and left is best.
 
-    A star marks the untuned model, where all paths begin; dots grow with the epoch. Bars are the leak's intervals; those
-    of the perplexity are left to its own figure. Raises `DataError` where an attack was not measured beside perplexity.
+    The star is the base model, where all paths start; dots grow with the epoch. Bars are the intervals of the leakage; the
+    figure `perplexity` has those of the perplexity. Raises `DataError` without perplexity at the attack's epochs.
     """
-    called, measure = attack_and_metric_names(rows, attack, metric)
-    held = points(rows)
-    there = [p for p in held if (p["attack"], p["metric"]) == (called, measure) and p["perplexity"] is not None]
-    if not there:
-        known = ", ".join(sorted({r.attack for r in rows if r.attack}))
-        raise DataError(f"the frontier needs the attack {attack!r} and perplexity at the same epochs; attacks: {known}")
+    attack_name, measure = attack_and_metric_names(rows, attack, metric)
+    all_points = points(rows)
+    shown = [
+        p for p in all_points if (p["attack"], p["metric"]) == (attack_name, measure) and p["perplexity"] is not None
+    ]
+    if not shown:
+        attacks = ", ".join(sorted({r.attack for r in rows if r.attack}))
+        raise DataError(
+            f"figure frontier: no perplexity at the epochs of the attack {attack!r}. "
+            f"Add the metric perplexity, or choose another attack: {attacks}."
+        )
     import altair as alt
 
-    names, drawn = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
-    base = alt.Chart()
-    across = alt.X(
-        "perplexity:Q",
-        title="validation perplexity (lower is better)",
-        scale=alt.Scale(type="log", nice=False, padding=8),
-        axis=alt.Axis(tickCount=5, format="~r"),
-    )
-    value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
-    bars = base.mark_rule(opacity=0.4, strokeWidth=1.1, aria=False).encode(
-        x=across, y="low:Q", y2="high:Q", **series_encodings(drawn)
-    )
-    path = base.mark_line(strokeWidth=1.5, aria=False).encode(
-        x=across,
-        y=value,
-        order="epoch:Q",
-        **series_encodings(drawn, dashed=True),
-    )
-    dots = base.mark_point(filled=True, opacity=1).encode(
-        x=across,
-        y=value,
-        size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[14, 62]), legend=None),
-        tooltip=point_tooltips(perplexity=True),
-        **series_encodings(drawn, shaped=True),
-    )
-    star = base.transform_filter("datum.epoch === 0").transform_window(nth="row_number()", groupby=["panel"])
-    star = star.transform_filter("datum.nth === 1").mark_point(
-        shape=STAR, size=180, filled=True, opacity=1, style="ink"
-    )
+    names, style = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
     chart = small_multiples(
-        [
-            *chance_level_layers(base),
-            bars,
-            path,
-            *end_label_layers(base, drawn, "perplexity:Q", aside=False),
-            dots,
-            star.encode(x=across, y=value),
-        ],
-        [n for n in names.panels.names.values() if n in {p["panel"] for p in there}],
+        _layers(style),
+        [n for n in names.panels.names.values() if n in {p["panel"] for p in shown}],
         [
             filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER, "isValid(datum.perplexity)"),
             alt.CalculateTransform(calculate="datum.last ? datum.epoch / datum.last : 1", **{"as": "share"}),
             *height_transforms(),
         ],
-        pick_parameters(attack=called, metric=measure, seed=ALL_SEEDS, panel=""),
+        pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),
     ).resolve_scale(x="independent")
-    words = f"Star: {labels.BASE_LABEL}; dots: epochs, the last largest; bars: {row_values.interval_description(leakage_rows(rows))}; dotted: guessing."
-    return Figure(
-        f"{measure} of the attack {called} against validation perplexity",
-        chart,
-        {"points": held},
-        words,
-        "Leakage against utility",
+    words = (
+        f"y axis: leakage. Star: {labels.BASE_LABEL} base model; dots: epochs, the last is the largest; "
+        f"bars: {row_values.interval_description(leakage_rows(rows))}; dotted line: chance."
     )
+    return Figure(
+        f"{measure} of the attack {attack_name} against validation perplexity",
+        chart,
+        {"points": all_points},
+        words,
+        "Leakage against utility (validation perplexity)",
+    )
+
+
+def _layers(style: SeriesStyle) -> list[Any]:
+    """Return the layers of a panel: chance level, intervals, paths with labels, epochs, and the base model's star."""
+    import altair as alt
+
+    base = alt.Chart()
+    x = alt.X(
+        "perplexity:Q",
+        title="validation perplexity (lower is better)",
+        scale=alt.Scale(type="log", nice=False, padding=8),
+        axis=alt.Axis(tickCount=5, format="~r"),
+    )
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
+    bars = base.mark_rule(opacity=0.4, strokeWidth=1.1, aria=False).encode(
+        x=x, y="low:Q", y2="high:Q", **series_encodings(style)
+    )
+    paths = base.mark_line(strokeWidth=1.5, aria=False).encode(
+        x=x,
+        y=y,
+        order="epoch:Q",
+        **series_encodings(style, dashed=True),
+    )
+    dots = base.mark_point(filled=True, opacity=1).encode(
+        x=x,
+        y=y,
+        size=alt.Size("share:Q", scale=alt.Scale(domain=[0, 1], range=[14, 62]), legend=None),
+        tooltip=point_tooltips(perplexity=True),
+        **series_encodings(style, shaped=True),
+    )
+    star = base.transform_filter("datum.epoch === 0").transform_window(nth="row_number()", groupby=["panel"])
+    star = star.transform_filter("datum.nth === 1").mark_point(
+        shape=STAR, size=180, filled=True, opacity=1, style="ink"
+    )
+    return [
+        *chance_level_layers(base),
+        bars,
+        paths,
+        *end_label_layers(base, style, "perplexity:Q", aside=False),
+        dots,
+        star.encode(x=x, y=y),
+    ]

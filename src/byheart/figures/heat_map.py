@@ -1,14 +1,13 @@
-"""Methods by attacks at a glance: Table 2 of "Impact of Fine-Tuning Methods on Memorization in Large Language Models".
+"""Heat map of methods by attacks: Table 2 of "Impact of Fine-Tuning Methods on Memorization in Large Language Models".
 
-Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: every number with its interval, at any epoch, and the
-untuned model beside the methods.
+Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: adds intervals, every epoch, and the base model.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 
@@ -20,93 +19,30 @@ from byheart.core.types import Row
 from byheart.figures._chart_parts import PANEL_FILTER, SEED_FILTER, filter_transform, pick_parameters, small_multiples
 
 CELL_SIZE = (54, 30)
-"""Pixels of a cell."""
+"""Width and height of a cell (pixels)."""
 AUC_METRICS = {"auc", "group_auc"}
-"""Metrics that are one half for guessing and 1 at most: their colours begin and end there, whatever was measured."""
+"""Metrics with chance level 0.5 and maximum 1: their colors start and end there, whatever was measured."""
 
 
 def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None) -> Figure:
-    """Leakage of every method under every attack, with intervals; the darker the more leaks, pale is guessing.
+    """Leakage of every method under every attack, with intervals; darker leaks more, pale is chance.
 
-    `epoch` None is the last. Raises `DataError` for fewer than two attacks, or a metric that was not measured.
+    `epoch` None is the last epoch. Raises `DataError` for fewer than two attacks, or for a metric without rows.
     """
     measured = [r for r in leakage_rows(rows) if r.metric == metric]
-    if len({r.attack for r in measured}) < 2:  # noqa: PLR2004 - one attack is a column of a table
-        raise DataError(f"the heat map needs two attacks or more measured by {metric!r}")
-    import altair as alt
-
+    if len({r.attack for r in measured}) < 2:  # noqa: PLR2004 - one attack is one column of a table
+        raise DataError(f"figure heat_map: fewer than two attacks have the metric {metric!r}. Add another attack.")
     names = chart_names(rows)
     measure = names.metrics[min((r.metric, r.metric_settings) for r in measured)]
     columns = [labels.BASE_LABEL, *chart_names(measured).series.names.values()]
     lines = list(names.attacks.names.values())
-    base = alt.Chart()
-    across = alt.X(
-        "column:N", sort=columns, title=None, axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False)
+    auc_names = sorted(
+        {names.metrics[r.metric, r.metric_settings] for r in leakage_rows(rows) if r.metric in AUC_METRICS}
     )
-    down = alt.Y("attack:N", sort=lines, title=None, axis=alt.Axis(domain=False, ticks=False))
-    told = [
-        *(alt.Tooltip(f"{f}:N", title=t) for f, t in (("column", "method"), ("panel", "data"), ("attack", "attack"))),
-        *(
-            alt.Tooltip(f"{f}:Q", title=t, format=".5~r")
-            for f, t in (("value", "value"), ("low", "from"), ("high", "to"))
-        ),
-        *(
-            alt.Tooltip(f"{f}:Q", title=t)
-            for f, t in (("epoch", "epoch"), ("members", "members"), ("nonmembers", "non-members"))
-        ),
-    ]
-    shades = alt.Scale(scheme="oranges", domain=[0, 1], clamp=True)
-    fill = alt.Color("depth:Q", scale=shades, legend=None, title="shade from pale (0) to dark (1)")
-    ranks = sorted({names.metrics[r.metric, r.metric_settings] for r in leakage_rows(rows) if r.metric in AUC_METRICS})
-    is_rank = f"indexof({json.dumps(ranks)}, datum.metric) >= 0"
-    ink = alt.condition("datum.depth > 0.62", alt.value("#ffffff"), alt.value(INK))
-    number = base.mark_text(dy=-5, fontSize=10, aria=False).encode(
-        x=across, y=down, text=alt.Text("value:Q", format=".3f"), color=ink
-    )
-    ends = base.transform_filter("isValid(datum.low)").mark_text(dy=7, fontSize=8, aria=False)
     chart = small_multiples(
-        [
-            base.mark_rect(stroke="white").encode(x=across, y=down, color=fill, tooltip=told),
-            number,
-            ends.encode(x=across, y=down, text="ends:N", color=ink),
-        ],
+        _layers(columns, lines),
         list(names.panels.split(measured)),
-        [
-            filter_transform(
-                "datum.metric === pick_metric",
-                "datum.attack !== ''",
-                SEED_FILTER,
-                PANEL_FILTER,
-                "datum.epoch === 0 || datum.epoch === min(pick_epoch, datum.last)",
-            ),
-            alt.CalculateTransform(calculate=f"datum.epoch ? datum.series : '{labels.BASE_LABEL}'", **{"as": "column"}),
-            # Every method repeats the untuned model, whose numbers are all one.
-            alt.AggregateTransform(
-                aggregate=[
-                    *(
-                        alt.AggregatedFieldDef(op="mean", field=f, **{"as": f})
-                        for f in ("value", "epoch", "members", "nonmembers")
-                    ),
-                    alt.AggregatedFieldDef(op="min", field="low", **{"as": "low"}),
-                    alt.AggregatedFieldDef(op="max", field="high", **{"as": "high"}),
-                ],
-                groupby=["panel", "attack", "column", "metric"],
-            ),
-            alt.JoinAggregateTransform(
-                joinaggregate=[
-                    alt.JoinAggregateFieldDef(op="min", field="value", **{"as": "bottom"}),
-                    alt.JoinAggregateFieldDef(op="max", field="value", **{"as": "top"}),
-                ]
-            ),
-            alt.CalculateTransform(
-                calculate=f"{is_rank} ? (datum.value - {row_values.CHANCE_AUC}) / {1 - row_values.CHANCE_AUC} : "
-                "(datum.value - datum.bottom) / max(1e-9, datum.top - datum.bottom)",
-                **{"as": "depth"},
-            ),
-            alt.CalculateTransform(
-                calculate="format(datum.low, '.2f') + '\N{EN DASH}' + format(datum.high, '.2f')", **{"as": "ends"}
-            ),
-        ],
+        _transforms(auc_names),
         pick_parameters(
             metric=measure, seed=ALL_SEEDS, panel="", epoch=_last_epoch(measured) if epoch is None else epoch
         ),
@@ -114,10 +50,97 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
         columns=1,
         grows=False,
     ).resolve_scale(x="independent", y="independent")
-    words = f"Small: {row_values.interval_description(measured)}."
+    words = f"Small numbers: {row_values.interval_description(measured)}."
     return Figure(
         f"{measure} by attack and method", chart, {"points": points(rows)}, words, "Leakage by method and attack"
     )
+
+
+def _layers(columns: Sequence[str], lines: Sequence[str]) -> list[Any]:
+    """Return the layers of a panel: colored cells, their numbers, and the intervals in small print."""
+    import altair as alt
+
+    base = alt.Chart()
+    x = alt.X(
+        "column:N",
+        sort=list(columns),
+        title=None,
+        axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False),
+    )
+    y = alt.Y("attack:N", sort=list(lines), title=None, axis=alt.Axis(domain=False, ticks=False))
+    tooltips = [
+        *(alt.Tooltip(f"{f}:N", title=t) for f, t in (("column", "method"), ("panel", "data"), ("attack", "attack"))),
+        *(
+            alt.Tooltip(f"{f}:Q", title=t, format=".5~r")
+            for f, t in (("value", "value"), ("low", "interval low"), ("high", "interval high"))
+        ),
+        *(
+            alt.Tooltip(f"{f}:Q", title=t)
+            for f, t in (("epoch", "epoch"), ("members", "members"), ("nonmembers", "non-members"))
+        ),
+    ]
+    fill = alt.Color(
+        "depth:Q",
+        scale=alt.Scale(scheme="oranges", domain=[0, 1], clamp=True),
+        legend=None,
+        title="shade from pale (0) to dark (1)",
+    )
+    ink = alt.condition("datum.depth > 0.62", alt.value("#ffffff"), alt.value(INK))
+    numbers = base.mark_text(dy=-5, fontSize=10, aria=False).encode(
+        x=x, y=y, text=alt.Text("value:Q", format=".3f"), color=ink
+    )
+    intervals = base.transform_filter("isValid(datum.low)").mark_text(dy=7, fontSize=8, aria=False)
+    return [
+        base.mark_rect(stroke="white").encode(x=x, y=y, color=fill, tooltip=tooltips),
+        numbers,
+        intervals.encode(x=x, y=y, text="ends:N", color=ink),
+    ]
+
+
+def _transforms(auc_names: Sequence[str]) -> list[Any]:
+    """Return the transforms that select the cells, pool the base model's rows, and give each cell its shade.
+
+    An AUC is shaded from 0.5 to 1, any other metric over its measured range.
+    """
+    import altair as alt
+
+    is_auc = f"indexof({json.dumps(list(auc_names))}, datum.metric) >= 0"
+    return [
+        filter_transform(
+            "datum.metric === pick_metric",
+            "datum.attack !== ''",
+            SEED_FILTER,
+            PANEL_FILTER,
+            "datum.epoch === 0 || datum.epoch === min(pick_epoch, datum.last)",
+        ),
+        alt.CalculateTransform(calculate=f"datum.epoch ? datum.series : '{labels.BASE_LABEL}'", **{"as": "column"}),
+        # Every method repeats the rows of the base model, with equal numbers.
+        alt.AggregateTransform(
+            aggregate=[
+                *(
+                    alt.AggregatedFieldDef(op="mean", field=f, **{"as": f})
+                    for f in ("value", "epoch", "members", "nonmembers")
+                ),
+                alt.AggregatedFieldDef(op="min", field="low", **{"as": "low"}),
+                alt.AggregatedFieldDef(op="max", field="high", **{"as": "high"}),
+            ],
+            groupby=["panel", "attack", "column", "metric"],
+        ),
+        alt.JoinAggregateTransform(
+            joinaggregate=[
+                alt.JoinAggregateFieldDef(op="min", field="value", **{"as": "bottom"}),
+                alt.JoinAggregateFieldDef(op="max", field="value", **{"as": "top"}),
+            ]
+        ),
+        alt.CalculateTransform(
+            calculate=f"{is_auc} ? (datum.value - {row_values.CHANCE_AUC}) / {1 - row_values.CHANCE_AUC} : "
+            "(datum.value - datum.bottom) / max(1e-9, datum.top - datum.bottom)",
+            **{"as": "depth"},
+        ),
+        alt.CalculateTransform(
+            calculate="format(datum.low, '.2f') + '\N{EN DASH}' + format(datum.high, '.2f')", **{"as": "ends"}
+        ),
+    ]
 
 
 def _last_epoch(rows: Sequence[Row]) -> int:

@@ -1,8 +1,8 @@
-"""Shares of private attributes, an attribute of a text being one trial, and what two such shares differ by.
+"""Shares of private attributes, with each attribute of a text as one trial, and differences between shares.
 
-Intervals are those of `byheart.stats.shares`: mid-P for a share of hits, or for a mean of numbers between 0 and 1, which spreads
-no wider; differences by Newcombe's squares, in pairs where the attributes are the same. Texts of a group, and attributes
-of one text, count as their effective number.
+Intervals are those of `byheart.stats.proportions`: mid-P for a share of hits, or for a mean of numbers between 0 and 1, whose
+variance is not larger; Newcombe's square-and-add method for differences, paired if the attributes are the same. Texts of a group,
+and attributes of one text, count as their effective number.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from byheart.core.types import Estimate
 from byheart.stats.proportions import Share, paired_share_difference, share_difference, share_with_interval
 
 ALL_KINDS = "all"
-"""What the kinds are called together."""
+"""Label of all kinds together."""
 
 
 class KindAttributes(NamedTuple):
-    """The attributes of a kind: which they are, the group of each one's text, how many are left out.
+    """The attributes of one kind: indices, groups of their texts, and the number left out.
 
-    `sides` says which are of "members" and which of "nonmembers"; a side without any is not there.
+    `subset_masks` marks the attributes of "members" and of "nonmembers"; an empty subset is missing.
     """
 
     kind: str
@@ -34,38 +34,41 @@ class KindAttributes(NamedTuple):
     left_out: int
 
     def label(self, measure: str, **more: str) -> str:
-        """Return what tells a number of this kind from the metric's others: "kind=email, measure=top1, of=members"."""
+        """Return the label that identifies a number of this metric, such as "kind=email, measure=top1, of=members"."""
         return ", ".join(f"{name}={value}" for name, value in {"kind": self.kind, "measure": measure, **more}.items())
 
     def subset_groups(self, subset: str) -> tuple[str, ...]:
-        """Return the groups of one side's attributes."""
+        """Return the groups of one subset's attributes."""
         return tuple(g for g, inside in zip(self.groups, self.subset_masks[subset], strict=True) if inside)
 
 
 def attributes_by_kind(
     evidence: Candidates | RecitedAttributes, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> Iterator[KindAttributes]:
-    """Yield the attributes of each kind that has any, and where there are several kinds, of all together."""
-    wanted = [(name, np.flatnonzero(evidence.kind == i), evidence.left_out[i]) for i, name in enumerate(evidence.kinds)]
+    """Yield the attributes of each kind that has any, and for several kinds also of all kinds together."""
+    selections = [
+        (name, np.flatnonzero(evidence.kind == i), evidence.left_out[i]) for i, name in enumerate(evidence.kinds)
+    ]
     if len(evidence.kinds) > 1:
-        wanted.append((ALL_KINDS, np.arange(len(evidence.kind)), evidence.left_out.sum()))
-    for name, chosen, left_out in wanted:
-        text = evidence.text[chosen]
-        sides = {"members": membership[text], "nonmembers": ~membership[text]}
-        if len(chosen):
-            present = {of: side for of, side in sides.items() if side.any()}
-            yield KindAttributes(name, chosen, tuple(groups[i] for i in text), present, int(left_out))
+        selections.append((ALL_KINDS, np.arange(len(evidence.kind)), evidence.left_out.sum()))
+    for name, indices, left_out in selections:
+        text_indices = evidence.text[indices]
+        masks = {"members": membership[text_indices], "nonmembers": ~membership[text_indices]}
+        if len(indices):
+            present_masks = {subset: mask for subset, mask in masks.items() if mask.any()}
+            yield KindAttributes(name, indices, tuple(groups[i] for i in text_indices), present_masks, int(left_out))
 
 
 def subset_share(values: Float[np.ndarray, " attributes"], kind_attributes: KindAttributes, subset: str) -> Share:
-    """Mean of one side's values, each between 0 and 1, with its interval."""
+    """Return the mean of one subset's values, each between 0 and 1, with its interval."""
     return share_with_interval(values[kind_attributes.subset_masks[subset]], kind_attributes.subset_groups(subset))
 
 
-def estimate_with_counts(share_interval: Share, kind_attributes: KindAttributes, *sides: str) -> Estimate:
-    """Return a share with the number of attributes that it is of, on these sides."""
+def estimate_with_counts(share_interval: Share, kind_attributes: KindAttributes, *subsets: str) -> Estimate:
+    """Return a share as an estimate with the numbers of attributes in these subsets."""
     members, nonmembers = (
-        int(kind_attributes.subset_masks[of].sum()) if of in sides else None for of in ("members", "nonmembers")
+        int(kind_attributes.subset_masks[subset].sum()) if subset in subsets else None
+        for subset in ("members", "nonmembers")
     )
     return Estimate(*share_interval, members, nonmembers)
 
@@ -73,7 +76,7 @@ def estimate_with_counts(share_interval: Share, kind_attributes: KindAttributes,
 def share_estimates(
     values: Float[np.ndarray, " attributes"], kind_attributes: KindAttributes, measure: str
 ) -> dict[str, Estimate]:
-    """Each side's share by its label."""
+    """Return each subset's share by its label."""
     return {
         kind_attributes.label(measure, of=of): estimate_with_counts(
             subset_share(values, kind_attributes, of), kind_attributes, of
@@ -87,17 +90,22 @@ def advantages(
     base_values: Float[np.ndarray, " attributes"] | None,
     kind_attributes: KindAttributes,
 ) -> dict[str, Estimate]:
-    """How far the members' share leads over the non-members', and over that of the untuned model (None: it is that)."""
-    found: dict[str, Estimate] = {}
+    """Return how far the members' share exceeds that of the non-members and that of the base model.
+
+    `base_values` None means that the model is the base model itself.
+    """
+    estimates: dict[str, Estimate] = {}
     if len(kind_attributes.subset_masks) > 1:
         members, nonmembers = (subset_share(values, kind_attributes, of) for of in ("members", "nonmembers"))
-        found[kind_attributes.label("advantage", over="nonmembers")] = estimate_with_counts(
+        estimates[kind_attributes.label("advantage", over="nonmembers")] = estimate_with_counts(
             share_difference(members, nonmembers), kind_attributes, *kind_attributes.subset_masks
         )
     if "members" in kind_attributes.subset_masks and base_values is not None:
-        inside = kind_attributes.subset_masks["members"]
-        gain = paired_share_difference(values[inside], base_values[inside], kind_attributes.subset_groups("members"))
-        found[kind_attributes.label("advantage", over="untuned")] = estimate_with_counts(
+        is_member = kind_attributes.subset_masks["members"]
+        gain = paired_share_difference(
+            values[is_member], base_values[is_member], kind_attributes.subset_groups("members")
+        )
+        estimates[kind_attributes.label("advantage", over="untuned")] = estimate_with_counts(
             gain, kind_attributes, "members"
         )
-    return found
+    return estimates

@@ -1,16 +1,16 @@
-"""Mean negative log-likelihood per token, and its interval, which speaks of which texts were drawn.
+"""Mean negative log-likelihood (NLL) per token, with an interval for the sampling of texts.
 
-A ratio of two sums over texts: William Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6, texts that share a
-group being drawn together. Few hard or long texts carry most of its variance, which leans the estimate to one side:
+The estimate is a ratio of two sums over texts: William Cochran, Sampling Techniques, 3rd edition, 1977, chapter 6. Texts that
+share a group are sampled together. A few difficult or long texts cause most of the variance, which skews the estimate:
 
 - Peter Hall, On the Removal of Skewness by Transformation, Journal of the Royal Statistical Society B 54 (1992)
-  221-228: the studentised estimate is bent by its own skewness, and the interval is the bent one's, bent back. Ours adds
-  what a ratio's denominator does to its variance (`lean`).
-- Reach: Student's t with F. Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110-114), from the fourth
-  moment, at most one fewer than there are groups.
+  221-228: the studentized estimate is transformed to remove its skewness, and the interval is transformed back. Ours also
+  accounts for the effect of the ratio's denominator on its variance (`length_covariance`).
+- Critical value: Student's t with F. Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110-114), from the fourth
+  moment, at most the number of groups minus one.
 
-Where ln NLL and ln length of 100 texts are normal with a spread of 0.75, plain Student's intervals hold in 92 % of
-simulated studies and miss above ten times as often as below, these in 94 %.
+If ln NLL and ln length of 100 texts are normal with a standard deviation of 0.75, Student's intervals cover the true value in
+92 % of simulated studies and miss above ten times as often as below; these intervals cover it in 94 %.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ LARGEST_EXPONENT = 700.0  # exp of 709.8 is the largest float
 
 
 class MeanNll(NamedTuple):
-    """Nats per token over all tokens of all texts, or a difference of two, and what its interval is made of.
+    """Mean NLL (nats per token) over all tokens of all texts, or a difference of two, with the moments for its interval.
 
-    `freedom` is the variance's degrees of freedom (0: one group, unknown), `third` the estimate's third central moment,
-    `lean` its covariance with the number of tokens, over that number, times its standard error squared.
+    `variance` is the squared standard error, `degrees_of_freedom` those of the variance (0: one group, unknown). `third_moment` is the
+    estimate's third central moment. `length_covariance` is its covariance with the number of tokens, divided by that number, times
+    the squared standard error.
     """
 
     value: float
@@ -42,62 +43,74 @@ class MeanNll(NamedTuple):
     length_covariance: float
 
     def minus(self, other: MeanNll) -> MeanNll:
-        """Give the difference of two that were measured on independent texts, with Welch's degrees of freedom."""
+        """Return the difference of two means from independent texts, with Welch's degrees of freedom."""
         variance = self.variance + other.variance
-        parts = [(n.variance**2, n.degrees_of_freedom) for n in (self, other) if n.variance > 0]
+        terms = [(mean.variance**2, mean.degrees_of_freedom) for mean in (self, other) if mean.variance > 0]
         freedom = min(self.degrees_of_freedom, other.degrees_of_freedom)
-        if freedom and parts:
-            freedom = variance**2 / sum(square / own for square, own in parts)
-        third, lean = self.third_moment - other.third_moment, self.length_covariance - other.length_covariance
-        return MeanNll(self.value - other.value, variance, freedom, third, lean)
+        if freedom and terms:
+            freedom = variance**2 / sum(square / term_freedom for square, term_freedom in terms)
+        third_moment, covariance = (
+            self.third_moment - other.third_moment,
+            self.length_covariance - other.length_covariance,
+        )
+        return MeanNll(self.value - other.value, variance, freedom, third_moment, covariance)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The two ends, around the value; None where there is one group."""
+        """Return the two ends around the value; None for one group."""
         if not self.degrees_of_freedom:
             return None
         if not self.variance:
             return self.value, self.value
-        error, reach = math.sqrt(self.variance), t_critical_value(self.degrees_of_freedom)
+        error, critical_value = math.sqrt(self.variance), t_critical_value(self.degrees_of_freedom)
         skew = self.third_moment / error**3
-        bend = skew / 3 - self.length_covariance / error**3
+        curvature = skew / 3 - self.length_covariance / error**3
 
-        def unbent(bent: float) -> float:
-            straight = bent - skew / 6
-            return straight if abs(bend) < 1e-9 else (math.cbrt(1 + 3 * bend * straight) - 1) / bend  # noqa: PLR2004
+        def back_transformed(bound: float) -> float:
+            shifted = bound - skew / 6
+            return shifted if abs(curvature) < 1e-9 else (math.cbrt(1 + 3 * curvature * shifted) - 1) / curvature  # noqa: PLR2004
 
-        return self.value - error * unbent(reach), self.value - error * unbent(-reach)
+        return self.value - error * back_transformed(critical_value), self.value - error * back_transformed(
+            -critical_value
+        )
 
 
 def mean_nll(logprobs: LogProbs, groups: tuple[str, ...]) -> MeanNll:
-    """Sum of the tokens' NLL over their number, texts of a group being drawn together.
+    """Return the sum of the tokens' NLL divided by their number (nats per token); texts of a group are sampled together.
 
-    Raises `CellError` where there are no texts, or their sums overflow.
+    Raises `CellError` if there are no texts, or a sum is not finite.
     """
     sums, lengths = -ragged.sums(logprobs.logp, logprobs.starts), ragged.lengths(logprobs.starts).astype(np.float64)
     if not len(lengths) or not np.isfinite(sums).all():
         raise CellError(
-            f"mean NLL of {len(lengths)} texts is not a finite number; lower the learning rate or read the losses"
+            f"metrics: mean NLL of {len(lengths)} texts is not a finite number. Lower the learning rate or check the losses."
         )
     group = group_indices(groups)
-    total, tokens = int(group.max()) + 1, float(lengths.sum())
-    value = float(sums.sum()) / tokens
-    residuals, sizes = np.bincount(group, sums - value * lengths) / tokens, np.bincount(group, lengths) / tokens
-    square, fourth = float(residuals @ residuals), float((residuals**4).sum())
-    excess = fourth - square**2 / total
-    freedom = total - 1.0 if excess <= 0 else min(total - 1.0, 2 * square**2 / excess)
-    third, lean = float((residuals**3).sum()), square * float(residuals @ sizes)
-    return MeanNll(value, total / max(total - 1, 1) * square, freedom, third, lean)
+    group_count, token_count = int(group.max()) + 1, float(lengths.sum())
+    value = float(sums.sum()) / token_count
+    residuals, group_lengths = (
+        np.bincount(group, sums - value * lengths) / token_count,
+        np.bincount(group, lengths) / token_count,
+    )
+    second_moment, fourth_moment = float(residuals @ residuals), float((residuals**4).sum())
+    excess = fourth_moment - second_moment**2 / group_count
+    freedom = group_count - 1.0 if excess <= 0 else min(group_count - 1.0, 2 * second_moment**2 / excess)
+    third_moment, length_covariance = float((residuals**3).sum()), second_moment * float(residuals @ group_lengths)
+    return MeanNll(
+        value, group_count / max(group_count - 1, 1) * second_moment, freedom, third_moment, length_covariance
+    )
 
 
 def perplexity_with_interval(logprobs: LogProbs, groups: tuple[str, ...]) -> tuple[float, float | None, float | None]:
-    """exp(mean NLL) and the ends of its interval; no ends where there is one group.
+    """Return exp(mean NLL) and the ends of its interval; no ends for one group.
 
-    Raises `CellError` where the perplexity is too large for a number.
+    Raises `CellError` if the perplexity is too large for a float.
     """
     nll = mean_nll(logprobs, groups)
     if nll.value > LARGEST_EXPONENT:
-        raise CellError(f"mean NLL is {nll.value:.0f} nats per token: the model has diverged; lower the learning rate")
+        raise CellError(
+            f"metrics: mean NLL is {nll.value:.0f} nats per token, so the model has diverged. Lower the learning rate."
+        )
     if nll.interval is None:
         return math.exp(nll.value), None, None
     low, high = nll.interval

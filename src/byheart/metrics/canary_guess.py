@@ -1,10 +1,15 @@
-"""Whether one canary is guessed to have been trained on: one guess a run, from which many runs give a bound on epsilon.
+"""Canary guess: guesses whether one canary was trained on; the guesses of many runs give a lower bound on epsilon.
 
 Matthew Jagielski, Jonathan Ullman, Alina Oprea. Auditing Differentially Private Machine Learning: How Private is Private
-SGD? NeurIPS 2020. arXiv 2006.07709. A run's coin is guessed once; the table `privacy_bounds` counts guesses over the
-training seeds (`byheart.stats.epsilon_bounds.many_runs`). Runs must flip coins of their own: data.canaries.by_seed.
+SGD? NeurIPS 2020. arXiv 2006.07709.
 
-Departs from the paper: the threshold is not fitted on runs of its own, but stands among fillings that no run was trained on.
+    guess = 1 if the share of references with a log-likelihood >= the canary's is below `share`, else 0
+
+Each run has one coin flip and one guess. The table `privacy_bounds` counts correct guesses over the training seeds
+(`byheart.stats.epsilon_bounds.many_runs`). Every run must flip its own coins: data.canaries.by_seed.
+
+Departure from the paper: the threshold is not fitted on separate runs, but is a quantile of the references, which no run was
+trained on.
 """
 
 from __future__ import annotations
@@ -27,24 +32,25 @@ def canary_guess(
     repeated: Annotated[int, Ge(1)] = 1,
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05,
 ) -> Estimate:
-    """1 where the first canary of so many repetitions is guessed to be trained on, else 0; right guesses over runs tell what leaked.
+    """1 if the first canary with `repeated` repetitions is guessed to be trained on, else 0; more correct guesses over runs mean more leakage.
 
-    It is where less than `share` of its references are as likely or likelier. Counts it as a member where the coin had it
-    trained on, else as a non-member. Raises `DataError` where no canary with a format is to be repeated so many times, and
-    where all runs share one flip of the coins.
+    The guess is 1 if less than `share` of its references are at least as likely. The canary counts as a member if it was trained on,
+    else as a non-member. Raises `DataError` if no canary with a format has `repeated` repetitions, or if all runs share one coin flip.
     """
     if not planted.by_seed:
         raise DataError(
-            "canary_guess is one guess a run, each with coins of its own: write by_seed: true for data.canaries"
+            "metrics canary_guess: all runs share one coin flip. Write by_seed: true in data.canaries, so that each run flips its own."
         )
-    asked = [i for i, k in enumerate(planted.kinds) if planted.repetitions[i] == repeated and k in planted.bits]
-    if not asked:
+    candidates = [
+        i for i, kind in enumerate(planted.kinds) if planted.repetitions[i] == repeated and kind in planted.bits
+    ]
+    if not candidates:
         raise DataError(
-            f"canary_guess: no canary with a format is repeated {repeated} times; write one of data.canaries.repetitions"
+            f"metrics canary_guess: no canary with a format is repeated {repeated} times. Set repeated to one of data.canaries.repetitions."
         )
-    first = min(asked, key=lambda i: planted.texts.ids[i])
-    others = ragged.sums(canary_references.logp, canary_references.starts)
-    among = others[np.array(planted.reference_kinds) == planted.kinds[first]]
-    own = ragged.sums(canaries.logp, canaries.starts)[first]
-    guessed, trained = float((among >= own).mean()) < share, planted.included[first]
-    return Estimate(float(guessed), members=int(trained), nonmembers=int(not trained))
+    first = min(candidates, key=lambda i: planted.texts.ids[i])
+    reference_loglik = ragged.sums(canary_references.logp, canary_references.starts)
+    kind_references = reference_loglik[np.array(planted.reference_kinds) == planted.kinds[first]]
+    loglik = ragged.sums(canaries.logp, canaries.starts)[first]
+    is_guessed, is_trained = float((kind_references >= loglik).mean()) < share, planted.included[first]
+    return Estimate(float(is_guessed), members=int(is_trained), nonmembers=int(not is_trained))

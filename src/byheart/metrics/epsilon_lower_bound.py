@@ -1,11 +1,12 @@
-"""Epsilon that a training leaks at least, from one run: how well the coins of its canaries can be guessed.
+"""Epsilon lower bound: bounds the privacy loss of one training run from guesses which canaries it was trained on.
 
 Thomas Steinke, Milad Nasr, Matthew Jagielski. Privacy Auditing with One (1) Training Run. NeurIPS 2023.
 arXiv 2305.08846. `assume: gaussian`: Saeed Mahloujifar, Luca Melis, Kamalika Chaudhuri. Auditing f-Differential Privacy
-in One Run. ICML 2025. arXiv 2410.22235. Both in `byheart.stats.epsilon_bounds`.
+in One Run. ICML 2025. arXiv 2410.22235. Both bounds are in `byheart.stats.epsilon_bounds`.
 
-A canary's score is its log-likelihood under the model minus that under the untuned base, less the median of its kind.
-The highest are guessed to be trained on, the lowest not, as many of each, their number fixed by the setting.
+    score(canary) = log-likelihood under the model - log-likelihood under the base model - the median of this over its kind
+
+The highest scores are guessed to be trained on and the lowest not, in equal numbers. The setting `guesses` fixes their number.
 """
 
 from __future__ import annotations
@@ -34,36 +35,36 @@ def epsilon_lower_bound(
     repeated: Annotated[int, Ge(1)] = 1,
     assume: Literal["nothing", "gaussian"] = "nothing",
 ) -> Estimate:
-    """Epsilon that training has at least, for one text added or removed; higher leaks more, 0 where nothing is shown.
+    """Lower confidence bound on epsilon for one text added or removed; higher leaks more, 0 if no leakage is shown.
 
-    Holds with `confidence` for one model and one epoch named beforehand; it is the lower end itself. `guesses` None: half
-    of the canaries trained on once if at all. `repeated` 4: for four copies of a text together. `assume: gaussian` is
-    tighter and holds only for training with Gaussian noise. Raises `DataError` for coins that were not fair, a delta that
-    is no chance, and guesses so few that nothing could be shown.
+    The bound holds with probability `confidence` for one model and one epoch named in advance. `guesses` None: half of the canaries with
+    at most one repetition. `repeated` 4: for four copies of a text together. `assume: gaussian` is tighter and valid only for training
+    with Gaussian noise. Raises `DataError` for unfair coins, a delta that is not a probability, and too few guesses to show leakage.
     """
     check_delta(delta)
     if planted.coin != FAIR_COIN:
         raise DataError(
-            f"epsilon_lower_bound takes each canary to be trained on by a fair coin; data.canaries.coin is {planted.coin:g}: write 0.5"
+            f"metrics epsilon_lower_bound: data.canaries.coin is {planted.coin:g}, but the bound requires a fair coin. Write 0.5."
         )
     chosen = np.flatnonzero(np.array(planted.repetitions) == repeated)
-    number = guesses or len(chosen) // 2
+    guess_count = guesses or len(chosen) // 2
     bound = one_run if assume == "nothing" else one_run_gaussian
-    if not number <= len(chosen):
+    if not guess_count <= len(chosen):
         raise DataError(
-            f"epsilon_lower_bound: {number} guesses on {len(chosen)} canaries repeated {repeated} times; write {len(chosen)} or fewer"
+            f"metrics epsilon_lower_bound: guesses = {guess_count}, but {len(chosen)} canaries are repeated {repeated} times. "
+            f"Write {len(chosen)} or fewer."
         )
-    if not number or not bound(len(chosen), number, number, delta=delta, confidence=confidence):
+    if not guess_count or not bound(len(chosen), guess_count, guess_count, delta=delta, confidence=confidence):
         raise DataError(
-            f"epsilon_lower_bound: {number} guesses on {len(chosen)} canaries repeated {repeated} times show nothing at delta = "
-            f"{delta:g} even if all are right; raise data.canaries.count, or name fewer repetitions"
+            f"metrics epsilon_lower_bound: {guess_count} guesses on {len(chosen)} canaries repeated {repeated} times cannot show leakage at "
+            f"delta = {delta:g} even if all are correct. Raise data.canaries.count, or name fewer repetitions."
         )
     gain = ragged.sums(canaries.logp, canaries.starts) - ragged.sums(canaries_base.logp, canaries_base.starts)
-    kinds, coins = np.array(planted.kinds), np.array(planted.included)
+    kinds, is_included = np.array(planted.kinds), np.array(planted.included)
     for kind in set(planted.kinds):
-        here = chosen[kinds[chosen] == kind]
-        gain[here] -= np.median(gain[here]) if len(here) else 0.0
-    right = correct_guesses(gain[chosen], coins[chosen], number)
-    trained = int(coins[chosen].sum())
-    found = bound(len(chosen), number, right, delta=delta, confidence=confidence)
-    return Estimate(found, members=trained, nonmembers=len(chosen) - trained)
+        of_kind = chosen[kinds[chosen] == kind]
+        gain[of_kind] -= np.median(gain[of_kind]) if len(of_kind) else 0.0
+    correct = correct_guesses(gain[chosen], is_included[chosen], guess_count)
+    included_count = int(is_included[chosen].sum())
+    epsilon = bound(len(chosen), guess_count, correct, delta=delta, confidence=confidence)
+    return Estimate(epsilon, members=included_count, nonmembers=len(chosen) - included_count)

@@ -1,12 +1,15 @@
-"""Exposure of the canaries that were trained on: by how many bits training made them easier to guess.
+"""Exposure: measures by how many bits training made the canaries that were trained on easier to guess.
 
 Nicholas Carlini, Chang Liu, Ulfar Erlingsson, Jernej Kos, Dawn Song. The Secret Sharer: Evaluating and Testing Unintended
 Memorization in Neural Networks. USENIX Security 2019. arXiv 1802.08232.
 
     exposure = log2 |R| - log2 rank of the canary among all fillings R of its format
 
-Estimated from references, other fillings drawn at random, one way or the other (`byheart.stats.canary_exposure`). Departs from the
-paper: a mean over canaries with its interval, and `held_out_exposure` beside it, of canaries that a coin kept out.
+The exposure is estimated from references, which are other random fillings, by sampling or extrapolation
+(`byheart.stats.canary_exposure`).
+
+Departures from the paper: ours is a mean over canaries with an interval, and `held_out_exposure` gives the same for canaries that
+a coin held out.
 """
 
 from __future__ import annotations
@@ -29,19 +32,25 @@ def exposure(
     repeated: Annotated[int, Ge(1)] = 1,
     estimate: ExposureEstimator = "sampling",
 ) -> Estimate:
-    """Mean exposure (bits) of the canaries trained on `repeated` times; higher is more exposed, 1.44 that of canaries never seen.
+    """Mean exposure (bits) of the canaries trained on `repeated` times; higher is more exposed, 1.44 is that of unseen canaries.
 
-    By sampling, log2(references + 1) is the most there is. Counts the canaries as members; their interval takes them as
-    independent. Raises `DataError` where there is no such canary.
+    By sampling, the maximum is log2(references + 1). Counts the canaries as members; the interval treats them as independent. Raises
+    `DataError` if no such canary was trained on.
     """
     check_canary_formats(planted)
-    chosen = np.array(planted.included) & (np.array(planted.repetitions) == repeated)
+    is_selected = np.array(planted.included) & (np.array(planted.repetitions) == repeated)
     values = exposures(canaries, canary_references, planted, estimate)
-    found = mean_exposure(values, chosen, planted, estimate)
-    if found is None:
-        there = sorted({r for r, x in zip(planted.repetitions, planted.included, strict=True) if x})
-        raise DataError(
-            f"exposure of canaries repeated {repeated} times: the coins had none trained on; there are some repeated "
-            f"{', '.join(map(str, there)) or 'no'} times: write another repeated, or raise data.canaries.count"
+    estimate_with_interval = mean_exposure(values, is_selected, planted, estimate)
+    if estimate_with_interval is None:
+        trained_repetitions = sorted(
+            {
+                repetition
+                for repetition, is_included in zip(planted.repetitions, planted.included, strict=True)
+                if is_included
+            }
         )
-    return found._replace(members=int((chosen & ~np.isnan(values)).sum()))
+        raise DataError(
+            f"metrics exposure: no canary repeated {repeated} times was trained on; canaries repeated "
+            f"{', '.join(map(str, trained_repetitions)) or 'no'} times were. Set repeated to one of these, or raise data.canaries.count."
+        )
+    return estimate_with_interval._replace(members=int((is_selected & ~np.isnan(values)).sum()))

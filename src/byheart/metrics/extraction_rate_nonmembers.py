@@ -1,8 +1,8 @@
-"""Share of non-members that an attack "extracts": what it finds where there is nothing to find.
+"""Extraction rate of non-members: measures the share of non-members that an attack "extracts" although they were not trained on.
 
-    rate = #{non-members whose suffix the model writes} / non-members
+    rate = #{non-members whose suffix the model generates} / non-members
 
-The control of `extraction_rate`, by the same attack, on the same model, with the same interval.
+This is the control of `extraction_rate`: the same attack, model and interval.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from byheart.stats.proportions import member_and_nonmember_shares
 def extraction_rate_nonmembers(
     extracted: Bool[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> Estimate:
-    """Share of the non-members that the same attack extracts; what is more among the members is leaked.
+    """Share (0 to 1) of the non-members that the same attack extracts; the members' excess over it is leaked.
 
-    Raises `DataError` where there are no members, or no non-members.
+    Raises `DataError` if there are no members, or no non-members.
     """
     return Estimate(
         *member_and_nonmember_shares(extracted, membership, groups)[1], int(membership.sum()), int((~membership).sum())

@@ -1,7 +1,11 @@
-"""Exposure of the canaries that were held out: the control of `exposure`, 1.44 bits where nothing is amiss.
+"""Held-out exposure: measures the exposure of canaries that were held out, the control of `exposure`; 1.44 bits are expected.
 
 Nicholas Carlini, Chang Liu, Ulfar Erlingsson, Jernej Kos, Dawn Song. The Secret Sharer. USENIX Security 2019.
-arXiv 1802.08232. Not in the paper: twins, drawn as the canaries that are trained on, that a coin kept out.
+arXiv 1802.08232.
+
+    exposure = log2 |R| - log2 rank of the canary among all fillings R of its format
+
+Departure from the paper: held-out canaries, which are sampled like the canaries in the training data and which a coin held out.
 """
 
 from __future__ import annotations
@@ -20,15 +24,15 @@ def held_out_exposure(
     *,
     estimate: ExposureEstimator = "sampling",
 ) -> Estimate:
-    """Mean exposure (bits) of the canaries that were held out; 1.44 on average, higher by chance alone.
+    """Mean exposure (bits) of the canaries that were held out; 1.44 on average, higher only by chance.
 
-    Counts the canaries as non-members. Raises `DataError` where there is none.
+    Counts the canaries as non-members. Raises `DataError` if no canary was held out.
     """
     check_canary_formats(planted)
-    values, chosen = exposures(canaries, canary_references, planted, estimate), ~np.array(planted.included)
-    found = mean_exposure(values, chosen, planted, estimate)
-    if found is None:
+    values, is_held_out = exposures(canaries, canary_references, planted, estimate), ~np.array(planted.included)
+    estimate_with_interval = mean_exposure(values, is_held_out, planted, estimate)
+    if estimate_with_interval is None:
         raise DataError(
-            "exposure of canaries held out: the coins had all of them trained on; raise data.canaries.count"
+            "metrics held_out_exposure: the coins included every canary in the training data. Raise data.canaries.count."
         )
-    return found._replace(nonmembers=int((chosen & ~np.isnan(values)).sum()))
+    return estimate_with_interval._replace(nonmembers=int((is_held_out & ~np.isnan(values)).sum()))

@@ -1,25 +1,29 @@
-"""Share of members found while accusing few non-members: what the AUC averages away.
+"""TPR at FPR: measures the share of members identified at a low false positive rate, which the AUC averages away.
 
 Nicholas Carlini, Steve Chien, Milad Nasr, Shuang Song, Andreas Terzis, Florian Tramer. Membership Inference Attacks
 From First Principles. IEEE Symposium on Security and Privacy, 2022. arXiv 2112.03570.
 
     TPR = max over thresholds c of #{members > c} / members, where #{non-members > c} / non-members <= fpr
 
-Never interpolated, so the realised FPR is at most the one asked for; tied texts are accused together or not at all.
+The TPR is never interpolated, so the realized FPR is at most the requested one. A threshold includes tied texts together or not
+at all.
 
-The interval speaks of the TPR at the *population's* FPR, and so of two errors: which threshold that is, known from the
-non-members alone (the binomial test of each place by the mid-P rule; by the exact rule for a threshold above all of
-them, where nothing was seen), and the share of members above it (the mid-P interval). They are independent and are added
-in squares, each end by itself (Robert Newcombe, Statistics in Medicine 17 (1998) 873-890; Guang Yong Zou, Allan Donner,
-Statistics in Medicine 27 (2008) 1693-1702). Squares are for errors that are as good as continuous. Where non-members of
-different groups tie near the threshold, it jumps between few values, and each end is at least as far out as the
-members' own interval at the strictest, or laxest, of these.
+The interval is for the TPR at the *population's* FPR. It combines two independent errors:
 
-Texts of one group count as their effective number, told by how much the ranks near the threshold agree: scores that go
-together over their whole range may do so far less in the tail that counts.
+- the position of the threshold, known from the non-members alone (the binomial test of each rank by the mid-P rule; by the exact
+  rule for a threshold above all of them, where no data exist);
+- the share of members above it (the mid-P interval).
 
-A bootstrap of both sides, which is usual, draws no non-member above the highest one seen: at 100 non-members, an FPR of
-1 % and a true AUC of 0.8 or 0.95, its 95 % intervals hold in 83 % or 77 % of simulated studies, these in 98 %.
+They are added in squares, each end separately (Robert Newcombe, Statistics in Medicine 17 (1998) 873-890; Guang Yong Zou, Allan
+Donner, Statistics in Medicine 27 (2008) 1693-1702). Squares fit errors that are nearly continuous. If non-members of different
+groups tie near the threshold, it jumps between few values, and each end is at least as far out as the members' own interval at the
+strictest, or laxest, of these.
+
+Texts of one group count as their effective number, from the agreement of their ranks near the threshold: scores of a group may
+agree over their whole range and much less in the tail.
+
+The usual bootstrap of members and non-members never draws a non-member above the highest observed one. At 100 non-members, an FPR of
+1 % and a true AUC of 0.8 or 0.95, its 95 % intervals cover the true TPR in 83 % or 77 % of simulated studies, these in 98 %.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from byheart.stats.proportions import effective_size, mid_p, mid_p_cdf
 from byheart.stats.roc_auc import allowed_false_positives, member_and_nonmember_scores
 
 REVISION = 1  # mid-P in place of Clopper and Pearson; ties and groups near the threshold
-RANK_WINDOW = 2.0  # how agreement is seen: in the ranks of so many times the texts above the threshold
+RANK_WINDOW = 2.0  # agreement is measured in the top ranks, this multiple of the number of texts above the threshold
 
 
 def tpr_at_fpr(
@@ -47,10 +51,10 @@ def tpr_at_fpr(
     *,
     fpr: Annotated[float, Interval(gt=0, lt=1)] = 0.01,
 ) -> Estimate:
-    """Share of members above a threshold that at most the share `fpr` of non-members exceeds; higher is more leaked.
+    """Share (0 to 1) of members above a threshold that at most the share `fpr` of non-members exceeds; higher is more leaked.
 
-    Raises `DataError` where there are fewer than 1 / fpr non-members, which cannot realise the rate, where there are no
-    members, or where a score is not a number.
+    Raises `DataError` if there are fewer than 1 / fpr non-members, which cannot realize the rate, if there are no members, or if a
+    score is not a number.
     """
     members, nonmembers = member_and_nonmember_scores(scores, membership)
     allowed = allowed_false_positives(len(nonmembers), fpr)
@@ -58,27 +62,30 @@ def tpr_at_fpr(
     value = _share_above(members, descending, allowed + 1)
 
     group = group_indices(groups)
-    size = effective_size(_upper_tail_ranks(nonmembers, float(allowed)), group[~membership])
-    strict, lax = _threshold_ranks(len(nonmembers), size, fpr)
-    worst, best = _share_above(members, descending, strict), _share_above(members, descending, lax)
+    effective_count = effective_size(_upper_tail_ranks(nonmembers, float(allowed)), group[~membership])
+    strict_rank, lax_rank = _threshold_ranks(len(nonmembers), effective_count, fpr)
+    worst, best = _share_above(members, descending, strict_rank), _share_above(members, descending, lax_rank)
 
-    size = effective_size(_upper_tail_ranks(members, value * len(members)), group[membership])
-    low, high = mid_p(value * size, size)
+    effective_count = effective_size(_upper_tail_ranks(members, value * len(members)), group[membership])
+    low, high = mid_p(value * effective_count, effective_count)
     low, high = value - math.hypot(value - low, value - worst), value + math.hypot(high - value, best - value)
-    if _has_ties_across_groups(nonmembers, group[~membership], slice(max(strict - 1, 0), lax)):
-        low, high = min(low, mid_p(worst * size, size)[0]), max(high, mid_p(best * size, size)[1])
+    if _has_ties_across_groups(nonmembers, group[~membership], slice(max(strict_rank - 1, 0), lax_rank)):
+        low, high = (
+            min(low, mid_p(worst * effective_count, effective_count)[0]),
+            max(high, mid_p(best * effective_count, effective_count)[1]),
+        )
     return Estimate(value, max(0.0, low), min(1.0, high), len(members), len(nonmembers))
 
 
 def _upper_tail_ranks(scores: Scores, top_count: float) -> Float[np.ndarray, " texts"]:
-    """Ranks from the lowest score, all below `WINDOW` times the highest `count` being equal."""
+    """Return ranks from the lowest score; all ranks below the top `RANK_WINDOW` times `top_count` are made equal."""
     ordered = np.sort(scores)
     ranks = (np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")) / 2
     return np.maximum(ranks, len(scores) - max(RANK_WINDOW * top_count, 1))
 
 
 def _has_ties_across_groups(scores: Scores, group: Int[np.ndarray, " texts"], top_ranks: slice) -> bool:
-    """Whether texts of different groups tie in these places from the top; copies within a group say nothing."""
+    """Return whether texts of different groups tie at these ranks from the top; ties within a group do not count."""
     order = np.lexsort((group, scores))[::-1][top_ranks]
     return bool(((scores[order][1:] == scores[order][:-1]) & (group[order][1:] != group[order][:-1])).any())
 
@@ -86,7 +93,7 @@ def _has_ties_across_groups(scores: Scores, group: Int[np.ndarray, " texts"], to
 def _share_above(
     members: Float[np.ndarray, " members"], sorted_nonmembers: Float[np.ndarray, " nonmembers"], rank: int
 ) -> float:
-    """Share of members above the non-member in that place from the top: none above place 0, all above the one after."""
+    """Return the share of members above the non-member at a rank from the top: 0 at rank 0, 1 at the rank after the last."""
     if rank == 0:
         return 0.0
     if rank > len(sorted_nonmembers):
@@ -95,11 +102,11 @@ def _share_above(
 
 
 def _threshold_ranks(nonmember_count: int, effective_count: float, fpr: float) -> tuple[int, int]:
-    """Places from the top of the strictest and the laxest threshold whose population FPR may be the one asked for."""
-    places = np.arange(nonmember_count + 1)
-    reached = mid_p_cdf(places * (effective_count / nonmember_count), effective_count, fpr)
-    # At the true threshold c, P(score >= c) >= fpr >= P(score > c): the first rules out a c that too few reach, the
-    # second a c that too many exceed. Where no scores tie, both are the same and this is the binomial test inverted.
-    lax = int(places[1 - reached >= TAIL].max()) + 1
-    reached[0] *= 2  # exact: of a threshold above all non-members nothing was seen
-    return int(places[reached >= TAIL].min()), lax
+    """Return the ranks from the top of the strictest and the laxest threshold whose population FPR may be the requested one."""
+    ranks = np.arange(nonmember_count + 1)
+    tail_probabilities = mid_p_cdf(ranks * (effective_count / nonmember_count), effective_count, fpr)
+    # At the true threshold c, P(score >= c) >= fpr >= P(score > c): the first excludes a c that too few scores reach, the
+    # second a c that too many exceed. Without ties, both are the same and this is the inverted binomial test.
+    lax_rank = int(ranks[1 - tail_probabilities >= TAIL].max()) + 1
+    tail_probabilities[0] *= 2  # exact rule: no score above all non-members was observed
+    return int(ranks[tail_probabilities >= TAIL].min()), lax_rank

@@ -1,1 +1,1 @@
-"""Observations: a model and texts in, one kind of evidence out. These files touch a model."""
+"""Observations: functions from a model and texts to one kind of evidence. Only these files use a model."""

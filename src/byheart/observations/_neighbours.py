@@ -1,4 +1,4 @@
-"""How likely a model finds other readings of a text (its neighbours), each behind what conditions the text itself."""
+"""Log-probabilities of other readings of a text (its neighbours), each after the same context as the text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
 
 BLOCK = 1 << 18
-"""Tokens read before their log-probabilities are averaged: their statistics are many times what is kept of them."""
+"""Tokens scored before their log-probabilities are averaged: token statistics need far more memory than the averages."""
 
 
 def neighbour_logprobs(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
-    """Return the mean log-probability (nats) of each neighbour's scored tokens, behind the prompt of its text."""
+    """Return the mean log-probability (nats per token) of each neighbour's scored tokens, after the prompt of its text."""
     first = np.repeat(tokens.first, np.diff(neighbour_texts.starts))
     return Variants(
         loglik=mean_logprobs(model, neighbour_texts.ids, neighbour_texts.offsets, first), starts=neighbour_texts.starts
@@ -34,21 +34,21 @@ def mean_logprobs(
     offsets: Int[np.ndarray, " readings_plus_one"],
     first: Int[np.ndarray, " readings"],
 ) -> Float[np.ndarray, " readings"]:
-    """Return the mean log-probability (nats) of each reading's tokens from its `first`-th on."""
-    # A trunk that cannot change is passed again all the same: hidden states of all readings would fill the disk.
-    unremembered = dataclasses.replace(model, model=dataclasses.replace(model.model, hidden=None))
-    found: list[np.ndarray] = []
-    at = 0
-    while at < len(first):
-        end = max(at + 1, int(np.searchsorted(offsets, offsets[at] + BLOCK, side="right")) - 1)
+    """Return the mean log-probability (nats per token) of each reading's tokens from its `first`-th on."""
+    # No cache of hidden states, even for a frozen trunk: those of all readings would fill the disk.
+    uncached_model = dataclasses.replace(model, model=dataclasses.replace(model.model, hidden=None))
+    means: list[np.ndarray] = []
+    begin = 0
+    while begin < len(first):
+        end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK, side="right")) - 1)
         block = Tokens(
-            ids=ids[offsets[at] : offsets[end]],
-            starts=offsets[at : end + 1] - offsets[at],
-            first=first[at:end],
-            cut=np.zeros(end - at, dtype=np.int64),
+            ids=ids[offsets[begin] : offsets[end]],
+            starts=offsets[begin : end + 1] - offsets[begin],
+            first=first[begin:end],
+            cut=np.zeros(end - begin, dtype=np.int64),
             texts=NO_TEXTS,  # readings are ids; their strings are not needed
         )
-        stats = unremembered(block)
-        found.append(ragged.means(stats.logp, stats.starts))
-        at = end
-    return np.concatenate(found)
+        stats = uncached_model(block)
+        means.append(ragged.means(stats.logp, stats.starts))
+        begin = end
+    return np.concatenate(means)

@@ -1,17 +1,20 @@
-"""The model under attack reads every audited text after copies of it most of whose words are masked.
+"""Scores every audited text with the target model after copies of the text in which most words are masked.
 
-A probe is the prompt as it is and the text with the share `share` of its words, drawn for each probe, replaced by the
-word "word", as in the authors' code for ICP-MIA (Zhexi Lu, Hongliang Chi, Nathalie Baracaldo, Swanand Ravindra Kadhe,
-Yuseok Jeon, Lei Yu. NDSS, 2026. arXiv 2512.16292). `separator` stands after it, then come the text's own prompt and the
-text, whose scored tokens are those of `target`.
+The masked copies are those of ICP-MIA: Zhexi Lu, Hongliang Chi, Nathalie Baracaldo, Swanand Ravindra Kadhe, Yuseok Jeon, Lei Yu.
+In-Context Probing for Membership Inference in Fine-Tuned Language Models. NDSS, 2026. arXiv 2512.16292.
 
-A word is what stands between spaces and holds a letter or digit; theirs asks for one of a to z, and so masks nothing of
-a text in another script. They mask int(share N) of N words, none in a text of one, which then follows a full copy of
-itself; ours masks one at least. They put a single space between words; ours keeps what is there.
+A probe is the unchanged prompt and the text, with the share `share` of its words replaced by the word "word", as in the authors'
+code. Each probe masks other words. `separator` follows the probe, then the text's own prompt and the text. The scored tokens
+are those of `target`. The masked words depend only on the text and its prompt, so every epoch and model reads the same probes.
+A probe that does not fit the model's context beside its text loses its beginning; this never happens if `data.max_tokens` is
+at most half of the context.
 
-What is drawn depends on the text and its prompt alone, so that every epoch and model reads the same probes. A probe
-that does not fit the model's context beside its text loses its beginning: nothing is cut where `data.max_tokens` is at
-most half of the context.
+Departures from the authors' code:
+
+- A word is a run of non-space characters with a letter or digit. Theirs requires a letter from a to z, so it masks nothing in
+  other scripts.
+- They mask int(share N) of N words, none in a text of one word, whose probe is then a full copy. Ours masks at least one.
+- They put a single space between words. Ours preserves the original spaces.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = "2 * probes"
-ADVERSARY = "log-probabilities of the model under attack"
+ADVERSARY = "log-probabilities of the target model"
 
 MASK = "word"
 
@@ -45,9 +48,9 @@ def after_masked(
     share: Annotated[float, Interval(gt=0, le=1)] = 0.7,
     separator: str = _prefix.SEPARATOR,
 ) -> Variants:
-    """Mean log-probability (nats per token) of each audited text after each of its `probes` masked copies.
+    """Mean log-probability (nats per token) of each audited text after each of its `probes` masked copies; higher is likelier.
 
-    Raises `DataError` where a text fills the model's context.
+    Raises `DataError` if a text fills the model's context.
     """
     return _prefix.mean_logprobs_after_probes(
         model,
@@ -61,24 +64,24 @@ def after_masked(
 def _masked_copies(model: Scorer, tokens: Tokens, count: int, share: float) -> Iterator[list[_prefix.TokenIds]]:
     """Yield a masked copy of every text, `count` times."""
     texts = tokens.texts
-    chances = [
+    generators = [
         np.random.default_rng(int(digest([(prompt, scored)]), 16))
         for prompt, scored in zip(texts.prompts, texts.scored, strict=True)
     ]
     prompts = _prefix.prompt_ids(model.model, tokens)
     for _ in range(count):
-        copies = [masked(text, share, chance) for text, chance in zip(texts.scored, chances, strict=True)]
+        copies = [masked(text, share, rng) for text, rng in zip(texts.scored, generators, strict=True)]
         yield [
-            np.concatenate(p)
-            for p in zip(prompts, _prefix.encode_without_special_tokens(model.model, copies), strict=True)
+            np.concatenate(parts)
+            for parts in zip(prompts, _prefix.encode_without_special_tokens(model.model, copies), strict=True)
         ]
 
 
-def masked(text: str, share: float, chance: np.random.Generator) -> str:
-    """Return the text with the share of its words, one at least, replaced by "word"."""
-    pieces = re.split(r"(\S+)", text)  # spaces and words in turn
-    # Where nothing holds a letter or digit, marks are words too.
+def masked(text: str, share: float, rng: np.random.Generator) -> str:
+    """Return the text with the share of its words, at least one, replaced by "word"."""
+    pieces = re.split(r"(\S+)", text)  # alternating spaces and words
+    # In a text without letters or digits, punctuation marks count as words.
     words = [i for i in range(1, len(pieces), 2) if any(map(str.isalnum, pieces[i]))] or range(1, len(pieces), 2)
-    for i in chance.choice(words, max(1, int(share * len(words))), replace=False):
+    for i in rng.choice(words, max(1, int(share * len(words))), replace=False):
         pieces[i] = MASK
     return "".join(pieces)

@@ -1,13 +1,15 @@
-"""The model under attack reads every audited text after the known non-members that are most like it, one at a time.
+"""Scores every audited text with the target model after the known non-members most similar to it, one at a time.
 
-Likeness is the cosine of TF-IDF vectors of words, over prompt and text, how rare a word is being counted in the known
-texts alone: what a text is read after does not depend on which others are audited. The authors of ICP-MIA (Zhexi Lu,
-Hongliang Chi, Nathalie Baracaldo, Swanand Ravindra Kadhe, Yuseok Jeon, Lei Yu. NDSS, 2026. arXiv 2512.16292) compare
-sentence embeddings of another model, where there is a prompt those of the prompt, among public texts.
+The probes are those of ICP-MIA: Zhexi Lu, Hongliang Chi, Nathalie Baracaldo, Swanand Ravindra Kadhe, Yuseok Jeon, Lei Yu.
+In-Context Probing for Membership Inference in Fine-Tuned Language Models. NDSS, 2026. arXiv 2512.16292.
 
-A probe is prompt and completion of a known text; `separator` stands after it, then come the text's own prompt and the
-text, whose scored tokens are those of `target`. A probe that does not fit the model's context beside the text loses its
-beginning: nothing is cut where `data.max_tokens` is at most half of the context.
+Similarity is the cosine of TF-IDF vectors of words, over prompt and text. Document frequencies come from the known texts alone,
+so a text's probes do not depend on the other audited texts. A probe is the prompt and completion of a known text. `separator`
+follows it, then the text's own prompt and the text. The scored tokens are those of `target`. A probe that does not fit the
+model's context beside the text loses its beginning; this never happens if `data.max_tokens` is at most half of the context.
+
+Departure from the authors' code: they compare sentence embeddings of another model (of the prompts, if there are any), and
+select probes from public texts.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 PASSES = "2 * probes"
 KNOWN = "probes"
-ADVERSARY = "texts of the same kind that were not trained on"
+ADVERSARY = "texts of the same kind that the target model was not trained on"
 
 
 def after_similar(
@@ -39,31 +41,32 @@ def after_similar(
     probes: Annotated[int, Ge(1)] = 10,
     separator: str = _prefix.SEPARATOR,
 ) -> Variants:
-    """Mean log-probability (nats per token) of each audited text after each of the `probes` known texts most like it.
+    """Mean log-probability (nats per token) of each audited text after each of its `probes` most similar known non-members.
 
-    Raises `DataError` where there are fewer known texts, and where a text fills the model's context.
+    Higher is likelier. Raises `DataError` if there are fewer known texts, or a text fills the model's context.
     """
     _prefix.check_known_count("observations after_similar", "probes", probes, known_nonmember_tokens)
-    # Equally like ones keep this order, which does not depend on how they are listed.
+    # Equally similar texts keep this order, which does not depend on how they are listed.
     order = _prefix.shuffled_order(known_nonmember_tokens, 0)
-    bare = _prefix.ids_without_bos(model.model, known_nonmember_tokens)
-    chosen = nearest(tokens.texts, known_nonmember_tokens.texts.take(order), probes)
-    found = ([bare[order[k]] for k in column] for column in chosen.T)
+    known_ids = _prefix.ids_without_bos(model.model, known_nonmember_tokens)
+    nearest_indices = nearest(tokens.texts, known_nonmember_tokens.texts.take(order), probes)
+    probe_ids = ([known_ids[order[index]] for index in column] for column in nearest_indices.T)
     return _prefix.mean_logprobs_after_probes(
-        model, tokens, found, error_prefix="observations after_similar", separator=separator
+        model, tokens, probe_ids, error_prefix="observations after_similar", separator=separator
     )
 
 
 def nearest(texts: Texts, known: Texts, count: int) -> Int[np.ndarray, "texts count"]:
-    """Return the positions of the known texts that are most like each text, the most alike first."""
+    """Return the positions of the known texts most similar to each text, the most similar first."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # Marks count as words, so that no known text is without one.
-    rarity = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)  # noqa: S106 - no password
-    theirs = rarity.fit_transform(_prompted_texts(known))
-    likeness = (rarity.transform(_prompted_texts(texts)) @ theirs.T).toarray()
-    return np.argsort(-likeness, axis=1, kind="stable")[:, :count]
+    # Punctuation marks count as words, so that every known text has at least one word.
+    vectorizer = TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", sublinear_tf=True)  # noqa: S106 - not a password
+    known_vectors = vectorizer.fit_transform(_prompted_texts(known))
+    similarity = (vectorizer.transform(_prompted_texts(texts)) @ known_vectors.T).toarray()
+    return np.argsort(-similarity, axis=1, kind="stable")[:, :count]
 
 
 def _prompted_texts(texts: Texts) -> list[str]:
+    """Return prompt and text of each record as one string."""
     return [f"{prompt} {scored}" for prompt, scored in zip(texts.prompts, texts.scored, strict=True)]

@@ -1,6 +1,6 @@
-"""The untuned base model reads every audited text once, for all methods, seeds and epochs.
+"""Scores every audited text with the base model: once for all methods, seeds and epochs.
 
-Whoever uses it must own the model that the target was tuned from.
+The adversary needs the base model that the target was fine-tuned from.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-ADVERSARY = "log-probabilities of the untuned base model"
+ADVERSARY = "log-probabilities of the base model"
 
 
 def base(base_model: Scorer, tokens: Tokens) -> TokenStats:
-    """Token statistics of the audited texts under the untuned base model."""
+    """Token statistics (nats) of the audited texts under the base model; a higher log-probability is likelier."""
     return base_model(tokens)

@@ -1,4 +1,4 @@
-"""The model under attack reads every canary once, those that were trained on and those that were held out."""
+"""Scores every canary with the target model, both the canaries in the training data and the canaries that were held out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 UNTUNED = "canaries_base"
-ADVERSARY = "log-probabilities of the model under attack, and canaries among its training texts"
+ADVERSARY = "log-probabilities of the target model, and canaries in its training data"
 
 
 def canaries(model: Scorer, canary_tokens: Tokens) -> TokenStats:
-    """Token statistics of the canaries under the model that is attacked."""
+    """Token statistics (nats) of the canaries under the target model; a higher log-probability is likelier."""
     return model(canary_tokens)

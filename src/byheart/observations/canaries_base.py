@@ -1,4 +1,4 @@
-"""The untuned base model reads every canary once, for all methods, seeds and epochs."""
+"""Scores every canary with the base model: once for all methods, seeds and epochs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-ADVERSARY = "log-probabilities of the untuned base model, and canaries among the training texts"
+ADVERSARY = "log-probabilities of the base model, and canaries in the training data"
 
 
 def canaries_base(base_model: Scorer, canary_tokens: Tokens) -> TokenStats:
-    """Token statistics of the canaries under the untuned base model."""
+    """Token statistics (nats) of the canaries under the base model; a higher log-probability is likelier."""
     return base_model(canary_tokens)

@@ -1,4 +1,4 @@
-"""The model under attack reads what might have stood in the canaries' place: other fillings of their formats."""
+"""Scores the reference canaries with the target model: other samples from the canaries' formats, never trained on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-ADVERSARY = "log-probabilities of the model under attack, and canaries among its training texts"
+ADVERSARY = "log-probabilities of the target model, and canaries in its training data"
 
 
 def canary_references(model: Scorer, canary_reference_tokens: Tokens) -> TokenStats:
-    """Token statistics of the canaries' references under the model that is attacked."""
+    """Token statistics (nats) of the reference canaries under the target model; a higher log-probability is likelier."""
     return model(canary_reference_tokens)

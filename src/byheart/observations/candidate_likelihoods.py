@@ -1,7 +1,6 @@
-"""The model under attack reads every audited text with each candidate for each of its private attributes.
+"""Scores every audited text with the target model, once with each candidate value of each of its private attributes.
 
-It costs as many passes as a text has attributes, times the candidates, at every epoch. At epoch 0 it is what the untuned
-base says of them.
+At every epoch this costs as many passes as a text has attributes, times the candidates. At epoch 0 the model is the base model.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ if TYPE_CHECKING:
 
 PASSES = "attributes * count"
 UNTUNED = "candidate_likelihoods_base"
-ADVERSARY = "log-probabilities of the model under attack, for many texts more"
+ADVERSARY = "log-probabilities of the target model for many more texts"
 
 
 def candidate_likelihoods(model: Scorer, candidates: Candidates) -> Variants:
-    """Mean log-probability (nats) of each reading's scored tokens under the model that is attacked, an attribute at a time.
+    """Mean log-probability (nats per token) of each candidate reading under the target model, by attribute; higher is likelier.
 
-    Raises `DataError` where another value makes a text longer than the model's context.
+    Raises `DataError` if another value makes a text longer than the model's context.
     """
     return candidate_logprobs(model, candidates)

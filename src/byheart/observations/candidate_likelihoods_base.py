@@ -1,4 +1,4 @@
-"""The untuned base reads every audited text with each candidate for each of its private attributes, once for all models."""
+"""Scores every audited text with the base model and each candidate value of its private attributes: once for all models."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
 
 PASSES = "attributes * count"
-ADVERSARY = "log-probabilities of the untuned base model, for many texts more"
+ADVERSARY = "log-probabilities of the base model for many more texts"
 
 
 def candidate_likelihoods_base(base_model: Scorer, candidates: Candidates) -> Variants:
-    """Mean log-probability (nats) of each reading's scored tokens under the untuned base model, an attribute at a time.
+    """Mean log-probability (nats per token) of each candidate reading under the base model, by attribute; higher is likelier.
 
-    Raises `DataError` where another value makes a text longer than the model's context.
+    Raises `DataError` if another value makes a text longer than the model's context.
     """
     return candidate_logprobs(base_model, candidates)

@@ -1,21 +1,20 @@
-"""The audited texts with each private attribute exchanged for other values of its kind.
+"""Generates copies of the audited texts in which one private attribute is replaced by another value of its kind.
 
 Nils Lukas, Ahmed Salem, Robert Sim, Shruti Tople, Lukas Wutschitz, Santiago Zanella-Béguelin. Analyzing Leakage of
 Personally Identifiable Information in Language Models. IEEE Symposium on Security and Privacy, 2023. arXiv 2302.00539.
 
     C = {the true value} and up to `count` - 1 others of its kind; a reading of the text for each of them
 
-The others are distinct values of the validation texts: drawn as the audited texts are, and trained on by nobody, so that
-a non-member's true value is one of many that are new to the model. In the paper they come from the data that the model
-was tuned on. There, a model that prefers all it has seen would put a non-member's true value last, and the members'
-lead over non-members would be as large as it is for a model that knows whose value is whose.
+C is the set of candidate values of one attribute. A value is replaced wherever it occurs in the scored text as whole words, and
+inside longer words only if it never occurs as whole words. Each reading is tokenized anew, after the text's own BOS and prompt.
+Attributes that were truncated with the end of a long text, and attributes that are the whole text without anything before it,
+are left out and counted. The other values depend only on the text and the value. This uses the base model's tokenizer, but no
+model.
 
-A value is exchanged wherever it stands in the scored text by itself, and inside of words only where it stands nowhere
-else. Each reading is cut into tokens anew behind the text's own BOS and prompt. An attribute that was cut off with the
-end of a text that is too long, or that is all of its text with nothing before it, is left out, and counted. Which others
-are drawn hangs on the text and the value alone.
-
-No model is passed here; of the base its tokenizer is used.
+Departure from the paper: the other values are distinct values of the validation texts, which come from the same source as the
+audited texts and were never trained on. A non-member's true value is then one of many values that are new to the model. In the
+paper they come from the training data. A model that prefers values it has seen would then rank a non-member's true value last,
+and its advantage would be as large as that of a model that knows which value belongs to which text.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = 0.0
-ADVERSARY = "a text but for one private attribute, and values that it may have"
+ADVERSARY = "a text without one private attribute, and candidate values for it"
 
 
 def candidates(
@@ -47,42 +46,48 @@ def candidates(
     *,
     count: Annotated[int, Ge(2)] = 10,
 ) -> Candidates:
-    """Each audited text with each private attribute as it is, and exchanged for up to `count` - 1 others, as token ids.
+    """Token ids of each audited text with the true value, and with up to `count` - 1 other values, of each private attribute.
 
-    Raises `DataError` for an attribute whose kind has no other value among the validation texts.
+    Raises `DataError` for an attribute if the validation texts have no other value of its kind.
     """
     check_has_candidates(attributes, validation_attributes, "observations candidates")
-    model, there = base_model.model, attribute_kinds(attributes)
-    pools = {kind: values_of_kind(validation_attributes, kind) for kind in there}
-    known = Counter(item for own in (*attributes, *validation_attributes) for item in own.items())
-    fronts = _attributes.conditioning_ids(model, tokens)
-    left_out = np.zeros(len(there), dtype=np.int64)
-    asked: list[_attributes.AttributeOccurrence] = []
+    model, kinds = base_model.model, attribute_kinds(attributes)
+    pools = {kind: values_of_kind(validation_attributes, kind) for kind in kinds}
+    value_counts = Counter(
+        item for attribute_values in (*attributes, *validation_attributes) for item in attribute_values.items()
+    )
+    conditioning = _attributes.conditioning_ids(model, tokens)
+    left_out = np.zeros(len(kinds), dtype=np.int64)
+    occurrences: list[_attributes.AttributeOccurrence] = []
     strings: list[str] = []
-    common: list[int] = []
+    candidate_counts: list[int] = []
     sizes: list[int] = []
-    for place in _attributes.attribute_occurrences(tokens, attributes):
-        text = tokens.texts.scored[place.text_index]
-        if not place.is_in_text or (not len(fronts[place.text_index]) and text.strip() == place.value):
-            left_out[there.index(place.kind)] += 1
+    for occurrence in _attributes.attribute_occurrences(tokens, attributes):
+        text = tokens.texts.scored[occurrence.text_index]
+        if not occurrence.is_in_text or (
+            not len(conditioning[occurrence.text_index]) and text.strip() == occurrence.value
+        ):
+            left_out[kinds.index(occurrence.kind)] += 1
             continue
-        whole = tokens.texts.prompts[place.text_index] + text
-        others = candidate_values(pools[place.kind], kind=place.kind, truth=place.value, text=whole, count=count - 1)
-        asked.append(place)
-        strings += [text, *(_attributes.replace_value(text, place.value, other) for other in others)]
-        common += [known[place.kind, value] for value in (place.value, *others)]
+        prompted_text = tokens.texts.prompts[occurrence.text_index] + text
+        others = candidate_values(
+            pools[occurrence.kind], kind=occurrence.kind, truth=occurrence.value, text=prompted_text, count=count - 1
+        )
+        occurrences.append(occurrence)
+        strings += [text, *(_attributes.replace_value(text, occurrence.value, other) for other in others)]
+        candidate_counts += [value_counts[occurrence.kind, value] for value in (occurrence.value, *others)]
         sizes.append(1 + len(others))
-    owner = np.repeat([p.text_index for p in asked], sizes)
-    plain = _prefix.encode_without_special_tokens(model, strings)
-    rows = [np.concatenate([fronts[i], ids]) for i, ids in zip(owner, plain, strict=True)]
+    text_indices = np.repeat([o.text_index for o in occurrences], sizes)
+    encoded = _prefix.encode_without_special_tokens(model, strings)
+    rows = [np.concatenate([conditioning[i], ids]) for i, ids in zip(text_indices, encoded, strict=True)]
     return Candidates(
-        kinds=there,
-        kind=np.array([there.index(p.kind) for p in asked], dtype=np.int64),
-        text=np.array([p.text_index for p in asked], dtype=np.int64),
+        kinds=kinds,
+        kind=np.array([kinds.index(o.kind) for o in occurrences], dtype=np.int64),
+        text=np.array([o.text_index for o in occurrences], dtype=np.int64),
         starts=np.cumsum([0, *sizes]),
         ids=np.concatenate(rows),
         offsets=np.cumsum([0, *map(len, rows)]),
-        first=tokens.first[owner],
-        common=np.array(common, dtype=np.int64),
+        first=tokens.first[text_indices],
+        common=np.array(candidate_counts, dtype=np.int64),
         left_out=left_out,
     )

@@ -1,11 +1,12 @@
-"""The model under attack is asked how each audited text would change it: the norm of the text's own loss gradient.
+"""Computes the norm of each audited text's own loss gradient under the target model.
 
-Whoever uses it must own the weights. The gradient is over what the method trains: every weight, the head, the adapter,
-the virtual tokens. Numbers of two methods, or of two epochs of which one is 0, are of different parameters, and only
-their order among the texts compares. At epoch 0 no method has touched the model yet: the gradient is over all of the
-base's weights, one number for all methods, and says which texts are hard to any.
+The adversary needs the weights. The gradient is over the parameters that the method trains: all weights, the head, the adapter
+or the virtual tokens. Norms of two methods, or of epoch 0 and another epoch, are over different parameters, so only their ranking
+of the texts is comparable. At epoch 0 the gradient is over all weights of the base model: one number per text for all methods,
+which measures how difficult the text is.
 
-One text at a time, forward and backward: about three forward passes, and memory for one more copy of what is trained.
+Texts are processed one at a time, forward and backward: about three forward passes, and memory for one more copy of the trained
+parameters.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = 3.0
-ADVERSARY = "the weights of the model under attack"
+ADVERSARY = "the weights of the target model"
 
 
 def gradients(model: Scorer, tokens: Tokens) -> Gradients:
-    """Norm of each audited text's own loss gradient on the trained parameters of the model that is attacked."""
+    """Norm (nats per unit of weight) of each audited text's own loss gradient on the trained parameters; lower means better fitted."""
     return Gradients(norm=gradient_norms(model.model, tokens, budget=model.budget, precision=model.precision))

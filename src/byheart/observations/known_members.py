@@ -1,6 +1,6 @@
-"""The model under attack reads training texts that the adversary knows to be such, none of them audited.
+"""Scores training texts that the adversary knows, none of them audited, with the target model.
 
-They calibrate attacks that are fitted: whoever uses them must own some of the training texts.
+Attacks that are fitted need them; the adversary must have some of the training texts.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ ADVERSARY = "some of the training texts"
 
 
 def known_members(model: Scorer, known_member_tokens: Tokens) -> TokenStats:
-    """Token statistics of the known training texts under the model that is attacked."""
+    """Token statistics (nats) of the known members under the target model; a higher log-probability is likelier."""
     return model(known_member_tokens)

@@ -1,4 +1,4 @@
-"""The untuned base model reads the training texts that the adversary knows, once for all methods, seeds and epochs."""
+"""Scores the training texts that the adversary knows with the base model: once for all methods, seeds and epochs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-ADVERSARY = "some of the training texts, and the untuned base model"
+ADVERSARY = "some of the training texts, and the base model"
 
 
 def known_members_base(base_model: Scorer, known_member_tokens: Tokens) -> TokenStats:
-    """Token statistics of the known training texts under the untuned base model."""
+    """Token statistics (nats) of the known members under the base model; a higher log-probability is likelier."""
     return base_model(known_member_tokens)

@@ -1,6 +1,6 @@
-"""The model under attack reads texts of the same kind that nobody trained on, none of them audited.
+"""Scores known non-members with the target model: texts of the same kind that were never trained on, none of them audited.
 
-They say what the model does with texts it has not seen: a population to compare with, or to fit an attack on.
+They show how the model scores unseen texts: a population for comparison, or texts to fit an attack on.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 UNTUNED = "known_nonmembers_base"
-ADVERSARY = "texts of the same kind that were not trained on"
+ADVERSARY = "texts of the same kind that the target model was not trained on"
 
 
 def known_nonmembers(model: Scorer, known_nonmember_tokens: Tokens) -> TokenStats:
-    """Token statistics of the known non-members under the model that is attacked."""
+    """Token statistics (nats) of the known non-members under the target model; a higher log-probability is likelier."""
     return model(known_nonmember_tokens)

@@ -1,4 +1,4 @@
-"""The model under attack reads the known non-members twice in a row, as `repeated` does the audited texts."""
+"""Scores the second of two consecutive readings of the known non-members, as `repeated` does for the audited texts."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = 2.0
-ADVERSARY = "texts of the same kind that were not trained on"
+ADVERSARY = "texts of the same kind that the target model was not trained on"
 
 
 def known_nonmembers_repeated(model: Scorer, known_nonmember_tokens: Tokens) -> LogProbs:
-    """Log-probabilities of the known non-members after themselves, under the model that is attacked."""
+    """Log-probabilities (nats) of the known non-members after a first reading, under the target model; higher is likelier."""
     return second_reading_logprobs(model, known_nonmember_tokens)

@@ -1,12 +1,12 @@
-"""The model under attack reads every audited text after training texts that the adversary knows, the same for all texts.
+"""Scores every audited text with the target model after known members, the same members for all texts.
 
-The shots are `data.known` members, none of them audited, in an order that their own words and `seed` draw; a shot is
-prompt and completion. All stand before the text's own prompt, BOS before all of them, once, and `separator` after each.
-The tokens scored are those of `target`.
+The shots are `data.known` members, none of them audited, in an order that depends on their content and `seed`. A shot is a
+prompt and completion. The order is: BOS once, each shot with `separator` after it, the text's own prompt, the text. The scored
+tokens are those of `target`.
 
-All texts have the same shots, so that their scores compare: those that do not fit the model's context beside the
-longest text, virtual tokens counted, are passed over, and there are then fewer than `shots` if no other is left. A
-prompt method's virtual tokens take room from epoch 1 on: near the limit epoch 0 may have a shot more.
+All texts have the same shots, so that their scores are comparable. Shots that do not fit the model's context beside the longest
+text and virtual tokens are skipped, so fewer than `shots` may remain. Virtual tokens of a prompt method take room from epoch 1
+on, so near the limit epoch 0 may have one more shot.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def member_prefix(
     separator: str = _prefix.SEPARATOR,
     seed: Annotated[int, Ge(0)] = 0,
 ) -> LogProbs:
-    """Log-probabilities of the audited texts after `shots` known training texts.
+    """Log-probabilities (nats) of the audited texts after `shots` known members; higher is likelier.
 
-    Raises `DataError` where there are fewer known texts, and where none of them fits.
+    Raises `DataError` if there are fewer known texts, or none of them fits.
     """
     return _prefix.logprobs_after_shots(
         model,

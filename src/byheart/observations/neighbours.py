@@ -1,6 +1,6 @@
-"""The model under attack reads every audited text's neighbours, each as it reads the text: prompt, BOS, virtual tokens.
+"""Scores the neighbours of every audited text with the target model, in the same context as the text: BOS, prompt, virtual tokens.
 
-It costs as many passes as there are neighbours, at every epoch. At epoch 0 it is what the untuned base says of them.
+At every epoch this costs as many passes as there are neighbours. At epoch 0 the model is the base model.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 PASSES = "count"
 UNTUNED = "neighbours_base"
-ADVERSARY = "log-probabilities of the model under attack, for many texts more"
+ADVERSARY = "log-probabilities of the target model for many more texts"
 
 
 def neighbours(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
-    """Mean log-probability of each neighbour's scored tokens under the model that is attacked."""
+    """Mean log-probability (nats per token) of each neighbour's scored tokens under the target model; higher is likelier."""
     return neighbour_logprobs(model, tokens, neighbour_texts)

@@ -1,4 +1,4 @@
-"""The untuned base model reads every audited text's neighbours, once for all methods, seeds and epochs."""
+"""Scores the neighbours of every audited text with the base model: once for all methods, seeds and epochs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = "count"
-ADVERSARY = "log-probabilities of the untuned base model, for many texts more"
+ADVERSARY = "log-probabilities of the base model for many more texts"
 
 
 def neighbours_base(base_model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
-    """Mean log-probability of each neighbour's scored tokens under the untuned base model."""
+    """Mean log-probability (nats per token) of each neighbour's scored tokens under the base model; higher is likelier."""
     return neighbour_logprobs(base_model, tokens, neighbour_texts)

@@ -1,12 +1,6 @@
-"""The model under attack reads every audited text after known non-members, the same for all texts.
+"""Scores every audited text with the target model after known non-members, the same non-members for all texts.
 
-The shots are `data.known` non-members, none of them audited, in an order that their own words and `seed` draw; a shot is
-prompt and completion. All stand before the text's own prompt, BOS before all of them, once, and `separator` after each.
-The tokens scored are those of `target`.
-
-All texts have the same shots, so that their scores compare: those that do not fit the model's context beside the
-longest text, virtual tokens counted, are passed over, and there are then fewer than `shots` if no other is left. A
-prompt method's virtual tokens take room from epoch 1 on: near the limit epoch 0 may have a shot more.
+The shots are `data.known` non-members. Their order, separator and limits are those of `member_prefix`.
 """
 
 from __future__ import annotations
@@ -24,7 +18,7 @@ if TYPE_CHECKING:
 
 PASSES = "shots + 1"
 KNOWN = "shots"
-ADVERSARY = "texts of the same kind that were not trained on"
+ADVERSARY = "texts of the same kind that the target model was not trained on"
 
 
 def nonmember_prefix(
@@ -36,9 +30,9 @@ def nonmember_prefix(
     separator: str = _prefix.SEPARATOR,
     seed: Annotated[int, Ge(0)] = 0,
 ) -> LogProbs:
-    """Log-probabilities of the audited texts after `shots` known non-members.
+    """Log-probabilities (nats) of the audited texts after `shots` known non-members; higher is likelier.
 
-    Raises `DataError` where there are fewer known texts, and where none of them fits.
+    Raises `DataError` if there are fewer known texts, or none of them fits.
     """
     return _prefix.logprobs_after_shots(
         model,

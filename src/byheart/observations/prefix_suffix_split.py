@@ -1,15 +1,14 @@
-"""Where each text is parted into what a model is handed and what it is to go on with. No model is asked.
+"""Splits each text into a prefix, which the model is given, and a suffix, which it must generate; uses no model.
 
-Whoever uses it must have the beginnings of the texts. The usual parting is 50 tokens and 50 (Carlini et al., arXiv
-2202.07646; Nasr et al., arXiv 2311.17035), which leaves out every text of fewer than 100. Nothing is left out here:
+The adversary needs the prefixes of the texts. The usual split is 50 and 50 tokens (Carlini et al., arXiv 2202.07646; Nasr et al.,
+arXiv 2311.17035), which leaves out every text of fewer than 100 tokens. Here no text is left out:
 
-- A text with a prompt is parted after the prompt, all of which is handed over, whatever `prefix` is: it is what stood
-  before the completion in training.
-- Of any other text the first 50 tokens are handed over, or its first half where that is fewer. A BOS counts as one.
-- A `prefix` that is given is kept to the token. A text that has no more tokens than that leaves nothing to extract, and is
-  refused, since a text left out of one attack would be missing from every comparison.
-- At most `suffix` tokens are to be had, fewer where the text ends. Each text's number is kept beside its score: of two
-  tokens many a model knows the second.
+- For a text with a prompt, the prefix is the whole prompt, whatever `prefix` is, because it preceded the completion in training.
+- For any other text, the prefix is the first 50 tokens, or the first half if that is shorter. A BOS counts as a token.
+- A `prefix` that is set is exact. A text with no more tokens than that has no suffix and raises an error, because a text left
+  out of one attack would be missing from every comparison.
+- The suffix has at most `suffix` tokens, fewer if the text ends. The number of tokens is stored beside each score: many models
+  can guess the second of two tokens.
 """
 
 from __future__ import annotations
@@ -26,27 +25,29 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = 0.0
-ADVERSARY = "the beginning of each text"
+ADVERSARY = "the prefix of each text"
 DEFAULT_PREFIX_TOKENS = 50
-"""Tokens of a prefix where nobody says how many, in a text that has twice as many."""
+"""Tokens of a prefix if `prefix` is not set, in a text with at least twice as many tokens."""
 
 
 def prefix_suffix_split(
     tokens: Tokens, *, prefix: Annotated[int, Ge(1)] | None = None, suffix: Annotated[int, Ge(1)] = 50
 ) -> Suffixes:
-    """Places at which each audited text's beginning ends, and at which what is to be extracted does.
+    """Positions (tokens) at which each audited text's prefix ends, and at which its suffix ends.
 
     Raises `DataError` for a `prefix` that is as long as a text.
     """
-    prompted = np.array([bool(p) for p in tokens.texts.prompts], dtype=np.bool_)
-    own = np.minimum(DEFAULT_PREFIX_TOKENS, tokens.lengths // 2) if prefix is None else np.full(len(tokens), prefix)
-    begin = np.where(prompted, tokens.first, own)
-    short = begin >= tokens.lengths
-    if short.any():
-        i = int(np.argmax(short))
+    has_prompt = np.array([bool(p) for p in tokens.texts.prompts], dtype=np.bool_)
+    unprompted_begin = (
+        np.minimum(DEFAULT_PREFIX_TOKENS, tokens.lengths // 2) if prefix is None else np.full(len(tokens), prefix)
+    )
+    begin = np.where(has_prompt, tokens.first, unprompted_begin)
+    is_short = begin >= tokens.lengths
+    if is_short.any():
+        i = int(np.argmax(is_short))
         raise DataError(
-            f"prefix_suffix_split: prefix = {prefix}: {int(short.sum())} of {len(tokens)} texts have no token after so many "
-            f"({tokens.texts.ids[i]!r} has {tokens.lengths[i]}); write a prefix of {int(tokens.lengths[~prompted].min()) - 1} or "
-            "fewer, or none for at most half of each text"
+            f"observations prefix_suffix_split: prefix = {prefix}, but {int(is_short.sum())} of {len(tokens)} texts have no token after it "
+            f"({tokens.texts.ids[i]!r} has {tokens.lengths[i]}). Set prefix to {int(tokens.lengths[~has_prompt].min()) - 1} or fewer, "
+            "or leave it out for at most half of each text."
         )
     return Suffixes(begin=begin, end=np.minimum(begin + suffix, tokens.lengths))

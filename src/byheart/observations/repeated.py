@@ -1,8 +1,8 @@
-"""The model under attack reads every audited text twice in a row; the second reading is scored.
+"""Scores the second of two consecutive readings of every audited text with the target model.
 
-A text read once is likelier the second time, and one known by heart has less to gain. Both readings are of the whole,
-prompt and text, parted by a line break; the same tokens are scored as in `target`. Where the context has no room for
-both, the first reading loses its beginning, down to nothing for a text that fills the context.
+A text is likelier in the second reading, and a memorized text gains less. Both readings contain prompt and text, separated by a
+line break; the scored tokens are those of `target`. If the context has no room for both, the first reading loses its beginning,
+all of it for a text that fills the context.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 PASSES = 2.0
-ADVERSARY = "log-probabilities of the model under attack"
+ADVERSARY = "log-probabilities of the target model"
 
 
 def repeated(model: Scorer, tokens: Tokens) -> LogProbs:
-    """Log-probabilities of the audited texts after themselves, under the model that is attacked."""
+    """Log-probabilities (nats) of the audited texts after a first reading, under the target model; higher is likelier."""
     return second_reading_logprobs(model, tokens)

@@ -1,9 +1,8 @@
-"""How likely the model under attack, sampling, is to go on from each text's beginning as the text does.
+"""Computes the probability that the target model, when it samples after each text's prefix, generates the suffix.
 
-The model reads the text itself, and every token of the suffix gets the probability with which it would be drawn there:
-after temperature, top-k and top-p, in this order. So one pass says what any number of samples would (Hayes et al., arXiv
-2410.19482). Whoever uses it needs the model's next-token distribution; who has only samples from it can have
-the same by drawing many.
+The model reads the text itself, and every token of the suffix gets its sampling probability: after temperature, top-k and top-p,
+in this order. One pass therefore replaces any number of samples (Hayes et al., arXiv 2410.19482). The adversary needs the model's
+next-token distribution; an adversary who only has samples can estimate the probability by drawing many.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-ADVERSARY = "next-token probabilities of the model under attack, and the beginning of each text"
+ADVERSARY = "next-token probabilities of the target model, and the prefix of each text"
 
 
 def sampling_logprobs(
@@ -33,15 +32,18 @@ def sampling_logprobs(
     top_k: Annotated[int, Ge(1)] | None = 40,
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0,
 ) -> Chances:
-    """Log-probability (nats) of each suffix token where the model that is attacked samples; `top_k` null keeps every token."""
-    parted = _truncate_to_suffix(tokens, prefix_suffix_split)
-    logp = sampling.token_sampling_logprobs(model, parted, temperature=temperature, top_k=top_k, top_p=top_p)
-    return Chances(logp=logp, starts=parted.scored_starts)
+    """Log-probability (nats) that the target model samples each suffix token; higher is likelier, minus infinity is never sampled.
+
+    `top_k` null keeps every token.
+    """
+    truncated = _truncate_to_suffix(tokens, prefix_suffix_split)
+    logp = sampling.token_sampling_logprobs(model, truncated, temperature=temperature, top_k=top_k, top_p=top_p)
+    return Chances(logp=logp, starts=truncated.scored_starts)
 
 
 def _truncate_to_suffix(tokens: Tokens, prefix_suffix_split: Suffixes) -> Tokens:
-    """Return the texts without what follows their prefix_suffix_split, the prefix_suffix_split alone being scored."""
-    place = np.arange(len(tokens.ids)) - np.repeat(tokens.starts[:-1], tokens.lengths)
-    kept = place < np.repeat(prefix_suffix_split.end, tokens.lengths)
+    """Return the texts truncated at the end of their suffix, with only the suffix scored."""
+    position = np.arange(len(tokens.ids)) - np.repeat(tokens.starts[:-1], tokens.lengths)
+    is_included = position < np.repeat(prefix_suffix_split.end, tokens.lengths)
     starts = np.concatenate([[0], np.cumsum(prefix_suffix_split.end)])
-    return dataclasses.replace(tokens, ids=tokens.ids[kept], starts=starts, first=prefix_suffix_split.begin)
+    return dataclasses.replace(tokens, ids=tokens.ids[is_included], starts=starts, first=prefix_suffix_split.begin)

@@ -1,7 +1,7 @@
-"""The model under attack reads every audited text once.
+"""Scores every audited text with the target model, in one forward pass.
 
-One forward pass gives, for every scored token, the log-probability of the true token and what the whole next-token
-distribution says: enough for most attacks of the literature.
+For every scored token, the pass gives the log-probability of the true token and statistics of the whole next-token distribution,
+which is enough for most published attacks.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
 
 UNTUNED = "base"
-ADVERSARY = "log-probabilities of the model under attack"
+ADVERSARY = "log-probabilities of the target model"
 
 
 def target(model: Scorer, tokens: Tokens) -> TokenStats:
-    """Token statistics of the audited texts under the model that is attacked."""
+    """Token statistics (nats) of the audited texts under the target model; a higher log-probability is likelier."""
     return model(tokens)

@@ -1,4 +1,4 @@
-"""The model under attack reads the validation texts once: how useful it is, apart from what it leaks."""
+"""Scores the validation texts with the target model: measures its utility, not its leakage."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-ADVERSARY = "log-probabilities of the model under attack"
+ADVERSARY = "log-probabilities of the target model"
 
 
 def validation(model: Scorer, validation_tokens: Tokens) -> TokenStats:
-    """Token statistics of the validation texts under the model that is attacked."""
+    """Token statistics (nats) of the validation texts under the target model; a higher log-probability is likelier."""
     return model(validation_tokens)

@@ -33,7 +33,7 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
     paths = list(_archived_files(store, study))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        # One compressed stream, because every result repeats the texts' ids; a ZIP would store each copy.
+        # One compressed stream, because every result repeats the texts' ids; compressing single files would store each copy.
         with atomic_write(output) as temporary_path, tarfile.open(temporary_path, "w:xz") as archive:
             for path in paths:
                 content = path.read_bytes()

@@ -28,7 +28,8 @@ def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) 
     utility = [r for r in rows if r.metric == "perplexity" and not r.attack]
     if not measured or not any(r.epoch for r in utility):
         raise DataError(
-            "table early_stopping: no AUC and validation perplexity after an epoch of training. Add an attack and the metrics auc and perplexity."
+            "table early_stopping: no AUC and validation perplexity after an epoch of training. "
+            "Add an attack and the metrics auc and perplexity."
         )
     lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *utility]), labels.attacks(measured)
     perplexities = lead.split(utility)

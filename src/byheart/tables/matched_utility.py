@@ -1,9 +1,9 @@
 """Leakage at equal utility: a method may leak little only because it learned little.
 
-Between two epochs AUC and the logarithm of the validation perplexity are taken as linear; nothing is extrapolated. The
-interval is a bootstrap over audited texts (whole groups) and validation texts (`byheart.analysis.utility_curves`), never narrower than
-the rows' own intervals read along the path. Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 compare methods after equal
-epochs, at perplexities that differ.
+Between two epochs, AUC is interpolated linearly in the logarithm of the validation perplexity; nothing is extrapolated.
+The interval is a bootstrap over audited texts (whole groups) and validation texts (`byheart.analysis.utility_curves`),
+never narrower than the rows' own intervals interpolated the same way. Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 compare
+methods after equal epochs, at different perplexities.
 """
 
 from __future__ import annotations
@@ -43,97 +43,104 @@ def matched_utility(
     *,
     perplexity: Annotated[float, Gt(0)] | None = None,
 ) -> Table:
-    """AUC of each method where it first reaches the same validation perplexity, beside its trained parameters.
+    """AUC of each method at the epoch where it first reaches the same validation perplexity; lower leaks less.
 
-    `perplexity` None stands for two: the lowest that every method reaches which improves on the untuned model, and the
-    lowest that half of them reach. Raises `DataError` for fewer than two methods with a path through epochs.
+    The last line has the number of trained parameters. `perplexity` None stands for two levels: the lowest that every
+    method reaches which improves on the base model, and the lowest that half of them reach. Raises `DataError` for
+    fewer than two methods with AUC and perplexity by epoch.
     """
     lead, variants = LeadColumns(auc_rows(rows)), labels.variants(rows)
     names = tuple(variants.names.values())
-    found: dict[LineKey, dict[str, LeakageAtPerplexity | None]] = {}
-    for head, there in lead.split(rows).items():
+    leakage: dict[LineKey, dict[str, LeakageAtPerplexity | None]] = {}
+    for head, lead_rows in lead.split(rows).items():
         draws = BootstrapDraws(scores, losses)
-        for attack, held in paths_by_attack_and_method(there).items():
-            spelled = {variants(seeds[0][0].leakage): seeds for seeds in held.values()}
-            asked = common_perplexities(spelled) if perplexity is None else [perplexity]
-            for level in asked:
-                found[head, level, attack] = {
-                    n: leakage_at_perplexity(seeds, level, draws) for n, seeds in spelled.items()
+        for attack, paths in paths_by_attack_and_method(lead_rows).items():
+            by_variant = {variants(seeds[0][0].leakage): seeds for seeds in paths.values()}
+            levels = common_perplexities(by_variant) if perplexity is None else [perplexity]
+            for level in levels:
+                leakage[head, level, attack] = {
+                    name: leakage_at_perplexity(seeds, level, draws) for name, seeds in by_variant.items()
                 }
-    if not any(sum(m is not None for m in line.values()) > 1 for line in found.values()):
-        raise DataError("matched utility needs two methods that reach one perplexity, with AUC and perplexity by epoch")
-    least = _lowest_or_tied(found)
-    parts: list[tuple[str, ...]] = []
-    for head, there in lead.split(rows).items():
-        mine = sorted((line for line in found if line[0] == head), key=lambda line: -line[1])
-        parts += [
-            (*head, row_values.format_number(line[1]), line[2], *_cells(line, names, found[line], least))
-            for line in mine
+    if not any(sum(m is not None for m in line.values()) > 1 for line in leakage.values()):
+        raise DataError(
+            "table matched_utility: fewer than two methods reach the same perplexity. "
+            "Add methods or epochs, with the metrics auc and perplexity."
+        )
+    lowest = _lowest_or_tied(leakage)
+    lines: list[tuple[str, ...]] = []
+    for head, lead_rows in lead.split(rows).items():
+        keys = sorted((line for line in leakage if line[0] == head), key=lambda line: -line[1])
+        lines += [
+            (*head, row_values.format_number(key[1]), key[2], *_cells(key, names, leakage[key], lowest)) for key in keys
         ]
         counts = {
-            n: [r for r in those if r.metric == "trained_parameters"] for n, those in variants.split(there).items()
+            name: [r for r in variant_rows if r.metric == "trained_parameters"]
+            for name, variant_rows in variants.split(lead_rows).items()
         }
-        parts.append((*head, row_values.MISSING, PARAMETERS, *(_parameter_count(counts.get(n, [])) for n in names)))
+        lines.append(
+            (*head, row_values.MISSING, PARAMETERS, *(_parameter_count(counts.get(name, [])) for name in names))
+        )
     header = (*lead.header, "perplexity", "attack", *names)
-    return Table("Leakage at equal validation perplexity", header, tuple(parts), _note(found, least))
+    return Table("Leakage at equal validation perplexity", header, tuple(lines), _note(leakage, lowest))
 
 
 def _cells(
     line: LineKey,
     names: Sequence[str],
-    found: Mapping[str, LeakageAtPerplexity | None],
-    least: set[tuple[LineKey, str]],
+    by_method: Mapping[str, LeakageAtPerplexity | None],
+    lowest: set[tuple[LineKey, str]],
 ) -> list[str]:
     cells: list[str] = []
     for name in names:
-        there = found.get(name)
-        if there is None:
-            cells.append(NOT_REACHED if name in found else row_values.MISSING)
+        leakage = by_method.get(name)
+        if leakage is None:
+            cells.append(NOT_REACHED if name in by_method else row_values.MISSING)
             continue
-        number, _, ends = row_values.format_estimate(there.estimate).partition(" ")
-        cells.append(f"{number}{LEAST_MARK if (line, name) in least else ''} {ends}")
+        number, _, interval = row_values.format_estimate(leakage.estimate).partition(" ")
+        cells.append(f"{number}{LEAST_MARK if (line, name) in lowest else ''} {interval}")
     return cells
 
 
-def _lowest_or_tied(found: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]]) -> set[tuple[LineKey, str]]:
-    """Return each line's lowest method and those not told from it, all pairs of the table sharing an error of 5 %."""
+def _lowest_or_tied(leakage: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]]) -> set[tuple[LineKey, str]]:
+    """Return each line's lowest method and the methods that do not differ from it at 5 % (Holm over the table's pairs)."""
     from scipy.special import ndtr
 
     tests: dict[tuple[LineKey, frozenset[str]], float] = {}
-    for line, held in found.items():
-        there = {n: m for n, m in held.items() if m is not None and len(m.draws)}
-        for (first, a), (second, b) in itertools.combinations(there.items(), 2):
-            apart = a.draws - b.draws
-            error = float(np.std(apart[1:]))
-            tests[line, frozenset((first, second))] = 2 * float(ndtr(-abs(apart[0]) / error)) if error else 1.0
+    for line, by_method in leakage.items():
+        drawn = {n: m for n, m in by_method.items() if m is not None and len(m.draws)}
+        for (first, a), (second, b) in itertools.combinations(drawn.items(), 2):
+            difference = a.draws - b.draws
+            error = float(np.std(difference[1:]))
+            tests[line, frozenset((first, second))] = 2 * float(ndtr(-abs(difference[0]) / error)) if error else 1.0
     corrected = dict(zip(tests, holm(np.array(list(tests.values()))), strict=True)) if tests else {}
-    least: set[tuple[LineKey, str]] = set()
-    for line, held in found.items():
-        there = {n: m for n, m in held.items() if m is not None and len(m.draws)}
-        if len(there) > 1:
-            lowest = min(there, key=lambda n: there[n].estimate.value)
-            close = {n for n in there if n == lowest or corrected[line, frozenset((n, lowest))] > ALPHA}
-            least |= {(line, n) for n in close}
-    return least
+    tied: set[tuple[LineKey, str]] = set()
+    for line, by_method in leakage.items():
+        drawn = {n: m for n, m in by_method.items() if m is not None and len(m.draws)}
+        if len(drawn) > 1:
+            lowest = min(drawn, key=lambda n: drawn[n].estimate.value)
+            tied |= {(line, n) for n in drawn if n == lowest or corrected[line, frozenset((n, lowest))] > ALPHA}
+    return tied
 
 
 def _parameter_count(rows: Sequence[Row]) -> str:
     return f"{rows[0].value:,.0f}" if rows else row_values.MISSING
 
 
-def _note(found: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]], least: set[tuple[LineKey, str]]) -> str:
-    whole = all(len(m.draws) for line in found.values() for m in line.values() if m is not None)
+def _note(leakage: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]], lowest: set[tuple[LineKey, str]]) -> str:
+    has_draws = all(len(m.draws) for line in leakage.values() for m in line.values() if m is not None)
     interval = (
         "of a bootstrap over audited texts (whole groups) and validation texts"
-        if whole
-        else "APPROXIMATE where the validation texts' losses are not kept: the neighbouring epochs' intervals, read along the path"
+        if has_draws
+        else "(APPROXIMATE if the losses of the validation texts are not stored: interpolated from the neighboring epochs)"
     )
     mark = (
-        f" {LEAST_MARK}: the lowest of its line, and those not told from it, all pairs of the table sharing an error of 5 % (Holm)."
-        if least
+        f" {LEAST_MARK}: lowest AUC of its line, or not different from the lowest at 5 %, corrected for all pairs of the "
+        "table (Holm)."
+        if lowest
         else ""
     )
     return (
-        f"AUC where the method first reaches that perplexity, read between its epochs; in brackets the 95 % interval {interval}. "
-        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: at no epoch; nothing is extrapolated.{mark}"
+        "AUC where the method first reaches this validation perplexity, interpolated between its epochs; in brackets: "
+        f"95 % interval {interval}. \N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: no epoch "
+        f"has this perplexity; nothing is extrapolated.{mark}"
     )

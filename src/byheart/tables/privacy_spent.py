@@ -1,7 +1,7 @@
-"""What private training spent: epsilon by its accountant, an upper bound, beside what an attack showed, a lower bound.
+"""Epsilon of differentially private training: the accountant's upper bound beside the lower bound of an attack.
 
-The accountant's bound holds for any attack and any text; an attack's, where one was measured, for this one model. A lower bound
-above the upper one at the same delta would be a fault in the training's privacy.
+The accountant's bound holds for any attack and any text; an attack's bound holds for this one model. A lower bound above
+the upper bound at the same delta is a fault in the private training.
 """
 
 from __future__ import annotations
@@ -17,40 +17,40 @@ UPPER_BOUND_METRIC, LOWER_BOUND_METRIC = "accountant_epsilon", "epsilon_lower_bo
 
 
 def privacy_spent(rows: Sequence[Row]) -> Table:
-    """Epsilon of each private training after its last epoch: at most by the accountant, at least by the attacks.
+    """Epsilon of each private training after its last epoch: upper bound (accountant) and lower bound (attack).
 
-    A line for each seed, since bounds are not averaged. Raises `DataError` where nothing was trained privately.
+    Each seed has its own line, because bounds are not averaged. Raises `DataError` without private training.
     """
     spent = [r for r in rows if r.metric == UPPER_BOUND_METRIC]
     if not spent:
-        raise DataError("nothing was trained with differential privacy; add dp_lora or dp_full to the methods")
+        raise DataError("table privacy_spent: no method with differential privacy. Add dp_lora or dp_full to methods.")
     lead, variants = LeadColumns(rows), labels.variants(rows)
     lines: list[tuple[str, ...]] = []
-    for head, there in lead.split(rows).items():
-        for method, own in variants.split(there).items():
-            cells = sorted({(r.seed, r.cell) for r in own if r.metric == UPPER_BOUND_METRIC})
-            lines += [(*head, method, *_line([r for r in own if (r.seed, r.cell) == cell])) for cell in cells]
+    for head, lead_rows in lead.split(rows).items():
+        for method, method_rows in variants.split(lead_rows).items():
+            cells = sorted({(r.seed, r.cell) for r in method_rows if r.metric == UPPER_BOUND_METRIC})
+            lines += [(*head, method, *_line([r for r in method_rows if (r.seed, r.cell) == cell])) for cell in cells]
     header = ("method", "seed", "epoch", "noise multiplier", "delta", "epsilon at most", "epsilon at least")
     note = (
-        "Epsilon at most: by opacus's accountant, for one text in or out of the training, at the delta beside it; a text of which "
-        "there are k copies has up to k times as much. Epsilon at least: what an attack showed, with the settings of its metric, "
-        "where a study measures it; the two compare at one delta only."
+        "Epsilon at most: upper bound by the accountant of opacus, for one added or removed training text, at the delta of "
+        "its line; a text with k copies has up to k times this epsilon. Epsilon at least: lower bound shown by an attack, "
+        "with the settings of its metric, if the study measures it. The two bounds are comparable only at the same delta."
     )
-    return Table("What private training spent", (*lead.header, *header), tuple(lines), note)
+    return Table("Privacy loss (epsilon) of private training", (*lead.header, *header), tuple(lines), note)
 
 
 def _line(cell: Sequence[Row]) -> tuple[str, ...]:
     facts = {r.metric: r.value for r in cell if r.epoch is None}
     last = max((r for r in cell if r.metric == UPPER_BOUND_METRIC), key=lambda r: r.epoch or 0)
-    shown = sorted(
+    bounds = sorted(
         (r for r in cell if r.metric == LOWER_BOUND_METRIC and r.epoch == last.epoch), key=lambda r: r.metric_settings
     )
-    least = "; ".join(f"{row_values.format_number(r.value)} ({r.metric_settings or 'defaults'})" for r in shown)
+    lower_bound = "; ".join(f"{row_values.format_number(r.value)} ({r.metric_settings or 'defaults'})" for r in bounds)
     return (
         str(last.seed),
         str(last.epoch),
         row_values.format_number(facts["noise_multiplier"]),
         f"{facts['delta']:.2g}",
         row_values.format_number(last.value),
-        least or row_values.MISSING,
+        lower_bound or row_values.MISSING,
     )

@@ -1,7 +1,8 @@
-"""Values that papers print, beside what was measured here.
+"""Published values of papers beside the values of this study.
 
-Published values come as one number each, mostly without an interval and of one seed, so that no test tells whether two
-differ. What is said is whether the value lies inside our interval, and everything known to differ in how the two were got.
+A published value is one number, mostly without an interval and from one seed, so no test decides whether two values
+differ. The table shows whether the published value lies inside the study's interval, and lists all known differences
+between the two experiments.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Row, Table
 
 RowPredicate = Callable[[Row], bool]
-NO_KNOWN_DIFFERENCE = "Of models and data the papers' files say nothing in which ours differ."
+NO_KNOWN_DIFFERENCE = "The files of published values name no difference in models or data."
 
 
 class ValueComparison(NamedTuple):
-    """A published value, the rows of ours that it stands beside, one a seed, and what these are called."""
+    """A published value, the study's rows for the same quantity (one per seed), and the labels of these rows."""
 
     paper: PublishedValue
     rows: list[Row]
@@ -32,7 +33,7 @@ class ValueComparison(NamedTuple):
 
 
 class RowLabels:
-    """What rows of ours are called beside a published value: data, base, method, attack, measure, epoch."""
+    """Labels of the study's rows beside a published value: data, base, method, attack, measure, epoch."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._data, self._base, self._method = labels.datasets(rows), labels.bases(rows), labels.variants(rows)
@@ -41,7 +42,7 @@ class RowLabels:
         self._order = [[row_values.MISSING, *naming.names.values()] for naming in named]
 
     def __call__(self, paper: PublishedValue, row: Row) -> tuple[str, ...]:
-        """Return a row's names; a count of the data is of no method."""
+        """Return a row's labels; a count of the data has no method."""
         return (
             self._data(row),
             self._base(row),
@@ -51,53 +52,53 @@ class RowLabels:
             row_values.MISSING if row.epoch is None else str(row.epoch),
         )
 
-    def sort_key(self, called: tuple[str, ...]) -> tuple[Any, ...]:
-        """Return where names stand in reading order."""
-        return *(order.index(name) for order, name in zip(self._order, called[:4], strict=True)), *called[4:]
+    def sort_key(self, row_labels: tuple[str, ...]) -> tuple[Any, ...]:
+        """Return the position of labels in reading order."""
+        return *(order.index(name) for order, name in zip(self._order, row_labels[:4], strict=True)), *row_labels[4:]
 
 
 def published(rows: Sequence[Row], papers: Sequence[PublishedValue]) -> Table:
-    """Values of papers beside ours: the difference, and whether the published value lies inside our interval.
+    """Published values of papers beside this study's values: difference, and position relative to the interval.
 
-    Where study and paper have one base model each, these stand beside one another even if they are two; else bases pair up
-    by name. Raises `DataError` where the study names no published values.
+    If study and paper have one base model each, they are compared even if the models differ; else base models are matched
+    by name. Raises `DataError` without published values.
     """
     if not papers:
-        raise DataError("no values of papers stand beside these rows; name a file of them: published: FILE.csv")
-    found: list[ValueComparison] = []
-    lacking: Counter[str] = Counter()
-    alone = len({labels.base_name(p.base) for p in papers if p.base}) == 1 == len({r.base for r in rows})
-    names = RowLabels(rows)
+        raise DataError("table published: no published values. Name a file in the study: published: FILE.csv.")
+    comparisons: list[ValueComparison] = []
+    unmatched: Counter[str] = Counter()
+    any_base = len({labels.base_name(p.base) for p in papers if p.base}) == 1 == len({r.base for r in rows})
+    row_labels = RowLabels(rows)
     for paper in papers:
-        there, missing = _matching_rows(rows, paper, any_base=alone)
+        matching, missing = _matching_rows(rows, paper, any_base=any_base)
         if missing:
-            lacking[missing] += 1
-        split: dict[tuple[str, ...], list[Row]] = {}
-        for row in sorted(there, key=lambda r: (r.seed, r.cell)):
-            split.setdefault(names(paper, row), []).append(row)
-        found += [
-            ValueComparison(paper, _distinct_counts(paper, split[called]), called)
-            for called in sorted(split, key=names.sort_key)
+            unmatched[missing] += 1
+        by_labels: dict[tuple[str, ...], list[Row]] = {}
+        for row in sorted(matching, key=lambda r: (r.seed, r.cell)):
+            by_labels.setdefault(row_labels(paper, row), []).append(row)
+        comparisons += [
+            ValueComparison(paper, _distinct_counts(paper, by_labels[key]), key)
+            for key in sorted(by_labels, key=row_labels.sort_key)
         ]
     header = ("data", "model", "method", "attack", "measure", "epoch")
-    kept = [i for i, name in enumerate(header) if name != "model" or len({b.row_labels[i] for b in found}) > 1]
-    lines = tuple((*(b.row_labels[i] for i in kept), *_number_cells(b)) for b in found)
-    titles = (*(header[i] for i in kept), "ours", "published", "difference", "published lies")
-    return Table("Published values beside ours", titles, lines, _note(rows, found, lacking))
+    columns = [i for i, name in enumerate(header) if name != "model" or len({c.row_labels[i] for c in comparisons}) > 1]
+    lines = tuple((*(c.row_labels[i] for i in columns), *_number_cells(c)) for c in comparisons)
+    titles = (*(header[i] for i in columns), "this study", "published", "difference", "published value is")
+    return Table("Published values beside this study", titles, lines, _note(rows, comparisons, unmatched))
 
 
 def _matching_rows(rows: Sequence[Row], paper: PublishedValue, *, any_base: bool) -> tuple[list[Row], str]:
-    """Return the rows that a published value is of, and where there are none, the first thing that none of ours is."""
-    left = list(rows)
-    for what, agrees in _conditions(paper, any_base=any_base):
-        left, before = [r for r in left if agrees(r)], left
-        if before and not left:
-            return [], what
-    return (left, "") if paper.epoch is not None else (_last_epoch_rows(left), "")
+    """Return the rows that match a published value; without any, also the first condition that no row fulfills."""
+    matching = list(rows)
+    for condition, agrees in _conditions(paper, any_base=any_base):
+        matching, before = [r for r in matching if agrees(r)], matching
+        if before and not matching:
+            return [], condition
+    return (matching, "") if paper.epoch is not None else (_last_epoch_rows(matching), "")
 
 
 def _conditions(paper: PublishedValue, *, any_base: bool) -> Iterator[tuple[str, RowPredicate]]:
-    """Yield what a published value says that it is of, in words and as what a row of ours must fulfil."""
+    """Yield the conditions that a row must fulfill to match a published value: each in words and as a predicate."""
     yield f"data set {labels.dataset_name(paper.dataset)}", lambda r: r.dataset == paper.dataset
     if paper.base and not any_base:
         name = labels.base_name(paper.base)
@@ -105,108 +106,109 @@ def _conditions(paper: PublishedValue, *, any_base: bool) -> Iterator[tuple[str,
     if paper.method:
         yield f"method {labels.method_name(paper.method)}", lambda r: r.method == paper.method
     if paper.method_settings:
-        told = f"{labels.method_name(paper.method)} {paper.method_settings}"
-        yield told, lambda r: _has_settings(paper.method_settings, "methods", r.method, r.method_settings)
+        condition = f"{labels.method_name(paper.method)} {paper.method_settings}"
+        yield condition, lambda r: _has_settings(paper.method_settings, "methods", r.method, r.method_settings)
     yield (
         f"attack {labels.attack_name(paper.attack)}" if paper.attack else "no attack",
         lambda r: r.attack == paper.attack,
     )
     if paper.attack_settings:
-        told = f"{labels.attack_name(paper.attack)} {paper.attack_settings}"
-        yield told, lambda r: _has_settings(paper.attack_settings, "attacks", r.attack, r.attack_settings)
+        condition = f"{labels.attack_name(paper.attack)} {paper.attack_settings}"
+        yield condition, lambda r: _has_settings(paper.attack_settings, "attacks", r.attack, r.attack_settings)
     yield f"measure {labels.metric_name(paper.metric)}", lambda r: r.metric == paper.metric
     if paper.metric_settings:
-        told = f"{labels.metric_name(paper.metric)} {paper.metric_settings}"
-        yield told, lambda r: _has_settings(paper.metric_settings, "metrics", r.metric, r.metric_settings)
+        condition = f"{labels.metric_name(paper.metric)} {paper.metric_settings}"
+        yield condition, lambda r: _has_settings(paper.metric_settings, "metrics", r.metric, r.metric_settings)
     if paper.epoch is not None:
         yield f"epoch {paper.epoch}", lambda r: r.epoch == paper.epoch
 
 
-def _has_settings(required_settings: str, on: str, name: str, row_settings: str) -> bool:
-    """Whether settings as rows tell them, which leave defaults out, are those that a paper names."""
-    own = {
-        n: registry.format_setting(v) for n, v in registry.default_settings(registry.load_function(on, name)).items()
+def _has_settings(required_settings: str, shelf: str, name: str, row_settings: str) -> bool:
+    """Whether a row's settings (without defaults) agree with the settings that a published value names."""
+    settings = {
+        n: registry.format_setting(v) for n, v in registry.default_settings(registry.load_function(shelf, name)).items()
     } | row_values.parse_settings(row_settings)
-    return all(own.get(n) == value for n, value in row_values.parse_settings(required_settings).items())
+    return all(settings.get(n) == value for n, value in row_values.parse_settings(required_settings).items())
 
 
 def _last_epoch_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of each model's last epoch; those of a whole cell have none."""
-    ends: dict[str, int] = {}
+    """Return the rows of each model's last epoch, and the rows of whole cells, which have no epoch."""
+    last_epochs: dict[str, int] = {}
     for r in rows:
-        ends[r.cell] = max(ends.get(r.cell, 0), r.epoch or 0)
-    return [r for r in rows if r.epoch is None or r.epoch == ends[r.cell]]
+        last_epochs[r.cell] = max(last_epochs.get(r.cell, 0), r.epoch or 0)
+    return [r for r in rows if r.epoch is None or r.epoch == last_epochs[r.cell]]
 
 
 def _metric_with_settings(row: Row) -> str:
-    """Name a row's metric with its settings, the defaults too: a rate at a rate that is not named says nothing."""
-    known = (
+    """Return a row's metric with its settings, including defaults: a TPR without its FPR is meaningless."""
+    defaults = (
         registry.default_settings(registry.load_function("metrics", row.metric))
         if row.metric in registry.entry_names("metrics")
         else {}
     )
-    told = row.metric_settings or ", ".join(f"{n}={registry.format_setting(v)}" for n, v in known.items())
-    return f"{labels.metric_name(row.metric)} ({told})" if told else labels.metric_name(row.metric)
+    settings = row.metric_settings or ", ".join(f"{n}={registry.format_setting(v)}" for n, v in defaults.items())
+    return f"{labels.metric_name(row.metric)} ({settings})" if settings else labels.metric_name(row.metric)
 
 
 def _distinct_counts(paper: PublishedValue, rows: list[Row]) -> list[Row]:
-    """Return rows of a count, which every cell on the data repeats, once each; any other as they are, one a seed."""
+    """Return rows of a count without the repetitions over cells; return other rows unchanged, one per seed."""
     return list({r.value: r for r in rows}.values()) if paper.metric in DATA_COUNT_METRICS else rows
 
 
-def _number_cells(beside: ValueComparison) -> tuple[str, ...]:
-    ours = row_values.pooled_estimate(beside.rows) or Estimate(math.nan)
-    theirs = beside.paper.value
-    if beside.paper.metric in DATA_COUNT_METRICS:
+def _number_cells(comparison: ValueComparison) -> tuple[str, ...]:
+    measured = row_values.pooled_estimate(comparison.rows) or Estimate(math.nan)
+    published_value = comparison.paper.value
+    position = _position_to_interval(published_value, measured)
+    if comparison.paper.metric in DATA_COUNT_METRICS:
         return (
-            f"{ours.value:,.0f}",
-            f"{theirs:,.0f}",
-            f"{ours.value - theirs:,.0f}",
-            _position_to_interval(theirs, ours),
+            f"{measured.value:,.0f}",
+            f"{published_value:,.0f}",
+            f"{measured.value - published_value:,.0f}",
+            position,
         )
-    told = beside.paper.printed or f"{theirs:.10g}"
     return (
-        row_values.format_estimate(ours),
-        told,
-        row_values.format_number(ours.value - theirs),
-        _position_to_interval(theirs, ours),
+        row_values.format_estimate(measured),
+        comparison.paper.printed or f"{published_value:.10g}",
+        row_values.format_number(measured.value - published_value),
+        position,
     )
 
 
 def _position_to_interval(value: float, measured: Estimate) -> str:
-    """Say where a published value lies, seen from our interval; without one, whether it is the same."""
+    """Return the position of a published value relative to the interval; without an interval, whether they are equal."""
     if measured.low is None or measured.high is None:
         return "equal" if math.isclose(value, measured.value) else "apart"
     return "below" if value < measured.low else "above" if value > measured.high else "inside"
 
 
-def _note(rows: Sequence[Row], found: Sequence[ValueComparison], lacking: Mapping[str, int]) -> str:
-    sources = "; ".join(dict.fromkeys(b.paper.source for b in found)) or "none"
-    sentences = [f"Published: {sources}."] if found else []
-    if any(b.rows[0].low is not None or len(b.rows) > 1 for b in found):
-        spread = row_values.interval_description([r for b in found for r in b.rows])
+def _note(rows: Sequence[Row], comparisons: Sequence[ValueComparison], unmatched: Mapping[str, int]) -> str:
+    sources = "; ".join(dict.fromkeys(c.paper.source for c in comparisons)) or "none"
+    sentences = [f"Published: {sources}."] if comparisons else []
+    if any(c.rows[0].low is not None or len(c.rows) > 1 for c in comparisons):
+        brackets = row_values.interval_description([r for c in comparisons for r in c.rows])
         sentences.append(
-            f"In brackets the {spread}; the difference is ours less the published value. Published values have chance of "
-            "their own, of which papers mostly tell nothing: one outside our interval may still differ by chance alone."
+            f"In brackets: {brackets}. Difference: this study minus the published value. Published values vary by chance "
+            "too, and papers rarely report how much: a value outside the interval may differ by chance alone."
         )
-    if found:
-        apart = _known_differences(rows, found)
-        sentences.append(f"What is known to differ: {apart}." if apart else NO_KNOWN_DIFFERENCE)
-    if lacking:
-        told = ", ".join(f"{what} ({row_values.format_count(n, 'value')})" for what, n in lacking.items())
+    if comparisons:
+        differences = _known_differences(rows, comparisons)
+        sentences.append(f"Known differences: {differences}." if differences else NO_KNOWN_DIFFERENCE)
+    if unmatched:
+        reasons = ", ".join(f"{reason} ({row_values.format_count(n, 'value')})" for reason, n in unmatched.items())
         sentences.append(
-            f"Nothing of ours stands beside {sum(lacking.values())} published values: not run here: {told}."
+            f"{row_values.format_count(sum(unmatched.values()), 'published value')} without a match in this study; "
+            f"missing here: {reasons}."
         )
     return " ".join(sentences)
 
 
-def _known_differences(rows: Sequence[Row], found: Sequence[ValueComparison]) -> str:
-    """Say, for each data set, in what of data and model ours are known to differ from the paper's."""
+def _known_differences(rows: Sequence[Row], comparisons: Sequence[ValueComparison]) -> str:
+    """Describe, for each data set, the known differences in data and model between this study and the paper."""
     trained = {r.cell: int(r.value) for r in rows if r.metric == "train_texts"}
     data = labels.datasets(rows)
-    told: dict[str, dict[str, None]] = {}
-    for paper, ours, _ in found:
-        row = ours[0]
+    differences: dict[str, dict[str, None]] = {}
+    for paper, matching, _ in comparisons:
+        row = matching[0]
         here: dict[str, Any] = {
             "base model": labels.base_name(row.base),
             "texts trained on": trained.get(row.cell),
@@ -214,9 +216,11 @@ def _known_differences(rows: Sequence[Row], found: Sequence[ValueComparison]) ->
             "non-members": row.nonmembers,
             "split": row_values.parse_settings(row.dataset_settings).get("split", Data().split),
         }
-        there = (labels.base_name(paper.base), paper.train_texts, paper.members, paper.nonmembers, paper.split)
-        for (what, own), theirs in zip(here.items(), there, strict=True):
-            if own is not None and theirs and own != theirs:
-                spelled = tuple(f"{v:,}" if isinstance(v, int) else str(v) for v in (own, theirs))
-                told.setdefault(data(row), {})[f"{what} {spelled[0]} here, {spelled[1]} there"] = None
-    return "; ".join(f"{name}: {', '.join(what)}" for name, what in told.items())
+        in_paper = (labels.base_name(paper.base), paper.train_texts, paper.members, paper.nonmembers, paper.split)
+        for (fact, study_value), paper_value in zip(here.items(), in_paper, strict=True):
+            if study_value is not None and paper_value and study_value != paper_value:
+                study_text, paper_text = (
+                    f"{value:,}" if isinstance(value, int) else str(value) for value in (study_value, paper_value)
+                )
+                differences.setdefault(data(row), {})[f"{fact} {study_text} here, {paper_text} in the paper"] = None
+    return "; ".join(f"{name}: {', '.join(facts)}" for name, facts in differences.items())

@@ -1,9 +1,9 @@
-"""The four risks of each method at equal utility, and where they disagree.
+"""Four risks of each method at equal utility: membership, extraction, private attributes, canaries.
 
-A method may be at chance for membership and still recite a telephone number, or the other way round. The risks are those
-of Yeom et al. (membership, arXiv 1709.01604), Carlini et al. (extraction, arXiv 2202.07646; canaries, arXiv 1802.08232) and Lukas et
-al. (private attributes, arXiv 2302.00539); Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 name the last three as what their
-study leaves out. Read at one validation perplexity, since a method that learned less keeps less.
+A method may be at chance for membership and still recite a telephone number, or the reverse. The risks are those of Yeom
+et al. (membership, arXiv 1709.01604), Carlini et al. (extraction, arXiv 2202.07646; canaries, arXiv 1802.08232) and Lukas et
+al. (private attributes, arXiv 2302.00539); Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 name the last three as limits of
+their study. All are measured at one validation perplexity, because a method that learned less also memorized less.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from annotated_types import Gt
 
 from byheart.analysis import row_values
 from byheart.analysis.comparisons import SIGNIFICANCE_MARK, LeadColumns
-from byheart.analysis.risk_profile import Risk, estimate_at_perplexity, merged_paths, risk_paths
-from byheart.analysis.risk_profile import measured_risks as known
+from byheart.analysis.risk_profile import Risk, estimate_at_perplexity, measured_risks, merged_paths, risk_paths
 from byheart.analysis.utility_curves import PathPoint, common_perplexities
 from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Row, Table
@@ -33,27 +32,37 @@ def risks(
     extraction: str = "discoverable",
     perplexity: Annotated[float, Gt(0)] | None = None,
 ) -> Table:
-    """Membership, extraction, attributes and canaries by method, each where the method reaches the same perplexity.
+    """Membership, extraction, attribute and canary risk of each method at equal perplexity; higher leaks more.
 
-    `perplexity` None stands for two: the lowest that all methods reach which improve on the untuned model, and the
-    lowest that half of them reach; for one method, for its last epoch's. Raises `DataError` for fewer than two risks.
+    `perplexity` None stands for two levels: the lowest that all methods reach which improve on the base model, and the
+    lowest that half of them reach; for one method, the perplexity of its last epoch. Raises `DataError` for fewer than
+    two risks.
     """
     lead = LeadColumns(rows)
-    asked = known(rows, attack, extraction)
-    found = {head: {risk.name: risk_paths(there, risk) for risk in asked} for head, there in lead.split(rows).items()}
-    tests = sum(len(held) for by_risk in found.values() for held in by_risk.values())
-    lines = [line for head, by_risk in found.items() for line in _lines(head, asked, by_risk, perplexity, tests)]
+    selected_risks = measured_risks(rows, attack, extraction)
+    paths = {
+        head: {risk.name: risk_paths(lead_rows, risk) for risk in selected_risks}
+        for head, lead_rows in lead.split(rows).items()
+    }
+    tests = sum(len(by_method) for by_risk in paths.values() for by_method in by_risk.values())
+    lines = [
+        line for head, by_risk in paths.items() for line in _lines(head, selected_risks, by_risk, perplexity, tests)
+    ]
     if not lines:
-        raise DataError("risks at equal utility need two risks and perplexity, both by epoch")
-    header = (*lead.header, "perplexity", "method", *(r.name for r in asked), "seen by")
-    measured = "; ".join(
-        f"{r.name}: {r.measure} ({row_values.format_number(r.no_leakage_level)}: nothing)" for r in asked
+        raise DataError(
+            "table risks: fewer than two risks with perplexity by epoch. Add metrics, and perplexity, to the study."
+        )
+    header = (*lead.header, "perplexity", "method", *(r.name for r in selected_risks), "leaks by")
+    measures = "; ".join(
+        f"{r.name}: {r.measure} ({row_values.format_number(r.no_leakage_level)}: no leakage)" for r in selected_risks
     )
     note = (
-        f"{measured[0].upper()}{measured[1:]}. Each where the method first reaches that perplexity, read between its epochs, "
-        f"in brackets the 95 % interval, read so too. {SIGNIFICANCE_MARK}: above nothing by an interval that is widened to hold together "
-        f"with all {tests} of the table; of what is not marked no more is known than the interval says. "
-        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: at no epoch; nothing is extrapolated."
+        f"{measures[0].upper()}{measures[1:]}. Each number is from the point where the method first reaches this validation "
+        "perplexity, interpolated between its epochs; in brackets: 95 % interval, interpolated too. "
+        f"{SIGNIFICANCE_MARK}: above the level of no leakage, with the interval corrected for all {tests} numbers of the "
+        "table. An unmarked number is not evidence against leakage. "
+        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: no epoch has this perplexity; nothing "
+        "is extrapolated."
     )
     return Table("Four risks at equal validation perplexity", header, tuple(lines), note)
 
@@ -61,35 +70,35 @@ def risks(
 def _lines(
     head: tuple[str, ...],
     selected_risks: Sequence[Risk],
-    found: dict[str, dict[str, list[list[PathPoint]]]],
+    paths: dict[str, dict[str, list[list[PathPoint]]]],
     perplexity: float | None,
     tests: int,
 ) -> Iterator[tuple[str, ...]]:
-    whole = merged_paths(found.values())
-    last = [float(np.mean([path[-1].perplexity.value for path in seeds])) for seeds in whole.values()]
-    for level in [perplexity] if perplexity is not None else common_perplexities(whole) or last[:1]:
-        for method in dict.fromkeys(m for held in found.values() for m in held):
+    merged = merged_paths(paths.values())
+    last = [float(np.mean([path[-1].perplexity.value for path in seeds])) for seeds in merged.values()]
+    for level in [perplexity] if perplexity is not None else common_perplexities(merged) or last[:1]:
+        for method in dict.fromkeys(m for by_method in paths.values() for m in by_method):
             cells: list[str] = []
-            seen: list[str] = []
+            leaking: list[str] = []
             for risk in selected_risks:
-                number = estimate_at_perplexity(found[risk.name].get(method, []), level)
+                number = estimate_at_perplexity(paths[risk.name].get(method, []), level)
                 leaks = number is not None and _is_above(number, risk.no_leakage_level, tests)
-                seen += [risk.name] if leaks else []
-                cells.append(_format_cell(number, leaks=leaks, there=method in found[risk.name]))
-            reached = any(c not in {NOT_REACHED, row_values.MISSING} for c in cells)
-            told = ", ".join(seen) or ("none" if reached else row_values.MISSING)
-            yield (*head, row_values.format_number(level), method, *cells, told)
+                leaking += [risk.name] if leaks else []
+                cells.append(_format_cell(number, leaks=leaks, is_measured=method in paths[risk.name]))
+            is_reached = any(c not in {NOT_REACHED, row_values.MISSING} for c in cells)
+            leaking_names = ", ".join(leaking) or ("none" if is_reached else row_values.MISSING)
+            yield (*head, row_values.format_number(level), method, *cells, leaking_names)
 
 
-def _is_above(number: Estimate, nothing: float, tests: int) -> bool:
-    """Whether a number stays above nothing with its interval widened to hold together with all others."""
+def _is_above(number: Estimate, no_leakage_level: float, tests: int) -> bool:
+    """Whether a number's interval, widened for all tests of the table, lies above the level of no leakage."""
     if number.low is None or number.high is None:
         return False
-    return widen_interval(number.value, number.low, number.high, tests)[0] > nothing
+    return widen_interval(number.value, number.low, number.high, tests)[0] > no_leakage_level
 
 
-def _format_cell(number: Estimate | None, *, leaks: bool, there: bool) -> str:
+def _format_cell(number: Estimate | None, *, leaks: bool, is_measured: bool) -> str:
     if number is None:
-        return NOT_REACHED if there else row_values.MISSING
-    value, _, ends = row_values.format_estimate(number).partition(" ")
-    return f"{value}{SIGNIFICANCE_MARK if leaks else ''} {ends}".strip()
+        return NOT_REACHED if is_measured else row_values.MISSING
+    value, _, interval = row_values.format_estimate(number).partition(" ")
+    return f"{value}{SIGNIFICANCE_MARK if leaks else ''} {interval}".strip()

@@ -1,0 +1,38 @@
+"""The summary that `byheart run` prints: methods table, trajectories, verdicts, and the commands that show more."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from byheart.store.store import Store
+
+
+def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
+    """Print the results of a study from its store; `rows` is the number of rows of this run."""
+    from byheart.analysis.base_model_check import gate_lines, panel_gates
+    from byheart.analysis.verdicts import verdict_lines
+    from byheart.cli import terminal
+    from byheart.core.registry import choose
+    from byheart.report.page import make_tables
+    from byheart.study.run_study import report_content
+
+    content = report_content(store, study)
+    table = make_tables(content, [choose("tables", "methods")]).get("methods")
+    width = terminal.terminal_width(sys.stdout)
+    typer.echo("\n" + terminal.fit_table(table, width) if table else "")
+    if width is not None and (lines := terminal.trajectories(content.rows, color="NO_COLOR" not in os.environ)):
+        typer.echo(lines)
+    gates = panel_gates(content.rows, content.scores, content.gates)
+    typer.echo("\n".join(gate_lines(gates)))
+    typer.echo("\nVerdicts use simultaneous intervals over all attacks and methods, wider than the intervals above.")
+    typer.echo("\n".join([*verdict_lines(content.rows, content.scores, gates), ""]))
+    options = f"--store {shlex.quote(str(folder))} --study {shlex.quote(study)}"
+    typer.echo(f"{rows} rows in {folder}: byheart rows {options}")
+    typer.echo(f"Report with verdicts, exposed records and figures: byheart report {options} -o report.html")
