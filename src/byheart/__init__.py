@@ -1,10 +1,13 @@
-"""byheart finds out what a fine-tuned language model knows by heart.
+"""Measure what a fine-tuned language model memorized.
 
-`byheart.run(study)` trains, attacks and measures; `byheart.token_stats(model, tokenizer, texts)` gives the evidence that
-attacks read; each attack is a plain function, `byheart.attacks.loss.loss(stats)`; `byheart.audit(model, tokenizer,
-members=..., nonmembers=...)` audits a finished model, `byheart.audit_endpoint(url, name, members, nonmembers)` one behind a server;
-`byheart.MemorizationCallback` watches a model in somebody else's
-trainer. Names are imported on first use.
+- `byheart.run(study)` trains models, attacks them and measures leakage.
+- `byheart.audit(model, tokenizer, members=..., nonmembers=...)` audits a model that byheart did not train.
+- `byheart.audit_endpoint(url, name, members, nonmembers)` audits a model behind a server.
+- `byheart.MemorizationCallback` attacks a model during training with the Hugging Face Trainer.
+- `byheart.token_stats(model, tokenizer, texts)` returns the evidence that attacks read. Each attack is a plain function:
+  `byheart.attacks.loss.loss(stats)`.
+
+Names are imported on first use.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "audit", "audit_endpoint", "run", "token_stats"]
 
-_HOMES = {
+_MODULE_OF_NAME = {
     "LogProbs": "byheart.core.types",
     "MemorizationCallback": "byheart.auditing.training.callback",
     "Texts": "byheart.core.types",
@@ -36,9 +39,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: `byheart --help` must not wait for torch."""
+    """Import a public name on first use, because `byheart --help` must not wait for torch."""
     if name == "__version__":
         return metadata.version("byheart")
-    if name not in _HOMES:
+    if name not in _MODULE_OF_NAME:
         raise AttributeError(f"module 'byheart' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF_NAME[name]), name)

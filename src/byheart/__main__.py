@@ -1,4 +1,4 @@
-"""`python -m byheart`, which launchers of several processes need (`accelerate launch -m byheart run ...`)."""
+"""Entry point of `python -m byheart`, which multi-process launchers need (`accelerate launch -m byheart run ...`)."""
 
 from byheart.cli.main import main
 

@@ -21,7 +21,7 @@ from byheart.stats.simultaneous import (
     has_same_texts,
     p_value_auc_above,
     p_value_auc_differs,
-    sides_of,
+    labels_of,
     simultaneous_auc_interval,
     widen_interval,
 )
@@ -65,7 +65,7 @@ def test_an_interval_lies_above_a_truth_just_where_its_p_value_says_so():
         held = drawn(rng, apart, groups=2)
         _, low, high = simultaneous_auc_interval(held)
         for truth in (0.2, 0.5, 0.6, 0.9):
-            assert (p_value_auc_above(held.scores, sides_of(held), truth) < TAIL) == (low > truth)
+            assert (p_value_auc_above(held.scores, labels_of(held), truth) < TAIL) == (low > truth)
             assert (p_value_auc_differs(held, truth) < 2 * TAIL) == (low > truth or high < truth)
 
 
@@ -199,9 +199,9 @@ def test_a_gain_is_the_paired_difference_from_the_untuned_model():
     )
     told = auc_difference(first.scores, before.scores, first.members, first.groups)
     cell = line(gains(rows, known, judged()), "WebNLG", "full", "Loss")
-    assert cell["over the untuned model"] == f"{told.value:.3f}{SIGNIFICANCE_MARK} [{told.low:.3f}, {told.high:.3f}]"
+    assert cell["gain over the base model"] == f"{told.value:.3f}{SIGNIFICANCE_MARK} [{told.low:.3f}, {told.high:.3f}]"
     # The best blind classifier has .52 [.46, .58]; what lies below guessing counts as guessing.
-    assert cell["over the best blind classifier"] == "0.318 [0.228, 0.368]"
+    assert cell["gain over the best blind classifier"] == "0.318 [0.228, 0.368]"
 
 
 def test_without_a_blind_classifier_no_gain_over_it_is_told():

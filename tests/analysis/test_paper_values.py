@@ -169,19 +169,19 @@ def test_ours_the_published_value_their_difference_and_where_it_lies():
         assert (line["data"], line["method"], line["attack"], line["epoch"]) == (
             labels.dataset_name(row.dataset), labels.method_name(row.method), labels.attack_name(row.attack), str(row.epoch)
         )  # fmt: skip
-        assert line["ours"] == f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
+        assert line["this study"] == f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]"
         assert line["published"] == "0.6"
         assert line["difference"] == f"{row.value - 0.6:.3f}"
-        assert line["published lies"] == ("below" if row.low > 0.6 else "above" if row.high < 0.6 else "inside")
-    assert {line["published lies"] for line in lines} == {"below", "above", "inside"}
+        assert line["published value is"] == ("below" if row.low > 0.6 else "above" if row.high < 0.6 else "inside")
+    assert {line["published value is"] for line in lines} == {"below", "above", "inside"}
 
 
 def test_seeds_are_pooled_and_their_range_is_the_interval():
     rows = study(seeds=(0, 1, 2), methods=("full",), datasets=("webnlg",))
     ours = [r.value for r in rows if (r.metric, r.attack, r.epoch) == ("auc", "loss", 3)]
     (line,) = found(published(rows, [said(method="full", epoch=3, value=max(ours))]))
-    assert line["ours"] == f"{sum(ours) / 3:.3f} [{min(ours):.3f}, {max(ours):.3f}]"
-    assert line["published lies"] == "inside"
+    assert line["this study"] == f"{sum(ours) / 3:.3f} [{min(ours):.3f}, {max(ours):.3f}]"
+    assert line["published value is"] == "inside"
     assert "lowest and highest of 3 seeds" in published(rows, [said(method="full", epoch=3)]).note
 
 
@@ -203,7 +203,7 @@ def test_a_setting_that_rows_leave_out_because_it_is_the_default_is_still_that_s
 def test_counts_of_the_data_stand_once_and_are_equal_or_not():
     papers = [said(attack="", metric=m, value=v) for m, v in (("train_texts", 5000.0), ("member_texts", 1779.0))]
     lines = found(published(study(datasets=("webnlg",)), papers))
-    assert [(x["method"], x["ours"], x["published"], x["published lies"]) for x in lines] == [
+    assert [(x["method"], x["this study"], x["published"], x["published value is"]) for x in lines] == [
         (row_values.MISSING, "5,000", "5,000", "equal"), (row_values.MISSING, "200", "1,779", "apart")
     ]  # fmt: skip
 
@@ -274,9 +274,9 @@ def test_the_page_shows_them_behind_the_methods_or_says_that_none_is_matched():
         ((said(dataset="records"),), "data set records"),
     ):
         html = report(ReportContent(rows, scored(rows), judged(), papers=papers), title="x", provenance={})
-        section = html.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
+        section = html.partition("Published values beside this study</h2>")[2].partition("</section>")[0]
         assert told in section
-    assert "Published values beside ours" not in report(
+    assert "Published values beside this study" not in report(
         ReportContent(rows, scored(rows), judged()), title="x", provenance={}
     )
 
@@ -303,7 +303,7 @@ def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_f
     assert stored_published_values(store, "tiny") == wanted.published
     (row,) = [r for r in results.rows if (r.attack, r.metric, r.epoch) == ("loss", "auc", 1)]
     page = report_page(store, "tiny", tmp_path / "page.html").read_text()
-    section = page.partition("Published values beside ours</h2>")[2].partition("</section>")[0]
+    section = page.partition("Published values beside this study</h2>")[2].partition("</section>")[0]
     assert f"{row.value:.3f}" in section
     assert "0.4321" in section
     assert "members 10 here, 99 there, split group here, published there" in section

@@ -52,9 +52,9 @@ def test_each_risk_is_read_where_the_methods_reach_one_perplexity():
     assert full["extraction"].startswith("0.200*")
     assert full["attributes"].startswith("0.200*")
     assert full["canaries"].startswith("1.64*")
-    assert full["seen by"] == "membership, extraction, attributes, canaries"
+    assert full["leaks by"] == "membership, extraction, attributes, canaries"
     assert prompt["membership"] == "0.500 [0.450, 0.550]"
-    assert prompt["seen by"] == "none"
+    assert prompt["leaks by"] == "none"
 
 
 def test_between_epochs_it_is_read_along_the_logarithm_of_perplexity():
@@ -66,7 +66,7 @@ def test_between_epochs_it_is_read_along_the_logarithm_of_perplexity():
 
 def test_where_the_risks_disagree_it_says_which_of_them_see_a_leak():
     quiet = [replace(r, value=0.5, low=0.45, high=0.55) if r.metric == "auc" else r for r in measured()]
-    assert line(risks(quiet), "full", "20.00")["seen by"] == "extraction, attributes, canaries"
+    assert line(risks(quiet), "full", "20.00")["leaks by"] == "extraction, attributes, canaries"
 
 
 def test_an_interval_is_widened_for_all_that_stand_beside_it():

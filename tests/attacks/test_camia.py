@@ -222,7 +222,7 @@ def test_labels_of_the_judged_do_not_turn_signs_as_the_authors_code_does():
 def test_known_texts_are_needed_and_settings_checked():
     one = read([[1.0, 2.0]])
     none = LogProbs(logp=np.zeros(0), starts=np.array([0]))
-    with pytest.raises(DataError, match=r"set data\.known"):
+    with pytest.raises(DataError, match=r"attacks camia: .*data\.known"):
         camia(one, one, none, none)
     for wrong in ({"combine": "stouffer"}, {"cuts": [0]}):
         with pytest.raises(SettingError, match="attacks camia"):

@@ -82,11 +82,11 @@ def test_a_text_of_probability_one_has_a_score():
 
 def test_other_tokens_and_other_texts_are_refused():
     two, one = read([-1.0], [-1.0]), read([-1.0, -1.0])
-    with pytest.raises(DataError, match="recall compares the same tokens alone and after others; alone 2 tokens of 2"):
+    with pytest.raises(DataError, match=r"^attacks recall: 2 tokens of 2 .*2 tokens of 1 .*same tokens"):
         ATTACKS["recall"](two, one)
-    with pytest.raises(DataError, match="con_recall compares the same tokens"):
+    with pytest.raises(DataError, match="attacks con_recall: .*same tokens"):
         ATTACKS["con_recall"](two, two, one)
-    with pytest.raises(DataError, match="2 texts were scored alone, 1 after probes"):
+    with pytest.raises(DataError, match="attacks icp: 2 texts .* 1 after"):
         ATTACKS["icp"](two, probed([-1.0]))
 
 
@@ -276,16 +276,16 @@ def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
     model = tiny("llama")
     tokens = tokenize(model.tokenizer, texts_of([long(model, 126)]), 128)
     known = tokenize(model.tokenizer, texts_of(KNOWN), 128)
-    told = r"the longest text has 126 tokens, which leaves no {} room in the model's context of 128; set data\.max_tokens to 6\d"
-    with pytest.raises(DataError, match="observations member_prefix: " + told.format("known text")):
+    expected = r"126 tokens, .*{} .*128\. .*data\.max_tokens to 6\d"
+    with pytest.raises(DataError, match="observations member_prefix: .*" + expected.format("known text")):
         member_prefix(scorer(model), tokens, known, shots=3)
-    with pytest.raises(DataError, match="observations after_masked: " + told.format("probe")):
+    with pytest.raises(DataError, match="observations after_masked: .*" + expected.format("probe")):
         after_masked(scorer(model), tokens)
-    with pytest.raises(DataError, match="observations after_similar: " + told.format("probe")):
+    with pytest.raises(DataError, match="observations after_similar: .*" + expected.format("probe")):
         after_similar(scorer(model), tokens, known, probes=3)
     prompted = tuned(tiny("llama"), "prompt")
     tokens = tokenize(model.tokenizer, texts_of([long(model, 110)]), 128)
-    with pytest.raises(DataError, match=r"110 tokens, with \d+ virtual ones, which leaves no probe room"):
+    with pytest.raises(DataError, match=r"110 tokens and \d+ virtual tokens, .*probe"):
         after_masked(scorer(prompted), tokens)
 
 
@@ -308,8 +308,9 @@ def test_fewer_known_texts_than_asked_for_are_refused(tiny):
     model = tiny("gpt2")
     tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     with pytest.raises(
-        DataError, match=r"nonmember_prefix: shots = 7, but there are 3 known texts; set data\.known to 7"
+        DataError,
+        match=r"^observations nonmember_prefix: shots = 7, but there are 3 known texts\. Set data\.known to 7 or more, or shots to 3",
     ):
         nonmember_prefix(scorer(model), tokens, known)
-    with pytest.raises(DataError, match=r"after_similar: probes = 10, but there are 3 known texts"):
+    with pytest.raises(DataError, match=r"after_similar: probes = 10, .* 3 known"):
         after_similar(scorer(model), tokens, known)

@@ -111,10 +111,10 @@ def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
 def test_a_study_without_enough_known_texts_is_refused_before_training(tiny_folder, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("byheart.lm.train.train", lambda *_, **__: pytest.fail("trained"))
     asked = content(tiny_folder("llama"), pairs, observations=[], attacks=["recall"], methods=["lora"])
-    with pytest.raises(DataError, match=r"; there are 4; set data\.known, to 7 or more, or shots of observations"):
+    with pytest.raises(DataError, match=r"\b4\b.* data\.known,? to 7 .*shots"):
         byheart.run(asked, store=tmp_path / "store")
     asked["data"] = {**asked["data"], "known": 0}
-    with pytest.raises(DataError, match=r"attacks recall needs texts that its adversary knows; set data\.known"):
+    with pytest.raises(DataError, match=r"attacks recall\b.* data\.known"):
         byheart.run(asked, store=tmp_path / "store")
 
 

@@ -183,7 +183,7 @@ def test_calibrated_by_hand_and_where_a_model_is_certain():
 
 @pytest.mark.parametrize("name", ["error_zone", "wbc", "min_k_plus_plus_calibrated"])
 def test_another_tokenisation_is_refused(name):
-    with pytest.raises(DataError, match=f"{name} compares the same tokens"):
+    with pytest.raises(DataError, match=f"{name}.* same tokens"):
         ATTACKS[name](simple([-1.0] * 3, [-1.0] * 2), simple([-1.0] * 2, [-1.0] * 3))
 
 

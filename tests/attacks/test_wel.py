@@ -84,7 +84,7 @@ def test_other_tokens_and_no_known_texts_are_refused():
     with pytest.raises(DataError, match="wel compares the same tokens"):
         wel(one, one, one, two)
     none = LogProbs(logp=np.zeros(0), starts=np.array([0]))
-    with pytest.raises(DataError, match=r"set data\.known"):
+    with pytest.raises(DataError, match=r"attacks wel: .*data\.known"):
         wel(one, one, none, none)
     with pytest.raises(SettingError, match="attacks wel: bins"):
         registry.choose("attacks", "wel", {"bins": 0})

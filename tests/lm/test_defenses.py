@@ -177,8 +177,8 @@ def kept(rows, **settings):
 def test_the_epoch_kept_is_that_of_the_lowest_perplexity_before_patience_ends(path, patience, epoch):
     rows = on_path(path)
     line = kept(rows, patience=patience)
-    assert line["epoch kept"] == str(epoch)
-    assert line["perplexity"] == f"{path[epoch]:.2f} → {path[-1]:.2f}"
+    assert line["chosen epoch"] == str(epoch)
+    assert line["validation perplexity"] == f"{path[epoch]:.2f} → {path[-1]:.2f}"
     then, last = (
         next(r for r in rows if r.attack == "loss" and r.metric == "auc" and r.epoch == e)
         for e in (epoch, len(path) - 1)
@@ -189,8 +189,8 @@ def test_the_epoch_kept_is_that_of_the_lowest_perplexity_before_patience_ends(pa
 
 def test_every_seed_is_stopped_by_itself():
     line = kept(on_path([20, 15, 16, 17]) + on_path([20, 15, 14, 17], seed=1))
-    assert line["epoch kept"] == "1 to 2"
-    assert line["perplexity"].startswith("14.50 [14.00, 15.00]")
+    assert line["chosen epoch"] == "1 to 2"
+    assert line["validation perplexity"].startswith("14.50 [14.00, 15.00]")
 
 
 def test_without_tuned_epochs_there_is_nothing_to_stop():

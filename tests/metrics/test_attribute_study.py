@@ -102,7 +102,7 @@ def test_the_tables_show_every_kind_beside_its_controls(done):
     path = attribute_trajectory(results.rows)
     assert path.header[5:7] == ("untuned", "epoch 1")
     assert len(path.rows) == 2 * len(shown.rows)
-    with pytest.raises(DataError, match="no row is of private attributes"):
+    with pytest.raises(DataError, match="private attributes"):
         attributes([r for r in results.rows if r.attack])
 
 
@@ -168,7 +168,7 @@ def test_prompts_and_virtual_tokens_are_conditions_here_too(tiny_folder, lines, 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"datasets": ["files"]}, "metrics attribute_inference needs private attributes, and no audited text has any"),
+        ({"datasets": ["files"]}, "metrics attribute_inference.* private attributes"),
         ({"observations": [{"candidates": {"count": 1}}]}, "candidates: count = 1"),
     ],
 )
@@ -207,9 +207,7 @@ def test_candidates_of_the_truth_alone_are_refused_before_training(tiny_folder, 
     path = tmp_path / "one.jsonl"
     path.write_text("".join(json.dumps({"text": f"Number {n} is in Oslo.", "city": "Oslo"}) + "\n" for n in range(60)))
     data = [{"files": {"path": str(path), "attributes": ["city"]}}]
-    with pytest.raises(
-        DataError, match="a text's city is 'Oslo', and the validation texts have no other to tell it from"
-    ):
+    with pytest.raises(DataError, match="city.*'Oslo'.*validation"):
         byheart.run(attribute_study(tiny_folder("llama"), path, datasets=data), store=Store.open(tmp_path / "store"))
     # What is only recited needs no others.
     recited = attribute_study(

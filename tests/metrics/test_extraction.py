@@ -61,7 +61,8 @@ def test_a_prefix_as_long_as_a_text_is_refused_with_the_reason(tiny, sentences):
     tokens = read(tiny("llama"), [*sentences[:3], "The queen."])
     least = int(tokens.lengths.min())
     with pytest.raises(
-        DataError, match=rf"1 of 4 texts have no token after so many \('t3' has {least}\).*{least - 1} or"
+        DataError,
+        match=rf"prefix_suffix_split: prefix = {least}, but 1 of 4 .*\('t3' has {least}\).* prefix to {least - 1}",
     ):
         prefix_suffix_split(tokens, prefix=least)
     assert (prefix_suffix_split(tokens, prefix=least - 1).end - least + 1 >= 1).all()

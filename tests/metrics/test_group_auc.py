@@ -90,12 +90,12 @@ def test_the_order_of_texts_is_not_in_the_last_bit():
 
 def test_a_group_on_both_sides_is_refused():
     membership, groups = np.array([True, False, True, False]), ("a", "a", "b", "c")
-    with pytest.raises(DataError, match=r"1 of 3 groups hold members and non-members \('a', for one\)"):
+    with pytest.raises(DataError, match=r"^metrics group_auc: 1 of 3 groups .*'a'.*data\.split: group"):
         group_auc(np.zeros(4), membership, groups)
 
 
 def test_what_has_no_answer_is_refused():
-    with pytest.raises(DataError, match="there are 1 and 0"):
+    with pytest.raises(DataError, match=r"\b1\b.*\b0\b"):
         group_auc(np.zeros(2), np.array([True, True]), ("a", "a"))
     with pytest.raises(DataError, match="not a number"):
         group_auc(np.array([np.inf, -np.inf, 0.0]), np.array([True, True, False]), ("a", "a", "b"))

@@ -55,7 +55,7 @@ def test_no_false_positive_more_than_asked_for():
 
 def test_a_rate_below_the_resolution_is_refused():
     scores, membership = np.arange(164.0), np.arange(164) < 100
-    with pytest.raises(DataError, match=r"needs 100 non-members; there are 64: write fpr: 0\.016 or more"):
+    with pytest.raises(DataError, match=r"100 non-members.* 64.*0\.016"):
         tpr_at_fpr(scores, membership, alone(164))
     assert tpr_at_fpr(scores, membership, alone(164), fpr=0.016).value == 0
     for wrong in (0, 1, -0.5):

@@ -20,7 +20,7 @@ def test_saving_by_suffix_makes_equal_files(tmp_path):
         assert made[0].startswith(head)
         # The order of a PDF's resources is the converter's chance, and their places are numbers in it.
         assert len(made[0]) == len(made[1]) if suffix == ".PDF" else made[0] == made[1]
-    with pytest.raises(SettingError, match=r"one of \.svg, \.png, \.pdf"):
+    with pytest.raises(SettingError, match=r"x\.gif.*\.svg, \.png, \.pdf"):
         save_figure(trajectory(study()), tmp_path / "x.gif")
 
 

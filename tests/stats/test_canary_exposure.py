@@ -187,16 +187,16 @@ def test_only_canaries_of_so_many_repetitions_are_guessed():
 def test_bounds_that_assume_what_is_not_so_are_refused():
     after, base, labels = audited(np.random.default_rng(8), gain=1.0)
     unfair = planted(labels.included, labels.repetitions, labels.kinds, coin=0.7)
-    with pytest.raises(DataError, match=r"fair coin; data\.canaries\.coin is 0\.7: write 0\.5"):
+    with pytest.raises(DataError, match=r"data\.canaries\.coin is 0\.7.* 0\.5"):
         epsilon_lower_bound(after, base, unfair)
     for delta in (0.0, 1.0, 2.0):
         with pytest.raises(DataError, match="delta"):
             epsilon_lower_bound(after, base, labels, delta=delta)
-    with pytest.raises(DataError, match="61 guesses on 60 canaries"):
+    with pytest.raises(DataError, match="guesses = 61, but 60 canaries"):
         epsilon_lower_bound(after, base, labels, guesses=61)
-    with pytest.raises(DataError, match=r"show nothing .* even if all are right"):
+    with pytest.raises(DataError, match="4 guesses on 60 canaries.* delta = 1e-05"):
         epsilon_lower_bound(after, base, labels, guesses=4)
-    with pytest.raises(DataError, match="show nothing"):
+    with pytest.raises(DataError, match="30 guesses on 60 canaries.* delta = 0.2"):
         epsilon_lower_bound(after, base, labels, delta=0.2)
     with pytest.raises(DataError, match="0 guesses on 0 canaries repeated 3 times"):
         epsilon_lower_bound(after, base, labels, repeated=3)

@@ -211,13 +211,13 @@ def test_tables_show_it(done):
     [
         ({"data": {"max_tokens": 12}}, r"canaries, 'canary/0' first, are cut at data\.max_tokens = 12"),
         ({"canaries": {**CANARIES, "repetitions": [1, 17]}}, r"17 copies of a canary among 16 training texts"),
-        ({"canaries": {**CANARIES, "coin": 0.6}}, r"by a fair coin; data\.canaries\.coin is 0\.6"),
+        ({"canaries": {**CANARIES, "coin": 0.6}}, r"data\.canaries\.coin is 0\.6"),
         ({"canaries": None}, r"needs canaries; set data\.canaries"),
         ({"metrics": [{"epsilon_lower_bound": {"delta": 0.0}}]}, r"delta = 0: .*write a number above 0 and below 1"),
         ({"metrics": [{"epsilon_lower_bound": {"delta": 1.5}}]}, r"delta = 1\.5"),
-        ({"metrics": [{"epsilon_lower_bound": {"guesses": 3}}]}, r"show nothing"),
+        ({"metrics": [{"epsilon_lower_bound": {"guesses": 3}}]}, r"\b3 guesses on \d+ canaries.* delta"),
         ({"metrics": [{"exposure": {"repeated": 5}}]}, r"repeated 5 times"),
-        ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"real_texts have none"),
+        ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"exposure: real_texts"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_training(tiny_folder, tmp_path, changes, told):

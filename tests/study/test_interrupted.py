@@ -59,12 +59,11 @@ def killed_at(monkeypatch, nth, moment):
     def get_or_make(store, stage, key, recipe, make):
         if store.has(stage, key):
             return plain(store, stage, key, recipe, make)
-        seen.append(stage)
-        last = len(seen) == nth
 
         def half(folder):
             make(folder)
-            if last and moment == "written":
+            seen.append(stage)  # behind what it was made of, where that is kept too
+            if len(seen) == nth and moment == "written":
                 # A killed process leaves what it was writing; half of it, under its own name.
                 left = store.root / ".making" / f"{platform.node()}-{ENDED}-{uuid.uuid4().hex}"
                 shutil.copytree(folder, left)
@@ -73,7 +72,7 @@ def killed_at(monkeypatch, nth, moment):
                 raise Killed
 
         made = plain(store, stage, key, recipe, half)
-        if last:
+        if len(seen) == nth:
             raise Killed
         return made
 

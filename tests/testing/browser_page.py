@@ -131,7 +131,7 @@ def same(shown, rows, **those):
     want = expected(rows, **those)
     assert len(shown) == len(want) > 0
     for line in shown:
-        told = tuple(float(line[n]) for n in ("value", "from", "to"))
+        told = tuple(float(line[n]) for n in ("value", "interval low", "interval high"))
         assert told == pytest.approx(want[line["method"], line["epoch"]], abs=1e-5)
 
 
@@ -145,7 +145,7 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
     """Numbers under densities and ROC are the scores' own, of what the switches say; the untuned stands among the densities."""
     names = {labels.method_name(r.method): r.method for r in rows}
     deciles = numbers(page, "loss_density")
-    assert {(line["method"], line["side"]) for line in deciles} == {
+    assert {(line["method"], line["records"]) for line in deciles} == {
         (m, side) for m in (*(names if epoch else ()), "untuned") for side in ("members", "non-members")
     }
     for line in deciles:
@@ -153,8 +153,8 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
             continue
         row = measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where)
         held = scores(row.scores)
-        own = held.scores[held.members == (line["side"] == "members")]
-        told = [float(line[f"{p} % below"]) for p in range(10, 100, 10)]
+        own = held.scores[held.members == (line["records"] == "members")]
+        told = [float(line[f"percentile {p}"]) for p in range(10, 100, 10)]
         assert told == pytest.approx(np.percentile(own, range(10, 100, 10)), rel=1e-3, abs=1e-3)
         assert float(line["AUC"]) == pytest.approx(row.value, abs=1e-5)
     shares = numbers(page, "roc")
@@ -163,10 +163,10 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
         held = scores(measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where).scores)
         others = int((~held.members).sum())
         rates = [r for r in (0.1, 1, 5, 10, 25, 50) if r * others >= 100]  # fewer cannot tell so small a rate
-        assert [n for n in line if n.startswith("found at")] == [f"found at {r:g} % accused" for r in rates]
+        assert [n for n in line if n.startswith("TPR at")] == [f"TPR at {r:g} % FPR" for r in rates]
         for rate in rates:
             want = tpr_at_fpr(held.scores, held.members, held.groups, fpr=rate / 100).value
-            assert float(line[f"found at {rate:g} % accused"]) == pytest.approx(want, abs=1e-4)
+            assert float(line[f"TPR at {rate:g} % FPR"]) == pytest.approx(want, abs=1e-4)
 
 
 def fits(page, viewport):

@@ -17,7 +17,7 @@ from byheart.core.split_check import BLIND_AUC_LIMIT, Finding, Gate, Verdict
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import TAIL, holm
 from byheart.stats.leakage_tests import p_value_auc_above
-from byheart.stats.simultaneous import ALPHA, p_value_auc_differs, sides_of, simultaneous_auc_interval
+from byheart.stats.simultaneous import ALPHA, labels_of, p_value_auc_differs, simultaneous_auc_interval
 
 
 def base_model_findings(score_sets: Mapping[str, ScoreSet]) -> tuple[Finding, ...]:
@@ -37,8 +37,10 @@ def base_model_findings(score_sets: Mapping[str, ScoreSet]) -> tuple[Finding, ..
 
 def _p_beyond_limit(score_set: ScoreSet) -> float:
     """One-sided p-value of an AUC within BLIND_AUC_LIMIT: the smaller one of the two directions."""
-    labels = sides_of(score_set)
-    return min(p_value_auc_above(scores, labels, BLIND_AUC_LIMIT) for scores in (score_set.scores, -score_set.scores))
+    record_labels = labels_of(score_set)
+    return min(
+        p_value_auc_above(scores, record_labels, BLIND_AUC_LIMIT) for scores in (score_set.scores, -score_set.scores)
+    )
 
 
 def _finding(name: str, score_set: ScoreSet, p: float, p_beyond_limit: float) -> Finding:
@@ -46,7 +48,9 @@ def _finding(name: str, score_set: ScoreSet, p: float, p_beyond_limit: float) ->
     verdict: Verdict = "sound" if p > ALPHA else "broken" if p_beyond_limit <= TAIL else "doubtful"
     result = f"AUC {value:.3f} [{low:.3f}, {high:.3f}], p {p:.3f}"
     beyond = (
-        f"interval above {BLIND_AUC_LIMIT}" if value > 1 - BLIND_AUC_LIMIT else f"interval below {1 - BLIND_AUC_LIMIT:g}"
+        f"interval above {BLIND_AUC_LIMIT}"
+        if value > 1 - BLIND_AUC_LIMIT
+        else f"interval below {1 - BLIND_AUC_LIMIT:g}"
     )
     limit = beyond if verdict == "broken" else "differs from 0.5"
     reason = f"{name} distinguishes members from non-members on the base model (AUC {value:.2f}, {limit})"
@@ -66,8 +70,7 @@ def panel_gates(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset)
     All cells share the base model, so the first cell's scores at epoch 0 are used. A split that was not checked is doubtful.
     """
     return {
-        name: _combined_gate(panel_rows, scores, gates)
-        for name, panel_rows in labels.panels(rows).split(rows).items()
+        name: _combined_gate(panel_rows, scores, gates) for name, panel_rows in labels.panels(rows).split(rows).items()
     }
 
 

@@ -82,8 +82,8 @@ METRIC_LABELS = {
     "epsilon_lower_bound": "epsilon, lower bound",
     "canary_guess": "guess that a canary was trained on",
     "accountant_epsilon": "epsilon by the accountant, an upper bound",
-    "attribute_inference": "private attributes picked among others",
-    "attribute_extraction": "private attributes recited",
+    "attribute_inference": "private attributes inferred among candidates",
+    "attribute_extraction": "private attributes extracted",
     "passes": "forward passes over the audited texts",
     "seconds": "seconds",
 }

@@ -162,9 +162,7 @@ def _parse_line(cells: Mapping[Any, Any], location: str) -> PublishedValue:
     try:
         integers: dict[str, Any] = {n: _parse_integer(n, stripped[n]) for n in INTEGER_COLUMNS if stripped.get(n)}
         strings = {n: cell for n, cell in stripped.items() if n not in {*INTEGER_COLUMNS, "value"}}
-        return PublishedValue(
-            **strings, **integers, value=_parse_number(stripped["value"]), printed=stripped["value"]
-        )
+        return PublishedValue(**strings, **integers, value=_parse_number(stripped["value"]), printed=stripped["value"])
     except ByheartError as error:
         error.args = (f"{location}: {error}",)
         raise

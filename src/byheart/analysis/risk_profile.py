@@ -1,6 +1,6 @@
-"""Four risks of one training, as rows measured them: who was trained on, what is recited, what is known of whom, what is kept.
+"""Four privacy risks of a trained model: membership inference, extraction, attribute inference, canary exposure.
 
-Each has a number of its own with a level that means nothing leaked, so the four stand beside one another and are not added.
+Each risk has its own measure and its own level of no leakage, so the four are shown side by side and never added.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from byheart.core.types import Estimate, Row
 
 MIN_RISKS = 2
 UNSEEN_MEAN_EXPOSURE = 1 / math.log(2)
-"""Mean exposure (bits) of canaries that a model never saw: of a rank drawn evenly, log2(N / rank) has this mean."""
+"""Mean exposure (bits) of canaries without training: their rank is uniform, and log2(N / rank) has this mean."""
 
 
 class Risk(NamedTuple):
-    """A risk: its name, the number that measures it, the level at which nothing leaked, which rows hold it."""
+    """A risk: its name, its measure, the level of no leakage, and the rows that contain it."""
 
     name: str
     measure: str
@@ -37,13 +37,14 @@ class Risk(NamedTuple):
 
 
 def measured_risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Risk]:
-    """Return those of the four risks that were measured.
+    """Return the measured risks among the four.
 
-    Canaries' is of the ones repeated most often, ranked among sampled references. Raises `DataError` for fewer than two.
+    The risk of canaries is the exposure of those with the most repetitions, ranked among sampled references. Raises
+    `DataError` for fewer than two measured risks.
     """
-    often = max((_repetitions(r) for r in rows if _is_sampled_exposure(r)), default=1)
-    extracting = {r.attack_settings for r in rows if r.attack == extraction}
-    every = [
+    most_repetitions = max((_repetitions(r) for r in rows if _is_sampled_exposure(r)), default=1)
+    extraction_settings = {r.attack_settings for r in rows if r.attack == extraction}
+    risks = [
         Risk(
             "membership",
             f"AUC of {labels.attack_name(attack)}",
@@ -57,12 +58,12 @@ def measured_risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Ri
             lambda r: (
                 r.metric == "extraction_excess"
                 and r.attack == extraction
-                and r.attack_settings == min(extracting, key=len, default="")
+                and r.attack_settings == min(extraction_settings, key=len, default="")
             ),
         ),
         Risk(
             "attributes",
-            "private values picked: members beyond non-members",
+            "private attributes inferred: members beyond non-members",
             0.0,
             lambda r: (
                 r.metric == "attribute_inference"
@@ -72,16 +73,18 @@ def measured_risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Ri
         ),
         Risk(
             "canaries",
-            f"exposure in bits, trained on {row_values.format_times(often)}",
+            f"exposure in bits, trained on {row_values.format_times(most_repetitions)}",
             UNSEEN_MEAN_EXPOSURE,
-            lambda r: _is_sampled_exposure(r) and _repetitions(r) == often,
+            lambda r: _is_sampled_exposure(r) and _repetitions(r) == most_repetitions,
         ),
     ]
-    found = [r for r in every if any(map(r.matches_row, rows))]
-    if len(found) < MIN_RISKS:
-        told = ", ".join(r.name for r in every)
-        raise DataError(f"risks are compared where two or more were measured: {told}")
-    return found
+    measured = [r for r in risks if any(map(r.matches_row, rows))]
+    if len(measured) < MIN_RISKS:
+        names = ", ".join(r.name for r in risks)
+        raise DataError(
+            f"risks: {len(measured)} of 4 were measured, but a comparison needs {MIN_RISKS} or more. Measure more of: {names}."
+        )
+    return measured
 
 
 def _is_sampled_exposure(row: Row) -> bool:
@@ -93,19 +96,22 @@ def _repetitions(row: Row) -> int:
 
 
 def risk_paths(rows: Sequence[Row], risk: Risk) -> dict[str, list[list[PathPoint]]]:
-    """Return, by method, the path of each seed through epochs at which the risk and the perplexity were both measured."""
-    use, variants = perplexity_by_cell_and_epoch(rows), labels.variants(rows)
-    found = {m: seed_paths(filter(risk.matches_row, own), use) for m, own in variants.split(rows).items()}
-    return {method: seeds for method, seeds in found.items() if seeds}
+    """Return each seed's path through the epochs with the risk and perplexity, by method."""
+    perplexities, variants = perplexity_by_cell_and_epoch(rows), labels.variants(rows)
+    paths = {
+        method: seed_paths(filter(risk.matches_row, of_method), perplexities)
+        for method, of_method in variants.split(rows).items()
+    }
+    return {method: seeds for method, seeds in paths.items() if seeds}
 
 
-def merged_paths(found: Iterable[Mapping[str, list[list[PathPoint]]]]) -> dict[str, list[list[PathPoint]]]:
-    """Return a path for each method, whichever risk it is of: what levels of perplexity are found on."""
-    return {method: seeds for held in reversed(list(found)) for method, seeds in held.items()}
+def merged_paths(paths_by_risk: Iterable[Mapping[str, list[list[PathPoint]]]]) -> dict[str, list[list[PathPoint]]]:
+    """Return the paths of each method for the first risk that has them, to choose levels of perplexity on."""
+    return {method: seeds for paths in reversed(list(paths_by_risk)) for method, seeds in paths.items()}
 
 
 def estimate_at_perplexity(seeds: Sequence[Sequence[PathPoint]], level: float) -> Estimate | None:
-    """Return a number at a perplexity, the mean of its seeds; None where a seed does not reach it."""
+    """Return an estimate at a perplexity, averaged over seeds; None if a seed does not reach the perplexity."""
     if not seeds or not all(has_reached_level(path, level) for path in seeds):
         return None
     value, low, high = (

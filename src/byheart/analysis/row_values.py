@@ -1,4 +1,4 @@
-"""Numbers of rows: select, average over seeds, and format with their intervals."""
+"""Values of rows: select by epoch, average over seeds, and format with intervals."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 from byheart.core.types import Estimate, Row
 
 CHANCE_AUC = 0.5
-"""The AUC of guessing."""
+"""AUC of random guessing."""
 
 
 INTERVAL = "95 % interval"
 
 
 MISSING = "\N{EN DASH}"
-"""What a table shows where nothing was measured."""
+"""Table cell without a measurement."""
 
 
 def rows_at_epoch(rows: Sequence[Row], epoch: int | None) -> list[Row]:
-    """Return the rows of an epoch; None stands for the last epoch that every seed among them reached."""
+    """Return the rows of an epoch; None means the last epoch that every seed among them reached."""
     last: dict[int, int] = {}
     for row in rows:
         if row.epoch is not None:
             last[row.seed] = max(row.epoch, last.get(row.seed, 0))
-    wanted = epoch if epoch is not None or not last else min(last.values())
-    return [r for r in rows if r.epoch == wanted]
+    selected_epoch = epoch if epoch is not None or not last else min(last.values())
+    return [r for r in rows if r.epoch == selected_epoch]
 
 
 def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
-    """Return one row's estimate with its interval; of several seeds the mean, with the lowest and highest as ends."""
+    """Return one row's estimate with its interval; for several seeds, the mean with the lowest and highest as ends."""
     if not rows:
         return None
     if len(rows) == 1:
@@ -44,12 +44,12 @@ def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
 
 
 def base_estimate(rows: Sequence[Row]) -> Estimate | None:
-    """Return the base model's estimate; every cell repeats its epoch 0, so equal rows count once."""
+    """Return the base model's estimate; every cell repeats epoch 0, so equal values count once."""
     return pooled_estimate(list({round(r.value, 6): r for r in rows if r.epoch == 0}.values()))
 
 
 def interval_description(rows: Sequence[Row]) -> str:
-    """Say what the two ends of an interval are, given how many seeds there are."""
+    """Return a description of an interval's ends, which depend on the number of seeds."""
     seeds: defaultdict[tuple[str, ...], set[int]] = defaultdict(set)
     for r in rows:
         seeds[r.base, r.dataset, r.dataset_settings, r.method, r.method_settings, r.training_settings].add(r.seed)
@@ -63,12 +63,12 @@ def interval_description(rows: Sequence[Row]) -> str:
 
 
 def format_number(value: float) -> str:
-    """Return a number as a table shows it: three decimals for a rate, two above one, none above a thousand."""
+    """Return a number as a table shows it: three decimals up to 1, two above, none from 1,000 on."""
     if not math.isfinite(value):
         return "∞" if value > 0 else MISSING
     size = abs(value)
-    digits = 3 if size <= 1 else 2 if size < 1000 else 0  # noqa: PLR2004 - said in the docstring
-    return f"{value:z,.{digits}f}"  # z: no minus before a zero
+    digits = 3 if size <= 1 else 2 if size < 1000 else 0  # noqa: PLR2004 - see the docstring
+    return f"{value:z,.{digits}f}"  # z: no negative zero
 
 
 def format_estimate(estimate: Estimate | None) -> str:
@@ -81,20 +81,20 @@ def format_estimate(estimate: Estimate | None) -> str:
 
 
 def format_count(number: int, thing: str) -> str:
-    """Return a number of things: "1 cell", "6 cells"."""
+    """Return a count with its noun: "1 cell", "6 cells"."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def split_settings(*settings: str) -> list[str]:
-    """Return each "name=value" of a row's settings; a list's value holds ", " too, so only ", name=" parts them."""
-    return [part for several in settings if several for part in re.split(r", (?=\w+=)", several)]
+    """Return each "name=value" of a row's settings. Splits at ", name=" only, because lists contain ", " too."""
+    return [part for text in settings if text for part in re.split(r", (?=\w+=)", text)]
 
 
 def parse_settings(settings_text: str) -> dict[str, str]:
-    """Return a row's settings by name, as they are written."""
+    """Return a row's settings by name, with values as text."""
     return dict(part.split("=", 1) for part in split_settings(settings_text))
 
 
 def format_times(number: int) -> str:
-    """Return how often something was done: "once", "16 times"."""
+    """Return a number of repetitions as text: "once", "16 times"."""
     return "once" if number == 1 else f"{number} times"

@@ -1,4 +1,4 @@
-"""A text as a model read it, piece by piece: what is masked of it, and how little each piece surprised the model and its base."""
+"""Token view: a text token by token, with private values masked and log-probabilities under fine-tuned and base model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MAX_TOKENS = 2000
-"""Tokens of a text that are shown."""
+"""Maximum tokens of a text that are shown."""
 MASK_CHARACTER = "▪"
 MIN_CUT_VALUE_CHARACTERS = 3
-"""Letters of a private value that are still masked where a text was cut within it."""
+"""Minimum characters of a truncated private value at the end of a text that are masked."""
 REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 MAX_TOKENS_PER_CHARACTER = 8
-"""Tokens that one letter may need."""
+"""Maximum number of tokens that encode one character."""
 
 Piece = tuple[str, int]
-"""A string with how many tokens it is."""
+"""A string and the number of its tokens."""
 PieceReader = Callable[[int], Sequence[Piece]]
-"""Gives a text, by its position, as the model read it."""
+"""Returns the token pieces of a text by its position."""
 
 
 def token_view(
@@ -35,89 +35,91 @@ def token_view(
     base_logprobs: Float[np.ndarray, " tokens"] | None,
     private: Mapping[str, str],
 ) -> TokenView:
-    """Return a text's pieces, private values masked, with log p (nats) of each under the tuned model and its base."""
+    """Return a text's pieces with log p (nats) of each under the fine-tuned and base model, private values masked."""
     strings, masked = mask_private_values([s for s, _ in parts], private)
     edges = np.cumsum([0, *(n for _, n in parts)])[:-1]
 
-    def surprise(logp: Float[np.ndarray, " tokens"]) -> list[float]:
+    def piece_logprobs(logp: Float[np.ndarray, " tokens"]) -> list[float]:
         return [float(f"{v:.3g}") for v in np.add.reduceat(logp, edges)[:MAX_TOKENS]]
 
-    cut = f"The first {MAX_TOKENS:,} of {len(parts):,} tokens. " if len(parts) > MAX_TOKENS else ""
-    hidden = "Private values that are named are masked. " if masked else ""
+    truncation = f"The first {MAX_TOKENS:,} of {len(parts):,} tokens. " if len(parts) > MAX_TOKENS else ""
+    masking = "Named private values are masked. " if masked else ""
     return TokenView(
         [escape_invisible(s) for s in strings[:MAX_TOKENS]],
         [m for m in masked if m < MAX_TOKENS],
-        surprise(finetuned_logprobs),
-        None if base_logprobs is None else surprise(base_logprobs),
-        (cut + hidden).strip(),
+        piece_logprobs(finetuned_logprobs),
+        None if base_logprobs is None else piece_logprobs(base_logprobs),
+        (truncation + masking).strip(),
     )
 
 
 def token_pieces(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
-    """Return the strings of tokens with how many tokens each is: a letter of several tokens is one piece."""
-    found: list[Piece] = []
-    at = 0
-    while at < len(ids):
+    """Return the pieces of token ids; several tokens that encode one character are one piece."""
+    pieces: list[Piece] = []
+    start = 0
+    while start < len(ids):
         for size in range(1, MAX_TOKENS_PER_CHARACTER + 1):
-            piece = str(tokenizer.decode(ids[at : at + size]))
-            if REPLACEMENT_CHARACTER not in piece or at + size >= len(ids):
+            string = str(tokenizer.decode(ids[start : start + size]))
+            if REPLACEMENT_CHARACTER not in string or start + size >= len(ids):
                 break
         else:
-            size, piece = 1, str(tokenizer.decode(ids[at : at + 1]))
-        size = min(size, len(ids) - at)
-        found.append((piece, size))
-        at += size
-    return found
+            size, string = 1, str(tokenizer.decode(ids[start : start + 1]))
+        size = min(size, len(ids) - start)
+        pieces.append((string, size))
+        start += size
+    return pieces
 
 
 def text_pieces(text: str, token_starts: Sequence[int]) -> list[Piece]:
-    """Return the strings of tokens by where they begin in a text; one that adds no letter is of the piece before it.
+    """Return the pieces of a text from the character positions at which its tokens start.
 
-    So begin the later parts of a letter, as late as may be, where a server's tokens are laid along the text.
+    A token without characters belongs to the piece before it: the later tokens of one character start after that character
+    when a server's tokens are aligned with the text.
     """
-    found: list[Piece] = []
+    pieces: list[Piece] = []
     for begin, end in itertools.pairwise([*token_starts, len(text)]):
-        if end > begin or not found:
-            found.append((text[begin:end], 1))
+        if end > begin or not pieces:
+            pieces.append((text[begin:end], 1))
         else:
-            found[-1] = (found[-1][0], found[-1][1] + 1)
-    return found
+            pieces[-1] = (pieces[-1][0], pieces[-1][1] + 1)
+    return pieces
 
 
 def mask_private_values(parts: Sequence[str], private: Mapping[str, str]) -> tuple[list[str], list[int]]:
-    """Return the pieces of a text with every one that holds a letter of a private value replaced, and which these are.
+    """Return the pieces of a text with each piece that overlaps a private value replaced, and the replaced positions.
 
-    A value is found whatever its case, wherever it stands, and where the text ends within it.
+    Matches every occurrence of a value, ignoring case, and a value that is truncated at the end of the text.
     """
-    text = "".join(parts).casefold()
-    same = len(text) == len("".join(parts))  # casefolding may lengthen a text, and places would shift
-    text = text if same else "".join(parts)
+    original = "".join(parts)
+    # Casefolding may change the length of a text, which would shift positions; then the match respects case.
+    ignores_case = len(original.casefold()) == len(original)
+    text = original.casefold() if ignores_case else original
     starts = np.cumsum([0, *map(len, parts)])
-    shown, masked = list(parts), set[int]()
+    pieces, masked = list(parts), set[int]()
     for name, value in private.items():
-        wanted = value.casefold() if same else value
-        for low, high in _occurrences(text, wanted):
-            over = [i for i in range(len(parts)) if starts[i] < high and starts[i + 1] > low]
-            for nth, i in enumerate(over):
-                shown[i] = (
-                    f"[{name}]" if nth == 0 and i not in masked else MASK_CHARACTER if i not in masked else shown[i]
-                )
-            masked.update(over)
-    return shown, sorted(masked)
+        for low, high in _occurrences(text, value.casefold() if ignores_case else value):
+            overlapping = [i for i in range(len(parts)) if starts[i] < high and starts[i + 1] > low]
+            for nth, i in enumerate(overlapping):
+                if i not in masked:
+                    pieces[i] = f"[{name}]" if nth == 0 else MASK_CHARACTER
+            masked.update(overlapping)
+    return pieces, sorted(masked)
 
 
 def masked_text(text: str, private: Mapping[str, str]) -> str:
     """Return a text with each private value replaced by its name."""
-    letters, hidden = mask_private_values(list(text), private)
-    rest = {i for i in hidden if letters[i] == MASK_CHARACTER}
-    return "".join(c for i, c in enumerate(letters) if i not in rest)
+    characters, masked = mask_private_values(list(text), private)
+    removed = {i for i in masked if characters[i] == MASK_CHARACTER}
+    return "".join(c for i, c in enumerate(characters) if i not in removed)
 
 
 def _occurrences(text: str, value: str) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    at = text.find(value) if value else -1
-    while at >= 0:
-        found.append((at, at + len(value)))
-        at = text.find(value, at + 1)
-    end = next((n for n in range(len(value) - 1, MIN_CUT_VALUE_CHARACTERS - 1, -1) if text.endswith(value[:n])), 0)
-    return [*found, *([(len(text) - end, len(text))] if end else [])]
+    """Return begin and end of each occurrence of a value, and of its beginning where the text ends."""
+    spans: list[tuple[int, int]] = []
+    start = text.find(value) if value else -1
+    while start >= 0:
+        spans.append((start, start + len(value)))
+        start = text.find(value, start + 1)
+    sizes = range(len(value) - 1, MIN_CUT_VALUE_CHARACTERS - 1, -1)
+    size = next((n for n in sizes if text.endswith(value[:n])), 0)
+    return [*spans, *([(len(text) - size, len(text))] if size else [])]

@@ -55,7 +55,7 @@ __all__ = [
     "ragged",
 ]
 
-_HOMES = {
+_NAMES_OF_MODULE = {
     "errors": ("DataError", "SettingError"),
     "evidence": (
         "Candidates",
@@ -77,7 +77,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
-    for module, names in _HOMES.items():
+    for module, names in _NAMES_OF_MODULE.items():
         if name in names:
             return getattr(importlib.import_module(f"byheart.core.{module}"), name)
     raise AttributeError(f"module 'byheart.core' has no attribute {name!r}")

@@ -170,8 +170,8 @@ class Candidates:
 class RecitedAttributes:
     """Text that a model generated in place of each private attribute (`written`), and the true text (`expected`).
 
-    `kinds`, `kind` and `text` are as in `Candidates`. `left_out` counts, by kind, the attributes at the beginning of their
-    text and those that truncation removed.
+    `kinds`, `kind` and `text` are as in `Candidates`. `left_out` counts, by kind, the attributes without a preceding text and
+    the attributes that truncation removed.
     """
 
     kinds: tuple[str, ...]

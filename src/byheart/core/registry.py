@@ -78,7 +78,9 @@ def load_function(shelf: str, name: str) -> Callable[..., Any]:
     if ":" in name:
         return _load_external(shelf, name)
     if (new := current_name(shelf, name)) != name:
-        warnings.warn(f"{shelf} entry {name!r} is now called {new!r}. Write the new name.", FormerNameWarning, stacklevel=2)
+        warnings.warn(
+            f"{shelf} entry {name!r} is now called {new!r}. Write the new name.", FormerNameWarning, stacklevel=2
+        )
         name = new
     if name not in entry_names(shelf):
         raise UnknownNameError(f"{shelf} entry", name, entry_names(shelf))

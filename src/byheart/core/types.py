@@ -153,7 +153,7 @@ class Split:
     `members` are positions in `train`: the audited sample of the training texts. `known_members` (from `train`) and
     `known_nonmembers` are known to the adversary and never audited. `counts` has the counts of the split by name (duplicates
     removed, groups, texts left over). `planted` canaries are trained on in addition to `train`. `attributes` has the private
-    values of each audited text, `validation_attributes` those of each validation text; () if there are none.
+    values of each audited text, `validation_attributes` those of each validation text; () for a data set without attributes.
     """
 
     train: Texts

@@ -1,1 +1,1 @@
-"""Figures: rows and scores in, Vega-Lite charts out."""
+"""Figures: functions from rows and scores to Vega-Lite charts."""

@@ -1,6 +1,6 @@
-"""What figures share: parameters that pick, colours of methods, levels to compare with, names at the ends of lines.
+"""Shared parts of figures: selection parameters, series styles, chance levels, labels at the ends of lines.
 
-altair is imported inside functions: the shelf is listed without it.
+altair is imported inside functions, so that the shelf can be listed without it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import altair as alt
 
 PANEL_HEIGHT, PANEL_WIDTH, SINGLE_PANEL_WIDTH = 190, 230, 250
-"""Pixels (1/96 inch) of a panel: its height, its width beside another one, its width alone in one column."""
+"""Pixels (1/96 inch) of a panel: height, width beside another panel, width alone in one column."""
 LABEL_GAP = 11
-"""Pixels between two names that stand above one another."""
+"""Vertical distance (pixels) between two labels."""
 MOST_TICKS = 8
 MAX_END_LABELS, MAX_END_LABEL_CHARACTERS = 9, 24
-"""How many lines, and of how many letters, are named at their ends; else the names stand in a legend."""
+"""Maximum number of lines, and of characters of a name, for labels at the ends of lines; else a legend has the names."""
 MAX_BLACK_SHARE = 0.55
-"""How much black is mixed into the last of a method's settings."""
+"""Share of black mixed into the color of a method's last setting."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right")
 SEED_FILTER = "datum.seed === pick_seed"
 PANEL_FILTER = "pick_panel === '' || datum.panel === pick_panel"
@@ -34,7 +34,7 @@ LEAKAGE_FILTER = "datum.attack === pick_attack && datum.metric === pick_metric"
 
 
 class SeriesStyle(NamedTuple):
-    """How each series is drawn: the colour tells the method, the dashes its family, the marker its settings."""
+    """Style of each series: the color shows the method, the dashes its family, the marker its settings."""
 
     color: alt.Scale
     dashes: alt.Scale
@@ -43,25 +43,25 @@ class SeriesStyle(NamedTuple):
 
 
 def series_style(series: labels.DisplayNames) -> SeriesStyle:
-    """Return how each series is drawn; a method's further settings are darker and change the marker."""
+    """Return the style of each series; further settings of a method have darker colors and other markers."""
     import altair as alt
 
     settings = Counter(method for method, *_ in series.names)
-    seen: Counter[str] = Counter()
-    colours: list[str] = []
+    styled: Counter[str] = Counter()
+    colors: list[str] = []
     shapes: list[str] = []
     for method, *_ in series.names:
-        nth = seen[method]
-        darker = 1 - MAX_BLACK_SHARE * nth / max(settings[method] - 1, 1)
-        own = labels.method_color(method)
-        mixed = "#" + "".join(f"{round(int(own[i : i + 2], 16) * darker):02x}" for i in (1, 3, 5))
-        colours.append(legible_color(mixed, LIGHT_BACKGROUND))
-        shapes.append(SHAPES[nth % len(SHAPES)])
-        seen[method] += 1
+        number = styled[method]
+        brightness = 1 - MAX_BLACK_SHARE * number / max(settings[method] - 1, 1)
+        color = labels.method_color(method)
+        mixed = "#" + "".join(f"{round(int(color[i : i + 2], 16) * brightness):02x}" for i in (1, 3, 5))
+        colors.append(legible_color(mixed, LIGHT_BACKGROUND))
+        shapes.append(SHAPES[number % len(SHAPES)])
+        styled[method] += 1
     names = list(series.names.values())
     dashes = [[5, 3] if method in labels.PROMPT_BASED else [1, 0] for method, *_ in series.names]
     return SeriesStyle(
-        alt.Scale(domain=names, range=colours),
+        alt.Scale(domain=names, range=colors),
         alt.Scale(domain=names, range=dashes),
         alt.Scale(domain=names, range=shapes),
         len(names) <= MAX_END_LABELS and max(map(len, names)) <= MAX_END_LABEL_CHARACTERS,
@@ -69,7 +69,7 @@ def series_style(series: labels.DisplayNames) -> SeriesStyle:
 
 
 def pick_parameters(**chosen: object) -> list[alt.Parameter]:
-    """Return the parameters by which a figure picks what it draws: attack="Loss" is `pick_attack`."""
+    """Return the selection parameters of a figure: attack="Loss" is the parameter `pick_attack`."""
     import altair as alt
 
     return [alt.param(name=f"pick_{name}", value=value) for name, value in chosen.items()]
@@ -78,9 +78,9 @@ def pick_parameters(**chosen: object) -> list[alt.Parameter]:
 def series_encodings(
     style: SeriesStyle, *, dashed: bool = False, shaped: bool = False, named: bool = True
 ) -> dict[str, Any]:
-    """Return the encodings of a series: its colour, and where asked its dashes and marker.
+    """Return the encodings of a series: its color, and on request its dashes and marker.
 
-    The legend stands only where no names stand at the lines, for want of room or of ends (`named` is false).
+    A legend is drawn if the lines have no labels at their ends: too many or too long names, or `named` false.
     """
     import altair as alt
 
@@ -89,15 +89,15 @@ def series_encodings(
         if style.has_end_labels and named
         else alt.Legend(title=None, orient="bottom", columns=3, symbolType="stroke", symbolOpacity=1)
     )
-    found: dict[str, Any] = {"color": alt.Color("series:N", scale=style.color, legend=legend)}
+    encodings: dict[str, Any] = {"color": alt.Color("series:N", scale=style.color, legend=legend)}
     if dashed:
-        found["strokeDash"] = alt.StrokeDash("series:N", scale=style.dashes, legend=legend)
+        encodings["strokeDash"] = alt.StrokeDash("series:N", scale=style.dashes, legend=legend)
     if shaped:
-        found["shape"] = alt.Shape("series:N", scale=style.shape, legend=legend)
-    return found
+        encodings["shape"] = alt.Shape("series:N", scale=style.shape, legend=legend)
+    return encodings
 
 
-def small_multiples(  # noqa: PLR0913 - settings come in by keyword
+def small_multiples(  # noqa: PLR0913 - settings are keyword-only
     layers: Sequence[alt.Chart],
     panels: Sequence[str],
     transforms: Sequence[Any],
@@ -109,29 +109,29 @@ def small_multiples(  # noqa: PLR0913 - settings come in by keyword
     columns: int = 2,
     grows: bool = True,
 ) -> Any:
-    """Return the layers as small multiples, one for each panel that the transforms leave of the data.
+    """Return the layers as small multiples, one for each panel of the transformed data.
 
-    The parameters `tall` and `gap` are the height that transforms reckon with, and that of a name. A page, which has more
-    room, may raise them and the height itself, unless the figure never `grows`.
+    The parameters `tall` and `gap` are the panel height and the label distance that transforms use. The report page has
+    more room and may raise them and the height, unless `grows` is false.
     """
     import altair as alt
 
-    alone = len(panels) == 1 and columns > 1
-    width, height = (round(size[0] * SINGLE_PANEL_WIDTH / PANEL_WIDTH), size[1]) if alone else size
-    whole: Any = alt.layer(*layers).properties(width=width, height=height)
-    whole = whole.facet(
+    is_single = len(panels) == 1 and columns > 1
+    width, height = (round(size[0] * SINGLE_PANEL_WIDTH / PANEL_WIDTH), size[1]) if is_single else size
+    layered: Any = alt.layer(*layers).properties(width=width, height=height)
+    chart = layered.facet(
         facet=alt.Facet(f"{by}:N", title=None, sort=list(panels), header=alt.Header(labels=len(panels) > 1)),
         columns=min(len(panels), columns),
         data=alt.NamedData(name=data),
         spacing=20,
     )
-    whole.transform = list(transforms)
-    grown = [alt.param(name="tall", value=height), alt.param(name="gap", value=LABEL_GAP)] if grows else []
-    return whole.add_params(*parameters, *grown)
+    chart.transform = list(transforms)
+    growth = [alt.param(name="tall", value=height), alt.param(name="gap", value=LABEL_GAP)] if grows else []
+    return chart.add_params(*parameters, *growth)
 
 
 def epoch_axis(rows: Sequence[Row]) -> alt.X:
-    """Return the encoding of the epoch across, its scale numbered at whole epochs."""
+    """Return the x encoding of the epoch, with ticks at whole epochs."""
     import altair as alt
 
     last = max(r.epoch or 0 for r in rows)
@@ -141,47 +141,50 @@ def epoch_axis(rows: Sequence[Row]) -> alt.X:
 
 
 def filter_transform(*conditions: str) -> Any:
-    """Return the transform that keeps what fulfils all conditions."""
+    """Return the transform that keeps the data that fulfill all conditions."""
     import altair as alt
 
     return alt.FilterTransform(filter=" && ".join(f"({c})" for c in conditions))
 
 
 def height_transforms(*, log: bool = False, independent_scales: bool = False) -> list[Any]:
-    """Return transforms that give every point its height in the picture, as the scale of y will draw it.
+    """Return transforms that compute each point's height (pixels) as the y scale draws it.
 
-    `apart` says that every panel has its scale. The scale itself must be neither nice nor begin at zero.
+    `independent_scales`: every panel has its own y scale. The scale must have `nice` and `zero` off.
     """
     import altair as alt
 
-    def seen(value: str) -> str:
+    def scaled(value: str) -> str:
         return f"log({value})" if log else value
 
-    known = "isValid(datum.{0}) ? datum.{0} : datum.value"
-    least = [known.format("low"), "isValid(datum.chance) ? datum.chance : datum.value"]
-    most = [known.format("high"), least[1]]
-    over = {"groupby": ["panel"]} if independent_scales else {}
-    rise = f"({seen('datum.value')} - {seen('datum.bottom')}) / max(1e-9, {seen('datum.top')} - {seen('datum.bottom')})"
+    end = "isValid(datum.{0}) ? datum.{0} : datum.value"
+    lowest = [end.format("low"), "isValid(datum.chance) ? datum.chance : datum.value"]
+    highest = [end.format("high"), lowest[1]]
+    grouping = {"groupby": ["panel"]} if independent_scales else {}
+    rise = (
+        f"({scaled('datum.value')} - {scaled('datum.bottom')})"
+        f" / max(1e-9, {scaled('datum.top')} - {scaled('datum.bottom')})"
+    )
     return [
-        alt.CalculateTransform(calculate=f"min({least[0]}, {least[1]})", **{"as": "least"}),
-        alt.CalculateTransform(calculate=f"max({most[0]}, {most[1]})", **{"as": "most"}),
+        alt.CalculateTransform(calculate=f"min({lowest[0]}, {lowest[1]})", **{"as": "least"}),
+        alt.CalculateTransform(calculate=f"max({highest[0]}, {highest[1]})", **{"as": "most"}),
         alt.JoinAggregateTransform(
             joinaggregate=[
                 alt.JoinAggregateFieldDef(op="min", field="least", **{"as": "bottom"}),
                 alt.JoinAggregateFieldDef(op="max", field="most", **{"as": "top"}),
             ],
-            **over,
+            **grouping,
         ),
         alt.CalculateTransform(calculate=f"tall * (1 - {rise})", **{"as": "height"}),
     ]
 
 
 def end_label_layers(base: alt.Chart, style: SeriesStyle, x: str, *, aside: bool) -> list[alt.Chart]:
-    """Return layers that name each line at its last point; none where the names are in a legend.
+    """Return layers that label each line at its last point; no layers if a legend has the names.
 
-    Names keep the order of the points and stand apart: of all ways to move them, this makes the farthest move smallest
-    (the isotonic regression in the maximum norm is midway between two running extremes). `aside` sets them right of
-    the picture with a stroke to the point, else they stand beside the point.
+    Labels keep the order of the points and do not overlap. The largest displacement of a label is minimal: isotonic
+    regression in the maximum norm is midway between two running extremes. With `aside`, labels are right of the panel
+    with a line to the point; else they are beside the point.
     """
     import altair as alt
 
@@ -219,7 +222,7 @@ def end_label_layers(base: alt.Chart, style: SeriesStyle, x: str, *, aside: bool
 
 
 def chance_level_layers(base: alt.Chart) -> list[alt.Chart]:
-    """Return the dotted level of guessing, where the metric has one."""
+    """Return the dotted line of the chance level, if the metric has one."""
     import altair as alt
 
     rule = base.transform_filter("isValid(datum.chance)").mark_rule(
@@ -229,15 +232,15 @@ def chance_level_layers(base: alt.Chart) -> list[alt.Chart]:
 
 
 def point_tooltips(*, perplexity: bool = False) -> list[alt.Tooltip]:
-    """Return what is said of a point under the pointer: the exact number with everything that it belongs to."""
+    """Return the tooltips of a point: the exact number with all its labels."""
     import altair as alt
 
-    shown = {"series:N": "method", "panel:N": "data", "epoch:Q": "epoch", "attack:N": "attack", "metric:N": "metric"}
-    exact = {"value:Q": "value", "low:Q": "from", "high:Q": "to"}
+    names = {"series:N": "method", "panel:N": "data", "epoch:Q": "epoch", "attack:N": "attack", "metric:N": "metric"}
+    exact = {"value:Q": "value", "low:Q": "interval low", "high:Q": "interval high"}
     counts = {"members:Q": "members", "nonmembers:Q": "non-members"}
-    useful = {"perplexity:Q": "perplexity"} if perplexity else {}
+    utility = {"perplexity:Q": "perplexity"} if perplexity else {}
     return [
-        *(alt.Tooltip(f, title=t) for f, t in shown.items()),
-        *(alt.Tooltip(f, title=t, format=".5~r") for f, t in (exact | useful).items()),
+        *(alt.Tooltip(f, title=t) for f, t in names.items()),
+        *(alt.Tooltip(f, title=t, format=".5~r") for f, t in (exact | utility).items()),
         *(alt.Tooltip(f, title=t, format=",") for f, t in counts.items()),
     ]

@@ -1,9 +1,9 @@
-"""Leakage against utility: what a method leaks for what it learns, epoch by epoch.
+"""Leakage against utility: AUC and validation perplexity of each method, by epoch.
 
 After the trade-off curves of differential privacy's accuracy against attack success (Bargav Jayaraman, David Evans,
-Evaluating Differentially Private Machine Learning in Practice, USENIX Security 2019, arXiv 1902.08874), here for methods
-of fine-tuning. Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 show leakage and perplexity in two figures, so that a method
-that leaks less because it learned less looks like one that keeps less.
+Evaluating Differentially Private Machine Learning in Practice, USENIX Security 2019, arXiv 1902.08874), here for
+fine-tuning methods. Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 show leakage and perplexity in two figures, which hides
+that a method may leak less only because it learned less.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Utility by epoch: Figure 3 of "Impact of Fine-Tuning Methods on Memorization in Large Language Models".
 
-Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: begins at epoch 0, the untuned model, and has bands.
+Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: starts at epoch 0, the base model, and adds intervals.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from byheart.figures._chart_parts import (
 def perplexity(rows: Sequence[Row]) -> Figure:
     """Validation perplexity by epoch, a line for each method, a panel for each data set; lower is better.
 
-    Epoch 0 is the untuned model; the scale is logarithmic. Raises `DataError` where no perplexity was measured.
+    Epoch 0 is the base model; the scale is logarithmic. Raises `DataError` without rows of perplexity.
     """
     measured = perplexity_rows(rows)
     if not measured:
-        raise DataError("the figure of perplexity needs rows of `perplexity` by epoch, and there are none")
+        raise DataError("figure perplexity: no rows of perplexity by epoch. Add the metric perplexity to the study.")
     import altair as alt
 
-    names, drawn = chart_names(measured), series_style(chart_names(measured).series)
+    names, style = chart_names(measured), series_style(chart_names(measured).series)
     base = alt.Chart()
     epoch = epoch_axis(measured)
     scale = alt.Scale(type="log", nice=False)
     value = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5, format="~r"))
     band = base.mark_area(opacity=0.15, aria=False).encode(
-        x=epoch, y=alt.Y("low:Q", scale=scale), y2="high:Q", **series_encodings(drawn)
+        x=epoch, y=alt.Y("low:Q", scale=scale), y2="high:Q", **series_encodings(style)
     )
-    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **series_encodings(drawn, dashed=True))
+    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **series_encodings(style, dashed=True))
     dots = base.mark_point(filled=True, opacity=1, size=34).encode(
-        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(drawn, shaped=True)
+        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(style, shaped=True)
     )
     chart = small_multiples(
-        [band, line, *end_label_layers(base, drawn, "epoch:Q", aside=True), dots],
+        [band, line, *end_label_layers(base, style, "epoch:Q", aside=True), dots],
         list(names.panels.split(measured)),
         [
             filter_transform("datum.metric === 'perplexity'", SEED_FILTER, PANEL_FILTER),
@@ -58,7 +58,9 @@ def perplexity(rows: Sequence[Row]) -> Figure:
         ],
         pick_parameters(seed=ALL_SEEDS, panel=""),
     ).resolve_scale(y="independent")
-    words = f"Band: {row_values.interval_description(measured)}." if any(r.low is not None for r in measured) else ""
+    words = (
+        f"Shaded band: {row_values.interval_description(measured)}." if any(r.low is not None for r in measured) else ""
+    )
     return Figure(
         "Validation perplexity by epoch", chart, {"points": points(rows)}, words, "Validation perplexity by epoch"
     )

@@ -1,14 +1,14 @@
-"""The ROC on logarithmic axes, where an attack that finds few members without false alarms is seen.
+"""ROC curves on logarithmic axes, which show attacks that identify few members at a very low false positive rate.
 
 Nicholas Carlini, Steve Chien, Milad Nasr, Shuang Song, Andreas Terzis, Florian Tramer. Membership Inference Attacks
 From First Principles. IEEE Symposium on Security and Privacy, 2022. arXiv 2112.03570, Figure 2. Departs from the paper:
-begins at one false alarm, below which so many non-members can tell nothing.
+starts at one false positive, the lowest rate that the number of non-members can resolve.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 
@@ -18,6 +18,7 @@ from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
 from byheart.figures._chart_parts import (
     PANEL_FILTER,
+    SeriesStyle,
     filter_transform,
     pick_parameters,
     series_encodings,
@@ -36,57 +37,67 @@ def roc(
     attack: str = "loss",
     epoch: Annotated[int, Ge(0)] | None = None,
 ) -> Figure:
-    """Share of members found against share of non-members wrongly accused, a line for each method; up and left leaks more.
+    """True positive rate against false positive rate of an attack, a line for each method; up and left leaks more.
 
-    Of several seeds the lowest is drawn; `epoch` None is the last. Raises `DataError` where the attack was not measured.
+    With several seeds, the lowest seed is drawn; `epoch` None is the last epoch. Raises `DataError` without AUC rows of
+    the attack.
     """
-    own = [r for r in auc_rows_with_scores(rows) if r.attack == attack]
-    if not any(epoch in (None, r.epoch) for r in own):
-        raise DataError(f"the ROC needs the auc of the attack {attack!r} with its scores; no row holds both")
+    attack_rows = [r for r in auc_rows_with_scores(rows) if r.attack == attack]
+    if not any(epoch in (None, r.epoch) for r in attack_rows):
+        raise DataError(
+            f"figure roc: no auc with scores of the attack {attack!r}. Choose an attack and epoch of the study, with the metric auc."
+        )
     import altair as alt
 
-    names, drawn = chart_names(rows), series_style(chart_names(auc_rows_with_scores(rows)).series)
-    called, _ = attack_and_metric_names(rows, attack)
-    held = rocs(rows, scores)
-    base = alt.Chart()
-    least = min(p["finest"] for p in held)
-    share = alt.Scale(type="log", domain=[least, 1], nice=False, clamp=True)
-    axis = alt.Axis(format="~%", values=[v for v in (0.0001, 0.001, 0.01, 0.1, 1) if v >= least])
-    across = alt.X("fpr:Q", title="non-members wrongly accused", scale=share, axis=axis)
-    up = alt.Y("tpr:Q", title="members found", scale=share, axis=axis)
-    told = [
-        *(alt.Tooltip(f"{f}:N", title=t) for f, t in (("series", "method"), ("panel", "data"), ("seed", "seed"))),
-        alt.Tooltip("epoch:Q", title="epoch"),
-        *(alt.Tooltip(f"{f}:Q", title=t, format=".4~p") for f, t in (("fpr", "wrongly accused"), ("tpr", "found"))),
-        *(alt.Tooltip(f"{f}:Q", title=t) for f, t in (("members", "members"), ("nonmembers", "non-members"))),
-    ]
-    guessing = base.transform_window(nth="row_number()", groupby=["panel", "fpr"]).transform_filter("datum.nth === 1")
-    line = base.mark_line(strokeWidth=1.6, interpolate="step-after", aria=False).encode(
-        x=across, y=up, **series_encodings(drawn, named=False, dashed=True)
-    )
-    dots = base.mark_point(filled=True, size=40, opacity=0, aria=False).encode(
-        x=across, y=up, tooltip=told, **series_encodings(drawn, named=False)
-    )
-    last = max(r.epoch or 0 for r in own)
+    names, style = chart_names(rows), series_style(chart_names(auc_rows_with_scores(rows)).series)
+    attack_name, _ = attack_and_metric_names(rows, attack)
+    curves = rocs(rows, scores)
+    last = max(r.epoch or 0 for r in attack_rows)
     chart = small_multiples(
-        [
-            guessing.mark_line(strokeDash=[1, 3], style="level", aria=False).encode(
-                x=across, y=alt.Y("fpr:Q", scale=share)
-            ),
-            line,
-            dots,
-        ],
-        list(names.panels.split(own).keys()),
+        _layers(style, min(curve["finest"] for curve in curves)),
+        list(names.panels.split(attack_rows).keys()),
         [
             filter_transform(
                 "datum.attack === pick_attack", SEED_FILTER, PANEL_FILTER, "datum.epoch === min(pick_epoch, datum.last)"
             ),
             alt.FlattenTransform(flatten=["fpr", "tpr"]),
         ],
-        pick_parameters(attack=called, seed=ALL_SEEDS, panel="", epoch=last if epoch is None else epoch),
+        pick_parameters(attack=attack_name, seed=ALL_SEEDS, panel="", epoch=last if epoch is None else epoch),
         data="rocs",
     )
-    seeds = {r.seed for r in own}
-    of_seed = f" Of seed {min(seeds)}." if len(seeds) > 1 else ""
-    words = f"Dotted: guessing. A share of members too small for the scale is drawn at its edge.{of_seed}"
-    return Figure(f"ROC of the attack {called}", chart, {"rocs": held}, words, "ROC on logarithmic axes")
+    seeds = {r.seed for r in attack_rows}
+    seed_note = f" Curves of seed {min(seeds)}." if len(seeds) > 1 else ""
+    words = f"Dotted line: chance. A true positive rate below the axis is drawn at its edge.{seed_note}"
+    return Figure(f"ROC of the attack {attack_name}", chart, {"rocs": curves}, words, "ROC curves on logarithmic axes")
+
+
+def _layers(style: SeriesStyle, lowest_rate: float) -> list[Any]:
+    """Return the layers of a panel: the chance level, the curves, and invisible points with tooltips."""
+    import altair as alt
+
+    base = alt.Chart()
+    scale = alt.Scale(type="log", domain=[lowest_rate, 1], nice=False, clamp=True)
+    axis = alt.Axis(format="~%", values=[v for v in (0.0001, 0.001, 0.01, 0.1, 1) if v >= lowest_rate])
+    x = alt.X("fpr:Q", title="false positive rate (non-members)", scale=scale, axis=axis)
+    y = alt.Y("tpr:Q", title="true positive rate (members)", scale=scale, axis=axis)
+    tooltips = [
+        *(alt.Tooltip(f"{f}:N", title=t) for f, t in (("series", "method"), ("panel", "data"), ("seed", "seed"))),
+        alt.Tooltip("epoch:Q", title="epoch"),
+        *(
+            alt.Tooltip(f"{f}:Q", title=t, format=".4~p")
+            for f, t in (("fpr", "false positive rate"), ("tpr", "true positive rate"))
+        ),
+        *(alt.Tooltip(f"{f}:Q", title=t) for f, t in (("members", "members"), ("nonmembers", "non-members"))),
+    ]
+    chance = base.transform_window(nth="row_number()", groupby=["panel", "fpr"]).transform_filter("datum.nth === 1")
+    curves = base.mark_line(strokeWidth=1.6, interpolate="step-after", aria=False).encode(
+        x=x, y=y, **series_encodings(style, named=False, dashed=True)
+    )
+    points = base.mark_point(filled=True, size=40, opacity=0, aria=False).encode(
+        x=x, y=y, tooltip=tooltips, **series_encodings(style, named=False)
+    )
+    return [
+        chance.mark_line(strokeDash=[1, 3], style="level", aria=False).encode(x=x, y=alt.Y("fpr:Q", scale=scale)),
+        curves,
+        points,
+    ]

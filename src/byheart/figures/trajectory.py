@@ -1,6 +1,6 @@
 """Leakage by epoch: Figure 1 of "Impact of Fine-Tuning Methods on Memorization in Large Language Models".
 
-Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: starts at epoch 0, the untuned model, and has bands.
+Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: starts at epoch 0, the base model, and adds intervals.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ from byheart.figures._chart_parts import (
 def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:
     """Leakage by epoch under one attack, a line for each method, a panel for each data set; higher leaks more.
 
-    Epoch 0 is the untuned model. Raises `DataError` where the attack was not measured by this metric at an epoch.
+    Epoch 0 is the base model. Raises `DataError` without rows of the attack and metric by epoch.
     """
-    called, measure = attack_and_metric_names(rows, attack, metric)
+    attack_name, measure = attack_and_metric_names(rows, attack, metric)
     import altair as alt
 
-    names, drawn = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
+    names, style = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
     base = alt.Chart()
     epoch = epoch_axis(leakage_rows(rows))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
-    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **series_encodings(drawn))
+    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **series_encodings(style))
     line = base.mark_line(strokeWidth=1.8, aria=False).encode(
         x=epoch,
         y=value,
-        **series_encodings(drawn, dashed=True),
+        **series_encodings(style, dashed=True),
     )
     dots = base.mark_point(filled=True, opacity=1, size=34).encode(
-        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(drawn, shaped=True)
+        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(style, shaped=True)
     )
     chart = small_multiples(
-        [*chance_level_layers(base), band, line, *end_label_layers(base, drawn, "epoch:Q", aside=True), dots],
+        [*chance_level_layers(base), band, line, *end_label_layers(base, style, "epoch:Q", aside=True), dots],
         list(names.panels.split(leakage_rows(rows))),
         [filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER), *height_transforms()],
-        pick_parameters(attack=called, metric=measure, seed=ALL_SEEDS, panel=""),
+        pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),
     )
-    words = f"Dotted: guessing. Band: {row_values.interval_description(leakage_rows(rows))}."
+    words = f"Dotted line: chance. Shaded band: {row_values.interval_description(leakage_rows(rows))}."
     return Figure(
-        f"{measure} of the attack {called} by epoch", chart, {"points": points(rows)}, words, "Leakage by epoch"
+        f"{measure} of the attack {attack_name} by epoch", chart, {"points": points(rows)}, words, "Leakage by epoch"
     )

@@ -1,1 +1,1 @@
-"""Metrics: scores and membership (or evidence) in, one estimate with its interval out."""
+"""Metrics: functions from scores and membership, or from other evidence, to an estimate with its confidence interval."""

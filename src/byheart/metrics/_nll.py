@@ -83,7 +83,7 @@ def mean_nll(logprobs: LogProbs, groups: tuple[str, ...]) -> MeanNll:
     sums, lengths = -ragged.sums(logprobs.logp, logprobs.starts), ragged.lengths(logprobs.starts).astype(np.float64)
     if not len(lengths) or not np.isfinite(sums).all():
         raise CellError(
-            f"metrics: mean NLL of {len(lengths)} texts is not a finite number. Lower the learning rate or check the losses."
+            f"mean NLL of {len(lengths)} texts: not a finite number. Lower the learning rate or check the losses."
         )
     group = group_indices(groups)
     group_count, token_count = int(group.max()) + 1, float(lengths.sum())
@@ -109,7 +109,7 @@ def perplexity_with_interval(logprobs: LogProbs, groups: tuple[str, ...]) -> tup
     nll = mean_nll(logprobs, groups)
     if nll.value > LARGEST_EXPONENT:
         raise CellError(
-            f"metrics: mean NLL is {nll.value:.0f} nats per token, so the model has diverged. Lower the learning rate."
+            f"mean NLL: {nll.value:.0f} nats per token, so the model has diverged. Lower the learning rate."
         )
     if nll.interval is None:
         return math.exp(nll.value), None, None

@@ -32,10 +32,10 @@ def canary_guess(
     repeated: Annotated[int, Ge(1)] = 1,
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05,
 ) -> Estimate:
-    """1 if the first canary with `repeated` repetitions is guessed to be trained on, else 0; more correct guesses over runs mean more leakage.
+    """1 if the first canary repeated `repeated` times is guessed to be trained on, else 0; more correct guesses over runs leak more.
 
     The guess is 1 if less than `share` of its references are at least as likely. The canary counts as a member if it was trained on,
-    else as a non-member. Raises `DataError` if no canary with a format has `repeated` repetitions, or if all runs share one coin flip.
+    else as a non-member. Raises `DataError` if no canary with a format is repeated `repeated` times, or if all runs share one coin flip.
     """
     if not planted.by_seed:
         raise DataError(

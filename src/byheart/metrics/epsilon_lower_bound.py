@@ -37,9 +37,10 @@ def epsilon_lower_bound(
 ) -> Estimate:
     """Lower confidence bound on epsilon for one text added or removed; higher leaks more, 0 if no leakage is shown.
 
-    The bound holds with probability `confidence` for one model and one epoch named in advance. `guesses` None: half of the canaries with
-    at most one repetition. `repeated` 4: for four copies of a text together. `assume: gaussian` is tighter and valid only for training
-    with Gaussian noise. Raises `DataError` for unfair coins, a delta that is not a probability, and too few guesses to show leakage.
+    The bound holds with probability `confidence` for one model and one epoch named in advance. `repeated` 4: for four copies of a text
+    together. `guesses` None: half of the canaries with this number of repetitions. `assume: gaussian` is tighter and valid only for
+    training with Gaussian noise. Raises `DataError` for unfair coins, a delta that is not a probability, and too few guesses to show
+    leakage.
     """
     check_delta(delta)
     if planted.coin != FAIR_COIN:
@@ -56,8 +57,8 @@ def epsilon_lower_bound(
         )
     if not guess_count or not bound(len(chosen), guess_count, guess_count, delta=delta, confidence=confidence):
         raise DataError(
-            f"metrics epsilon_lower_bound: {guess_count} guesses on {len(chosen)} canaries repeated {repeated} times cannot show leakage at "
-            f"delta = {delta:g} even if all are correct. Raise data.canaries.count, or name fewer repetitions."
+            f"metrics epsilon_lower_bound: {guess_count} guesses on {len(chosen)} canaries repeated {repeated} times cannot show leakage "
+            f"at delta = {delta:g} even if all are correct. Raise data.canaries.count, or name fewer repetitions."
         )
     gain = ragged.sums(canaries.logp, canaries.starts) - ragged.sums(canaries_base.logp, canaries_base.starts)
     kinds, is_included = np.array(planted.kinds), np.array(planted.included)

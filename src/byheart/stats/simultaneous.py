@@ -55,14 +55,14 @@ def simultaneous_auc_interval(score_set: ScoreSet, *, tests: int = 1) -> AucInte
     return AucInterval(value, max(low, hoeffding_low), min(high, hoeffding_high))
 
 
-def sides_of(held: ScoreSet) -> RecordLabels:
+def labels_of(score_set: ScoreSet) -> RecordLabels:
     """Membership and groups of a score set."""
-    return RecordLabels(held.members, groups_or_ids(held))
+    return RecordLabels(score_set.members, groups_or_ids(score_set))
 
 
 def p_value_auc_differs(score_set: ScoreSet, null_auc: float = 0.5) -> float:
     """Two-sided p-value of the null hypothesis that the AUC is `null_auc`; lower means different."""
-    labels = sides_of(score_set)
+    labels = labels_of(score_set)
     return min(
         1.0,
         2

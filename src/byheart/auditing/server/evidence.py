@@ -201,7 +201,7 @@ def continuations(model: EndpointModel, read_texts: EndpointTexts) -> Generation
 
 
 SERVER_OBSERVATIONS: Mapping[str, Callable[[EndpointModel, EndpointTexts], Any]] = {
-    "target": lambda _, seen: as_logprobs(seen.readings),
+    "target": lambda _, texts: as_logprobs(texts.readings),
     "lowercased": lowercased,
     "continuations": continuations,
 }
