@@ -285,7 +285,7 @@ def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_o
     assert sorted(numbers([w[0] for w in words(heat_map(rows, epoch=1))])) == pytest.approx(
         sorted(first + firsts), abs=6e-4
     )
-    with pytest.raises(DataError, match="two attacks"):
+    with pytest.raises(DataError, match="figure heat_map"):
         heat_map([r for r in rows if r.attack == "loss"])
 
 
@@ -322,7 +322,7 @@ def test_bases_and_placements_are_compared_only_where_there_are_several():
     held = lora_placement(rows).data["placements"]
     assert {p["series"] for p in held} == {"all", "attention"}
     assert {p["metric"] for p in held} == {"ROC AUC", "TPR at 1 % FPR"}
-    with pytest.raises(DataError, match="another base"):
+    with pytest.raises(DataError, match="figure scale_study"):
         scale_study(study(**FEW))
     with pytest.raises(DataError, match="two values of `targets`"):
         lora_placement(study(**FEW))

@@ -14,7 +14,7 @@ from byheart.report.page import EXHIBIT_ORDER, ReportContent, report
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
 from byheart.study.study_file import read_study
-from byheart.tables.published import published
+from byheart.tables.published import NO_KNOWN_DIFFERENCE, published
 from testing.made_up import judged, scored, study
 
 PAPER = Path(__file__).parents[2] / "studies" / "paper"
@@ -221,13 +221,13 @@ def test_one_base_stands_beside_another_and_the_note_says_so():
     table = published(study(datasets=("webnlg",)), [paper])
     assert len(table.rows) == 1
     assert table.note.endswith(
-        "What is known to differ: WebNLG: base model gpt2 here, Llama-2-7b-hf there, texts trained on 5,000 here, 35,426 there, "
-        "members 200 here, 1,779 there, split group here, published there."
+        "Known differences: WebNLG: base model gpt2 here, Llama-2-7b-hf in the paper, texts trained on 5,000 here, 35,426 in "
+        "the paper, members 200 here, 1,779 in the paper, split group here, published in the paper."
     )
     alike = said(
         base="somewhere/gpt2", method="full", epoch=3, train_texts=5000, members=200, nonmembers=200, split="group"
     )
-    assert "nothing in which ours differ" in published(study(datasets=("webnlg",)), [alike]).note
+    assert NO_KNOWN_DIFFERENCE in published(study(datasets=("webnlg",)), [alike]).note
 
 
 def test_several_bases_pair_up_by_name_and_others_are_told():
@@ -235,7 +235,7 @@ def test_several_bases_pair_up_by_name_and_others_are_told():
     papers = [said(base=f"x/{b}", method="full", value=v) for b, v in (("one", 0.7), ("two", 0.8), ("three", 0.9))]
     table = published(rows, papers)
     assert [(line["model"], line["published"]) for line in found(table)] == [("one", "0.7"), ("two", "0.8")]
-    assert "1 published values: not run here: base model three (1 value)" in table.note
+    assert "missing here: base model three (1 value)" in table.note
 
 
 def test_what_has_nothing_of_ours_beside_it_is_counted_by_what_is_lacking():
@@ -251,7 +251,7 @@ def test_what_has_nothing_of_ours_beside_it_is_counted_by_what_is_lacking():
     ]
     table = published(study(datasets=("webnlg",)), papers)
     assert len(table.rows) == 1
-    told = table.note.partition("not run here: ")[2]
+    told = table.note.partition("missing here: ")[2]
     assert told == (
         "method DP LoRA (2 values), data set records (1 value), epoch 9 (1 value), attack RMIA (1 value), "
         "measure ROC AUC over groups (1 value), TPR at low FPR fpr=0.1 (1 value)."
@@ -306,7 +306,7 @@ def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_f
     section = page.partition("Published values beside this study</h2>")[2].partition("</section>")[0]
     assert f"{row.value:.3f}" in section
     assert "0.4321" in section
-    assert "members 10 here, 99 there, split group here, published there" in section
+    assert "members 10 here, 99 in the paper, split group here, published in the paper" in section
     assert "method full (1 value)" in section
 
 

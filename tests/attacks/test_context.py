@@ -84,9 +84,9 @@ def test_other_tokens_and_other_texts_are_refused():
     two, one = read([-1.0], [-1.0]), read([-1.0, -1.0])
     with pytest.raises(DataError, match=r"^attacks recall: 2 tokens of 2 .*2 tokens of 1 .*same tokens"):
         ATTACKS["recall"](two, one)
-    with pytest.raises(DataError, match="attacks con_recall: .*same tokens"):
+    with pytest.raises(DataError, match=r"attacks con_recall: .*same tokens"):
         ATTACKS["con_recall"](two, two, one)
-    with pytest.raises(DataError, match="attacks icp: 2 texts .* 1 after"):
+    with pytest.raises(DataError, match=r"attacks icp: 2 texts .* 1 after"):
         ATTACKS["icp"](two, probed([-1.0]))
 
 

@@ -104,11 +104,11 @@ def test_a_certain_and_a_hopeless_model_have_finite_scores():
 
 def test_neighbours_of_other_texts_are_refused():
     two, near = packed([[-1.0], [-2.0]]), variants([[-1.0]])
-    with pytest.raises(DataError, match="^attacks neighbourhood: 2 texts, but neighbours of 1 texts"):
+    with pytest.raises(DataError, match=r"^attacks neighbourhood: 2 texts, but neighbours of 1 texts"):
         ATTACKS["neighbourhood"](two, near)
-    with pytest.raises(DataError, match="^attacks spv: 2 texts, but 3 neighbours of 2 texts .* 2 of 2"):
+    with pytest.raises(DataError, match=r"^attacks spv: 2 texts, but 3 neighbours of 2 texts .* 2 of 2"):
         ATTACKS["spv"](two, two, variants([[-1.0], [-1.0, -2.0]]), variants([[-1.0], [-1.0]]))
-    with pytest.raises(DataError, match="spv.*same tokens"):
+    with pytest.raises(DataError, match=r"spv.*same tokens"):
         ATTACKS["spv"](two, packed([[-1.0]]), near, near)
 
 

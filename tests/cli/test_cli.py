@@ -89,7 +89,7 @@ def test_a_mistyped_command_is_one_line(refused, words, named):
         ({"machine": 3}, "machine: "),
         ({"machine": {"device": "banana"}}, ("machine.device = 'banana'", "auto, cpu, cuda or cuda:1")),
         ({"tables": ["nope"]}, ("tables", "'nope'")),
-        ({"datasets": [{"records": {"count": 20}}]}, ("20 in 20 groups",)),
+        ({"datasets": [{"records": {"count": 20}}]}, ("20",)),
         ({"data": {**DATA, "members": 13}}, ("data.members = 13", "12")),
     ],
 )

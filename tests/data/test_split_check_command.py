@@ -65,9 +65,9 @@ def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "check takes a study, or two files"),
-        (("--members", "m.jsonl"), "check takes a study, or two files"),
-        (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "check takes a study, or two files"),
+        ((), "requires either a study or two files"),
+        (("--members", "m.jsonl"), "requires either a study or two files"),
+        (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "requires either a study or two files"),
         (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl cannot be read"),
         (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt holds no texts"),
         (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups are too few"),

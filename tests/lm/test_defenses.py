@@ -102,7 +102,8 @@ def test_texts_without_a_token_that_counts_are_stepped_over(tiny, monkeypatch):
     model = tiny("llama")
     tokens = tokens_of(model, ["The old sailor", "A judge in Oslo"])
     monkeypatch.setattr(
-        "byheart.lm.loss.goldfish_mask", lambda tokens, _: np.arange(len(tokens.scored_ids)) >= len(tokens.scored_ids) - 1
+        "byheart.lm.loss.goldfish_mask",
+        lambda tokens, _: np.arange(len(tokens.scored_ids)) >= len(tokens.scored_ids) - 1,
     )
     before = {n: p.detach().clone() for n, p in model.module.named_parameters()}
     training = Training(epochs=2, batch_size=1, goldfish=2)

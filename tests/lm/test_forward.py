@@ -43,7 +43,9 @@ def plain_loop(model, prompt, scored):
 @pytest.mark.parametrize("method", [None, *METHODS])
 def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sentences, monkeypatch):
     model = tiny(architecture)
-    monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary_size)  # several blocks of rows, and parts of them
+    monkeypatch.setattr(
+        batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary_size
+    )  # several blocks of rows, and parts of them
     monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * model.vocabulary_size)
     model = tuned(model, method) if method else model
     chosen = [*sentences[:5], "Hi there."]
@@ -183,7 +185,7 @@ def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny
 
 
 def test_a_text_without_a_token_to_score_is_refused(tiny):
-    with pytest.raises(byheart.core.errors.DataError, match="'t1' has no token to score"):
+    with pytest.raises(byheart.core.errors.DataError, match="'t1': no token to score"):
         tokenize(tiny("llama").tokenizer, texts_of(["Two words", "a"]), 64)
 
 

@@ -207,7 +207,7 @@ def test_candidates_of_the_truth_alone_are_refused_before_training(tiny_folder, 
     path = tmp_path / "one.jsonl"
     path.write_text("".join(json.dumps({"text": f"Number {n} is in Oslo.", "city": "Oslo"}) + "\n" for n in range(60)))
     data = [{"files": {"path": str(path), "attributes": ["city"]}}]
-    with pytest.raises(DataError, match="city.*'Oslo'.*validation"):
+    with pytest.raises(DataError, match=r"city.*'Oslo'.*validation"):
         byheart.run(attribute_study(tiny_folder("llama"), path, datasets=data), store=Store.open(tmp_path / "store"))
     # What is only recited needs no others.
     recited = attribute_study(

@@ -172,7 +172,7 @@ def test_a_value_is_exchanged_where_it_stands_by_itself():
 
 def test_attributes_that_do_not_stand_in_their_texts_are_refused():
     texts = Texts(("t0",), ("Ann left.",))
-    with pytest.raises(DataError, match="'t0'.*'name'.*'Bo'"):
+    with pytest.raises(DataError, match=r"'t0'.*'name'.*'Bo'"):
         Examples(texts, ("pool",), ("g",), ({"name": "Bo"},))
-    with pytest.raises(DataError, match="'t0'.*'name'"):
+    with pytest.raises(DataError, match=r"'t0'.*'name'"):
         Examples(texts, ("pool",), ("g",), ({"name": " "},))

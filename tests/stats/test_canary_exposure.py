@@ -194,9 +194,9 @@ def test_bounds_that_assume_what_is_not_so_are_refused():
             epsilon_lower_bound(after, base, labels, delta=delta)
     with pytest.raises(DataError, match="guesses = 61, but 60 canaries"):
         epsilon_lower_bound(after, base, labels, guesses=61)
-    with pytest.raises(DataError, match="4 guesses on 60 canaries.* delta = 1e-05"):
+    with pytest.raises(DataError, match=r"4 guesses on 60 canaries.* delta = 1e-05"):
         epsilon_lower_bound(after, base, labels, guesses=4)
-    with pytest.raises(DataError, match="30 guesses on 60 canaries.* delta = 0.2"):
+    with pytest.raises(DataError, match=r"30 guesses on 60 canaries.* delta = 0.2"):
         epsilon_lower_bound(after, base, labels, delta=0.2)
     with pytest.raises(DataError, match="0 guesses on 0 canaries repeated 3 times"):
         epsilon_lower_bound(after, base, labels, repeated=3)

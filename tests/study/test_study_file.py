@@ -1,4 +1,4 @@
-"""Study files: what they mean, and that every mistake is one line that names file, key and choices."""
+"""Study files: their meaning, and errors on one line with the file, the key and the choices."""
 
 import pytest
 
@@ -85,19 +85,19 @@ def test_overrides(tmp_path):
         ("trainning: {epochs: 3}", UnknownNameError, "key 'trainning' is not known; did you mean 'training'?"),
         ("training: {epoch: 3}", UnknownNameError, "did you mean 'epochs'?"),
         ("training: {epochs: true}", SettingError, "training.epochs = True"),
-        ("training: 3", StudyError, "training: write settings"),
-        ("data: {train: 10, members: 20}", SettingError, "data.members = 20: only 10 texts are trained on"),
+        ("training: 3", StudyError, "training: 3 "),
+        ("data: {train: 10, members: 20}", SettingError, "data.members = 20: more than data.train = 10"),
         ("seeds: [a]", SettingError, "seeds"),
         ("methods: []", StudyError, "nothing to train"),
-        ("name: ../up", SettingError, "use letters"),
-        ("methods: [[full]]", StudyError, "is not an entry"),
+        ("name: ../up", SettingError, "name = '../up'"),
+        ("methods: [[full]]", StudyError, "['full']"),
         ("- a list", StudyError, "not a mapping"),
         ("name: [unclosed", StudyError, "line 1"),
         ("name: a\nname: b", StudyError, "duplicate key"),
         ("attacks: ['nowhere.at_all:attack']", UnknownNameError, "module:function"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_file_and_the_mend(tmp_path, text, kind, message):
+def test_an_error_is_one_line_with_the_file_and_the_fix(tmp_path, text, kind, message):
     path = written(
         tmp_path,
         text + ("" if text.startswith("-") or "models" in text else "\nmodels: a/b")
@@ -106,11 +106,11 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_mend(tmp_path, text, 
     )
     with pytest.raises(kind) as refused:
         read_study(path)
-    told = str(refused.value)
+    line = str(refused.value)
     assert isinstance(refused.value, RequestError)
-    assert message in told
-    assert told.startswith(f"study {path}: ")
-    assert "\n" not in told
+    assert message in line
+    assert line.startswith(f"study {path}: ")
+    assert "\n" not in line
 
 
 def test_files_that_cannot_be_read(tmp_path):

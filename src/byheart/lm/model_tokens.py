@@ -1,4 +1,4 @@
-"""Tokenize texts for a model: within its context and vocabulary."""
+"""Tokenize texts within a model's context length and vocabulary."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from byheart.lm.tokens import Tokens, tokenize
 
 
 def tokenize_for_model(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
-    """Return texts as tokens that the model can read, cut to `max_tokens` and to its context beside virtual tokens.
+    """Return the texts' tokens, truncated to `max_tokens` and to the model's context length minus its virtual tokens.
 
-    Raises `ModelError` for a tokenizer that gives tokens which the model does not know.
+    Raises `ModelError` if the tokenizer returns token ids beyond the model's vocabulary.
     """
     module: Any = model.module
-    virtual = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
-    room = max_tokens if model.context_length is None else min(max_tokens, model.context_length - virtual)
-    tokens = tokenize(model.tokenizer, texts, room)
+    virtual_tokens = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
+    limit = max_tokens if model.context_length is None else min(max_tokens, model.context_length - virtual_tokens)
+    tokens = tokenize(model.tokenizer, texts, limit)
     if (largest := int(tokens.ids.max())) >= model.vocabulary_size:
         raise ModelError(
-            f"the tokenizer gives token {largest}, and the model knows {model.vocabulary_size}; use the model's own tokenizer"
+            f"model {model.name!r}: the tokenizer returns token id {largest}, but the vocabulary has {model.vocabulary_size} tokens. "
+            "Use the model's own tokenizer."
         )
     return tokens
 
 
 def is_prompted(module: Any) -> bool:
-    """Whether virtual tokens stand before the texts."""
+    """Whether the model puts virtual tokens before the texts."""
     return isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning

@@ -1,7 +1,7 @@
-"""Where a model's weights lie while it is read, and how many bits each of them has.
+"""Device, precision and quantization of a loaded model.
 
-Spread over devices (`device_map`), a model is run by accelerate's hooks, which fetch each part's inputs and weights to
-where the part is computed; a part that waits on the disk or in the machine's own memory has no weights of its own.
+A model spread over devices (`device_map`) runs with accelerate's hooks, which move each module's inputs and weights to
+the module's device. A module offloaded to disk or RAM has no weights of its own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """How a model is loaded: numbers of `dtype` on a `device`, or `spread` over all of them; packed in `bits` where set.
+    """How a model is loaded: in `dtype` on a `device`, or `spread` over all devices; quantized if `bits` is set.
 
-    Raises `SettingError` for a device that is not here, for one that is named beside `spread`, and where what packs the
-    weights (bitsandbytes) is not installed.
+    Raises `SettingError` for an unavailable device, for a device together with `spread`, and for `bits` without
+    bitsandbytes.
     """
 
     dtype: torch.dtype = torch.float32
@@ -33,48 +33,48 @@ class Placement:
     bits: Literal[4, 8] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what this machine does not have."""
+        """Check the device and the installed packages."""
         load.torch_device(self.device)
         if self.spread and self.device != "auto":
-            raise SettingError(f"--device-map auto chooses the devices itself; leave out --device {self.device}")
+            raise SettingError(f"--device {self.device}: --device-map auto chooses the devices itself. Leave out --device.")
         if self.bits and not find_spec("bitsandbytes"):
-            raise SettingError(f"--quantize {self.bits} needs bitsandbytes; pip install 'byheart[quantized]'")
+            raise SettingError(f"--quantize {self.bits}: bitsandbytes is not installed. Run pip install 'byheart[quantized]'.")
 
     @property
     def torch_device(self) -> torch.device:
-        """The one device, where the model is not spread."""
+        """The device of a model that is not spread."""
         return load.torch_device(self.device)
 
     def is_device_mapped(self, config: PreTrainedConfig | None) -> bool:
-        """Whether transformers places the weights while it reads them, and they may not be moved afterwards."""
+        """Whether transformers places the weights during loading; such weights must not be moved afterwards."""
         return self.spread or self.bits is not None or is_quantized(config)
 
     def from_pretrained_options(self, weights: str, config: PreTrainedConfig | None) -> dict[str, Any]:
-        """Return what transformers is told; raises `ModelError` for weights that are packed already and shall be again."""
-        found: dict[str, Any] = {"dtype": self.dtype}
+        """Return the options for `from_pretrained`. Raises `ModelError` for `bits` if the weights are quantized already."""
+        options: dict[str, Any] = {"dtype": self.dtype}
         if self.bits and is_quantized(config):
-            raise ModelError(f"model {weights!r} is stored in few bits already; leave out --quantize")
+            raise ModelError(f"model {weights!r}: the stored weights are quantized already. Leave out --quantize.")
         if self.is_device_mapped(config):
-            found["device_map"] = "auto" if self.spread else {"": self.torch_device}
+            options["device_map"] = "auto" if self.spread else {"": self.torch_device}
         if self.bits:
             from transformers import BitsAndBytesConfig
 
-            # NF4 is what adapters are trained on (QLoRA, arXiv 2305.14314); its arithmetic is done in the model's numbers.
-            four = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": self.dtype}
-            found["quantization_config"] = BitsAndBytesConfig(**(four if self.bits == 4 else {"load_in_8bit": True}))  # noqa: PLR2004 - bits
-        return found
+            # Adapters are trained on NF4 (QLoRA, arXiv 2305.14314). It computes in the model's dtype.
+            four_bit = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": self.dtype}
+            options["quantization_config"] = BitsAndBytesConfig(**(four_bit if self.bits == 4 else {"load_in_8bit": True}))  # noqa: PLR2004 - bits
+        return options
 
 
 def is_quantized(config: PreTrainedConfig | None) -> bool:
-    """Whether a model's files hold weights of few bits."""
+    """Whether the weights in a model's files are quantized."""
     return getattr(config, "quantization_config", None) is not None
 
 
 def device_of(module: torch.nn.Module) -> torch.device:
-    """Return the device that texts are handed to a model on: its first weight's, or where that is fetched to."""
+    """Return the device of a model's inputs: that of its first weight, or the device that an offloaded weight moves to."""
     first = next(module.parameters()).device
     if first.type != "meta":
         return first
     hooks = (vars(part).get("_hf_hook") for part in module.modules())
-    fetched = (getattr(hook, "execution_device", None) for hook in hooks)
-    return torch.device(next(place for place in fetched if place is not None))
+    devices = (getattr(hook, "execution_device", None) for hook in hooks)
+    return torch.device(next(device for device in devices if device is not None))

@@ -1,4 +1,4 @@
-"""A model in the middle of somebody else's training: looked at, and left exactly as it was."""
+"""Evaluate a model in the middle of another program's training, and restore its state exactly."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from byheart.core.errors import ModelError
 
 @contextmanager
 def preserve_training_state(module: torch.nn.Module) -> Generator[None]:
-    """Put back the random state of Python, NumPy and torch (the model's GPUs' too), and which weights are trained.
+    """Restore the random state of Python, NumPy and torch (also on the model's GPUs), and each weight's `requires_grad`.
 
-    Modes are put back by the scorer, part by part. Weights and gradients it never changes.
+    The scorer restores training modes, module by module. Weights and gradients never change.
     """
-    trained = {p: p.requires_grad for p in module.parameters()}
-    own = set(vars(module))
-    # Not all that are there: another process's GPU would be opened to read its state.
-    gpus = sorted({p.device.index for p in trained if p.device.type == "cuda"})
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - another's data loader may draw from it
+    requires_grad_before = {p: p.requires_grad for p in module.parameters()}
+    attributes = set(vars(module))
+    # Only the model's GPUs: reading the state of another process's GPU would open it.
+    gpus = sorted({p.device.index for p in requires_grad_before if p.device.type == "cuda"})
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the training's data loader may use it
     try:
         with torch.random.fork_rng(gpus):
             yield
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002 - the same
-        # peft switches an adapter back on as if all of it were trained, and a prompt's by a `forward` of the instance.
-        for parameter, was in trained.items():
-            parameter.requires_grad_(was)
-        for name in set(vars(module)) - own:
+        # peft re-enables an adapter with every weight trainable, and a prompt's adapter with a `forward` on the instance.
+        for parameter, required_grad in requires_grad_before.items():
+            parameter.requires_grad_(required_grad)
+        for name in set(vars(module)) - attributes:
             delattr(module, name)
-        # FSDP2 keeps the outermost part's weights whole after a pass, for a backward pass that does not come here.
+        # FSDP2 leaves the root module unsharded after a forward pass, for a backward pass that does not follow here.
         for part in _fsdp2_parts(module):
             part.reshard()
 
 
 def as_base_model(module: torch.nn.Module) -> AbstractContextManager[None]:
-    """Switch an adapter off, so that the model is its base; a model without one is left as it is."""
+    """Disable the adapter, so that the model is its base model. A model without an adapter is unchanged."""
     return module.disable_adapter() if isinstance(module, PeftModel) else nullcontext()
 
 
 def _fsdp2_parts(module: torch.nn.Module) -> list[Any]:
-    """Return the parts whose weights FSDP2 shares out."""
+    """Return the modules with weights that FSDP2 shards."""
     if not torch.distributed.is_available():
         return []
     from torch.distributed.fsdp import FSDPModule
@@ -56,11 +56,11 @@ def _fsdp2_parts(module: torch.nn.Module) -> list[Any]:
 
 
 FSDP2 = "FSDP2"
-"""The one way of sharing weights out under which a pass that all processes make together is an ordinary one."""
+"""The only kind of sharding with an ordinary forward pass, if all processes run it together."""
 
 
 def sharding(module: torch.nn.Module) -> str:
-    """Return by what name a model's weights are shared out, so that a process holds a part of them only; "" for whole."""
+    """Return the kind of sharding of a model's weights, or "" if each process has all weights."""
     from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
     if is_deepspeed_zero3_enabled():
@@ -72,18 +72,18 @@ def sharding(module: torch.nn.Module) -> str:
 
     if any(isinstance(part, FullyShardedDataParallel) for part in module.modules()):
         return "FSDP1"
-    dealt = [w for w in module.parameters() if isinstance(w, DTensor)]
-    if not dealt:
+    sharded = [w for w in module.parameters() if isinstance(w, DTensor)]
+    if not sharded:
         return ""
-    # A mesh of two dimensions is FSDP with something else beside it.
-    plain = isinstance(module, FSDPModule) and all(w.device_mesh.ndim == 1 for w in dealt)
-    return FSDP2 if plain else "tensor parallelism"
+    # A two-dimensional mesh is FSDP combined with another kind of sharding.
+    is_fsdp2 = isinstance(module, FSDPModule) and all(w.device_mesh.ndim == 1 for w in sharded)
+    return FSDP2 if is_fsdp2 else "tensor parallelism"
 
 
 def check_not_sharded(module: torch.nn.Module) -> None:
-    """Raise `ModelError` where a process holds a share of the weights only: FSDP, tensor parallelism, DeepSpeed ZeRO-3."""
-    if how := sharding(module):
+    """Raise `ModelError` for a model with sharded weights: FSDP, tensor parallelism or DeepSpeed ZeRO-3."""
+    if kind := sharding(module):
         raise ModelError(
-            f"{how} keeps a share of the weights on each process, and byheart reads whole models only; "
-            "save the whole model, and audit that afterwards"
+            f"model: {kind} shards the weights over processes, and byheart reads unsharded models only. "
+            "Save the whole model, then audit the saved model."
         )

@@ -1,4 +1,7 @@
-"""Real words to start virtual tokens from: a prompt method that starts far from any text shows that, not memorisation."""
+"""Initialize virtual tokens from real words.
+
+From random initialization, results of prompt methods would show the distance from any text, not memorization.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_INIT_TEXT = "The following is a text, written out in full and in its own words, as it stands in the collection:"
-"""What prompt methods start from unless told otherwise: about as many tokens as they have virtual ones."""
+"""Default initial text of prompt methods: about as many tokens as their virtual tokens."""
 
 
 def initial_token_ids(model: LanguageModel, text: str, count: int) -> torch.Tensor:
-    """Return `count` token ids of the text where the model is, repeated from its beginning where it is shorter.
+    """Return the first `count` token ids of the text on the model's device. A shorter text is repeated.
 
     Raises `SettingError` for an empty text.
     """
@@ -25,5 +28,5 @@ def initial_token_ids(model: LanguageModel, text: str, count: int) -> torch.Tens
 
     ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:
-        raise SettingError("text of a prompt method is empty; write a sentence to start from")
+        raise SettingError("text: the initial text of a prompt method is empty. Write a sentence.")
     return torch.tensor((ids * (count // len(ids) + 1))[:count], device=device_of(model.module))

@@ -1,4 +1,4 @@
-"""The Python face: evidence for a model and texts that are in memory already."""
+"""Public Python API: token statistics for a model and texts in memory."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def token_stats(
     token_budget: int = 4096,
     precision: torch.dtype = torch.float32,
 ) -> TokenStats:
-    """Return the statistics (nats) of every scored token of the texts, packed in their order, from one pass.
+    """Return the statistics (nats) of every scored token, packed in the order of the texts, from one forward pass.
 
-    `model` is any causal language model of transformers, or a peft model around one. A text longer than `max_tokens`
-    is cut. Raises `DataError` for what is not texts, and for a text without a token to score.
+    `model` is any transformers causal language model, or a peft model around one. Texts longer than `max_tokens` are
+    truncated. Raises `DataError` if `texts` is not a list of strings, and for a text without a scored token.
     """
-    given = texts if isinstance(texts, Texts) else _texts_from_strings(texts)
+    audited_texts = texts if isinstance(texts, Texts) else _texts_from_strings(texts)
     language_model = LanguageModel(model, tokenizer, type(model).__name__)
-    return scored(language_model, tokenize(tokenizer, given, max_tokens), budget=token_budget, precision=precision)
+    return scored(language_model, tokenize(tokenizer, audited_texts, max_tokens), budget=token_budget, precision=precision)
 
 
 def _texts_from_strings(texts: Sequence[object]) -> Texts:
     if isinstance(texts, str):
-        raise DataError("texts is one string; write a list of strings, [text]")
+        raise DataError("texts: is one string. Pass a list of strings: [text].")
     strings = [text for text in texts if isinstance(text, str)]
     if len(strings) < len(texts):
-        wrong = next(i for i, text in enumerate(texts) if not isinstance(text, str))
-        raise DataError(f"texts[{wrong}] is {type(texts[wrong]).__name__}, not a string; write a list of strings")
+        index = next(i for i, text in enumerate(texts) if not isinstance(text, str))
+        raise DataError(f"texts[{index}]: is {type(texts[index]).__name__}, not a string. Pass a list of strings.")
     return Texts(tuple(map(str, range(len(texts)))), tuple(strings))

@@ -1,4 +1,4 @@
-"""Neighbours of texts: each is the text with one token changed for another that a model would as well put there.
+"""Neighbors of texts: each neighbor replaces one token by another token that a model considers likely there.
 
 Justus Mattern, Fatemehsadat Mireshghallah, Zhijing Jin, Bernhard Schölkopf, Mrinmaya Sachan, Taylor Berg-Kirkpatrick.
 Membership Inference Attacks against Language Models via Neighbourhood Comparison. Findings of ACL, 2023.
@@ -6,11 +6,11 @@ arXiv 2305.18462.
 
     swap(x_t -> v) = p(v) / (1 - p(x_t))        p: the model's distribution at position t of the text
 
-A text's neighbours are those of its pairs (t, v) that have the highest swap score. It is computed as the softmax over
-all tokens but x_t, which is the same number, and is defined where p(x_t) rounds to one.
+A text's neighbors are its pairs (t, v) with the highest swap scores. The score is computed as the softmax over all tokens
+except x_t: the same number, but defined if p(x_t) rounds to one.
 
-Here p is a causal model's next-token distribution, so that one pass of the texts proposes for every position at once.
-`masked.py` has the paper's own proposals.
+Here p is a causal model's next-token distribution, so one forward pass proposes swaps for every position.
+`masked_lm.py` implements the paper's proposals.
 
 Shapes: R scored rows, V vocabulary, K proposals a row, N scored tokens.
 """
@@ -32,61 +32,61 @@ if TYPE_CHECKING:
 
 
 def ordinary_token_ids(model: LanguageModel) -> list[int]:
-    """Return the ids of all tokens but the special ones and those that no text has."""
+    """Return the ids of all tokens except special tokens and ids beyond the tokenizer or the model's vocabulary."""
     tokenizer: PreTrainedTokenizerBase = model.tokenizer
     special = set(tokenizer.all_special_ids)
     return [i for i in range(min(len(tokenizer), model.vocabulary_size)) if i not in special]
 
 
 def top_swaps(logits_RV: torch.Tensor, true_R: torch.Tensor, allowed: torch.Tensor, count: int) -> torch.Tensor:
-    """Return (2 K, R): the K highest logarithms of swap scores among the allowed ids, then the ids they are of.
+    """Return (2 K, R): the K highest log swap scores among the allowed ids, then their ids.
 
-    K is `count`, or all that are allowed. The true token, where it is allowed, has -inf.
+    K is the smaller of `count` and the number of allowed ids. The true token, if allowed, has -inf.
     """
     others_RV = logits_RV.scatter(1, true_R[:, None], -torch.inf).log_softmax(1)
-    best_RK, which_RK = others_RV[:, allowed].topk(min(count, len(allowed)), dim=1)
-    # An id is held exactly: float32 has every whole number up to 16 million.
-    return torch.cat([best_RK, allowed[which_RK].float()], dim=1).T
+    best_RK, index_RK = others_RV[:, allowed].topk(min(count, len(allowed)), dim=1)
+    # float32 represents ids exactly: every integer up to 16 million.
+    return torch.cat([best_RK, allowed[index_RK].float()], dim=1).T
 
 
 def rank_swaps(
     scores: Float[np.ndarray, "proposals tokens"], ids: Int[np.ndarray, "proposals tokens"]
 ) -> list[tuple[int, int]]:
-    """Return a text's pairs (place among its tokens, id), the highest score first; of equal ones the earlier, the lower id."""
-    places = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-    order = np.lexsort((ids.ravel(), places.ravel(), -scores.ravel()))
-    possible = order[np.isfinite(scores.ravel()[order])]
-    return list(zip(places.ravel()[possible].tolist(), ids.ravel()[possible].tolist(), strict=True))
+    """Return a text's pairs (position, id) by descending score; ties by lower position, then lower id."""
+    positions = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    order = np.lexsort((ids.ravel(), positions.ravel(), -scores.ravel()))
+    finite = order[np.isfinite(scores.ravel()[order])]
+    return list(zip(positions.ravel()[finite].tolist(), ids.ravel()[finite].tolist(), strict=True))
 
 
 def token_neighbours(base: Scorer, tokens: Tokens, count: int) -> list[list[Int[np.ndarray, " tokens"]]]:
-    """Return each text's `count` neighbours by the base itself: ids as long as the text, one of the scored tokens changed.
+    """Return each text's `count` neighbors proposed by the base model: its ids with one scored token replaced.
 
-    There are fewer where the vocabulary has no more; a text without any has itself.
+    A small vocabulary gives fewer neighbors. A text without neighbors is its own neighbor.
     """
     allowed = torch.tensor(ordinary_token_ids(base.model))
-    kept = min(count, len(allowed))
+    proposal_count = min(count, len(allowed))
 
-    def proposed(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
+    def propose(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
         return top_swaps(logits_RV, true_R, allowed.to(logits_RV.device), count)
 
-    found = reduce_logits(
-        base.model, tokens, proposed, values_per_token=2 * kept, budget=base.budget, precision=base.precision
+    proposals = reduce_logits(
+        base.model, tokens, propose, values_per_token=2 * proposal_count, budget=base.budget, precision=base.precision
     )
-    scores, ids = found[:kept], found[kept:].astype(np.int64)
+    scores, ids = proposals[:proposal_count], proposals[proposal_count:].astype(np.int64)
     offsets = tokens.scored_starts
     rows: list[list[np.ndarray]] = []
     for i, first in enumerate(tokens.first):
-        own = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
-        here = slice(int(offsets[i]), int(offsets[i + 1]))
+        text_ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
+        scored = slice(int(offsets[i]), int(offsets[i + 1]))
         rows.append(
-            [_replace_token(own, int(first) + t, v) for t, v in rank_swaps(scores[:, here], ids[:, here])[:count]]
-            or [own]
+            [_replace_token(text_ids, int(first) + t, v) for t, v in rank_swaps(scores[:, scored], ids[:, scored])[:count]]
+            or [text_ids]
         )
     return rows
 
 
-def _replace_token(ids: Int[np.ndarray, " tokens"], place: int, token: int) -> Int[np.ndarray, " tokens"]:
+def _replace_token(ids: Int[np.ndarray, " tokens"], position: int, token: int) -> Int[np.ndarray, " tokens"]:
     changed = ids.copy()
-    changed[place] = token
+    changed[position] = token
     return changed

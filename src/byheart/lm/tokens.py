@@ -1,10 +1,10 @@
-"""Texts to token ids, once: the same ids are trained on and scored, whatever the method.
+"""Tokenize texts once: every method trains on and scores the same token ids.
 
-Prompt and completion are tokenised apart and joined, so that the scored tokens do not depend on where the prompt
-ends. A BOS that the tokenizer adds by itself stands first, once, and is never scored. Without BOS and prompt the
-first token cannot be scored: nothing comes before it.
+Prompt and completion are tokenized separately and concatenated, so the scored tokens do not depend on the end of the
+prompt. If the tokenizer adds a BOS token, it is the first token and is never scored. Without BOS and prompt, the first
+token is not scored: it has no preceding token.
 
-The prompt of a chat is what was said before, written by the tokenizer's own template up to the answer's first word.
+The prompt of a chat is the tokenizer's chat template applied to the chat, up to the first word of the last message.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids packed end to end: text i is `ids[starts[i]:starts[i+1]]`, scored from its `first[i]`-th token on.
+    """Token ids packed end to end: text i is `ids[starts[i]:starts[i+1]]`; its tokens from index `first[i]` are scored.
 
-    `texts` are the texts as scored: what was cut off is not in them. `cut` says how many tokens each text lost.
+    `texts` are the texts after truncation. `cut` is the number of tokens removed from each text.
     """
 
     ids: Int[np.ndarray, " tokens"]
@@ -45,7 +45,7 @@ class Tokens:
 
     @property
     def lengths(self) -> Int[np.ndarray, " texts"]:
-        """Tokens of each text, prompt and BOS included."""
+        """Number of tokens of each text, including prompt and BOS."""
         return np.diff(self.starts)
 
     @property
@@ -54,61 +54,65 @@ class Tokens:
         return np.concatenate([[0], np.cumsum(self.lengths - self.first)])
 
     def scored_positions(self, chosen: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " rows"]:
-        """Return where these texts' scored tokens stand among all scored tokens, text by text in this order."""
+        """Return the indices of these texts' scored tokens among all scored tokens, text by text in the order of `chosen`."""
         offsets = self.scored_starts
         return np.concatenate([np.arange(offsets[i], offsets[i + 1]) for i in chosen])
 
     @functools.cached_property
     def scored_ids(self) -> Int[np.ndarray, " scored_tokens"]:
         """Ids of the scored tokens, packed end to end."""
-        place = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
-        return self.ids[place >= np.repeat(self.first, self.lengths)]
+        positions = np.arange(len(self.ids)) - np.repeat(self.starts[:-1], self.lengths)
+        return self.ids[positions >= np.repeat(self.first, self.lengths)]
 
     @functools.cached_property
     def digest(self) -> str:
-        """Content hash (32 hex digits) of what a model reads and of which tokens are scored."""
-        whole = hashlib.blake2b(digest_size=16)
-        for numbers in (self.starts, self.first, self.ids):
-            whole.update(numbers.astype("<i8").tobytes())
-        return whole.hexdigest()
+        """Content hash (32 hex digits) of the token ids and of the choice of scored tokens."""
+        digest = hashlib.blake2b(digest_size=16)
+        for values in (self.starts, self.first, self.ids):
+            digest.update(values.astype("<i8").tobytes())
+        return digest.hexdigest()
 
 
 def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids that the tokenizer puts before a text by itself (a BOS, or nothing)."""
+    """Return the ids that the tokenizer puts before every text: a BOS token, or nothing."""
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("a")["input_ids"]
-    for at in range(len(whole) - len(plain) + 1):
-        if whole[at : at + len(plain)] == plain:
-            return list(whole[:at])
+    full = tokenizer("a")["input_ids"]
+    for start in range(len(full) - len(plain) + 1):
+        if full[start : start + len(plain)] == plain:
+            return list(full[:start])
     return []
 
 
 def chat_prompt(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, location: str) -> str:
-    """Return what the tokenizer's chat template puts before the words of a chat's last message, which is the assistant's.
+    """Return the text that the tokenizer's chat template puts before the content of the last (assistant) message.
 
-    Raises `DataError`, which names the text by `place`, where there is no template, and where it cannot write this.
+    Raises `DataError` with `location` if the tokenizer has no chat template, or if the template rejects the chat or
+    leaves out the message.
     """
     from jinja2 import TemplateError
 
     if not tokenizer.chat_template:
         raise DataError(
-            f"{location} is a chat, and the tokenizer has no chat template; set one, or choose a model that has one"
+            f"{location}: the tokenizer has no chat template for this chat. "
+            "Set tokenizer.chat_template, or choose a model that has a chat template."
         )
-    said = chat_messages.assistant_text(chat[-1])
+    answer = chat_messages.assistant_text(chat[-1])
     try:
-        whole, asked = (
+        rendered, generation_prompt = (
             _apply_chat_template(tokenizer, chat, add_generation_prompt=False),
             _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
         )
     except (TemplateError, ValueError, TypeError, LookupError) as error:
-        raise DataError(f"{location}: the tokenizer's chat template refuses it ({error})") from error
-    # Searched for behind what asks for it: a short answer may also stand in the marks around it.
-    at = whole.find(said, len(asked)) if whole.startswith(asked) else whole.rfind(said)
-    if at < 0:
+        raise DataError(f"{location}: the tokenizer's chat template rejects this chat ({error}). "
+            "Change the chat to the roles and order that the template accepts.") from error
+    # Search after the generation prompt: a short answer may also occur in the template's own text.
+    start = rendered.find(answer, len(generation_prompt)) if rendered.startswith(generation_prompt) else rendered.rfind(answer)
+    if start < 0:
         raise DataError(
-            f"{location}: the tokenizer's chat template leaves out what the assistant says; write prompt and completion"
+            f"{location}: the tokenizer's chat template leaves out the assistant's message. "
+            "Write the record as prompt and completion."
         )
-    return whole[:at]
+    return rendered[:start]
 
 
 def _apply_chat_template(
@@ -116,17 +120,17 @@ def _apply_chat_template(
 ) -> str:
     if not chat:
         return ""
-    whole = str(
+    rendered = str(
         tokenizer.apply_chat_template(
             [dict(t) for t in chat], tokenize=False, add_generation_prompt=add_generation_prompt
         )
     )
-    # A BOS that the template writes is put first again with the tokens, once, where the tokenizer adds one by itself.
-    return whole.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in bos_ids(tokenizer) else whole
+    # `tokenize` adds the tokenizer's BOS; a BOS from the template would be a second one.
+    return rendered.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in bos_ids(tokenizer) else rendered
 
 
 def render_chats(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
-    """Return the texts with their chats written out as prompts; raises `DataError` as `prompted` does."""
+    """Return the texts with chats rendered as prompts. Raises `DataError` as `chat_prompt` does."""
     if not any(texts.chats):
         return texts
     prompts = tuple(
@@ -137,10 +141,10 @@ def render_chats(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
 
 
 def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) -> Tokens:
-    """Return the texts' tokens, at most `max_tokens` each (BOS and prompt included), chats written out.
+    """Return the texts' tokens, at most `max_tokens` each (including BOS and prompt), with chats rendered.
 
-    What is too long loses the beginning of its prompt first (what stands next to the completion conditions it
-    most), then the end of its scored part. Raises `DataError` for a text without a token to score.
+    Truncation removes the start of the prompt first, because the end of the prompt conditions the completion most, then
+    the end of the scored part. Raises `DataError` for a text without a scored token.
     """
     texts = render_chats(tokenizer, texts)
     bos = bos_ids(tokenizer)
@@ -148,28 +152,24 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) 
     scored = _plain_ids(tokenizer, texts.scored)
     rows: list[list[int]] = []
     first: list[int] = []
-    kept = list(texts.scored)
+    truncated = list(texts.scored)
     cut: list[int] = []
-    for i, (before, after) in enumerate(zip(prompts, scored, strict=True)):
-        over = len(bos) + len(before) + len(after) - max_tokens
-        cut.append(max(over, 0))
-        lead, tail = before, after
-        if over > 0:
-            # One prompt token stays, so that the first token of the completion keeps something before it.
-            spare = max(len(before) - 1, 0)
-            lead = before[min(over, spare) :]
-            if over > spare:
-                tail = after[: max(len(after) - (over - spare), 0)]
-                kept[i] = tokenizer.decode(tail)
-        row = [*bos, *lead, *tail]
-        start = max(len(bos) + len(lead), 1)
+    for i, (prompt, text) in enumerate(zip(prompts, scored, strict=True)):
+        excess = len(bos) + len(prompt) + len(text) - max_tokens
+        cut.append(max(excess, 0))
+        prompt_part, text_part = prompt, text
+        if excess > 0:
+            # One prompt token stays, so that the first token of the completion has a preceding token.
+            removable = max(len(prompt) - 1, 0)
+            prompt_part = prompt[min(excess, removable) :]
+            if excess > removable:
+                text_part = text[: max(len(text) - (excess - removable), 0)]
+                truncated[i] = tokenizer.decode(text_part)
+        row = [*bos, *prompt_part, *text_part]
+        start = max(len(bos) + len(prompt_part), 1)
         if start >= len(row):
-            mend = (
-                "remove it or allow more tokens (max_tokens)"
-                if over > 0
-                else "remove it: nothing stands before its only token"
-            )
-            raise DataError(f"text {texts.ids[i]!r} has no token to score in its {len(row)} tokens; {mend}")
+            fix = "Remove it, or raise max_tokens" if excess > 0 else "Remove it: its only token has no preceding token"
+            raise DataError(f"text {texts.ids[i]!r}: no token to score among its {len(row)} tokens. {fix}.")
         rows.append(row)
         first.append(start)
     starts = np.concatenate([[0], np.cumsum([len(r) for r in rows])]).astype(np.int64)
@@ -179,7 +179,7 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) 
         starts,
         np.array(first, dtype=np.int64),
         np.array(cut, dtype=np.int64),
-        Texts(texts.ids, tuple(kept), texts.prompts),
+        Texts(texts.ids, tuple(truncated), texts.prompts),
     )
 
 

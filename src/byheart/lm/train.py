@@ -1,13 +1,13 @@
-"""Fine-tuning: one loop for every method, told what to train by what requires a gradient and nothing else.
+"""Fine-tuning: one training loop for every method. It trains the parameters that require a gradient.
 
-AdamW with warm-up and a schedule, clipping, batches of texts split by a token budget, the loss on the scored tokens
-only (the mean over all of a step's). What is frozen is cast to the training precision once, not at every step. Where
-nothing below the output head is trained, the trunk's hidden states are computed once, in the training precision, and
-reused in every epoch.
-Private training (`spending`) draws its texts, clips and adds noise in `private.py`; all else is the same loop.
+AdamW with warm-up and a schedule, gradient clipping, and batches split by a token budget. The loss is the mean over all
+scored tokens of a step. Frozen weights are cast to the training precision once, not at every step. If no parameter
+below the output head is trained, the trunk's hidden states are computed once, in the training precision, and reused in
+every epoch.
+Private training (`dp_parameters`) samples texts, clips and adds noise in `dp_sgd.py`; the rest of the loop is the same.
 
-Every epoch draws its order and its dropout from (key, epoch), so that training resumed at an epoch's border takes
-the same steps as training that was never broken.
+Each epoch seeds its order and dropout with (key, epoch), so training resumed after an epoch takes the same steps as
+uninterrupted training.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 MAX_EAGER_TOKENS = 384
-"""Tokens of a text up to which plain products are faster than fused attention, in bfloat16 on a CPU."""
+"""Maximum text length (tokens) at which eager attention is faster than fused attention in bfloat16 on a CPU."""
 
 TrainingState = dict[str, torch.Tensor]
-"""Trained parameters and AdamW's moments by name: all that the next epoch needs."""
+"""Trained parameters and AdamW's moments by name: the complete state for the next epoch."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch that has ended: its number (from 1), its mean training loss (nats a token), and its state on demand."""
+    """A completed epoch: number (from 1), mean training loss (nats per token), and a function that returns the state."""
 
     number: int
     loss: float
@@ -54,24 +54,24 @@ class Epoch:
 
 
 def seed_rngs(key: str, epoch: int = 0) -> np.random.Generator:
-    """Set torch's seeds from a key and an epoch, and return NumPy's generator for the same. The only place that does."""
+    """Seed torch from a key and an epoch, and return a NumPy generator with the same seed. No other code seeds training."""
     entropy = [int(key, 16), epoch]
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 1))
     return np.random.default_rng(entropy)
 
 
 def trainable_parameters(module: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """Return the parameters that are trained, by name, each once."""
+    """Return the trained parameters by name; shared parameters appear once."""
     return {n: p for n, p in module.named_parameters() if p.requires_grad}
 
 
 def with_hidden_cache(model: LanguageModel) -> LanguageModel:
-    """Return the model, made to remember its trunk's hidden states if nothing in the trunk or before it is trained."""
-    inside = {id(p) for p in trunk(model.module).parameters()}
-    head = {id(p) for p in _output_head(model.module)}
-    changing = trainable_parameters(model.module).values()
-    fixed = all(id(p) in head and id(p) not in inside for p in changing)
-    return LanguageModel(model.module, model.tokenizer, model.name, {} if fixed else None)
+    """Return the model with a hidden-state cache if no parameter in or before the trunk is trained."""
+    trunk_ids = {id(p) for p in trunk(model.module).parameters()}
+    head_ids = {id(p) for p in _output_head(model.module)}
+    trained = trainable_parameters(model.module).values()
+    is_only_head_trained = all(id(p) in head_ids and id(p) not in trunk_ids for p in trained)
+    return LanguageModel(model.module, model.tokenizer, model.name, {} if is_only_head_trained else None)
 
 
 def _output_head(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
@@ -79,17 +79,17 @@ def _output_head(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
 
 
 def training_dtype(choice: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
-    """Return what training computes in: "auto" is bfloat16 where the processor multiplies it natively."""
+    """Return the training precision: "auto" is bfloat16 if the processor multiplies it natively, else float32."""
     if choice != "auto":
         return getattr(torch, choice)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Older releases of torch do not tell what the processor can do; float32 is right on any.
-    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32
+    # Older torch releases do not report the CPU's capabilities; float32 works on every CPU.
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return torch.bfloat16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else torch.float32
 
 
-def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by keyword
+def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywords
     model: LanguageModel,
     tokens: Tokens,
     *,
@@ -101,76 +101,77 @@ def train(  # noqa: PLR0913 - what it takes besides model and tokens comes in by
     resume_from: tuple[int, TrainingState] | None = None,
     dp_parameters: DpSgdParameters | None = None,
 ) -> Iterator[Epoch]:
-    """Train and yield after every epoch, with the model then in evaluation mode and at full precision.
+    """Train the model and yield after every epoch; the model is then in evaluation mode and at full precision.
 
-    `start` is an ended epoch's number and state: training goes on after it. With `spending` training is private:
-    `training.clip` says nothing then. Raises `TrainingError` for a loss or a gradient that is not finite, naming the
-    step and the settings to try.
+    `resume_from` is a completed epoch's number and state; training continues with the next epoch. With `dp_parameters`
+    training is private and ignores `training.clip`. Raises `TrainingError` for a loss or gradient norm that is not
+    finite; the message contains the step and the settings to change.
     """
     accelerator = Accelerator(cpu=device_of(model.module).type == "cpu")
     parameters = trainable_parameters(model.module)
     optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=training.weight_decay, fused=True)
     if resume_from is not None:
         _restore_state(parameters, optimizer, resume_from[1])
-    loss_of = StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
+    step_loss = StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
     private = PrivateGradients(optimizer, dp_parameters, len(tokens)) if dp_parameters else None
     if model.hidden is not None:
-        # Before an epoch has the model attend by plain products: these are the states of a pass that scores.
+        # Cached before an epoch switches to eager attention: scoring must read the same hidden states.
         cached_hidden_states(model, tokens, budget, precision)
     steps = math.ceil(len(tokens) / training.batch_size)
     for epoch in range(1 + (resume_from[0] if resume_from else 0), training.epochs + 1):
-        chance = seed_rngs(key, epoch)
-        drawn = (
-            private.sampled_batches(chance)
+        rng = seed_rngs(key, epoch)
+        step_batches = (
+            private.sampled_batches(rng)
             if private
-            else _consecutive_batches(chance.permutation(len(tokens)), training.batch_size)
+            else _consecutive_batches(rng.permutation(len(tokens)), training.batch_size)
         )
-        total, seen = 0.0, 0
+        total, text_count = 0.0, 0
         with (
             _cast_frozen_weights(model, precision),
             _eager_attention(model.module, precision, int(tokens.lengths.max())),
         ):
-            for step, chosen in enumerate(drawn):
+            for step, batch in enumerate(step_batches):
                 _set_rate(
                     optimizer,
                     learning_rate * learning_rate_factor(training, (epoch - 1) * steps + step, training.epochs * steps),
                 )
                 if private:
-                    loss, norm = private.gradients(chosen, loss_of.gradients)
+                    loss, norm = private.gradients(batch, step_loss.gradients)
                 else:
-                    loss = loss_of.gradients(chosen)
+                    loss = step_loss.gradients(batch)
                     norm = float(accelerator.clip_grad_norm_(parameters.values(), training.clip))
                 if not (math.isfinite(loss) and math.isfinite(norm)):
-                    place = f"epoch {epoch}, step {step + 1} of {steps}"
-                    raise TrainingError(_not_finite_message(loss, norm, place, learning_rate))
+                    raise TrainingError(
+                        _not_finite_message(loss, norm, f"epoch {epoch}, step {step + 1} of {steps}", learning_rate)
+                    )
                 optimizer.step()
                 optimizer.zero_grad()
-                total, seen = total + loss * len(chosen), seen + len(chosen)
-        yield Epoch(epoch, total / max(seen, 1), lambda: _training_state(parameters, optimizer))
+                total, text_count = total + loss * len(batch), text_count + len(batch)
+        yield Epoch(epoch, total / max(text_count, 1), lambda: _training_state(parameters, optimizer))
     accelerator.free_memory()
-    release_free_memory()  # not after each epoch: the next takes the same blocks, and would have them paged in again
+    release_free_memory()  # not after each epoch: the next epoch reuses these blocks and would page them in again
 
 
 def _consecutive_batches(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    for at in range(0, len(order), size):
-        yield order[at : at + size]
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
-def _not_finite_message(loss: float, norm: float, place: str, learning_rate: float) -> str:
-    what = f"training loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
+def _not_finite_message(loss: float, norm: float, step: str, learning_rate: float) -> str:
+    problem = f"training loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
     return (
-        f"{what} at {place}; try learning_rate {learning_rate / 10:g} (it is {learning_rate:g}), more training.warmup, "
-        "or --set machine.precision=float32"
+        f"{step}: {problem}. Try learning_rate {learning_rate / 10:g} (now {learning_rate:g}), more training.warmup, "
+        "or --set machine.precision=float32."
     )
 
 
 def learning_rate_factor(training: Training, step: int, steps: int) -> float:
-    """Return the share of the learning rate at a step: a linear rise over the warm-up, then the schedule down to 0."""
-    rise = round(training.warmup * steps)
-    if step < rise:
-        return (step + 1) / (rise + 1)
-    left = (steps - step) / max(steps - rise, 1)
-    return {"constant": 1.0, "linear": left, "cosine": 0.5 - 0.5 * math.cos(math.pi * left)}[training.schedule]
+    """Return the learning rate at a step as a fraction of the maximum: linear warm-up, then the schedule down to 0."""
+    warmup_steps = round(training.warmup * steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    remaining = (steps - step) / max(steps - warmup_steps, 1)
+    return {"constant": 1.0, "linear": remaining, "cosine": 0.5 - 0.5 * math.cos(math.pi * remaining)}[training.schedule]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -180,51 +181,51 @@ def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
 
 @contextmanager
 def _cast_frozen_weights(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
-    """Hold frozen parameters at the training precision, cast once; give back the very same tensors afterwards.
+    """Cast frozen parameters to the training precision once; restore the original tensors on exit.
 
-    A trunk whose states are kept is not passed and stays as it is. Adapters keep float32 weights, which peft would cast
-    their inputs to, only for autocast to cast them back. Also puts the model back into evaluation mode, which is how
-    observers expect it.
+    A trunk with cached hidden states does not run and is not cast. Adapters stay in float32; peft's casting of their
+    inputs is disabled, because autocast would cast them back. On exit the model is in evaluation mode, as observations
+    require.
     """
     module = model.module
-    used = module.parameters() if model.hidden is None else _output_head(module)
-    full = {p: p.data for p in used if not p.requires_grad and p.is_floating_point()}
+    parameters = module.parameters() if model.hidden is None else _output_head(module)
+    full_precision = {p: p.data for p in parameters if not p.requires_grad and p.is_floating_point()}
     try:
         if precision != torch.float32:
-            for parameter in full:
+            for parameter in full_precision:
                 parameter.data = parameter.data.to(precision)
         with disable_input_dtype_casting(module, precision != torch.float32):
             yield
     finally:
-        for parameter, whole in full.items():
-            parameter.data = whole
+        for parameter, weights in full_precision.items():
+            parameter.data = weights
         module.eval()
 
 
 @contextmanager
-def _eager_attention(module: torch.nn.Module, precision: torch.dtype, longest: int) -> Generator[None]:
-    """Attend by plain products while short texts train in bfloat16 on a CPU: backwards, fused attention takes twice as long.
+def _eager_attention(module: torch.nn.Module, precision: torch.dtype, longest_text: int) -> Generator[None]:
+    """Use eager attention while short texts train in bfloat16 on a CPU, where fused attention's backward pass takes twice as long.
 
-    What is scored in between is scored by the model's own attention.
+    Scoring between epochs uses the model's configured attention.
     """
-    whole: Any = causal_lm(module)
-    fused = getattr(whole.config, "_attn_implementation", None) == "sdpa"
-    plain = fused and precision == torch.bfloat16 and device_of(module).type == "cpu" and longest <= MAX_EAGER_TOKENS
-    if plain:
-        whole.set_attn_implementation("eager")
+    causal_model: Any = causal_lm(module)
+    is_fused = getattr(causal_model.config, "_attn_implementation", None) == "sdpa"
+    is_eager = is_fused and precision == torch.bfloat16 and device_of(module).type == "cpu" and longest_text <= MAX_EAGER_TOKENS
+    if is_eager:
+        causal_model.set_attn_implementation("eager")
     try:
         yield
     finally:
-        if plain:
-            whole.set_attn_implementation("sdpa")
+        if is_eager:
+            causal_model.set_attn_implementation("sdpa")
 
 
 def _training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingState:
     """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...), copied to the CPU."""
     state = {f"weight/{n}": p.detach().cpu().clone().contiguous() for n, p in parameters.items()}
     for name, parameter in parameters.items():
-        for what, value in optimizer.state[parameter].items():
-            state[f"{what}/{name}"] = value.detach().cpu().clone().contiguous()
+        for moment, value in optimizer.state[parameter].items():
+            state[f"{moment}/{name}"] = value.detach().cpu().clone().contiguous()
     return state
 
 
@@ -234,5 +235,5 @@ def _restore_state(
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(state[f"weight/{name}"])
-            for what in ("step", "exp_avg", "exp_avg_sq"):
-                optimizer.state[parameter][what] = state[f"{what}/{name}"].to(parameter.device, copy=True)
+            for moment in ("step", "exp_avg", "exp_avg_sq"):
+                optimizer.state[parameter][moment] = state[f"{moment}/{name}"].to(parameter.device, copy=True)

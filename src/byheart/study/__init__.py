@@ -1,1 +1,1 @@
-"""A study file becomes a plan, and the plan's cells are trained, observed, attacked and measured."""
+"""Studies: read a study file, plan its cells, then train, observe, attack and measure each cell."""

@@ -1,4 +1,4 @@
-"""`byheart check`: the fairness of every data set of a study, or of two files, judged and spelled out."""
+"""`byheart check`: the split check of every data set of a study, or of two files, as text or JSON."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def requested_gates(
     store: Path,
     overrides: Sequence[str],
 ) -> dict[str, Gate]:
-    """Return the gates of a study file or else of two files; raises `RequestError` for neither and for both."""
+    """Return the gates of a study file or of two files; raises `RequestError` for neither and for both."""
     if study is not None and members is None and nonmembers is None and group is None:
         return study_gates(read_study(study, overrides), Store.open(store))
     if study is None and members is not None and nonmembers is not None and not overrides:
         return file_gates(members, nonmembers, group)
     raise StudyError(
-        "check takes a study, or two files; write byheart check STUDY.yaml, "
-        "or byheart check --members FILE --nonmembers FILE [--group FIELD]"
+        "byheart check: requires either a study or two files. Run byheart check STUDY.yaml, "
+        "or byheart check --members FILE --nonmembers FILE [--group FIELD]."
     )
 
 
 def study_gates(study: Study, store: Store) -> dict[str, Gate]:
-    """Return a gate for each split of the study's data sets, by the split's name.
+    """Return the gate of each split of the study's data sets, by the split's name.
 
-    Splits are dealt as a run deals them; they and the gates are kept in the store. Raises `RequestError` for what
-    cannot be split.
+    The splits are those of `byheart run`; splits and gates are stored. Raises `RequestError` for data that cannot be
+    split.
     """
-    return {one.name: one.gate for one in split_gates(plan_cells(study, store), store)}
+    return {split_gate.name: split_gate.gate for split_gate in split_gates(plan_cells(study, store), store)}
 
 
 def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dict[str, Gate]:
-    """Return the gate of two files (or folders) of texts, by their names; `group` names what belongs together.
+    """Return the gate of two files (or folders) of texts, by their names; `group` names the field of the groups.
 
     Raises `DataError` for a file that cannot be read, and for too few texts.
     """
@@ -59,36 +59,38 @@ def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dic
         examples = files(path=str(path), group=group)
         ids = tuple(f"{side}/{i}" for i in examples.texts.ids)
         parts.append(dataclasses.replace(examples.texts, ids=ids))
-        alone = examples.groups == examples.texts.ids  # no text belongs to another
-        groups.append(ids if alone else examples.groups)
-    trained, held = parts
-    split = Split(trained, tuple(range(len(trained))), held, Texts((), ()), groups[0], groups[1], {})
+        is_ungrouped = examples.groups == examples.texts.ids  # every text is its own group
+        groups.append(ids if is_ungrouped else examples.groups)
+    member_texts, nonmember_texts = parts
+    split = Split(
+        member_texts, tuple(range(len(member_texts))), nonmember_texts, Texts((), ()), groups[0], groups[1], {}
+    )
     return {f"{members} against {nonmembers}": gate(split, fpr=DEFAULT_FPR)}
 
 
 def gates_text(gates: Mapping[str, Gate]) -> str:
-    """Return, for each gate, the verdict with its reasons and a table of what was found."""
+    """Return, for each gate, the verdict with its reasons and a table of the checks."""
     return "\n".join(
         "\n".join(
             (
-                f"{one.verdict}: {name} ({one.members} members, {one.nonmembers} non-members)",
-                *(f"  - {why}" for why in one.reasons),
+                f"{split_gate.verdict}: {name} ({split_gate.members} members, {split_gate.nonmembers} non-members)",
+                *(f"  - {reason}" for reason in split_gate.reasons),
                 "",
-                as_text(_table(one)),
+                as_text(_table(split_gate)),
             )
         )
-        for name, one in gates.items()
+        for name, split_gate in gates.items()
     )
 
 
-def _table(one: Gate) -> Table:
-    return Table("", ("looked at", "verdict", "found"), tuple((f.name, f.verdict, f.found) for f in one.findings))
+def _table(split_gate: Gate) -> Table:
+    return Table("", ("check", "verdict", "result"), tuple((f.name, f.verdict, f.found) for f in split_gate.findings))
 
 
 def gates_json(gates: Mapping[str, Gate]) -> str:
-    """Return the same as one JSON object, with every digit."""
-    told = [
-        {"name": name, "verdict": one.verdict, "reasons": one.reasons} | dataclasses.asdict(one)
-        for name, one in gates.items()
+    """Return the gates as one JSON object, with all digits."""
+    entries = [
+        {"name": name, "verdict": split_gate.verdict, "reasons": split_gate.reasons} | dataclasses.asdict(split_gate)
+        for name, split_gate in gates.items()
     ]
-    return json.dumps({"datasets": told}, ensure_ascii=False, indent=1, allow_nan=False)
+    return json.dumps({"datasets": entries}, ensure_ascii=False, indent=1, allow_nan=False)

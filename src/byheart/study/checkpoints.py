@@ -1,6 +1,6 @@
-"""What is kept of a training: its state after each epoch, to go on from, and at its end what was trained.
+"""Stored states of a training: the state after each epoch, for resuming, and the trained weights at the end.
 
-Safetensors throughout, never pickle.
+All files are safetensors, never pickle.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _key(planned: PlannedCell, epoch: int) -> str:
 
 
 def latest_state(planned: PlannedCell, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
-    """Return the number and the state of the latest epoch that is kept, of those `before` one; None where none is."""
+    """Return the number and the state of the latest stored epoch `before` this one; None if no state is stored."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -36,7 +36,7 @@ def latest_state(planned: PlannedCell, store: Store, *, before: int) -> tuple[in
 
 
 def save_state(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
-    """Keep this epoch's state, then drop the one before: at no moment is there none."""
+    """Store this epoch's state, then delete the previous one, so that one state always exists."""
     import torch
     from safetensors.torch import save_file
 
@@ -49,13 +49,13 @@ def save_state(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[st
 
 
 def drop_states(planned: PlannedCell, store: Store) -> None:
-    """Drop what is kept of epochs, once the training is whole."""
+    """Delete the states of all epochs, after the training is complete."""
     for epoch in planned.epochs:
         store.drop("states", _key(planned, epoch))
 
 
 def write_weights(folder: Path, model: LanguageModel) -> None:
-    """Write the last weights: an adapter's folder, a whole model's if all of it was trained, else the trained part by name."""
+    """Write the final weights: an adapter's folder, the full model if all of it was trained, else the trained parameters."""
     from peft import PeftModel
     from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""What a study would take: what is left to train and observe, about how long it takes, and whether its bases will do."""
+"""Estimate the remaining work of a study: training, observations, minutes, and whether its base models can be loaded."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from byheart.study.remaining_work import remaining_steps
 from byheart.study.study_file import Study
 
 MATMUL_EFFICIENCY = 0.7
-"""The share of a processor's matrix product that training and scoring reach, seen on two cores in bfloat16."""
+"""Share of the matrix product's FLOP rate that training and scoring reach; measured on two cores in bfloat16."""
 
 
 BENCHMARK_SECONDS = 0.1
-"""Seconds that a plan spends on finding out how fast the processor is."""
+"""Seconds of the benchmark that measures the processor's speed."""
 
 
 ALWAYS_AVAILABLE_DEVICES = frozenset({"auto", "cpu"})
-"""Devices that every machine has, so that torch, which takes seconds to load, is not asked."""
+"""Devices that every machine has; checking any other device imports torch, which takes seconds."""
 
 
-def check_device_and_bases(machine: Machine, planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
-    """Refuse here, for all cells, what would end each that anything is left of: a device that this machine lacks, a base.
+def check_device_and_bases(machine: Machine, planned: Sequence[PlannedCell], remaining: Sequence[float]) -> None:
+    """Raise an error for a device that this machine lacks and for a base model that cannot be loaded.
 
-    The config of every base that is still to be loaded is read: one that is not causal is refused, and one that cannot
-    write chats, where texts are chats.
+    Only cells with remaining work count. Reads the config of each of their base models: the model must be causal, and
+    have a chat template if texts are chats.
     """
-    wanted = [p for p, effort in zip(planned, left, strict=True) if effort]
-    if wanted and machine.device not in ALWAYS_AVAILABLE_DEVICES:
+    unfinished = [p for p, work in zip(planned, remaining, strict=True) if work]
+    if unfinished and machine.device not in ALWAYS_AVAILABLE_DEVICES:
         torch_device(machine.device)
-    for base in dict.fromkeys(p.cell.base for p in wanted):
+    for base in dict.fromkeys(p.cell.base for p in unfinished):
         causal_config(base)
-    for base in dict.fromkeys(p.cell.base for p in wanted if p.has_chats):
+    for base in dict.fromkeys(p.cell.base for p in unfinished if p.has_chats):
         check_chat_template(base)
 
 
-def check_method_packages(planned: Sequence[PlannedCell], left: Sequence[float]) -> None:
-    """Raise `SettingError` for a method of which anything is left to make, and of which a package is not installed."""
-    for one, effort in zip(planned, left, strict=True):
-        if effort and (lack := missing_package(one.cell.method)):
-            raise SettingError(f"methods {one.cell.method.name}: {lack}")
+def check_method_packages(planned: Sequence[PlannedCell], remaining: Sequence[float]) -> None:
+    """Raise `SettingError` for a cell with remaining work whose method needs a package that is not installed."""
+    for cell, work in zip(planned, remaining, strict=True):
+        if work and (problem := missing_package(cell.cell.method)):
+            raise SettingError(f"methods {cell.cell.method.name}: {problem}")
 
 
 class CellEstimate(NamedTuple):
-    """What is left to do for a cell; `minutes` is None where the model's size is not known before it is fetched.
+    """Remaining work of a cell; `minutes` is None if the model's size is unknown before it is downloaded.
 
-    `shadow_epochs` are those of its shadow models together, whose observations are counted too. `epsilon` is what private
-    training will have spent at its end, None where it is not private or opacus, which reckons it, is not installed.
-    `lacks` says what must be installed before the cell can be made.
+    `shadow_epochs` is the sum over its shadow models, and observations include theirs. `epsilon` is the epsilon of
+    private training at its end; None for other training, or if opacus, which computes it, is not installed. `lacks`
+    names the package to install before the cell can run.
     """
 
     cell: str
@@ -73,80 +73,86 @@ class CellEstimate(NamedTuple):
 
 
 def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
-    """Return what would be made for each cell, and about how long it takes on this processor.
+    """Return the remaining work of each cell, and the approximate minutes on this processor.
 
-    The estimate multiplies two matrices to see how fast the processor is; it does not know of a GPU. What cells share
-    is counted for the first that needs it.
+    A matrix product measures the processor's speed; a GPU is not considered. Shared work is counted for the first cell
+    that needs it.
     """
     planned = plan(study, store)
-    efforts = remaining_work_by_cell(planned, store)
-    check_device_and_bases(study.machine, planned, efforts)
+    remaining = remaining_work_by_cell(planned, store)
+    check_device_and_bases(study.machine, planned, remaining)
     speed = _flops_per_second()
-    known: set[str] = set()
-    found: list[CellEstimate] = []
-    for one, effort in zip(planned, efforts, strict=True):
-        size = parameter_count(one.cell.base)
-        minutes = effort * 2 * size / (MATMUL_EFFICIENCY * speed) / 60 if size else None
-        (_, epochs, made), *shadows = remaining_steps(one, store, known)
-        observations = len(made) + sum(len(o) for _, _, o in shadows)
-        theirs = sum(e for _, e, _ in shadows)
-        texts, lacks = len(one.texts["train"]), missing_package(one.cell.method)
-        spent = None if lacks or one.spending is None else one.spending.epsilon(one.cell.training.epochs)
-        private = privacy_settings(one.cell.method) is not None
-        told = (one.cell.label, texts, epochs, observations, minutes, theirs, spent, private)
-        found.append(CellEstimate(*told, lacks=lacks if effort else ""))
-    return found
+    claimed_keys: set[str] = set()
+    estimates: list[CellEstimate] = []
+    for cell, work in zip(planned, remaining, strict=True):
+        size = parameter_count(cell.cell.base)
+        (_, epochs, observations), *shadows = remaining_steps(cell, store, claimed_keys)
+        lacks = missing_package(cell.cell.method)
+        estimates.append(
+            CellEstimate(
+                cell=cell.cell.label,
+                training_texts=len(cell.texts["train"]),
+                epochs_to_train=epochs,
+                observations_to_make=len(observations) + sum(len(of_shadow) for _, _, of_shadow in shadows),
+                minutes=work * 2 * size / (MATMUL_EFFICIENCY * speed) / 60 if size else None,
+                shadow_epochs=sum(shadow_epochs for _, shadow_epochs, _ in shadows),
+                epsilon=None if lacks or cell.spending is None else cell.spending.epsilon(cell.cell.training.epochs),
+                private=privacy_settings(cell.cell.method) is not None,
+                lacks=lacks if work else "",
+            )
+        )
+    return estimates
 
 
 def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
-    """Return what is left to do as a table."""
+    """Return the remaining work of the cells as a table."""
     total = sum(c.minutes or 0.0 for c in cells)
-    public = not any(c.private for c in cells)
+    has_private = any(c.private for c in cells)
     lines = tuple(
         (
             c.cell,
             str(c.training_texts),
             _training(c),
             str(c.observations_to_make),
-            "not known" if c.minutes is None else f"{c.minutes:.1f}",
-            *([] if public else [_epsilon(c)]),
+            "unknown" if c.minutes is None else f"{c.minutes:.1f}",
+            *([_epsilon(c)] if has_private else []),
         )
         for c in cells
     )
-    header = ("cell", "texts", "training", "observations to make", "minutes, about")
-    header += () if public else ("epsilon spent",)
+    header = ("cell", "training texts", "training to do", "observations to make", "minutes (estimate)")
+    header += ("epsilon after training",) if has_private else ()
     minutes = f"about {format_count(round(total), 'minute')}" if total >= 1 else "less than a minute"
-    told = (
-        f"In all {minutes} on this processor as busy as it is now. Observations are passes over texts and what models write, "
-        "each kept; the untuned model's are made with the first cell, and shared."
+    note = (
+        f"Total: {minutes} on this processor under its current load. Observations are forward passes over texts, or texts "
+        "that the models generate; each is stored. The base model's observations are made with the first cell and shared."
     )
     if not any(c.minutes is None or c.minutes for c in cells):
-        told = "All is in the store."
-    for lack in dict.fromkeys(c.lacks for c in cells if c.lacks):
-        told += f" Before byheart run: {lack}."
-    return Table(f"{name}: {format_count(len(cells), 'cell')}", header, lines, told)
+        note = "All results are in the store."
+    for problem in dict.fromkeys(c.lacks for c in cells if c.lacks):
+        note += f" Before byheart run: {problem}."
+    return Table(f"{name}: {format_count(len(cells), 'cell')}", header, lines, note)
 
 
 def _epsilon(cell: CellEstimate) -> str:
     if not cell.private:
         return "no bound"
-    return "not known" if cell.epsilon is None else f"{cell.epsilon:.2f}"
+    return "unknown" if cell.epsilon is None else f"{cell.epsilon:.2f}"
 
 
 def _training(cell: CellEstimate) -> str:
-    own = [format_count(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
-    theirs = [f"{format_count(cell.shadow_epochs, 'epoch')} of shadows"] if cell.shadow_epochs else []
-    return ", ".join((*own, *theirs)) or "in the store"
+    target = [format_count(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
+    shadows = [f"{format_count(cell.shadow_epochs, 'epoch')} of shadow models"] if cell.shadow_epochs else []
+    return ", ".join((*target, *shadows)) or "none"
 
 
 def _flops_per_second() -> float:
-    """Return floating-point operations a second of a float32 matrix product, measured for a tenth of a second."""
+    """Return the floating-point operations per second of a float32 matrix product, measured for `BENCHMARK_SECONDS`."""
     import numpy as np
 
     matrix = np.ones((1024, 1024), dtype=np.float32)
     np.matmul(matrix, matrix)
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < BENCHMARK_SECONDS:
+    products, start = 0, time.perf_counter()
+    while time.perf_counter() - start < BENCHMARK_SECONDS:
         np.matmul(matrix, matrix)
-        done += 1
-    return done * 2 * 1024**3 / (time.perf_counter() - began)
+        products += 1
+    return products * 2 * 1024**3 / (time.perf_counter() - start)

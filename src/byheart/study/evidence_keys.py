@@ -1,4 +1,4 @@
-"""Keys of evidence: exactly what can change an observation's result."""
+"""Keys of evidence: they cover everything that can change an observation's result, and nothing else."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from byheart.study.shadow_models import shadow_cells
 
 
 def evidence_recipe(planned: PlannedCell, observation: Choice, epoch: int) -> dict[str, Any]:
-    """Return an observation's identity, which covers only the inputs that its signature names."""
-    same = module_constant(observation.function, "UNTUNED", None)
-    if epoch == 0 and same is not None:
-        # The untuned base is what the reference attack reads anyway: one pass serves both.
+    """Return an observation's recipe, which covers only the inputs that its signature names."""
+    base_equivalent = module_constant(observation.function, "UNTUNED", None)
+    if epoch == 0 and base_equivalent is not None:
+        # At epoch 0 the target is the base model, so one pass serves both observations.
         observation = next(
-            (o for o in planned.observations if observation_name(o) == same), choose("observations", same)
+            (o for o in planned.observations if observation_name(o) == base_equivalent),
+            choose("observations", base_equivalent),
         )
     return {
         "observation": observation.recipe,
@@ -31,12 +32,12 @@ def evidence_recipe(planned: PlannedCell, observation: Choice, epoch: int) -> di
 def evidence_key(planned: PlannedCell, observation: Choice, epoch: int) -> str:
     """Return the key of an observation at an epoch: its recipe without the settings that are defaults."""
     recipe = evidence_recipe(planned, observation, epoch)
-    named = {n: v for n, v in recipe["observation"].items() if n != "settings"}
-    return key_of({**recipe, "observation": {**named, "settings": observation.non_default_settings}})
+    without_settings = {n: v for n, v in recipe["observation"].items() if n != "settings"}
+    return key_of({**recipe, "observation": {**without_settings, "settings": observation.non_default_settings}})
 
 
 def _input_identity(planned: PlannedCell, name: str, epoch: int) -> Any:
-    """Return the identity of what an observation asks for by this name."""
+    """Return the identity of an observation's input of this name."""
     if name == "model":
         return {"base": planned.base_identity} if epoch == 0 else {"cell": planned.key, "epoch": epoch}
     if name == "base_model":
@@ -45,9 +46,9 @@ def _input_identity(planned: PlannedCell, name: str, epoch: int) -> Any:
         return planned.tokens_recipe(TOKEN_INPUTS[name])
     if name in ATTRIBUTE_INPUTS:
         texts = enumerate(getattr(planned.split, name))
-        return digest((str(i), *item) for i, own in texts for item in sorted(own.items()))
+        return digest((str(i), *item) for i, attributes in texts for item in sorted(attributes.items()))
     if name == "shadow_passes":
-        # The texts too: at epoch 0 all shadows are the base, and evidence would not tell who is tuned on what.
+        # The training texts too: at epoch 0 all shadow models equal the base model, so evidence does not distinguish them.
         return [
             [s.texts["train"].digest, *(evidence_key(s, o, epoch) for o in s.observations)]
             for s in shadow_cells(planned)

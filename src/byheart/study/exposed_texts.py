@@ -1,7 +1,7 @@
-"""The texts of records as a model read them, for a report whose reader asked for text: token by token, tuned against base.
+"""Token views of audited texts for the report: log-probability of each token under fine-tuned and base model.
 
-Private values that the data set names are masked unless they are asked for too; where the data set cannot be read any
-more, nobody knows what is private, and no text is given.
+A report contains texts only on request. Private values that the data set names are masked unless the user requests them
+too. If the data set cannot be read any more, the private values are unknown and no text is shown.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Attributes = Mapping[str, Mapping[str, str]]
 def token_view_reader(
     store: Store, study: str | None, *, show_private: bool
 ) -> Callable[[Row, Sequence[int]], list[TokenView]]:
-    """Return the function that gives audited texts, by a row of scores and their positions, as the model of the row read them.
+    """Return a function from a row and positions of audited texts to their token views under the row's model.
 
-    `private` shows private values too. Raises `DataError` where they are to be masked and the data set cannot be read.
+    `show_private` leaves private values unmasked. Else the function raises `DataError` if the data set cannot be read.
     """
     rows = [r for r in study_rows(store, study) if r.scores]
 
@@ -41,38 +41,41 @@ def token_view_reader(
         return store.recipe("scores", scores)["recipe"]["evidence"]
 
     @functools.cache
-    def known(texts: str) -> Attributes:
+    def private_values(texts: str) -> Attributes:
         return {} if show_private else _attributes(store, texts)
 
     @functools.cache
     def tokenizer(base: str) -> PreTrainedTokenizerBase:
-        from byheart.lm.load import load_tokenizer as read
+        from byheart.lm.load import load_tokenizer
 
-        return read(base)
+        return load_tokenizer(base)
 
-    def of_epoch(row: Row, epoch: int | None, name: str) -> str | None:
-        """The key of what was observed of a row's model at an epoch, through any attack that asked for it."""
-        own = [r for r in rows if (r.cell, r.epoch, r.dataset_settings) == (row.cell, epoch, row.dataset_settings)]
-        return next((k for r in own if (k := evidence(r.scores).get(name)) and store.has("evidence", k)), None)
+    def evidence_at(row: Row, epoch: int | None, name: str) -> str | None:
+        """Return the key of an observation of a row's model at an epoch, from any attack that used it."""
+        model_rows = [
+            r for r in rows if (r.cell, r.epoch, r.dataset_settings) == (row.cell, epoch, row.dataset_settings)
+        ]
+        return next((k for r in model_rows if (k := evidence(r.scores).get(name)) and store.has("evidence", k)), None)
 
     def texts(row: Row, positions: Sequence[int]) -> list[TokenView]:
-        target = of_epoch(row, row.epoch, "target")
+        target = evidence_at(row, row.epoch, "target")
         if target is None:
             return []
         inputs = store.recipe("evidence", target)["recipe"]["inputs"]["tokens"]
         tokens = read_arrays(store.folder("tokens", key_of(inputs)))
         tuned = read_arrays(store.folder("evidence", target))
-        before = of_epoch(row, row.epoch, "base") or of_epoch(row, 0, "target")
-        base = read_arrays(store.folder("evidence", before)) if before and before != target else None
-        names = list(_ids(store, row.scores))
+        base_key = evidence_at(row, row.epoch, "base") or evidence_at(row, 0, "target")
+        base = read_arrays(store.folder("evidence", base_key)) if base_key and base_key != target else None
+        ids = list(_ids(store, row.scores))
 
-        def read(i: int) -> TokenView:
-            ids = tokens["ids"][tokens["starts"][i] + tokens["first"][i] : tokens["starts"][i + 1]].tolist()
-            before = None if base is None else _text_logprobs(base, i)
-            private = known(inputs["texts"]).get(names[i], {})
-            return token_view(token_pieces(ids, tokenizer(row.base)), _text_logprobs(tuned, i), before, private)
+        def view(i: int) -> TokenView:
+            token_ids = tokens["ids"][tokens["starts"][i] + tokens["first"][i] : tokens["starts"][i + 1]].tolist()
+            base_logprobs = None if base is None else _text_logprobs(base, i)
+            private = private_values(inputs["texts"]).get(ids[i], {})
+            pieces = token_pieces(token_ids, tokenizer(row.base))
+            return token_view(pieces, _text_logprobs(tuned, i), base_logprobs, private)
 
-        return [read(i) for i in positions]
+        return [view(i) for i in positions]
 
     return texts
 
@@ -86,19 +89,20 @@ def _text_logprobs(evidence: Mapping[str, np.ndarray], i: int) -> np.ndarray:
 
 
 def _attributes(store: Store, texts: str) -> Attributes:
-    """Return the private values of the texts of this digest by id, from the data set that they were dealt from."""
-    wrong: list[str] = []
+    """Return the private values by id of the audited texts with this digest, from the data set of their split."""
+    problems: list[str] = []
     for folder in sorted((store.root / "splits").iterdir()):
-        named: dict[str, Any] = store.recipe("splits", folder.name)["recipe"]["dataset"]
+        dataset: dict[str, Any] = store.recipe("splits", folder.name)["recipe"]["dataset"]
         try:
-            examples = choose("datasets", named["name"], named["settings"])()
-            dealt = restore_split(examples, read_json(folder / "split.json"))
+            examples = choose("datasets", dataset["name"], dataset["settings"])()
+            split = restore_split(examples, read_json(folder / "split.json"))
         except (ByheartError, OSError, KeyError) as error:
-            wrong.append(f"{named['name']} ({' '.join(str(error).split())[:100]})")
+            problems.append(f"{dataset['name']} ({' '.join(str(error).split())[:100]})")
             continue
-        if dealt.audited.digest == texts:
+        if split.audited.digest == texts:
             return dict(zip(examples.texts.ids, examples.attributes, strict=True))
-    told = "; ".join(wrong) or "it is not the one that was dealt"
+    problem = "; ".join(problems) or "its texts differ from the texts of the split"
     raise DataError(
-        f"private values cannot be masked, because the data set cannot be read any more: {told}; put it back, or write --show-private"
+        f"--show-text: private values cannot be masked because the data set cannot be read: {problem}. "
+        "Restore the data set, or add --show-private."
     )

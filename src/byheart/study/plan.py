@@ -1,4 +1,4 @@
-"""What a study needs: bases looked into, data sets loaded and dealt, evidence named, metrics tried. No model is loaded."""
+"""Plan a study: check base models, load and split data sets, name the evidence, try the metrics. Loads no model."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from byheart.study.study_file import Cell, Study
 
 
 def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
-    """Return every cell with its texts and keys, as `deal` does.
+    """Return every cell with its texts and keys, after validation.
 
-    Looks into every base's files and tries each metric on made-up scores of the same size, so that what cannot be
-    loaded or measured is refused before anything is trained.
+    Checks the files of every base model and runs each metric on random scores of the same size, so that errors occur
+    before training.
     """
     for base in dict.fromkeys(c.base for c in study.cells):
         check_loadable(base)
     planned = plan_cells(study, store)
-    for one in planned:
-        _check_privacy(one)
-    for one in {id(p.split): p for p in planned}.values():
-        _check_metrics(one)
+    for cell in planned:
+        _check_privacy(cell)
+    for cell in {id(p.split): p for p in planned}.values():
+        _check_metrics(cell)
     return planned
 
 
 def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
-    """Return every cell with its texts and keys, cells of one base together, so that it is loaded in a row.
+    """Return every cell with its texts and keys, sorted by base model, so that each is loaded once.
 
-    Loads data sets and splits them (kept in the store); no base model is looked at.
+    Loads and splits the data sets; the splits are stored. Reads no base model.
     """
     loaded: dict[str, Examples] = {}
     splits: dict[str, Split] = {}
@@ -59,24 +59,24 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
         name = key_of({"dataset": cell.dataset.key, "data": dataclasses.asdict(cell.data), "coins": seed})
         if name not in splits:
             examples = loaded[cell.dataset.key]
-            dealt = _split(store, cell, examples)
+            cell_split = _split(store, cell, examples)
             if canaries is not None:
                 near = cell.data.near_duplicate
-                dealt = dataclasses.replace(
-                    dealt, planted=plant_canaries(canaries, examples, dealt, near_duplicate=near, seed=seed)
+                cell_split = dataclasses.replace(
+                    cell_split, planted=plant_canaries(canaries, examples, cell_split, near_duplicate=near, seed=seed)
                 )
-            splits[name] = dealt
-        dealt = splits[name]
-        parts = dealt.parts
+            splits[name] = cell_split
+        cell_split = splits[name]
+        parts = cell_split.parts
         parts["train"] = deduplicated_texts(parts["train"], cell.training)
         planned.append(
             PlannedCell(
                 cell,
-                dealt,
+                cell_split,
                 study.attacks,
                 study.metrics,
                 study.scoring,
-                _required_observations(study, dealt, parts),
+                _required_observations(study, cell_split, parts),
                 parts,
             )
         )
@@ -84,114 +84,118 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
 
 
 def _check_privacy(planned: PlannedCell) -> None:
-    """Refuse a promise of privacy that means nothing for this cell, or for a shadow of it, whose texts are others.
+    """Raise `SettingError` for a privacy target that is meaningless for this cell or for one of its shadow models.
 
-    Whether any noise keeps it only opacus can say, which a plan does without.
+    Only opacus can compute whether a noise level reaches the target; without opacus the plan does not check it.
     """
     privacy = privacy_settings(planned.cell.method)
     if privacy is None:
         return
-    for one in (planned, *shadow_cells(planned)):
+    for cell in (planned, *shadow_cells(planned)):
         try:
-            target_delta(privacy, len(one.texts["train"]))
-            if not missing_package(one.cell.method):
-                _ = one.spending
+            target_delta(privacy, len(cell.texts["train"]))
+            if not missing_package(cell.cell.method):
+                _ = cell.spending
         except SettingError as error:
             raise SettingError(f"methods {planned.cell.method.name}: {error}") from error
 
 
-def _required_observations(study: Study, dealt: Split, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
-    """Return the observations that attacks and metrics ask for, each once, after those that it asks for itself.
+def _required_observations(study: Study, cell_split: Split, parts: Mapping[str, Texts]) -> tuple[Choice, ...]:
+    """Return the observations that attacks and metrics require, each once, after the observations that it requires.
 
-    Raises `DataError` for evidence that there is not, of texts that the study sets none aside for, or of private
-    attributes that its data has not.
+    Raises `DataError` for an unknown observation, for texts that the study does not set aside, and for private
+    attributes that the data set does not have.
     """
-    given = {observation_name(o): o for o in study.observations}
-    found: dict[str, Choice] = {}
-    for name, asking, least in _requested_observations(study, given):
-        for observation in required_observations((name,), asking, given):
+    configured = {observation_name(o): o for o in study.observations}
+    required: dict[str, Choice] = {}
+    for name, requester, minimum in _requested_observations(study, configured):
+        for observation in required_observations((name,), requester, configured):
             for need in observation.needs:
                 if need.startswith("canary"):
-                    _check_canaries(asking, need, parts)
+                    _check_canaries(requester, need, parts)
                 elif need in TOKEN_INPUTS:
-                    _check_known_texts(asking, observation, need, len(parts[TOKEN_INPUTS[need]]), least)
+                    _check_known_texts(requester, observation, need, len(parts[TOKEN_INPUTS[need]]), minimum)
                 elif need == "attributes":
-                    check_has_attributes(dealt.attributes, asking)
+                    check_has_attributes(cell_split.attributes, requester)
                 elif need == "validation_attributes":
-                    check_has_candidates(dealt.attributes, dealt.validation_attributes, asking)
-            found.setdefault(observation_name(observation), observation)
-    return tuple(found.values())
+                    check_has_candidates(cell_split.attributes, cell_split.validation_attributes, requester)
+            required.setdefault(observation_name(observation), observation)
+    return tuple(required.values())
 
 
-def _requested_observations(study: Study, given: Mapping[str, Choice]) -> Iterator[tuple[str, str, int]]:
-    """Yield the observations that attacks and metrics name, with who asks and how many known texts it needs at least.
+def _requested_observations(study: Study, configured: Mapping[str, Choice]) -> Iterator[tuple[str, str, int]]:
+    """Yield the observations that attacks and metrics name, with the requester and its minimum number of known texts.
 
-    Raises `DataError` for what a metric may not ask for.
+    Raises `DataError` for an input that metrics cannot request.
     """
     for attack in study.attacks:
-        least = int(module_constant(attack.function, "KNOWN", 1))
-        yield from ((n, f"attacks {attack.name}", least) for n in attack.needs if n != "texts")
+        minimum = int(module_constant(attack.function, "KNOWN", 1))
+        yield from ((n, f"attacks {attack.name}", minimum) for n in attack.needs if n != "texts")
     for metric in study.metrics:
         for name in (n for n in metric.needs if n not in METRIC_LABELS):
-            known = dict.fromkeys((*METRIC_INPUTS, *entry_names("observations"), *given))
-            if name not in known:
-                raise DataError(f"metrics {metric.name} asks for {name!r}; a metric may ask for {', '.join(known)}")
+            available = dict.fromkeys((*METRIC_INPUTS, *entry_names("observations"), *configured))
+            if name not in available:
+                raise DataError(f"metrics {metric.name}: unknown input {name!r}. Choose from {', '.join(available)}.")
             yield "target" if name in {"train", "nonmember"} else name, f"metrics {metric.name}", 1
 
 
 def _check_canaries(requester: str, need: str, parts: Mapping[str, Texts]) -> None:
-    """Raise `DataError` where there are no canaries, or none in a format of which there are others."""
+    """Raise `DataError` without canaries, and without the canaries of a format that `need` requires."""
     if not len(parts["canaries"]):
-        raise DataError(f"{requester} needs canaries; set data.canaries, to {{}} or to {{count: 48, ...}}")
+        raise DataError(f"{requester}: requires canaries. Set data.canaries to {{}} or to {{count: 48, ...}}.")
     if not len(parts[TOKEN_INPUTS[need]]):
-        raise DataError(f"{requester} ranks canaries in a format; real_texts have none: name another kind")
+        raise DataError(
+            f"{requester}: canaries of kind real_texts have no reference canaries. Add another kind to data.canaries.kinds."
+        )
 
 
 def _check_known_texts(requester: str, observation: Choice, need: str, available: int, minimum: int) -> None:
-    """Raise `DataError` where there are fewer texts of a kind than an attack or the observation says that it needs."""
-    told = module_constant(observation.function, "KNOWN", 1.0)
-    wanted = known_records_needed(observation, minimum) if need.startswith("known") else 1
-    if available >= wanted:
+    """Raise `DataError` for fewer known texts than the attack or the observation requires."""
+    setting = module_constant(observation.function, "KNOWN", 1.0)
+    required = known_records_needed(observation, minimum) if need.startswith("known") else 1
+    if available >= required:
         return
-    number = f"{wanted} or more" if wanted > 1 else "50 or so"
-    held = f"; there are {available}" if available else ""
-    fewer = (
-        f", or {told} of observations {observation_name(observation)} to {available}"
-        if isinstance(told, str) and available
+    number = f"{required} or more" if required > 1 else "about 50"
+    alternative = (
+        f", or {setting} of observations {observation_name(observation)} to {available}"
+        if isinstance(setting, str) and available
         else ""
     )
-    raise DataError(f"{requester} needs texts that its adversary knows{held}; set data.known, to {number}{fewer}")
+    raise DataError(
+        f"{requester}: requires records with known membership, and the study has {available}. "
+        f"Set data.known to {number}{alternative}."
+    )
 
 
 def _split(store: Store, cell: Cell, examples: Examples) -> Split:
-    """Return the split of a data set, dealt once and kept as ids."""
-    content = digest([(examples.texts.digest,), examples.roles, examples.groups])
-    others = {"max_tokens", "canaries"}  # which change nobody's part
+    """Return the split of a data set; it is made once and stored as ids."""
+    content_digest = digest([(examples.texts.digest,), examples.roles, examples.groups])
+    others = {"max_tokens", "canaries"}  # these do not change the split
     sizes = {f.name: getattr(cell.data, f.name) for f in dataclasses.fields(cell.data) if f.name not in others}
-    recipe = {"dataset": cell.dataset.recipe, "content": content, "data": sizes}
+    recipe = {"dataset": cell.dataset.recipe, "content": content_digest, "data": sizes}
 
     def make(folder: Path) -> None:
-        asked = {n: v for n, v in sizes.items() if n != "split"}
-        dealt = split(examples, **asked, by=cell.data.split)
-        held = {
-            "train": dealt.train.ids,
-            "members": [int(m) for m in dealt.members],
-            "nonmembers": dealt.nonmembers.ids,
-            "validation": dealt.validation.ids,
-            "known_members": dealt.known_members.ids,
-            "known_nonmembers": dealt.known_nonmembers.ids,
-            "counts": dict(dealt.counts),
+        settings = {n: v for n, v in sizes.items() if n != "split"}
+        new_split = split(examples, **settings, by=cell.data.split)
+        content = {
+            "train": new_split.train.ids,
+            "members": [int(m) for m in new_split.members],
+            "nonmembers": new_split.nonmembers.ids,
+            "validation": new_split.validation.ids,
+            "known_members": new_split.known_members.ids,
+            "known_nonmembers": new_split.known_nonmembers.ids,
+            "counts": dict(new_split.counts),
         }
-        (folder / "split.json").write_text(json.dumps(held))
+        (folder / "split.json").write_text(json.dumps(content))
 
     return restore_split(examples, read_json(store.get_or_make("splits", key_of(recipe), recipe, make) / "split.json"))
 
 
 def restore_split(examples: Examples, stored: Mapping[str, Any]) -> Split:
-    """Return the split that was dealt, from what is kept of it."""
-    at = {name: i for i, name in enumerate(examples.texts.ids)}
-    train, nonmembers = ([at[i] for i in stored[part]] for part in ("train", "nonmembers"))
-    others = {part: [at[i] for i in stored[part]] for part in ("validation", "known_members", "known_nonmembers")}
+    """Return a split from its stored ids."""
+    position = {name: i for i, name in enumerate(examples.texts.ids)}
+    train, nonmembers = ([position[i] for i in stored[part]] for part in ("train", "nonmembers"))
+    others = {part: [position[i] for i in stored[part]] for part in ("validation", "known_members", "known_nonmembers")}
     return Split(
         train=examples.texts.take(train),
         members=tuple(stored["members"]),
@@ -210,29 +214,33 @@ def restore_split(examples: Examples, stored: Mapping[str, Any]) -> Split:
 
 
 def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
-    """Return what is left to do for each cell in turn, what cells share being done for the first that needs it.
+    """Return the remaining work of each cell; shared work is counted for the first cell that needs it.
 
-    With None, all that there is to do: what would be left if the store held nothing.
+    `store` None stands for an empty store: the total work.
     """
-    known: set[str] = set()
-    return [remaining_work(p, store, known) for p in planned]
+    claimed_keys: set[str] = set()
+    return [remaining_work(p, store, claimed_keys) for p in planned]
 
 
 def _check_metrics(planned: PlannedCell) -> None:
-    """Measure made-up scores of the same size: a rate below resolution is refused here, not after a night's training."""
+    """Run the metrics on random scores of the same size: for example, an FPR that is too low fails before training."""
     membership, planted = planned.split.membership, planned.split.planted
-    chance = np.random.default_rng(0)
-    made_up: dict[str, Any] = {
-        "scores": chance.normal(size=len(membership)),
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Any] = {
+        "scores": rng.normal(size=len(membership)),
         "extracted": np.arange(len(membership)) % 2 == 0,
         "membership": membership,
         "groups": planned.split.groups,
     }
     if planted is not None:
-        made_up["planted"] = planted
-        sizes = {"canaries": planted.texts, "canaries_base": planted.texts, "canary_references": planted.references}
-        for name, texts in sizes.items():
-            made_up[name] = LogProbs(logp=-chance.random(len(texts)), starts=np.arange(len(texts) + 1))
+        inputs["planted"] = planted
+        canary_texts = {
+            "canaries": planted.texts,
+            "canaries_base": planted.texts,
+            "canary_references": planted.references,
+        }
+        for name, texts in canary_texts.items():
+            inputs[name] = LogProbs(logp=-rng.random(len(texts)), starts=np.arange(len(texts) + 1))
     for metric in planned.metrics:
-        if set(metric.needs) <= set(made_up):
-            metric(*(made_up[n] for n in metric.needs))
+        if set(metric.needs) <= set(inputs):
+            metric(*(inputs[n] for n in metric.needs))

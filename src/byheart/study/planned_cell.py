@@ -1,7 +1,7 @@
-"""A cell with its texts: identities, keys, and the work that is left. No model is loaded.
+"""A cell with its texts, identities and keys. Loads no model.
 
-A result's key covers exactly what can change it: a checkpoint's the base, the training texts and how they are
-trained on; an observation's the inputs that its signature names; a score's the attack and its evidence.
+A result's key covers exactly what can change it. A checkpoint's key covers the base model, the training texts and the
+training settings; an observation's key the inputs that its signature names; a score's key the attack and its evidence.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ METRIC_LABELS = (
     "planted",
 )
 METRIC_INPUTS = (*METRIC_LABELS, "train", "nonmember", "validation")
-"""What a metric may ask for, besides any observation by its name: scores, labels, evidence by who is a member."""
+"""Inputs of metrics besides observations: scores, labels, and the evidence of members and of non-members."""
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedCell:
-    """A cell with its texts, and from these the keys of everything that will be made for it.
+    """A cell with its texts, and the keys of all its results.
 
-    `texts` are those that its models read, by the part they play: `split.parts`, but for a shadow's training texts.
-    `observations` are what attacks and metrics ask for, each after those that it asks for itself.
+    `texts` are the texts by part: `split.parts`, except for the training texts of a shadow model. `observations` are
+    the observations that attacks and metrics require, each after its own requirements.
     """
 
     cell: Cell
@@ -54,23 +54,23 @@ class PlannedCell:
 
     @property
     def label(self) -> str:
-        """A line that tells this cell, or this shadow of it, from the others of a study."""
+        """Name of this cell, or of this shadow model, that is unique in the study."""
         return " · ".join(x for x in (self.cell.label, self.shadow_label) if x)
 
     @cached_property
     def base_identity(self) -> str:
-        """What tells the base model from any other, its chat template too where it writes chats."""
-        spoken = chat_template_hash(self.cell.base) if self.has_chats else ""
-        return identity(self.cell.base) + spoken
+        """Identity of the base model; for chats it includes the chat template."""
+        template = chat_template_hash(self.cell.base) if self.has_chats else ""
+        return identity(self.cell.base) + template
 
     @property
     def has_chats(self) -> bool:
-        """Whether any text is an answer in a chat."""
+        """Whether any text is an assistant message of a chat."""
         return any(any(texts.chats) for texts in self.texts.values())
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """Everything that can change the trained weights, defaults spelled out."""
+        """Everything that can change the trained weights, including defaults."""
         return {
             "base": self.base_identity,
             "texts": self.texts["train"].digest,
@@ -79,33 +79,33 @@ class PlannedCell:
             "training": dataclasses.asdict(self.cell.training),
             "seed": self.cell.seed,
             "revision": lm.TRAIN_REVISION,
-            # Dealt the very texts of the target, a shadow would be the target but for this.
+            # Distinguishes a shadow model that is trained on exactly the target's texts.
             **({"shadow": True} if self.shadow_label else {}),
         }
 
     @cached_property
     def key(self) -> str:
-        """The checkpoint's key: its recipe without the settings that are defaults."""
-        given = {n: v for n, v in self.recipe["training"].items() if v != _default(Training, n)}
-        return key_of({**self.recipe, "method": self.cell.method.identity, "training": given})
+        """The checkpoint's key: its recipe without default settings."""
+        non_default = {n: v for n, v in self.recipe["training"].items() if v != _default(Training, n)}
+        return key_of({**self.recipe, "method": self.cell.method.identity, "training": non_default})
 
     @property
     def epochs(self) -> range:
-        """Every epoch that is observed; 0 is the untuned base."""
+        """Every observed epoch; 0 is the base model."""
         return range(self.cell.training.epochs + 1)
 
     @cached_property
     def spending(self) -> DpSgdParameters | None:
-        """What private training spends; None where it is not private. Raises `SettingError` for a promise that means nothing."""
+        """Privacy parameters of private training, else None. Raises `SettingError` for a meaningless privacy target."""
         privacy = privacy_settings(self.cell.method)
         return dp_sgd_parameters(privacy, len(self.texts["train"]), self.cell.training) if privacy else None
 
-    def tokens_recipe(self, what: str) -> dict[str, Any]:
-        """Return what tells these tokens from any other: those of the "train", "audited", ... texts."""
-        return {"base": self.base_identity, "texts": self.texts[what].digest, "max_tokens": self.cell.data.max_tokens}
+    def tokens_recipe(self, part: str) -> dict[str, Any]:
+        """Return the recipe of the tokens of one part: "train", "audited", ..."""
+        return {"base": self.base_identity, "texts": self.texts[part].digest, "max_tokens": self.cell.data.max_tokens}
 
     def observation(self, name: str) -> Choice:
-        """Return the observation that attacks ask for by this name."""
+        """Return the observation that attacks request by this name."""
         return next(o for o in self.observations if observation_name(o) == name)
 
 

@@ -13,83 +13,88 @@ from byheart.study.shadow_models import shadow_cells
 
 
 def missing_evidence(planned: PlannedCell, store: Store | None) -> dict[int, tuple[Choice, ...]]:
-    """Return, by epoch, the observations that the store does not hold yet, each at the first epoch that needs it.
+    """Return, by epoch, the observations that the store lacks, each at the first epoch that needs it.
 
-    None stands for a store that holds nothing, here and below.
+    `store` None stands for an empty store, here and below.
     """
-    left: dict[int, tuple[Choice, ...]] = {}
+    missing: dict[int, tuple[Choice, ...]] = {}
     first: dict[str, tuple[int, Choice]] = {}
     for epoch in planned.epochs:
         for observation in planned.observations:
             first.setdefault(evidence_key(planned, observation, epoch), (epoch, observation))
     for key, (epoch, observation) in first.items():
         if store is None or not store.has("evidence", key):
-            left[epoch] = (*left.get(epoch, ()), observation)
-    return left
+            missing[epoch] = (*missing.get(epoch, ()), observation)
+    return missing
 
 
 def _unclaimed_evidence(
     planned: PlannedCell, store: Store | None, claimed_keys: set[str]
 ) -> dict[int, tuple[Choice, ...]]:
-    """Return what is missing, by epoch, without what is known to be made before; adds this cell's to `known`."""
-    left = {
-        e: tuple(o for o in wanted if evidence_key(planned, o, e) not in claimed_keys)
-        for e, wanted in missing_evidence(planned, store).items()
+    """Return the missing observations by epoch, without those of earlier cells; adds this cell's to `claimed_keys`."""
+    unclaimed = {
+        epoch: tuple(o for o in observations if evidence_key(planned, o, epoch) not in claimed_keys)
+        for epoch, observations in missing_evidence(planned, store).items()
     }
-    claimed_keys |= {evidence_key(planned, o, e) for e, wanted in left.items() for o in wanted}
-    return left
+    claimed_keys |= {evidence_key(planned, o, epoch) for epoch, observations in unclaimed.items() for o in observations}
+    return unclaimed
 
 
 def remaining_work(planned: PlannedCell, store: Store | None, claimed_keys: set[str]) -> float:
-    """Return what is left to do, in forward passes of one token.
+    """Return the remaining work of a cell, in forward passes of one token.
 
-    `known` are keys of evidence that a cell before this one makes; this cell's are added.
+    `claimed_keys` are the keys of evidence that earlier cells make; this cell's are added.
     """
     return sum(
-        epoch_work(one) * epochs + sum(observation_work(one, o) for o in made)
-        for one, epochs, made in remaining_steps(planned, store, claimed_keys)
+        epoch_work(cell) * epochs + sum(observation_work(cell, o) for o in observations)
+        for cell, epochs, observations in remaining_steps(planned, store, claimed_keys)
     )
 
 
 def remaining_steps(
     planned: PlannedCell, store: Store | None, claimed_keys: set[str]
 ) -> list[tuple[PlannedCell, int, tuple[Choice, ...]]]:
-    """Return what is left to do, this cell's first, then its shadows': epochs to train, and observations to make.
+    """Return the epochs to train and the observations to make: of this cell, then of each of its shadow models.
 
-    `known` are keys of evidence that a cell before this one makes; this cell's are added.
+    `claimed_keys` are the keys of evidence that earlier cells make; this cell's are added.
     """
-    left = _unclaimed_evidence(planned, store, claimed_keys)
-    made = tuple(o for wanted in left.values() for o in wanted)
-    trained = max((e for e in left if e > 0), default=0)
+    missing = _unclaimed_evidence(planned, store, claimed_keys)
+    observations = tuple(o for epoch_observations in missing.values() for o in epoch_observations)
+    epochs = max((epoch for epoch in missing if epoch > 0), default=0)
     if store is None or not store.has("training", planned.key):
-        trained = planned.cell.training.epochs
-    shadowed = any("shadow_passes" in o.needs for o in made)
+        epochs = planned.cell.training.epochs
+    needs_shadows = any("shadow_passes" in o.needs for o in observations)
     return [
-        (planned, trained, made),
-        *(t for s in shadow_cells(planned) if shadowed for t in remaining_steps(s, store, claimed_keys)),
+        (planned, epochs, observations),
+        *(
+            step
+            for shadow in shadow_cells(planned)
+            if needs_shadows
+            for step in remaining_steps(shadow, store, claimed_keys)
+        ),
     ]
 
 
 def epoch_work(planned: PlannedCell) -> float:
-    """Training of one epoch, in forward passes of one token; a method's file says how many passes a token costs."""
+    """Return the work of training one epoch, in forward passes of one token; a method's `PASSES` is its cost per token."""
     return module_constant(planned.cell.method.function, "PASSES", 3.0) * _token_counts(planned)["train"]
 
 
 def attack_evidence(planned: PlannedCell, attack: Choice) -> list[Choice]:
-    """Return the observations that an attack rests on, and those that they rest on in turn, each once."""
+    """Return the observations that an attack requires, directly or indirectly, each once."""
     return required_observations(
         attack.needs, f"attacks {attack.name}", {observation_name(o): o for o in planned.observations}
     )
 
 
 def metric_observations(planned: PlannedCell) -> tuple[Choice, ...]:
-    """The observations that metrics ask for by name, and those that they rest on in turn, each once."""
-    asked = dict.fromkeys(n for m in planned.metrics for n in m.needs if n not in METRIC_INPUTS)
-    return tuple(required_observations(asked, "a metric", {observation_name(o): o for o in planned.observations}))
+    """Return the observations that metrics require, directly or indirectly, each once."""
+    requested = dict.fromkeys(n for m in planned.metrics for n in m.needs if n not in METRIC_INPUTS)
+    return tuple(required_observations(requested, "a metric", {observation_name(o): o for o in planned.observations}))
 
 
 def attack_cost(planned: PlannedCell, attack: Choice, epoch: int) -> float:
-    """Return what an attack at an epoch rests on, in forward passes over the audited texts, shadows' training included."""
+    """Return an attack's cost at an epoch, in forward passes over the audited texts, including shadow models' training."""
     evidence = attack_evidence(planned, attack)
     work = sum(observation_work(planned, o) for o in evidence)
     if any("shadow_passes" in o.needs for o in evidence):
@@ -99,22 +104,22 @@ def attack_cost(planned: PlannedCell, attack: Choice, epoch: int) -> float:
 
 
 def observation_work(planned: PlannedCell, observation: Choice) -> float:
-    """Return one observation's work, in forward passes of one token."""
+    """Return the work of an observation, in forward passes of one token."""
     part = next((p for n, p in TOKEN_INPUTS.items() if n in observation.needs), "audited")
     attributes = sum(map(len, planned.split.attributes)) / max(len(planned.split.attributes), 1)
     return forward_pass_count(observation, planned.observations, attributes=attributes) * _token_counts(planned)[part]
 
 
 def observation_passes(planned: PlannedCell, observation: Choice) -> float:
-    """Return one observation's work, in forward passes over the audited texts."""
+    """Return the work of an observation, in forward passes over the audited texts."""
     return observation_work(planned, observation) / _token_counts(planned)["audited"]
 
 
 @functools.lru_cache(maxsize=256)
 def _token_counts(planned: PlannedCell) -> dict[str, float]:
-    """About how many tokens each part's texts have: one for four characters, no more a text than are read."""
-    most = planned.cell.data.max_tokens
+    """Return the approximate number of tokens of each part: one per four characters, at most `max_tokens` per text."""
+    limit = planned.cell.data.max_tokens
     return {
-        part: sum(min((len(s) + len(p)) / 4, most) for s, p in zip(texts.scored, texts.prompts, strict=True))
+        part: sum(min((len(s) + len(p)) / 4, limit) for s, p in zip(texts.scored, texts.prompts, strict=True))
         for part, texts in planned.texts.items()
     }

@@ -1,7 +1,7 @@
-"""One cell: train -> observe -> attack -> measure. What the store holds is not made again.
+"""Run one cell: train, observe, attack, measure. Stored results are not computed again.
 
-An attack may ask, by position, for the texts and for any observation on the shelf, a metric for what `planned.LABELLED`
-lists and for any observation. A metric of several numbers gives them by what tells them apart ("kind=email, of=members").
+An attack may request the texts and any observation as positional parameters; a metric may request `METRIC_INPUTS` and any
+observation. A metric with several numbers returns them by label ("kind=email, of=members").
 """
 
 from __future__ import annotations
@@ -38,20 +38,22 @@ from byheart.study.study_file import non_default_settings
 from byheart.study.train_and_observe import ProgressCallback, observe, read_evidence, scored_texts
 
 ROWS_REVISION = 2
-"""Raised when what rows point to changes, so that they are measured anew from known evidence. 2: canaries' costs."""
+"""Raised when the content of rows changes, so that rows are measured again from stored evidence. 2: canaries' costs."""
 
 
 def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> tuple[str, list[Row]]:
-    """Return a cell's rows and the key that they are kept under, having made whatever was missing.
+    """Return a cell's rows and their key in the store, after computing all missing results.
 
-    Raises `CellError` or `RequestError` where the cell cannot be made.
+    Raises `CellError` or `RequestError` if the cell cannot be computed.
     """
-    wanted = missing_evidence(planned, store)
-    if any("shadow_passes" in o.needs for observations in wanted.values() for o in observations):
-        # First what asks for no shadow: the untuned base's refusals come before many trainings, not after them.
-        alone = tuple(o for o in wanted.get(0, ()) if not depends_on("shadow_passes", o, planned.observations))
-        if alone:
-            observe(planned, {0: alone}, store, machine, on_event, base_only=True)
+    missing = missing_evidence(planned, store)
+    if any("shadow_passes" in o.needs for observations in missing.values() for o in observations):
+        # Base model observations without shadow models come first: their errors occur before many trainings.
+        without_shadows = tuple(
+            o for o in missing.get(0, ()) if not depends_on("shadow_passes", o, planned.observations)
+        )
+        if without_shadows:
+            observe(planned, {0: without_shadows}, store, machine, on_event, base_only=True)
         for shadow in shadow_cells(planned):
             _train_and_observe(shadow, store, machine, on_event)
     _train_and_observe(planned, store, machine, on_event)
@@ -77,10 +79,10 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: Pro
 
 
 def _train_and_observe(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> None:
-    wanted = missing_evidence(planned, store)
-    made = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
-    if wanted or not all(store.has(stage, key) for stage, key in made):
-        observe(planned, wanted, store, machine, on_event)
+    missing = missing_evidence(planned, store)
+    required = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
+    if missing or not all(store.has(stage, key) for stage, key in required):
+        observe(planned, missing, store, machine, on_event)
 
 
 def _labels(planned: PlannedCell) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def _labels(planned: PlannedCell) -> dict[str, Any]:
 
 
 def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
-    """Yield what is known of the cell as a whole: sizes, parameters, what was cut."""
+    """Yield the rows of the whole cell: numbers of texts, parameters, truncated texts."""
     labels = _labels(planned)
     facts = read_json(store.folder("training", planned.key) / "facts.json")
     numbers = {
@@ -112,7 +114,7 @@ def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
         "learning_rate": facts["learning_rate"],
         **planned.split.counts,
         **_canary_counts(planned.split.planted),
-        # Fewer where copies are left out, more where canaries are trained on besides.
+        # Fewer than train_texts after deduplication, more with canaries.
         "trained_texts": len(planned.texts["train"]),
         **{n: facts[n] for n in ("noise_multiplier", "delta") if n in facts},
     }
@@ -123,7 +125,7 @@ def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
 
 
 def _canary_recipe(planted: PlantedCanaries | None) -> dict[str, Any]:
-    """Return what rows owe to canaries besides evidence, so that rows without any keep their key."""
+    """Return the part of the recipe that only canaries add, so that rows without canaries keep their key."""
     if planted is None:
         return {}
     labels = [planted.included, planted.repetitions, planted.kinds, planted.coin, planted.reference_kinds]
@@ -144,14 +146,14 @@ def _canary_counts(planted: PlantedCanaries | None) -> dict[str, int]:
 def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
     labels = _labels(planned)
     needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
-    asked = [o for o in planned.observations if observation_name(o) in needed]
+    observations = [o for o in planned.observations if observation_name(o) in needed]
     for epoch in planned.epochs:
-        evidence = {observation_name(o): read_evidence(planned, store, o, epoch) for o in asked}
+        evidence = {observation_name(o): read_evidence(planned, store, o, epoch) for o in observations}
         texts = scored_texts(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
-        labelled = {**evidence, **_metric_inputs(planned, evidence)}
+        metric_inputs = {**evidence, **_metric_inputs(planned, evidence)}
         for metric in planned.metrics:
             if not set(metric.needs) & set(ATTACK_OUTPUT_NAMES):
-                yield from _metric_rows(labels, epoch, metric, labelled)
+                yield from _metric_rows(labels, epoch, metric, metric_inputs)
         for observation in metric_observations(planned):
             cost = {
                 "passes": observation_passes(planned, observation),
@@ -162,12 +164,12 @@ def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
                 yield build_row(labels, epoch, name, Estimate(value), label=label)
         for attack in planned.attacks:
             key = _make_scores(planned, store, attack, epoch, {**evidence, "texts": texts})
-            found = read_arrays(store.folder("scores", key))
-            known = labelled | {n: found[n] for n in ATTACK_OUTPUT_NAMES if n in found}
+            outputs = read_arrays(store.folder("scores", key))
+            inputs = metric_inputs | {n: outputs[n] for n in ATTACK_OUTPUT_NAMES if n in outputs}
             for metric in planned.metrics:
-                # What was extracted is asked only of attacks that extract.
-                if set(metric.needs) & set(ATTACK_OUTPUT_NAMES) and set(metric.needs) <= set(known):
-                    yield from _metric_rows(labels, epoch, metric, known, attack, key)
+                # Metrics of extraction apply only to attacks that extract.
+                if set(metric.needs) & set(ATTACK_OUTPUT_NAMES) and set(metric.needs) <= set(inputs):
+                    yield from _metric_rows(labels, epoch, metric, inputs, attack, key)
             for name, value in _cost(planned, store, attack, epoch).items():
                 yield build_row(labels, epoch, name, Estimate(value), attack)
 
@@ -180,20 +182,20 @@ def _metric_rows(
     attack: Choice | None = None,
     scores: str = "",
 ) -> Iterator[Row]:
-    """Yield a metric's rows: one, or one for each of its numbers, told apart by the name that it has among them."""
-    given = metric(*(inputs[n] for n in metric.needs))
-    for label, estimate in given.items() if isinstance(given, Mapping) else [("", given)]:
+    """Yield a metric's rows: one, or one for each of its numbers with the number's label."""
+    result = metric(*(inputs[n] for n in metric.needs))
+    for label, estimate in result.items() if isinstance(result, Mapping) else [("", result)]:
         yield build_row(labels, epoch, metric, _check_finite(metric, estimate), attack, scores, label)
 
 
 def _cost(planned: PlannedCell, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
-    """Return what an attack's evidence at an epoch took: passes over the audited texts, and seconds as they were measured."""
+    """Return the cost of an attack's evidence at an epoch: passes over the audited texts, and measured seconds."""
     evidence = attack_evidence(planned, attack)
     seconds = sum(_seconds(planned, store, o, epoch) for o in evidence)
     if any("shadow_passes" in o.needs for o in evidence):
         for shadow in shadow_cells(planned):
-            trained = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
-            seconds += sum(trained[:epoch]) + sum(_seconds(shadow, store, o, epoch) for o in shadow.observations)
+            epoch_seconds = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
+            seconds += sum(epoch_seconds[:epoch]) + sum(_seconds(shadow, store, o, epoch) for o in shadow.observations)
     return {"passes": attack_cost(planned, attack, epoch), "seconds": seconds}
 
 
@@ -202,22 +204,22 @@ def _seconds(planned: PlannedCell, store: Store, observation: Choice, epoch: int
 
 
 def _metric_inputs(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what metrics may ask for besides scores. Only here do evidence and membership meet."""
+    """Return the inputs of metrics besides scores. Only here are evidence and membership combined."""
     split = planned.split
-    known: dict[str, Any] = {name: getattr(split, name) for name in METRIC_LABELS if name not in ATTACK_OUTPUT_NAMES}
+    inputs: dict[str, Any] = {name: getattr(split, name) for name in METRIC_LABELS if name not in ATTACK_OUTPUT_NAMES}
     if "target" in evidence:
-        members, everyone = len(split.members), len(split.membership)
-        known["train"] = slice_texts(evidence["target"], slice(0, members))
-        known["nonmember"] = slice_texts(evidence["target"], slice(members, everyone))
+        members, audited = len(split.members), len(split.membership)
+        inputs["train"] = slice_texts(evidence["target"], slice(0, members))
+        inputs["nonmember"] = slice_texts(evidence["target"], slice(members, audited))
     if "validation" in evidence:
-        known["validation"] = evidence["validation"]
-    return known
+        inputs["validation"] = evidence["validation"]
+    return inputs
 
 
 def _make_scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, inputs: Mapping[str, Any]) -> str:
-    """Return the key of an attack's scores, made if they are not there."""
-    observed = [o for o in planned.observations if observation_name(o) in attack.needs]
-    evidence = {stored_name("observations", observation_name(o)): evidence_key(planned, o, epoch) for o in observed}
+    """Return the key of an attack's scores; compute them if the store lacks them."""
+    observations = [o for o in planned.observations if observation_name(o) in attack.needs]
+    evidence = {stored_name("observations", observation_name(o)): evidence_key(planned, o, epoch) for o in observations}
     groups = np.array(planned.split.groups)
     recipe = {
         "attack": attack.recipe,
@@ -243,8 +245,10 @@ def _make_scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int,
 
 
 def _check_finite(metric: Choice, estimate: Estimate) -> Estimate:
-    """Return what a metric gave; raises `DataError` for what is not finite."""
-    ends = (estimate.value, estimate.low, estimate.high)
-    if not all(np.isfinite(v) for v in ends if v is not None):
-        raise DataError(f"metrics {metric.name} must give finite numbers; it gave {ends[0]} [{ends[1]}, {ends[2]}]")
+    """Return a metric's estimate; raises `DataError` if a number is not finite."""
+    numbers = (estimate.value, estimate.low, estimate.high)
+    if not all(np.isfinite(v) for v in numbers if v is not None):
+        raise DataError(
+            f"metrics {metric.name}: returned {numbers[0]} [{numbers[1]}, {numbers[2]}]. Return finite numbers."
+        )
     return estimate

@@ -1,4 +1,4 @@
-"""A study from end to end, as the command line and Python both call it. Nothing is printed here."""
+"""Run a study from end to end, for the command line and for Python. Prints nothing."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from byheart.study.overrides import as_yaml
 from byheart.study.plan import plan, remaining_work_by_cell
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.split_checks import SplitGate, split_gates
-from byheart.study.study_file import Study, read_study
-from byheart.study.study_file import parse_study as parsed
+from byheart.study.study_file import Study, parse_study, read_study
 from byheart.study.train_and_observe import Event, ProgressCallback
 from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
@@ -33,18 +32,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """What a study gave: its rows, and what became of each cell (`failed` are those with an error)."""
+    """Results of a study: its rows, and the outcome of each cell (`failed`: those with an error)."""
 
     rows: tuple[Row, ...]
     outcomes: tuple[CellOutcome, ...]
 
     def __repr__(self) -> str:
-        """Say how much there is: a study's rows would fill many screens."""
+        """Return the counts only: the rows of a study would fill many screens."""
         return f"Results({len(self.rows)} rows of {len(self.outcomes)} cells, {len(self.failed)} failed)"
 
     @property
     def failed(self) -> tuple[CellOutcome, ...]:
-        """The cells that could not be made."""
+        """The cells with an error."""
         return tuple(o for o in self.outcomes if o.error)
 
 
@@ -60,42 +59,43 @@ def run(
     finished: CellCallback = _ignore_event,
     begun: Callable[[Sequence[PlannedCell], float, float], None] | None = None,
 ) -> Results:
-    """Judge a study's data, train, attack and measure every cell, and note it in the store.
+    """Check a study's splits; train, attack and measure every cell; store the results.
 
-    `study` is a `Study`, a file's path, or its content. A broken comparison is told and no reason to stop. `begun` is
-    called once the plan stands, with the work that is left and the work that the store holds.
+    `study` is a `Study`, a file's path, or its content. Reports an unfair split but continues. `tell` receives the steps
+    inside cells, `finished` each cell's outcome. `begun` is called after planning, with the remaining work and the work
+    that is already stored.
 
-    Raises `RequestError` for a request that is wrong; a cell that fails is in `Results.failed`.
+    Raises `RequestError` for an invalid request; `Results.failed` has the cells that fail.
     """
-    whole = _as_study(study)
-    kept = store if isinstance(store, Store) else Store.open(Path(store))
-    planned = plan(whole, kept)
-    left = remaining_work_by_cell(planned, kept)
-    check_device_and_bases(whole.machine, planned, left)
-    check_method_packages(planned, left)
+    parsed_study = _as_study(study)
+    open_store = store if isinstance(store, Store) else Store.open(Path(store))
+    planned = plan(parsed_study, open_store)
+    remaining = remaining_work_by_cell(planned, open_store)
+    check_device_and_bases(parsed_study.machine, planned, remaining)
+    check_method_packages(planned, remaining)
     if begun is not None:
-        begun(planned, sum(left), sum(remaining_work_by_cell(planned, None)) - sum(left))
-    gates = split_gates(planned, kept)
-    for one in gates:
-        tell(Event("begin", one.name, f"the comparison of members with non-members is {one.gate.verdict}"))
-    _store_study(kept, whole, planned, gates, ())
+        begun(planned, sum(remaining), sum(remaining_work_by_cell(planned, None)) - sum(remaining))
+    gates = split_gates(planned, open_store)
+    for gate in gates:
+        tell(Event("begin", gate.name, f"split check of members and non-members: {gate.gate.verdict}"))
+    _store_study(open_store, parsed_study, planned, gates, ())
     ended: list[CellOutcome] = []
 
-    def noted(outcome: CellOutcome) -> None:
-        # At once, so that a run that is stopped, or still running, can be reported as far as it is.
+    def store_outcome(outcome: CellOutcome) -> None:
+        # Immediately, so that a stopped or running study can be reported.
         ended.append(outcome)
-        _store_study(kept, whole, planned, gates, ended)
+        _store_study(open_store, parsed_study, planned, gates, ended)
         finished(outcome)
 
-    outcomes = run_cells(planned, kept, whole.machine, tell, noted)
-    _store_study(kept, whole, planned, gates, outcomes)
+    outcomes = run_cells(planned, open_store, parsed_study.machine, tell, store_outcome)
+    _store_study(open_store, parsed_study, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
 
 
 def _as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     if isinstance(study, Study):
         return study
-    return parsed(study) if isinstance(study, Mapping) else read_study(Path(study))
+    return parse_study(study) if isinstance(study, Mapping) else read_study(Path(study))
 
 
 def _store_study(
@@ -105,7 +105,7 @@ def _store_study(
     gates: Sequence[SplitGate],
     outcomes: Sequence[CellOutcome],
 ) -> None:
-    """Note in the store which rows and gates belong to the study: those of the cells that have ended, before one has those known."""
+    """Store which rows and gates belong to the study; before a cell has ended, keep the rows of an earlier run."""
     before = study_notes(store).get(study.name, {"rows": []})
     store.note(
         "studies",
@@ -132,47 +132,48 @@ def _store_study(
 def report_page(
     store: Store, study: str | None, output: Path, *, show_text: bool = False, show_private: bool = False
 ) -> Path:
-    """Write a study's page and return its path. `show_text` puts the most exposed records' texts into it.
+    """Write a study's report page and return its path. `show_text` adds the texts of the most exposed records.
 
-    `show_private` leaves private values in them. Raises `RequestError` where there is nothing to show or the page cannot be written.
+    `show_private` leaves private values in the texts unmasked. Raises `RequestError` without rows, or if the page cannot
+    be written.
     """
-    from byheart.report.page import report  # pictures are drawn only here
+    from byheart.report.page import report  # imported late: only reports need the plotting packages
 
     title = study or ", ".join(study_notes(store))
-    held, chosen = report_content(store, study), _selected_shelf_choices(store, study)
+    content, choices = report_content(store, study), _selected_shelf_choices(store, study)
     if show_text:
         from byheart.study.exposed_texts import token_view_reader
 
-        held = held._replace(texts=token_view_reader(store, study, show_private=show_private))
+        content = content._replace(texts=token_view_reader(store, study, show_private=show_private))
     page = report(
-        held, title=title, provenance=run_details(store, study), tables=chosen["tables"], figures=chosen["figures"]
+        content, title=title, provenance=run_details(store, study), tables=choices["tables"], figures=choices["figures"]
     )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(output) as aside:
-            aside.write_text(page, encoding="utf-8")
+        with atomic_write(output) as temporary:
+            temporary.write_text(page, encoding="utf-8")
     except OSError as error:
         raise StoreError(
-            f"report {output} cannot be written ({error.strerror}); choose another place with -o"
+            f"report {output}: cannot be written ({error.strerror}). Choose another path with -o."
         ) from error
     return output
 
 
 def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
-    """Write a study's tables and figures in every format into a folder and return their paths.
+    """Write a study's tables and figures in every format to a folder and return their paths.
 
-    Raises `RequestError` where there is nothing to show or the folder cannot be written.
+    Raises `RequestError` without rows, or if the folder cannot be written.
     """
     from byheart.report.export import export  # as in `report_page`
 
     try:
         return export(folder, report_content(store, study), **_selected_shelf_choices(store, study))
     except OSError as error:
-        raise StoreError(f"folder {folder} cannot be written ({error.strerror}); choose another place") from error
+        raise StoreError(f"folder {folder}: cannot be written ({error.strerror}). Choose another folder.") from error
 
 
 def report_content(store: Store, study: str | None) -> ReportContent:
-    """Return what tables, figures and the page of a study are made from; raises as `rows.study_rows` does."""
+    """Return the inputs of a study's tables, figures and page; raises the errors of `rows.study_rows`."""
     from byheart.report.page import ReportContent
 
     return ReportContent(
@@ -185,9 +186,12 @@ def report_content(store: Store, study: str | None) -> ReportContent:
 
 
 def _selected_shelf_choices(store: Store, study: str | None) -> dict[str, list[Choice]]:
-    """Return the tables and figures that a study's file names."""
-    noted = [s for n, s in study_notes(store).items() if study in {None, n}]
-    return {w: [choose(w, c["name"], c["settings"]) for s in noted for c in s[w]] for w in ("tables", "figures")}
+    """Return the tables and figures that the study file names."""
+    notes = [note for name, note in study_notes(store).items() if study in {None, name}]
+    return {
+        shelf: [choose(shelf, entry["name"], entry["settings"]) for note in notes for entry in note[shelf]]
+        for shelf in ("tables", "figures")
+    }
 
 
 __all__ = ["Event", "Results", "report_page", "run"]

@@ -1,4 +1,4 @@
-"""The validity gate of a study's data: judged once for each split, kept in the store, found again by rows' labels."""
+"""Split checks of a study: one gate for each split, stored, and matched to rows by data set and settings."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from byheart.study.planned_cell import PlannedCell
 from byheart.study.study_file import non_default_settings
 
 DEFAULT_FPR = 0.01
-"""The rate that power is told for where a study asks for none."""
+"""False positive rate for the power of the split check, if the study names none."""
 
 
 class SplitGate(NamedTuple):
-    """One split's gate: its name, the data set and settings that rows call it by, and the key that it is kept under."""
+    """Gate of one split: its name, the data set and settings in the labels of rows, and its key in the store."""
 
     name: str
     dataset: str
@@ -33,11 +33,11 @@ class SplitGate(NamedTuple):
 
 
 def split_gates(planned: Sequence[PlannedCell], store: Store) -> list[SplitGate]:
-    """Return the gate of every split of the cells, each judged once and kept in the store.
+    """Return the gate of every split of the cells; each split is checked once and its gate stored.
 
-    Data too few to be judged are doubtful, which is said, and no reason to refuse a study.
+    Too few records for the check make the gate doubtful; the study continues.
     """
-    return [_split_gate(one, store) for one in {id(p.split): p for p in planned}.values()]
+    return [_split_gate(cell, store) for cell in {id(p.split): p for p in planned}.values()]
 
 
 def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
@@ -56,21 +56,21 @@ def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
 
     def make(folder: Path) -> None:
         try:
-            found = gate(split, near_duplicate=near_duplicate, max_tokens=max_tokens, fpr=fpr)
+            result = gate(split, near_duplicate=near_duplicate, max_tokens=max_tokens, fpr=fpr)
         except DataError as error:
-            told = Finding("data", "doubtful", "not judged", f"the data were not judged: {error}", 0.0)
-            found = Gate(len(split.members), len(split.nonmembers), (told,))
-        (folder / "gate.json").write_text(json.dumps(dataclasses.asdict(found), allow_nan=False))
+            finding = Finding("data", "doubtful", "not checked", f"the split was not checked: {error}", 0.0)
+            result = Gate(len(split.members), len(split.nonmembers), (finding,))
+        (folder / "gate.json").write_text(json.dumps(dataclasses.asdict(result), allow_nan=False))
 
     key = key_of({**recipe, "dataset": cell.dataset.identity})
-    named = [x for x in (cell.dataset.name, cell.dataset.label, non_default_settings(cell.data)) if x]
+    parts = [x for x in (cell.dataset.name, cell.dataset.label, non_default_settings(cell.data)) if x]
     return SplitGate(
-        " · ".join(named), named[0], ", ".join(named[1:]), key, read_gate(store.get_or_make("gates", key, recipe, make))
+        " · ".join(parts), parts[0], ", ".join(parts[1:]), key, read_gate(store.get_or_make("gates", key, recipe, make))
     )
 
 
 def _fpr(planned: PlannedCell) -> float:
-    """Return the lowest false positive rate that the study measures at."""
+    """Return the lowest false positive rate among the study's metrics."""
     return min(
         (m.recipe["settings"].get("fpr", DEFAULT_FPR) for m in planned.metrics if m.name == "tpr_at_fpr"),
         default=DEFAULT_FPR,

@@ -1,6 +1,6 @@
-"""A study file becomes a `Study`: pure, and every refusal names the file, the key and the choices.
+"""Parse a study file into a `Study`. Every error names the file, the key and the choices.
 
-A list where one value is expected is a sweep: `lora: {rank: [4, 16]}` is two methods, `seeds: [0, 1]` doubles the cells.
+A list in place of one value is a sweep: `lora: {rank: [4, 16]}` gives two methods, `seeds: [0, 1]` doubles the cells.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
 
 @dataclass(frozen=True)
 class Cell:
-    """One model to be trained and attacked: exactly what can change its weights, and whom it is audited on."""
+    """One model to train and attack: everything that can change its weights, and its audited records."""
 
     base: str
     dataset: Choice
@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """A line that tells this cell from the others of a study."""
+        """Name of the cell that is unique in the study, unless only data settings differ."""
         method = f"{self.method.name} {self.method.label}".strip()
         return " · ".join(
             x
@@ -65,12 +65,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be trained, with what it is attacked, and how it is measured and shown.
+    """The cells to train, their attacks and metrics, and the report's tables and figures.
 
-    `tables` and `figures` are those that the report shows; empty for all that have something to show. `observations`
-    are those with settings of their own: what is observed is what attacks and metrics ask for. `published` are values of
-    papers that are to stand beside ours. `written` is the content that it was read from, `command` what runs it again
-    ("" where it is no file's).
+    Empty `tables` and `figures` stand for every entry that the rows can fill. `observations` are those with non-default
+    settings; attacks and metrics decide which observations are made. `published` are values of papers for comparison.
+    `content` is the content of the study file, `command` the command that runs the study again ("" without a file).
     """
 
     name: str
@@ -88,7 +87,7 @@ class Study:
 
 
 def short_model_name(base: str) -> str:
-    """Return a base model's name without where it lies: the last part of a path or an id, without its ending."""
+    """Return the last part of a base model's path or id, without the ending .gguf."""
     return base.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
 
 
@@ -99,7 +98,7 @@ def non_default_settings(values: Data | Training | Scoring) -> str:
 
 
 def _without_defaults(value: Any) -> Any:
-    """Return settings within settings as those of them that differ from their defaults."""
+    """Return nested settings without their defaults; any other value unchanged."""
     if not isinstance(value, Canaries):
         return value
     return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if getattr(value, f.name) != f.default}
@@ -108,7 +107,7 @@ def _without_defaults(value: Any) -> Any:
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     """Return the study of a file, with `key.key=value` overrides.
 
-    Raises `StudyError`, `UnknownNameError` or `SettingError` in one line that begins with the file.
+    Raises `StudyError`, `UnknownNameError` or `SettingError`; the message starts with the file.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -116,39 +115,39 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
     # YAML 1.2: 1e-4 is a number and `no` is a word, unlike in YAML 1.1.
     yaml = YAML(typ="safe", pure=True)
     try:
-        written = yaml.load(path.read_text(encoding="utf-8"))
-        values = written if isinstance(written, dict) else {}
-        for written_so in overrides:
-            apply_override(values, written_so, yaml)
+        loaded = yaml.load(path.read_text(encoding="utf-8"))
+        values = loaded if isinstance(loaded, dict) else {}
+        for override in overrides:
+            apply_override(values, override, yaml)
     except OSError as error:
         raise StudyError(
-            f"study {path}: {error.strerror}; name a study file such as studies/quickstart.yaml"
+            f"study {path}: {error.strerror}. Name a study file such as studies/quickstart.yaml."
         ) from error
     except UnicodeDecodeError as error:
-        raise StudyError(f"study {path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
+        raise StudyError(f"study {path}: not UTF-8 at byte {error.start}. Save it as UTF-8.") from error
     except YAMLError as error:
         raise StudyError(f"study {path}: {_yaml_error_text(error)}") from error
     try:
-        if not isinstance(written, dict):
-            raise StudyError("is not a mapping; write `name: ...`, `methods: [...]`, ...")
-        whole = parse_study(values, default_name=path.stem, folder=path.parent)
-        return dataclasses.replace(whole, command=rerun_command(path, overrides))
+        if not isinstance(loaded, dict):
+            raise StudyError("not a mapping. Write `name: ...`, `methods: [...]`, ...")
+        study = parse_study(values, default_name=path.stem, folder=path.parent)
+        return dataclasses.replace(study, command=rerun_command(path, overrides))
     except ByheartError as error:
-        # The same kind of error, with the file that the reader must open.
+        # Keep the error's type and add the file.
         error.args = (f"study {path}: {error}",)
         raise
 
 
 def _yaml_error_text(error: Exception) -> str:
-    """Say where a file stops being YAML, and why."""
+    """Return the line and the reason of a YAML error, with the fix."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     if mark is None or problem is None:
-        return f"is not YAML ({' '.join(str(error).split())})"
-    return f"line {mark.line + 1}: {' '.join(problem.split())}; write a mapping of YAML, `name: ...`, `methods: [...]`"
+        return f"not YAML ({' '.join(str(error).split())}). Write a YAML mapping."
+    return f"line {mark.line + 1}: {' '.join(problem.split())}. Write a YAML mapping: `name: ...`, `methods: [...]`."
 
 
 def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folder: Path = Path()) -> Study:
-    """Return the study that a mapping describes (a study file's content); paths of published values begin at `folder`.
+    """Return the study of a mapping (a study file's content); paths of published values are relative to `folder`.
 
     Raises `StudyError`, `UnknownNameError` or `SettingError`.
     """
@@ -157,15 +156,17 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
             raise UnknownNameError("key", str(key), _KEYS)
     name = validate_setting("name", str, values.get("name", default_name))
     if not name or not all(c.isalnum() or c in "-_." for c in name):
-        raise SettingError(f"name = {name!r}: use letters, digits, '-', '_' and '.'")
+        raise SettingError(
+            f"name = {name!r}: contains other characters than letters, digits, '-', '_' and '.'. Use only these."
+        )
     data = values.get("data") or {}
     if not isinstance(data, dict):
-        raise StudyError(f"data: write settings, such as data: {{train: 1000}}, not {data!r}")
+        raise StudyError(f"data: {data!r} is not a mapping of settings. Write for example data: {{train: 1000}}.")
     cells = _without_duplicates(
         Cell(base, dataset, sizes, method, training, seed)
         for base in _list(values.get("models") or default_base())
-        for dataset, own in _datasets(values.get("datasets", ["records"]))
-        for sizes in _expand_sweep("data", Data, {**data, **own})
+        for dataset, dataset_sizes in _datasets(values.get("datasets", ["records"]))
+        for sizes in _expand_sweep("data", Data, {**data, **dataset_sizes})
         for training in _expand_sweep("training", Training, values.get("training") or {})
         for method in _choices("methods", values.get("methods", DEFAULT_METHODS))
         for seed in validate_setting("seeds", list[int], _list(values.get("seeds", [0])))
@@ -206,27 +207,27 @@ _KEYS = (
 
 
 def _without_duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Return cells without those that a sweep or a list names twice."""
+    """Return the cells without duplicates, which sweeps and lists can produce."""
     return tuple({(c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed): c for c in cells}.values())
 
 
 def _check_cells(cells: Sequence[Cell]) -> None:
     if not cells:
-        raise StudyError("nothing to train: models, datasets, methods and seeds need one entry each")
+        raise StudyError("nothing to train. Give models, datasets, methods and seeds at least one entry each.")
     for cell in cells:
         validate_setting("models", str, cell.base)
-        audited, known, trained = cell.data.members, cell.data.known, cell.data.train
-        if trained is not None and audited + known > trained:
-            also = f" and data.known = {known}" if known else ""
+        members, known, train = cell.data.members, cell.data.known, cell.data.train
+        if train is not None and members + known > train:
+            and_known = f" and data.known = {known}" if known else ""
             raise SettingError(
-                f"data.members = {audited}{also}: only {trained} texts are trained on (data.train); ask for as many or fewer"
+                f"data.members = {members}{and_known}: more than data.train = {train} training texts. Set {train} or fewer in total."
             )
 
 
-def _machine(given: Any) -> Machine:
-    machine = _parse_settings("machine", Machine, given)
+def _machine(settings: Any) -> Machine:
+    machine = _parse_settings("machine", Machine, settings)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", machine.device):
-        raise SettingError(f"machine.device = {machine.device!r}: write auto, cpu, cuda or cuda:1")
+        raise SettingError(f"machine.device = {machine.device!r}: unknown device. Write auto, cpu, cuda or cuda:1.")
     return machine
 
 
@@ -234,64 +235,68 @@ def _list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _choices(shelf: str, written: Any) -> Iterator[Choice]:
-    for item in _list(written):
-        name, given = parse_entry(shelf, item)
-        for settings in _setting_combinations(given, setting_types(load_function(shelf, name))):
+def _choices(shelf: str, entries: Any) -> Iterator[Choice]:
+    for entry in _list(entries):
+        name, sweep = parse_entry(shelf, entry)
+        for settings in _setting_combinations(sweep, setting_types(load_function(shelf, name))):
             yield choose(shelf, name, settings)
 
 
-def _observations(written: Any) -> tuple[Choice, ...]:
-    chosen = tuple(_choices("observations", written))
-    for name in (c.name for c in chosen):
-        if [c.name for c in chosen].count(name) > 1:
-            raise SettingError(f"observations {name}: is set twice; one study observes it one way")
-    return chosen
+def _observations(entries: Any) -> tuple[Choice, ...]:
+    choices = tuple(_choices("observations", entries))
+    for name in (c.name for c in choices):
+        if [c.name for c in choices].count(name) > 1:
+            raise SettingError(f"observations {name}: set twice in one study. Remove one of the entries.")
+    return choices
 
 
-def _datasets(written: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
-    """Yield data sets, each with the sizes of its own that stand beside its name under `data`."""
-    for item in _list(written):
-        own = item.get("data") or {} if isinstance(item, dict) else {}
-        bare = {k: v for k, v in item.items() if k != "data"} if isinstance(item, dict) else item
-        if not isinstance(own, dict):
-            raise StudyError(f"datasets: data beside a name holds settings such as {{train: 1000}}, not {own!r}")
-        yield from ((choice, own) for choice in _choices("datasets", bare))
+def _datasets(entries: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
+    """Yield the data sets, each with the `data` settings beside its name."""
+    for entry in _list(entries):
+        sizes = entry.get("data") or {} if isinstance(entry, dict) else {}
+        without_sizes = {k: v for k, v in entry.items() if k != "data"} if isinstance(entry, dict) else entry
+        if not isinstance(sizes, dict):
+            raise StudyError(
+                f"datasets: data = {sizes!r} is not a mapping of settings. Write for example data: {{train: 1000}}."
+            )
+        yield from ((choice, sizes) for choice in _choices("datasets", without_sizes))
 
 
-def _setting_combinations(given: Mapping[str, Any], declared: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _setting_combinations(sweep: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield every combination of settings: a list is a sweep, unless the setting itself is a list."""
-    lists = [v if isinstance(v, list) and not _takes_list(declared.get(k)) else [v] for k, v in given.items()]
+    lists = [v if isinstance(v, list) and not _takes_list(types.get(k)) else [v] for k, v in sweep.items()]
     for values in itertools.product(*lists):
-        yield dict(zip(given, values, strict=True))
+        yield dict(zip(sweep, values, strict=True))
 
 
-def _takes_list(declared: Any) -> bool:
-    parts: Iterable[Any] = (declared, *typing.get_args(declared))
+def _takes_list(setting_type: Any) -> bool:
+    parts: Iterable[Any] = (setting_type, *typing.get_args(setting_type))
     return any(typing.get_origin(p) in {tuple, list} for p in parts)
 
 
-def _expand_sweep(where: str, kind: type[Settings], given: Any) -> Iterator[Settings]:
-    if not isinstance(given, dict):
-        raise StudyError(f"{where}: write settings, such as {where}: {{...}}, not {json.dumps(given)[:80]}")
-    for settings in _setting_combinations(given, _types(kind)):
+def _expand_sweep(where: str, kind: type[Settings], sweep: Any) -> Iterator[Settings]:
+    if not isinstance(sweep, dict):
+        raise StudyError(f"{where}: {json.dumps(sweep)[:80]} is not a mapping of settings. Write {where}: {{...}}.")
+    for settings in _setting_combinations(sweep, _types(kind)):
         yield _parse_settings(where, kind, settings)
 
 
-def _parse_settings(where: str, kind: type[Settings], given: Any) -> Settings:
-    if not isinstance(given, dict):
-        raise StudyError(f"{where}: write settings, such as {where}: {{...}}, not {format_setting(given)[:80]}")
-    declared = _types(kind)
-    for name in given:
-        if name not in declared:
-            raise UnknownNameError(f"setting of {where}", str(name), declared)
-    return kind(**{n: _value(f"{where}.{n}", declared[n], v) for n, v in given.items()})
+def _parse_settings(where: str, kind: type[Settings], settings: Any) -> Settings:
+    if not isinstance(settings, dict):
+        raise StudyError(
+            f"{where}: {format_setting(settings)[:80]} is not a mapping of settings. Write {where}: {{...}}."
+        )
+    types = _types(kind)
+    for name in settings:
+        if name not in types:
+            raise UnknownNameError(f"setting of {where}", str(name), types)
+    return kind(**{name: _value(f"{where}.{name}", types[name], value) for name, value in settings.items()})
 
 
-def _value(where: str, declared: Any, given: Any) -> Any:
-    """Return one setting; settings within settings are read as settings are, so that a wrong name is told there too."""
-    nested = Canaries in typing.get_args(declared) and given is not None
-    return _parse_settings(where, Canaries, given) if nested else validate_setting(where, declared, given)
+def _value(where: str, setting_type: Any, value: Any) -> Any:
+    """Return one validated setting; nested settings are parsed like settings, so that unknown names are errors there too."""
+    is_nested = Canaries in typing.get_args(setting_type) and value is not None
+    return _parse_settings(where, Canaries, value) if is_nested else validate_setting(where, setting_type, value)
 
 
 @functools.cache

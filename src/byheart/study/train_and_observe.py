@@ -1,7 +1,7 @@
-"""Train and observe: everything about a cell that needs a model, epoch by epoch, resumed where it was broken off.
+"""Train and observe a cell: every step that needs a model, epoch by epoch, resuming from the last stored state.
 
-An observation may ask, by position, for other observations, and for the inputs that `_input` makes: that closed list is
-the architecture's true border, and a new kind of input is one more entry there (and in `needs.INPUTS`, for its identity).
+An observation may request other observations and the inputs of `_StoreProvider.argument` as positional parameters. That
+list is closed: a new kind of input is a new entry there, and in `evidence_keys` for its identity.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Event(NamedTuple):
-    """Something worth telling: what, in which cell, in words, and how much work (token passes) was done by it.
+    """A progress event: its kind, the cell, a text, and the finished work (forward passes of one token).
 
-    What a "begin" says was done, was done by an earlier run.
+    The work of a "begin" event was done by an earlier run.
     """
 
     kind: Literal["begin", "step"]
@@ -51,7 +51,7 @@ ProgressCallback = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class _CellContext:
-    """What a cell's models have in common while they are trained and observed."""
+    """Shared values of a cell's training and observations."""
 
     planned: PlannedCell
     store: Store
@@ -69,38 +69,43 @@ def observe(
     *,
     base_only: bool = False,
 ) -> None:
-    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last whole one.
+    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last stored epoch.
 
-    With `untuned` nothing is trained: what is wanted at epoch 0 is made, and whatever it refuses is refused.
+    With `base_only`, nothing is trained; only the missing observations of epoch 0 are made.
     """
     from byheart.lm import base_cache, load, train
 
     on_event(Event("begin", planned.label, "loading the base model"))
     device = load.torch_device(machine.device)
     model = base_cache.borrow(planned.cell.base, device)
-    tokens = {w: _stored_tokens(planned, w, model, store) for w, texts in planned.texts.items() if len(texts)}
+    tokens = {part: _stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
     _check_tokens(planned, model, tokens)
-    bench = _CellContext(planned, store, machine, on_event, tokens)
-    make_evidence(missing.get(0, ()), _StoreProvider(bench, 0, model))
-    later = {e: w for e, w in missing.items() if e > 0}
-    if base_only or (not later and store.has("training", planned.key)):
+    context = _CellContext(planned, store, machine, on_event, tokens)
+    make_evidence(missing.get(0, ()), _StoreProvider(context, 0, model))
+    after_training = {epoch: observations for epoch, observations in missing.items() if epoch > 0}
+    if base_only or (not after_training and store.has("training", planned.key)):
         return
     train.seed_rngs(planned.key)
     tuned = planned.cell.method(model)
     tuned.module.to(device)
     base_cache.copy_shared_trainable_weights(tuned.module)
-    _train(bench, later, train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name)), tuned)
+    _train(
+        context,
+        after_training,
+        train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name)),
+        tuned,
+    )
 
 
 def release_base_model() -> None:
-    """Let go of the base that this process keeps from cell to cell, if it ever loaded one."""
-    held = sys.modules.get("byheart.lm.base_cache")
-    if held is not None:
-        held.release()
+    """Release the base model that this process caches between cells, if it loaded one."""
+    base_cache = sys.modules.get("byheart.lm.base_cache")
+    if base_cache is not None:
+        base_cache.release()
 
 
 def _train(
-    bench: _CellContext,
+    context: _CellContext,
     observations_by_epoch: Mapping[int, tuple[Choice, ...]],
     model: LanguageModel,
     tuned: TrainableModel,
@@ -108,11 +113,11 @@ def _train(
     from byheart.lm import train
     from byheart.lm.placement import device_of
 
-    planned, store, settings = bench.planned, bench.store, bench.planned.cell.training
+    planned, store, settings = context.planned, context.store, context.planned.cell.training
     if tuned.privacy != privacy_settings(planned.cell.method):
         raise DataError(
-            f"methods {planned.cell.method.name} gives privacy = {tuned.privacy}, its file says {privacy_settings(planned.cell.method)}; "
-            "let it say PRIVATE = True, and give its settings as they are"
+            f"methods {planned.cell.method.name}: returned privacy = {tuned.privacy}, but its file declares "
+            f"{privacy_settings(planned.cell.method)}. Set PRIVATE = True in the file and return its settings unchanged."
         )
     rate = settings.learning_rate or tuned.learning_rate
     first = min(observations_by_epoch, default=settings.epochs)
@@ -122,44 +127,42 @@ def _train(
     if start is not None:
         losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
         done = start[0] * epoch_work(planned)
-        bench.on_event(Event("begin", planned.label, f"going on after epoch {start[0]}", done))
+        context.on_event(Event("begin", planned.label, f"resuming after epoch {start[0]}", done))
     else:
-        bench.on_event(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
+        context.on_event(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
     epochs = train.train(
         model,
-        bench.tokens["train"],
+        context.tokens["train"],
         training=settings,
         learning_rate=rate,
         key=planned.key,
-        precision=train.training_dtype(bench.machine.precision, device_of(model.module)),
-        budget=bench.machine.token_budget,
+        precision=train.training_dtype(context.machine.precision, device_of(model.module)),
+        budget=context.machine.token_budget,
         resume_from=start,
         dp_parameters=planned.spending,
     )
-    began = time.monotonic()
+    start_time = time.monotonic()
     for epoch in epochs:
         losses.append(epoch.loss)
-        seconds.append(time.monotonic() - began)
-        bench.on_event(
+        seconds.append(time.monotonic() - start_time)
+        context.on_event(
             Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", epoch_work(planned))
         )
-        make_evidence(observations_by_epoch.get(epoch.number, ()), _StoreProvider(bench, epoch.number, model))
+        make_evidence(observations_by_epoch.get(epoch.number, ()), _StoreProvider(context, epoch.number, model))
         if epoch.number < settings.epochs:
             save_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
-        began = time.monotonic()
+        start_time = time.monotonic()
     facts = {
         "trained_parameters": sum(p.numel() for p in train.trainable_parameters(model.module).values()),
         "learning_rate": rate,
         "losses": losses,
         "seconds": seconds,
-        "truncated_texts": _truncated_text_count(bench),
+        "truncated_texts": _truncated_text_count(context),
         **_privacy_facts(planned),
     }
 
     def make(folder: Path) -> None:
-        if (
-            not planned.shadow_label
-        ):  # nobody reads a shadow's weights again: there are many, and what they said is kept
+        if not planned.shadow_label:  # weights of the many shadow models are not needed: their evidence is stored
             write_weights(folder, model)
         (folder / "facts.json").write_text(json.dumps(facts))
 
@@ -168,7 +171,7 @@ def _train(
 
 
 def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
-    """Return what private training spent by each epoch, and with how much noise; nothing of training that is not private."""
+    """Return noise, delta and the accountant's epsilon by epoch for private training; {} for other training."""
     if planned.spending is None:
         return {}
     epsilons = [planned.spending.epsilon(e) for e in planned.epochs]
@@ -179,10 +182,10 @@ def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
     }
 
 
-def _truncated_text_count(bench: _CellContext) -> int:
-    """Return how many texts were cut, members counted once."""
-    nonmembers = bench.tokens["audited"].cut[len(bench.planned.split.members) :]
-    return sum(int((c > 0).sum()) for c in (bench.tokens["train"].cut, nonmembers, bench.tokens["validation"].cut))
+def _truncated_text_count(context: _CellContext) -> int:
+    """Return the number of truncated texts; members count once."""
+    nonmembers = context.tokens["audited"].cut[len(context.planned.split.members) :]
+    return sum(int((c > 0).sum()) for c in (context.tokens["train"].cut, nonmembers, context.tokens["validation"].cut))
 
 
 @dataclass(frozen=True)
@@ -238,14 +241,14 @@ class _StoreProvider:
 
 
 def read_evidence(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> Any:
-    """Return what was observed, from the store."""
+    """Return an observation's stored evidence."""
     return evidence_from_arrays(
         observation.return_type, read_arrays(store.folder("evidence", evidence_key(planned, observation, epoch)))
     )
 
 
 def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
-    """Return what each shadow said of the audited texts and of the population, from the store."""
+    """Return each shadow model's stored evidence of the audited texts and of the population."""
     shadows = shadow_cells(planned)
     return tuple(
         ShadowPass(inside, *(read_evidence(s, store, o, epoch) for o in s.observations))
@@ -254,11 +257,12 @@ def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[
 
 
 def _check_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
-    """Refuse what the model cannot read, before anything is observed or trained."""
+    """Raise an error for texts that the model cannot read, before observing or training."""
     largest = max(int(t.ids.max()) for t in tokens.values())
     if largest >= model.vocabulary_size:
         raise ModelError(
-            f"model {model.name!r}: its tokenizer gives token {largest}, the model knows {model.vocabulary_size}; use the model's own tokenizer"
+            f"model {model.name!r}: its tokenizer returns token id {largest}, but the model has {model.vocabulary_size} tokens. "
+            "Use the model's own tokenizer."
         )
     if "canaries" in tokens:
         _check_canaries_not_truncated(planned, tokens["canaries"])
@@ -266,46 +270,50 @@ def _check_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[st
     longest = max(int(t.lengths.max()) for t in tokens.values())
     if model.context_length is not None and longest + virtual > model.context_length:
         raise DataError(
-            f"the longest text has {longest} tokens, with {virtual} virtual ones more than the model's context of {model.context_length}; "
-            f"set data.max_tokens to {model.context_length - virtual} or fewer"
+            f"model {model.name!r}: the longest text has {longest} tokens and the method adds {virtual} virtual tokens, more "
+            f"than the model's context of {model.context_length}. Set data.max_tokens to {model.context_length - virtual} or fewer."
         )
 
 
 def _check_canaries_not_truncated(planned: PlannedCell, canaries: Tokens) -> None:
-    """Refuse canaries whose completion is not all trained on: what was not trained on says nothing of what was kept."""
-    whole = planned.texts["canaries"].scored
-    cut = [i for i, kept, text in zip(canaries.texts.ids, canaries.texts.scored, whole, strict=True) if kept != text]
+    """Raise `DataError` for truncated canaries, because exposure is undefined for a truncated canary."""
+    full = planned.texts["canaries"].scored
+    cut = [i for i, read, text in zip(canaries.texts.ids, canaries.texts.scored, full, strict=True) if read != text]
     if cut:
         raise DataError(
-            f"{len(cut)} of {len(whole)} canaries, {cut[0]!r} first, are cut at data.max_tokens = {planned.cell.data.max_tokens}: "
-            "write a larger one, or leave out the kinds of long canaries"
+            f"data.canaries: {len(cut)} of {len(full)} canaries (first: {cut[0]!r}) are truncated at data.max_tokens = "
+            f"{planned.cell.data.max_tokens}. Set a larger value, or remove the kinds of long canaries."
         )
 
 
-def _stored_tokens(planned: PlannedCell, what: str, model: LanguageModel, store: Store) -> Tokens:
-    """Return the tokens of a part, made once for a base and these texts."""
+def _stored_tokens(planned: PlannedCell, part: str, model: LanguageModel, store: Store) -> Tokens:
+    """Return the tokens of one part of the texts; they are computed once for a base model and stored."""
     from byheart.lm.tokens import Tokens, tokenize
 
-    texts = planned.texts[what]
-    recipe = planned.tokens_recipe(what)
+    texts = planned.texts[part]
+    recipe = planned.tokens_recipe(part)
 
     def make(folder: Path) -> None:
-        made = tokenize(model.tokenizer, texts, planned.cell.data.max_tokens)
-        write_arrays(folder, {"ids": made.ids, "starts": made.starts, "first": made.first, "cut": made.cut})
-        kept = {i: s for i, (s, whole) in enumerate(zip(made.texts.scored, texts.scored, strict=True)) if s != whole}
-        (folder / "cut.json").write_text(json.dumps(kept))
+        tokens = tokenize(model.tokenizer, texts, planned.cell.data.max_tokens)
+        write_arrays(folder, {"ids": tokens.ids, "starts": tokens.starts, "first": tokens.first, "cut": tokens.cut})
+        truncated = {
+            i: read
+            for i, (read, full) in enumerate(zip(tokens.texts.scored, texts.scored, strict=True))
+            if read != full
+        }
+        (folder / "cut.json").write_text(json.dumps(truncated))
         if any(texts.chats):
-            (folder / "prompts.json").write_text(json.dumps(made.texts.prompts))
+            (folder / "prompts.json").write_text(json.dumps(tokens.texts.prompts))
 
     folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
     return Tokens(**read_arrays(folder), texts=scored_texts(texts, folder))
 
 
 def scored_texts(texts: Texts, folder: Path) -> Texts:
-    """Return texts as the folder of their tokens has them: without what was cut off, chats in their model's template."""
-    kept: dict[str, str] = read_json(folder / "cut.json")
-    written = any(texts.chats)
-    if not kept and not written:
+    """Return the texts that the model scores: truncated as in the folder of tokens, chats in the model's template."""
+    truncated: dict[str, str] = read_json(folder / "cut.json")
+    has_chats = any(texts.chats)
+    if not truncated and not has_chats:
         return texts
-    prompts = tuple(read_json(folder / "prompts.json")) if written else texts.prompts
-    return Texts(texts.ids, tuple(kept.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)
+    prompts = tuple(read_json(folder / "prompts.json")) if has_chats else texts.prompts
+    return Texts(texts.ids, tuple(truncated.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)

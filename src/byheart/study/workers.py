@@ -1,7 +1,7 @@
-"""Cells over processes, and the only broad `except`: a cell that fails is recorded and reported, the others go on.
+"""Run cells in one or several processes. A failed cell is recorded and reported, and the other cells continue.
 
-A cell is claimed before it is made, so that several workers, or several runs on one store, share the work instead of
-doing it twice.
+This module has the only broad `except`. A cell is claimed before it runs, so that several workers, or several runs on
+one store, share the work instead of repeating it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CellCallback = Callable[["CellOutcome"], None]
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """What became of a cell: its rows and their key, or the error in one line and, for one not ours, its traceback."""
+    """Outcome of a cell: its rows and their key, or a one-line error; unexpected errors have a traceback."""
 
     cell: str
     key: str
@@ -50,9 +50,9 @@ def run_cells(
     on_event: ProgressCallback,
     on_cell_end: CellCallback,
 ) -> list[CellOutcome]:
-    """Make every cell, telling what happens, and return what became of each, in the order given.
+    """Run every cell and return the outcomes in the order of `planned`.
 
-    With several workers the steps inside a cell are not told, only each cell's end.
+    `on_event` receives the steps inside cells, with one worker only; `on_cell_end` receives each outcome.
     """
     if machine.workers > 1:
         outcomes = _run_in_processes(planned, store, machine, on_cell_end)
@@ -71,25 +71,25 @@ def _run_in_sequence(
     on_event: ProgressCallback,
     on_cell_end: CellCallback,
 ) -> dict[int, CellOutcome]:
-    """Make cells one after another; those that another run holds come last."""
+    """Run cells one after another; cells that are locked by another run come last."""
     outcomes: dict[int, CellOutcome] = {}
     for wait in (False, True):
-        for number, one in enumerate(planned):
+        for number, cell in enumerate(planned):
             if number in outcomes:
                 continue
-            with store.claim(_claim_name(one), wait=wait) as ours:
-                if not ours:
-                    on_event(Event("begin", one.cell.label, "another run is at it; going on with the next"))
+            with store.claim(_claim_name(cell), wait=wait) as is_claimed:
+                if not is_claimed:
+                    on_event(Event("begin", cell.cell.label, "locked by another run; skipping for now"))
                     continue
-                outcomes[number] = _cell_outcome(one, store, machine, on_event)
+                outcomes[number] = _cell_outcome(cell, store, machine, on_event)
                 on_cell_end(outcomes[number])
     return outcomes
 
 
 def _claim_name(planned: PlannedCell) -> str:
-    """Return what a cell is claimed as: its key, and within one launch of several processes each its own.
+    """Return the name of a cell's claim: its key, with the rank in a distributed launch.
 
-    Those train the same cell together, so that none may keep the others out.
+    The processes of such a launch train the same cell together, so they must not lock each other out.
     """
     rank = os.environ.get("RANK")
     return planned.key if rank is None else f"{planned.key}-{rank}"
@@ -101,15 +101,15 @@ def _cell_outcome(planned: PlannedCell, store: Store, machine: Machine, on_event
         key, rows = run_cell(planned, store, machine, on_event)
     except ByheartError as error:
         return CellOutcome(label, "", (), str(error))
-    except Exception as error:  # noqa: BLE001 - whatever breaks a cell must not take the others along
-        told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        foreign = _external_error_place(planned, error)
-        return CellOutcome(label, "", (), f"{foreign}{told}", "" if foreign else traceback.format_exc())
+    except Exception as error:  # noqa: BLE001 - an error in one cell must not stop the others
+        message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        external = _external_error_place(planned, error)
+        return CellOutcome(label, "", (), f"{external}{message}", "" if external else traceback.format_exc())
     return CellOutcome(label, key, tuple(rows))
 
 
 def _external_error_place(planned: PlannedCell, error: Exception) -> str:
-    """Return the place in somebody else's `module:function` that raised an error, or "" where none of theirs did."""
+    """Return the line of external code (`module:function`) that raised the error; "" for an error elsewhere."""
     frames = traceback.extract_tb(error.__traceback__)
     for choice in (*planned.attacks, *planned.metrics, planned.cell.method):
         file = inspect.getfile(inspect.unwrap(choice.function))
@@ -131,17 +131,17 @@ def _run_in_processes(
     ) as pool:
         try:
             with _ignore_interrupts():
-                pending = {pool.submit(_run_claimed_cell, one, store, machine): i for i, one in enumerate(planned)}
+                pending = {pool.submit(_run_claimed_cell, cell, store, machine): i for i, cell in enumerate(planned)}
             for done in as_completed(pending):
                 try:
                     outcome = done.result()
                 except BrokenProcessPool:
-                    told = "a worker process died, perhaps for want of memory; run again with fewer --workers"
-                    outcome = CellOutcome(planned[pending[done]].cell.label, "", (), told)
+                    message = "a worker process died, possibly out of memory. Run again with fewer --workers."
+                    outcome = CellOutcome(planned[pending[done]].cell.label, "", (), message)
                 outcomes[pending[done]] = outcome
                 on_cell_end(outcome)
         except KeyboardInterrupt:
-            # Whole results are kept, so that nobody need wait for what is half made.
+            # Complete results are stored, so that there is no need to wait for incomplete ones.
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
@@ -150,9 +150,9 @@ def _run_in_processes(
 
 @contextlib.contextmanager
 def _ignore_interrupts() -> Generator[None]:
-    """Start processes that Ctrl-C does not reach, although a terminal sends it to all: the first one ends the others."""
+    """Ignore SIGINT in the processes started here: a terminal sends it to all, and the main process ends the workers."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what a signal does
+        yield  # only the main thread may set signal handlers
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -167,7 +167,7 @@ def _run_claimed_cell(planned: PlannedCell, store: Store, machine: Machine) -> C
 
 
 def _initialize_worker(numbers: Any, workers: int) -> None:
-    """Give a new worker its share of the processor's cores, and one of the GPUs if there are any."""
+    """Set a new worker's number of threads (its share of the cores) and its GPU, if there is one."""
     with numbers.get_lock():
         number = numbers.value
         numbers.value += 1
