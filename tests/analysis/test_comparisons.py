@@ -246,7 +246,7 @@ def test_a_panels_gate_is_the_datas_and_the_untuned_models():
     rows = study(**FEW)
     worse = [replace(r, value=0.8) if (r.attack, r.metric, r.epoch) == ("min_k", "auc", 0) else r for r in rows]
     assert panel_gates(rows, scored(rows), judged())["WebNLG"].verdict == "sound"
-    assert gate_lines(panel_gates(rows, scored(rows), judged())) == ["members against non-members, WebNLG: sound"]
+    assert gate_lines(panel_gates(rows, scored(rows), judged())) == ["split check, WebNLG: sound"]
     assert panel_gates(worse, scored(worse), judged())["WebNLG"].verdict == "broken"
     assert panel_gates(rows, scored(rows), judged("broken", "copies"))["WebNLG"].reasons[0] == "copies"
     assert panel_gates(rows, scored(rows), {})["WebNLG"].verdict == "doubtful"
@@ -264,28 +264,28 @@ def verdict(rows, method, gates=None):
 def test_a_leak_is_told_as_the_share_of_members_found():
     leaking = verdict(study(**FEW), "full")
     assert (leaking.word, leaking.attack, leaking.epoch) == ("leaks", "Loss", 3)
-    assert leaking.sentence.startswith("leaks: an attacker at 1 % false alarms finds 8 % (")
+    assert leaking.sentence.startswith("leaks: an attacker at 1 % FPR identifies 8 % (")
     assert leaking.sentence.endswith(" %) of the members")
     assert leaking.evidence.startswith("Loss reaches AUC 0.83")
 
 
 def test_the_rate_is_the_rows_own_and_the_lowest_counts():
     rows = [replace(r, metric_settings="fpr=0.05") if r.metric == "tpr_at_fpr" else r for r in study(**FEW)]
-    assert "at 5 % false alarms" in verdict(rows, "full").sentence
+    assert "at 5 % FPR" in verdict(rows, "full").sentence
     lower = [replace(r, metric_settings="fpr=0.001", value=0.5) for r in rows if r.metric == "tpr_at_fpr"]
-    assert "at 0.1 % false alarms finds 50 %" in verdict([*rows, *lower], "full").sentence
+    assert "at 0.1 % FPR identifies 50 %" in verdict([*rows, *lower], "full").sentence
 
 
 def test_without_a_rate_a_leak_is_told_by_its_auc():
     rows = [r for r in study(**FEW) if r.metric != "tpr_at_fpr"]
-    assert "tells which is which in 84 % (" in verdict(rows, "full").sentence
+    assert "above a random non-member in 84 % (" in verdict(rows, "full").sentence
 
 
 def test_where_nothing_is_found_the_power_is_told():
     told = verdict(study(**FEW), "prompt").sentence
     smallest = detectable_auc(200.0, 200.0, tests=15)
     assert (
-        told == f"no leakage detectable by these attacks at this power (smallest AUC told from chance: {smallest:.2f})"
+        told == f"no leakage detectable by these attacks at this power (smallest detectable AUC: {smallest:.2f})"
     )
 
 

@@ -15,7 +15,7 @@ from byheart.core import registry
 from testing.doc_pages import PAGES, ROOT, blocks, name
 
 
-def test_shelf_pages_are_fresh():
+def test_generated_pages_are_fresh():
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

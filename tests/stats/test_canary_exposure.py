@@ -130,14 +130,14 @@ def test_kinds_without_a_format_have_no_exposure():
     labels = planted([True, True], [1, 1], ["digits", "real_texts"])
     assert exposure(packed([0.0, 9.0]), packed(np.arange(-30.0, 0.0)), labels).members == 1
     bare = planted([True, False], [1, 1], ["real_texts"] * 2, references=(), bits={})
-    with pytest.raises(DataError, match="real_texts have none"):
+    with pytest.raises(DataError, match="exposure: real_texts"):
         exposure(packed([0.0, 9.0]), packed([]), bare)
 
 
 def test_canaries_that_are_not_there_are_refused():
     labels = planted([True, False], [1, 4], ["digits"] * 2)
     evidence = packed([0.0, 1.0]), packed(np.arange(-30.0, 0.0)), labels
-    with pytest.raises(DataError, match=r"repeated 4 times: .* repeated 1 times"):
+    with pytest.raises(DataError, match=r"repeated 4 times.* repeated 1 times"):
         exposure(*evidence, repeated=4)
     with pytest.raises(DataError, match="held out"):
         held_out_exposure(*evidence[:2], planted([True, True], [1, 1], ["digits"] * 2))

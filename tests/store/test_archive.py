@@ -97,13 +97,13 @@ def test_what_cannot_be_packed_is_refused_and_leaves_nothing(made, tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean 'other'"):
         pack(made, "othr", tmp_path / "x.tar.xz")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"cannot be written .*choose another with -o"):
+    with pytest.raises(StoreError, match=r"x\.tar\.xz cannot be written .* -o"):
         pack(made, "one", tmp_path / "file" / "x.tar.xz")
     (tmp_path / "folder.tar.xz").mkdir()
     with pytest.raises(StoreError, match="cannot be written"):
         pack(made, "one", tmp_path / "folder.tar.xz")
     (tmp_path / "folder.tar.xz").rmdir()
-    with pytest.raises(SettingError, match=r"one\.zip: what is written is a \.tar\.xz archive"):
+    with pytest.raises(SettingError, match=r"-o .*one\.zip.* \.tar\.xz"):
         pack(made, "one", tmp_path / "one.zip")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

@@ -55,7 +55,7 @@ def test_the_command_splits_into_what_was_typed():
 
 def pasted(page):
     """The settings that a page shows, as somebody copies them from it."""
-    return unescape(re.search(r"<dt>settings as given \(again\)</dt><dd>(.*?)</dd>", page, re.DOTALL)[1])
+    return unescape(re.search(r"<dt>settings as written \(again\)</dt><dd>(.*?)</dd>", page, re.DOTALL)[1])
 
 
 def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its_command_too(tiny_folder, tmp_path):

@@ -50,20 +50,20 @@ def test_a_maker_that_fails_leaves_nothing(store):
 def test_a_changed_default_is_refused_with_the_mend(store):
     store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.2}}}, lambda _: None)
     with pytest.raises(
-        StoreError, match=r"attack\.settings\.k is 0\.2 there and 0\.3 here; .* raise the file's REVISION, or remove"
+        StoreError, match=r"attack\.settings\.k: stored 0\.2, requested 0\.3.* REVISION, or remove"
     ):
         store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.3}}}, lambda _: None)
 
 
 def test_a_newer_store_is_refused(store):
     (store.root / "store.json").write_text(json.dumps({"format": FORMAT + 1}))
-    with pytest.raises(StoreError, match="update byheart"):
+    with pytest.raises(StoreError, match=f"format {FORMAT + 1}.* up to {FORMAT}"):
         Store.open(store.root)
 
 
 def test_somebody_elses_folder_is_refused(tmp_path):
     (tmp_path / "store.json").write_text("[1, 2")
-    with pytest.raises(StoreError, match="not one of byheart's"):
+    with pytest.raises(StoreError, match=r"store\.json"):
         Store.open(tmp_path)
 
 
@@ -71,7 +71,7 @@ def test_a_full_disk_is_told_in_one_line(store):
     def make(_folder):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StoreError, match="the disk is full; free some space and run again"):
+    with pytest.raises(StoreError, match="the disk is full"):
         store.get_or_make("scores", "k", {}, make)
     assert not store.has("scores", "k")
 

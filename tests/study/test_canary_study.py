@@ -212,12 +212,12 @@ def test_tables_show_it(done):
         ({"data": {"max_tokens": 12}}, r"'canary/0'.* truncated at data\.max_tokens = 12\."),
         ({"canaries": {**CANARIES, "repetitions": [1, 17]}}, r"17 .* 16 training texts"),
         ({"canaries": {**CANARIES, "coin": 0.6}}, r"data\.canaries\.coin is 0\.6"),
-        ({"canaries": None}, r"attacks?.*data\.canaries|metrics .*data\.canaries"),
+        ({"canaries": None}, r"metrics \w+: .*data\.canaries"),
         ({"metrics": [{"epsilon_lower_bound": {"delta": 0.0}}]}, r"delta = 0(\.0)?: "),
         ({"metrics": [{"epsilon_lower_bound": {"delta": 1.5}}]}, r"delta = 1\.5"),
         ({"metrics": [{"epsilon_lower_bound": {"guesses": 3}}]}, r"\b3 guesses on \d+ canaries.* delta"),
         ({"metrics": [{"exposure": {"repeated": 5}}]}, r"exposure.*\b5\b"),
-        ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"exposure: real_texts"),
+        ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"exposure.*real_texts"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_training(tiny_folder, tmp_path, changes, told):

@@ -1,4 +1,4 @@
-"""From a study file to rows on a tiny model: whole, resumed, killed, shared, extended by one file."""
+"""Studies on a tiny model from file to rows: complete, resumed, repeated, failed, and extended by new entries."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ def test_what_has_ended_is_reported_while_the_rest_is_not_there(tiny_folder, tmp
     with pytest.raises(KeyboardInterrupt):
         byheart.run(lora_study(tiny_folder("llama")), store=store, finished=stop)
     assert {r.method for r in study_rows(store, "tiny")} == {"lora"}
-    assert run_details(store, "tiny")["study tiny"].startswith("1 of 2 cells are made")
+    assert run_details(store, "tiny")["study tiny"].startswith("1 of 2 cells ")
 
 
 def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
@@ -74,7 +74,7 @@ def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         byheart.run(lora_study(tiny_folder("llama")), store=store, tell=stop)
-    with pytest.raises(StoreError, match="no cell of tiny is finished"):
+    with pytest.raises(StoreError, match=r"no cell .*\btiny\b|\btiny\b.*no cell"):
         study_rows(store, "tiny")
 
 
@@ -125,7 +125,7 @@ def test_data_too_few_to_be_judged_are_doubtful_and_no_reason_to_stop(tiny_folde
     assert not results.failed
     (gate,) = read_gates(Store.open(tmp_path)).values()
     assert gate.verdict == "doubtful"
-    assert "too few" in gate.reasons[0]
+    assert gate.findings[0].found == "not checked"
 
 
 def test_the_losses_behind_each_perplexity_are_found(done):
@@ -198,7 +198,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_kept(tiny_folder, tmp_path
     )
     results = byheart.run(values, store=tmp_path)
     assert [o.cell.split(" ")[0] for o in results.failed] == ["full"]
-    assert "at epoch 1, step 2 of 2; try learning_rate" in results.failed[0].error
+    assert all(words in results.failed[0].error for words in ("epoch 1, step 2 of 2", "learning_rate"))
     assert {r.method for r in study_rows(Store.open(tmp_path))} == {"head"}
 
 
@@ -208,12 +208,12 @@ def test_metrics_that_cannot_be_measured_are_refused_before_training(tiny_folder
     assert not (tmp_path / "training").exists()
 
 
-def test_texts_longer_than_the_context_are_refused_with_the_mend(tiny_folder, tmp_path):
+def test_texts_longer_than_the_context_are_refused_with_the_fix(tiny_folder, tmp_path):
     methods = [{"prompt": {"virtual_tokens": 100}}]
     results = byheart.run(
         lora_study(tiny_folder("llama"), data={**DATA, "max_tokens": 120}, methods=methods), store=tmp_path
     )
-    assert "set data.max_tokens to 28 or fewer" in results.failed[0].error
+    assert results.failed[0].error.endswith("Set data.max_tokens to 28 or fewer.")
 
 
 def test_truncation_is_a_row(tiny_folder, tmp_path):
@@ -244,8 +244,8 @@ def test_a_run_says_the_gates_verdict_in_a_line(done, tiny_folder, tmp_path, mon
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    lines = [line for line in told.splitlines() if line.startswith("members against non-members, records: ")]
+    output = capsys.readouterr().out
+    lines = [line for line in output.splitlines() if line.startswith("split check, records: ")]
     assert len(lines) == 1
     assert lines[0].split(": ")[1].split(" ")[0] in {"sound", "doubtful", "broken"}
 

@@ -69,10 +69,19 @@ def _free_memory_by_place(placement: Placement, config: PreTrainedConfig | None)
     free_ram = _free_ram()
     if placement.spread:
         free_by_gpu = [_free_device_memory(torch.device("cuda", i)) for i in range(torch.cuda.device_count())]
-        return [("this machine with its GPUs" if free_by_gpu else "this machine", free_ram and free_ram + sum(f or 0 for f in free_by_gpu))]
+        return [
+            (
+                "this machine with its GPUs" if free_by_gpu else "this machine",
+                free_ram and free_ram + sum(f or 0 for f in free_by_gpu),
+            )
+        ]
     device = (str(placement.torch_device), _free_device_memory(placement.torch_device))
     # A model reaches a GPU through the machine's RAM, unless transformers loads it tensor by tensor (device map).
-    return [device] if placement.is_device_mapped(config) and device[1] is not None else [("this machine", free_ram), device]
+    return (
+        [device]
+        if placement.is_device_mapped(config) and device[1] is not None
+        else [("this machine", free_ram), device]
+    )
 
 
 def _model_tensors(weights: str) -> Sequence[tuple[str, tuple[int, ...]]] | None:

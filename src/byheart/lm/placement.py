@@ -36,9 +36,13 @@ class Placement:
         """Check the device and the installed packages."""
         load.torch_device(self.device)
         if self.spread and self.device != "auto":
-            raise SettingError(f"--device {self.device}: --device-map auto chooses the devices itself. Leave out --device.")
+            raise SettingError(
+                f"--device {self.device}: --device-map auto chooses the devices itself. Leave out --device."
+            )
         if self.bits and not find_spec("bitsandbytes"):
-            raise SettingError(f"--quantize {self.bits}: bitsandbytes is not installed. Run pip install 'byheart[quantized]'.")
+            raise SettingError(
+                f"--quantize {self.bits}: bitsandbytes is not installed. Run pip install 'byheart[quantized]'."
+            )
 
     @property
     def torch_device(self) -> torch.device:
@@ -61,7 +65,9 @@ class Placement:
 
             # Adapters are trained on NF4 (QLoRA, arXiv 2305.14314). It computes in the model's dtype.
             four_bit = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": self.dtype}
-            options["quantization_config"] = BitsAndBytesConfig(**(four_bit if self.bits == 4 else {"load_in_8bit": True}))  # noqa: PLR2004 - bits
+            options["quantization_config"] = BitsAndBytesConfig(
+                **(four_bit if self.bits == 4 else {"load_in_8bit": True})
+            )  # noqa: PLR2004 - bits
         return options
 
 

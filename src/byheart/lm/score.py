@@ -33,7 +33,9 @@ def token_stats(
     """
     audited_texts = texts if isinstance(texts, Texts) else _texts_from_strings(texts)
     language_model = LanguageModel(model, tokenizer, type(model).__name__)
-    return scored(language_model, tokenize(tokenizer, audited_texts, max_tokens), budget=token_budget, precision=precision)
+    return scored(
+        language_model, tokenize(tokenizer, audited_texts, max_tokens), budget=token_budget, precision=precision
+    )
 
 
 def _texts_from_strings(texts: Sequence[object]) -> Texts:

@@ -80,7 +80,10 @@ def token_neighbours(base: Scorer, tokens: Tokens, count: int) -> list[list[Int[
         text_ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
         scored = slice(int(offsets[i]), int(offsets[i + 1]))
         rows.append(
-            [_replace_token(text_ids, int(first) + t, v) for t, v in rank_swaps(scores[:, scored], ids[:, scored])[:count]]
+            [
+                _replace_token(text_ids, int(first) + t, v)
+                for t, v in rank_swaps(scores[:, scored], ids[:, scored])[:count]
+            ]
             or [text_ids]
         )
     return rows

@@ -103,10 +103,16 @@ def chat_prompt(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages
             _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
         )
     except (TemplateError, ValueError, TypeError, LookupError) as error:
-        raise DataError(f"{location}: the tokenizer's chat template rejects this chat ({error}). "
-            "Change the chat to the roles and order that the template accepts.") from error
+        raise DataError(
+            f"{location}: the tokenizer's chat template rejects this chat ({error}). "
+            "Change the chat to the roles and order that the template accepts."
+        ) from error
     # Search after the generation prompt: a short answer may also occur in the template's own text.
-    start = rendered.find(answer, len(generation_prompt)) if rendered.startswith(generation_prompt) else rendered.rfind(answer)
+    start = (
+        rendered.find(answer, len(generation_prompt))
+        if rendered.startswith(generation_prompt)
+        else rendered.rfind(answer)
+    )
     if start < 0:
         raise DataError(
             f"{location}: the tokenizer's chat template leaves out the assistant's message. "

@@ -171,7 +171,9 @@ def learning_rate_factor(training: Training, step: int, steps: int) -> float:
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     remaining = (steps - step) / max(steps - warmup_steps, 1)
-    return {"constant": 1.0, "linear": remaining, "cosine": 0.5 - 0.5 * math.cos(math.pi * remaining)}[training.schedule]
+    return {"constant": 1.0, "linear": remaining, "cosine": 0.5 - 0.5 * math.cos(math.pi * remaining)}[
+        training.schedule
+    ]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -210,7 +212,12 @@ def _eager_attention(module: torch.nn.Module, precision: torch.dtype, longest_te
     """
     causal_model: Any = causal_lm(module)
     is_fused = getattr(causal_model.config, "_attn_implementation", None) == "sdpa"
-    is_eager = is_fused and precision == torch.bfloat16 and device_of(module).type == "cpu" and longest_text <= MAX_EAGER_TOKENS
+    is_eager = (
+        is_fused
+        and precision == torch.bfloat16
+        and device_of(module).type == "cpu"
+        and longest_text <= MAX_EAGER_TOKENS
+    )
     if is_eager:
         causal_model.set_attn_implementation("eager")
     try:
