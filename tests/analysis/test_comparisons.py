@@ -284,9 +284,7 @@ def test_without_a_rate_a_leak_is_told_by_its_auc():
 def test_where_nothing_is_found_the_power_is_told():
     told = verdict(study(**FEW), "prompt").sentence
     smallest = detectable_auc(200.0, 200.0, tests=15)
-    assert (
-        told == f"no leakage detectable by these attacks at this power (smallest detectable AUC: {smallest:.2f})"
-    )
+    assert told == f"no leakage detectable by these attacks at this power (smallest detectable AUC: {smallest:.2f})"
 
 
 def test_the_choice_among_attacks_is_paid_for():

@@ -10,7 +10,8 @@ from byheart.analysis import labels, row_values
 from byheart.analysis.paper_values import PublishedValue, read_published_values, stored_published_values
 from byheart.cli.main import main
 from byheart.core.errors import DataError, RequestError, SettingError, UnknownNameError
-from byheart.report.page import EXHIBIT_ORDER, ReportContent, report
+from byheart.report.exhibits import EXHIBIT_ORDER, ReportContent
+from byheart.report.page import report
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
 from byheart.study.study_file import read_study
@@ -78,7 +79,7 @@ WRONG = [
     (f"{HEAD}{2 * f'webnlg,head,5,loss,auc,0.9,{SOURCE}{chr(10)}'}", r"line 3: .* published bad\.csv line 2"),
     (HEAD, "contains no value"),
     ("", "has no column dataset"),
-    (f'{HEAD}webnlg,head,5,loss,auc,0.9,"A\n', "line 2: .* CSV"),
+    (f'{HEAD}webnlg,head,5,loss,auc,0.9,"A\n', "line 1: .* CSV"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,target=all,loss,auc,0.9,{SOURCE}\n", "setting of methods lora 'target'"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,attention,loss,auc,0.9,{SOURCE}\n", "methods settings 'attention': .* name=value"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,,targets=all,loss,auc,0.9,{SOURCE}\n", "methods settings 'targets=all'"),

@@ -76,7 +76,7 @@ def test_an_interval_is_widened_for_all_that_stand_beside_it():
 
 
 def test_one_risk_has_nothing_to_stand_beside():
-    with pytest.raises(DataError, match="two or more were measured"):
+    with pytest.raises(DataError, match="risks: 1 of 4"):
         risks(measured(without={"extraction_excess", "attribute_inference", "exposure"}))
 
 
@@ -92,5 +92,5 @@ def test_the_figure_draws_what_the_table_says():
 
 
 def test_a_figure_of_one_risk_is_refused():
-    with pytest.raises(DataError, match="two or more were measured"):
+    with pytest.raises(DataError, match="risks: 1 of 4"):
         drawn(measured(without={"extraction_excess", "attribute_inference", "exposure"}))

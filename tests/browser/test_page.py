@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 from byheart.analysis import labels
 from byheart.core.registry import choose
-from byheart.report.page import ReportContent, report
+from byheart.report.exhibits import ReportContent
+from byheart.report.page import report
 from testing.browser_page import (
     DESK,
     PHONE,

@@ -1,12 +1,14 @@
 """The command line as a person types it: an error is one line and an exit code, and no result is lost."""
 
 import csv
+import dataclasses
 import io
 import json
 import re
 
 import pytest
 
+from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions, TextOptions
 from byheart.cli.main import app
 from byheart.core import registry
 from byheart.store.rows import study_rows
@@ -34,6 +36,16 @@ def test_help_lists_every_command_and_each_explains_itself(typed):
         assert "Usage" in told
         assert len(told.splitlines()) > 8
     assert {"run", "plan", "rows", "report", "shelf"} <= set(COMMANDS)
+
+
+def test_fields_of_option_groups_are_options_under_the_title_of_their_group(typed):
+    code, text, _ = typed("audit", "--help")
+    assert code == 0
+    for group in (TextOptions, ModelOptions, EndpointOptions, AttackOptions, OutputOptions):
+        panel = text.partition(f"─ {group.__doc__.rstrip('.')} ─")[2].partition("╰")[0]
+        for field in dataclasses.fields(group):
+            option = {"id_field": "id"}.get(field.name, field.name).replace("_", "-")
+            assert f"--{option} " in panel, field.name
 
 
 @pytest.mark.parametrize("name", [(s, n) for s in registry.SHELVES for n in registry.entry_names(s)], ids="/".join)

@@ -156,16 +156,16 @@ def test_a_batch_larger_than_the_texts_is_all_of_them():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("settings", "message"),
     [
         ({"delta": 0.01}, "delta = 0.01: publishing one of 100 training texts"),
         ({"noise_multiplier": 1.0}, "epsilon = 8.0 and noise_multiplier = 1.0"),
         ({"epsilon": None}, "epsilon = None and noise_multiplier = None"),
     ],
 )
-def test_promises_that_mean_nothing_are_refused(given, told):
-    asked = Privacy(**{"epsilon": 8.0, "noise_multiplier": None, "delta": None, "clip": 1.0, **given})
-    with pytest.raises(SettingError, match=told):
+def test_promises_that_mean_nothing_are_refused(settings, message):
+    asked = Privacy(**{"epsilon": 8.0, "noise_multiplier": None, "delta": None, "clip": 1.0, **settings})
+    with pytest.raises(SettingError, match=message):
         dp_sgd_parameters(asked, 100, Training())
 
 
@@ -269,7 +269,7 @@ def test_a_promise_that_means_nothing_is_refused_before_any_work(tiny_folder, tm
     assert not (tmp_path / "training").exists()
 
 
-def test_without_opacus_the_mend_is_told(tiny_folder, tmp_path, monkeypatch):
+def test_without_opacus_the_error_names_the_fix(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "opacus", None)
     with pytest.raises(SettingError, match=r"methods dp_lora: .*pip install 'byheart\[dp\]'"):
         byheart.run(content(tiny_folder("llama")), store=tmp_path)

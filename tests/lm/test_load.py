@@ -1,4 +1,4 @@
-"""What cannot be loaded is refused in one line: from its files alone where they show it, else before anything is computed."""
+"""A model that cannot be loaded raises a one-line error, from its files alone if possible, and always before computation."""
 
 import json
 import shutil
@@ -61,26 +61,29 @@ SHARD = json.dumps({"weight_map": {"a": "model-00002-of-00002.safetensors"}}).en
 NOT_SAFETENSORS = b"\x10\0\0\0\0\0\0\0garbagegarbage!!"
 
 FILES_SHOW_IT = {
-    "no config": (without("config.json"), "no config.json; name the folder that save_pretrained wrote"),
+    "no config": (without("config.json"), r"no config\.json"),
     "config not JSON": (written("config.json", b"{"), "config.json is not JSON"),
     "config not UTF-8": (written("config.json", b'{"model_type": "caf\xe9"}'), "config.json is not JSON"),
-    "config a list": (written("config.json", b"[1]"), "holds no JSON object"),
-    "no model type": (written("config.json", b"{}"), "names no model_type"),
-    "no weights": (without("*.safetensors"), r"no weights; expected \*.safetensors"),
+    "config a list": (written("config.json", b"[1]"), "no JSON object"),
+    "no model type": (written("config.json", b"{}"), "model_type"),
+    "no weights": (without("*.safetensors"), r"no weights\. .*\*\.safetensors"),
     "pickle only": (
         lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
-        "pickled, which can run code; save them again as safetensors",
+        r"pickled.* can run code\. Save them as safetensors\.",
     ),
-    "weights garbage": (written("model.safetensors", NOT_SAFETENSORS), "is no file of safetensors; fetch it again"),
-    "weights empty": (written("model.safetensors", b""), "is no file of safetensors"),
-    "weights cut": (cut, "is cut short or damaged; fetch it again"),
+    "weights garbage": (
+        written("model.safetensors", NOT_SAFETENSORS),
+        r"model\.safetensors: is not a safetensors file\. Download it again\.",
+    ),
+    "weights empty": (written("model.safetensors", b""), "not a safetensors file"),
+    "weights cut": (cut, "truncated or damaged"),
     "shard missing": (
         written("model.safetensors.index.json", SHARD),
-        "model-00002-of-00002.safetensors of the weights",
+        r"model-00002-of-00002\.safetensors is missing",
     ),
-    "adapter": (adapter, "holds an adapter, not a base model; merge it first"),
-    "adapter without config": (bare_adapter, "holds an adapter"),
-    "no tokenizer": (without("tok*", "special*"), "no tokenizer; put the model's tokenizer.json into it"),
+    "adapter": (adapter, "adapter, not a base model"),
+    "adapter without config": (bare_adapter, "contains an adapter"),
+    "no tokenizer": (without("tok*", "special*"), r"no tokenizer\. .*tokenizer\.json"),
 }
 CONFIG_SHOWS_IT = {
     "unknown architecture": (config(model_type="frobnicate"), "does not recognize this architecture"),
@@ -91,11 +94,11 @@ CONFIG_SHOWS_IT = {
     "a word for a number": (config(hidden_size="wide"), "hidden_size"),
 }
 LOADING_SHOWS_IT = {
-    "layers missing": (config(num_hidden_layers=4), r"model.layers.2\S+ is not in the weights \(18 such\)"),
-    "other shape": (config(vocab_size=17), "embed_tokens.weight is of another shape than config.json says"),
+    "layers missing": (config(num_hidden_layers=4), r"model\.layers\.2\S+ is missing .*\(18 such weights\)"),
+    "other shape": (config(vocab_size=17), r"embed_tokens\.weight has another shape than in config\.json"),
     "no such activation": (config(hidden_act="zz"), "cannot be loaded"),
-    "tokenizer garbage": (written("tokenizer.json", b"{}"), "its tokenizer cannot be read"),
-    "tokenizer not JSON": (written("tokenizer.json", b"nonsense"), "its tokenizer cannot be read"),
+    "tokenizer garbage": (written("tokenizer.json", b"{}"), "tokenizer cannot be read"),
+    "tokenizer not JSON": (written("tokenizer.json", b"nonsense"), "tokenizer cannot be read"),
 }
 
 
@@ -111,10 +114,10 @@ def edited(tiny_folder, tmp_path):
 
 
 def one_line(error):
-    told = str(error.value)
-    assert "\n" not in told
-    assert len(told) < 450
-    return told
+    message = str(error.value)
+    assert "\n" not in message
+    assert len(message) < 450
+    return message
 
 
 @pytest.mark.parametrize("name", FILES_SHOW_IT)
@@ -158,7 +161,7 @@ def test_a_model_that_is_not_causal_is_refused_by_its_config(edited, kind):
         else T5Config(vocab_size=300, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
     )
     folder = edited(lambda f: AutoModel.from_config(made).save_pretrained(f))
-    with pytest.raises(ModelError, match=f"{kind} is not a causal language model; choose one that is") as refused:
+    with pytest.raises(ModelError, match=f"{kind} is not a causal language model") as refused:
         causal_config(folder)
     one_line(refused)
 
@@ -174,7 +177,7 @@ def test_a_model_that_sees_the_tokens_to_come_is_refused_whatever_its_name(edite
     made = AutoModelForCausalLM.from_config(config)
     folder = edited(made.save_pretrained)
     causal_config(folder)
-    with pytest.raises(ModelError, match="sees the tokens to come"):
+    with pytest.raises(ModelError, match="is not causal"):
         load(folder)
 
 
@@ -196,7 +199,7 @@ def test_a_tokenizer_without_a_pad_token_works(tiny):
 @pytest.mark.parametrize(
     ("base", "message"),
     [
-        ("/nowhere/at/all", "does not exist; name a folder, a .gguf file, or a Hub id such as"),
+        ("/nowhere/at/all", "does not exist. Write a folder, a .gguf file, or a Hub id such as"),
         ("./nowhere", "does not exist"),
         ("a/b/c", "does not exist"),
         ("a b/c", "does not exist"),
@@ -204,13 +207,13 @@ def test_a_tokenizer_without_a_pad_token_works(tiny):
         ("nowhere.gguf", "does not exist"),
         (
             "package:nowhere_at_all/x.gguf",
-            "package 'nowhere_at_all' is not installed; pip install --no-deps nowhere-at-all",
+            "package 'nowhere_at_all' is not installed. Run pip install --no-deps nowhere-at-all",
         ),
         ("package:", "package '' is not installed"),
         ("package:json.nowhere.x/y.gguf", "is not installed"),
-        ("package:numpy/no.gguf", "package numpy holds no file 'no.gguf'; its .gguf files: none"),
-        ("package:numpy", "holds no file ''"),
-        ("package:json/decoder.py", "only .gguf files and folders can be loaded"),
+        ("package:numpy/no.gguf", "package numpy contains no file 'no.gguf'. Its .gguf files: none."),
+        ("package:numpy", "no file ''"),
+        ("package:json/decoder.py", "is not a .gguf file"),
     ],
 )
 def test_a_name_that_leads_nowhere(base, message):
@@ -227,10 +230,8 @@ def test_a_hub_id_is_left_to_the_hub(base):
 
 
 @pytest.mark.parametrize("base", ["nobody/nothing", "nobody/nothing@main"])
-def test_a_hub_out_of_reach_is_told_in_one_line(base):
-    with pytest.raises(
-        ModelError, match=r"is no folder here, and the Hub did not give it .* check its name and the network"
-    ):
+def test_an_unreachable_hub_is_reported_in_one_line(base):
+    with pytest.raises(ModelError, match=r"'nobody/nothing.*': is not a local folder, and the Hub did not return it"):
         causal_config(base)
 
 
@@ -242,7 +243,7 @@ def test_a_gguf_file_that_is_garbage(tmp_path, monkeypatch, content, early):
     place = tmp_path / "model.gguf"
     place.write_bytes(content)
     if early:
-        with pytest.raises(ModelError, match="does not begin as a GGUF file does; fetch it again"):
+        with pytest.raises(ModelError, match="GGUF magic bytes"):
             base_models.check_loadable(str(place))
     with pytest.raises(ModelError) as refused:
         load(str(place))
@@ -256,9 +257,9 @@ def test_weights_that_cannot_be_kept_name_the_cache(tmp_path, monkeypatch, tiny)
     place = tmp_path / "model.gguf"
     place.write_bytes(b"GGUF")
     whole = tiny("llama")
-    monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: whole.module)
-    monkeypatch.setattr("byheart.lm.load.read_tokenizer", lambda *_, **__: whole.tokenizer)
-    with pytest.raises(ModelError, match="free some space there or set BYHEART_CACHE to another folder") as refused:
+    monkeypatch.setattr("byheart.lm.gguf.read_module", lambda *_, **__: whole.module)
+    monkeypatch.setattr("byheart.lm.gguf.read_tokenizer", lambda *_, **__: whole.tokenizer)
+    with pytest.raises(ModelError, match="BYHEART_CACHE") as refused:
         load(str(place))
     one_line(refused)
 
@@ -266,10 +267,10 @@ def test_weights_that_cannot_be_kept_name_the_cache(tmp_path, monkeypatch, tiny)
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert str(torch_device("cuda:0")) == "cuda:0"
-    with pytest.raises(SettingError, match="'cuda:1': torch finds 1 GPUs on this machine; write auto or cpu"):
+    with pytest.raises(SettingError, match="'cuda:1': torch detects 1 GPUs"):
         torch_device("cuda:1")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    with pytest.raises(SettingError, match="torch finds 0 GPUs"):
+    with pytest.raises(SettingError, match="detects 0 GPUs"):
         torch_device("cuda")
 
 
@@ -285,6 +286,6 @@ def test_a_tokenizer_of_another_model_is_refused_before_anything_is_computed(edi
         {"models": folder, "datasets": [{"records": {"count": 30}}], "data": sizes, "methods": ["head"]},
         store=tmp_path / "st",
     )
-    assert "its tokenizer gives token" in results.failed[0].error
+    assert "tokenizer returns token id" in results.failed[0].error
     assert not results.failed[0].trace
     assert not (tmp_path / "st" / "evidence").exists()

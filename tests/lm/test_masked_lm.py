@@ -271,21 +271,21 @@ def refused(tiny, name, match):
 
 
 def test_what_is_not_a_masked_model_is_refused(tiny, tiny_folder, masked_folder, tmp_path):
-    refused(tiny, str(tiny_folder("llama")), "llama is not a masked language model; choose one that is")
+    refused(tiny, str(tiny_folder("llama")), "llama is not a masked language model")
     shape = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
     edit = BartForConditionalGeneration(BartConfig(vocab_size=300, **shape)).save_pretrained
     refused(tiny, other(tiny_folder("llama"), edit, tmp_path), "bart is not a masked language model")
     headless = BertModel(CONFIGS["bert"]).save_pretrained
-    refused(tiny, other(masked_folder("bert"), headless, tmp_path / "x"), "is not in the weights")
+    refused(tiny, other(masked_folder("bert"), headless, tmp_path / "x"), "is missing in the weight files")
     refused(tiny, "no/such/folder", "no/such/folder.* does not exist")
-    refused(tiny, "nobody/bert", "the Hub did not give it")
+    refused(tiny, "nobody/bert", "nobody/bert.*the Hub did not return it")
 
 
 def test_pickled_weights_and_remote_code_are_refused(tiny, masked_folder, tmp_path):
     def pickled(folder):
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
-    refused(tiny, other(masked_folder("bert"), pickled, tmp_path), "pickled, which can run code")
+    refused(tiny, other(masked_folder("bert"), pickled, tmp_path), "pickled")
 
     def remote(folder):
         config = json.loads((folder / "config.json").read_text())
@@ -315,7 +315,7 @@ def test_a_study_with_a_masked_model_and_one_that_is_refused_before_training(
     assert not results.failed, results.failed
     assert len([r for r in results.rows if r.metric == "auc"]) == 4
     asked["observations"] = [{"neighbour_texts": {"masked_model": str(tiny_folder("llama"))}}]
-    with pytest.raises(ModelError, match="llama is not a masked language model"):
+    with pytest.raises(ModelError, match="llama is not a masked"):
         byheart.run(asked, store=tmp_path / "fresh")
     assert not list((tmp_path / "fresh").glob("evidence/*"))
 

@@ -132,7 +132,7 @@ def test_a_spread_model_says_what_it_says_on_one_device(wide, command):
     assert one["rows"] == spread["rows"]
     code, _, complaints = command("--model", wide / "lora", "--device-map", "auto", "--device", "cpu")
     assert code == 2
-    assert "chooses the devices itself" in complaints
+    assert "--device-map auto" in complaints
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -202,7 +202,9 @@ def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.8 * whole))
     for placing in (Placement(device="cpu"), Placement(spread=True)):
-        with pytest.raises(ModelError, match=r"Use --precision bfloat16, --quantize 8, a smaller model or a larger machine\."):
+        with pytest.raises(
+            ModelError, match=r"Use --precision bfloat16, --quantize 8, a smaller model or a larger machine\."
+        ):
             memory_check.check_memory(base, placing, causal_config(base))
     memory_check.check_memory(base, Placement(device="cpu", dtype=torch.bfloat16), causal_config(base))
     memory_check.check_memory(base, Placement(device="cpu", bits=8), causal_config(base))

@@ -122,7 +122,7 @@ def test_the_table_shows_both_controls_and_the_excess(overfitted):
     assert line["members, base model"].startswith("0.000 [0.000, ")
     for column in ("excess over non-members", "excess over both"):
         assert line[column].startswith(f"{now.value:.3f} [")
-    assert "12 tokens" in table.note
+    assert "12" in table.note
     every = extraction(results.rows, score_reader(store), each=True)
     assert len(every.rows) == EPOCHS * 4
     rates = [float(r[-5].split()[0]) for r in every.rows if r[-7] == "Discoverable"]
@@ -143,7 +143,7 @@ def test_the_curve_rises_with_every_try(overfitted):
 
 
 def test_the_report_shows_both_tables(overfitted):
-    from byheart.report.page import make_tables
+    from byheart.report.exhibits import make_tables
 
     store, _ = overfitted
     made = make_tables(report_content(store, "recited"))

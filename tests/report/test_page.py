@@ -19,7 +19,8 @@ import byheart.tables
 from byheart.analysis.base_model_check import NO_SPLIT_CHECK
 from byheart.analysis.verdicts import CLAIMS
 from byheart.core.errors import DataError, UnknownNameError
-from byheart.report.page import make_figures, make_tables, report
+from byheart.report.exhibits import make_figures, make_tables
+from byheart.report.page import report
 from testing.made_up import judged, scored, study
 from testing.pages import shown
 

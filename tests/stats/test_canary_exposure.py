@@ -139,7 +139,7 @@ def test_canaries_that_are_not_there_are_refused():
     evidence = packed([0.0, 1.0]), packed(np.arange(-30.0, 0.0)), labels
     with pytest.raises(DataError, match=r"repeated 4 times.* repeated 1 times"):
         exposure(*evidence, repeated=4)
-    with pytest.raises(DataError, match="held out"):
+    with pytest.raises(DataError, match="metrics held_out_exposure"):
         held_out_exposure(*evidence[:2], planted([True, True], [1, 1], ["digits"] * 2))
 
 

@@ -49,9 +49,7 @@ def test_a_maker_that_fails_leaves_nothing(store):
 
 def test_a_changed_default_is_refused_with_the_mend(store):
     store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.2}}}, lambda _: None)
-    with pytest.raises(
-        StoreError, match=r"attack\.settings\.k: stored 0\.2, requested 0\.3.* REVISION, or remove"
-    ):
+    with pytest.raises(StoreError, match=r"attack\.settings\.k: stored 0\.2, requested 0\.3.* REVISION, or remove"):
         store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.3}}}, lambda _: None)
 
 

@@ -170,9 +170,7 @@ def test_an_attack_that_needs_known_texts_is_refused_without(tiny_folder, tmp_pa
     fitted.__module__ = "their_known"
     monkeypatch.setitem(sys.modules, "their_known", module)
     asked = content(tiny_folder("llama"), attacks=["their_known:fitted"], data={**FEW_DATA, "known": 0})
-    with pytest.raises(
-        DataError, match=r"^attacks their_known:fitted: .* 0\. Set data\.known to about 50\.$"
-    ):
+    with pytest.raises(DataError, match=r"^attacks their_known:fitted: .* 0\. Set data\.known to about 50\.$"):
         byheart.run(asked, store=tmp_path / "store")
     asked["data"] = {**FEW_DATA, "known": 7}
     with pytest.raises(SettingError, match=r"data\.members = 10 and data\.known = 7: .*\b16\b"):
@@ -188,9 +186,7 @@ def test_an_unknown_observation_names_who_asks(tiny_folder, tmp_path, monkeypatc
     module.puzzled = puzzled
     puzzled.__module__ = "their_unknown"
     monkeypatch.setitem(sys.modules, "their_unknown", module)
-    with pytest.raises(
-        DataError, match=r"attacks their_unknown:puzzled.*'horoscope'.*\btexts, .*\bbase, "
-    ):
+    with pytest.raises(DataError, match=r"attacks their_unknown:puzzled.*'horoscope'.*\btexts, .*\bbase, "):
         byheart.run(content(tiny_folder("llama"), attacks=["their_unknown:puzzled"]), store=tmp_path / "store")
 
 

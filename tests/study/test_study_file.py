@@ -90,7 +90,7 @@ def test_overrides(tmp_path):
         ("seeds: [a]", SettingError, "seeds"),
         ("methods: []", StudyError, "nothing to train"),
         ("name: ../up", SettingError, "name = '../up'"),
-        ("methods: [[full]]", StudyError, "['full']"),
+        ("methods: [[full]]", StudyError, '["full"]'),
         ("- a list", StudyError, "not a mapping"),
         ("name: [unclosed", StudyError, "line 1"),
         ("name: a\nname: b", StudyError, "duplicate key"),

@@ -1,6 +1,6 @@
 """The page of made-up rows, and what a browser would see of it."""
 
-from byheart.report.page import ReportContent
+from byheart.report.exhibits import ReportContent
 from testing.made_up import judged, scored
 
 

@@ -19,7 +19,8 @@ from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
 from byheart.core.errors import StoreError
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
-from byheart.report.page import ReportContent, VerdictSummary, report
+from byheart.report.exhibits import ReportContent
+from byheart.report.page import VerdictSummary, report
 
 
 def check_output_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
     from byheart.analysis.verdicts import verdict_lines
     from byheart.cli import terminal
     from byheart.core.registry import choose
-    from byheart.report.page import make_tables
+    from byheart.report.exhibits import make_tables
     from byheart.study.run_study import report_content
 
     content = report_content(store, study)

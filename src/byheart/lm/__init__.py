@@ -1,6 +1,6 @@
-"""The only torch loops: load, tokenise, forward, train.
+"""All torch code: load models, tokenize texts, score them and train.
 
-The two revisions are part of every result's identity. Raise one when its file's numbers change.
+Both revisions are part of every result's key. Raise a revision when its file's numbers change.
 """
 
 TRAIN_REVISION = 0

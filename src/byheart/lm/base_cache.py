@@ -1,9 +1,9 @@
-"""A base that a process keeps in memory from cell to cell, instead of loading it for each.
+"""Cache a base model in memory, so that a process does not load it for every cell.
 
-A cell works on a copy of the model's structure whose parameters share the held weights. What a method makes trainable
-gets weights of its own before training, and frozen weights are cast by giving the copy's parameter another tensor: so
-the held weights are never written. Should a method write to frozen weights in place all the same, a checksum tells, and
-the base is loaded again.
+A cell gets a copy of the model's structure with parameters that share the cached weights. Trainable parameters get
+their own weights before training, and casting a frozen parameter assigns another tensor to the copy. So training never
+writes to the cached weights. If a method writes to frozen weights in place nevertheless, the checksum differs and the
+base is loaded again.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ class _CachedBase:
 
 
 _cached_bases: list[_CachedBase] = []
-"""The one base of this process, if any."""
+"""The cached base of this process: at most one."""
 
 
 def borrow(base: str, device: torch.device) -> LanguageModel:
-    """Return a base on this device to work on; loaded if it is not the one held, or if its weights were written to.
+    """Return a copy of a base on this device. Loads the base if it is not cached, or if its cached weights changed.
 
     Raises `ModelError` as `load.load` does.
     """
-    name = (identity(base), str(device))
+    key = (identity(base), str(device))
     if (
         not _cached_bases
-        or _cached_bases[0].key != name
+        or _cached_bases[0].key != key
         or _checksum(_cached_bases[0].model.module) != _cached_bases[0].checksum
     ):
         release()
         model = load.load(base)
         model.module.to(device)
-        _cached_bases.append(_CachedBase(name, model, _checksum(model.module)))
-    held = _cached_bases[0].model
-    return LanguageModel(_weight_sharing_copy(held.module), held.tokenizer, base)
+        _cached_bases.append(_CachedBase(key, model, _checksum(model.module)))
+    cached = _cached_bases[0].model
+    return LanguageModel(_weight_sharing_copy(cached.module), cached.tokenizer, base)
 
 
 def copy_shared_trainable_weights(module: torch.nn.Module) -> None:
-    """Give what is trained weights of its own, where they are those of the held base."""
-    shared = {p.data_ptr() for held in _cached_bases for p in held.model.module.parameters()}
+    """Copy the weights of trained parameters that share memory with the cached base."""
+    shared = {p.data_ptr() for cached in _cached_bases for p in cached.model.module.parameters()}
     for parameter in module.parameters():
         if parameter.requires_grad and parameter.data_ptr() in shared:
             parameter.data = parameter.data.clone()
 
 
 def release() -> None:
-    """Keep no base any longer."""
+    """Remove the cached base from memory."""
     _cached_bases.clear()
 
 
 def _weight_sharing_copy(module: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy of a module whose parameters are its own but share their weights; what is tied stays tied."""
+    """Return a copy of a module with new parameters that share the original weights. Tied parameters stay tied."""
     memo = {id(p): torch.nn.Parameter(p.data, requires_grad=p.requires_grad) for p in module.parameters()}
     return copy.deepcopy(module, memo)
 

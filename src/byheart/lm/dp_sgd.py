@@ -1,11 +1,11 @@
-"""Private gradients: each text's clipped by itself, noise added to their sum (DP-SGD, Abadi et al., arXiv 1607.00133).
+"""Private gradients: clip each text's gradient and add noise to the sum (DP-SGD, Abadi et al., arXiv 1607.00133).
 
-Clipping, noise and averaging are opacus's `DPOptimizer`; which texts a step reads is drawn here, each by itself (Poisson),
-which is what the accountant assumes. A text's gradient comes from a backward pass of its own, and not from
-opacus's hooks: those know some layers only, while this holds for any architecture and adapter (experts, tied
-embeddings), pads nothing, and never holds more than one text's gradients.
+opacus's `DPOptimizer` clips, adds noise and averages. This module samples each step's texts independently (Poisson
+sampling), as the accountant assumes. Each text has its own backward pass instead of opacus's hooks, which support some
+layers only. A backward pass per text supports any architecture and adapter (experts, tied embeddings), needs no padding,
+and stores the gradients of one text at a time.
 
-One text is the unit: what a text says in several copies, or an author in several texts, is protected less.
+The unit of privacy is one text. Content in several copies, or an author with several texts, has less protection.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ if TYPE_CHECKING:
 
 
 class PrivateGradients:
-    """Makes the gradients of private steps out of each text's own, and leaves the optimiser's step to the trainer."""
+    """Computes the private gradients of a step from per-text gradients. The trainer calls the optimizer's step."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, dp_parameters: DpSgdParameters, text_count: int) -> None:
         from opacus.optimizers import DPOptimizer
 
-        self._spending, self._texts = dp_parameters, text_count
+        self._dp_parameters, self._text_count = dp_parameters, text_count
         self._parameters: list[torch.nn.Parameter] = [p for g in optimizer.param_groups for p in g["params"]]
-        self._chance = torch.Generator(self._parameters[0].device)
-        self._noisy = DPOptimizer(
+        self._noise_rng = torch.Generator(self._parameters[0].device)
+        self._dp_optimizer = DPOptimizer(
             optimizer,
             noise_multiplier=dp_parameters.noise_multiplier,
             max_grad_norm=dp_parameters.clip,
-            # Not how many were drawn: that number would tell of a text.
+            # The expected number of texts: the sampled number would reveal the presence of a text.
             expected_batch_size=dp_parameters.rate * text_count,
-            generator=self._chance,
+            generator=self._noise_rng,
         )
 
     def sampled_batches(self, rng: np.random.Generator) -> Iterator[Int[np.ndarray, " batch"]]:
-        """Yield the texts of each of an epoch's steps, sometimes none; the epoch's noise is drawn from `chance` too."""
-        self._chance.manual_seed(int(rng.integers(1 << 63)))
-        for _ in range(self._spending.steps):
-            yield np.flatnonzero(rng.random(self._texts) < self._spending.rate)
+        """Yield the texts of each step of an epoch, possibly none. `rng` also seeds the epoch's noise."""
+        self._noise_rng.manual_seed(int(rng.integers(1 << 63)))
+        for _ in range(self._dp_parameters.steps):
+            yield np.flatnonzero(rng.random(self._text_count) < self._dp_parameters.rate)
 
     def gradients(
         self, chosen: Int[np.ndarray, " batch"], accumulate: Callable[[Int[np.ndarray, " batch"]], float]
     ) -> tuple[float, float]:
-        """Leave the noisy mean of clipped gradients as the parameters' gradients.
+        """Set the parameters' gradients to the noisy mean of the texts' clipped gradients.
 
-        `of` adds some texts' gradients up in the parameters and returns their mean loss. Returns the mean loss of the
-        chosen texts (0 for none) and the norm of what it left.
+        `accumulate` adds the gradients of texts to the parameters and returns their mean loss. Returns the mean loss of
+        the chosen texts (0 for no text) and the norm of the noisy gradient.
         """
         total = 0.0
         for text in chosen:
             total += accumulate(np.array([text]))
             self._clip_and_accumulate(last=text == chosen[-1])
         if len(chosen) == 0:
-            # A step without texts is a step of noise: left out, it would tell that none was drawn.
+            # A step without texts still adds noise: skipping it would reveal that no text was sampled.
             self._clip_and_accumulate(last=True)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         for parameter in self._parameters:
@@ -67,12 +67,12 @@ class PrivateGradients:
         return total / max(len(chosen), 1), float(norm)
 
     def _clip_and_accumulate(self, *, last: bool) -> None:
-        """Clip the gradients of one text, which the parameters hold, and add them to the step's sum; with the last, the noise."""
+        """Clip one text's gradients, stored in the parameters, and add them to the step's sum; add noise with the last text."""
         for parameter in self._parameters:
-            # What a text does not reach (an expert that none of its tokens was sent to) has no gradient.
-            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad_sample = own[None]
-        self._noisy.signal_skip_step(not last)
-        self._noisy.pre_step()
+            # A parameter that the text does not reach (an expert that receives no token) has no gradient.
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad_sample = gradient[None]
+        self._dp_optimizer.signal_skip_step(not last)
+        self._dp_optimizer.pre_step()
         if not last:
-            self._noisy.zero_grad(set_to_none=True)
+            self._dp_optimizer.zero_grad(set_to_none=True)

@@ -1,13 +1,13 @@
-"""Every statistic of every scored token from one forward pass.
+"""Compute all statistics of all scored tokens in one forward pass.
 
-The trunk (everything below the output head) runs on batches sorted by length within a token budget; the head is
-applied to the scored positions alone, a block of rows at a time, softmax in float32: no [batch, time, vocabulary]
-tensor ever exists. Both halves go through the model's own code: a hook takes the trunk's result out, and the head is
-run by calling the model with its trunk stood in for by known hidden states, so that what a model does to its logits
-(soft-capping, scaling, an extra layer) is done here too, for any architecture.
+The trunk (everything below the output head) runs on batches sorted by length within a token budget. The head runs on the
+scored positions only, one block of rows at a time, with the softmax in float32. So no [batch, time, vocabulary] tensor is
+ever in memory. Both parts run the model's own code: a hook captures the trunk's output, and the head runs by calling the
+model with a trunk that returns precomputed hidden states. So a model's own changes to its logits (soft-capping, scaling,
+an extra layer) apply for any architecture.
 
-Virtual tokens. Prompt tuning and P-tuning put rows before the text's, prefix tuning does not: the rows to drop are
-what the trunk returned beyond the text's own length.
+Virtual tokens: prompt tuning and P-tuning add rows before the text's rows, prefix tuning does not. Rows of the trunk's
+output in excess of the text's length are dropped.
 
 Shapes: B texts, T padded positions, D hidden size, R scored rows, V vocabulary.
 """
@@ -36,77 +36,75 @@ from byheart.lm.preserve_state import sharding
 from byheart.lm.tokens import Tokens
 
 MAX_HIDDEN_BYTES_IN_RAM = 1 << 30
-"""Bytes of remembered hidden states above which they are kept in a mapped file."""
+"""Maximum size (bytes) of cached hidden states in RAM; larger ones are in a memory-mapped file."""
 
 
 def causal_lm(module: torch.nn.Module) -> torch.nn.Module:
     """Return the causal language model inside an adapter's wrapper, or the model itself."""
-    whole: Any = module.get_base_model() if isinstance(module, PeftModel) else module
-    return whole
+    model: Any = module.get_base_model() if isinstance(module, PeftModel) else module
+    return model
 
 
 def trunk(module: torch.nn.Module) -> torch.nn.Module:
-    """Return everything below the output head.
+    """Return the trunk: everything below the output head.
 
-    Raises `ModelError` for a model that does not keep the two apart.
+    Raises `ModelError` for a model without separate trunk and head.
     """
-    whole = causal_lm(module)
-    body: Any = whole.base_model
-    if body is whole or whole.get_output_embeddings() is None:
-        raise ModelError(
-            f"{type(whole).__name__} does not keep its trunk apart from its output head; choose another model"
-        )
+    model = causal_lm(module)
+    body: Any = model.base_model
+    if body is model or model.get_output_embeddings() is None:
+        raise ModelError(f"model: {type(model).__name__} has no separate trunk and output head. Choose another model.")
     return body
 
 
 def padded_batch(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids (B, T), and which positions are scored targets (B, T), padded on the right.
+    """Return token ids (B, T) and the mask of scored targets (B, T), padded on the right.
 
-    Padding is told by length, never by token: a pad token may equal an end token.
+    Lengths define the padding, not tokens: a pad token can equal an end token.
     """
     lengths = tokens.lengths[chosen]
     ids_BT = torch.zeros(len(chosen), int(lengths.max()), dtype=torch.long)
     for row, i in enumerate(chosen):
         ids_BT[row, : lengths[row]] = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
-    at_T = torch.arange(ids_BT.shape[1])
-    within_BT = at_T < torch.from_numpy(lengths)[:, None]
-    scored_BT = within_BT & (at_T >= torch.from_numpy(tokens.first[chosen])[:, None])
+    position_T = torch.arange(ids_BT.shape[1])
+    within_BT = position_T < torch.from_numpy(lengths)[:, None]
+    scored_BT = within_BT & (position_T >= torch.from_numpy(tokens.first[chosen])[:, None])
     return ids_BT, scored_BT
 
 
 def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
-    """Return the hidden states (R, D) that predict the scored tokens of these texts, text by text in this order.
+    """Return the hidden states (R, D) that predict the scored tokens of these texts, text by text in the order of `chosen`.
 
-    Gradients flow where they are on. No mask is given: a causal model never looks to the right, where the padding is.
+    Gradients flow if enabled. No attention mask is needed: the padding is on the right, and a causal model ignores it.
     """
     device = device_of(module)
     ids_BT, scored_BT = (t.to(device) for t in padded_batch(tokens, chosen))
-    with capture_hidden_states(trunk(module)) as tap:
+    with capture_hidden_states(trunk(module)) as hidden_states:
         module(input_ids=ids_BT)
-    hidden_BTD = tap[0][:, tap[0].shape[1] - ids_BT.shape[1] :]
+    hidden_BTD = hidden_states[0][:, hidden_states[0].shape[1] - ids_BT.shape[1] :]
     return hidden_BTD[:, :-1][scored_BT[:, 1:]]
 
 
 @contextmanager
 def capture_hidden_states(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
-    """Take the trunk's hidden states out and leave one row in their place, so that the head costs next to nothing."""
-    taken: list[torch.Tensor] = []
+    """Capture the trunk's hidden states and replace them by one row, so that the head costs almost nothing."""
+    captured: list[torch.Tensor] = []
 
-    def take(_module: torch.nn.Module, _inputs: object, output: ModelOutput) -> ModelOutput:
-        taken.append(output["last_hidden_state"])
-        # Picked out, not sliced: for a row with a batch's strides, torch copies the head's weights in bfloat16 on a CPU.
-        output["last_hidden_state"] = taken[-1][0, -1].detach()[None, None]
+    def capture(_module: torch.nn.Module, _inputs: object, output: ModelOutput) -> ModelOutput:
+        captured.append(output["last_hidden_state"])
+        # Indexed, not sliced: for a row with a batch's strides, torch copies the head's weights in bfloat16 on a CPU.
+        output["last_hidden_state"] = captured[-1][0, -1].detach()[None, None]
         return output
 
-    hook = body.register_forward_hook(take)
+    hook = body.register_forward_hook(capture)
     try:
-        yield taken
+        yield captured
     finally:
         hook.remove()
 
 
 class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
-    """Hidden states in place of a trunk's result; whatever else a model looks for in it (attentions, routers) is None."""
+    """Precomputed hidden states as a trunk's output. All other attributes (attentions, router logits) are None."""
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
@@ -114,42 +112,42 @@ class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
 
 
 def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the logits (R, V), float32, that the model's head gives for hidden states (R, D)."""
+    """Return the head's logits (R, V) for hidden states (R, D), in float32."""
     return raw_logits(module, hidden_RD).float()
 
 
 def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the logits (R, V) at the precision that the head computes in."""
-    whole, body = causal_lm(module), trunk(module)
-    known = _PrecomputedTrunkOutput(last_hidden_state=hidden_RD[None])
-    # An instance's own `forward` goes before its class's; hooks still run, and `del` restores the class's exactly.
-    own = vars(body).get("forward")  # one that a model spread over devices was given by accelerate
-    body.forward = lambda *_, **__: known
+    """Return the head's logits (R, V) in the head's precision."""
+    model, body = causal_lm(module), trunk(module)
+    trunk_output = _PrecomputedTrunkOutput(last_hidden_state=hidden_RD[None])
+    # An instance's `forward` overrides its class's. Hooks still run, and `del` restores the class's `forward`.
+    instance_forward = vars(body).get("forward")  # accelerate sets one on a model spread over devices
+    body.forward = lambda *_, **__: trunk_output
     try:
         unused = torch.zeros(1, 1, dtype=torch.long, device=hidden_RD.device)
-        # Not `[0]`, which backwards writes the slope into an array of zeros.
-        return whole(input_ids=unused).logits.squeeze(0)
+        # Not `[0]`: its backward pass writes the gradient into an array of zeros.
+        return model(input_ids=unused).logits.squeeze(0)
     finally:
-        if own is None:
+        if instance_forward is None:
             del body.forward
         else:
-            body.forward = own
+            body.forward = instance_forward
 
 
 def token_statistics(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:
     """Return (5, R): log-probability of the true token, mean and standard deviation of log p, entropy, rank.
 
-    The variance is centred (two passes): the difference of two large numbers would lose what Min-K%++ divides by.
+    The variance is computed in two passes: a difference of large numbers would lose the precision that Min-K%++ needs.
     """
     true_R1 = true_R[:, None]
     rank_R = (logits_RV > logits_RV.gather(1, true_R1)).sum(1)
     logp_RV = logits_RV.log_softmax(1)
     p_RV = logp_RV.exp()
-    # A token masked out by the model has log p = -inf and p = 0, and takes no part in the mean.
+    # A token that the model masks has log p = -inf and p = 0, and does not count in the mean.
     logp_RV.clamp_min_(torch.finfo(torch.float32).min)
     mean_R = (p_RV * logp_RV).sum(1)
     logp_R = logp_RV.gather(1, true_R1)[:, 0]
-    # In place, and without `square`, which takes ten times as long as a product on a CPU.
+    # In place and without `square`, which is ten times slower than a product on a CPU.
     apart_RV = logp_RV.sub_(mean_R[:, None])
     var_R = apart_RV.mul_(apart_RV).mul_(p_RV).nan_to_num_(0.0).sum(1)
     return torch.stack([logp_R, mean_R, var_R.sqrt(), -mean_R, rank_R.float()])
@@ -158,14 +156,14 @@ def token_statistics(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Ten
 def token_stats(
     model: LanguageModel, tokens: Tokens, *, budget: int = 4096, precision: torch.dtype = torch.float32
 ) -> TokenStats:
-    """Return every statistic of every scored token, in the texts' own order, from one pass.
+    """Return all statistics of all scored tokens, in the order of the texts, from one forward pass.
 
-    `budget` bounds the padded tokens of a batch and is halved when memory runs out. `precision` is what the trunk
-    and the head compute in; the softmax is float32 whatever it is. Raises `ModelError` for a result that is not finite.
+    `budget` limits the padded tokens of a batch; it is halved when memory runs out. `precision` is that of trunk and
+    head; the softmax is always float32. Raises `ModelError` for a statistic that is not finite.
     """
-    found = reduce_logits(model, tokens, token_statistics, values_per_token=5, budget=budget, precision=precision)
-    _check_finite(found, model.name)
-    logp, mean, std, entropy, rank = found
+    statistics = reduce_logits(model, tokens, token_statistics, values_per_token=5, budget=budget, precision=precision)
+    _check_finite(statistics, model.name)
+    logp, mean, std, entropy, rank = statistics
     return TokenStats(
         logp=logp, starts=tokens.scored_starts, mean=mean, std=std, entropy=entropy, rank=rank.astype(np.int32)
     )
@@ -180,29 +178,29 @@ def reduce_logits(
     budget: int,
     precision: torch.dtype,
 ) -> Float[np.ndarray, "numbers tokens"]:
-    """Return the `numbers` that `reduce` makes of each scored token's logits (R, V) and true id (R), in the texts' order.
+    """Return `values_per_token` numbers that `reduce` computes per scored token, in the order of the texts.
 
-    `reduce` is called on a block of rows at a time, the logits float32, and returns (numbers, R).
+    `reduce` gets the float32 logits (R, V) and true ids (R) of one block of rows, and returns (numbers, R).
     """
-    rows, few = logit_block_sizes(model)
-    found = np.empty((values_per_token, len(tokens.scored_ids)), dtype=np.float32)
+    rows, reduction_rows = logit_block_sizes(model)
+    values = np.empty((values_per_token, len(tokens.scored_ids)), dtype=np.float32)
     with scoring_mode(model.module, precision):
-        for places, hidden_RD in _hidden_state_batches(model, tokens, budget, precision):
-            true_R = torch.from_numpy(tokens.scored_ids[places])
+        for positions, hidden_RD in _hidden_state_batches(model, tokens, budget, precision):
+            true_R = torch.from_numpy(tokens.scored_ids[positions])
             parts: list[torch.Tensor] = []
             for block_RD, block_R in zip(hidden_RD.split(rows), true_R.split(rows), strict=True):
                 block_RV = raw_logits(model.module, block_RD)
-                truth_R = block_R.to(block_RV.device)
-                near = zip(block_RV.split(few), truth_R.split(few), strict=True)
-                parts += [reduce(logits_RV.float(), true) for logits_RV, true in near]
-            found[:, places] = torch.cat(parts, dim=1).cpu().numpy()
-    return found
+                block_true_R = block_R.to(block_RV.device)
+                blocks = zip(block_RV.split(reduction_rows), block_true_R.split(reduction_rows), strict=True)
+                parts += [reduce(logits_RV.float(), targets_R) for logits_RV, targets_R in blocks]
+            values[:, positions] = torch.cat(parts, dim=1).cpu().numpy()
+    return values
 
 
 @contextmanager
 def scoring_mode(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
-    """Score in evaluation mode, without gradients, at this precision; leave the model's mode as it was."""
-    # Part by part: an adapter's wrapper may be in training mode around a model in evaluation mode.
+    """Run in evaluation mode, without gradients, at this precision; restore the model's mode on exit."""
+    # Per module: an adapter's wrapper may be in training mode around a model in evaluation mode.
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
@@ -216,53 +214,53 @@ def scoring_mode(module: torch.nn.Module, precision: torch.dtype) -> Generator[N
 def _hidden_state_batches(
     model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
-    """Yield packed positions of scored tokens with the hidden states (R, D) that predict them."""
+    """Yield indices among all scored tokens with the hidden states (R, D) that predict these tokens."""
     if model.hidden is None:
         yield from _trunk_passes(model.module, tokens, budget)
         return
-    kept = cached_hidden_states(model, tokens, budget, precision)
-    for at in range(0, len(kept), budget):
-        places = np.arange(at, min(at + budget, len(kept)))
-        yield places, kept[at : at + budget].to(device_of(model.module))
+    cached = cached_hidden_states(model, tokens, budget, precision)
+    for start in range(0, len(cached), budget):
+        positions = np.arange(start, min(start + budget, len(cached)))
+        yield positions, cached[start : start + budget].to(device_of(model.module))
 
 
 def cached_hidden_states(model: LanguageModel, tokens: Tokens, budget: int, precision: torch.dtype) -> torch.Tensor:
-    """Return the trunk's hidden states (scored tokens, D), float32, as a pass that scores in this precision finds them.
+    """Return the trunk's hidden states (scored tokens, D) in float32, computed by a scoring pass in this precision.
 
-    The trunk cannot change: it is passed once for a set of texts and a precision, when first asked for. Above `MEMORY`
-    bytes the states live in an unnamed file mapped into memory, which goes with the process.
+    The trunk does not change, so the first call for a set of texts and a precision computes the states. Above
+    `MAX_HIDDEN_BYTES_IN_RAM` bytes they are in an unnamed memory-mapped file, which the system deletes with the process.
     """
-    assert model.hidden is not None, "its trunk can change"  # noqa: S101 - for the type checker
-    # Not the texts' digest: the same texts are read after other tokens too.
-    name = (tokens.digest, precision)
-    if name not in model.hidden:
-        kept: torch.Tensor | None = None
+    assert model.hidden is not None, "the trunk can change"  # noqa: S101 - for the type checker
+    # The tokens' digest, not the texts': the same texts also follow other tokens.
+    key = (tokens.digest, precision)
+    if key not in model.hidden:
+        states: torch.Tensor | None = None
         with scoring_mode(model.module, precision):
-            for places, hidden_RD in _trunk_passes(model.module, tokens, budget):
-                if kept is None:
-                    kept = _hidden_state_buffer(len(tokens.scored_ids), hidden_RD.shape[1])
-                kept[torch.from_numpy(places)] = hidden_RD.float().cpu()
-        assert kept is not None, "no texts"  # noqa: S101 - for the type checker
-        model.hidden[name] = kept
-    return model.hidden[name]
+            for positions, hidden_RD in _trunk_passes(model.module, tokens, budget):
+                if states is None:
+                    states = _hidden_state_buffer(len(tokens.scored_ids), hidden_RD.shape[1])
+                states[torch.from_numpy(positions)] = hidden_RD.float().cpu()
+        assert states is not None, "no texts"  # noqa: S101 - for the type checker
+        model.hidden[key] = states
+    return model.hidden[key]
 
 
 def _hidden_state_buffer(rows: int, width: int) -> torch.Tensor:
     if rows * width * 4 <= MAX_HIDDEN_BYTES_IN_RAM:
         return torch.empty(rows, width)
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the array that is mapped onto it
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - it stays open as long as its memory map
     return torch.from_numpy(np.memmap(file, dtype=np.float32, mode="w+", shape=(rows, width)))
 
 
 def _trunk_passes(
     module: torch.nn.Module, tokens: Tokens, budget: int
 ) -> Iterator[tuple[Int[np.ndarray, " rows"], torch.Tensor]]:
-    """Yield as `_hidden` does, running the trunk."""
+    """Run the trunk; yield as `_hidden_state_batches` does."""
 
     def run(chosen: Int[np.ndarray, " batch"]) -> torch.Tensor:
         return hidden_rows(module, tokens, chosen)
 
-    # Processes that hold a part of the weights each must all make the same passes.
+    # With sharded weights, all processes must run the same passes, so no process may retry alone.
     for chosen, hidden_RD in run_batches(
         tokens.lengths, device_budget(module, budget), run, retry=not sharding(module)
     ):
@@ -272,18 +270,18 @@ def _trunk_passes(
 def _check_finite(values: np.ndarray, name: str) -> None:
     if not np.isfinite(values).all():
         raise ModelError(
-            f"model {name!r} gives probabilities that are not finite; try precision float32, or check its weights"
+            f"model {name!r}: probabilities are not finite. Try precision float32, or check the model's weights."
         )
 
 
 @dataclass(frozen=True, eq=False)
 class Scorer:
-    """A model with how it is to be scored: what an observation is handed. `Scorer(...)(tokens)` is one pass."""
+    """A model with its token budget and precision: the input of observations. `Scorer(...)(tokens)` is one forward pass."""
 
     model: LanguageModel
     budget: int
     precision: torch.dtype
 
     def __call__(self, tokens: Tokens) -> TokenStats:
-        """Return every statistic of every scored token."""
+        """Return all statistics of all scored tokens."""
         return token_stats(self.model, tokens, budget=self.budget, precision=self.precision)

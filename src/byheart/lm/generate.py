@@ -1,14 +1,14 @@
-"""What a model writes after a beginning: greedily, or sampled with chances that are each text's own.
+"""Generate continuations of prefixes, greedily or by sampling with one seed per text.
 
-No row is ever padded. Rows of one batch are read together up to the shortest beginning and then go token by token, a row
-whose beginning is not at its end yet being handed its next token instead of choosing one. So every token stands at its
-own distance from whatever comes before it (virtual tokens too), for any architecture, with no mask and no position to
-get right. The beginning is read by the whole model, adapter and virtual tokens included, as in scoring; what follows, by
-the causal model inside, whose cache holds all that the adapter put there.
+No row is padded. All rows of a batch run together up to the length of the shortest prefix, then token by token. A row that
+is still in its prefix gets its next prefix token instead of a generated one. So each token has its correct position after
+its preceding tokens and virtual tokens, for any architecture, without attention masks or position ids. The complete model,
+with adapter and virtual tokens, reads the prefixes, as in scoring. The causal model inside generates the rest; its cache
+contains everything that the adapter added.
 
-A row's chances are numbers drawn beforehand from its own seed: it writes the same whatever is written beside it, and the
-same chances meet every model that is asked. Up to rounding: about one sampled token in 100,000 lies so near the border of
-two that the size of the batch decides between them.
+Each row's uniform random numbers are drawn beforehand from its own seed. So a row's text does not depend on its batch, and
+every model gets the same random numbers. The exception is rounding: about one sampled token in 100,000 is so near the
+boundary between two tokens that the batch size decides.
 
 Shapes: B rows, T positions, V vocabulary, K most likely tokens.
 """
@@ -29,11 +29,11 @@ from byheart.lm.placement import device_of
 
 Continuation = Int[np.ndarray, " written"]
 TokenChooser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""The chosen tokens (B) for logits (B, V), and how many tokens each row has written already (B)."""
+"""Function from logits (B, V) and the number of tokens that each row has generated (B) to the chosen tokens (B)."""
 
 
 class GenerationRequest(NamedTuple):
-    """What a row begins with, one token at least (BOS and prompt included), and how many tokens at most it goes on for."""
+    """A prefix of at least one token (including BOS and prompt), and the maximum number of generated tokens."""
 
     ids: Int[np.ndarray, " tokens"]
     max_new_tokens: int
@@ -46,9 +46,9 @@ def generate_greedy(
     budget: int = 4096,
     precision: torch.dtype = torch.float32,
 ) -> list[Continuation]:
-    """Return what the model writes after each opening, always its likeliest token, up to `new` tokens or an end token.
+    """Return the greedy continuation of each prefix, up to `max_new_tokens` tokens or an end token.
 
-    `budget` bounds the tokens of a batch, and is halved when memory runs out. The end token is not returned.
+    `budget` limits the tokens of a batch; it is halved when memory runs out. The end token is not returned.
     """
     return _generate(model, requests, lambda _: lambda logits_BV, _: logits_BV.argmax(1), budget, precision)
 
@@ -64,36 +64,38 @@ def generate_samples(
     budget: int = 4096,
     precision: torch.dtype = torch.float32,
 ) -> list[list[Continuation]]:
-    """Return `samples` continuations of each opening, drawn among the `top_k` likeliest tokens at a temperature.
+    """Return `samples` continuations of each prefix, sampled from the `top_k` most likely tokens at a temperature.
 
-    Each opening has a seed of its own, and each of its continuations draws from that seed and its own number: the first
-    of many are those of few. Budget and end tokens as in `greedy`.
+    Each continuation is seeded with its prefix's seed and its number, so the first continuations do not depend on
+    `samples`. Budget and end tokens are as in `generate_greedy`.
     """
-    rows = [o for o in requests for _ in range(samples)]
-    longest = max((o.max_new_tokens for o in requests), default=0)
+    rows = [request for request in requests for _ in range(samples)]
+    max_new_tokens = max((request.max_new_tokens for request in requests), default=0)
 
     def choose(chosen: Int[np.ndarray, " batch"]) -> TokenChooser:
-        own = [np.random.default_rng([seeds[i // samples], i % samples]).random(max(longest, 1)) for i in chosen]
-        chance_BT = torch.from_numpy(np.stack(own)).to(device_of(model.module), torch.float32)
-        return lambda logits_BV, step_B: _sample_tokens(logits_BV, chance_BT, step_B, top_k, temperature)
+        uniform = [
+            np.random.default_rng([seeds[i // samples], i % samples]).random(max(max_new_tokens, 1)) for i in chosen
+        ]
+        uniform_BT = torch.from_numpy(np.stack(uniform)).to(device_of(model.module), torch.float32)
+        return lambda logits_BV, step_B: _sample_tokens(logits_BV, uniform_BT, step_B, top_k, temperature)
 
-    found = _generate(model, rows, choose, budget, precision)
-    return [found[i * samples : (i + 1) * samples] for i in range(len(requests))]
+    continuations = _generate(model, rows, choose, budget, precision)
+    return [continuations[i * samples : (i + 1) * samples] for i in range(len(requests))]
 
 
 def _sample_tokens(
     logits_BV: torch.Tensor, uniform_BT: torch.Tensor, step_B: torch.Tensor, top_k: int, temperature: float
 ) -> torch.Tensor:
-    """Return the token at which the sum of probabilities passes each row's chance of this step.
+    """Return the token at which each row's cumulative probability exceeds the row's uniform number of this step.
 
-    Summed in the order of the vocabulary: in that of likelihood two tokens that are equal up to rounding would swap.
+    Tokens are in vocabulary order: in order of likelihood, two tokens that are equal up to rounding could swap.
     """
     ids_BK = logits_BV.topk(min(top_k, logits_BV.shape[1])).indices.sort(1).values
     sum_BK = (logits_BV.gather(1, ids_BK) / temperature).softmax(1).cumsum(1)
-    chance_B1 = uniform_BT.gather(1, step_B.clamp(0, uniform_BT.shape[1] - 1)[:, None])
-    # The last sum may be rounded to less than one.
-    place_B1 = (sum_BK <= chance_B1).sum(1, keepdim=True).clamp(max=ids_BK.shape[1] - 1)
-    return ids_BK.gather(1, place_B1)[:, 0]
+    uniform_B1 = uniform_BT.gather(1, step_B.clamp(0, uniform_BT.shape[1] - 1)[:, None])
+    # Rounding can leave the last sum below one.
+    index_B1 = (sum_BK <= uniform_B1).sum(1, keepdim=True).clamp(max=ids_BK.shape[1] - 1)
+    return ids_BK.gather(1, index_B1)[:, 0]
 
 
 def _generate(
@@ -103,15 +105,15 @@ def _generate(
     budget: int,
     precision: torch.dtype,
 ) -> list[Continuation]:
-    """Return what each row writes, batches made as for scoring; `choose` gives a batch's way of choosing tokens."""
+    """Return each request's continuation, in batches as for scoring. `make_chooser` returns a batch's token chooser."""
     lengths = np.array([len(r.ids) + r.max_new_tokens for r in requests])
-    found: dict[int, Continuation] = {}
+    continuations: dict[int, Continuation] = {}
     with scoring_mode(model.module, precision):
         for chosen, written in run_batches(
             lengths, budget, lambda chosen: _generate_batch(model, [requests[i] for i in chosen], make_chooser(chosen))
         ):
-            found.update(zip(chosen.tolist(), written, strict=True))
-    return [found[i] for i in range(len(requests))]
+            continuations.update(zip(chosen.tolist(), written, strict=True))
+    return [continuations[i] for i in range(len(requests))]
 
 
 def _generate_batch(
@@ -122,38 +124,42 @@ def _generate_batch(
     start_B = torch.tensor(starts, device=device)
     end_B = start_B + torch.tensor([r.max_new_tokens for r in requests], device=device)
     ids_BT = torch.zeros(len(requests), int(end_B.max()), dtype=torch.long)
-    for row, opening in zip(ids_BT, requests, strict=True):
-        row[: len(opening.ids)] = torch.from_numpy(opening.ids)
+    for row, request in zip(ids_BT, requests, strict=True):
+        row[: len(request.ids)] = torch.from_numpy(request.ids)
     ids_BT = ids_BT.to(device)
-    enders = torch.tensor(end_tokens(model), dtype=torch.long, device=device)
+    end_ids = torch.tensor(end_tokens(model), dtype=torch.long, device=device)
     done_B = end_B <= start_B
     logits_BV, cache = _prefill(model.module, ids_BT[:, : min(starts)])
-    for at in range(min(starts), ids_BT.shape[1]):
-        own_B = start_B <= at
-        ids_BT[:, at] = torch.where(own_B, choose(logits_BV, at - start_B), ids_BT[:, at])
-        done_B |= (own_B & torch.isin(ids_BT[:, at], enders)) | (end_B <= at + 1)
+    for position in range(min(starts), ids_BT.shape[1]):
+        is_generating_B = start_B <= position
+        ids_BT[:, position] = torch.where(is_generating_B, choose(logits_BV, position - start_B), ids_BT[:, position])
+        done_B |= (is_generating_B & torch.isin(ids_BT[:, position], end_ids)) | (end_B <= position + 1)
         if done_B.all():
             break
-        read = causal_lm(model.module)(input_ids=ids_BT[:, at : at + 1], past_key_values=cache, use_cache=True)
-        logits_BV, cache = read.logits[:, -1].float(), read.past_key_values
-    kept = [row[r_from:r_to] for row, r_from, r_to in zip(ids_BT.cpu().numpy(), starts, end_B.tolist(), strict=True)]
-    return [_truncate_at_end_token(row, enders.tolist()) for row in kept]
+        output = causal_lm(model.module)(
+            input_ids=ids_BT[:, position : position + 1], past_key_values=cache, use_cache=True
+        )
+        logits_BV, cache = output.logits[:, -1].float(), output.past_key_values
+    generated = [
+        row[r_from:r_to] for row, r_from, r_to in zip(ids_BT.cpu().numpy(), starts, end_B.tolist(), strict=True)
+    ]
+    return [_truncate_at_end_token(row, end_ids.tolist()) for row in generated]
 
 
 def _prefill(module: torch.nn.Module, ids_BT: torch.Tensor) -> tuple[torch.Tensor, object]:
-    """Return the logits (B, V) after these tokens, and the cache that holds them with all that stands before them."""
-    with capture_hidden_states(trunk(module)) as tap:
-        read = module(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=True)
-    return logits(module, tap[0][:, -1]), read.past_key_values
+    """Return the logits (B, V) after these tokens, and the cache of these and all preceding (virtual) tokens."""
+    with capture_hidden_states(trunk(module)) as hidden_states:
+        output = module(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=True)
+    return logits(module, hidden_states[0][:, -1]), output.past_key_values
 
 
 def _truncate_at_end_token(row: Int[np.ndarray, " tokens"], end_ids: Sequence[int]) -> Continuation:
-    ended = np.flatnonzero(np.isin(row, end_ids))
-    return row[: ended[0]] if len(ended) else row
+    end_positions = np.flatnonzero(np.isin(row, end_ids))
+    return row[: end_positions[0]] if len(end_positions) else row
 
 
 def end_tokens(model: LanguageModel) -> list[int]:
-    """Return the tokens after which the model means to write nothing: its own and its tokenizer's, none if unknown."""
+    """Return the end tokens of the model's generation config and of its tokenizer; empty if unknown."""
     config = getattr(causal_lm(model.module), "generation_config", None)
-    told = [getattr(config, "eos_token_id", None), model.tokenizer.eos_token_id]
-    return sorted({int(t) for ids in told for t in (ids if isinstance(ids, list) else [ids]) if t is not None})
+    candidates = [getattr(config, "eos_token_id", None), model.tokenizer.eos_token_id]
+    return sorted({int(t) for ids in candidates for t in (ids if isinstance(ids, list) else [ids]) if t is not None})

@@ -1,8 +1,8 @@
-"""How far a single text would move what is trained: the norm of its own loss gradient, text by text.
+"""Norm of each text's loss gradient over the trained parameters.
 
-Gradients come from `torch.autograd.grad`, which leaves every parameter's `.grad` alone. The loss is what training
-minimises, the mean over the text's scored tokens; the pass is the one that scores (evaluation mode, so no dropout),
-with gradients on. Where the trunk's hidden states are remembered, only the head is run.
+`torch.autograd.grad` computes the gradients and does not change any parameter's `.grad`. The loss is the training loss:
+the mean over the text's scored tokens. The forward pass is the scoring pass (evaluation mode, no dropout) with gradients.
+If the trunk's hidden states are cached, only the head runs.
 """
 
 from __future__ import annotations
@@ -23,33 +23,37 @@ from byheart.lm.train import trainable_parameters
 def gradient_norms(
     model: LanguageModel, tokens: Tokens, *, budget: int, precision: torch.dtype
 ) -> Float[np.ndarray, " texts"]:
-    """Return the Euclidean norm of each text's loss gradient (nats per unit of weight) over everything that is trained.
+    """Return the Euclidean norm of each text's loss gradient (nats per unit of weight) over the trained parameters.
 
-    One text at a time: a batch's gradient is a sum, whose norm says nothing of its texts. Raises `ModelError` where
-    nothing is trained, and for a norm that is not finite.
+    Texts run one at a time, because the norm of a batch's summed gradient does not determine its texts' norms. Raises
+    `ModelError` if no parameter is trained, and for a norm that is not finite.
     """
     parameters = list(trainable_parameters(model.module).values())
     if not parameters:
-        raise ModelError(f"model {model.name!r} has no parameter that is trained; let some require gradients")
-    kept = None if model.hidden is None else cached_hidden_states(model, tokens, budget, precision)
+        raise ModelError(
+            f"model {model.name!r}: has no parameter that is trained. Set requires_grad on some parameters."
+        )
+    cached = None if model.hidden is None else cached_hidden_states(model, tokens, budget, precision)
     device = device_of(model.module)
-    found = np.empty(len(tokens))
+    text_norms = np.empty(len(tokens))
     with scoring_mode(model.module, precision), torch.enable_grad():
         for i in range(len(tokens)):
-            alone = np.array([i])
-            places = tokens.scored_positions(alone)
+            text = np.array([i])
+            positions = tokens.scored_positions(text)
             hidden_RD = (
-                hidden_rows(model.module, tokens, alone) if kept is None else kept[torch.from_numpy(places)].to(device)
+                hidden_rows(model.module, tokens, text)
+                if cached is None
+                else cached[torch.from_numpy(positions)].to(device)
             )
             loss = cross_entropy(
-                logits(model.module, hidden_RD), torch.from_numpy(tokens.scored_ids[places]).to(device)
+                logits(model.module, hidden_RD), torch.from_numpy(tokens.scored_ids[positions]).to(device)
             )
-            # An expert that no token was sent to takes no part: its gradient is zero.
+            # An expert that receives no token has a zero gradient.
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
             norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]
-            found[i] = float(torch.stack(norms).norm())
-    if not np.isfinite(found).all():
+            text_norms[i] = float(torch.stack(norms).norm())
+    if not np.isfinite(text_norms).all():
         raise ModelError(
-            f"model {model.name!r} gives gradients that are not finite; try precision float32, or check its weights"
+            f"model {model.name!r}: gradients are not finite. Try precision float32, or check the model's weights."
         )
-    return found
+    return text_norms

@@ -65,9 +65,8 @@ class Placement:
 
             # Adapters are trained on NF4 (QLoRA, arXiv 2305.14314). It computes in the model's dtype.
             four_bit = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": self.dtype}
-            options["quantization_config"] = BitsAndBytesConfig(
-                **(four_bit if self.bits == 4 else {"load_in_8bit": True})
-            )  # noqa: PLR2004 - bits
+            quantization = four_bit if self.bits == 4 else {"load_in_8bit": True}  # noqa: PLR2004 - bits
+            options["quantization_config"] = BitsAndBytesConfig(**quantization)
         return options
 
 

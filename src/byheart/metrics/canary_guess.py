@@ -32,10 +32,11 @@ def canary_guess(
     repeated: Annotated[int, Ge(1)] = 1,
     share: Annotated[float, Interval(gt=0, lt=1)] = 0.05,
 ) -> Estimate:
-    """1 if the first canary repeated `repeated` times is guessed to be trained on, else 0; more correct guesses over runs leak more.
+    """1 if the canary is guessed to be trained on, else 0; a higher share of correct guesses over runs is more leaked.
 
-    The guess is 1 if less than `share` of its references are at least as likely. The canary counts as a member if it was trained on,
-    else as a non-member. Raises `DataError` if no canary with a format is repeated `repeated` times, or if all runs share one coin flip.
+    The canary is the first with a format that is repeated `repeated` times. The guess is 1 if less than `share` of its references are at
+    least as likely. It counts as a member if it was trained on, else as a non-member. Raises `DataError` if no such canary exists, or if
+    all runs share one coin flip.
     """
     if not planted.by_seed:
         raise DataError(

@@ -10,7 +10,7 @@ from byheart.analysis import formats
 from byheart.analysis.chart import PICTURE_FORMATS, Figure
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice
-from byheart.report.page import ReportContent, make_figures, make_tables
+from byheart.report.exhibits import ReportContent, make_figures, make_tables
 
 FILE_ENDINGS = {"text": "txt", "markdown": "md", "latex": "tex"}
 """File endings of table formats whose ending differs from the format's name."""

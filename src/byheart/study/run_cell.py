@@ -24,6 +24,7 @@ from byheart.core.row import build_row
 from byheart.core.types import Estimate, PlantedCanaries, Row
 from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
+from byheart.study.cell_tokens import scored_texts
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.planned_cell import METRIC_LABELS, PlannedCell
 from byheart.study.remaining_work import (
@@ -35,7 +36,7 @@ from byheart.study.remaining_work import (
 )
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import non_default_settings
-from byheart.study.train_and_observe import ProgressCallback, observe, read_evidence, scored_texts
+from byheart.study.train_and_observe import ProgressCallback, observe, read_evidence
 
 ROWS_REVISION = 2
 """Raised when the content of rows changes, so that rows are measured again from stored evidence. 2: canaries' costs."""

@@ -27,7 +27,7 @@ from byheart.study.train_and_observe import Event, ProgressCallback
 from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
 if TYPE_CHECKING:
-    from byheart.report.page import ReportContent
+    from byheart.report.exhibits import ReportContent
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
 
 def report_content(store: Store, study: str | None) -> ReportContent:
     """Return the inputs of a study's tables, figures and page; raises the errors of `rows.study_rows`."""
-    from byheart.report.page import ReportContent
+    from byheart.report.exhibits import ReportContent
 
     return ReportContent(
         study_rows(store, study),

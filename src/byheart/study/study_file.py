@@ -6,15 +6,11 @@ A list in place of one value is a sweep: `lora: {rank: [4, 16]}` gives two metho
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
-import json
 import re
-import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from byheart.analysis.paper_values import PublishedValue, read_published_values
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
@@ -22,17 +18,19 @@ from byheart.core.defaults import DEFAULT_ATTACKS, DEFAULT_METHODS, DEFAULT_METR
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.core.registry import (
     Choice,
-    choose,
     format_setting,
-    load_function,
-    parse_entry,
-    setting_types,
     validate_setting,
 )
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import apply_override, rerun_command
-
-Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
+from byheart.study.study_entries import (
+    as_list,
+    dataset_choices,
+    expand_sweep,
+    observation_choices,
+    parse_settings,
+    shelf_choices,
+)
 
 
 @dataclass(frozen=True)
@@ -164,24 +162,24 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
         raise StudyError(f"data: {data!r} is not a mapping of settings. Write for example data: {{train: 1000}}.")
     cells = _without_duplicates(
         Cell(base, dataset, sizes, method, training, seed)
-        for base in _list(values.get("models") or default_base())
-        for dataset, dataset_sizes in _datasets(values.get("datasets", ["records"]))
-        for sizes in _expand_sweep("data", Data, {**data, **dataset_sizes})
-        for training in _expand_sweep("training", Training, values.get("training") or {})
-        for method in _choices("methods", values.get("methods", DEFAULT_METHODS))
-        for seed in validate_setting("seeds", list[int], _list(values.get("seeds", [0])))
+        for base in as_list(values.get("models") or default_base())
+        for dataset, dataset_sizes in dataset_choices(values.get("datasets", ["records"]))
+        for sizes in expand_sweep("data", Data, {**data, **dataset_sizes})
+        for training in expand_sweep("training", Training, values.get("training") or {})
+        for method in shelf_choices("methods", values.get("methods", DEFAULT_METHODS))
+        for seed in validate_setting("seeds", list[int], as_list(values.get("seeds", [0])))
     )
     _check_cells(cells)
     return Study(
         name=name,
         cells=cells,
-        attacks=tuple(_choices("attacks", values.get("attacks", DEFAULT_ATTACKS))),
-        metrics=tuple(_choices("metrics", values.get("metrics", DEFAULT_METRICS))),
-        scoring=_parse_settings("scoring", Scoring, values.get("scoring") or {}),
+        attacks=tuple(shelf_choices("attacks", values.get("attacks", DEFAULT_ATTACKS))),
+        metrics=tuple(shelf_choices("metrics", values.get("metrics", DEFAULT_METRICS))),
+        scoring=parse_settings("scoring", Scoring, values.get("scoring") or {}),
         machine=_machine(values.get("machine") or {}),
-        tables=tuple(_choices("tables", values.get("tables", []))),
-        figures=tuple(_choices("figures", values.get("figures", []))),
-        observations=_observations(values.get("observations", [])),
+        tables=tuple(shelf_choices("tables", values.get("tables", []))),
+        figures=tuple(shelf_choices("figures", values.get("figures", []))),
+        observations=observation_choices(values.get("observations", [])),
         published=read_published_values(values.get("published"), folder),
         content=values,
     )
@@ -225,80 +223,7 @@ def _check_cells(cells: Sequence[Cell]) -> None:
 
 
 def _machine(settings: Any) -> Machine:
-    machine = _parse_settings("machine", Machine, settings)
+    machine = parse_settings("machine", Machine, settings)
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", machine.device):
         raise SettingError(f"machine.device = {machine.device!r}: unknown device. Write auto, cpu, cuda or cuda:1.")
     return machine
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _choices(shelf: str, entries: Any) -> Iterator[Choice]:
-    for entry in _list(entries):
-        name, sweep = parse_entry(shelf, entry)
-        for settings in _setting_combinations(sweep, setting_types(load_function(shelf, name))):
-            yield choose(shelf, name, settings)
-
-
-def _observations(entries: Any) -> tuple[Choice, ...]:
-    choices = tuple(_choices("observations", entries))
-    for name in (c.name for c in choices):
-        if [c.name for c in choices].count(name) > 1:
-            raise SettingError(f"observations {name}: set twice in one study. Remove one of the entries.")
-    return choices
-
-
-def _datasets(entries: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
-    """Yield the data sets, each with the `data` settings beside its name."""
-    for entry in _list(entries):
-        sizes = entry.get("data") or {} if isinstance(entry, dict) else {}
-        without_sizes = {k: v for k, v in entry.items() if k != "data"} if isinstance(entry, dict) else entry
-        if not isinstance(sizes, dict):
-            raise StudyError(
-                f"datasets: data = {sizes!r} is not a mapping of settings. Write for example data: {{train: 1000}}."
-            )
-        yield from ((choice, sizes) for choice in _choices("datasets", without_sizes))
-
-
-def _setting_combinations(sweep: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every combination of settings: a list is a sweep, unless the setting itself is a list."""
-    lists = [v if isinstance(v, list) and not _takes_list(types.get(k)) else [v] for k, v in sweep.items()]
-    for values in itertools.product(*lists):
-        yield dict(zip(sweep, values, strict=True))
-
-
-def _takes_list(setting_type: Any) -> bool:
-    parts: Iterable[Any] = (setting_type, *typing.get_args(setting_type))
-    return any(typing.get_origin(p) in {tuple, list} for p in parts)
-
-
-def _expand_sweep(where: str, kind: type[Settings], sweep: Any) -> Iterator[Settings]:
-    if not isinstance(sweep, dict):
-        raise StudyError(f"{where}: {json.dumps(sweep)[:80]} is not a mapping of settings. Write {where}: {{...}}.")
-    for settings in _setting_combinations(sweep, _types(kind)):
-        yield _parse_settings(where, kind, settings)
-
-
-def _parse_settings(where: str, kind: type[Settings], settings: Any) -> Settings:
-    if not isinstance(settings, dict):
-        raise StudyError(
-            f"{where}: {format_setting(settings)[:80]} is not a mapping of settings. Write {where}: {{...}}."
-        )
-    types = _types(kind)
-    for name in settings:
-        if name not in types:
-            raise UnknownNameError(f"setting of {where}", str(name), types)
-    return kind(**{name: _value(f"{where}.{name}", types[name], value) for name, value in settings.items()})
-
-
-def _value(where: str, setting_type: Any, value: Any) -> Any:
-    """Return one validated setting; nested settings are parsed like settings, so that unknown names are errors there too."""
-    is_nested = Canaries in typing.get_args(setting_type) and value is not None
-    return _parse_settings(where, Canaries, value) if is_nested else validate_setting(where, setting_type, value)
-
-
-@functools.cache
-def _types(kind: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(kind, include_extras=True)

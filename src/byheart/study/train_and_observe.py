@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from byheart.core.config import Machine
 from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
-from byheart.core.errors import DataError, ModelError
+from byheart.core.errors import DataError
 from byheart.core.evidence import EVIDENCE_TYPES, ShadowPass, evidence_from_arrays, evidence_to_arrays
 from byheart.core.make_evidence import make_evidence
-from byheart.core.registry import Choice, key_of
-from byheart.core.types import Texts
+from byheart.core.registry import Choice
 from byheart.stats.dp_accounting import privacy_settings
-from byheart.store.store import Store, read_arrays, read_json, write_arrays
+from byheart.store.store import Store, read_arrays, write_arrays
+from byheart.study.cell_tokens import check_tokens, stored_tokens
 from byheart.study.checkpoints import drop_states, latest_state, save_state, write_weights
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.planned_cell import PlannedCell
@@ -78,8 +78,8 @@ def observe(
     on_event(Event("begin", planned.label, "loading the base model"))
     device = load.torch_device(machine.device)
     model = base_cache.borrow(planned.cell.base, device)
-    tokens = {part: _stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
-    _check_tokens(planned, model, tokens)
+    tokens = {part: stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
+    check_tokens(planned, model, tokens)
     context = _CellContext(planned, store, machine, on_event, tokens)
     make_evidence(missing.get(0, ()), _StoreProvider(context, 0, model))
     after_training = {epoch: observations for epoch, observations in missing.items() if epoch > 0}
@@ -114,11 +114,7 @@ def _train(
     from byheart.lm.placement import device_of
 
     planned, store, settings = context.planned, context.store, context.planned.cell.training
-    if tuned.privacy != privacy_settings(planned.cell.method):
-        raise DataError(
-            f"methods {planned.cell.method.name}: returned privacy = {tuned.privacy}, but its file declares "
-            f"{privacy_settings(planned.cell.method)}. Set PRIVATE = True in the file and return its settings unchanged."
-        )
+    _check_declared_privacy(planned, tuned)
     rate = settings.learning_rate or tuned.learning_rate
     first = min(observations_by_epoch, default=settings.epochs)
     start = latest_state(planned, store, before=first)
@@ -168,6 +164,16 @@ def _train(
 
     store.get_or_make("training", planned.key, planned.recipe, make)
     drop_states(planned, store)
+
+
+def _check_declared_privacy(planned: PlannedCell, tuned: TrainableModel) -> None:
+    """Raise `DataError` if a method returns other privacy settings than its file declares."""
+    declared = privacy_settings(planned.cell.method)
+    if tuned.privacy != declared:
+        raise DataError(
+            f"methods {planned.cell.method.name}: returned privacy = {tuned.privacy}, but its file declares {declared}. "
+            "Set PRIVATE = True in the file and return its settings unchanged."
+        )
 
 
 def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
@@ -254,66 +260,3 @@ def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[
         ShadowPass(inside, *(read_evidence(s, store, o, epoch) for o in s.observations))
         for s, inside in zip(shadows, shadow_halves(planned, len(shadows)), strict=True)
     )
-
-
-def _check_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
-    """Raise an error for texts that the model cannot read, before observing or training."""
-    largest = max(int(t.ids.max()) for t in tokens.values())
-    if largest >= model.vocabulary_size:
-        raise ModelError(
-            f"model {model.name!r}: its tokenizer returns token id {largest}, but the model has {model.vocabulary_size} tokens. "
-            "Use the model's own tokenizer."
-        )
-    if "canaries" in tokens:
-        _check_canaries_not_truncated(planned, tokens["canaries"])
-    virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))
-    longest = max(int(t.lengths.max()) for t in tokens.values())
-    if model.context_length is not None and longest + virtual > model.context_length:
-        raise DataError(
-            f"model {model.name!r}: the longest text has {longest} tokens and the method adds {virtual} virtual tokens, more "
-            f"than the model's context of {model.context_length}. Set data.max_tokens to {model.context_length - virtual} or fewer."
-        )
-
-
-def _check_canaries_not_truncated(planned: PlannedCell, canaries: Tokens) -> None:
-    """Raise `DataError` for truncated canaries, because exposure is undefined for a truncated canary."""
-    full = planned.texts["canaries"].scored
-    cut = [i for i, read, text in zip(canaries.texts.ids, canaries.texts.scored, full, strict=True) if read != text]
-    if cut:
-        raise DataError(
-            f"data.canaries: {len(cut)} of {len(full)} canaries (first: {cut[0]!r}) are truncated at data.max_tokens = "
-            f"{planned.cell.data.max_tokens}. Set a larger value, or remove the kinds of long canaries."
-        )
-
-
-def _stored_tokens(planned: PlannedCell, part: str, model: LanguageModel, store: Store) -> Tokens:
-    """Return the tokens of one part of the texts; they are computed once for a base model and stored."""
-    from byheart.lm.tokens import Tokens, tokenize
-
-    texts = planned.texts[part]
-    recipe = planned.tokens_recipe(part)
-
-    def make(folder: Path) -> None:
-        tokens = tokenize(model.tokenizer, texts, planned.cell.data.max_tokens)
-        write_arrays(folder, {"ids": tokens.ids, "starts": tokens.starts, "first": tokens.first, "cut": tokens.cut})
-        truncated = {
-            i: read
-            for i, (read, full) in enumerate(zip(tokens.texts.scored, texts.scored, strict=True))
-            if read != full
-        }
-        (folder / "cut.json").write_text(json.dumps(truncated))
-        if any(texts.chats):
-            (folder / "prompts.json").write_text(json.dumps(tokens.texts.prompts))
-
-    folder = store.get_or_make("tokens", key_of(recipe), recipe, make)
-    return Tokens(**read_arrays(folder), texts=scored_texts(texts, folder))
-
-
-def scored_texts(texts: Texts, folder: Path) -> Texts:
-    """Return the texts that the model scores: truncated as in the folder of tokens, chats in the model's template."""
-    truncated: dict[str, str] = read_json(folder / "cut.json")
-    has_chats = any(texts.chats)
-    if not truncated and not has_chats:
-        return texts
-    prompts = tuple(read_json(folder / "prompts.json")) if has_chats else texts.prompts
-    return Texts(texts.ids, tuple(truncated.get(str(i), s) for i, s in enumerate(texts.scored)), prompts)

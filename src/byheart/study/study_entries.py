@@ -1,0 +1,102 @@
+"""Entries and settings of a study file: a list in place of one value is a sweep."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from byheart.core.config import Canaries, Data, Machine, Scoring, Training
+from byheart.core.errors import SettingError, StudyError, UnknownNameError
+from byheart.core.registry import (
+    Choice,
+    choose,
+    format_setting,
+    load_function,
+    parse_entry,
+    setting_types,
+    validate_setting,
+)
+
+Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list or tuple as a list, and any other value as a list with one item."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def shelf_choices(shelf: str, entries: Any) -> Iterator[Choice]:
+    """Yield the choices of one entry or of a list of entries, one for every combination of swept settings."""
+    for entry in as_list(entries):
+        name, sweep = parse_entry(shelf, entry)
+        for settings in _setting_combinations(sweep, setting_types(load_function(shelf, name))):
+            yield choose(shelf, name, settings)
+
+
+def observation_choices(entries: Any) -> tuple[Choice, ...]:
+    """Return the choices of observations; raises `SettingError` for an observation that is set twice."""
+    choices = tuple(shelf_choices("observations", entries))
+    for name in (c.name for c in choices):
+        if [c.name for c in choices].count(name) > 1:
+            raise SettingError(f"observations {name}: set twice in one study. Remove one of the entries.")
+    return choices
+
+
+def dataset_choices(entries: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
+    """Yield the data sets, each with the `data` settings beside its name."""
+    for entry in as_list(entries):
+        sizes = entry.get("data") or {} if isinstance(entry, dict) else {}
+        without_sizes = {k: v for k, v in entry.items() if k != "data"} if isinstance(entry, dict) else entry
+        if not isinstance(sizes, dict):
+            raise StudyError(
+                f"datasets: data = {sizes!r} is not a mapping of settings. Write for example data: {{train: 1000}}."
+            )
+        yield from ((choice, sizes) for choice in shelf_choices("datasets", without_sizes))
+
+
+def _setting_combinations(sweep: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every combination of settings: a list is a sweep, unless the setting itself is a list."""
+    lists = [v if isinstance(v, list) and not _takes_list(types.get(k)) else [v] for k, v in sweep.items()]
+    for values in itertools.product(*lists):
+        yield dict(zip(sweep, values, strict=True))
+
+
+def _takes_list(setting_type: Any) -> bool:
+    parts: Iterable[Any] = (setting_type, *typing.get_args(setting_type))
+    return any(typing.get_origin(p) in {tuple, list} for p in parts)
+
+
+def expand_sweep(where: str, kind: type[Settings], sweep: Any) -> Iterator[Settings]:
+    """Yield the settings of every combination of swept values; raises `StudyError` and `SettingError`."""
+    if not isinstance(sweep, dict):
+        raise StudyError(f"{where}: {json.dumps(sweep)[:80]} is not a mapping of settings. Write {where}: {{...}}.")
+    for settings in _setting_combinations(sweep, _types(kind)):
+        yield parse_settings(where, kind, settings)
+
+
+def parse_settings(where: str, kind: type[Settings], settings: Any) -> Settings:
+    """Return validated settings; raises `StudyError`, `SettingError` and `UnknownNameError`."""
+    if not isinstance(settings, dict):
+        raise StudyError(
+            f"{where}: {format_setting(settings)[:80]} is not a mapping of settings. Write {where}: {{...}}."
+        )
+    types = _types(kind)
+    for name in settings:
+        if name not in types:
+            raise UnknownNameError(f"setting of {where}", str(name), types)
+    return kind(**{name: _value(f"{where}.{name}", types[name], value) for name, value in settings.items()})
+
+
+def _value(where: str, setting_type: Any, value: Any) -> Any:
+    """Return one validated setting; nested settings are parsed like settings, so that unknown names are errors there too."""
+    is_nested = Canaries in typing.get_args(setting_type) and value is not None
+    return parse_settings(where, Canaries, value) if is_nested else validate_setting(where, setting_type, value)
+
+
+@functools.cache
+def _types(kind: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(kind, include_extras=True)
