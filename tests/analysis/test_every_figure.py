@@ -72,7 +72,7 @@ def test_a_picture_fits_a_column_or_a_page_and_is_the_same_every_time():
     assert set(HEADS) == set(PICTURE_FORMATS)
     for form, head in HEADS.items():
         assert figure.picture(form).startswith(head)
-    with pytest.raises(SettingError, match="'gif'.* svg, png, pdf"):
+    with pytest.raises(SettingError, match=r"'gif'.* svg, png, pdf"):
         figure.picture("gif")
 
 

@@ -185,7 +185,7 @@ def test_too_many_lines_go_into_a_legend_and_long_names_leave_room():
 def test_an_attack_that_was_not_measured_is_refused_with_those_that_were():
     with pytest.raises(DataError, match=r"'ghost' .*loss, min_k"):
         trajectory(study(), attack="ghost")
-    with pytest.raises(DataError, match="'ghost' .*'loss'"):
+    with pytest.raises(DataError, match=r"'ghost' .*'loss'"):
         trajectory(study(), metric="ghost")
 
 

@@ -1,4 +1,4 @@
-"""The page in a browser: every switch is used, and what is then shown equals the rows; nothing leaves it, nothing runs in it."""
+"""Report page in a browser: every switch shows the numbers of the rows; the page sends nothing and runs no injected script."""
 
 import re
 import time
@@ -57,7 +57,7 @@ def path(tmp_path_factory, rows):
 
 @pytest.fixture(scope="module")
 def desk(browser, path):
-    """The page on a desk, opened once, and the positions of its switches."""
+    """The page on a desktop screen, opened once, and the initial positions of its switches."""
     with opening(browser) as opened:
         page = opened(path, color_scheme="light")
         yield page, switches(page)
@@ -65,7 +65,7 @@ def desk(browser, path):
 
 @pytest.fixture
 def page(desk):
-    """The page with its switches as they are when it is opened."""
+    """The page with its switches in their initial positions."""
     page, first = desk
     turn_back(page, first)
     return page
@@ -125,7 +125,7 @@ def test_curves_have_numbers_that_follow_the_switches(page, rows):
         assert f"full: AUC {row.value:.5g} ({row.low:.5g} to {row.high:.5g})" in label
 
 
-def test_published_values_and_settings_to_paste_stand_on_the_page(opened, rows, tmp_path):
+def test_the_page_shows_published_values_and_reusable_settings(opened, rows, tmp_path):
     few = [r for r in rows if (r.base, r.seed) == ("x/small", 0)]
     place = tmp_path / "page.html"
     shown = ReportContent(few, scored(few), judged(), read_by, printed(few))
@@ -141,7 +141,7 @@ def test_published_values_and_settings_to_paste_stand_on_the_page(opened, rows, 
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-def test_hovering_tells_the_exact_number_and_its_counts(page, rows):
+def test_tooltips_show_the_exact_number_and_its_counts(page, rows):
     dot = page.locator(
         ".drawn[data-name=trajectory] [aria-roledescription=point][aria-label*='method: full'][aria-label*='epoch: 2']"
     )
@@ -194,7 +194,7 @@ def test_records_are_filtered_sorted_and_opened(page, rows):
     expect(page.locator("#records-note")).to_contain_text("may be chance")
 
 
-# The page of a real study is looked at the other way round.
+# test_real_study_page.py tests the other two combinations.
 @pytest.mark.parametrize(("viewport", "dark"), [(DESK, True), (PHONE, False)])
 def test_it_is_accessible_and_fits_light_and_dark_wide_and_narrow(opened, path, viewport, dark):
     page = opened(path, viewport, color_scheme="dark" if dark else "light")
@@ -245,7 +245,7 @@ LONG = "x" * 100_000
 HOSTILE = "'\"></script><script>alert(1)</script><img src=http://e.vil/x onerror=alert(2)>\u202egnp.exe\x07\x00\r\n{{7*7}} =1+1"
 
 
-def test_no_name_and_no_id_can_act_or_break_the_page(opened, tmp_path):
+def test_names_and_ids_cannot_inject_scripts_or_break_the_page(opened, tmp_path):
     rows = [
         replace(
             r,

@@ -1,4 +1,4 @@
-"""The page of a real audit in a browser: of a pre-trained model that was fully tuned, from its weights and files of texts."""
+"""Report page of a real audit in a browser: a fully fine-tuned model, audited from its weights and files of texts."""
 
 import json
 
@@ -22,7 +22,7 @@ def lines(texts):
 
 @pytest.fixture(scope="module")
 def audited(real_folder, tmp_path_factory):
-    """The folder of an audit, with the texts of exposed records on its page."""
+    """Folder of an audit whose page contains the texts of exposed records."""
     folder = tmp_path_factory.mktemp("audited")
     store = Store.open(real_folder / "store")
     (planned,) = plan(read_study(QUICKSTART, [*SMALLER, "methods=[full]"]), store)
@@ -52,8 +52,8 @@ def test_it_shows_its_rows_its_records_and_their_texts(opened, audited):
         page.select_option("[data-pick=attack]", attack)
         expect(page.locator("figure:has(.drawn[data-name=loss_density]) .picked")).to_contain_text(attack)
         (row,) = [r for r in rows if r.metric == "auc" and r.epoch and labels.attack_name(r.attack) == attack]
-        (told,) = {float(line["AUC"]) for line in numbers(page, "loss_density") if line["method"] != "untuned"}
-        assert told == pytest.approx(row.value, abs=1e-5)
+        (auc,) = {float(line["AUC"]) for line in numbers(page, "loss_density") if line["method"] != "untuned"}
+        assert auc == pytest.approx(row.value, abs=1e-5)
     texts = {r["id"]: r["text"] for r in map(json.loads, (audited.parent / "members.jsonl").open())}
     lines = page.locator("#records-list > table > tbody > tr")
     best = lines.first.locator("th").inner_text()

@@ -1,7 +1,7 @@
-"""The page of a real study in a browser: every switch in every position shows what the rows say.
+"""Report page of a real study in a browser: every switch in every position shows the numbers of the rows.
 
-The study is the one whose numbers stand in docs/results/attacks: a pre-trained model, six methods, two data sets, all
-attacks that ask who was trained on.
+The study is that of docs/results/attacks: a pre-trained model, six methods, two data sets, all membership inference
+attacks.
 """
 
 import itertools
@@ -42,7 +42,7 @@ METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    """The page that the first commands of docs/report.md make."""
+    """The page that the first commands of docs/report.md create."""
     folder = tmp_path_factory.mktemp("real")
     (folder / "docs").symlink_to(ROOT / "docs")
     commands = blocks(ROOT / "docs" / "report.md", "sh")[0].text
@@ -63,7 +63,7 @@ def rows(store):
 
 @pytest.fixture(scope="module")
 def desk(browser, path):
-    """The page on a desk, opened once, and the positions of its switches."""
+    """The page on a desktop screen, opened once, and the initial positions of its switches."""
     with opening(browser) as opened:
         page = opened(path, DESK, color_scheme="light")
         yield page, switches(page)
@@ -71,7 +71,7 @@ def desk(browser, path):
 
 @pytest.fixture
 def page(desk):
-    """The page with its switches as they are when it is opened."""
+    """The page with its switches in their initial positions."""
     page, first = desk
     turn_back(page, first)
     return page
@@ -82,7 +82,7 @@ def options(page, what):
 
 
 def turned(page, what, value):
-    """Turn a switch, and wait until the trajectory says so."""
+    """Set a switch, and wait until the trajectory shows the selection."""
     if page.locator(f"[data-pick={what}]").input_value() == value:
         return
     page.select_option(f"[data-pick={what}]", value)
@@ -171,5 +171,5 @@ def test_on_a_phone_in_the_dark_it_is_accessible_fits_turns_light_and_prints(ope
 
 
 def test_on_a_desk_it_is_accessible_fits_turns_dark_and_prints(page):
-    """The last one, since the page is taken apart."""
+    """Runs last, because it removes parts of the page."""
     reads_well(page, DESK, dark=False)

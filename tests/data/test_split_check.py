@@ -256,7 +256,7 @@ def test_the_smallest_auc_is_told_from_chance_four_times_in_five(members, nonmem
 def test_the_smallest_tpr_is_told_from_chance_four_times_in_five(members, nonmembers, fpr):
     rng = np.random.default_rng(0)
     allowed = int(fpr * nonmembers + 1e-9)
-    critical = power._critical(members, nonmembers, allowed)
+    critical = power._critical_member_count(members, nonmembers, allowed)
 
     def told(distance, critical=critical):
         scores = rng.normal(distance, 1, (4000, members))

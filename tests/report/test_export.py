@@ -1,4 +1,4 @@
-"""Tables, figures and whole results as files."""
+"""Export of tables, figures and all results to files."""
 
 import pytest
 

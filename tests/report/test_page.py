@@ -32,7 +32,7 @@ def page(rows, title="A study", made=None, gates=None):
 
 
 class Read(HTMLParser):
-    """What a browser would see: every tag with its attributes, and the text."""
+    """The page as a browser parses it: every tag with its attributes, and the text."""
 
     def __init__(self, html):
         super().__init__()
@@ -72,7 +72,7 @@ def test_the_page_nests_and_its_ids_are_unique_and_its_links_lead_somewhere(plai
 
 
 def scripts(html):
-    """The page's data and the scripts that run."""
+    """Return the page's data and its executable scripts."""
     found = re.findall(r"<script([^>]*)>(.*?)</script>", html, re.DOTALL)
     (data,) = [text for attributes, text in found if attributes]
     return json.loads(zlib.decompress(base64.b64decode(data))), [text for attributes, text in found if not attributes]
@@ -134,7 +134,7 @@ def test_records_are_the_members_with_the_highest_scores_by_id_alone():
     assert cell["texts"] == []
 
 
-def test_the_summary_says_what_leaks_and_claims_no_more(plain):
+def test_the_summary_states_which_methods_leak(plain):
     words = Read(plain).words
     assert "WebNLG: 3 of 6 methods leak" in words
     assert re.search(r"Leaks: .*1 % .*8 % \(0-23 %\) of the members\.", words)
@@ -156,7 +156,7 @@ def test_verdict_and_gate_are_shown_first_and_its_reasons_after(plain):
     assert NO_SPLIT_CHECK in Read(page(FEW, gates={})).words
 
 
-def test_a_broken_comparison_is_read_as_nothing():
+def test_a_broken_split_check_withholds_every_verdict():
     words = Read(page(FEW, gates=judged("broken", "copies"))).words
     assert "WebNLG: members and non-members are not comparable (split check: broken)" in words
     assert "methods leak" not in words
@@ -169,7 +169,7 @@ def test_nothing_is_ever_called_private_or_safe(verdict):
     assert not re.search(r"\b(private|privacy|safe|safely|secure|harmless|protected|anonymous)\b", words, re.IGNORECASE)
 
 
-def test_a_difference_that_was_there_before_is_said(plain):
+def test_a_difference_on_the_base_model_is_reported(plain):
     warning = "(AUC 0.80, "
     assert warning not in Read(plain).words
     rows = [
@@ -192,7 +192,7 @@ def test_how_it_was_made_is_shown():
     assert "command byheart run x.yaml versions torch 2" in words
 
 
-def test_entries_with_nothing_to_show_are_left_out_and_only_those():
+def test_only_entries_without_data_are_left_out():
     few = {"datasets": ("webnlg",), "methods": ("full", "lora")}
     assert set(make_tables(shown(study(**few)))) == {
         "methods",
@@ -267,7 +267,7 @@ def test_seeds_bases_and_settings_all_appear():
 HOSTILE = '"><script>alert(1)</script><img src=http://e.vil/x onerror=alert(2)> {{ 7 * 7 }} $\\frac{'
 
 
-def test_no_label_can_act():
+def test_labels_cannot_inject_scripts():
     rows = [
         replace(
             r,
@@ -313,13 +313,13 @@ def test_entries_that_are_dropped_on_a_shelf_appear(tmp_path, monkeypatch):
     assert "Ours Ours Drawn in." in words
 
 
-def test_an_entry_that_asks_for_what_is_not_there_is_refused(tmp_path, monkeypatch):
+def test_an_entry_with_an_unknown_input_is_refused(tmp_path, monkeypatch):
     dropped(monkeypatch, tmp_path, byheart.tables, "greedy", "def greedy(rows, weights):\n    return 1\n")
     with pytest.raises(UnknownNameError, match=r"tables greedy.* 'weights'"):
         page(study(datasets=("xsum",)))
 
 
-def test_a_failure_that_is_no_lack_of_data_is_not_hidden(tmp_path, monkeypatch):
+def test_errors_other_than_data_errors_are_raised(tmp_path, monkeypatch):
     dropped(monkeypatch, tmp_path, byheart.tables, "broken", "def broken(rows):\n    return 1 / 0\n")
     with pytest.raises(ZeroDivisionError):
         page(study(datasets=("xsum",)))

@@ -1,4 +1,4 @@
-"""A study with canaries, on a tiny model: planted, read at every epoch, measured, shown; and what is refused before training."""
+"""Studies with canaries on a tiny model: insertion, evidence at every epoch, metrics, tables, and errors before training."""
 
 import json
 
@@ -67,14 +67,14 @@ def test_exposure_grows_with_repetitions_and_epochs_and_twins_stay(done):
     assert beyond[2].value > often[2].value
 
 
-def test_the_bound_is_nothing_before_training_and_something_after(done):
+def test_the_bound_is_zero_before_training_and_positive_after(done):
     bound = values(done[2], "epsilon_lower_bound", "guesses=12, repeated=8")
     assert bound[0].value == 0
     assert bound[2].value > 0
     assert bound[2].members + bound[2].nonmembers == 16
 
 
-def test_what_reading_canaries_took_is_told(done):
+def test_rows_have_the_cost_of_canary_observations(done):
     for name in ("canaries", "canary_references"):
         seconds = values(done[2], "seconds", f"observation={name}")
         assert len(seconds) == 3
@@ -82,7 +82,7 @@ def test_what_reading_canaries_took_is_told(done):
         assert values(done[2], "passes", f"observation={name}")[1].value > 0
 
 
-def test_what_was_planted_is_counted(done):
+def test_rows_count_the_canaries(done):
     store, asked, results = done
     (planned,) = plan(parsed(asked), store)
     facts = {r.metric: r.value for r in results.rows if r.epoch is None}
@@ -94,7 +94,7 @@ def test_what_was_planted_is_counted(done):
     assert facts["train_texts"] == 16
 
 
-def test_the_same_data_is_dealt_with_and_without_canaries(done, tmp_path):
+def test_canaries_do_not_change_the_split(done, tmp_path):
     store, asked, _ = done
     (with_them,) = plan(parsed(asked), store)
     bare = {**asked, "data": DATA, "metrics": ["auc"]}
@@ -184,7 +184,7 @@ def test_many_seeds_give_a_bound_of_many_runs(tiny_folder, tmp_path):
         )
 
 
-def test_tables_show_it(done):
+def test_tables_show_exposure_and_bounds(done):
     _, _, results = done
     table = exposure_table(results.rows)
     assert table.header == ("data", "method", "estimated by", "trained on", "untuned", "epoch 1", "epoch 2")

@@ -1,4 +1,4 @@
-"""Chats in studies: which turns are scored, in whose template, by which keys; the whole shelf of attacks over them."""
+"""Chats in studies: scored turns, chat templates, keys, and every attack of the shelf on chats."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def chats(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def spoken(tiny_folder, tmp_path_factory):
-    """A function from an architecture's name to a folder of a tiny model with a chat template and a context of 512."""
+    """Return a function from an architecture's name to the folder of a tiny model with a chat template and context 512."""
     made = {}
 
     def folder(name, template=TEMPLATE):
@@ -126,8 +126,8 @@ def test_bad_chats_are_refused_with_their_place(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma"])
-def test_what_is_read_is_the_template_and_what_is_scored_the_answer(spoken, chats, name):
-    """Against the tokenizer's own rendering of the whole chat, cut at the answer."""
+def test_the_model_reads_the_template_and_scores_the_answer(spoken, chats, name):
+    """Compare with the tokenizer's rendering of the full chat, truncated at the answer."""
     folder = spoken(name, ("<s>" if name == "gemma" else "") + TEMPLATE)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     texts = files(path=str(chats)).texts.take(range(6))
@@ -154,7 +154,7 @@ def test_what_is_too_long_loses_the_beginning_of_the_chat(spoken, chats):
 
 
 def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monkeypatch):
-    """What the loss is taken over in training is, text for text, what a member is scored on."""
+    """The tokens of the training loss equal the scored tokens of each member."""
     from byheart.lm import train
 
     seen, before = [], train.train
@@ -192,7 +192,7 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
 
 
 def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
-    """By methods that `shadow_store`, where every attack runs on records, is not of."""
+    """Uses other methods than `shadow_store`, where every attack runs on records."""
     asked = content(
         spoken("llama"),
         chats,
@@ -206,7 +206,7 @@ def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
     assert found == {(a, m, e) for a in registry.entry_names("attacks") for m in ("head", "prompt") for e in (0, 1)}
 
 
-def test_keys_cover_what_was_said_and_the_template(spoken, chats, tmp_path):
+def test_keys_cover_messages_and_template(spoken, chats, tmp_path):
     store = Store.open(tmp_path / "store")
 
     def keys(folder, path):
@@ -224,7 +224,7 @@ def test_keys_cover_what_was_said_and_the_template(spoken, chats, tmp_path):
         assert not set(key) & set(first), different
 
 
-def test_a_template_is_in_no_key_of_other_texts(spoken, tmp_path):
+def test_keys_of_other_texts_do_not_depend_on_the_template(spoken, tmp_path):
     asked = [
         content(spoken("llama", t), "", datasets=[{"records": {"count": 150}}])
         for t in (TEMPLATE, TEMPLATE.replace("|", "/"))

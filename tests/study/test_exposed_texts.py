@@ -1,4 +1,4 @@
-"""No text leaves the store unasked; asked for, it is what the model read, private values masked, each token with its surprise."""
+"""Texts leave the store only on request: as the model read them, with private values masked, and log-probabilities per token."""
 
 import base64
 import json
@@ -65,14 +65,14 @@ def test_pieces_are_the_text_and_cover_every_token_once():
     assert max(n for _, n in found) > 1, "a letter of several bytes is one piece"
 
 
-def test_what_would_steer_a_line_is_spelled_out():
+def test_invisible_characters_are_escaped():
     assert escape_invisible("a\u202eb\x07\n\u200b漢") == "a⟨U+202E⟩b⟨U+0007⟩⏎⟨U+200B⟩漢"
     assert escape_invisible("x" * 9, 4) == "xxxx…"
 
 
 @pytest.fixture(scope="module")
 def store(tiny_folder, tmp_path_factory):
-    """Smaller than `lora_store`: pages with texts take longer than to train a head."""
+    """A store smaller than `lora_store`: pages with texts take longer than training a head."""
     few = {"methods": ["head"], "training": {"epochs": 1, "batch_size": 4}, "attacks": ["loss", "reference"]}
     folder = tmp_path_factory.mktemp("texts") / "store"
     assert not byheart.run(lora_study(tiny_folder("llama"), **few), store=folder).failed
@@ -89,7 +89,7 @@ def private():
     return {v for a in records(count=60).attributes for n, v in a.items() if n != "diagnosis"}
 
 
-def test_no_text_leaves_the_store_unless_asked_and_no_private_value_unless_asked_again(store, tmp_path):
+def test_pages_contain_texts_and_private_values_only_on_request(store, tmp_path):
     bare, masked, whole = (
         "".join(payload(report_page(store, "tiny", tmp_path / f"{n}.html", **more)))
         for n, more in enumerate(({}, {"show_text": True}, {"show_text": True, "show_private": True}))
@@ -108,7 +108,7 @@ def test_no_text_leaves_the_store_unless_asked_and_no_private_value_unless_asked
     assert sum(v in t for v in private() for t in texts) >= 8
 
 
-def test_surprise_is_the_models_own_tuned_and_before(store):
+def test_log_probabilities_are_those_of_both_models(store):
     row = next(r for r in study_rows(store, "tiny") if (r.epoch, r.attack, r.metric) == (1, "reference", "auc"))
     told = token_view_reader(store, "tiny", show_private=True)(row, [0, 3])
     recipe = store.recipe("scores", row.scores)["recipe"]["evidence"]
@@ -123,7 +123,7 @@ def test_surprise_is_the_models_own_tuned_and_before(store):
         assert (sum(one.tuned) - sum(one.base)) / tokens == pytest.approx(scores[place], abs=0.02)
 
 
-def test_where_the_data_set_is_gone_no_text_is_given_unmasked(store, monkeypatch):
+def test_without_the_data_set_no_text_is_shown_unmasked(store, monkeypatch):
     row = next(r for r in study_rows(store, "tiny") if r.scores and r.epoch == 1)
 
     def gone(*_, **__):

@@ -1,4 +1,4 @@
-"""Broken off anywhere, killed, or run by several at once: a study ends with the rows of one that ran through."""
+"""A study that is interrupted, killed, or run by several processes ends with the rows of an uninterrupted run."""
 
 import itertools
 import json
@@ -18,16 +18,16 @@ from byheart.store.store import Store
 from testing.stores import lora_study
 
 ENDED = 2**22 + 1
-"""The number of no process: above what a system hands out."""
+"""A process id that no system assigns."""
 
 
 def content(folder):
-    """Dropout and chances of training are drawn anew after a break, which GPT-2 would show."""
+    """Use GPT-2, which has dropout: a resumed training must draw the same random numbers."""
     return lora_study(folder, methods=["full", "prefix"], training={"epochs": 3, "batch_size": 4}, attacks=["loss"])
 
 
 def rows_of(store):
-    """A store's rows without the clock's: what a run may not change."""
+    """Return a store's rows without seconds: these must be equal after any run."""
     return [r for r in study_rows(Store.open(store)) if r.metric != "seconds"]
 
 
@@ -38,7 +38,7 @@ def asked(tiny_folder):
 
 @pytest.fixture(scope="module")
 def whole(asked, tmp_path_factory):
-    """The rows of the study where nothing came between."""
+    """Rows of the uninterrupted study."""
     store = Store.open(tmp_path_factory.mktemp("whole"))
     results = byheart.run(asked, store=store)
     assert study_rows(store) == list(results.rows)
@@ -46,13 +46,13 @@ def whole(asked, tmp_path_factory):
 
 
 class Killed(BaseException):
-    """No error of the program: what a kill is to what was running."""
+    """Simulated kill; not an `Exception`, so that no handler catches it."""
 
 
 def killed_at(monkeypatch, nth, moment):
-    """Let a run be killed at the nth result that it makes: while it is written, or when it has just been kept.
+    """Kill a run at its nth new result: while the result is written, or just after it was stored.
 
-    Gives the list of the stages whose results it makes; the last is where it is killed.
+    Return the list of stages of the new results; the last stage is where the run is killed.
     """
     plain, seen = Store.get_or_make, []
 
@@ -85,7 +85,7 @@ STAGES = {"splits", "gates", "tokens", "evidence", "states", "training", "scores
 
 @pytest.mark.parametrize(("moment", "nths"), [("written", (1, 2)), ("kept", (1, 1))])
 def test_killed_at_any_write_it_ends_with_the_same_rows(asked, whole, tmp_path, monkeypatch, moment, nths):
-    """Every result is killed once: while it is written (after the one before it was kept), or when it was kept."""
+    """Kill the run once at every result: while it is written (after the previous one was stored), or after it was stored."""
     kills = []
     for nth in itertools.chain(nths[:1], itertools.repeat(nths[1])):
         with monkeypatch.context() as patched:
@@ -125,7 +125,7 @@ def test_notes_of_a_run_that_was_killed_before_them_are_written_by_the_next(aske
 
 @pytest.fixture
 def typed(asked, tmp_path):
-    """A function that starts the study by the command line, in a process of its own, and gives that as it is running."""
+    """Return a function that starts `byheart run` in a subprocess and returns the running process."""
     (tmp_path / "tiny.yaml").write_text(json.dumps(asked))
 
     def start(store):
@@ -148,7 +148,7 @@ def wait_for(running, text):
     pytest.fail(f"the run never printed {text!r}")
 
 
-def test_killed_in_earnest_it_ends_with_the_same_rows(typed, asked, whole, tmp_path):
+def test_a_killed_process_ends_with_the_same_rows(typed, asked, whole, tmp_path):
     running = typed(tmp_path / "store")
     wait_for(running, "epoch 2 trained")
     running.send_signal(signal.SIGKILL)

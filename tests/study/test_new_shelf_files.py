@@ -1,4 +1,4 @@
-"""Each shelf grows by one file and no other edit: a study, its rows, its report and the lists know what was put there."""
+"""One new file extends a shelf: a study, its rows, its report and the shelf lists know the new entry."""
 
 import json
 import os

@@ -25,7 +25,7 @@ DATA = lora_study("")["data"]
 
 @pytest.fixture(scope="module")
 def done(lora_store, tmp_path_factory):
-    """A finished study: its store and its results, of a run that found all of it made."""
+    """A finished study: its store, and the results of a second run that computed nothing."""
     store = lora_store.copied(tmp_path_factory.mktemp("done") / "store")
     return store, byheart.run(lora_store.content, store=store)
 
@@ -108,7 +108,7 @@ def test_scores_are_kept_with_their_groups_and_those_of_old_stores_are_read_with
     assert score_reader(old)(row.scores).groups == ()
 
 
-def test_the_data_are_judged_before_training_and_the_gate_is_kept(done, tiny_folder, monkeypatch):
+def test_the_split_is_checked_before_training_and_the_gate_is_stored(done, tiny_folder, monkeypatch):
     store, results = done
     kept = read_gates(store, "tiny")
     assert set(kept) == {(r.dataset, r.dataset_settings) for r in results.rows}
@@ -119,7 +119,7 @@ def test_the_data_are_judged_before_training_and_the_gate_is_kept(done, tiny_fol
     byheart.run(lora_study(tiny_folder("llama")), store=store)
 
 
-def test_data_too_few_to_be_judged_are_doubtful_and_no_reason_to_stop(tiny_folder, tmp_path):
+def test_too_few_records_for_the_split_check_are_doubtful_and_the_study_continues(tiny_folder, tmp_path):
     few = {**DATA, "members": 5, "nonmembers": 5}
     results = byheart.run(lora_study(tiny_folder("llama"), data=few, methods=["head"]), store=tmp_path)
     assert not results.failed
@@ -192,7 +192,7 @@ def test_checkpoints_are_kept_without_pickle_and_load_elsewhere(done, tiny_folde
     assert not list((store.root / "states").glob("*/*")), "states are for resuming only"
 
 
-def test_a_cell_that_fails_is_told_and_the_others_are_kept(tiny_folder, tmp_path):
+def test_a_failed_cell_is_reported_and_the_others_are_stored(tiny_folder, tmp_path):
     values = lora_study(
         tiny_folder("llama"), methods=["head", {"full": {"learning_rate": 1e30}}], training={"epochs": 2, "warmup": 0}
     )
@@ -225,7 +225,7 @@ def test_truncation_is_a_row(tiny_folder, tmp_path):
 
 
 def test_a_new_observation_of_a_finished_cell_is_made_by_training_again(done, tiny_folder, tmp_path):
-    """What is asked for later gives the numbers that it would have given at once."""
+    """An observation added later gives the same numbers as in the first run."""
     store, results = done
     copy = tmp_path / "copy"
     shutil.copytree(store.root, copy)
@@ -237,7 +237,7 @@ def test_a_new_observation_of_a_finished_cell_is_made_by_training_again(done, ti
     assert again.rows == results.rows
 
 
-def test_a_run_says_the_gates_verdict_in_a_line(done, tiny_folder, tmp_path, monkeypatch, capsys):
+def test_a_run_prints_the_split_checks_verdict(done, tiny_folder, tmp_path, monkeypatch, capsys):
     path = tmp_path / "tiny.yaml"
     path.write_text(json.dumps(lora_study(tiny_folder("llama"))))
     monkeypatch.setattr(sys, "argv", ["byheart", "run", str(path), "--store", str(done[0].root)])
@@ -259,7 +259,7 @@ def test_evidence_of_a_worker_is_float32_and_whole(done):
 
 
 def test_metrics_get_labels_and_attacks_do_not():
-    """The one rule that keeps an attack from cheating: who is a member reaches metrics only."""
+    """Membership labels reach metrics only, so that no attack can read them."""
     labelled = {"membership", "groups", "train", "nonmember"}
     for name in registry.entry_names("attacks"):
         assert not labelled & set(registry.needs(registry.load_function("attacks", name)))

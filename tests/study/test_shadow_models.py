@@ -1,4 +1,4 @@
-"""Texts that an adversary knows, and shadow models: what they are tuned on, that they are shared, what they cost."""
+"""Known records and shadow models: their training texts, sharing between attacks, and cost."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ FEW_DATA = {"train": 16, "members": 10, "nonmembers": 12, "validation": 6, "know
 
 
 def difference(shadows, *, scale: float = 1.0):
-    """How much likelier a text is inside than outside of shadows (never a sane attack, but it reads all of them)."""
+    """Mean log-probability gain of shadow models trained on a text over the others; an attack that reads all shadow models."""
     assert isinstance(shadows, Shadows)
     mean = np.add.reduceat(shadows.logp, shadows.starts[:-1], axis=1)
     inside = (mean * shadows.inside).sum(0) / shadows.inside.sum(0)
@@ -38,7 +38,7 @@ def difference(shadows, *, scale: float = 1.0):
 
 
 def content(folder, **changes):
-    """The study of `shadow_store`, with an attack that reads all of the shadows."""
+    """The study of `shadow_store` with an attack that reads all shadow models."""
     return shadow_study(
         folder,
         **{
@@ -61,7 +61,7 @@ def their_shadowed():
 
 @pytest.fixture(scope="module")
 def done(shadow_store, tiny_folder, tmp_path_factory):
-    """Its store, where all that the attack asks for was made before, and what is found there."""
+    """Store with all evidence of the study, the study's content, and the results of a run."""
     store = shadow_store.copied(tmp_path_factory.mktemp("shadows") / "store")
     asked = content(tiny_folder("llama"))
     return store, asked, byheart.run(asked, store=store)
@@ -177,7 +177,7 @@ def test_an_attack_that_needs_known_texts_is_refused_without(tiny_folder, tmp_pa
         byheart.run(asked, store=tmp_path / "store")
 
 
-def test_an_unknown_observation_names_who_asks(tiny_folder, tmp_path, monkeypatch):
+def test_an_unknown_observation_names_the_attack(tiny_folder, tmp_path, monkeypatch):
     module = types.ModuleType("their_unknown")
 
     def puzzled(target, horoscope):
@@ -209,7 +209,7 @@ def test_the_shadows_cost_is_planned(done, tiny_folder, tmp_path):
 
 
 def grouped(folder, path, count, groups, **changes):
-    """A study of texts in few groups, in a file."""
+    """Return a study of texts in few groups, written to a file."""
     rows = [{"text": f"Letter {i} of {i * 37 % 101} words to {i % groups}.", "group": i % groups} for i in range(count)]
     path.write_text("\n".join(map(json.dumps, rows)))
     data = {"train": 8, "members": 8, "nonmembers": 8, "validation": 2, "near_duplicate": 1.0, "max_tokens": 60}
@@ -230,7 +230,7 @@ def test_no_two_shadows_are_tuned_on_the_same_texts(tiny_folder, tmp_path):
         byheart.run(eight, store=store)
 
 
-def test_a_shadow_that_is_dealt_the_targets_own_texts_is_still_another_model(tiny_folder, tmp_path):
+def test_a_shadow_trained_on_the_targets_texts_has_another_key(tiny_folder, tmp_path):
     asked = grouped(tiny_folder("llama"), tmp_path / "rows.jsonl", 40, 10)
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
     same = dataclasses.replace(planned, shadow_label="shadow 1 of 4")
@@ -262,7 +262,7 @@ def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_pat
     assert costs == {"recall": 1 + 4, "icp": 1 + 8, "neighbourhood": 1 + 1 + 7, "spv": 1 + 1 + 1 + 7 + 7}
 
 
-def test_a_shadow_leaves_what_it_said_and_no_weights(done):
+def test_shadow_models_store_evidence_and_no_weights(done):
     store, asked, _ = done
     (planned,) = plan(parsed(asked), store)
     kept = {key: {p.name for p in store.folder("training", key).iterdir()} for key in (planned.key,)}
@@ -272,8 +272,8 @@ def test_a_shadow_leaves_what_it_said_and_no_weights(done):
     assert not list(store.root.glob("states/*"))
 
 
-def test_shadows_go_on_where_they_were_broken_off(done, tiny_folder, tmp_path, monkeypatch):
-    """Broken off after a shadow's first epoch, and with evidence of another lost: the same numbers come out."""
+def test_shadow_models_resume_after_an_interruption(done, tiny_folder, tmp_path, monkeypatch):
+    """An interruption after a shadow model's first epoch and lost evidence of another do not change the numbers."""
     _, asked, results = done
     fresh = Store.open(tmp_path / "store")
     (planned,) = plan(parsed(asked), fresh)
@@ -319,7 +319,7 @@ def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
 
 
 def test_what_the_untuned_base_refuses_is_refused_before_a_shadow_is_trained(tiny_folder, tmp_path):
-    """Here a corpus that an audited text stands in, with other spaces and letters."""
+    """The error is a corpus that contains an audited text with other spaces and letter case."""
     asked = content(tiny_folder("llama"), attacks=["lira", "dc_pdd"])
     (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
     text = planned.split.audited.scored[3]

@@ -1,4 +1,4 @@
-"""Keys of stored results never change by accident: these were computed before modules and observations were renamed."""
+"""Keys of stored results stay unchanged: these keys were computed before modules and observations were renamed."""
 
 import json
 
@@ -32,7 +32,7 @@ TODAY = [{"prefix_suffix_split": {"suffix": 12}}, {"neighbour_texts": {"count": 
 
 @pytest.fixture
 def keys_of(tmp_path, monkeypatch):
-    """A function from settings of observations to the keys of a study with them."""
+    """Return a function from settings of observations to the keys of a study with them."""
     monkeypatch.setattr("byheart.study.planned_cell.identity", lambda _: "base")
     lines = [
         {"text": f"Record {i} was written by person {i * i} in town {i % 13}.", "group": f"g{i % 60}"}

@@ -1,19 +1,21 @@
-"""Can members be told from non-members without the model? Classifiers that see texts and labels only.
+"""Blind classifiers: they separate members from non-members by the texts alone, without the model.
 
 Debeshee Das, Jie Zhang, Florian Tramèr. Blind Baselines Beat Membership Inference Attacks for Foundation Models.
-arXiv 2406.16201: on WikiMIA a bag of words reaches an AUC of 0.99, more than any attack. Where a blind classifier is
-above one half, an attack's AUC says nothing of training.
+arXiv 2406.16201: on WikiMIA a bag of words reaches an AUC of 0.99, more than any attack. If a blind classifier's AUC is
+above 0.5, an attack's AUC is no evidence of training.
 
-Ours: a ridge classifier each on words, on character 2- to 4-grams (both TF-IDF, which sees no label) and on the ranks
-of surface features. Every score is out of fold: five folds of whole groups, so that no text is known by its neighbours,
-dealt three times. Folds' scores have different scales, so a score is its rank within its fold, averaged over the deals.
+Departs from the paper: one ridge classifier each on words, on character 2- to 4-grams (both TF-IDF, which uses no labels)
+and on ranks of surface features. Every score is out of fold. The five folds contain whole groups, so no text is predicted
+from its own group, and the cross-validation is repeated three times. Scores of different folds have different scales, so a
+score is its rank within its fold, averaged over the repeats.
 
-What such an AUC is by chance no interval for one fixed classifier tells: the texts that are judged also taught, and
-DeLong's interval raised a false alarm for 12 to 16 % of fair splits. So the labels are dealt anew, by whole groups, and
-the same classifiers are taught again: the p-value is the share of deals that do as well (E. Pitman, Supplement to the
-Journal of the Royal Statistical Society 4 (1937) 119-130). Folds are therefore dealt blind to labels, and ridge is
-chosen because its out-of-fold scores are linear in the labels: all deals cost one inverse (with G = (K + I)^-1, the
-fold B's are y_B - G_BB^-1 (G y)_B, as for leaving one out: D. Allen, Technometrics 16 (1974) 125-127).
+The p-value is from a permutation test, because the tested texts also train the classifiers. An interval for a fixed
+classifier ignores that: DeLong's interval raised a false alarm for 12 to 16 % of fair splits. The labels are permuted by
+whole groups and the same classifiers are trained again. The p-value is the share of permutations with at least the same
+statistic (E. Pitman, Supplement to the Journal of the Royal Statistical Society 4 (1937) 119-130). So the folds must not
+depend on labels. Ridge regression is chosen because its out-of-fold scores are linear in the labels: all permutations cost
+one inverse (with G = (K + I)^-1, the fold B's are y_B - G_BB^-1 (G y)_B, as for leaving one out: D. Allen, Technometrics 16
+(1974) 125-127).
 """
 
 from __future__ import annotations
@@ -35,13 +37,13 @@ FOLDS = 5
 CV_REPEATS = 3
 PERMUTATIONS = 999
 MIN_GROUPS_PER_CLASS = 2 * FOLDS
-"""Groups a side that cross-validation needs: two in every fold."""
+"""Minimum number of groups per class for cross-validation: two in every fold."""
 
 
 class BlindClassifierResult(NamedTuple):
-    """One blind classifier's out-of-fold AUC (higher: easier to tell apart), its 95 % interval and p-values.
+    """One blind classifier's out-of-fold AUC (higher: members and non-members are easier to separate), with 95 % interval.
 
-    `p_chance` is of 0.5, `p_bound` of the bound asked for; small where the AUC lies above.
+    `p_chance` is the p-value against an AUC of 0.5, `p_bound` against the bound. Both are small if the AUC is above.
     """
 
     name: str
@@ -55,46 +57,48 @@ class BlindClassifierResult(NamedTuple):
 def blind_classifier_results(
     texts: Sequence[str], label_rows: Bool[np.ndarray, "labels texts"], groups: tuple[str, ...], *, bound: float
 ) -> tuple[BlindClassifierResult, ...]:
-    """Every blind classifier, taught and tried on each row of labels; the first row is the true one."""
-    chance = np.random.default_rng(0)
-    deals = [_fold_assignment(groups, chance) for _ in range(CV_REPEATS)]
-    found: list[BlindClassifierResult] = []
+    """Return the result of every blind classifier. The first row of labels is the true one, the others are permutations."""
+    rng = np.random.default_rng(0)
+    fold_assignments = [_fold_assignment(groups, rng) for _ in range(CV_REPEATS)]
+    results: list[BlindClassifierResult] = []
     for name, features in CLASSIFIER_FEATURES.items():
-        scores = out_of_fold_scores(features(texts), label_rows, deals)
-        chances = aucs(scores, label_rows)
-        found.append(_blind_classifier_result(name, scores[0], label_rows[0], groups, chances, bound))
-    return tuple(found)
+        scores = out_of_fold_scores(features(texts), label_rows, fold_assignments)
+        label_aucs = aucs(scores, label_rows)
+        results.append(_blind_classifier_result(name, scores[0], label_rows[0], groups, label_aucs, bound))
+    return tuple(results)
 
 
 def permuted_labels(
     membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], *, count: int = PERMUTATIONS
 ) -> Bool[np.ndarray, "labels texts"]:
-    """Give the true labels, then `count` times those that whole groups would have had by another deal.
+    """Return the true labels, then `count` permutations of the labels of whole groups.
 
-    Raises `DataError` where members or non-members are of fewer than ten groups.
+    Raises `DataError` if members or non-members have fewer than ten groups.
     """
-    for side, kind in ((membership, "members"), (~membership, "non-members")):
-        there = len({group for group, on_it in zip(groups, side, strict=True) if on_it})
-        if there < MIN_GROUPS_PER_CLASS:
-            told = f"{int(side.sum())} {kind} of {there} groups"
-            raise DataError(f"{told} are too few to cross-validate; give {MIN_GROUPS_PER_CLASS} groups or more of each")
-    # A group that is on both sides is dealt as two, one from each.
+    for in_class, kind in ((membership, "members"), (~membership, "non-members")):
+        group_count = len({group for group, is_in_class in zip(groups, in_class, strict=True) if is_in_class})
+        if group_count < MIN_GROUPS_PER_CLASS:
+            raise DataError(
+                f"split check: {int(in_class.sum())} {kind} of {group_count} groups are too few for cross-validation. "
+                f"Pass at least {MIN_GROUPS_PER_CLASS} groups each of members and non-members."
+            )
+    # A group with both members and non-members is permuted as two groups, one of each class.
     unit = 2 * group_indices(groups) + membership
     first, unit = np.unique(unit, return_index=True, return_inverse=True)[1:]
-    sides = membership[first]
-    chance = np.random.default_rng(0)
-    return np.array([membership, *(chance.permutation(sides)[unit] for _ in range(count))])
+    unit_labels = membership[first]
+    rng = np.random.default_rng(0)
+    return np.array([membership, *(rng.permutation(unit_labels)[unit] for _ in range(count))])
 
 
 def p_value(statistics: Float[np.ndarray, " labels"]) -> float:
-    """Share of all deals of labels whose statistic is at least the first one, which is the true labels'."""
+    """Share of label rows with a statistic of at least the first row's, which is that of the true labels."""
     return float((statistics >= statistics[0] - 1e-12).mean())
 
 
 def aucs(
     scores: Float[np.ndarray, "labels texts"], label_rows: Bool[np.ndarray, "labels texts"]
 ) -> Float[np.ndarray, " labels"]:
-    """AUC of each row of scores for its row of labels, ties counting half."""
+    """AUC of each row of scores for its row of labels; ties count half."""
     from scipy.stats import rankdata
 
     members = label_rows.sum(axis=1)
@@ -105,31 +109,31 @@ def aucs(
 def out_of_fold_scores(
     features: Any, label_rows: Bool[np.ndarray, "labels texts"], fold_assignments: Sequence[Int[np.ndarray, " texts"]]
 ) -> Float[np.ndarray, "labels texts"]:
-    """Rank within its fold (0 to 1) that ridge taught on the other folds gives each text, averaged over the deals."""
+    """Out-of-fold ridge score of each text, as its rank within its fold (0 to 1), averaged over the fold assignments."""
     from scipy.stats import rankdata
 
     product = features @ features.T
-    alike = np.asarray(product.toarray() if hasattr(product, "toarray") else product)
-    alike = alike - alike.mean(axis=0) - alike.mean(axis=1)[:, None] + alike.mean()
-    inverse = np.linalg.inv(alike + np.eye(len(alike)))
+    kernel = np.asarray(product.toarray() if hasattr(product, "toarray") else product)
+    kernel = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
+    inverse = np.linalg.inv(kernel + np.eye(len(kernel)))
     labels = label_rows.T - label_rows.mean(axis=1)  # (texts, labels)
-    known = inverse @ labels
+    inverse_labels = inverse @ labels
     total = np.zeros_like(labels)
     for fold in fold_assignments:
         for number in range(FOLDS):
-            out = np.flatnonzero(fold == number)
-            scores = labels[out] - np.linalg.solve(inverse[np.ix_(out, out)], known[out])
-            # Rounded, so that equal texts tie in spite of the last digit.
-            total[out] += (rankdata(scores.round(9), axis=0) - 0.5) / len(out)
+            held_out = np.flatnonzero(fold == number)
+            scores = labels[held_out] - np.linalg.solve(inverse[np.ix_(held_out, held_out)], inverse_labels[held_out])
+            # Rounded, so that equal texts tie despite floating-point errors.
+            total[held_out] += (rankdata(scores.round(9), axis=0) - 0.5) / len(held_out)
     return (total / len(fold_assignments)).round(9).T
 
 
 def _fold_assignment(groups: tuple[str, ...], rng: np.random.Generator) -> Int[np.ndarray, " texts"]:
-    """Number of the fold that each text is left out with: whole groups, about as many texts in each fold."""
+    """Fold number of each text. Folds contain whole groups and about the same number of texts."""
     group = group_indices(groups)
     sizes = np.bincount(group)
     order = rng.permutation(len(sizes))
-    before = np.cumsum(sizes[order]) - sizes[order] / 2  # texts up to the group's middle
+    before = np.cumsum(sizes[order]) - sizes[order] / 2  # number of texts up to the middle of the group
     fold = np.empty(len(sizes), dtype=np.intp)
     fold[order] = np.minimum(FOLDS * before // len(group), FOLDS - 1)
     return fold[group]
@@ -143,7 +147,7 @@ def _blind_classifier_result(
     label_aucs: Float[np.ndarray, " labels"],
     bound: float,
 ) -> BlindClassifierResult:
-    """DeLong's interval, made as wide as the deals of labels say that it is by chance where they say wider."""
+    """Return the AUC with DeLong's interval, or with a wider one if the AUCs of permuted labels spread more."""
     from scipy.special import expit, logit, ndtr
 
     value, (low, high) = auc_interval(scores, membership, groups)
@@ -151,19 +155,18 @@ def _blind_classifier_result(
         divergence = math.log(1 / bound) if value == 1 else 0.0
         p_bound = math.exp(-independent_pairs(membership, groups) * divergence)
         return BlindClassifierResult(name, value, low, high, p_value(label_aucs), p_bound)
-    reach = t_critical_value(math.inf)
-    # On the logit scale, whose slope is 4 at one half, where the deals' AUCs lie.
-    spread = max(float(logit(high) - logit(low)) / 2 / reach, 4 * float(np.std(label_aucs[1:])))
-    low, high = (float(expit(logit(value) + sign * reach * spread)) for sign in (-1, 1))
-    return BlindClassifierResult(
-        name, value, low, high, p_value(label_aucs), float(ndtr((logit(bound) - logit(value)) / spread))
-    )
+    critical = t_critical_value(math.inf)
+    # On the logit scale: its slope is 4 at 0.5, around which the AUCs of permuted labels lie.
+    standard_error = max(float(logit(high) - logit(low)) / 2 / critical, 4 * float(np.std(label_aucs[1:])))
+    low, high = (float(expit(logit(value) + sign * critical * standard_error)) for sign in (-1, 1))
+    p_bound = float(ndtr((logit(bound) - logit(value)) / standard_error))
+    return BlindClassifierResult(name, value, low, high, p_value(label_aucs), p_bound)
 
 
 def _word_features(texts: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # Marks count as words, so that no text is without one.
+    # Punctuation marks are tokens, so that every text has at least one.
     return TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", sublinear_tf=True).fit_transform(texts)  # noqa: S106 - no password
 
 
@@ -174,7 +177,7 @@ def _character_features(texts: Sequence[str]) -> Any:
 
 
 def text_surface_features(text: str) -> Float[np.ndarray, " features"]:
-    """Length in characters and words, shares of kinds of characters, line breaks, and the years that a text names."""
+    """Length in characters and words, shares of character classes, line breaks, and the years in a text."""
     words = text.split()
     years = [int(y) for y in re.findall(r"(?<!\d)(?:1\d|20)\d\d(?!\d)", text)]
     counts = [sum(map(kind, text)) for kind in (str.isdigit, str.isupper, str.isspace, str.isalpha, str.isascii)]
@@ -196,7 +199,7 @@ def text_surface_features(text: str) -> Float[np.ndarray, " features"]:
 
 
 def _surface_features(texts: Sequence[str]) -> Float[np.ndarray, "texts features"]:
-    """Ranks of the features from -1 to 1, which no outlier stretches, and their squares, which tell narrow from wide."""
+    """Ranks of the features from -1 to 1, which are robust to outliers, and their squares, which separate narrow from wide."""
     from scipy.stats import rankdata
 
     values = np.array([text_surface_features(text) for text in texts])
@@ -209,4 +212,4 @@ CLASSIFIER_FEATURES: dict[str, Callable[[Sequence[str]], Any]] = {
     "character n-grams": _character_features,
     "length and surface": _surface_features,
 }
-"""What the blind classifiers look at, by name."""
+"""Features of each blind classifier, by name."""
