@@ -195,7 +195,7 @@ def test_every_seed_is_stopped_by_itself():
 
 
 def test_without_tuned_epochs_there_is_nothing_to_stop():
-    with pytest.raises(DataError, match="early stopping needs"):
+    with pytest.raises(DataError, match="table early_stopping"):
         early_stopping(on_path([20]))
 
 

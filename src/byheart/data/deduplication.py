@@ -1,8 +1,9 @@
-"""Deduplication: a text of which there are copies is trained on once.
+"""Deduplication of the training texts: of each set of near duplicates, only the first text is trained on.
 
 "Deduplicating Training Data Makes Language Models Better", Lee et al., ACL 2022, arXiv 2107.06499; "Deduplicating Training Data
-Mitigates Privacy Risks in Language Models", Kandpal et al., ICML 2022, arXiv 2202.06539. Copies are found as `splitting` finds
-them, exactly and not by MinHash. Who is audited does not change, so that with and without compare on the same texts.
+Mitigates Privacy Risks in Language Models", Kandpal et al., ICML 2022, arXiv 2202.06539. Near duplicates are those of
+`near_duplicates.py`, exact and without MinHash. The audited texts do not change, so results with and without deduplication
+are for the same texts.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from byheart.data.near_duplicates import distinct_positions
 
 
 def deduplicated_texts(texts: Texts, training: Training) -> Texts:
-    """Return the training texts that training reads: of those that overlap by `training.deduplicate` or more, the first."""
+    """Return the training texts without near duplicates of earlier texts: an overlap of at least `training.deduplicate`."""
     if training.deduplicate is None:
         return texts
-    # Each a group of its own: a user who says the same five times is what is meant.
-    alone = Examples(texts, ("train",) * len(texts), tuple(map(str, range(len(texts)))))
-    return texts.take(distinct_positions(alone, range(len(texts)), training.deduplicate).positions)
+    # Each text is its own group, so that repetitions within a group (a user) are duplicates, too.
+    ungrouped = Examples(texts, ("train",) * len(texts), tuple(map(str, range(len(texts)))))
+    return texts.take(distinct_positions(ungrouped, range(len(texts)), training.deduplicate).positions)

@@ -1,6 +1,6 @@
-"""Copies and near copies: texts that say the same, or nearly, as another one of another group.
+"""Exact and near duplicates: texts with the same words as a text of another group, or almost the same.
 
-What is a copy is one rule for all: for the split's parts, the gate's findings, canaries and deduplicated training.
+One definition for splits, the split check, canaries and deduplicated training.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 from byheart.core.types import Examples
 
-SHINGLE_WORDS = 5  # words, the unit of near copies (Lee et al., ACL 2022, arXiv 2107.06499, take five tokens)
+SHINGLE_WORDS = 5  # near duplicates share shingles of five words (Lee et al., ACL 2022, arXiv 2107.06499: five tokens)
 
 
 class DistinctPositions(NamedTuple):
-    """Positions of texts without a copy in another group, and how many copies were taken out."""
+    """Positions of texts without an earlier duplicate in another group, and the numbers of removed duplicates."""
 
     positions: list[int]
     exact_copies: int
@@ -25,37 +25,37 @@ class DistinctPositions(NamedTuple):
 
 
 def distinct_positions(examples: Examples, positions: Sequence[int], near_duplicate: float) -> DistinctPositions:
-    """Return the positions without those whose text is a copy or near copy of an earlier one in another group.
+    """Return the positions without exact and near duplicates of earlier texts in other groups.
 
-    Two texts that overlap enough share at least one of each one's rarest shingles, so only these are looked up
+    Two texts that overlap enough share at least one of each text's rarest shingles, so only these are indexed
     (prefix filtering: Bayardo, Ma, Srikant, WWW 2007). Unlike MinHash it misses no pair.
     """
-    told = [normalized_text(examples, i) for i in positions]
-    shingled = [shingles(text) for text in told]
-    common = Counter(shingle for text in shingled for shingle in text)
-    seen: dict[str, dict[str, list[frozenset[str]]]] = {}  # by rare shingle, then by group
-    owner: dict[str, str] = {}
-    kept: list[int] = []
-    exact = near = 0
-    for position, words, own in zip(positions, told, shingled, strict=True):
+    texts = [normalized_text(examples, i) for i in positions]
+    shingle_sets = [shingles(text) for text in texts]
+    frequency = Counter(shingle for shingle_set in shingle_sets for shingle in shingle_set)
+    index: dict[str, dict[str, list[frozenset[str]]]] = {}  # shingle sets by rare shingle, then by group
+    group_of_text: dict[str, str] = {}
+    distinct: list[int] = []
+    exact_copies = near_copies = 0
+    for position, text, current in zip(positions, texts, shingle_sets, strict=True):
         group = examples.groups[position]
-        rarest = sorted(own, key=lambda shingle: (common[shingle], shingle))
-        # The small number guards against 0.8 * 5 coming out above 4, which would look up one shingle too few.
-        rare = rarest[: len(own) - math.ceil(near_duplicate * len(own) - 1e-9) + 1]
-        others = (o for s in rare for g, texts in seen.get(s, {}).items() if g != group for o in texts)
-        if owner.setdefault(words, group) != group:
-            exact += 1
-        elif any(len(own & other) / len(own | other) >= near_duplicate for other in others):
-            near += 1
+        by_rarity = sorted(current, key=lambda shingle: (frequency[shingle], shingle))
+        # The small number is for rounding: if 0.8 * 5 is above 4, one shingle too few would be indexed.
+        rare = by_rarity[: len(current) - math.ceil(near_duplicate * len(current) - 1e-9) + 1]
+        candidates = (c for s in rare for g, sets in index.get(s, {}).items() if g != group for c in sets)
+        if group_of_text.setdefault(text, group) != group:
+            exact_copies += 1
+        elif any(len(current & other) / len(current | other) >= near_duplicate for other in candidates):
+            near_copies += 1
         else:
-            kept.append(position)
+            distinct.append(position)
             for shingle in rare:
-                seen.setdefault(shingle, {}).setdefault(group, []).append(own)
-    return DistinctPositions(kept, exact, near)
+                index.setdefault(shingle, {}).setdefault(group, []).append(current)
+    return DistinctPositions(distinct, exact_copies, near_copies)
 
 
 def normalized_text(examples: Examples, position: int) -> str:
-    """Return the words by which a text is compared, in one case and with single spaces."""
+    """Return a text's compared words, in lower case and with single spaces; a short completion includes its prompt."""
     scored = examples.texts.scored[position].casefold().split()
     if len(scored) < SHINGLE_WORDS:
         scored = examples.texts.prompts[position].casefold().split() + scored
@@ -63,6 +63,6 @@ def normalized_text(examples: Examples, position: int) -> str:
 
 
 def shingles(text: str, size: int = SHINGLE_WORDS) -> frozenset[str]:
-    """Return the text's runs of so many words, without punctuation; all its words where there are fewer."""
+    """Return the text's shingles of `size` consecutive words, without punctuation; a shorter text is one shingle."""
     words = re.findall(r"\w+", text) or [text]
     return frozenset(" ".join(words[i : i + size]) for i in range(max(1, len(words) - size + 1)))

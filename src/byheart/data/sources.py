@@ -1,7 +1,7 @@
-"""Texts from wherever they are kept: a file, a folder of files, a folder that `datasets` saved, a split on the Hub.
+"""Read texts from a source: a file, a folder of files, a folder that `datasets` saved, or a split on the Hub.
 
 A split of the Hub is written `hub:OWNER/NAME:SPLIT`, with a configuration `hub:OWNER/NAME:CONFIG:SPLIT`, at a revision
-`hub:OWNER/NAME@REVISION:SPLIT`; a part of it as `datasets` slices splits: `hub:OWNER/NAME:train[:1000]`.
+`hub:OWNER/NAME@REVISION:SPLIT`; a part of a split as in `datasets`: `hub:OWNER/NAME:train[:1000]`.
 """
 
 from __future__ import annotations
@@ -13,55 +13,54 @@ from pathlib import Path
 from typing import cast
 
 from byheart.core.errors import DataError
-from byheart.data.readers import READERS, SourceRow, first_error_line, numbered_rows, read_rows
+from byheart.data.formats import READERS, SourceRow, first_error_line, numbered_rows, read_rows
 
 _HUB_SPLIT_PATTERN = re.compile(
     r"hub:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?:(\w+(?:\[[^\]]+\])?)", re.ASCII
 )
-_HUB_SYNTAX_HINT = "write hub:OWNER/NAME:SPLIT, or hub:OWNER/NAME:CONFIG:SPLIT"
+_HUB_SYNTAX_HINT = "Write hub:OWNER/NAME:SPLIT, or hub:OWNER/NAME:CONFIG:SPLIT."
 _Rows = Iterable[Mapping[str, object]]
 
 
 def read_source(name: str) -> list[SourceRow]:
-    """Return the rows of what a name says, each with its place in words.
+    """Return the rows of a source, each with its location.
 
-    Raises `DataError` in one line for what is not there, holds no texts, or cannot be read.
+    Raises `DataError` in one line for a source that does not exist, contains no texts, or cannot be read.
     """
     if name.startswith("hub:"):
         return _nonempty_rows(name, numbered_rows(name, _load_hub_split(name)))
     if not name:
-        raise DataError("a name of texts is empty; write a file, a folder, or hub:OWNER/NAME:SPLIT")
+        raise DataError("source: the name is empty. Write a file, a folder, or hub:OWNER/NAME:SPLIT.")
     path = Path(name).expanduser()
     if not path.is_dir():
         return read_rows(path)
     if (path / "dataset_dict.json").is_file():
-        raise DataError(f"{path} holds several splits; name one, as in {path / _first_split(path)}")
+        raise DataError(f"{path}: contains several splits. Name one, such as {path / _first_split(path)}.")
     if (path / "state.json").is_file():
         return _nonempty_rows(name, numbered_rows(name, _load_saved_dataset(path)))
     files = sorted(f for f in path.iterdir() if f.suffix in READERS)
     if len({f.suffix for f in files}) != 1:
-        found = " and ".join(sorted({f"*{f.suffix}" for f in files})) or "no such file"
-        raise DataError(f"{path} holds {found}; name a folder with files of one kind: {', '.join(READERS)}")
+        formats = " and ".join(sorted({f"*{f.suffix}" for f in files})) or "no supported file"
+        raise DataError(f"{path}: contains {formats}. Name a folder with files of one format: {', '.join(READERS)}.")
     return [row for file in files for row in read_rows(file)]
 
 
-def _nonempty_rows(name: str, rows: Iterable[SourceRow]) -> list[SourceRow]:
-    found = list(rows)
-    if not found:
-        raise DataError(f"{name} holds no texts; name another")
-    return found
+def _nonempty_rows(source: str, rows: Iterable[SourceRow]) -> list[SourceRow]:
+    nonempty_rows = list(rows)
+    if not nonempty_rows:
+        raise DataError(f"{source}: contains no texts. Name another source.")
+    return nonempty_rows
 
 
 def _first_split(path: Path) -> str:
     try:
-        held = json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))
-        return str(held["splits"][0])
+        return str(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"][0])
     except (OSError, ValueError, LookupError, TypeError):
         return "train"
 
 
 def _load_saved_dataset(path: Path) -> _Rows:
-    import datasets  # 0.8 s that other files need not pay
+    import datasets  # takes 0.8 s, and other sources do not need it
     from datasets.exceptions import DatasetsError
 
     load = cast("Callable[[str], _Rows]", datasets.load_from_disk)
@@ -69,15 +68,15 @@ def _load_saved_dataset(path: Path) -> _Rows:
         return load(str(path))
     except (OSError, ValueError, LookupError, TypeError, DatasetsError) as error:
         raise DataError(
-            f"{path} is not a folder that datasets' save_to_disk wrote whole ({first_error_line(error)}); save it again"
+            f"{path}: is not a complete folder of datasets' save_to_disk ({first_error_line(error)}). Save it again."
         ) from error
 
 
 def _load_hub_split(source: str) -> _Rows:
-    found = _HUB_SPLIT_PATTERN.fullmatch(source)
-    if found is None:
-        raise DataError(f"{source!r} names no split of the Hub; {_HUB_SYNTAX_HINT}")
-    name, revision, config, split = found.groups()
+    match = _HUB_SPLIT_PATTERN.fullmatch(source)
+    if match is None:
+        raise DataError(f"{source!r}: is not the name of a split on the Hub. {_HUB_SYNTAX_HINT}")
+    name, revision, config, split = match.groups()
     import datasets
     from datasets.exceptions import DatasetsError
 
@@ -87,5 +86,5 @@ def _load_hub_split(source: str) -> _Rows:
         return load(name, config, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
         raise DataError(
-            f"{source}: the Hub did not give it ({first_error_line(error)}); check it and the network"
+            f"{source}: the Hub did not return it ({first_error_line(error)}). Check the name and the network."
         ) from error

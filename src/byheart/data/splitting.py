@@ -1,12 +1,12 @@
-"""Who is trained on and who is not: members against non-members, for all attacks at once.
+"""Split a data set into training texts, members, non-members, validation texts and known texts, for all attacks at once.
 
-An attack can tell members from non-members only by what training did to them if nothing else sets them apart, so a
-text has one role, a group (an article, a triple set, a user) has one role, and no text of one role is a copy or a
-near copy of a text of another. Copies are judged before roles are dealt, in the data's own order: taking them out of
-the non-members alone would leave repeated texts among the members only, and a blind classifier would see that.
+Training must be the only difference between members and non-members. So a text has one role, a group (an article, a triple
+set, a user) has one role, and no text of a role is an exact or near duplicate of a text of another role. Duplicates are
+removed before roles are assigned, in the data's own order: removing them from the non-members alone would leave repeated
+texts among the members only, and a blind classifier would detect that.
 
-The published split keeps the roles that a data set's authors gave, as most papers do; then groups may be in several
-roles (they are counted), and only exact copies of what is trained on are taken out of the other roles.
+The published split uses the roles of a data set's authors, as most papers do. Then a group can have several roles (these
+groups are counted), and only exact copies of training texts are removed from the other roles.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from byheart.core.errors import DataError
 from byheart.core.types import Examples, Split
 from byheart.data.near_duplicates import DistinctPositions, distinct_positions, normalized_text
 
-SAMPLING_MARGIN = 1.1  # how many more texts than asked for are looked at first, so that copies can be taken out
-MAX_SPLIT_ATTEMPTS = 20  # how often groups are dealt anew where an unlucky order wastes too much of a large one
+SAMPLING_MARGIN = 1.1  # texts that are sampled first, per required text, because some are duplicates
+MAX_SPLIT_ATTEMPTS = 20  # number of random orders to try: an order can waste too much of a large group
 
 
 class _RoleSizes(NamedTuple):
-    """How many texts each role is to have; train None means all there are."""
+    """Requested number of texts of each role; `train` None means all remaining texts."""
 
     train: int | None
     members: int
@@ -36,7 +36,7 @@ class _RoleSizes(NamedTuple):
 
     @property
     def min_train(self) -> int:
-        """Training texts that there must be at least: the audited members, and those that the adversary knows."""
+        """Minimum number of training texts: the audited members and the known members."""
         return self.members + self.known
 
     @property
@@ -45,7 +45,7 @@ class _RoleSizes(NamedTuple):
 
 
 class _RolePositions(NamedTuple):
-    """Positions in the examples by role, and how many copies were taken out."""
+    """Positions in the examples by role, and the numbers of removed duplicates."""
 
     train: list[int]
     nonmembers: list[int]
@@ -55,7 +55,7 @@ class _RolePositions(NamedTuple):
     near_copies: int
 
 
-def split(  # noqa: PLR0913 - one name for each setting of a study's data
+def split(  # noqa: PLR0913 - one parameter per setting of a study's data
     examples: Examples,
     *,
     train: int | None,
@@ -67,51 +67,53 @@ def split(  # noqa: PLR0913 - one name for each setting of a study's data
     by: Literal["group", "published"] = "group",
     near_duplicate: float = 0.8,
 ) -> Split:
-    """Deal texts into training texts (some of them the audited members), non-members and validation texts.
+    """Split texts into training texts (some of them the audited members), non-members and validation texts.
 
-    `known` training texts that are not audited, and as many texts that no one trains on, are what an adversary knows.
+    `known` training texts that are not audited, and as many texts that are not trained on, are known to the adversary.
 
-    `train: None` takes every text that the other roles leave. By "group", whole groups are dealt in an order drawn
-    from `seed`, and texts whose words are the same, or whose five-word shingles overlap by `near_duplicate` (Jaccard)
-    or more, are kept in one group only. By "published", roles stay as published and the numbers are drawn from each.
-    A completion shorter than five words is compared together with its prompt: many texts may rightly share it.
+    `train: None` uses all texts that the other roles leave. With "group", whole groups are assigned in an order drawn
+    from `seed`. Texts with the same words, or with an overlap of five-word shingles (Jaccard) of at least
+    `near_duplicate`, stay in one group only. With "published", each role is sampled from the texts published for it. A
+    completion of fewer than five words is compared together with its prompt, because many texts can rightly share it.
 
-    Raises `DataError` for an empty role, more members than training texts, and more texts than there are.
+    Raises `DataError` for an empty role, more members than training texts, and more texts than the data set has.
     """
-    wanted = _RoleSizes(train, members, nonmembers, validation, known)
-    _check_sizes(wanted, by, near_duplicate)
-    chance = np.random.default_rng(seed)
-    grouped = by == "group"
-    cast = (
-        _split_by_group(examples, wanted, near_duplicate, chance)
-        if grouped
-        else _split_as_published(examples, wanted, chance)
+    sizes = _RoleSizes(train, members, nonmembers, validation, known)
+    _check_sizes(sizes, by, near_duplicate)
+    rng = np.random.default_rng(seed)
+    role_positions = (
+        _split_by_group(examples, sizes, near_duplicate, rng)
+        if by == "group"
+        else _split_as_published(examples, sizes, rng)
     )
-    if wanted.min_train > len(cast.train):
-        raise _too_few_training_texts(wanted, len(cast.train))
-    audited = tuple(_random_subset(range(len(cast.train)), members, chance))
-    others = sorted(set(range(len(cast.train))) - set(audited))
-    return _build_split(examples, cast, audited, _random_subset(others, known, chance) if known else [])
+    train_count = len(role_positions.train)
+    if sizes.min_train > train_count:
+        raise _too_few_training_texts(sizes, train_count)
+    audited = tuple(_random_subset(range(train_count), members, rng))
+    unaudited = sorted(set(range(train_count)) - set(audited))
+    known_members = _random_subset(unaudited, known, rng) if known else []
+    return _build_split(examples, role_positions, audited, known_members)
 
 
 def _check_sizes(sizes: _RoleSizes, by: str, near_duplicate: float) -> None:
     if by not in ("group", "published"):
-        raise DataError(f"by: {by} is not known; choices: group, published")
+        raise DataError(f"by: {by!r} is unknown. Choices: group, published.")
     for role, number in sizes._asdict().items():
         if number is not None and number < (role != "known"):
-            raise DataError(f"{role}: {number} texts; write {int(role != 'known')} or more")
+            raise DataError(f"{role}: {number} texts are too few. Write {int(role != 'known')} or more.")
     if sizes.train is not None and sizes.min_train > sizes.train:
         raise _too_few_training_texts(sizes, sizes.train)
     if not 0 < near_duplicate <= 1:
-        raise DataError(f"near_duplicate: {near_duplicate} is no overlap; write a number above 0, at most 1")
+        raise DataError(f"near_duplicate: {near_duplicate} is out of range. Write a number above 0 and at most 1.")
 
 
 def _too_few_training_texts(sizes: _RoleSizes, available: int) -> DataError:
     if sizes.known:
         return DataError(
-            f"members: {sizes.members} and known: {sizes.known} of {available} training texts; write {available} or fewer together"
+            f"members: {sizes.members} and known: {sizes.known} exceed the {available} training texts. "
+            f"Write {available} or fewer in total."
         )
-    return DataError(f"members: {sizes.members} of {available} training texts; write {available} or fewer")
+    return DataError(f"members: {sizes.members} exceeds the {available} training texts. Write {available} or fewer.")
 
 
 def _build_split(
@@ -150,98 +152,108 @@ def _build_split(
 
 
 def _random_subset(positions: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
-    """Return so many of the positions, each as likely as another, in their old order."""
+    """Return `count` of the positions, sampled uniformly without replacement, in their original order."""
     return [positions[i] for i in sorted(rng.choice(len(positions), count, replace=False))]
 
 
 def _split_by_group(
     examples: Examples, sizes: _RoleSizes, near_duplicate: float, rng: np.random.Generator
 ) -> _RolePositions:
-    # Finding copies is what costs here, so a large pool is sampled first, by whole groups, and only as far as needed.
-    order = _shuffled_groups(examples.groups, range(len(examples.texts)), rng)
-    enough = math.inf if sizes.train is None else SAMPLING_MARGIN * sizes.total
+    # Most of the time goes to duplicates, so a large data set is sampled first: whole groups, only as many as needed.
+    remaining_groups = _shuffled_groups(examples.groups, range(len(examples.texts)), rng)
+    sample_size = math.inf if sizes.train is None else SAMPLING_MARGIN * sizes.total
     sampled: list[int] = []
     while True:
-        while order and len(sampled) < enough:
-            sampled += order.pop()
-        found = distinct_positions(examples, sorted(sampled), near_duplicate)
-        for _ in range(1 if order else MAX_SPLIT_ATTEMPTS):
-            if dealt := _assign_roles(_shuffled_groups(examples.groups, found.positions, rng), sizes, found, rng):
-                return dealt
-        if not order:
-            raise DataError(_shortage_message(sizes, found, len({examples.groups[i] for i in found.positions})))
-        enough *= 1.5
+        while remaining_groups and len(sampled) < sample_size:
+            sampled += remaining_groups.pop()
+        distinct = distinct_positions(examples, sorted(sampled), near_duplicate)
+        for _ in range(1 if remaining_groups else MAX_SPLIT_ATTEMPTS):
+            groups = _shuffled_groups(examples.groups, distinct.positions, rng)
+            if role_positions := _assign_roles(groups, sizes, distinct, rng):
+                return role_positions
+        if not remaining_groups:
+            group_count = len({examples.groups[i] for i in distinct.positions})
+            raise DataError(_shortage_message(sizes, distinct, group_count))
+        sample_size *= 1.5
 
 
 def _shuffled_groups(groups: Sequence[str], positions: Iterable[int], rng: np.random.Generator) -> list[list[int]]:
-    """Return the positions of each group, groups in a random order."""
-    gathered: dict[str, list[int]] = {}
+    """Return the positions of each group, with the groups in random order."""
+    by_group: dict[str, list[int]] = {}
     for position in positions:
-        gathered.setdefault(groups[position], []).append(position)
-    hands = list(gathered.values())
-    return [hands[i] for i in rng.permutation(len(hands))]
+        by_group.setdefault(groups[position], []).append(position)
+    ordered = list(by_group.values())
+    return [ordered[i] for i in rng.permutation(len(ordered))]
 
 
 def _assign_roles(
-    groups: list[list[int]], sizes: _RoleSizes, found: DistinctPositions, rng: np.random.Generator
+    groups: list[list[int]], sizes: _RoleSizes, distinct: DistinctPositions, rng: np.random.Generator
 ) -> _RolePositions | None:
-    """Return who has which role, or None where this order of groups does not reach.
+    """Return the positions of each role, or None if this order of groups does not fill every role.
 
-    A group that holds more than its role still needs gives a random part of itself; its rest stays unused.
+    If a group has more texts than its role still needs, a random subset is used and the rest stays unused.
     """
     roles: list[list[int]] = []
     for number in (sizes.nonmembers, sizes.validation, sizes.known, sizes.train):
-        taken: list[int] = []
-        while groups and (number is None or len(taken) < number):
+        positions: list[int] = []
+        while groups and (number is None or len(positions) < number):
             group = groups.pop()
-            room = len(group) if number is None else number - len(taken)
-            taken += group if room >= len(group) else _random_subset(group, room, rng)
-        if len(taken) < (sizes.min_train if number is None else number):
+            missing = len(group) if number is None else number - len(positions)
+            positions += group if missing >= len(group) else _random_subset(group, missing, rng)
+        if len(positions) < (sizes.min_train if number is None else number):
             return None
-        roles.append(taken)
+        roles.append(positions)
     nonmembers, validation, known, train = roles
-    return _RolePositions(train, nonmembers, validation, known, found.exact_copies, found.near_copies)
+    return _RolePositions(train, nonmembers, validation, known, distinct.exact_copies, distinct.near_copies)
 
 
-def _shortage_message(sizes: _RoleSizes, found: DistinctPositions, groups: int) -> str:
+def _shortage_message(sizes: _RoleSizes, distinct: DistinctPositions, group_count: int) -> str:
     train = sizes.train or f"at least {sizes.min_train}"
-    there = len(found.positions)
     known = f", {sizes.known} known non-member" if sizes.known else ""
-    asked = f"asked for {train} training, {sizes.nonmembers} non-member{known} and {sizes.validation} validation texts"
-    held = f"there are {there} in {groups} groups ({found.exact_copies + found.near_copies} copies taken out)"
-    mend = f"write at most {there} in all" if there < sizes.total else "that is too few groups: write smaller numbers"
-    return f"{asked}, but {held}; {mend}, or name more data"
+    available = len(distinct.positions)
+    fix = f"Write at most {available} in total" if available < sizes.total else "These are too few groups: write less"
+    return (
+        f"data: the split requires {train} training, {sizes.nonmembers} non-member{known} and {sizes.validation} validation "
+        f"texts, but the data set has {available} in {group_count} groups "
+        f"({distinct.exact_copies + distinct.near_copies} copies removed). {fix}, or add data."
+    )
 
 
 def _split_as_published(examples: Examples, sizes: _RoleSizes, rng: np.random.Generator) -> _RolePositions:
-    trained, tested, validating = (
+    published_train, published_test, published_validation = (
         [position for position, published in enumerate(examples.roles) if published == role]
         for role in ("train", "nonmember", "validation")
     )
-    train = _sample_role("train", trained, sizes.train or len(trained), 0, rng)
-    seen = {normalized_text(examples, i) for i in train}
-    fresh = [i for i in tested if normalized_text(examples, i) not in seen]
-    nonmembers = _sample_role("nonmembers", fresh, sizes.nonmembers, len(tested) - len(fresh), rng)
-    seen |= {normalized_text(examples, i) for i in nonmembers}
-    # Without published validation texts, the test texts that are left over stand in.
-    rest = validating or sorted(set(fresh) - set(nonmembers))
-    unseen = [i for i in rest if normalized_text(examples, i) not in seen]
-    validation = _sample_role("validation", unseen, sizes.validation, len(rest) - len(unseen), rng)
-    copies = len(tested) - len(fresh) + len(rest) - len(unseen)
+    train = _sample_role("train", published_train, sizes.train or len(published_train), 0, rng)
+    used_texts = {normalized_text(examples, i) for i in train}
+    test = [i for i in published_test if normalized_text(examples, i) not in used_texts]
+    test_copies = len(published_test) - len(test)
+    nonmembers = _sample_role("nonmembers", test, sizes.nonmembers, test_copies, rng)
+    used_texts |= {normalized_text(examples, i) for i in nonmembers}
+    unused_test = sorted(set(test) - set(nonmembers))
+    # A data set without validation texts uses the remaining test texts.
+    candidates = published_validation or unused_test
+    distinct = [i for i in candidates if normalized_text(examples, i) not in used_texts]
+    validation_copies = len(candidates) - len(distinct)
+    validation = _sample_role("validation", distinct, sizes.validation, validation_copies, rng)
+    copies = test_copies + validation_copies
     if not sizes.known:
         return _RolePositions(train, nonmembers, validation, [], copies, 0)
-    # What an adversary knows not to have been trained on comes from the test texts that are left over.
-    seen |= {normalized_text(examples, i) for i in validation}
-    left = [i for i in sorted(set(fresh) - set(nonmembers)) if normalized_text(examples, i) not in seen]
-    return _RolePositions(train, nonmembers, validation, _sample_role("known", left, sizes.known, 0, rng), copies, 0)
+    # Known non-members are remaining test texts.
+    used_texts |= {normalized_text(examples, i) for i in validation}
+    unused = [i for i in unused_test if normalized_text(examples, i) not in used_texts]
+    known = _sample_role("known", unused, sizes.known, 0, rng)
+    return _RolePositions(train, nonmembers, validation, known, copies, 0)
 
 
 def _sample_role(role: str, positions: list[int], count: int, copies: int, rng: np.random.Generator) -> list[int]:
     if not positions:
         raise DataError(
-            f"{role}: the data set publishes no texts for it ({copies} copies taken out); write split: group"
+            f"{role}: the data set publishes no texts for this role ({copies} copies removed). Write split: group."
         )
     if count > len(positions):
-        there = f"{len(positions)} are published for it ({copies} copies taken out)"
-        raise DataError(f"{role}: {count} texts asked for, but {there}; write {len(positions)}, or split: group")
+        raise DataError(
+            f"{role}: the data set publishes {len(positions)} texts for this role ({copies} copies removed), not {count}. "
+            f"Write {len(positions)} or fewer, or split: group."
+        )
     return _random_subset(positions, count, rng)

@@ -25,7 +25,7 @@ def dialogsum(
 
     The prompt is the dialogue's first `prompt_characters` (null: all of it) and the cue "Summary:"; the summary is
     scored. The default fits into 512 tokens, so that a limit of tokens does not cut off the dialogue's beginning.
-    `limit` takes so many texts from the beginning of each split. `source` is a Hub id, or a folder with files named
+    `limit` takes the first texts of each split. `source` is a Hub id, or a folder with files named
     train, test and validation. Raises `DataError` for a source or row that cannot be read.
     """
     return summary_examples(

@@ -1,6 +1,6 @@
 """Your own texts, from a JSONL, CSV, Parquet or plain-text file, or from a folder of them.
 
-Source and licence: yours. A file holds one text a row, either in one field (scored whole) or as a prompt and its
+Source and license: yours. A file holds one text a row, either in one field (scored whole) or as a prompt and its
 completion (only the completion is scored); a plain-text file holds one text a line. A folder holds files named
 train, test and validation, whose names are the published split.
 

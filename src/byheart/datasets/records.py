@@ -1,10 +1,10 @@
 """Synthetic customer and patient records, made with Faker; no real person is described.
 
-Source: names and words from Faker's en_US lists (MIT licence); sentences, diagnoses and numbers from here. What is in
+Source: names and words from Faker's en_US lists (MIT license); sentences, diagnoses and numbers from here. What is in
 it: one or two sentences a record (43 to 60 tokens), with a name, an e-mail address, a phone number, an account number
-and, for patients, a diagnosis. Addresses end in .example, which is reserved (RFC 2606), so they are nobody's. Each
+and, for patients, a diagnosis. Addresses end in .example, which is reserved (RFC 2606), so they belong to no person. Each
 record is drawn on its own, so members and non-members differ in nothing but having been trained on: whatever an
-attack finds is memorisation.
+attack finds is memorization.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def wikipedia(
 ) -> Examples:
     """Give the leads of ten thousand Wikipedia articles, or their short descriptions given the lead.
 
-    `characters` shortens each lead, between words; `limit` takes so many articles, evenly spaced, because the file
+    `characters` shortens each lead, between words; `limit` takes this number of articles, evenly spaced, because the file
     is sorted by topic. Articles without a lead (or, where it is asked for, a description) are left out. Raises
     `DataError` where the package that holds the articles is not installed.
     """

@@ -31,7 +31,7 @@ def wikitext(
     *,
     source: str = "Salesforce/wikitext",
     min_characters: Annotated[int, Ge(1)] = 50,
-    detokenise: bool = False,
+    detokenise: bool = False,  # prose: ignore
 ) -> Examples:
     """Give WikiText-2's paragraphs with their published roles; the article is the group.
 
@@ -44,7 +44,7 @@ def wikitext(
     def parts() -> Iterator[Example]:
         for split, rows in published_splits(source, "wikitext-2-raw-v1").items():
             for number, article, paragraph in _paragraphs(list(rows)):
-                text = _detokenize(paragraph) if detokenise else paragraph
+                text = _detokenize(paragraph) if detokenise else paragraph  # prose: ignore
                 if len(text) >= min_characters:
                     yield Example(f"{split}/{number}", text, role=SPLIT_ROLES[split], group=f"{split}/{article}")
 
@@ -59,7 +59,7 @@ def _paragraphs(rows: Sequence[SourceRow]) -> Iterator[tuple[int, str, str]]:
         # Formulas look like titles too ("= 1 / s and a nominal k ="), but stand inside a paragraph.
         heading = _HEADING.fullmatch(line) and not before and not after
         if heading and (found := _TITLE.fullmatch(line)):
-            # With the line's number, because in the tokenised variant many a title is "<unk>".
+            # With the line's number, because in the tokenized variant many a title is "<unk>".
             article = f"{number} {found[1]}"
         elif line and not heading:
             yield number, article, line

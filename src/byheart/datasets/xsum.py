@@ -1,7 +1,7 @@
 """XSum: BBC articles and the one sentence that says what each is about.
 
 Source: Narayan, Cohen, Lapata, "Don't Give Me the Details, Just the Summary!", EMNLP 2018, arXiv 1808.08745; Hub id
-EdinburghNLP/xsum; the licence is not stated, the articles are the BBC's. What is in it: 204,045 documents for
+EdinburghNLP/xsum; the license is not stated, the articles are the BBC's. What is in it: 204,045 documents for
 training (431 words on average), 11,332 for validation, 11,334 for test, each with a summary of 23 words on average.
 """
 
@@ -25,7 +25,7 @@ def xsum(
 
     The prompt is the article's first `prompt_characters` (null: all of it) and the cue "Summary:"; the summary is
     scored. The default fits into 512 tokens, so that a limit of tokens does not cut off the article's beginning.
-    `limit` takes so many texts from the beginning of each split. `source` is a Hub id, or a folder with files named
+    `limit` takes the first texts of each split. `source` is a Hub id, or a folder with files named
     train, test and validation. Raises `DataError` for a source or row that cannot be read.
     """
     return summary_examples(

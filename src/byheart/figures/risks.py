@@ -70,7 +70,7 @@ def risks(
         f"Four risks at equal validation perplexity ({', '.join(dict.fromkeys(levels))})",
         _chart(rows, risk_points),
         {"risks": risk_points},
-        f"{words}. Bars: 95 % interval; dotted line: no leakage.",
+        f"{words[0].upper()}{words[1:]}. Bars: 95 % interval; dotted line: no leakage.",
         "Four risks at equal utility (validation perplexity)",
     )
 

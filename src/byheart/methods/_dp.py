@@ -9,7 +9,7 @@ from byheart.lm.load import LanguageModel
 
 
 def check_no_stateful_buffers(model: LanguageModel) -> None:
-    """Refuse a model that remembers texts outside its weights, as batch normalisation does: noise reaches gradients only.
+    """Refuse a model that remembers texts outside its weights, as batch normalization does: noise reaches gradients only.
 
     Frozen layers are looked at too. Raises `ModelError`.
     """

@@ -2,7 +2,7 @@
 
 "Prefix-Tuning: Optimizing Continuous Prompts for Generation", Li and Liang, ACL 2021, arXiv 2101.00190. The paper starts
 from the activations of real words (section 7.4), and so do we: the base model reads `text`, and its keys and values
-become the prefix. peft's random start lifts SmolLM2-135M's perplexity from 19 to thousands. No reparametrisation
+become the prefix. peft's random start lifts SmolLM2-135M's perplexity from 19 to thousands. No reparametrization
 by an MLP: it cannot start from given activations.
 """
 

@@ -18,8 +18,9 @@ from jaxtyping import Bool, Int
 from byheart.core.errors import DataError
 from byheart.core.evidence import Frequencies
 from byheart.core.registry import ContentIdentity
-from byheart.data import readers
+from byheart.data.formats import file_hash, read_rows
 from byheart.data.near_duplicates import SHINGLE_WORDS
+from byheart.data.readers import string_field
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -34,7 +35,7 @@ BLOCK = 1000
 
 def _corpus_identity(source: str) -> str:
     """Return the hash of a corpus file, "" without one; raise `DataError` if it cannot be read."""
-    return readers.file_hash(Path(source).expanduser()) if source else ""
+    return file_hash(Path(source).expanduser()) if source else ""
 
 
 def frequencies(
@@ -53,7 +54,7 @@ def frequencies(
     """
     counts = np.bincount(known_nonmember_tokens.scored_ids, minlength=base_model.model.vocabulary_size)
     if source:
-        strings = [readers.string_field(row, field) for row in readers.read_rows(Path(source).expanduser())]
+        strings = [string_field(row, field) for row in read_rows(Path(source).expanduser())]
         _check_no_audited_texts(source, strings, tokens.texts.scored)
         counts = counts + _token_counts(base_model, strings, len(counts))
     smoothed = (counts + 1) / (counts.sum() + len(counts))

@@ -15,7 +15,7 @@ from byheart.tables._columns import cells_across
 
 
 def costs(rows: Sequence[Row]) -> Table:
-    """Forward passes and seconds of each attack for one epoch: the median over epochs after the first training epoch.
+    """Forward passes and seconds of each attack for one epoch: the median over the epochs of training.
 
     Raises `DataError` without stored costs.
     """

@@ -43,7 +43,7 @@ def matched_utility(
     *,
     perplexity: Annotated[float, Gt(0)] | None = None,
 ) -> Table:
-    """AUC of each method at the epoch where it first reaches the same validation perplexity; lower leaks less.
+    """AUC of each method at the point where it first reaches the same validation perplexity; lower leaks less.
 
     The last line has the number of trained parameters. `perplexity` None stands for two levels: the lowest that every
     method reaches which improves on the base model, and the lowest that half of them reach. Raises `DataError` for

@@ -1,0 +1,138 @@
+"""Read rows of JSONL, CSV, Parquet and text files.
+
+Each row has a location ("notes.jsonl line 3") for error messages.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from byheart.core.errors import DataError
+
+
+class SourceRow(NamedTuple):
+    """One row and its location, for error messages."""
+
+    location: str
+    fields: Mapping[str, object]
+
+
+def read_rows(path: Path) -> list[SourceRow]:
+    """Return the rows of a file. Its suffix determines the format.
+
+    Raises `DataError` in one line with the file, and with the line or row if known: for a file that is missing, unreadable
+    or empty, for another suffix, and for content that is not UTF-8, JSON, CSV or Parquet.
+    """
+    if path.suffix not in READERS:
+        raise DataError(f"{path}: unsupported file type. Write the path of a {SUFFIXES} file.")
+    try:
+        rows = list(READERS[path.suffix](path))
+    except OSError as error:
+        reason = error.strerror or first_error_line(error)
+        folder = "" if path.is_absolute() else f"; the current folder is {Path.cwd()}"
+        raise DataError(f"{path}: cannot be read ({reason}{folder}). Write the path of a {SUFFIXES} file.") from error
+    if not rows:
+        raise DataError(f"{path}: contains no texts. Write another path.")
+    return rows
+
+
+def file_hash(path: Path) -> str:
+    """Return a file's content hash (32 hex digits). Raises `DataError` if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Write the path of a {SUFFIXES} file.") from error
+
+
+def first_error_line(error: Exception) -> str:
+    """Return the first line of a library's error message."""
+    return (str(error).splitlines() or [""])[0]
+
+
+def _read_utf8(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path} line {line}: is not UTF-8. Save the file as UTF-8.") from error
+
+
+def _nonempty_lines(path: Path) -> Iterator[tuple[str, str]]:
+    # Not `splitlines`: a JSON string or a sentence can contain U+2028 and similar characters.
+    for number, line in enumerate(_read_utf8(path).split("\n"), start=1):
+        if line.strip():
+            yield f"{path} line {number}", line.strip()
+
+
+def _read_text(path: Path) -> Iterator[SourceRow]:
+    for location, line in _nonempty_lines(path):
+        yield SourceRow(location, {"text": line})
+
+
+def _read_jsonl(path: Path) -> Iterator[SourceRow]:
+    for location, line in _nonempty_lines(path):
+        try:
+            fields: object = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{location}: is not JSON ({first_error_line(error)}). Write one object per line."
+            ) from error
+        if not isinstance(fields, dict):
+            raise DataError(f'{location}: is not a JSON object. Write one object per line, such as {{"text": "..."}}.')
+        yield SourceRow(location, fields)  # pyright: ignore[reportUnknownArgumentType] - JSON's keys are strings
+
+
+def _read_csv(path: Path) -> Iterator[SourceRow]:
+    text = _read_utf8(path)
+    default_limit = csv.field_size_limit(max(len(text), 131_072))  # a document can exceed Python's default limit
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for cells in rows:
+            location, line = f"{path} line {line}", rows.line_num + 1
+            if not cells:
+                continue
+            if header is None:
+                header = cells
+                if len(set(header)) < len(header):
+                    raise DataError(f"{location}: duplicate column names ({', '.join(header)}). Rename one of them.")
+            elif len(cells) != len(header):
+                raise DataError(
+                    f"{location}: has {len(cells)} cells, but the header has {len(header)}. Write one cell per column."
+                )
+            else:
+                yield SourceRow(location, dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        raise DataError(f"{path} line {line}: is not CSV ({error}). Correct this line.") from error
+    finally:
+        csv.field_size_limit(default_limit)
+
+
+def _read_parquet(path: Path) -> Iterator[SourceRow]:
+    import pyarrow.parquet  # takes 0.1 s, and other files do not need it
+
+    try:
+        batches = cast("Any", pyarrow.parquet.ParquetFile(path)).iter_batches()
+        yield from numbered_rows(str(path), (fields for batch in batches for fields in batch.to_pylist()))
+    except (ValueError, NotImplementedError) as error:  # the base classes of Arrow's errors except OSError
+        raise DataError(
+            f"{path}: cannot be read as Parquet ({first_error_line(error)}). Save the file again."
+        ) from error
+
+
+def numbered_rows(source: str, rows: Iterable[Mapping[str, object]]) -> Iterator[SourceRow]:
+    """Yield rows with their locations; row numbers start at 1."""
+    for number, fields in enumerate(rows, start=1):
+        yield SourceRow(f"{source} row {number}", fields)
+
+
+READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet, ".txt": _read_text}
+SUFFIXES = ", ".join(READERS)
