@@ -1,4 +1,4 @@
-"""Run cells in one or several processes. A failed cell is recorded and reported, and the other cells continue.
+"""Run cells in one or several processes. An error in a cell does not stop the other cells. If a worker process dies, all unfinished cells fail; run again to resume.
 
 This module has the only broad `except`. A cell is claimed before it runs, so that several workers, or several runs on
 one store, share the work instead of repeating it.
