@@ -161,7 +161,7 @@ def test_a_corpus_is_counted_too(tiny, sentences, tmp_path, monkeypatch):
 def test_a_corpus_that_cannot_be_read_is_refused(tiny, sentences, tmp_path):
     scorer = Scorer(tiny("llama"), 4096, torch.float32)
     tokens = tokenize(scorer.model.tokenizer, texts_of(sentences[:2]), 64)
-    with pytest.raises(DataError, match=r"none\.jsonl cannot be read"):
+    with pytest.raises(DataError, match=r"none\.jsonl: cannot be read"):
         frequencies(scorer, tokens, tokens, source=str(tmp_path / "none.jsonl"))
     (tmp_path / "c.jsonl").write_text('{"body": "a"}')
     with pytest.raises(DataError, match=r"c\.jsonl line 1: no field 'text'\. Available fields: body\."):

@@ -67,7 +67,7 @@ def test_a_changed_corpus_under_the_same_path_is_counted_anew(tiny_folder, tmp_p
 def test_a_missing_corpus_is_refused_before_anything_is_made(tiny_folder, tmp_path):
     observations = [{"frequencies": {"source": str(tmp_path / "none.txt")}}]
     asked = content(tiny_folder("llama"), attacks=["dc_pdd"], observations=observations)
-    with pytest.raises(DataError, match=r"none\.txt cannot be read \(No such file or directory\)"):
+    with pytest.raises(DataError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
         byheart.run(asked, store=tmp_path / "store")
     assert not list(tmp_path.glob("store/evidence/*"))
 

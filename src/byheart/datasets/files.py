@@ -1,14 +1,14 @@
-"""Your own texts, from a JSONL, CSV, Parquet or plain-text file, or from a folder of them.
+"""Your own texts, from a JSONL, CSV, Parquet or plain-text file, or from a folder of such files.
 
-Source and license: yours. A file holds one text a row, either in one field (scored whole) or as a prompt and its
-completion (only the completion is scored); a plain-text file holds one text a line. A folder holds files named
-train, test and validation, whose names are the published split.
+Source and license: yours. A file contains one record per row: either one field (scored completely), or a prompt and its
+completion (only the completion is scored). A plain-text file contains one text per line. A folder contains files named
+train, test and validation, which define the published split.
 
-Or a row holds a chat: `messages` of a `role` and a `content` each, as OpenAI's and TRL's data do (or `prompt` and
-`completion` as lists of these). Each turn of the assistant is then a text of its own, prompted by all that was said
-before in the base model's own chat template, and a chat is a group, so that `data` counts turns and never splits a
-chat. Only the assistant's words are trained on and scored, the marks around them are not. Where a chat is too long
-its beginning is cut.
+Alternatively a row is a chat: `messages` of a `role` and a `content` each, as in OpenAI's and TRL's data (or `prompt` and
+`completion` as lists of messages). Each assistant message is a text of its own, with all preceding messages as its prompt
+in the base model's own chat template. A chat is a group, so `data` counts assistant messages and never splits a chat. Only
+the assistant's words are trained on and scored, without the template's tokens around them. If a chat is too long, its
+beginning is truncated.
 """
 
 from __future__ import annotations
@@ -19,23 +19,15 @@ from pathlib import Path
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
 from byheart.core.types import Examples, Role
+from byheart.data.formats import SourceRow, read_rows
 from byheart.data.pii import PiiKind, first_pii_values
-from byheart.data.readers import (
-    SPLIT_ROLES,
-    Example,
-    SourceRow,
-    examples,
-    nonempty_string_field,
-    published_splits,
-    read_rows,
-    string_field,
-)
+from byheart.data.readers import SPLIT_ROLES, Example, examples, nonempty_string_field, published_splits, string_field
 from byheart.data.records import parse_record
 
-REVISION = 1  # a field `group` is taken without being named
+REVISION = 1  # a field named `group` is used by default
 
 
-def files(  # noqa: PLR0913 - each setting names a field
+def files(  # noqa: PLR0913 - one setting per field
     *,
     path: str,
     text: str | None = None,
@@ -44,42 +36,44 @@ def files(  # noqa: PLR0913 - each setting names a field
     messages: str | None = None,
     group: str | None = None,
     split: str | None = None,
-    id: str | None = None,  # noqa: A002 - the setting is named as the field is
+    id: str | None = None,  # noqa: A002 - the setting has the field's name
     attributes: tuple[str, ...] = (),
     pii: tuple[PiiKind, ...] = (),
 ) -> Examples:
-    """Give the texts of a file or of a folder with files named train, test and validation.
+    """Return the texts of a file, or of a folder with files named train, test and validation.
 
-    The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are taken.
-    `group` is what belongs together and must not be split (a user, a document); without it a field of this name is taken.
-    `split` holds train, test or validation, `attributes` are private values that stand in the text. `pii` is kinds of
-    private values to be looked for in the text besides, of each the first that is found; it needs byheart[pii].
-    Raises `DataError`, with the file and the line, for a file that cannot be read and for a row without a field or with an
-    empty one.
+    The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are used.
+    `group` is the field of records that must not be split (a user, a document); the default is a field named `group`.
+    `split` is a field with train, test or validation. `attributes` are fields with private values that occur in the text.
+    `pii` lists kinds of private values to detect in the text; the first value of each kind is used. It requires
+    byheart[pii]. Raises `DataError`, with the file and the line, for a file that cannot be read and for a row without a
+    field or with an empty one.
     """
-    place = Path(path).expanduser()
-    whole: dict[str, list[SourceRow]]
-    if place.is_dir():
-        if split is not None:
-            raise DataError(f"{path} is a folder, whose files' names are the split; leave out split: {split}")
-        whole = {name: list(rows) for name, rows in published_splits(path).items()}
-    else:
-        whole = {place.stem: read_rows(place)}
+    location = Path(path).expanduser()
+    is_folder = location.is_dir()
+    if is_folder and split is not None:
+        raise DataError(f"{path}: is a folder, and the names of its files define the split. Leave out split: {split}.")
+    rows_by_name: dict[str, list[SourceRow]] = (
+        {name: list(rows) for name, rows in published_splits(path).items()}
+        if is_folder
+        else {location.stem: read_rows(location)}
+    )
     settings = {"text": text, "prompt": prompt, "completion": completion, "messages": messages}
 
     def parts() -> Iterator[Example]:
-        for name, rows in whole.items():
+        for name, rows in rows_by_name.items():
             fields = _record_fields(rows[0], settings)
-            belongs = group or ("group" if "group" in rows[0].fields else None)
+            group_field = group or ("group" if "group" in rows[0].fields else None)
             for number, row in enumerate(rows):
-                known = Example(
+                template = Example(
                     f"{name}/{number}" if id is None else _identifier(row, id),
                     "",
-                    role=_role(row, split) if split is not None else SPLIT_ROLES[name] if place.is_dir() else "pool",
-                    group=None if belongs is None else _identifier(row, belongs),
+                    role=_role(row, split) if split is not None else SPLIT_ROLES[name] if is_folder else "pool",
+                    group=None if group_field is None else _identifier(row, group_field),
                 )
-                for one in _row_examples(row, known, fields, attributes):
-                    yield one._replace(attributes={**first_pii_values(one.scored, pii), **one.attributes})
+                for example in _row_examples(row, template, fields, attributes):
+                    detected = first_pii_values(example.scored, pii)
+                    yield example._replace(attributes={**detected, **example.attributes})
 
     return examples(parts())
 
@@ -87,7 +81,7 @@ def files(  # noqa: PLR0913 - each setting names a field
 def _row_examples(
     row: SourceRow, template: Example, fields: Mapping[str, str], attributes: tuple[str, ...]
 ) -> Iterator[Example]:
-    """Yield the row's text, or a text for each turn of the assistant."""
+    """Yield the row's text, or one text per assistant message."""
     record = parse_record(row.location, row.fields, **fields)
     turns = record.messages
     if not turns:
@@ -108,7 +102,7 @@ def _row_examples(
 
 
 def _record_fields(row: SourceRow, settings: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the fields that every record is parsed by: `text`, or `text` and `prompt`, or `messages`."""
+    """Return the arguments of `parse_record` for all rows: `text`, or `text` and `prompt`, or `messages`."""
     text, prompt, completion, messages = (settings[n] for n in ("text", "prompt", "completion", "messages"))
     if text is not None and (prompt or completion) is not None:
         raise DataError(f"text: {text} and prompt or completion exclude each other. Write one or the other.")
@@ -121,7 +115,7 @@ def _record_fields(row: SourceRow, settings: Mapping[str, str | None]) -> dict[s
     if (prompt is None) != (completion is None):
         raise DataError("prompt and completion: only one of them is set. Write both, or text alone.")
     if prompt is not None and prompt == completion:
-        return {"messages": prompt}  # a chat is both
+        return {"messages": prompt}  # one field with a chat
     if prompt is None and "text" in row.fields:
         return {"text": "text"}
     pair = {"prompt": prompt or "prompt", "text": completion or "completion"}
@@ -136,7 +130,7 @@ def _record_fields(row: SourceRow, settings: Mapping[str, str | None]) -> dict[s
 
 
 def _identifier(row: SourceRow, field: str) -> str:
-    """Return a field that only tells rows apart, as a string: numbers will do."""
+    """Return an identifier (id or group) as a string; it can be an integer."""
     value = row.fields.get(field)
     return str(value) if isinstance(value, int) else nonempty_string_field(row, field)
 
@@ -144,14 +138,16 @@ def _identifier(row: SourceRow, field: str) -> str:
 def _role(row: SourceRow, field: str) -> Role:
     value = nonempty_string_field(row, field)
     if value not in SPLIT_ROLES:
-        raise DataError(f"{row.location}: {field!r} is {value!r}; choices: {', '.join(SPLIT_ROLES)}")
+        raise DataError(f"{row.location}: {field!r} is {value!r}. Choices: {', '.join(SPLIT_ROLES)}.")
     return SPLIT_ROLES[value]
 
 
 def _private_attributes(row: SourceRow, fields: tuple[str, ...], text: str) -> dict[str, str]:
-    """Return the row's private values; a row may lack one, but what it has must stand in its text."""
+    """Return the row's private values. A value may be missing; else it must occur in the text."""
     values = {field: string_field(row, field) for field in fields if row.fields.get(field)}
     for field, value in values.items():
         if value not in text:
-            raise DataError(f"{row.location}: {field!r} is {value!r}, which does not stand in the text")
+            raise DataError(
+                f"{row.location}: {field!r} is {value!r}, which does not occur in the text. Leave it out of attributes."
+            )
     return values

@@ -1,10 +1,10 @@
 """Synthetic customer and patient records, made with Faker; no real person is described.
 
-Source: names and words from Faker's en_US lists (MIT license); sentences, diagnoses and numbers from here. What is in
-it: one or two sentences a record (43 to 60 tokens), with a name, an e-mail address, a phone number, an account number
-and, for patients, a diagnosis. Addresses end in .example, which is reserved (RFC 2606), so they belong to no person. Each
-record is drawn on its own, so members and non-members differ in nothing but having been trained on: whatever an
-attack finds is memorization.
+Source: names and words from Faker's en_US lists (MIT license); sentences, diagnoses and numbers from this file. Content:
+one or two sentences a record (43 to 60 tokens), with a name, an e-mail address, a phone number, an account number and, for
+patients, a diagnosis. Addresses end in .example, which is reserved (RFC 2606), so they belong to no person. Each record is
+drawn independently, so training is the only difference between members and non-members, and an attack's success is
+memorization.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from byheart.core.types import Examples
 from byheart.data.readers import Example, examples
 
 if TYPE_CHECKING:
-    from faker import Faker  # 0.1 s that the help text need not pay
+    from faker import Faker  # takes 0.1 s, and the help text does not need it
 
 CUSTOMER_TEMPLATES = (
     "{name} asked about account {account}. Reply to {email} or call {phone}.",
@@ -50,41 +50,41 @@ DIAGNOSES = (
 def records(
     *, count: Annotated[int, Ge(1)] = 1000, seed: int = 0, kind: Literal["both", "customer", "patient"] = "both"
 ) -> Examples:
-    """Give synthetic customer and patient records, independent of one another, with their private attributes named.
+    """Return synthetic customer and patient records, independent of one another, with their private attributes.
 
-    Every attribute (name, email, phone, account and, for patients, diagnosis) stands verbatim in its text. The first
-    records stay the same when `count` grows.
+    Every attribute (name, email, phone, account and, for patients, diagnosis) occurs verbatim in its text. The first
+    records do not depend on `count`.
     """
-    from faker import Faker  # 0.1 s that the help text need not pay
+    from faker import Faker  # takes 0.1 s, and the help text does not need it
 
     fake = Faker("en_US")
-    fake.seed_instance(seed)  # its own generator: the global one stays as it is
+    fake.seed_instance(seed)  # own generator: the global one is unchanged
 
     def parts() -> Iterator[Example]:
         for number in range(count):
-            drawn = fake.random.choice(("customer", "patient"))
-            yield _record(fake, f"record/{number}", drawn if kind == "both" else kind)
+            random_kind = fake.random.choice(("customer", "patient"))
+            yield _record(fake, f"record/{number}", random_kind if kind == "both" else kind)
 
     return examples(parts())
 
 
 def _record(fake: Faker, record_id: str, kind: str) -> Example:
-    chance = fake.random
+    rng = fake.random
     first, last = fake.first_name(), fake.last_name()
     attributes = {
         "name": f"{first} {last}",
         "email": f"{_mailbox(fake, first.lower(), last.lower())}@{fake.domain_word()}.example",
-        "phone": f"{chance.randint(200, 999)}-{chance.randint(200, 999)}-{chance.randint(0, 9999):04d}",
-        "account": f"{chance.randint(0, 99_999_999):08d}",
+        "phone": f"{rng.randint(200, 999)}-{rng.randint(200, 999)}-{rng.randint(0, 9999):04d}",
+        "account": f"{rng.randint(0, 99_999_999):08d}",
     }
     if kind == "patient":
-        attributes["diagnosis"] = chance.choice(DIAGNOSES)
-    sentence = chance.choice(PATIENT_TEMPLATES if kind == "patient" else CUSTOMER_TEMPLATES)
+        attributes["diagnosis"] = rng.choice(DIAGNOSES)
+    sentence = rng.choice(PATIENT_TEMPLATES if kind == "patient" else CUSTOMER_TEMPLATES)
     return Example(record_id, sentence.format_map(attributes), attributes=attributes)
 
 
 def _mailbox(fake: Faker, first: str, last: str) -> str:
-    # A word and digits of its own in every pattern: who knows the name cannot work out the address from it.
+    # Every pattern contains a random word and digits, so that the name does not determine the address.
     word, digits = fake.word(), fake.random.randint(10, 999)
     patterns: tuple[Callable[[], str], ...] = (
         lambda: f"{first}.{word}{digits}",

@@ -1,10 +1,10 @@
-"""WebNLG, release 3 as GEM publishes it: sets of one to seven triples, each put into English words.
+"""WebNLG, release 3 as GEM publishes it: English texts that express sets of one to seven triples.
 
 Source: Castro Ferreira et al., "The 2020 Bilingual, Bi-Directional WebNLG+ Shared Task", 2020; after Gardent et al.,
 "Creating Training Corpora for NLG Micro-Planners", ACL 2017. Hub id GEM/web_nlg, configuration en; CC BY-NC-SA 4.0.
-What is in it: 35,426 texts for training, 1,667 triple sets for validation, 1,779 for test. Several texts put one
-triple set into words. The group is the set itself, not the published id, which numbers each split from the start and
-is absent from some releases.
+Content: 35,426 texts for training, 1,667 triple sets for validation, 1,779 for test. Several texts express the same
+triple set. The group is the set itself, because the published id numbers each split from the start and is absent from
+some releases.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from typing import cast
 
 from byheart.core.errors import DataError
 from byheart.core.types import Examples
-from byheart.data.readers import SPLIT_ROLES, Example, SourceRow, examples, published_splits, string_field
+from byheart.data.formats import SourceRow
+from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field
 
 
 def webnlg(*, source: str = "GEM/web_nlg") -> Examples:
-    """Give triples -> text with the published roles; all texts of one triple set are one group.
+    """Return texts that express triples, with the published roles. All texts of one triple set are one group.
 
-    The prompt is a triple a line ("subject | predicate | object") and the cue "Text:"; the text is scored. A row with
-    an empty `target` gives the first of its `references`; a row with neither is left out. `source` is a Hub id, or a
-    folder with files named train, test and validation. Raises `DataError` for a source or row that cannot be read.
+    The prompt is one triple per line ("subject | predicate | object") and the cue "Text:"; the text is scored. A row
+    with an empty `target` uses the first of its `references`; a row with neither is left out. `source` is a Hub id, or
+    a folder with files named train, test and validation. Raises `DataError` for a source or row that cannot be read.
     """
 
     def parts() -> Iterator[Example]:
@@ -40,13 +41,15 @@ def webnlg(*, source: str = "GEM/web_nlg") -> Examples:
 
 def _target_text(row: SourceRow) -> str:
     text = string_field(row, "target").strip()
-    # The test split of some releases keeps its texts in `references` only.
-    others = _string_list(row, "references") if not text and "references" in row.fields else ()
-    return text or next((r.strip() for r in others if r.strip()), "")
+    # In some releases, the test split has texts in `references` only.
+    references = _string_list(row, "references") if not text and "references" in row.fields else ()
+    return text or next((r.strip() for r in references if r.strip()), "")
 
 
 def _string_list(row: SourceRow, field: str) -> tuple[str, ...]:
     values = row.fields.get(field)
     if not isinstance(values, list):
-        raise DataError(f"{row.location}: {field!r} is no list of strings; its fields: {', '.join(row.fields)}")
+        raise DataError(
+            f"{row.location}: {field!r} is not a list of strings. Available fields: {', '.join(row.fields)}."
+        )
     return tuple(string_field(SourceRow(row.location, {field: value}), field) for value in cast("list[object]", values))

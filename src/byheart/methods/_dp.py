@@ -1,4 +1,4 @@
-"""What private methods share: the models that they refuse."""
+"""Check of models for differentially private training, for `dp_full` and `dp_lora`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from byheart.lm.load import LanguageModel
 
 
 def check_no_stateful_buffers(model: LanguageModel) -> None:
-    """Refuse a model that remembers texts outside its weights, as batch normalization does: noise reaches gradients only.
+    """Raise `ModelError` for a model with buffers that depend on the texts, such as batch normalization.
 
-    Frozen layers are looked at too. Raises `ModelError`.
+    Such buffers would get no noise, because noise is added to gradients only. Frozen layers are checked, too.
     """
     module = model.module
     before = {n: b.detach().clone() for n, b in module.named_buffers()}
@@ -23,6 +23,6 @@ def check_no_stateful_buffers(model: LanguageModel) -> None:
     if changed:
         layer = module.get_submodule(changed[0].rpartition(".")[0])
         raise ModelError(
-            f"model {model.name!r}: {changed[0]} ({type(layer).__name__}) changes with the texts that it reads and gets no noise, "
-            "so that private training would not keep its promise; choose another model, or a method without privacy"
+            f"model {model.name!r}: {changed[0]} ({type(layer).__name__}) changes with the texts and gets no noise, so training would "
+            "not be differentially private. Choose another model, or a method without privacy."
         )

@@ -1,4 +1,4 @@
-"""Where low-rank updates sit, found by the model's structure, and the wrapping by peft; what LoRA and private LoRA share."""
+"""Add LoRA to a model, for `lora` and `dp_lora`: peft's wrapper, with target layers chosen by the model's structure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 LoraTargets = Literal["attention", "projection", "all"]
 
 EXPERT_WEIGHT_NDIM = 3
-"""Dimensions of a weight that holds a layer's experts: experts, out, in."""
+"""Number of dimensions of a weight that contains a layer's experts: experts, out, in."""
 
 
 def add_lora(
     module: torch.nn.Module, *, rank: int, alpha: float, dropout: float, targets: LoraTargets
 ) -> torch.nn.Module:
-    """Return the module with low-rank updates beside its frozen weights, alone open to training."""
+    """Return the module with low-rank updates beside its weights. Only the updates are trainable."""
     from peft import LoraConfig, get_peft_model
 
     layers, experts = _target_weights(module, targets)
@@ -33,7 +33,7 @@ def add_lora(
 
 
 def _target_weights(module: torch.nn.Module, targets: LoraTargets) -> tuple[list[str], list[str]]:
-    """Return names of linear layers, and of three-dimensional expert weights, that the choice covers."""
+    """Return the names of the target linear layers, and of the target three-dimensional expert weights."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
@@ -50,5 +50,5 @@ def _target_weights(module: torch.nn.Module, targets: LoraTargets) -> tuple[list
 
 
 def _is_target(name: str, targets: LoraTargets) -> bool:
-    inside = any("attn" in part or "attention" in part for part in name.lower().split("."))
-    return targets == "all" or inside == (targets == "attention")
+    is_in_attention = any("attn" in part or "attention" in part for part in name.lower().split("."))
+    return targets == "all" or is_in_attention == (targets == "attention")

@@ -1,10 +1,10 @@
-"""Full fine-tuning with differential privacy (DP-SGD): no single text decides what the model becomes.
+"""Full fine-tuning with differential privacy (DP-SGD): no single text determines the model.
 
 "Deep Learning with Differential Privacy", Abadi et al., CCS 2016, arXiv 1607.00133; for language models "Large Language Models
 Can Be Strong Differentially Private Learners", Li et al., ICLR 2022, arXiv 2110.05679. Each text's gradient is clipped to a
-norm, noise is added to their sum, and AdamW does the rest. Tied embeddings stay tied and count once.
+norm, noise is added to their sum, and AdamW takes the step. Tied embeddings stay tied and count once.
 
-What the promise is of, and from whom: see `dp_lora`.
+`dp_lora` documents the unit of privacy and the adversary.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.methods._dp import check_no_stateful_buffers
 
 PASSES = 5.0
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 PRIVATE = True
-"""The settings `epsilon`, `noise_multiplier`, `delta` and `clip` are a promise, which plans tell."""
+"""Plans show the privacy settings `epsilon`, `noise_multiplier`, `delta` and `clip`."""
 
 
 def dp_full(
@@ -33,10 +33,10 @@ def dp_full(
     clip: Annotated[float, Gt(0)] = 0.1,
     learning_rate: Annotated[float, Gt(0)] = 1e-4,
 ) -> TrainableModel:
-    """Train every weight with differential privacy: `epsilon` is spent by the last epoch, smaller protects more.
+    """Train every weight with differential privacy. `epsilon` is the privacy loss after the last epoch; smaller is stronger.
 
-    To set the noise itself write `epsilon: null` and a `noise_multiplier`. `delta` null stands for n to the power of -1.1, n
-    being the number of training texts. Larger `training.batch_size` serves better here than without privacy.
+    To set the noise directly, write `epsilon: null` and a `noise_multiplier`. `delta` null is n to the power of -1.1, where n
+    is the number of training texts. Larger values of `training.batch_size` work better than without privacy.
     """
     check_no_stateful_buffers(model)
     privacy = Privacy(epsilon=epsilon, noise_multiplier=noise_multiplier, delta=delta, clip=clip)

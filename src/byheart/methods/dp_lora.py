@@ -1,13 +1,13 @@
-"""LoRA trained with differential privacy (DP-SGD): no single text decides what the model becomes.
+"""LoRA with differential privacy (DP-SGD): no single text determines the model.
 
 "Deep Learning with Differential Privacy", Abadi et al., CCS 2016, arXiv 1607.00133, on the low-rank updates of "Differentially
 Private Fine-tuning of Language Models", Yu et al., ICLR 2022, arXiv 2110.06500. Each text's gradient is clipped to a norm,
-noise is added to their sum, and AdamW does the rest. `clip` is below the gradients' usual norms, so that all are clipped
+noise is added to their sum, and AdamW takes the step. `clip` is below the usual norms of gradients, so that all are clipped
 ("Large Language Models Can Be Strong Differentially Private Learners", Li et al., ICLR 2022, arXiv 2110.05679).
 
-The promise is of one text, in or out: what stands in k texts, or one author's k texts, are promised k times the epsilon. The noise
-is drawn from the cell's key, so that a study can be made again: it protects from whoever cannot know the key. Of a model that is
-to be given away, keep key and recipe to yourself.
+The guarantee is for one text, in or out of the training data. Content that occurs in k texts, or an author with k texts, has
+k times the epsilon. The noise is drawn from the cell's key, so that a study is reproducible. So it protects only against
+adversaries who do not know the key. If the model is published, do not publish its key and recipe.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from byheart.methods._dp import check_no_stateful_buffers
 from byheart.methods._lora import LoraTargets, add_lora
 
 PASSES = 2.5
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 PRIVATE = True
-"""The settings `epsilon`, `noise_multiplier`, `delta` and `clip` are a promise, which plans tell."""
+"""Plans show the privacy settings `epsilon`, `noise_multiplier`, `delta` and `clip`."""
 
 
-def dp_lora(  # noqa: PLR0913 - one name for each setting
+def dp_lora(  # noqa: PLR0913 - one parameter per setting
     model: LanguageModel,
     *,
     epsilon: Annotated[float, Gt(0)] | None = 8.0,
@@ -40,10 +40,10 @@ def dp_lora(  # noqa: PLR0913 - one name for each setting
     targets: LoraTargets = "all",
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
 ) -> TrainableModel:
-    """Train low-rank updates with differential privacy: `epsilon` is spent by the last epoch, smaller protects more.
+    """Train low-rank updates with differential privacy. `epsilon` is the privacy loss after the last epoch; smaller is stronger.
 
-    To set the noise itself write `epsilon: null` and a `noise_multiplier`. `delta` null stands for n to the power of -1.1, n
-    being the number of training texts. Larger `training.batch_size` serves better here than without privacy.
+    To set the noise directly, write `epsilon: null` and a `noise_multiplier`. `delta` null is n to the power of -1.1, where n
+    is the number of training texts. Larger values of `training.batch_size` work better than without privacy.
     """
     check_no_stateful_buffers(model)
     module = add_lora(model.module, rank=rank, alpha=alpha, dropout=0.0, targets=targets)

@@ -1,4 +1,4 @@
-"""Full fine-tuning: every weight of the model is trained; tied embeddings stay tied.
+"""Full fine-tuning: every weight of the model is trained. Tied embeddings stay tied.
 
 The default learning rate is the best of 2e-5, 5e-5, 1e-4 and 2e-4 by validation perplexity; see `docs/decisions.md`.
 """
@@ -12,7 +12,7 @@ from annotated_types import Gt
 from byheart.lm.load import LanguageModel, TrainableModel
 
 PASSES = 3.0
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 
 def full(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 1e-4) -> TrainableModel:

@@ -3,9 +3,9 @@
 "LoRA: Low-Rank Adaptation of Large Language Models", Hu et al., ICLR 2022, arXiv 2106.09685: h = Wx + (alpha/rank) B A x,
 B starts at zero, so that training starts exactly at the base model.
 
-Where it sits is found by the model's structure: every linear layer of the trunk (nn.Linear, GPT-2's Conv1D, and the
-three-dimensional weights in which mixture-of-experts layers keep their experts) is "attention" if a module above it
-is an attention block, else "projection" (the feed-forward block). Routers and gates of a single output are left alone.
+Target layers are determined by the model's structure. Every linear layer of the trunk (nn.Linear, GPT-2's Conv1D, and the
+three-dimensional weights of the experts in mixture-of-experts layers) is "attention" if a parent module is an attention
+block, else "projection" (the feed-forward block). Routers and gates with a single output are not adapted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.methods._lora import LoraTargets, add_lora
 
 PASSES = 2.0
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 
 def lora(
@@ -30,6 +30,6 @@ def lora(
     targets: LoraTargets = "all",
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
 ) -> TrainableModel:
-    """Train low-rank updates of the trunk's linear layers. Dropout is refused where experts are adapted (peft has none)."""
+    """Train low-rank updates of the trunk's linear layers. peft supports no dropout for experts and raises an error."""
     module = add_lora(model.module, rank=rank, alpha=alpha, dropout=dropout, targets=targets)
     return TrainableModel(module, learning_rate)

@@ -1,8 +1,8 @@
-"""P-tuning: input embeddings before the text, written by a small trained network.
+"""P-tuning: input embeddings before the text, computed by a small trained network.
 
-"GPT Understands, Too", Liu et al., 2021, arXiv 2103.10385. peft's encoder (three layers, ReLU) starts at random and would
-write embeddings unlike any word's. So its last layer is set, by least squares, to write the embeddings of real words
-at the start: the encoder has at least as many hidden units as there are virtual tokens, so it can do so exactly.
+"GPT Understands, Too", Liu et al., 2021, arXiv 2103.10385. peft's encoder (three layers, ReLU) starts at random, and its
+outputs would be far from the embeddings of words. So its last layer is initialized by least squares to output the
+embeddings of real words. This is exact, because the encoder has at least as many hidden units as virtual tokens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 PASSES = 2.4
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 
 def p_tuning(
@@ -27,13 +27,13 @@ def p_tuning(
     text: str = DEFAULT_INIT_TEXT,
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
 ) -> TrainableModel:
-    """Train a network of `hidden` units that writes the embeddings of `virtual_tokens` positions before the text."""
+    """Train a network of `hidden` units that computes the embeddings of `virtual_tokens` positions before the text."""
     import torch
     from peft import PromptEncoderConfig, get_peft_model
 
     if hidden < virtual_tokens:
         raise SettingError(
-            f"methods p_tuning: hidden = {hidden} cannot write {virtual_tokens} words; set hidden to {virtual_tokens} or more"
+            f"methods p_tuning: hidden = {hidden} is less than virtual_tokens = {virtual_tokens}. Set hidden to {virtual_tokens} or more."
         )
     words = model.module.get_input_embeddings().weight.detach()[initial_token_ids(model, text, virtual_tokens)]
     config = PromptEncoderConfig(
@@ -48,8 +48,8 @@ def p_tuning(
         units = encoder.mlp_head[:-1](encoder.embedding.weight)
         last = encoder.mlp_head[-1]
         last.bias.copy_(words.mean(0))
-        # In float64; of all weights that write these words, the smallest: no GPU has the driver that finds these.
-        wanted = (words - words.mean(0)).double().cpu()
-        solved = torch.linalg.lstsq(units.double().cpu(), wanted, driver="gelsd").solution
-        last.weight.copy_(solved.T)
+        # In float64 on the CPU: GPUs do not support the driver gelsd, which returns the solution with minimum norm.
+        targets = (words - words.mean(0)).double().cpu()
+        solution = torch.linalg.lstsq(units.double().cpu(), targets, driver="gelsd").solution
+        last.weight.copy_(solution.T)
     return TrainableModel(module, learning_rate)

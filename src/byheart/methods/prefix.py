@@ -1,9 +1,9 @@
 """Prefix tuning: trained keys and values before the text, in every layer.
 
-"Prefix-Tuning: Optimizing Continuous Prompts for Generation", Li and Liang, ACL 2021, arXiv 2101.00190. The paper starts
-from the activations of real words (section 7.4), and so do we: the base model reads `text`, and its keys and values
-become the prefix. peft's random start lifts SmolLM2-135M's perplexity from 19 to thousands. No reparametrization
-by an MLP: it cannot start from given activations.
+"Prefix-Tuning: Optimizing Continuous Prompts for Generation", Li and Liang, ACL 2021, arXiv 2101.00190. As in the paper
+(section 7.4), training starts from the activations of real words: the keys and values of the base model for `text` are the
+initial prefix. With peft's random start, SmolLM2-135M's perplexity rises from 19 to thousands. No reparametrization by an
+MLP, because it cannot start from given activations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 PASSES = 2.2
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 
 def prefix(
@@ -33,8 +33,8 @@ def prefix(
 
     ids = initial_token_ids(model, text, virtual_tokens)
     with torch.no_grad():
-        read = model.module(input_ids=ids[None], use_cache=True).past_key_values
+        cache = model.module(input_ids=ids[None], use_cache=True).past_key_values
     config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens)
     module = get_peft_model(model.module, config)
-    initialize_kv_prefix_from_past_key_values(module, past_key_values=[layer[:2] for layer in read])
+    initialize_kv_prefix_from_past_key_values(module, past_key_values=[layer[:2] for layer in cache])
     return TrainableModel(module, learning_rate)

@@ -1,8 +1,8 @@
 """Prompt tuning: trained input embeddings before the text.
 
-"The Power of Scale for Parameter-Efficient Prompt Tuning", Lester et al., EMNLP 2021, arXiv 2104.08691. Starts from the
-embeddings of real words (`start: text`), or of words drawn at random from the vocabulary (`start: random`), which the
-paper found better than random numbers.
+"The Power of Scale for Parameter-Efficient Prompt Tuning", Lester et al., EMNLP 2021, arXiv 2104.08691. Training starts from
+the embeddings of real words (`start: text`), or of random words of the vocabulary (`start: random`), which the paper
+reports to be better than random numbers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 PASSES = 2.4
-"""What training costs a token, in forward passes: for estimates of time only."""
+"""Cost of training per token (forward passes), for time estimates only."""
 
 
 def prompt(
