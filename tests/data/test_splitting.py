@@ -297,10 +297,7 @@ def test_copies_of_training_texts_are_taken_out_of_the_published_others():
         ({"by": "groups"}, ("by: 'groups' ", "group, published")),
         (
             {"train": 30},
-            (
-                "data: the split requires 30 training, 4 non-member and 2 validation texts, but the data set has 35 in 20 "
-                "groups (0 copies removed). Write at most 35 in total, or add data.",
-            ),
+            ("data: ", "30 training, 4 non-member and 2 validation texts", "35 in 20 groups (0 copies", "at most 35"),
         ),
         ({"train": None, "members": 33}, ("at least 33 training", "35 in 20 groups", "at most 35")),
         ({"train": 21, "by": "published"}, ("train: ", "20", "21", "split: group")),
@@ -315,7 +312,6 @@ def test_what_cannot_be_dealt_is_refused_in_one_line(asked, parts):
         pool = examples(pool.texts.scored, pool.groups)
     with pytest.raises(DataError) as refused:
         split(pool, **{"train": 10, "members": 5, "nonmembers": 4, "validation": 2, **asked})
-    assert str(refused.value).startswith(parts[0] if parts[0][0] != "a" else "data: ")
     assert all(part in str(refused.value) for part in parts)
     assert "\n" not in str(refused.value)
 

@@ -62,8 +62,8 @@ NOT_SAFETENSORS = b"\x10\0\0\0\0\0\0\0garbagegarbage!!"
 
 FILES_SHOW_IT = {
     "no config": (without("config.json"), r"no config\.json"),
-    "config not JSON": (written("config.json", b"{"), "config.json is not JSON"),
-    "config not UTF-8": (written("config.json", b'{"model_type": "caf\xe9"}'), "config.json is not JSON"),
+    "config not JSON": (written("config.json", b"{"), r"config\.json: is not JSON"),
+    "config not UTF-8": (written("config.json", b'{"model_type": "caf\xe9"}'), r"config\.json: is not JSON"),
     "config a list": (written("config.json", b"[1]"), "no JSON object"),
     "no model type": (written("config.json", b"{}"), "model_type"),
     "no weights": (without("*.safetensors"), r"no weights\. .*\*\.safetensors"),
@@ -231,7 +231,7 @@ def test_a_hub_id_is_left_to_the_hub(base):
 
 @pytest.mark.parametrize("base", ["nobody/nothing", "nobody/nothing@main"])
 def test_an_unreachable_hub_is_reported_in_one_line(base):
-    with pytest.raises(ModelError, match=r"'nobody/nothing.*': is not a local folder, and the Hub did not return it"):
+    with pytest.raises(ModelError, match=r"'nobody/nothing.*': .*Hub"):
         causal_config(base)
 
 
