@@ -110,7 +110,7 @@ def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_p
     tokenizer = AutoTokenizer.from_pretrained(gpt2)
     model = trained(get_peft_model(AutoModelForCausalLM.from_pretrained(gpt2), config), tokenizer, 3e-2)
     model.save_pretrained(tmp_path / "biased")
-    assert "switched off" in refusal(command("--model", tmp_path / "biased"))
+    assert "trained biases" in refusal(command("--model", tmp_path / "biased"))
     found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=SHORT)
     assert set(found.scores) == {1}
     assert set(found.left_out) == {"reference"}

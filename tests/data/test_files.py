@@ -1,4 +1,4 @@
-"""Files and folders of texts: read alike in every format, refused with the place of what is wrong."""
+"""Files and folders of texts: every format gives the same texts, and errors name the location."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_file_is_read_alike_in_every_format(tmp_path, kind):
     assert examples.attributes == ({"secret": "no"}, {"secret": "007"}, {})
 
 
-def test_plain_text_holds_one_text_a_line(tmp_path):
+def test_plain_text_contains_one_text_per_line(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_bytes("\ufeffOne.\r\n\r\n  Two.  \r\nThree".encode())
     examples = files(path=str(path))
@@ -55,14 +55,14 @@ def test_plain_text_holds_one_text_a_line(tmp_path):
     assert examples.roles == ("pool",) * 3
 
 
-def test_prompt_and_completion_are_found_by_name_and_kept_as_they_are(tmp_path):
+def test_prompt_and_completion_are_read_by_name_and_unchanged(tmp_path):
     path = write(tmp_path, "jsonl", [{"prompt": "Q: 1+1?\nA:", "completion": " 2"}, {"prompt": "", "completion": "x"}])
     examples = files(path=path)
     assert examples.texts.prompts == ("Q: 1+1?\nA:", "")
     assert examples.texts.scored == (" 2", "x")
 
 
-def test_fields_are_found_under_the_names_that_are_given(tmp_path):
+def test_fields_are_read_under_the_names_of_the_settings(tmp_path):
     path = write(tmp_path, "jsonl", [{"text": "not this", "q": "ask", "a": "tell", "n": 7}])
     assert files(path=path, prompt="q", completion="a").texts.scored == ("tell",)
     assert files(path=path, prompt="q", completion="a").texts.prompts == ("ask",)
@@ -71,7 +71,7 @@ def test_fields_are_found_under_the_names_that_are_given(tmp_path):
     assert files(path=path).texts.scored == ("not this",)
 
 
-def test_a_folder_gives_the_published_roles(tmp_path):
+def test_a_folder_defines_the_published_roles(tmp_path):
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps({"text": f"{split} text"}) + "\n")
     (tmp_path / "README.md").write_text("ignored")
@@ -119,16 +119,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_refused_in_one_line_with_its_place(tmp_path, name):
+def test_an_unreadable_file_raises_an_error_in_one_line_with_its_location(tmp_path, name):
     content, location, *parts = BAD[name]
     path = tmp_path / name
     if name.endswith("/"):
         path.mkdir()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         files(path=str(path))
-    message = str(refused.value)
+    message = str(error.value)
     assert message.startswith(location.format(path=path))
     for part in parts:
         assert part.format(kinds=".csv, .jsonl, .parquet, .txt") in message
@@ -137,16 +137,16 @@ def test_a_bad_file_is_refused_in_one_line_with_its_place(tmp_path, name):
 
 def test_a_parquet_row_is_named_by_its_number(tmp_path):
     path = write(tmp_path, "parquet", [{"text": "a"}, {"text": None}])
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         files(path=path)
-    assert str(refused.value).startswith(f"{path} row 2: 'text' is null")
+    assert str(error.value).startswith(f"{path} row 2: 'text' is null")
 
 
-def test_a_folder_in_a_files_place_is_refused(tmp_path):
+def test_a_folder_with_the_name_of_a_file_raises_an_error(tmp_path):
     (tmp_path / "train.jsonl").mkdir()
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         read_rows(tmp_path / "train.jsonl")
-    assert str(refused.value).startswith(f"{tmp_path}/train.jsonl: cannot be read (Is a directory). ")
+    assert str(error.value).startswith(f"{tmp_path}/train.jsonl: cannot be read (Is a directory). ")
 
 
 ROW = [{"text": "a b", "prompt": "p", "completion": "c", "part": "dev", "who": "", "secret": "z", "key": "k"}] * 2
@@ -166,31 +166,31 @@ ROW = [{"text": "a b", "prompt": "p", "completion": "c", "part": "dev", "who": "
         ({"id": "key"}, ("'k'",)),
     ],
 )
-def test_settings_that_do_not_fit_the_file_are_refused(tmp_path, settings, parts):
+def test_settings_that_do_not_fit_the_file_raise_an_error(tmp_path, settings, parts):
     path = write(tmp_path, "jsonl", ROW)
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         files(path=path, **settings)
     for part in parts:
-        assert part.format(path=path) in str(refused.value)
+        assert part.format(path=path) in str(error.value)
 
 
-def test_a_folder_that_says_its_split_twice_is_refused(folder):
-    with pytest.raises(DataError) as refused:
+def test_a_folder_with_a_split_field_raises_an_error(folder):
+    with pytest.raises(DataError) as error:
         files(path=str(folder), split="part")
-    assert str(refused.value).startswith(f"{folder}: ")
-    assert "split: part" in str(refused.value)
+    assert str(error.value).startswith(f"{folder}: ")
+    assert "split: part" in str(error.value)
 
 
-def test_a_folder_with_two_kinds_of_one_split_is_refused(tmp_path):
+def test_a_split_in_two_formats_raises_an_error(tmp_path):
     for kind in ("csv", "jsonl"):
         (tmp_path / f"test.{kind}").write_text("text\na\n")
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         published_splits(str(tmp_path))
-    assert str(refused.value).startswith(f"{tmp_path}: contains test.csv and test.jsonl")
+    assert str(error.value).startswith(f"{tmp_path}: contains test.csv and test.jsonl")
 
 
 @given(st.text(max_size=40), st.integers(1, 50))
-def test_a_shortened_text_is_its_beginning_cut_between_words(text, characters):
+def test_a_truncated_text_is_its_beginning_cut_between_words(text, characters):
     short = truncate_text(text, characters)
     assert text.startswith(short)
     assert len(short) <= characters
@@ -200,7 +200,7 @@ def test_a_shortened_text_is_its_beginning_cut_between_words(text, characters):
         assert text[len(short)].isspace() or not any(c.isspace() for c in short)
 
 
-def test_shortening_keeps_a_word_that_just_fits():
+def test_truncation_includes_a_word_that_just_fits():
     assert truncate_text("one two three", 7) == "one two"
     assert truncate_text("one two three", 6) == "one"
     assert truncate_text("onetwothree", 6) == "onetwo"

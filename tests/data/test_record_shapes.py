@@ -1,4 +1,4 @@
-"""Shapes of records: parsed alike for studies and audits, and refused with their place."""
+"""Shapes of records: studies and audits parse them alike, and errors name the location."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_alpaca_record_has_the_published_prompt():
         assert parse_record("here", empty) == ParsedRecord(alone, "It.")
 
 
-def test_without_names_the_first_shape_that_fits_counts():
+def test_without_names_the_first_shape_that_fits_is_used():
     fields = {"output": "o", "instruction": "i", "text": "t", "completion": "c", "prompt": "p", "messages": [ANSWER]}
     found = []
     for absent in ("", "messages", "prompt", "text"):
@@ -129,12 +129,12 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_record_of_no_shape_is_refused_with_its_place(name):
+def test_a_record_of_unknown_shape_raises_an_error_with_its_location(name):
     fields, names, message = REFUSED[name]
-    with pytest.raises(DataError) as refused:
+    with pytest.raises(DataError) as error:
         parse_record("here", fields, **names)
-    assert str(refused.value).startswith(message)
-    assert "\n" not in str(refused.value)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("value", ["", "a😀", ["a", ("é", None)], [{"role": "x", "n": math.nan, "when": object()}]])
@@ -143,10 +143,10 @@ def test_characters_outside_the_surrogates_are_accepted(value):
 
 
 @pytest.mark.parametrize("value", ["\ud83d", "a\udfff", ["a", {"b": ["\ud800"]}], {"\udc00": 1}, ["\ude00\ud83d"]])
-def test_half_a_surrogate_pair_is_refused_anywhere(value):
-    with pytest.raises(DataError) as refused:
+def test_half_a_surrogate_pair_raises_an_error_anywhere(value):
+    with pytest.raises(DataError) as error:
         check_characters("line 3: 'text'", value)
-    assert str(refused.value) == f"line 3: 'text' {HALF}"
+    assert str(error.value) == f"line 3: 'text' {HALF}"
 
 
 STRINGS = st.text(st.characters(), max_size=12) | st.sampled_from(["", " ", "\ud83d", "\u2028", "😀 a"])

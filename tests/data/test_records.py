@@ -1,4 +1,4 @@
-"""Made-up private records: independent, varied, and the same each time."""
+"""Synthetic private records: independent, varied, and reproducible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from byheart.datasets.records import CUSTOMER_TEMPLATES, DIAGNOSES, PATIENT_TEMPLATES, records
 
 
-def test_a_record_names_its_private_attributes_and_holds_them_verbatim():
+def test_a_record_contains_its_private_attributes_verbatim():
     examples = records(count=300, seed=1)
     kinds = {frozenset(a) for a in examples.attributes}
     customer = frozenset({"name", "email", "phone", "account"})
@@ -35,7 +35,7 @@ def test_records_of_another_seed_are_other_people():
     assert len({a["account"] for a in one.attributes}) == 200
 
 
-def test_an_address_cannot_be_worked_out_from_the_name():
+def test_the_name_does_not_determine_the_address():
     for a in records(count=300).attributes:
         first, last = a["name"].lower().split(" ")
         mailbox = a["email"].partition("@")[0]
@@ -58,7 +58,7 @@ def test_records_of_one_kind(kind):
     assert {"diagnosis" in a for a in records(count=50, kind=kind).attributes} == {kind == "patient"}
 
 
-def test_records_leave_the_generator_that_all_fakers_share_alone():
+def test_records_leave_the_global_generator_unchanged():
     shared = faker.Faker()
     faker.Faker.seed(7)
     expected = shared.name()

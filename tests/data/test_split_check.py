@@ -1,4 +1,4 @@
-"""Planted differences are caught, fair splits are not, power keeps its promise, and bad requests are one line."""
+"""The split check: it detects planted differences, passes fair splits, states the true power, and its errors are one line."""
 
 import dataclasses
 
@@ -18,8 +18,8 @@ from byheart.stats.roc_auc import auc_interval
 from testing.splits import WORDS, fair, sentence, split_of
 
 
-def found(judged, name):
-    return next(f for f in judged.findings if f.name == name)
+def finding(result, name):
+    return next(f for f in result.findings if f.name == name)
 
 
 def by_topic(rng, side):
@@ -51,35 +51,35 @@ def by_date(rng, side):
 )
 def test_a_planted_shift_is_caught(shift, name):
     rng = np.random.default_rng(3)
-    judged = gate(split_of([shift(rng, 1) for _ in range(100)], [shift(rng, 0) for _ in range(100)]))
-    assert judged.verdict != "sound"
-    assert found(judged, name).verdict != "sound"
-    assert found(judged, name).p_value <= 0.05
-    assert found(judged, name).why in judged.reasons
+    result = gate(split_of([shift(rng, 1) for _ in range(100)], [shift(rng, 0) for _ in range(100)]))
+    assert result.verdict != "sound"
+    assert finding(result, name).verdict != "sound"
+    assert finding(result, name).p_value <= 0.05
+    assert finding(result, name).why in result.reasons
 
 
 def test_dates_alone_break_a_split():
     rng = np.random.default_rng(3)
     words = [sentence(rng) for _ in range(160)]
-    told = [f"{w} It was {(2003 if i < 80 else 2013) + i % 10}." for i, w in enumerate(words)]
-    judged = gate(split_of(told[:80], told[80:]))
-    assert judged.verdict == "broken"
-    assert found(judged, "blind: length and surface").value > 0.9
-    assert found(judged, "blind: length and surface").low > 0.6
+    texts = [f"{w} It was {(2003 if i < 80 else 2013) + i % 10}." for i, w in enumerate(words)]
+    result = gate(split_of(texts[:80], texts[80:]))
+    assert result.verdict == "broken"
+    assert finding(result, "blind: length and surface").value > 0.9
+    assert finding(result, "blind: length and surface").low > 0.6
 
 
 def test_a_shift_of_spread_alone_is_caught():
     rng = np.random.default_rng(3)
     wide = [sentence(rng, count=int(rng.choice([8, 40]))) for _ in range(100)]
-    judged = gate(split_of(wide, [sentence(rng, count=24) for _ in range(100)]))
-    assert found(judged, "length, shape").verdict == "doubtful"
-    assert found(judged, "length, position").verdict == "sound"
-    assert found(judged, "blind: length and surface").verdict == "broken"
+    result = gate(split_of(wide, [sentence(rng, count=24) for _ in range(100)]))
+    assert finding(result, "length, shape").verdict == "doubtful"
+    assert finding(result, "length, position").verdict == "sound"
+    assert finding(result, "blind: length and surface").verdict == "broken"
 
 
 @pytest.mark.parametrize("largest", [1, 5])
-def test_fair_splits_seldom_raise_an_alarm(largest):
-    """With the true rate at 5 %, more than three of 16 has chance 1 %; groups of five come in uneven parts."""
+def test_fair_splits_rarely_raise_a_false_alarm(largest):
+    """At a true rate of 5 %, more than 3 of 16 has probability 1 %. Groups of up to five texts have different sizes."""
     verdicts = [gate(fair(np.random.default_rng(100 + s), 66, largest=largest)).verdict for s in range(16)]
     assert verdicts.count("sound") >= 13
     assert "broken" not in verdicts
@@ -87,7 +87,7 @@ def test_fair_splits_seldom_raise_an_alarm(largest):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "largest"), [(66, 1), (66, 8), (150, 3), (150, 1)])
-def test_fair_splits_raise_an_alarm_in_at_most_five_percent(count, largest):
+def test_at_most_five_percent_of_fair_splits_raise_a_false_alarm(count, largest):
     trials = 200
     verdicts = [gate(fair(np.random.default_rng(s), count, largest=largest)).verdict for s in range(trials)]
     print(count, largest, {v: verdicts.count(v) for v in split_check.VERDICTS})  # noqa: T201 - the rate itself, with -s
@@ -95,36 +95,36 @@ def test_fair_splits_raise_an_alarm_in_at_most_five_percent(count, largest):
     assert "broken" not in verdicts
 
 
-def test_intervals_of_fair_splits_hold_one_half():
-    held = []
+def test_intervals_of_fair_splits_contain_one_half():
+    contains_half = []
     for s in range(25):
-        one = fair(np.random.default_rng(s), 50)
-        labels = blinds.permuted_labels(one.membership, one.groups, count=99)
-        held += [
+        split = fair(np.random.default_rng(s), 50)
+        labels = blinds.permuted_labels(split.membership, split.groups, count=99)
+        contains_half += [
             b.low <= 0.5 <= b.high
-            for b in blinds.blind_classifier_results(one.audited.scored, labels, one.groups, bound=0.6)
+            for b in blinds.blind_classifier_results(split.audited.scored, labels, split.groups, bound=0.6)
         ]
-    assert np.mean(held) >= 0.92
+    assert np.mean(contains_half) >= 0.92
 
 
-def test_out_of_fold_scores_are_those_of_ridge_taught_without_the_fold():
+def test_out_of_fold_scores_equal_ridge_trained_without_the_fold():
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(30, 4)), np.arange(30) % 2 == 0
     groups = tuple(f"g{i // 2}" for i in range(30))
     fold = blinds._fold_assignment(groups, rng)
     assert set(fold) == set(range(5))
     assert all(len(set(fold[group_indices(groups) == g])) == 1 for g in range(15))
-    centred, wanted = features - features.mean(axis=0), labels - labels.mean()
+    centered, targets = features - features.mean(axis=0), labels - labels.mean()
     expected = np.zeros(30)
     for number in range(5):
         out, rest = fold == number, fold != number
-        weights = np.linalg.solve(centred[rest].T @ centred[rest] + np.eye(4), centred[rest].T @ wanted[rest])
-        scores = centred[out] @ weights
+        weights = np.linalg.solve(centered[rest].T @ centered[rest] + np.eye(4), centered[rest].T @ targets[rest])
+        scores = centered[out] @ weights
         expected[out] = ((scores[:, None] > scores).sum(axis=1) + 0.5) / out.sum()
     assert np.allclose(blinds.out_of_fold_scores(features, labels[None], [fold])[0], expected)
 
 
-def test_statistics_of_all_deals_are_scipys():
+def test_statistics_of_all_permutations_equal_scipy():
     rng = np.random.default_rng(0)
     values = rng.integers(0, 12, 40).astype(float)
     labels = blinds.permuted_labels(np.arange(40) < 25, tuple(map(str, range(40))), count=5)
@@ -135,7 +135,7 @@ def test_statistics_of_all_deals_are_scipys():
         assert gap == pytest.approx(ks_2samp(values[row], values[~row]).statistic)
 
 
-def test_lengths_that_are_all_one_do_not_differ():
+def test_equal_lengths_do_not_differ():
     labels = np.array([[True, True, False, False], [False, True, True, False]])
     assert split_tests.ks_statistics(np.ones(4), labels).tolist() == [0, 0]
 
@@ -145,7 +145,7 @@ def test_a_p_value_counts_the_true_labels_and_ties():
     assert blinds.p_value(np.array([2.0, 1.0, 2.0, 3.0])) == pytest.approx(3 / 4)
 
 
-def test_labels_are_dealt_anew_by_whole_groups():
+def test_labels_are_permuted_by_whole_groups():
     groups = tuple(f"g{i // 3}" for i in range(90))
     labels = blinds.permuted_labels(np.arange(90) < 45, groups, count=50)
     assert labels[0].tolist() == [True] * 45 + [False] * 45
@@ -158,114 +158,123 @@ def test_labels_are_dealt_anew_by_whole_groups():
 
 def test_the_verdict_ignores_the_order_of_texts_and_which_side_is_which():
     rng = np.random.default_rng(5)
-    one = split_of([by_topic(rng, 1) for _ in range(30)], [by_topic(rng, 0) for _ in range(30)])
+    split = split_of([by_topic(rng, 1) for _ in range(30)], [by_topic(rng, 0) for _ in range(30)])
     order = [int(i) for i in rng.permutation(30)]
-    turned = dataclasses.replace(
-        one,
-        train=one.train.take(order),
-        nonmembers=one.nonmembers.take(order),
-        member_groups=tuple(one.member_groups[i] for i in order),
-        nonmember_groups=tuple(one.nonmember_groups[i] for i in order),
+    reordered = dataclasses.replace(
+        split,
+        train=split.train.take(order),
+        nonmembers=split.nonmembers.take(order),
+        member_groups=tuple(split.member_groups[i] for i in order),
+        nonmember_groups=tuple(split.nonmember_groups[i] for i in order),
     )
-    for before, after in zip(gate(one).findings, gate(turned).findings, strict=True):
+    for before, after in zip(gate(split).findings, gate(reordered).findings, strict=True):
         assert after.value == pytest.approx(before.value)
         assert (after.verdict, after.p_value) == (before.verdict, before.p_value)
-    swapped = split_of(one.nonmembers.scored, one.train.scored, one.nonmember_groups, one.member_groups)
+    swapped = split_of(split.nonmembers.scored, split.train.scored, split.nonmember_groups, split.member_groups)
     for name in blinds.CLASSIFIER_FEATURES:
-        assert found(gate(swapped), f"blind: {name}").value == pytest.approx(found(gate(one), f"blind: {name}").value)
+        assert finding(gate(swapped), f"blind: {name}").value == pytest.approx(
+            finding(gate(split), f"blind: {name}").value
+        )
 
 
-def test_texts_and_groups_that_are_shared_break_a_split():
-    one = fair(np.random.default_rng(1))
-    assert gate(one).verdict == "sound"
-    texts = list(one.nonmembers.scored)
-    copied = split_of(one.train.scored, [one.train.scored[4].upper(), *texts[1:]])
-    assert found(gate(copied), "exact copies").value == 1
+def test_shared_texts_and_groups_break_a_split():
+    split = fair(np.random.default_rng(1))
+    assert gate(split).verdict == "sound"
+    texts = list(split.nonmembers.scored)
+    copied = split_of(split.train.scored, [split.train.scored[4].upper(), *texts[1:]])
+    assert finding(gate(copied), "exact copies").value == 1
     assert gate(copied).verdict == "broken"
-    groups = split_of(one.train.scored, texts, None, ["m7", *(f"n{i}" for i in range(1, 80))])
-    assert found(gate(groups), "shared groups").value == 1
+    groups = split_of(split.train.scored, texts, None, ["m7", *(f"n{i}" for i in range(1, 80))])
+    assert finding(gate(groups), "shared groups").value == 1
     assert gate(groups).verdict == "broken"
-    # A group that was trained on, but of which no text is audited.
-    named = gate(dataclasses.replace(one, train_groups=(*one.member_groups, "n3")))
-    assert found(named, "shared groups").verdict == "broken"
+    # A group of the training data without an audited text.
+    named = gate(dataclasses.replace(split, train_groups=(*split.member_groups, "n3")))
+    assert finding(named, "shared groups").verdict == "broken"
 
 
-def test_near_copies_break_a_split_where_they_fill_the_false_positives():
+def test_near_copies_break_a_split_if_they_are_enough_for_the_fpr():
     rng = np.random.default_rng(2)
-    one = fair(rng, 80)
+    split = fair(rng, 80)
     long = [sentence(rng, count=60) for _ in range(2)]
-    train = (*long, *one.train.scored)
+    train = (*long, *split.train.scored)
     near = [text.replace(".", " indeed.") for text in long]
-    assert found(gate(split_of(train, [*one.nonmembers.scored, near[0]]), fpr=0.1), "near copies").verdict == "doubtful"
-    assert found(gate(split_of(train, [*one.nonmembers.scored, *near]), fpr=0.02), "near copies").verdict == "broken"
+    assert (
+        finding(gate(split_of(train, [*split.nonmembers.scored, near[0]]), fpr=0.1), "near copies").verdict
+        == "doubtful"
+    )
+    assert (
+        finding(gate(split_of(train, [*split.nonmembers.scored, *near]), fpr=0.02), "near copies").verdict == "broken"
+    )
 
 
-def test_ngrams_that_stand_in_training_texts_blur_membership():
+def test_ngrams_of_training_texts_make_a_split_doubtful():
     rng = np.random.default_rng(2)
-    one = fair(rng, 80)
-    halves = [f"{a} {b[: len(b) // 2]}" for a, b in zip(one.train.scored, one.nonmembers.scored, strict=True)]
-    judged = found(gate(split_of(one.train.scored, halves)), "word 8-grams")
-    assert judged.verdict == "doubtful"
-    assert 0.4 < judged.value < 0.7
-    assert found(gate(one), "word 8-grams").value < 0.05
+    split = fair(rng, 80)
+    halves = [f"{a} {b[: len(b) // 2]}" for a, b in zip(split.train.scored, split.nonmembers.scored, strict=True)]
+    result = finding(gate(split_of(split.train.scored, halves)), "word 8-grams")
+    assert result.verdict == "doubtful"
+    assert 0.4 < result.value < 0.7
+    assert finding(gate(split), "word 8-grams").value < 0.05
 
 
-def test_long_texts_are_told_and_not_held_against_a_split():
-    one = fair(np.random.default_rng(1))
-    lengths = np.array([len(s) for s in one.audited.scored])
-    judged = found(gate(one, max_tokens=30), "cut at 30 tokens")
-    assert judged.verdict == "sound"
-    assert judged.value == pytest.approx((lengths > 120).mean())
+def test_truncated_texts_are_reported_but_leave_a_split_sound():
+    split = fair(np.random.default_rng(1))
+    lengths = np.array([len(s) for s in split.audited.scored])
+    result = finding(gate(split, max_tokens=30), "cut at 30 tokens")
+    assert result.verdict == "sound"
+    assert result.value == pytest.approx((lengths > 120).mean())
 
 
 def test_too_few_texts_for_power_are_doubtful():
-    judged = gate(fair(np.random.default_rng(1), 40))
-    assert judged.verdict == "doubtful"
-    assert found(judged, "power, AUC").verdict == "doubtful"
+    result = gate(fair(np.random.default_rng(1), 40))
+    assert result.verdict == "doubtful"
+    assert finding(result, "power, AUC").verdict == "doubtful"
     least = f"{power.detectable_auc(40.0, 40.0):.3f}"
-    assert judged.reasons == (f"40 members and 40 non-members distinguish only an AUC above {least} from chance",)
-    assert f"AUC {least}" in found(judged, "power, AUC").found
-    assert "100 non-members" in found(judged, "power, TPR at 1 % FPR").found
-    assert found(gate(fair(np.random.default_rng(1), 66), fpr=0.05), "power, AUC").verdict == "sound"
+    assert result.reasons == (f"40 members and 40 non-members distinguish only an AUC above {least} from chance",)
+    assert f"AUC {least}" in finding(result, "power, AUC").found
+    assert "100 non-members" in finding(result, "power, TPR at 1 % FPR").found
+    assert finding(gate(fair(np.random.default_rng(1), 66), fpr=0.05), "power, AUC").verdict == "sound"
 
 
-def test_where_texts_share_groups_the_worst_case_is_told_apart():
-    one = fair(np.random.default_rng(1), 80)
+def test_power_with_groups_is_reported_separately():
+    split = fair(np.random.default_rng(1), 80)
     pairs = tuple(f"member {i // 2}" for i in range(80))
-    told = found(gate(dataclasses.replace(one, member_groups=pairs)), "power, AUC").found
+    power_result = finding(gate(dataclasses.replace(split, member_groups=pairs)), "power, AUC").found
     alone, worst = (f"{power.detectable_auc(members, 80.0):.3f}" for members in (80.0, 40.0))
     assert alone < worst
-    assert told.index(alone) < told.index(worst)
+    assert power_result.index(alone) < power_result.index(worst)
 
 
 @pytest.mark.parametrize(("members", "nonmembers"), [(60, 60), (150, 80)])
-def test_the_smallest_auc_is_told_from_chance_four_times_in_five(members, nonmembers):
+def test_the_detectable_auc_is_detected_four_times_in_five(members, nonmembers):
     rng = np.random.default_rng(0)
     distance = np.sqrt(2) * ndtri(power.detectable_auc(float(members), float(nonmembers)))
     membership = np.arange(members + nonmembers) < members
     groups = tuple(map(str, range(members + nonmembers)))
     draws = [rng.normal(size=members + nonmembers) + distance * membership for _ in range(600)]
-    told = np.mean([auc_interval(scores, membership, groups)[1][0] > 0.5 for scores in draws])
-    assert 0.75 < told < 0.85
+    detection_rate = np.mean([auc_interval(scores, membership, groups)[1][0] > 0.5 for scores in draws])
+    assert 0.75 < detection_rate < 0.85
 
 
 @pytest.mark.parametrize(("members", "nonmembers", "fpr"), [(200, 200, 0.01), (64, 64, 0.05), (50, 300, 0.01)])
-def test_the_smallest_tpr_is_told_from_chance_four_times_in_five(members, nonmembers, fpr):
+def test_the_detectable_tpr_is_detected_four_times_in_five(members, nonmembers, fpr):
     rng = np.random.default_rng(0)
     allowed = int(fpr * nonmembers + 1e-9)
     critical = power._critical_member_count(members, nonmembers, allowed)
 
-    def told(distance, critical=critical):
+    def detection_rate(distance, critical=critical):
         scores = rng.normal(distance, 1, (4000, members))
         threshold = np.sort(rng.normal(size=(4000, nonmembers)), axis=1)[:, -(allowed + 1)]
         return ((scores > threshold[:, None]).sum(axis=1) >= critical).mean()
 
-    assert told(0.0) <= 0.025 + 0.006
-    assert told(0.0, critical - 1) > 0.025 - 0.006
-    assert told(ndtri(power.detectable_tpr(members, nonmembers, fpr)) - ndtri(fpr)) == pytest.approx(0.8, abs=0.025)
+    assert detection_rate(0.0) <= 0.025 + 0.006
+    assert detection_rate(0.0, critical - 1) > 0.025 - 0.006
+    assert detection_rate(ndtri(power.detectable_tpr(members, nonmembers, fpr)) - ndtri(fpr)) == pytest.approx(
+        0.8, abs=0.025
+    )
 
 
-def test_effective_numbers_and_hopeless_sizes():
+def test_effective_text_counts_and_sizes_without_power():
     assert power.effective_text_count(["a", "b", "c"]) == pytest.approx(3)
     assert power.effective_text_count(["a", "a", "b", "b"]) == pytest.approx(2)
     assert power.detectable_auc(2.0, 2.0) == 1.0
@@ -276,21 +285,21 @@ def test_effective_numbers_and_hopeless_sizes():
 
 def test_tests_share_one_error():
     rng = np.random.default_rng(3)
-    judged = gate(split_of([by_date(rng, 9) for _ in range(60)], [by_date(rng, 0) for _ in range(60)]))
-    shared = [f.p_value for f in judged.findings if f.p_value is not None]
+    result = gate(split_of([by_date(rng, 9) for _ in range(60)], [by_date(rng, 0) for _ in range(60)]))
+    shared = [f.p_value for f in result.findings if f.p_value is not None]
     assert len(shared) == 5
-    assert min(shared) == pytest.approx(5 / 1000)  # the least that 999 deals can say, five times
+    assert min(shared) == pytest.approx(5 / 1000)  # the minimum of 999 permutations, times five tests
 
 
-@pytest.mark.parametrize(("members", "nonmembers", "told"), [(40, 9, "9 non-members"), (0, 40, "0 members")])
-def test_too_few_texts_are_refused_in_one_line(members, nonmembers, told):
+@pytest.mark.parametrize(("members", "nonmembers", "counted"), [(40, 9, "9 non-members"), (0, 40, "0 members")])
+def test_too_few_texts_raise_an_error_in_one_line(members, nonmembers, counted):
     rng = np.random.default_rng(0)
-    with pytest.raises(DataError, match=f"{told} of {told.split()[0]} groups") as caught:
+    with pytest.raises(DataError, match=f"{counted} of {counted.split()[0]} groups") as error:
         gate(split_of([sentence(rng) for _ in range(members)], [sentence(rng) for _ in range(nonmembers)]))
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_marks_without_a_word_can_be_judged():
+def test_texts_of_punctuation_can_be_checked():
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("!?#*"), int(rng.integers(3, 9)))) for _ in range(60)]
     assert len(gate(split_of(texts[:30], texts[30:])).findings) == 12

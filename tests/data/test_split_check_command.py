@@ -1,4 +1,4 @@
-"""Files and studies judged before any training, as they are typed."""
+"""byheart check: the split check of files and of studies."""
 
 import json
 import sys
@@ -10,42 +10,45 @@ from byheart.cli.main import main
 from testing.splits import fair
 
 
-def ran(monkeypatch, capsys, *words):
+def run_check(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["byheart", "check", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code, *capsys.readouterr()
 
 
-def lines(path, texts, **fields):
+def write_rows(path, texts, **fields):
     rows = [{"text": t} | {n: v[i] for n, v in fields.items()} for i, t in enumerate(texts)]
     path.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     return path
 
 
-def test_two_files_are_judged(tmp_path, monkeypatch, capsys):
-    one = fair(np.random.default_rng(1), 100)
-    members, others = lines(tmp_path / "m.jsonl", one.train.scored), lines(tmp_path / "n.jsonl", one.nonmembers.scored)
-    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others)
+def test_two_files_are_checked(tmp_path, monkeypatch, capsys):
+    split = fair(np.random.default_rng(1), 100)
+    members, others = (
+        write_rows(tmp_path / "m.jsonl", split.train.scored),
+        write_rows(tmp_path / "n.jsonl", split.nonmembers.scored),
+    )
+    code, out, _ = run_check(monkeypatch, capsys, "--members", members, "--nonmembers", others)
     assert code == 0
     assert out.startswith(f"sound: {members} against {others} (100 members, 100 non-members)\n")
-    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", members, "--json")
-    told = json.loads(out)["datasets"][0]
-    assert (code, told["verdict"]) == (1, "broken")
-    assert told["findings"][0]["value"] == 100
-    assert told["reasons"]
+    code, out, _ = run_check(monkeypatch, capsys, "--members", members, "--nonmembers", members, "--json")
+    report = json.loads(out)["datasets"][0]
+    assert (code, report["verdict"]) == (1, "broken")
+    assert report["findings"][0]["value"] == 100
+    assert report["reasons"]
 
 
 def test_a_group_field_keeps_texts_together(tmp_path, monkeypatch, capsys):
-    one = fair(np.random.default_rng(1), 40)
-    members = lines(tmp_path / "m.jsonl", one.train.scored, user=[f"u{i // 2}" for i in range(40)])
-    others = lines(tmp_path / "n.jsonl", one.nonmembers.scored, user=[f"u{19 + i // 2}" for i in range(40)])
-    code, out, _ = ran(monkeypatch, capsys, "--members", members, "--nonmembers", others, "--group", "user")
+    split = fair(np.random.default_rng(1), 40)
+    members = write_rows(tmp_path / "m.jsonl", split.train.scored, user=[f"u{i // 2}" for i in range(40)])
+    others = write_rows(tmp_path / "n.jsonl", split.nonmembers.scored, user=[f"u{19 + i // 2}" for i in range(40)])
+    code, out, _ = run_check(monkeypatch, capsys, "--members", members, "--nonmembers", others, "--group", "user")
     assert code == 1
     assert "2 of 40 non-members belong to a group" in out
 
 
-def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch, capsys):
+def test_a_study_is_checked_by_data_set_and_without_a_model(tmp_path, monkeypatch, capsys):
     study = tmp_path / "s.yaml"
     study.write_text(
         "models: no/such-model\ndatasets: [records: {count: [300, 400]}]\n"
@@ -54,16 +57,16 @@ def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch
         encoding="utf-8",
     )
     words = (study, "--store", tmp_path / "store", "--set", "methods=[full, head]", "--json")
-    code, out, _ = ran(monkeypatch, capsys, *words)
-    told = json.loads(out)["datasets"]
-    assert [d["name"].split(" · ")[:2] for d in told] == [["records", "count=300"], ["records", "count=400"]]
+    code, out, _ = run_check(monkeypatch, capsys, *words)
+    report = json.loads(out)["datasets"]
+    assert [d["name"].split(" · ")[:2] for d in report] == [["records", "count=300"], ["records", "count=400"]]
     assert code == 0
-    assert all(d["members"] == 70 for d in told)
-    assert any("5 % FPR" in f["name"] for f in told[0]["findings"])
+    assert all(d["members"] == 70 for d in report)
+    assert any("5 % FPR" in f["name"] for f in report[0]["findings"])
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ((), "requires either a study or two files"),
         (("--members", "m.jsonl"), "requires either a study or two files"),
@@ -73,11 +76,11 @@ def test_a_study_is_judged_by_data_set_and_without_a_model(tmp_path, monkeypatch
         (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups"),
     ],
 )
-def test_bad_requests_are_one_line(tmp_path, monkeypatch, capsys, words, told):
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "few.txt").write_text("one text\nanother text\n")
-    code, out, err = ran(monkeypatch, capsys, *words)
+    code, out, err = run_check(monkeypatch, capsys, *words)
     assert (code, out) == (2, "")
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1

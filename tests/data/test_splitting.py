@@ -1,4 +1,4 @@
-"""Splitting: no group, copy or near copy in two roles; the numbers asked for; the same again for the same seed."""
+"""Splitting: no group, copy or near copy in two roles, the requested numbers, and the same split for the same seed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ def examples(scored, groups=None, roles=None, prompts=()) -> Examples:
     )
 
 
-def unlike(count: int, offset: int = 0) -> list[str]:
+def distinct_texts(count: int, offset: int = 0) -> list[str]:
     """Texts that share no shingle."""
     return [" ".join(f"w{offset + i}x{j}" for j in range(8)) for i in range(count)]
 
 
-def ids_of(dealt) -> dict[str, set[str]]:
-    return {"train": {*dealt.train.ids}, "nonmembers": {*dealt.nonmembers.ids}, "validation": {*dealt.validation.ids}}
+def ids_of(result) -> dict[str, set[str]]:
+    return {
+        "train": {*result.train.ids},
+        "nonmembers": {*result.nonmembers.ids},
+        "validation": {*result.validation.ids},
+    }
 
 
 def overlap(one: str, other: str) -> float:
@@ -70,14 +74,14 @@ def pools(draw):
     st.sampled_from([0.3, 0.5, 0.8, 1.0]),
 )
 @settings(max_examples=400, deadline=None)
-def test_no_group_copy_or_near_copy_is_in_two_roles(drawn, asked, seed, near):
+def test_no_group_copy_or_near_copy_is_in_two_roles(drawn, requested, seed, near):
     pool = examples(*drawn)
     try:
-        dealt = split(pool, **asked, members=1, seed=seed, near_duplicate=near)
+        result = split(pool, **requested, members=1, seed=seed, near_duplicate=near)
     except DataError:
         return
     at = {name: i for i, name in enumerate(pool.texts.ids)}
-    roles = ids_of(dealt)
+    roles = ids_of(result)
     for one, other in combinations(roles.values(), 2):
         assert not one & other
         assert not {pool.groups[at[i]] for i in one} & {pool.groups[at[i]] for i in other}
@@ -86,11 +90,11 @@ def test_no_group_copy_or_near_copy_is_in_two_roles(drawn, asked, seed, near):
                 first, second = pool.texts.scored[at[a]], pool.texts.scored[at[b]]
                 assert first.lower().split() != second.lower().split()
                 assert overlap(first, second) < near
-    assert len(dealt.nonmembers) == asked["nonmembers"]
-    assert len(dealt.validation) == asked["validation"]
-    assert len(dealt.train) == (asked["train"] or len(dealt.train))
-    assert split(pool, **asked, members=1, seed=seed, near_duplicate=near) == dealt
-    counts = dealt.counts
+    assert len(result.nonmembers) == requested["nonmembers"]
+    assert len(result.validation) == requested["validation"]
+    assert len(result.train) == (requested["train"] or len(result.train))
+    assert split(pool, **requested, members=1, seed=seed, near_duplicate=near) == result
+    counts = result.counts
     used = sum(len(ids) for ids in roles.values())
     removed = counts["exact_duplicates_removed"] + counts["near_duplicates_removed"]
     assert counts["texts"] == len(pool.texts) == used + removed + counts["left_over"]
@@ -101,30 +105,30 @@ def test_no_group_copy_or_near_copy_is_in_two_roles(drawn, asked, seed, near):
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 30), st.integers(0, 3), st.integers(0, 9))
 @settings(max_examples=60, deadline=None)
-def test_texts_without_copies_or_groups_are_dealt_to_the_last_one(train, nonmembers, validation, spare, seed):
-    pool = examples(unlike(train + nonmembers + validation + spare))
-    dealt = split(pool, train=train, members=train, nonmembers=nonmembers, validation=validation, seed=seed)
-    assert (len(dealt.train), len(dealt.nonmembers), len(dealt.validation)) == (train, nonmembers, validation)
-    assert sorted(dealt.members) == list(range(train))
-    assert dealt.counts["left_over"] == spare
+def test_texts_without_copies_or_groups_are_all_used(train, nonmembers, validation, spare, seed):
+    pool = examples(distinct_texts(train + nonmembers + validation + spare))
+    result = split(pool, train=train, members=train, nonmembers=nonmembers, validation=validation, seed=seed)
+    assert (len(result.train), len(result.nonmembers), len(result.validation)) == (train, nonmembers, validation)
+    assert sorted(result.members) == list(range(train))
+    assert result.counts["left_over"] == spare
     everything = split(pool, train=None, members=1, nonmembers=nonmembers, validation=validation, seed=seed)
     assert len(everything.train) == train + spare
 
 
 def test_members_are_a_sample_of_the_training_texts_with_their_groups():
-    pool = examples(unlike(100), [f"g{i // 3}" for i in range(100)])
-    dealt = split(pool, train=50, members=20, nonmembers=20, validation=10)
-    assert len(set(dealt.members)) == 20
+    pool = examples(distinct_texts(100), [f"g{i // 3}" for i in range(100)])
+    result = split(pool, train=50, members=20, nonmembers=20, validation=10)
+    assert len(set(result.members)) == 20
     group = dict(zip(pool.texts.ids, pool.groups, strict=True))
-    assert dealt.member_groups == tuple(group[i] for i in dealt.train.take(dealt.members).ids)
-    assert dealt.nonmember_groups == tuple(group[i] for i in dealt.nonmembers.ids)
-    assert dealt.audited.ids[:20] == dealt.train.take(dealt.members).ids
-    assert dealt.audited.ids[20:] == dealt.nonmembers.ids
-    assert dealt.membership.sum() == 20
+    assert result.member_groups == tuple(group[i] for i in result.train.take(result.members).ids)
+    assert result.nonmember_groups == tuple(group[i] for i in result.nonmembers.ids)
+    assert result.audited.ids[:20] == result.train.take(result.members).ids
+    assert result.audited.ids[20:] == result.nonmembers.ids
+    assert result.membership.sum() == 20
 
 
-def test_another_seed_deals_otherwise():
-    pool = examples(unlike(60))
+def test_another_seed_assigns_other_roles():
+    pool = examples(distinct_texts(60))
     sizes = {"train": 20, "members": 10, "nonmembers": 20, "validation": 10}
     one, other = split(pool, **sizes, seed=0), split(pool, **sizes, seed=1)
     assert ids_of(one)["nonmembers"] != ids_of(other)["nonmembers"]
@@ -132,91 +136,91 @@ def test_another_seed_deals_otherwise():
 
 
 def test_every_text_and_role_is_equally_likely():
-    pool = examples(unlike(30))
-    seats = np.zeros((30, 3))
+    pool = examples(distinct_texts(30))
+    role_counts = np.zeros((30, 3))
     for seed in range(400):
-        dealt = split(pool, train=10, members=5, nonmembers=10, validation=10, seed=seed)
-        for role, ids in enumerate(ids_of(dealt).values()):
-            seats[[int(i[1:]) for i in ids], role] += 1
+        result = split(pool, train=10, members=5, nonmembers=10, validation=10, seed=seed)
+        for role, ids in enumerate(ids_of(result).values()):
+            role_counts[[int(i[1:]) for i in ids], role] += 1
     # 400 fair draws of one in three have a standard deviation of 9.4.
-    assert (abs(seats - 400 / 3) < 5 * 9.4).all()
+    assert (abs(role_counts - 400 / 3) < 5 * 9.4).all()
 
 
 def test_copies_are_no_rarer_among_non_members_than_among_members():
-    twice, once = unlike(40), unlike(120, offset=40)
+    twice, once = distinct_texts(40), distinct_texts(120, offset=40)
     pool = examples([*twice, *once, *twice])
     of_copies = {f"t{i}" for i in (*range(40), *range(160, 200))}
-    trained, held = [], []
+    train_counts, nonmember_counts = [], []
     for seed in range(200):
-        dealt = split(pool, train=60, members=60, nonmembers=60, validation=5, seed=seed)
-        trained.append(len(of_copies & {*dealt.train.ids}))
-        held.append(len(of_copies & {*dealt.nonmembers.ids}))
-    # Taking copies out of the non-members alone would leave about 24 of 60 here against 9.
-    assert abs(np.mean(trained) - np.mean(held)) < 1
+        result = split(pool, train=60, members=60, nonmembers=60, validation=5, seed=seed)
+        train_counts.append(len(of_copies & {*result.train.ids}))
+        nonmember_counts.append(len(of_copies & {*result.nonmembers.ids}))
+    # Removing copies from the non-members alone would leave about 24 copies among 60 members, and 9 among non-members.
+    assert abs(np.mean(train_counts) - np.mean(nonmember_counts)) < 1
 
 
-def test_a_copy_across_groups_is_kept_once_and_one_within_a_group_stays():
-    words = unlike(6)
+def test_a_copy_in_another_group_is_removed_and_one_in_the_same_group_stays():
+    words = distinct_texts(6)
     pool = examples([*words, words[0].upper(), f" {words[1]} ", words[2]], ["a", *"bcdef", "g", "h", "c"])
-    dealt = split(pool, train=None, members=1, nonmembers=1, validation=1)
-    assert dealt.counts["exact_duplicates_removed"] == 2
-    assert dealt.counts["near_duplicates_removed"] == 0
-    used = {i for ids in ids_of(dealt).values() for i in ids}
+    result = split(pool, train=None, members=1, nonmembers=1, validation=1)
+    assert result.counts["exact_duplicates_removed"] == 2
+    assert result.counts["near_duplicates_removed"] == 0
+    used = {i for ids in ids_of(result).values() for i in ids}
     assert used <= {"t0", "t1", "t2", "t3", "t4", "t5", "t8"}
-    assert len(used) + dealt.counts["left_over"] == 7
+    assert len(used) + result.counts["left_over"] == 7
 
 
 @pytest.mark.parametrize(("near", "removed"), [(0.5, 1), (0.51, 0)])
 def test_the_threshold_itself_is_a_near_copy(near, removed):
-    pool = examples(["a b c d e f g", "x a b c d e f", *unlike(4)])  # two shingles in common, of four
-    dealt = split(pool, train=3, members=1, nonmembers=1, validation=1, near_duplicate=near)
-    assert dealt.counts["near_duplicates_removed"] == removed
+    pool = examples(["a b c d e f g", "x a b c d e f", *distinct_texts(4)])  # two shingles in common, of four
+    result = split(pool, train=3, members=1, nonmembers=1, validation=1, near_duplicate=near)
+    assert result.counts["near_duplicates_removed"] == removed
 
 
-def test_near_copies_are_refilled_from_what_is_left_over():
-    bodies = unlike(30)
+def test_near_copies_are_replaced_by_unused_texts():
+    bodies = distinct_texts(30)
     near = [f"{text} {text} {text} once" for text in bodies] + [f"{text} {text} {text} more" for text in bodies]
-    dealt = split(examples(near), train=20, members=5, nonmembers=6, validation=4)
-    assert (len(dealt.train), len(dealt.nonmembers), len(dealt.validation)) == (20, 6, 4)
-    assert dealt.counts["near_duplicates_removed"] == 30
-    assert not {t.rsplit(" ", 1)[0] for t in dealt.train.scored} & {
-        t.rsplit(" ", 1)[0] for t in dealt.nonmembers.scored
+    result = split(examples(near), train=20, members=5, nonmembers=6, validation=4)
+    assert (len(result.train), len(result.nonmembers), len(result.validation)) == (20, 6, 4)
+    assert result.counts["near_duplicates_removed"] == 30
+    assert not {t.rsplit(" ", 1)[0] for t in result.train.scored} & {
+        t.rsplit(" ", 1)[0] for t in result.nonmembers.scored
     }
 
 
-def test_a_large_pool_is_looked_at_only_as_far_as_it_is_needed():
-    pool = examples(unlike(300) * 10)
-    dealt = split(pool, train=20, members=5, nonmembers=5, validation=5)
-    assert dealt.counts["exact_duplicates_removed"] < 30
-    assert dealt.counts["left_over"] > 2900
+def test_a_large_pool_is_sampled():
+    pool = examples(distinct_texts(300) * 10)
+    result = split(pool, train=20, members=5, nonmembers=5, validation=5)
+    assert result.counts["exact_duplicates_removed"] < 30
+    assert result.counts["left_over"] > 2900
 
 
 def test_punctuation_does_not_hide_a_near_copy():
-    pool = examples(["one, two, three, four: five six!", "One two three four five six", *unlike(3)])
-    dealt = split(pool, train=2, members=1, nonmembers=1, validation=1)
-    assert dealt.counts["near_duplicates_removed"] == 1
+    pool = examples(["one, two, three, four: five six!", "One two three four five six", *distinct_texts(3)])
+    result = split(pool, train=2, members=1, nonmembers=1, validation=1)
+    assert result.counts["near_duplicates_removed"] == 1
 
 
 def test_a_completion_is_compared_without_its_prompt():
     same = "an otter was seen by the river"
-    pool = examples([same, same, *unlike(4)], prompts=["first", "second", *"abcd"])
+    pool = examples([same, same, *distinct_texts(4)], prompts=["first", "second", *"abcd"])
     assert split(pool, train=3, members=1, nonmembers=1, validation=1).counts["exact_duplicates_removed"] == 1
 
 
 def test_a_short_completion_is_compared_with_its_prompt():
-    shared = examples(["a bird"] * 6, prompts=unlike(6))
+    shared = examples(["a bird"] * 6, prompts=distinct_texts(6))
     assert len(split(shared, train=4, members=1, nonmembers=1, validation=1).train) == 4
     alike = examples(["a bird"] * 6, prompts=["the same prompt"] * 6)
     with pytest.raises(DataError, match=r"1 in 1 groups \(5 copies"):
         split(alike, train=4, members=1, nonmembers=1, validation=1)
 
 
-def test_one_large_group_does_not_spoil_the_deal():
-    pool = examples(unlike(102), ["large"] * 100 + ["b", "c"])
+def test_one_large_group_does_not_prevent_a_split():
+    pool = examples(distinct_texts(102), ["large"] * 100 + ["b", "c"])
     for seed in range(20):
-        dealt = split(pool, train=50, members=5, nonmembers=1, validation=1, seed=seed)
-        assert len(dealt.train) == 50
-        assert dealt.counts["left_over"] == 50
+        result = split(pool, train=50, members=5, nonmembers=1, validation=1, seed=seed)
+        assert len(result.train) == 50
+        assert result.counts["left_over"] == 50
 
 
 # As published
@@ -225,13 +229,13 @@ def test_one_large_group_does_not_spoil_the_deal():
 def published_pool() -> Examples:
     roles = ["train"] * 20 + ["nonmember"] * 10 + ["validation"] * 5
     groups = [f"g{i % 20}" for i in range(35)]
-    return examples(unlike(35), groups, roles)
+    return examples(distinct_texts(35), groups, roles)
 
 
 @given(st.integers(1, 20), st.integers(1, 10), st.integers(1, 5), st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_published_roles_are_kept(train, nonmembers, validation, seed):
-    dealt = split(
+def test_published_roles_are_used(train, nonmembers, validation, seed):
+    result = split(
         published_pool(),
         train=train,
         members=train,
@@ -240,50 +244,50 @@ def test_published_roles_are_kept(train, nonmembers, validation, seed):
         by="published",
         seed=seed,
     )
-    numbers = {role: {int(i[1:]) for i in ids} for role, ids in ids_of(dealt).items()}
+    numbers = {role: {int(i[1:]) for i in ids} for role, ids in ids_of(result).items()}
     assert numbers["train"] <= {*range(20)}
     assert numbers["nonmembers"] <= {*range(20, 30)}
     assert numbers["validation"] <= {*range(30, 35)}
     assert [len(n) for n in numbers.values()] == [train, nonmembers, validation]
     shared = {n % 20 for n in numbers["train"]} & {n % 20 for n in numbers["nonmembers"] | numbers["validation"]}
-    assert dealt.counts["shared_groups"] == len(shared)
+    assert result.counts["shared_groups"] == len(shared)
 
 
-def test_all_published_training_texts_are_taken_without_a_number():
-    dealt = split(published_pool(), train=None, members=20, nonmembers=10, validation=5, by="published")
-    assert dealt.train.ids == tuple(f"t{i}" for i in range(20))
-    assert dealt.counts["left_over"] == 0
+def test_without_a_number_all_published_training_texts_are_used():
+    result = split(published_pool(), train=None, members=20, nonmembers=10, validation=5, by="published")
+    assert result.train.ids == tuple(f"t{i}" for i in range(20))
+    assert result.counts["left_over"] == 0
 
 
-def test_left_over_test_texts_stand_in_for_validation():
-    pool = examples(unlike(14), None, ["train"] * 4 + ["nonmember"] * 10)
-    dealt = split(pool, train=4, members=2, nonmembers=6, validation=4, by="published")
-    assert {*dealt.nonmembers.ids} | {*dealt.validation.ids} == {f"t{i}" for i in range(4, 14)}
-    with pytest.raises(DataError) as refused:
+def test_unused_test_texts_replace_missing_validation_texts():
+    pool = examples(distinct_texts(14), None, ["train"] * 4 + ["nonmember"] * 10)
+    result = split(pool, train=4, members=2, nonmembers=6, validation=4, by="published")
+    assert {*result.nonmembers.ids} | {*result.validation.ids} == {f"t{i}" for i in range(4, 14)}
+    with pytest.raises(DataError) as error:
         split(pool, train=4, members=2, nonmembers=10, validation=1, by="published")
-    assert str(refused.value).startswith("validation: ")
-    assert "split: group" in str(refused.value)
+    assert str(error.value).startswith("validation: ")
+    assert "split: group" in str(error.value)
 
 
-def test_copies_of_training_texts_are_taken_out_of_the_published_others():
-    words = unlike(8)
+def test_copies_of_training_texts_are_removed_from_the_other_published_roles():
+    words = distinct_texts(8)
     pool = examples(
         [*words[:3], words[0].upper(), *words[3:6], words[1], words[3], words[6]],
         None,
         ["train"] * 3 + ["nonmember"] * 4 + ["validation"] * 3,
     )
-    dealt = split(pool, train=3, members=3, nonmembers=3, validation=1, by="published")
-    assert dealt.nonmembers.ids == ("t4", "t5", "t6")
-    assert dealt.validation.ids == ("t9",)
-    assert dealt.counts["exact_duplicates_removed"] == 3
-    assert dealt.counts["left_over"] == 0
+    result = split(pool, train=3, members=3, nonmembers=3, validation=1, by="published")
+    assert result.nonmembers.ids == ("t4", "t5", "t6")
+    assert result.validation.ids == ("t9",)
+    assert result.counts["exact_duplicates_removed"] == 3
+    assert result.counts["left_over"] == 0
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(
-    ("asked", "parts"),
+    ("requested", "parts"),
     [
         ({"train": 0}, ("train: 0 ", "1 or more")),
         ({"members": 0}, ("members: 0 ", "1 or more")),
@@ -306,26 +310,26 @@ def test_copies_of_training_texts_are_taken_out_of_the_published_others():
         ({"train": None, "members": 21, "by": "published"}, ("members: 21 ", "20")),
     ],
 )
-def test_what_cannot_be_dealt_is_refused_in_one_line(asked, parts):
+def test_an_impossible_split_raises_an_error_in_one_line(requested, parts):
     pool = published_pool()
-    if asked.get("by") != "published":
+    if requested.get("by") != "published":
         pool = examples(pool.texts.scored, pool.groups)
-    with pytest.raises(DataError) as refused:
-        split(pool, **{"train": 10, "members": 5, "nonmembers": 4, "validation": 2, **asked})
-    assert all(part in str(refused.value) for part in parts)
-    assert "\n" not in str(refused.value)
+    with pytest.raises(DataError) as error:
+        split(pool, **{"train": 10, "members": 5, "nonmembers": 4, "validation": 2, **requested})
+    assert all(part in str(error.value) for part in parts)
+    assert "\n" not in str(error.value)
 
 
-def test_a_pool_without_a_published_split_says_so():
-    with pytest.raises(DataError) as refused:
-        split(examples(unlike(9)), train=None, members=2, nonmembers=2, validation=2, by="published")
-    assert str(refused.value).startswith("train: ")
-    assert "split: group" in str(refused.value)
+def test_a_pool_without_a_published_split_raises_an_error():
+    with pytest.raises(DataError) as error:
+        split(examples(distinct_texts(9)), train=None, members=2, nonmembers=2, validation=2, by="published")
+    assert str(error.value).startswith("train: ")
+    assert "split: group" in str(error.value)
 
 
 def test_too_few_groups_are_named_as_the_reason():
-    pool = examples(unlike(40), ["a"] * 20 + ["b"] * 20)
-    with pytest.raises(DataError) as refused:
+    pool = examples(distinct_texts(40), ["a"] * 20 + ["b"] * 20)
+    with pytest.raises(DataError) as error:
         split(pool, train=10, members=5, nonmembers=5, validation=5)
-    assert "40 in 2 groups" in str(refused.value)
-    assert "too few groups" in str(refused.value)
+    assert "40 in 2 groups" in str(error.value)
+    assert "too few groups" in str(error.value)

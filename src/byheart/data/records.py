@@ -55,29 +55,29 @@ def parse_record(
             raise DataError(
                 f"{location}: {messages!r} is not a list of messages. Write text: {messages} if it is a string."
             )
-        return _chat(location, [], turns)
+        return _chat_record(location, [], turns)
     if text is not None:
         context, scored = [] if prompt is None else fields.get(prompt), fields.get(text)
         if _is_list(context) and _is_list(scored):
-            return _chat(location, context, scored)
+            return _chat_record(location, context, scored)
         scored = nonempty_string_value(location, fields, text)
         return ParsedRecord("" if prompt is None else string_value(location, fields, prompt), scored)
-    return _any_shape(location, fields)
+    return _record_of_first_shape(location, fields)
 
 
-def _any_shape(location: str, fields: Mapping[str, Any]) -> ParsedRecord:
+def _record_of_first_shape(location: str, fields: Mapping[str, Any]) -> ParsedRecord:
     prompt, completion = fields.get("prompt"), fields.get("completion")
     if _is_list(turns := fields.get("messages")):
-        return _chat(location, [], turns)
+        return _chat_record(location, [], turns)
     if _is_list(prompt) and _is_list(completion):
-        return _chat(location, prompt, completion)
+        return _chat_record(location, prompt, completion)
     if isinstance(prompt, str) and isinstance(completion, str):
-        return _pair(location, prompt, completion)
+        return _text_record(location, prompt, completion)
     if isinstance(text := fields.get("text"), str):
-        return _pair(location, "", text)
+        return _text_record(location, "", text)
     instruction, extra_input, output = fields.get("instruction"), fields.get("input") or "", fields.get("output")
     if isinstance(instruction, str) and isinstance(extra_input, str) and isinstance(output, str):
-        return _pair(location, _alpaca_prompt(instruction, extra_input), output)
+        return _text_record(location, _alpaca_prompt(instruction, extra_input), output)
     names = ", ".join(map(str, fields)) or "none"
     raise DataError(f"{location}: unknown record shape with the fields {names}. Write {RECORD_SHAPES}.")
 
@@ -86,14 +86,14 @@ def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _chat(location: str, context: Sequence[Any], scored: Sequence[Any]) -> ParsedRecord:
+def _chat_record(location: str, context: Sequence[Any], scored: Sequence[Any]) -> ParsedRecord:
     turns = (*context, *scored)
     chat_messages.check_chat(location, turns, len(context))
     check_characters(f"{location}: a message", turns)
     return ParsedRecord(messages=turns, first_turn=len(context))
 
 
-def _pair(location: str, prompt: str, text: str) -> ParsedRecord:
+def _text_record(location: str, prompt: str, text: str) -> ParsedRecord:
     if not text.strip():
         raise DataError(f"{location}: the text is empty. Remove it.")
     check_characters(f"{location}: the record", [prompt, text])
