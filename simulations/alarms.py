@@ -85,7 +85,7 @@ def by_study(grouping: Grouping, texts: int, chance: np.random.Generator) -> dic
 @cache
 def planned(texts: int) -> tuple[float, float, int]:
     """Smallest AUC, smallest TPR at 1 % and fewest members above the threshold that so many texts tell from chance."""
-    fewest = power._critical(texts, texts, texts // 100)
+    fewest = power._critical_member_count(texts, texts, texts // 100)
     return power.detectable_auc(float(texts), float(texts)), power.detectable_tpr(texts, texts, 0.01), fewest
 
 

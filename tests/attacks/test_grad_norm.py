@@ -92,7 +92,7 @@ def test_the_model_is_left_as_it_was(tiny, method, sentences):
         assert torch.equal(before[name][1], parameter)
         assert (parameter.grad is None) == (parameter is not trained)
     assert (trained.grad == 7.0).all()
-    assert "forward" not in vars(byheart.lm.forward.trunk(model.module))
+    assert "forward" not in vars(byheart.lm.trunk_and_head.trunk(model.module))
 
 
 @pytest.mark.parametrize("method", [None, "lora", "head", "prefix"])

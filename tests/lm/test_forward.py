@@ -8,7 +8,7 @@ import torch
 
 import byheart
 from byheart.core.types import Texts
-from byheart.lm import batching, forward
+from byheart.lm import batching, forward, trunk_and_head
 from byheart.lm.tokens import bos_ids, tokenize
 from testing.wrapped import tuned
 
@@ -119,10 +119,12 @@ def test_logits_are_changed_as_the_model_changes_them(tiny_folder):
     )
     module = AutoModelForCausalLM.from_config(config).eval()
     hidden = torch.randn(3, 32)
-    assert forward.logits(module, hidden).abs().max() <= 0.5
+    assert trunk_and_head.logits(module, hidden).abs().max() <= 0.5
     assert module.lm_head(hidden).abs().max() > 0
     np.testing.assert_allclose(
-        forward.logits(module, hidden).detach(), (0.5 * torch.tanh(module.lm_head(hidden) / 0.5)).detach(), atol=1e-6
+        trunk_and_head.logits(module, hidden).detach(),
+        (0.5 * torch.tanh(module.lm_head(hidden) / 0.5)).detach(),
+        atol=1e-6,
     )
 
 
@@ -169,7 +171,7 @@ def test_scoring_leaves_the_model_as_it_was(tiny, sentences):
     assert model.module.training
     assert not model.module.model.layers[0].training
     assert all(torch.equal(p, before[n]) and p.grad is None for n, p in model.module.named_parameters())
-    assert "forward" not in vars(forward.trunk(model.module))
+    assert "forward" not in vars(trunk_and_head.trunk(model.module))
 
 
 def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny, sentences):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from byheart.lm import forward, generate
+from byheart.lm import generate, trunk_and_head
 from byheart.lm.generate import GenerationRequest, generate_greedy, generate_samples
 from testing.wrapped import tuned
 
@@ -167,7 +167,7 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     monkeypatch.setattr(generate, "_generate_batch", scarce)
     assert [w.tolist() for w in generate_greedy(model, openings)] == expected
     assert max(seen) > 2
-    assert "forward" not in vars(forward.trunk(model.module))
+    assert "forward" not in vars(trunk_and_head.trunk(model.module))
 
 
 def test_nothing_to_write_is_nothing_written(tiny, sentences):

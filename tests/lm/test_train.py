@@ -12,7 +12,7 @@ from byheart.core import registry
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
 from byheart.core.types import Texts
-from byheart.lm import batching, forward, loss, train
+from byheart.lm import batching, forward, loss, train, trunk_and_head
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
 from byheart.lm.tokens import tokenize
@@ -217,7 +217,7 @@ def test_a_head_tuned_model_is_scored_to_the_bit_as_by_a_plain_pass(tiny, archit
 def test_a_trunk_is_cast_only_if_it_is_passed(tiny, sentences, monkeypatch, method, lowered):
     model = made(tiny("llama"), method)
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
-    weight = forward.trunk(model.module).layers[0].input_layernorm.weight
+    weight = trunk_and_head.trunk(model.module).layers[0].input_layernorm.weight
     found, real = set(), loss.raw_logits
     monkeypatch.setattr(loss, "raw_logits", lambda *a: found.add(weight.dtype) or real(*a))
     list(run(model, tokens, Training(batch_size=4), precision=torch.bfloat16))

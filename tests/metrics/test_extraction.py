@@ -9,10 +9,11 @@ from byheart.attacks.probabilistic import probabilistic
 from byheart.core.errors import DataError, ModelError
 from byheart.core.types import Texts
 from byheart.lm import forward, generate
-from byheart.lm.forward import Scorer, causal_lm
+from byheart.lm.forward import Scorer
 from byheart.lm.generate import GenerationRequest, generate_samples
 from byheart.lm.sampling_probs import row_sampling_logprobs
 from byheart.lm.tokens import tokenize
+from byheart.lm.trunk_and_head import causal_lm
 from byheart.observations.greedy_continuation import greedy_continuation
 from byheart.observations.prefix_suffix_split import prefix_suffix_split
 from byheart.observations.sampling_logprobs import sampling_logprobs

@@ -32,10 +32,11 @@ from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.registry import Choice
 from byheart.core.types import Extraction, Scores, Split, Texts
-from byheart.lm.forward import Scorer, trunk
+from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import tokenize_for_model
 from byheart.lm.tokens import Tokens
+from byheart.lm.trunk_and_head import trunk
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -2,9 +2,7 @@
 
 The trunk (everything below the output head) runs on batches sorted by length within a token budget. The head runs on the
 scored positions only, one block of rows at a time, with the softmax in float32. So no [batch, time, vocabulary] tensor is
-ever in memory. Both parts run the model's own code: a hook captures the trunk's output, and the head runs by calling the
-model with a trunk that returns precomputed hidden states. So a model's own changes to its logits (soft-capping, scaling,
-an extra layer) apply for any architecture.
+ever in memory. `trunk_and_head.py` runs both parts for any architecture.
 
 Virtual tokens: prompt tuning and P-tuning add rows before the text's rows, prefix tuning does not. Rows of the trunk's
 output in excess of the text's length are dropped.
@@ -18,14 +16,10 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from peft import PeftModel
-from transformers.modeling_outputs import BaseModelOutputWithPast
-from transformers.utils.generic import ModelOutput
 
 from byheart.core.errors import ModelError
 from byheart.core.types import TokenStats
@@ -34,27 +28,10 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 from byheart.lm.preserve_state import sharding
 from byheart.lm.tokens import Tokens
+from byheart.lm.trunk_and_head import capture_hidden_states, raw_logits, trunk
 
 MAX_HIDDEN_BYTES_IN_RAM = 1 << 30
 """Maximum size (bytes) of cached hidden states in RAM; larger ones are in a memory-mapped file."""
-
-
-def causal_lm(module: torch.nn.Module) -> torch.nn.Module:
-    """Return the causal language model inside an adapter's wrapper, or the model itself."""
-    model: Any = module.get_base_model() if isinstance(module, PeftModel) else module
-    return model
-
-
-def trunk(module: torch.nn.Module) -> torch.nn.Module:
-    """Return the trunk: everything below the output head.
-
-    Raises `ModelError` for a model without separate trunk and head.
-    """
-    model = causal_lm(module)
-    body: Any = model.base_model
-    if body is model or model.get_output_embeddings() is None:
-        raise ModelError(f"model: {type(model).__name__} has no separate trunk and output head. Choose another model.")
-    return body
 
 
 def padded_batch(tokens: Tokens, chosen: Int[np.ndarray, " batch"]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,55 +60,6 @@ def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray,
         module(input_ids=ids_BT)
     hidden_BTD = hidden_states[0][:, hidden_states[0].shape[1] - ids_BT.shape[1] :]
     return hidden_BTD[:, :-1][scored_BT[:, 1:]]
-
-
-@contextmanager
-def capture_hidden_states(body: torch.nn.Module) -> Generator[list[torch.Tensor]]:
-    """Capture the trunk's hidden states and replace them by one row, so that the head costs almost nothing."""
-    captured: list[torch.Tensor] = []
-
-    def capture(_module: torch.nn.Module, _inputs: object, output: ModelOutput) -> ModelOutput:
-        captured.append(output["last_hidden_state"])
-        # Indexed, not sliced: for a row with a batch's strides, torch copies the head's weights in bfloat16 on a CPU.
-        output["last_hidden_state"] = captured[-1][0, -1].detach()[None, None]
-        return output
-
-    hook = body.register_forward_hook(capture)
-    try:
-        yield captured
-    finally:
-        hook.remove()
-
-
-class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
-    """Precomputed hidden states as a trunk's output. All other attributes (attentions, router logits) are None."""
-
-    def __getattr__(self, name: str) -> None:
-        if name.startswith("__"):
-            raise AttributeError(name)
-
-
-def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) for hidden states (R, D), in float32."""
-    return raw_logits(module, hidden_RD).float()
-
-
-def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) in the head's precision."""
-    model, body = causal_lm(module), trunk(module)
-    trunk_output = _PrecomputedTrunkOutput(last_hidden_state=hidden_RD[None])
-    # An instance's `forward` overrides its class's. Hooks still run, and `del` restores the class's `forward`.
-    instance_forward = vars(body).get("forward")  # accelerate sets one on a model spread over devices
-    body.forward = lambda *_, **__: trunk_output
-    try:
-        unused = torch.zeros(1, 1, dtype=torch.long, device=hidden_RD.device)
-        # Not `[0]`: its backward pass writes the gradient into an array of zeros.
-        return model(input_ids=unused).logits.squeeze(0)
-    finally:
-        if instance_forward is None:
-            del body.forward
-        else:
-            body.forward = instance_forward
 
 
 def token_statistics(logits_RV: torch.Tensor, true_R: torch.Tensor) -> torch.Tensor:

@@ -23,9 +23,10 @@ import torch
 from jaxtyping import Int
 
 from byheart.lm.batching import run_batches
-from byheart.lm.forward import capture_hidden_states, causal_lm, logits, scoring_mode, trunk
+from byheart.lm.forward import scoring_mode
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
+from byheart.lm.trunk_and_head import capture_hidden_states, causal_lm, logits, trunk
 
 Continuation = Int[np.ndarray, " written"]
 TokenChooser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -13,11 +13,12 @@ from jaxtyping import Float
 from torch.nn.functional import cross_entropy
 
 from byheart.core.errors import ModelError
-from byheart.lm.forward import cached_hidden_states, hidden_rows, logits, scoring_mode
+from byheart.lm.forward import cached_hidden_states, hidden_rows, scoring_mode
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
 from byheart.lm.train import trainable_parameters
+from byheart.lm.trunk_and_head import logits
 
 
 def gradient_norms(

@@ -15,11 +15,12 @@ import torch
 from accelerate import Accelerator
 
 from byheart.lm.batching import batches, logit_block_sizes, step_batches
-from byheart.lm.forward import cached_hidden_states, hidden_rows, raw_logits
+from byheart.lm.forward import cached_hidden_states, hidden_rows
 from byheart.lm.goldfish import goldfish_mask
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
+from byheart.lm.trunk_and_head import raw_logits
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int

@@ -33,11 +33,12 @@ from jaxtyping import Int
 
 from byheart.core.errors import ModelError
 from byheart.core.registry import key_of
-from byheart.lm.forward import Scorer, capture_hidden_states, logits, trunk
+from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel, masked_lm_source, read_module, read_tokenizer
 from byheart.lm.placement import device_of
 from byheart.lm.token_swaps import ordinary_token_ids, rank_swaps, top_swaps
 from byheart.lm.tokens import Tokens, bos_ids
+from byheart.lm.trunk_and_head import capture_hidden_states, logits, trunk
 
 DROPOUT = 0.7
 """Dropout rate of a word's embedding: the authors' value."""

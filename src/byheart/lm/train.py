@@ -27,11 +27,12 @@ from byheart.core.config import Training
 from byheart.core.errors import TrainingError
 from byheart.lm.allocator import release_free_memory
 from byheart.lm.dp_sgd import PrivateGradients
-from byheart.lm.forward import cached_hidden_states, causal_lm, trunk
+from byheart.lm.forward import cached_hidden_states
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
+from byheart.lm.trunk_and_head import causal_lm, trunk
 from byheart.stats.dp_accounting import DpSgdParameters
 
 if TYPE_CHECKING:

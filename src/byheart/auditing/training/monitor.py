@@ -28,11 +28,12 @@ from byheart.core.registry import Choice, choose
 from byheart.core.row import build_row
 from byheart.core.types import Estimate, Row, Texts
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
-from byheart.lm.forward import Scorer, trunk
+from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import tokenize_for_model
 from byheart.lm.preserve_state import as_base_model, preserve_training_state
 from byheart.lm.tokens import Tokens
+from byheart.lm.trunk_and_head import trunk
 from byheart.stats.leakage_tests import MIN_GROUPS_PER_CLASS, RecordLabels
 
 if TYPE_CHECKING:
