@@ -1,4 +1,6 @@
-"""Run cells in one or several processes. An error in a cell does not stop the other cells. If a worker process dies, all unfinished cells fail; run again to resume.
+"""Run cells in one or several processes.
+
+An error in a cell does not stop the other cells. If a worker process dies, all unfinished cells fail; run again to resume.
 
 This module has the only broad `except`. A cell is claimed before it runs, so that several workers, or several runs on
 one store, share the work instead of repeating it.
