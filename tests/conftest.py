@@ -9,6 +9,7 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads that wait for each other cost more than they save
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
@@ -24,6 +25,9 @@ with install_import_hook("byheart", "beartype.beartype"):
 
 from testing import stores
 from testing.made_up import ARCHITECTURES, SENTENCES
+
+hypothesis.settings.register_profile("byheart", deadline=None)  # a busy machine makes no test fail
+hypothesis.settings.load_profile("byheart")
 
 
 @pytest.fixture(scope="session")
