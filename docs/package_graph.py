@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "byheart"
-LAYERS = (
-    ("cli",),
-    ("auditing", "study"),
-    ("report",),
-    ("attacks", "observations", "methods", "metrics", "datasets", "tables", "figures"),
-    ("analysis",),
-    ("data", "lm", "store"),
-    ("stats",),
-    ("core",),
+_CONTRACT = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+LAYERS = tuple(
+    tuple(name.strip().removeprefix("byheart.") for name in layer.split("|"))
+    for layer in _CONTRACT["contracts"][0]["layers"]
 )
+"""The layers of `lint-imports`, from the top."""
 
 
 def imports() -> set[tuple[str, str]]:

@@ -116,7 +116,7 @@ def edited(tiny_folder, tmp_path):
 def one_line(error):
     message = str(error.value)
     assert "\n" not in message
-    assert len(message) < 600
+    assert len(message) < 450
     return message
 
 

@@ -7,6 +7,7 @@ model alone is then reused for the fine-tuned model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,7 @@ def _too_few_known(attack: Choice, observations: Iterable[Choice], known_counts:
     return ""
 
 
+@dataclass(frozen=True)
 class _MemoryProvider:
     """Provides evidence in memory, each pass of the model made once.
 
@@ -138,35 +140,25 @@ class _MemoryProvider:
     observation with a twin on the base model (UNTUNED) then shares the twin's pass.
     """
 
-    def __init__(
-        self,
-        observations: Sequence[Choice],
-        inputs: Mapping[str, Any],
-        base_evidence: Mapping[str, Any],
-        *,
-        is_base: bool,
-    ) -> None:
-        self.evidence: dict[str, Any] = {}
-        self._observations, self._inputs, self._base_evidence, self._is_base = (
-            observations,
-            inputs,
-            base_evidence,
-            is_base,
-        )
-        self._passes: dict[str, Any] = {}
+    observations: Sequence[Choice]
+    inputs: Mapping[str, Any]
+    base_evidence: Mapping[str, Any]
+    is_base: bool
+    evidence: dict[str, Any] = field(default_factory=dict[str, Any])
+    passes: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def argument(self, name: str) -> Any:
-        return self._inputs[name] if name in INPUTS else self.evidence[name]
+        return self.inputs[name] if name in INPUTS else self.evidence[name]
 
     def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
         name = observation_name(observation)
-        if name in self._base_evidence and not depends_on("model", observation, self._observations):
-            self.evidence[name] = self._base_evidence[name]
+        if name in self.base_evidence and not depends_on("model", observation, self.observations):
+            self.evidence[name] = self.base_evidence[name]
             return
-        twin = module_constant(observation.function, "UNTUNED", None) if self._is_base else None
-        if (twin or name) not in self._passes:
-            self._passes[twin or name] = compute()
-        self.evidence[name] = self._passes[twin or name]
+        twin = module_constant(observation.function, "UNTUNED", None) if self.is_base else None
+        if (twin or name) not in self.passes:
+            self.passes[twin or name] = compute()
+        self.evidence[name] = self.passes[twin or name]
 
 
 def evidence_in_memory(
@@ -177,7 +169,7 @@ def evidence_in_memory(
     `base_evidence` is reused where an observation requests no fine-tuned model; `is_base` says that this model is the base.
     """
     observations = required_observations(["target", *(n for a in attacks.values() for n in a.needs)], "an attack")
-    provider = _MemoryProvider(observations, inputs, base_evidence, is_base=is_base)
+    provider = _MemoryProvider(observations, inputs, base_evidence, is_base)
     make_evidence(observations, provider)
     return provider.evidence
 

@@ -250,8 +250,7 @@ class Choice:
     @property
     def return_type(self) -> str:
         """The name of the function's declared return type; "" if it declares none."""
-        annotation = self.function.__annotations__.get("return", "")
-        return (annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")).rpartition(".")[2]
+        return annotation_name(self.function, "return")
 
     @property
     def key(self) -> str:
@@ -281,6 +280,12 @@ def key_of(identity: Mapping[str, Any]) -> str:
 def module_constant(function: Callable[..., Any], name: str, default: Any) -> Any:
     """Return a constant of the function's file, or the default if the file does not define it."""
     return inspect.getmodule(function).__dict__.get(name, default)
+
+
+def annotation_name(function: Callable[..., Any], parameter: str) -> str:
+    """Return the type name of a parameter (or "return"), without its module; "" if it has no annotation."""
+    annotation = function.__annotations__.get(parameter, "")
+    return (annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")).rpartition(".")[2]
 
 
 def summary(function: Callable[..., Any]) -> str:

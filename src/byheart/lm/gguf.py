@@ -43,7 +43,7 @@ def dequantized_folder(path: Path) -> Path:
         shutil.rmtree(temporary, ignore_errors=True)
         if not (folder / "config.json").exists():  # else another process completed the same folder
             raise ModelError(
-                f"model file {path}: the dequantized weights cannot be saved in {folder.parent} ({short_error(error)}). "
-                "Free disk space there, or set BYHEART_CACHE to another folder."
+                f"model file {path}: dequantized weights cannot be saved in {folder.parent} ({short_error(error)}). "
+                "Free space there or set BYHEART_CACHE."
             ) from error
     return folder

@@ -21,12 +21,17 @@ def tokenize_for_model(model: LanguageModel, texts: Texts, max_tokens: int) -> T
     virtual_tokens = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
     limit = max_tokens if model.context_length is None else min(max_tokens, model.context_length - virtual_tokens)
     tokens = tokenize(model.tokenizer, texts, limit)
+    check_vocabulary(model, tokens)
+    return tokens
+
+
+def check_vocabulary(model: LanguageModel, tokens: Tokens) -> None:
+    """Raise `ModelError` if the tokenizer returned token ids beyond the model's vocabulary."""
     if (largest := int(tokens.ids.max())) >= model.vocabulary_size:
         raise ModelError(
             f"model {model.name!r}: the tokenizer returns token id {largest}, but the vocabulary has {model.vocabulary_size} tokens. "
             "Use the model's own tokenizer."
         )
-    return tokens
 
 
 def is_prompted(module: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byheart.core.errors import DataError, ModelError
+from byheart.core.errors import DataError
 from byheart.core.registry import key_of
 from byheart.core.types import Texts
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 
 def check_tokens(planned: PlannedCell, model: LanguageModel, tokens: Mapping[str, Tokens]) -> None:
     """Raise an error for texts that the model cannot read, before observing or training."""
-    largest = max(int(t.ids.max()) for t in tokens.values())
-    if largest >= model.vocabulary_size:
-        raise ModelError(
-            f"model {model.name!r}: its tokenizer returns token id {largest}, but the model has {model.vocabulary_size} tokens. "
-            "Use the model's own tokenizer."
-        )
+    from byheart.lm.model_tokens import check_vocabulary
+
+    for part_tokens in tokens.values():
+        check_vocabulary(model, part_tokens)
     if "canaries" in tokens:
         _check_canaries_not_truncated(planned, tokens["canaries"])
     virtual = int(planned.cell.method.recipe["settings"].get("virtual_tokens", 0))

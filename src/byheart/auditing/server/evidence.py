@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -212,13 +212,13 @@ EXTRA_REQUESTS = {"lowercased": 1, "continuations": 10}
 """Approximate additional requests per text."""
 
 
+@dataclass(frozen=True)
 class ServerProvider:
     """Provides the evidence that can be made from a server's answers."""
 
-    def __init__(self, model: EndpointModel, texts: EndpointTexts) -> None:
-        """Prepare to make evidence from this model's answers for these texts."""
-        self.evidence: dict[str, Any] = {}
-        self._model, self._texts = model, texts
+    model: EndpointModel
+    texts: EndpointTexts
+    evidence: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def argument(self, name: str) -> Any:
         """Return evidence by name; a server provides no inputs such as models or tokens."""
@@ -226,4 +226,4 @@ class ServerProvider:
 
     def provide(self, observation: Choice, _: Callable[[], Any]) -> None:
         """Make the evidence from the server's answers instead of the shelf's computation."""
-        self.evidence[observation.name] = SERVER_OBSERVATIONS[observation.name](self._model, self._texts)
+        self.evidence[observation.name] = SERVER_OBSERVATIONS[observation.name](self.model, self.texts)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from byheart.auditing.attack_evidence import split_attacks
 from byheart.auditing.server.evidence import SERVER_OBSERVATIONS
 from byheart.core.attack_output import is_extraction_attack
-from byheart.core.registry import Choice, choose, module_constant
+from byheart.core.registry import Choice, annotation_name, choose, module_constant
 
 REQUIRES_BASE = "requires the base model; name it with --base-name"
 REQUIRES_DISTRIBUTION = (
@@ -36,14 +36,9 @@ def _reason_not_servable(attack: Choice, *, base: bool) -> str:
         if need not in {"texts", "base", *SERVER_OBSERVATIONS}:
             adversary = module_constant(choose("observations", need).function, "ADVERSARY", "")
             return f"requires the observation {need} ({adversary}), which a server's answers do not provide"
-    types = {n: _annotation_name(attack.function.__annotations__.get(n)) for n in attack.needs if n != "texts"}
+    types = {n: annotation_name(attack.function, n) for n in attack.needs if n != "texts"}
     if "TokenStats" in types.values():
         return REQUIRES_DISTRIBUTION
     if any(name not in {"LogProbs", "Generations"} for name in types.values()):
         return REQUIRES_ANNOTATION
     return REQUIRES_BASE if "base" in types and not base else ""
-
-
-def _annotation_name(annotation: object) -> str:
-    """Return the name of an annotation's type, without its module."""
-    return (annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")).rpartition(".")[2]
