@@ -14,6 +14,7 @@ from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.split_check import Gate
 from byheart.core.types import NO_TEXTS, Split
+from byheart.data.blind_baselines import MIN_GROUPS_FOR_SPLIT_CHECK
 from byheart.data.split_check import gate
 from byheart.stats.leakage_tests import RecordLabels
 from byheart.stats.roc_auc import allowed_false_positives
@@ -38,9 +39,6 @@ def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tupl
             )
     return tuple(measurable), doubts
 
-
-MIN_GATE_GROUPS = 10
-"""Groups per class that the split check requires."""
 
 MAX_DUPLICATE_CHECK_TEXTS = 20_000
 """Maximum number of training texts that are searched for near duplicates of non-members."""
@@ -69,7 +67,7 @@ def audit_comparison(
 
     Without non-members there are no attack metrics and no gate. Raises `DataError` as `render_texts` does.
     """
-    split, record_labels = _split(texts, tokenizer, max_texts)
+    split, record_labels = _split_of_given_parts(texts, tokenizer, max_texts)
     if not len(split.nonmembers):
         return AuditComparison(split, record_labels, (), None, ())
     measurable, doubts = measurable_metrics(metrics, len(split.nonmembers))
@@ -77,7 +75,7 @@ def audit_comparison(
     return AuditComparison(split, record_labels, measurable, checked, tuple(doubts))
 
 
-def _split(
+def _split_of_given_parts(
     texts: Mapping[str, Sequence[AuditedText]], tokenizer: PreTrainedTokenizerBase | None, max_texts: int
 ) -> tuple[Split, RecordLabels]:
     """Return the split of at most `max_texts` texts per part, and membership and groups of the audited texts."""
@@ -111,7 +109,10 @@ def _gate(
 ) -> Gate | None:
     """Return the gate of the audited texts, with near duplicates searched among all members; None for too few groups."""
     groups = np.array(record_labels.groups)
-    if min(len(set(groups[mask])) for mask in (record_labels.membership, ~record_labels.membership)) < MIN_GATE_GROUPS:
+    if (
+        min(len(set(groups[mask])) for mask in (record_labels.membership, ~record_labels.membership))
+        < MIN_GROUPS_FOR_SPLIT_CHECK
+    ):
         return None
     train, train_groups = render_texts("member", texts["member"], MAX_DUPLICATE_CHECK_TEXTS, tokenizer)
     positions = {name: i for i, name in enumerate(train.ids)}

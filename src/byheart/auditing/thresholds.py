@@ -11,7 +11,7 @@ from byheart.analysis.labels import attack_label
 from byheart.auditing.audit import Audit
 from byheart.auditing.result import FINETUNED_EPOCH
 from byheart.core.errors import DataError, SettingError, UnknownNameError
-from byheart.stats.leakage_tests import MIN_GROUPS_PER_CLASS
+from byheart.stats.leakage_tests import MIN_GROUPS_FOR_VERDICT
 
 BOUNDABLE_METRICS = ("auc", "tpr_at_fpr")
 """Metrics that a bound can limit."""
@@ -27,10 +27,10 @@ class Bound(NamedTuple):
 def check_bounds(limits: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
     """Raise `DataError` if there are too few texts to judge a bound: an unjudged bound must not count as passed."""
     for bound in limits:
-        if min(members, nonmembers) < MIN_GROUPS_PER_CLASS:
+        if min(members, nonmembers) < MIN_GROUPS_FOR_VERDICT:
             raise DataError(
                 f"--fail-above {bound.metric}={bound.maximum:g}: {members} members and {nonmembers} non-members are too few to "
-                f"judge this bound. Provide at least {MIN_GROUPS_PER_CLASS} of each."
+                f"judge this bound. Provide at least {MIN_GROUPS_FOR_VERDICT} of each."
             )
         if bound.metric == "tpr_at_fpr" and math.floor(fpr * nonmembers + 1e-9) < 1:
             raise DataError(

@@ -21,7 +21,7 @@ from byheart.core.verdict import VerdictWord
 from byheart.stats.intervals import TAIL, clopper_pearson, holm
 from byheart.stats.leakage_tests import (
     CHANCE_AUC,
-    MIN_GROUPS_PER_CLASS,
+    MIN_GROUPS_FOR_VERDICT,
     RecordLabels,
     p_value_auc_above,
     p_value_auc_gain,
@@ -55,7 +55,7 @@ def ruling(
     if not record_labels.has_enough_groups:
         return Ruling(
             "refused",
-            f"no verdict: fewer than {MIN_GROUPS_PER_CLASS} independent texts per class; {_power_text(smallest)}",
+            f"no verdict: fewer than {MIN_GROUPS_FOR_VERDICT} independent texts per class; {_power_text(smallest)}",
         )
     if gate is not None and gate.verdict == "broken":
         return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")

@@ -36,7 +36,7 @@ from byheart.stats.roc_auc import auc_interval, independent_pairs
 FOLDS = 5
 CV_REPEATS = 3
 PERMUTATIONS = 999
-MIN_GROUPS_PER_CLASS = 2 * FOLDS
+MIN_GROUPS_FOR_SPLIT_CHECK = 2 * FOLDS
 """Minimum number of groups per class for cross-validation: two in every fold."""
 
 
@@ -77,10 +77,10 @@ def permuted_labels(
     """
     for in_class, kind in ((membership, "members"), (~membership, "non-members")):
         group_count = len({group for group, is_in_class in zip(groups, in_class, strict=True) if is_in_class})
-        if group_count < MIN_GROUPS_PER_CLASS:
+        if group_count < MIN_GROUPS_FOR_SPLIT_CHECK:
             raise DataError(
                 f"split check: {int(in_class.sum())} {kind} of {group_count} groups are too few for cross-validation. "
-                f"Pass at least {MIN_GROUPS_PER_CLASS} groups each of members and non-members."
+                f"Pass at least {MIN_GROUPS_FOR_SPLIT_CHECK} groups each of members and non-members."
             )
     # A group with both members and non-members is permuted as two groups, one of each class.
     unit = 2 * group_indices(groups) + membership

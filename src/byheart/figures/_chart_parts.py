@@ -140,6 +140,18 @@ def epoch_axis(rows: Sequence[Row]) -> alt.X:
     return alt.X("epoch:Q", title="epoch", axis=axis, scale=alt.Scale(nice=False))
 
 
+def epoch_path_layers(
+    base: alt.Chart, style: SeriesStyle, epoch: alt.X, value: alt.Y, low: alt.Y
+) -> list[alt.Chart | alt.LayerChart]:
+    """Return the layers of each series by epoch: the interval's band, the line, its label at the end, and a point per epoch."""
+    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y=low, y2="high:Q", **series_encodings(style))
+    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **series_encodings(style, dashed=True))
+    dots = base.mark_point(filled=True, opacity=1, size=34).encode(
+        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(style, shaped=True)
+    )
+    return [band, line, *end_label_layers(base, style, "epoch:Q", aside=True), dots]
+
+
 def filter_transform(*conditions: str) -> Any:
     """Return the transform that keeps the data that fulfill all conditions."""
     import altair as alt

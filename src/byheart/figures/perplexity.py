@@ -15,13 +15,11 @@ from byheart.core.types import Row
 from byheart.figures._chart_parts import (
     PANEL_FILTER,
     SEED_FILTER,
-    end_label_layers,
     epoch_axis,
+    epoch_path_layers,
     filter_transform,
     height_transforms,
     pick_parameters,
-    point_tooltips,
-    series_encodings,
     series_style,
     small_multiples,
 )
@@ -39,18 +37,11 @@ def perplexity(rows: Sequence[Row]) -> Figure:
 
     names, style = chart_names(measured), series_style(chart_names(measured).series)
     base = alt.Chart()
-    epoch = epoch_axis(measured)
     scale = alt.Scale(type="log", nice=False)
     value = alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5, format="~r"))
-    band = base.mark_area(opacity=0.15, aria=False).encode(
-        x=epoch, y=alt.Y("low:Q", scale=scale), y2="high:Q", **series_encodings(style)
-    )
-    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **series_encodings(style, dashed=True))
-    dots = base.mark_point(filled=True, opacity=1, size=34).encode(
-        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(style, shaped=True)
-    )
+    low = alt.Y("low:Q", scale=scale)
     chart = small_multiples(
-        [band, line, *end_label_layers(base, style, "epoch:Q", aside=True), dots],
+        epoch_path_layers(base, style, epoch_axis(measured), value, low),
         list(names.panels.split(measured)),
         [
             filter_transform("datum.metric === 'perplexity'", SEED_FILTER, PANEL_FILTER),

@@ -16,13 +16,11 @@ from byheart.figures._chart_parts import (
     PANEL_FILTER,
     SEED_FILTER,
     chance_level_layers,
-    end_label_layers,
     epoch_axis,
+    epoch_path_layers,
     filter_transform,
     height_transforms,
     pick_parameters,
-    point_tooltips,
-    series_encodings,
     series_style,
     small_multiples,
 )
@@ -38,19 +36,10 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
 
     names, style = chart_names(rows), series_style(chart_names(leakage_rows(rows)).series)
     base = alt.Chart()
-    epoch = epoch_axis(leakage_rows(rows))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, nice=False))
-    band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y="low:Q", y2="high:Q", **series_encodings(style))
-    line = base.mark_line(strokeWidth=1.8, aria=False).encode(
-        x=epoch,
-        y=value,
-        **series_encodings(style, dashed=True),
-    )
-    dots = base.mark_point(filled=True, opacity=1, size=34).encode(
-        x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(style, shaped=True)
-    )
+    path = epoch_path_layers(base, style, epoch_axis(leakage_rows(rows)), value, alt.Y("low:Q"))
     chart = small_multiples(
-        [*chance_level_layers(base), band, line, *end_label_layers(base, style, "epoch:Q", aside=True), dots],
+        [*chance_level_layers(base), *path],
         list(names.panels.split(leakage_rows(rows))),
         [filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER), *height_transforms()],
         pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),

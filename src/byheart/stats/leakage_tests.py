@@ -19,7 +19,7 @@ ALPHA = 0.05
 CHANCE_AUC = 0.5
 
 
-MIN_GROUPS_PER_CLASS = 20
+MIN_GROUPS_FOR_VERDICT = 20
 """Minimum number of groups per class for a verdict: 20 and 20 texts can detect an AUC of 0.76 in a single evaluation."""
 
 
@@ -38,7 +38,7 @@ class RecordLabels(NamedTuple):
                 len({g for g, is_in_class in zip(self.groups, in_class, strict=True) if is_in_class})
                 for in_class in classes
             )
-            >= MIN_GROUPS_PER_CLASS
+            >= MIN_GROUPS_FOR_VERDICT
         )
 
 

@@ -59,7 +59,7 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
         name = key_of({"dataset": cell.dataset.key, "data": dataclasses.asdict(cell.data), "coins": seed})
         if name not in splits:
             examples = loaded[cell.dataset.key]
-            cell_split = _split(store, cell, examples)
+            cell_split = _stored_split(store, cell, examples)
             if canaries is not None:
                 near = cell.data.near_duplicate
                 cell_split = dataclasses.replace(
@@ -167,7 +167,7 @@ def _check_known_texts(requester: str, observation: Choice, need: str, available
     )
 
 
-def _split(store: Store, cell: Cell, examples: Examples) -> Split:
+def _stored_split(store: Store, cell: Cell, examples: Examples) -> Split:
     """Return the split of a data set; it is made once and stored as ids."""
     content_digest = digest([(examples.texts.digest,), examples.roles, examples.groups])
     others = {"max_tokens", "canaries"}  # these do not change the split

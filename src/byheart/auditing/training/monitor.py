@@ -34,7 +34,7 @@ from byheart.lm.model_tokens import tokenize_for_model
 from byheart.lm.preserve_state import as_base_model, preserve_training_state
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import trunk
-from byheart.stats.leakage_tests import MIN_GROUPS_PER_CLASS, RecordLabels
+from byheart.stats.leakage_tests import MIN_GROUPS_FOR_VERDICT, RecordLabels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
@@ -140,8 +140,8 @@ def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
     measurable, doubts = measurable_metrics(metrics, len(nonmembers))
     if not record_labels.has_enough_groups:
         doubts.append(
-            f"fewer than {MIN_GROUPS_PER_CLASS} independent texts per class: verdict, warnings and early stopping are disabled; numbers "
-            f"are logged with their intervals. With {MIN_GROUPS_PER_CLASS} per class an AUC of 0.76 is detectable, with 200 one of 0.58"
+            f"fewer than {MIN_GROUPS_FOR_VERDICT} independent texts per class: verdict, warnings and early stopping are disabled; numbers "
+            f"are logged with their intervals. With {MIN_GROUPS_FOR_VERDICT} per class an AUC of 0.76 is detectable, with 200 one of 0.58"
         )
     tokens = tokenize_for_model(model, audited, max_tokens)
     if cut := int((tokens.cut > 0).sum()):
