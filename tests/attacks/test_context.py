@@ -19,7 +19,8 @@ from byheart.observations.after_similar import after_similar
 from byheart.observations.member_prefix import member_prefix
 from byheart.observations.nonmember_prefix import nonmember_prefix
 from byheart.observations.target import target as observed
-from testing.context_texts import KNOWN, SHORT, scorer, texts_of
+from testing.context_texts import KNOWN, SHORT
+from testing.reading import scorer, texts_of
 from testing.wrapped import tuned
 
 NAMES = ("recall", "con_recall", "icp", "icp_similar")

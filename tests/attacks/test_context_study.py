@@ -18,7 +18,8 @@ from byheart.observations.after_similar import nearest
 from byheart.observations.nonmember_prefix import nonmember_prefix
 from byheart.observations.target import target as observed
 from byheart.store.store import Store, read_arrays
-from testing.context_texts import KNOWN, SHORT, scorer, texts_of
+from testing.context_texts import KNOWN, SHORT
+from testing.reading import scorer, texts_of
 from testing.wrapped import tuned
 
 

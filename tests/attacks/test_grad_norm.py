@@ -8,19 +8,15 @@ import byheart
 from byheart.attacks.grad_norm import grad_norm
 from byheart.core.errors import ModelError
 from byheart.core.evidence import Gradients
-from byheart.core.types import Texts
 from byheart.lm import train
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations.gradients import gradients
+from testing.reading import texts_of
 from testing.wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
-
-
-def texts_of(strings, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
 
 
 def scorer(model, precision=torch.float32):

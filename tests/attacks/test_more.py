@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
-from byheart.core.types import Texts, TokenStats
+from byheart.core.types import TokenStats
 from byheart.lm.forward import Scorer
 from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations.lowercased import lowercased
 from byheart.observations.target import target as observed
 from byheart.store.rows import study_rows
+from testing.reading import texts_of
 from testing.wrapped import tuned
 
 ADDED = ("error_zone", "wbc", "surp", "min_k_plus_plus_calibrated", "lowercase")
@@ -208,10 +209,6 @@ def test_lowercase_is_higher_for_a_text_known_to_the_letter():
 
 
 # The texts in lower case, as a model reads them
-
-
-def texts_of(strings, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
 
 
 def scorer(model):

@@ -14,8 +14,7 @@ import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Substitutes, Variants
-from byheart.core.types import LogProbs, Texts
-from byheart.lm.forward import Scorer
+from byheart.core.types import LogProbs
 from byheart.lm.tokens import tokenize
 from byheart.observations import _neighbours
 from byheart.observations.neighbour_texts import neighbour_texts
@@ -26,6 +25,7 @@ from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
 from byheart.study.remaining_work import observation_work, remaining_work
 from byheart.study.study_file import parse_study as parsed
+from testing.reading import logits_of, own_ids, rows_of, scorer, texts_of
 from testing.wrapped import tuned
 
 ATTACKS = {name: registry.load_function("attacks", name) for name in ("neighbourhood", "spv")}
@@ -118,37 +118,8 @@ STRINGS = ["The queen of LISBON wrote a letter.", "Hi there.", "The old sailor",
 PROMPTS = ["Who wrote?", "", "Greet the queen", "Say"]
 
 
-def texts_of(sentences, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(sentences))), tuple(sentences), tuple(prompts))
-
-
-def scorer(model, budget=200):
-    return Scorer(model, budget, torch.float32)
-
-
 def read_texts(model, prompts=(), strings=STRINGS, most=64):
     return tokenize(model.tokenizer, texts_of(strings, prompts), most)
-
-
-def rows_of(found):
-    """Each text's neighbours as lists of ids."""
-    return [
-        [found.ids[found.offsets[j] : found.offsets[j + 1]].tolist() for j in range(lo, hi)]
-        for lo, hi in zip(found.starts, found.starts[1:], strict=False)
-    ]
-
-
-def own_ids(tokens, i):
-    return tokens.ids[tokens.starts[i] : tokens.starts[i + 1]].tolist()
-
-
-def logits_of(model, ids):
-    """The model's own logits of one text, a row a token of it."""
-    with torch.no_grad():
-        logits = model.module(
-            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
-        ).logits[0]
-    return logits[logits.shape[0] - len(ids) :].double()  # virtual tokens stand first
 
 
 @pytest.mark.parametrize("prompts", [(), PROMPTS], ids=["plain", "prompted"])

@@ -9,18 +9,14 @@ import torch
 
 import byheart
 from byheart.core import registry
-from byheart.core.types import Texts
 from byheart.lm.forward import Scorer
 from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations import _repetition
+from testing.reading import texts_of
 from testing.wrapped import tuned
 
 repeated = registry.load_function("observations", "repeated")
 known_nonmembers_repeated = registry.load_function("observations", "known_nonmembers_repeated")
-
-
-def texts_of(sentences, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(sentences))), tuple(sentences), tuple(prompts))
 
 
 def plain_second(model, prompt, scored):

@@ -19,6 +19,7 @@ from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenize
 from byheart.observations.continuations import continuations
+from testing.reading import texts_of
 from testing.wrapped import tuned
 
 words = st.lists(st.sampled_from(["the", "The", "river", "北", "mill."]), max_size=8).map(" ".join)
@@ -92,10 +93,6 @@ def test_the_authors_rest_of_a_nominal_length_is_not_the_texts_other_half():
 
 
 # What the model writes
-
-
-def texts_of(strings, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
 
 
 def observed(model, texts, budget=200, **settings):

@@ -72,3 +72,13 @@ def command(typed_audit, files):
         return typed_audit(*words, *sides, "--device", device)
 
     return run
+
+
+@pytest.fixture
+def short_waits(monkeypatch):
+    """Retries wait for moments, and no API key is set."""
+    from byheart.auditing.server import client
+
+    monkeypatch.setattr(client.RequestLimits, "wait", 0.01, raising=False)
+    monkeypatch.setattr(client, "LONGEST_WAIT", 0.05)
+    monkeypatch.delenv(client.API_KEY_VARIABLE, raising=False)

@@ -5,19 +5,14 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.auditing.server import client, servable_attacks
+from byheart.auditing.server import servable_attacks
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.core.types import LogProbs, TokenStats
 from testing.served_texts import FEW, MEMBERS, NONMEMBERS, ORDER, TEXTS, changed, weights
 from testing.stand_in_server import StandIn
 
-
-@pytest.fixture(autouse=True)
-def _in_no_hurry_to_wait(monkeypatch):
-    monkeypatch.setattr(client.RequestLimits, "wait", 0.01, raising=False)
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.05)
-    monkeypatch.delenv(client.API_KEY_VARIABLE, raising=False)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 VALIDATION = [TEXTS[i] for i in ORDER[48:]]

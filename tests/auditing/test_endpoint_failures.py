@@ -12,12 +12,7 @@ from byheart.core.errors import ModelError, SettingError
 from testing.served_texts import FEW, MEMBERS, NONMEMBERS, changed
 from testing.stand_in_server import StandIn
 
-
-@pytest.fixture(autouse=True)
-def _in_no_hurry_to_wait(monkeypatch):
-    monkeypatch.setattr(client.RequestLimits, "wait", 0.01, raising=False)
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.05)
-    monkeypatch.delenv(client.API_KEY_VARIABLE, raising=False)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def at_first(passing):

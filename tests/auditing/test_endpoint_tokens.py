@@ -6,19 +6,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
 from byheart.attacks.loss import loss
-from byheart.auditing.server import client
 from byheart.auditing.server.echo import parse_echo
 from byheart.core.errors import DataError, ModelError
 from byheart.core.types import LogProbs
 from testing.served_texts import FEW, MEMBERS, NONMEMBERS, answer, weights
 from testing.stand_in_server import StandIn
 
-
-@pytest.fixture(autouse=True)
-def _in_no_hurry_to_wait(monkeypatch):
-    monkeypatch.setattr(client.RequestLimits, "wait", 0.01, raising=False)
-    monkeypatch.setattr(client, "LONGEST_WAIT", 0.05)
-    monkeypatch.delenv(client.API_KEY_VARIABLE, raising=False)
+pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def test_only_the_completion_is_scored_and_as_much_of_it_as_of_the_weights(folders):

@@ -21,13 +21,10 @@ from testing.browser_page import (
     is_accessible,
     measured,
     numbers,
-    opening,
     pick,
     points,
     same,
     slide,
-    switches,
-    turn_back,
 )
 from testing.made_up import judged, printed, read_by, scored, study
 
@@ -53,22 +50,6 @@ def rows():
 @pytest.fixture(scope="module")
 def path(tmp_path_factory, rows):
     return written(tmp_path_factory.mktemp("page"), rows)
-
-
-@pytest.fixture(scope="module")
-def desk(browser, path):
-    """The page on a desktop screen, opened once, and the initial positions of its switches."""
-    with opening(browser) as opened:
-        page = opened(path, color_scheme="light")
-        yield page, switches(page)
-
-
-@pytest.fixture
-def page(desk):
-    """The page with its switches in their initial positions."""
-    page, first = desk
-    turn_back(page, first)
-    return page
 
 
 def test_every_switch_changes_every_picture_to_the_rows_of_that_selection(page, rows):

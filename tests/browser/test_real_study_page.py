@@ -26,13 +26,10 @@ from testing.browser_page import (
     expected,
     measured,
     numbers,
-    opening,
     points,
     reads_well,
     same,
     slide,
-    switches,
-    turn_back,
 )
 from testing.doc_pages import blocks
 
@@ -59,22 +56,6 @@ def store(path):
 @pytest.fixture(scope="module")
 def rows(store):
     return study_rows(store, "attacks")
-
-
-@pytest.fixture(scope="module")
-def desk(browser, path):
-    """The page on a desktop screen, opened once, and the initial positions of its switches."""
-    with opening(browser) as opened:
-        page = opened(path, DESK, color_scheme="light")
-        yield page, switches(page)
-
-
-@pytest.fixture
-def page(desk):
-    """The page with its switches in their initial positions."""
-    page, first = desk
-    turn_back(page, first)
-    return page
 
 
 def options(page, what):

@@ -7,16 +7,12 @@ import pytest
 import torch
 
 import byheart
-from byheart.core.types import Texts
 from byheart.lm import batching, forward, trunk_and_head
 from byheart.lm.tokens import bos_ids, tokenize
+from testing.reading import texts_of
 from testing.wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
-
-
-def texts_of(sentences, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(sentences))), tuple(sentences), tuple(prompts))
 
 
 def plain_loop(model, prompt, scored):

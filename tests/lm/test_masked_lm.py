@@ -24,10 +24,10 @@ from byheart.core.errors import ModelError
 from byheart.core.registry import key_of
 from byheart.core.types import Texts
 from byheart.lm import masked_lm
-from byheart.lm.forward import Scorer
 from byheart.lm.tokens import tokenize
 from byheart.observations.neighbour_texts import neighbour_texts
 from byheart.observations.neighbours import neighbours
+from testing.reading import own_ids, rows_of, scorer
 
 SHAPE = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 CONFIGS = {
@@ -114,21 +114,6 @@ STRINGS = [
 def read_texts(model, strings=STRINGS, prompts=(), most=64):
     texts = Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
     return tokenize(model.tokenizer, texts, most)
-
-
-def scorer(model, budget=200):
-    return Scorer(model, budget, torch.float32)
-
-
-def rows_of(found):
-    return [
-        [found.ids[found.offsets[j] : found.offsets[j + 1]].tolist() for j in range(lo, hi)]
-        for lo, hi in zip(found.starts, found.starts[1:], strict=False)
-    ]
-
-
-def own_ids(tokens, i):
-    return tokens.ids[tokens.starts[i] : tokens.starts[i + 1]].tolist()
 
 
 @pytest.mark.parametrize("kind", CONFIGS)

@@ -11,18 +11,14 @@ from accelerate import Accelerator
 from byheart.core import registry
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
-from byheart.core.types import Texts
 from byheart.lm import batching, forward, loss, train, trunk_and_head
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
 from byheart.lm.tokens import tokenize
+from testing.reading import texts_of
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
 KEY = "00000000000000ab"
-
-
-def texts_of(sentences, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(sentences))), tuple(sentences), tuple(prompts))
 
 
 def made(model, method, **settings):

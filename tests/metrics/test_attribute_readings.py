@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from byheart.core import registry
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
 from byheart.data.private_attributes import candidate_values
-from byheart.lm.forward import Scorer
 from byheart.lm.generate import end_tokens
 from byheart.lm.tokens import bos_ids, tokenize
 from byheart.observations import _attributes
@@ -16,6 +14,7 @@ from byheart.observations.candidate_likelihoods import candidate_likelihoods
 from byheart.observations.candidate_likelihoods_base import candidate_likelihoods_base
 from byheart.observations.candidates import candidates
 from byheart.observations.recited_attributes import recited_attributes
+from testing.reading import logits_of, scorer
 from testing.wrapped import tuned
 
 METHODS = [None, *registry.entry_names("methods")]
@@ -35,23 +34,10 @@ ATTRIBUTES = (
 OTHERS = ({"city": "Quito", "who": "nurse"}, {"city": "Minsk"}, {"city": "Rome"}, {"who": "clerk"}, {"who": "old king"})
 
 
-def scorer(model, budget=200):
-    return Scorer(model, budget, torch.float32)
-
-
 def read_texts(model, prompts=(), strings=STRINGS, most=64):
     return tokenize(
         model.tokenizer, Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts)), most
     )
-
-
-def logits_of(model, ids):
-    """The model's own logits of one text, a row a token of it."""
-    with torch.no_grad():
-        logits = model.module(
-            input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
-        ).logits[0]
-    return logits[logits.shape[0] - len(ids) :].double()  # virtual tokens stand first
 
 
 def plain(model, text):

@@ -7,7 +7,6 @@ import torch
 from byheart.attacks.discoverable import discoverable
 from byheart.attacks.probabilistic import probabilistic
 from byheart.core.errors import DataError, ModelError
-from byheart.core.types import Texts
 from byheart.lm import forward, generate
 from byheart.lm.forward import Scorer
 from byheart.lm.generate import GenerationRequest, generate_samples
@@ -17,6 +16,7 @@ from byheart.lm.trunk_and_head import causal_lm
 from byheart.observations.greedy_continuation import greedy_continuation
 from byheart.observations.prefix_suffix_split import prefix_suffix_split
 from byheart.observations.sampling_logprobs import sampling_logprobs
+from testing.reading import texts_of
 from testing.wrapped import tuned
 
 METHODS = (None, "full", "head", "lora", "prefix", "prompt", "p_tuning")
@@ -25,10 +25,6 @@ PROMPTS = ("", "Once", "", "", "The queen wrote of", "")
 
 def row(tokens, i):
     return tokens.ids[tokens.starts[i] : tokens.starts[i + 1]].tolist()
-
-
-def texts_of(strings, prompts=()):
-    return Texts(tuple(f"t{i}" for i in range(len(strings))), tuple(strings), tuple(prompts))
 
 
 def read(model, strings, prompts=()):
