@@ -9,7 +9,8 @@ from functools import cache, partial
 import numpy as np
 from jaxtyping import Float
 
-from byheart.core.types import Estimate, Split, Texts
+from byheart.core.split import Split
+from byheart.core.types import Estimate, Texts
 from byheart.data.split_check import gate
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.stats import power

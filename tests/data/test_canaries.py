@@ -8,7 +8,8 @@ import pytest
 
 from byheart.core.config import Canaries
 from byheart.core.errors import DataError, SettingError, UnknownNameError
-from byheart.core.types import Examples, Texts
+from byheart.core.split import Examples
+from byheart.core.types import Texts
 from byheart.data.canaries import plant_canaries
 from byheart.data.splitting import split
 from byheart.datasets.records import records

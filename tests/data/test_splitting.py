@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byheart.core.errors import DataError
-from byheart.core.types import Examples, Texts
+from byheart.core.split import Examples
+from byheart.core.types import Texts
 from byheart.data.splitting import split
 
 WORDS = ["otter", "river", "fish", "stone", "reed", "heron"]

@@ -11,7 +11,8 @@ import byheart
 from byheart.analysis import row_values
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
-from byheart.core.types import Examples, Texts
+from byheart.core.split import Examples
+from byheart.core.types import Texts
 from byheart.data.splitting import split
 from byheart.datasets.files import files
 from byheart.store.store import Store

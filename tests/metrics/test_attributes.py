@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from byheart.core.errors import DataError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
-from byheart.core.types import Examples, Texts
+from byheart.core.split import Examples
+from byheart.core.types import Texts
 from byheart.data.private_attributes import candidate_values
 from byheart.metrics.attribute_extraction import attribute_extraction
 from byheart.metrics.attribute_inference import attribute_inference

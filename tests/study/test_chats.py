@@ -17,8 +17,8 @@ from byheart.lm.tokens import render_chats, tokenize
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan
+from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import parse_study as parsed
-from byheart.study.train_and_observe import read_evidence
 from testing.stores import FEW
 
 TEMPLATE = (

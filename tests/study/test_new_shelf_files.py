@@ -29,7 +29,7 @@ def dropped(model, *, learning_rate: float = 0.01):
 ''',
     "datasets": '''
 """Sixty numbered sentences."""
-from byheart.core.types import Examples, Texts
+from byheart.core import Examples, Texts
 def dropped(*, count: int = 60):
     """Sentences that count."""
     texts = Texts(tuple(f"n{i}" for i in range(count)), tuple(f"Sentence number {i} speaks of {i * i} things and {i + 7} more." for i in range(count)))

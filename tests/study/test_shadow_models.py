@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import byheart
+from byheart.core.dependencies import evaluate_expression
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Shadows
-from byheart.core.registry import evaluate_expression
-from byheart.core.types import Examples, Texts
+from byheart.core.split import Examples
+from byheart.core.types import Texts
 from byheart.data.splitting import split
 from byheart.store.store import Store, read_arrays
 from byheart.study import train_and_observe

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from byheart.core.dependencies import observation_name
-from byheart.core.registry import FORMER_NAMES, choose, load_function
+from byheart.core.former_names import FORMER_NAMES
+from byheart.core.registry import choose, load_function
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.plan import plan_cells

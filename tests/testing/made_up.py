@@ -8,8 +8,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from byheart.analysis.paper_values import PublishedValue
+from byheart.core.split import PlantedCanaries
 from byheart.core.split_check import Finding, Gate
-from byheart.core.types import PlantedCanaries, Row, ScoreSet, TextLosses, Texts
+from byheart.core.types import Row, ScoreSet, TextLosses, Texts
 
 WHO = (
     "The old sailor wrote",

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from byheart.core.types import Split, Texts
+from byheart.core.split import Split
+from byheart.core.types import Texts
 
 WORDS = np.array([f"{a}{b}{c}" for a in "bdgklmnprst" for b in "aeiou" for c in ("n", "rt", "la", "sk", "st", "ve")])
 

@@ -12,8 +12,9 @@ import numpy as np
 from byheart.auditing.texts import AuditedText, render_texts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
+from byheart.core.split import Split
 from byheart.core.split_check import Gate
-from byheart.core.types import NO_TEXTS, Split
+from byheart.core.types import NO_TEXTS
 from byheart.data.blind_baselines import MIN_GROUPS_FOR_SPLIT_CHECK
 from byheart.data.split_check import gate
 from byheart.stats.leakage_tests import RecordLabels

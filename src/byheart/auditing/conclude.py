@@ -16,7 +16,8 @@ from byheart.auditing.verdict import Ruling, members_only_ruling, ruling
 from byheart.core.ragged import slice_texts
 from byheart.core.registry import Choice, choose
 from byheart.core.row import build_row as row
-from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, Split, digest
+from byheart.core.split import Split
+from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, digest
 from byheart.stats.leakage_tests import RecordLabels
 from byheart.store.provenance import result_provenance
 

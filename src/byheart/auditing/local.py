@@ -31,7 +31,8 @@ from byheart.core.attack_output import is_extraction_attack
 from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.registry import Choice
-from byheart.core.types import Extraction, Scores, Split, Texts
+from byheart.core.split import Split
+from byheart.core.types import Extraction, Scores, Texts
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import tokenize_for_model

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         Suffixes,
         Variants,
     )
-    from byheart.core.types import Estimate, Examples, Extraction, LogProbs, Row, Scores, Table, Texts, TokenStats
+    from byheart.core.split import Examples
+    from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, Table, Texts, TokenStats
 
 __all__ = [
     "Candidates",
@@ -71,7 +72,8 @@ _NAMES_OF_MODULE = {
         "Suffixes",
         "Variants",
     ),
-    "types": ("Estimate", "Examples", "Extraction", "LogProbs", "Row", "Scores", "Table", "Texts", "TokenStats"),
+    "split": ("Examples",),
+    "types": ("Estimate", "Extraction", "LogProbs", "Row", "Scores", "Table", "Texts", "TokenStats"),
 }
 
 

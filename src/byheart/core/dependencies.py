@@ -5,11 +5,14 @@ Dependencies are the positional parameters of a function's signature.
 
 from __future__ import annotations
 
+import math
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from byheart.core.errors import DataError
-from byheart.core.registry import Choice, choose, current_name, entry_names, evaluate_expression, module_constant
+from byheart.core.former_names import current_name
+from byheart.core.registry import Choice, choose, entry_names, module_constant
 
 TOKEN_INPUTS = {
     "tokens": "audited",
@@ -94,3 +97,11 @@ def depends_on(input_name: str, observation: Choice, observations: Iterable[Choi
             return True
         pending += [by_name[n] for n in current.needs if n not in INPUTS]
     return False
+
+
+def evaluate_expression(expression: str | float, settings: Mapping[str, Any]) -> float:
+    """Return the value of a number or of an expression in settings: 2, "count", "shots + 1", "2 * probes"."""
+    if not isinstance(expression, str):
+        return float(expression)
+    factors = ((factor.strip() for factor in term.split("*")) for term in expression.split("+"))
+    return float(sum(math.prod(float(settings.get(f, f)) for f in term) for term in factors))

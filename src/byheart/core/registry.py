@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import inspect
 import json
-import math
 import pkgutil
 import types
 import typing
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from byheart.core.errors import FormerNameWarning, SettingError, StudyError, UnknownNameError
+from byheart.core.former_names import current_name, stored_name
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,6 @@ class ContentIdentity:
     identity: Callable[[Any], Any]
 
 
-FORMER_NAMES: Mapping[str, Mapping[str, str]] = {
-    "observations": {
-        "chances": "sampling_logprobs",
-        "recitation": "greedy_continuation",
-        "suffixes": "prefix_suffix_split",
-        "substitutes": "neighbour_texts",
-        "after_members": "member_prefix",
-        "after_nonmembers": "nonmember_prefix",
-    },
-    "metrics": {"attribute_recital": "attribute_extraction"},
-}
-"""Renamed entries of shelves, former name first. Study files may use the former name; store keys always contain it."""
-
 SHELVES = ("attacks", "methods", "datasets", "metrics", "figures", "tables", "observations")
 
 
@@ -58,16 +45,6 @@ def entry_names(shelf: str) -> tuple[str, ...]:
         raise UnknownNameError("shelf", shelf, SHELVES)
     folder = importlib.import_module(f"byheart.{shelf}")
     return tuple(sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if not m.name.startswith("_")))
-
-
-def current_name(shelf: str, name: str) -> str:
-    """Return the current name of an entry that may be written by its former name."""
-    return FORMER_NAMES.get(shelf, {}).get(name, name)
-
-
-def stored_name(shelf: str, name: str) -> str:
-    """Return the name that store keys contain: the former name of a renamed entry, so that stored results stay valid."""
-    return next((old for old, new in FORMER_NAMES.get(shelf, {}).items() if new == name), name)
 
 
 def load_function(shelf: str, name: str) -> Callable[..., Any]:
@@ -256,14 +233,6 @@ class Choice:
     def key(self) -> str:
         """Hash of the identity (16 hex digits)."""
         return key_of({"shelf": self.shelf, **self.identity})
-
-
-def evaluate_expression(expression: str | float, settings: Mapping[str, Any]) -> float:
-    """Return the value of a number or of an expression in settings: 2, "count", "shots + 1", "2 * probes"."""
-    if not isinstance(expression, str):
-        return float(expression)
-    factors = ((factor.strip() for factor in term.split("*")) for term in expression.split("+"))
-    return float(sum(math.prod(float(settings.get(f, f)) for f in term) for term in factors))
 
 
 def format_setting(value: Any) -> str:

@@ -25,7 +25,8 @@ import numpy as np
 from byheart.core.config import Canaries
 from byheart.core.errors import DataError
 from byheart.core.registry import key_of
-from byheart.core.types import Examples, PlantedCanaries, Split, Texts
+from byheart.core.split import Examples, PlantedCanaries, Split
+from byheart.core.types import Texts
 from byheart.data.near_duplicates import distinct_positions
 
 REVISION = 0

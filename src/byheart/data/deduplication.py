@@ -9,7 +9,8 @@ are for the same texts.
 from __future__ import annotations
 
 from byheart.core.config import Training
-from byheart.core.types import Examples, Texts
+from byheart.core.split import Examples
+from byheart.core.types import Texts
 from byheart.data.near_duplicates import distinct_positions
 
 

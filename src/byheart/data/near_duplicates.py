@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from byheart.core.types import Examples
+from byheart.core.split import Examples
 
 SHINGLE_WORDS = 5  # near duplicates share shingles of five words (Lee et al., ACL 2022, arXiv 2107.06499: five tokens)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from byheart.core.errors import DataError
-from byheart.core.types import Examples, Role, Texts
+from byheart.core.split import Examples, Role
+from byheart.core.types import Texts
 from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, numbered_rows, read_rows
 from byheart.data.records import nonempty_string_value, string_value
 

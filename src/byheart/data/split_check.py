@@ -20,8 +20,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.core.errors import DataError
+from byheart.core.split import Examples, Split
 from byheart.core.split_check import BLIND_AUC_LIMIT, Finding, Gate, Verdict
-from byheart.core.types import Examples, Split, Texts
+from byheart.core.types import Texts
 from byheart.data.blind_baselines import BlindClassifierResult, aucs, blind_classifier_results, p_value, permuted_labels
 from byheart.data.near_duplicates import distinct_positions, shingles
 from byheart.stats.intervals import TAIL, holm

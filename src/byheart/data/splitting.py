@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from byheart.core.errors import DataError
-from byheart.core.types import Examples, Split
+from byheart.core.split import Examples, Split
 from byheart.data.near_duplicates import DistinctPositions, distinct_positions, normalized_text
 
 SAMPLING_MARGIN = 1.1  # texts that are sampled first, per required text, because some are duplicates

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from byheart.core.types import Examples, digest
+from byheart.core.split import Examples
+from byheart.core.types import digest
 from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field, truncate_text
 
 

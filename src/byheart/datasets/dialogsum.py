@@ -11,7 +11,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.core.types import Examples
+from byheart.core.split import Examples
 from byheart.datasets._summaries import summary_examples
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
-from byheart.core.types import Examples, Role
+from byheart.core.split import Examples, Role
 from byheart.data.formats import SourceRow, read_rows
 from byheart.data.pii import PiiKind, first_pii_values
 from byheart.data.readers import SPLIT_ROLES, Example, examples, nonempty_string_field, published_splits, string_field

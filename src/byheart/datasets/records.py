@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge
 
-from byheart.core.types import Examples
+from byheart.core.split import Examples
 from byheart.data.readers import Example, examples
 
 if TYPE_CHECKING:

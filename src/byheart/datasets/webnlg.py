@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from byheart.core.errors import DataError
-from byheart.core.types import Examples
+from byheart.core.split import Examples
 from byheart.data.formats import SourceRow
 from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field
 

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from byheart.core.errors import DataError
-from byheart.core.types import Examples
+from byheart.core.split import Examples
 from byheart.data.formats import SourceRow
 from byheart.data.readers import Example, examples, string_field, truncate_text
 

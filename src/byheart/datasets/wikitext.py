@@ -14,7 +14,7 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from byheart.core.types import Examples
+from byheart.core.split import Examples
 from byheart.data.formats import SourceRow
 from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field
 

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 
 from byheart.core import ragged
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.core.split import PlantedCanaries
+from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._nll import mean_nll
 from byheart.stats.canary_exposure import exposure_by_extrapolation, exposure_by_sampling
 from byheart.stats.intervals import hoeffding

@@ -21,7 +21,8 @@ from annotated_types import Ge, Interval
 
 from byheart.core import ragged
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.core.split import PlantedCanaries
+from byheart.core.types import Estimate, LogProbs
 
 
 def canary_guess(

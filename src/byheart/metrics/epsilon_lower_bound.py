@@ -18,7 +18,8 @@ from annotated_types import Ge, Interval
 
 from byheart.core import ragged
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.core.split import PlantedCanaries
+from byheart.core.types import Estimate, LogProbs
 from byheart.stats.epsilon_bounds import check_delta, correct_guesses, one_run, one_run_gaussian
 
 FAIR_COIN = 0.5

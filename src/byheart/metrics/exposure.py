@@ -20,7 +20,8 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.core.errors import DataError
-from byheart.core.types import Estimate, LogProbs, PlantedCanaries
+from byheart.core.split import PlantedCanaries
+from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from byheart.core import ragged
 from byheart.core.errors import DataError, SettingError, StoreError, UnknownNameError
-from byheart.core.registry import current_name
+from byheart.core.former_names import current_name
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row, ScoreSet, TextLosses
 from byheart.store.store import Store, damaged_result_error, read_arrays, read_json

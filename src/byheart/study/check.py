@@ -9,8 +9,9 @@ from pathlib import Path
 
 from byheart.analysis.formats import as_text
 from byheart.core.errors import StudyError
+from byheart.core.split import Split
 from byheart.core.split_check import Gate
-from byheart.core.types import Split, Table, Texts
+from byheart.core.types import Table, Texts
 from byheart.data.split_check import gate
 from byheart.datasets.files import files
 from byheart.store.store import Store

@@ -6,7 +6,8 @@ from typing import Any
 
 from byheart import lm
 from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS, observation_name
-from byheart.core.registry import Choice, choose, key_of, module_constant, stored_name
+from byheart.core.former_names import stored_name
+from byheart.core.registry import Choice, choose, key_of, module_constant
 from byheart.core.types import digest
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.shadow_models import shadow_cells

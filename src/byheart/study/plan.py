@@ -13,7 +13,8 @@ import numpy as np
 from byheart.core.dependencies import TOKEN_INPUTS, known_records_needed, observation_name, required_observations
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, entry_names, key_of, module_constant
-from byheart.core.types import Examples, LogProbs, Split, Texts, digest
+from byheart.core.split import Examples, Split
+from byheart.core.types import LogProbs, Texts, digest
 from byheart.data.canaries import plant_canaries
 from byheart.data.deduplication import deduplicated_texts
 from byheart.data.private_attributes import check_has_attributes, check_has_candidates

@@ -17,7 +17,8 @@ from byheart.core.attack_output import ATTACK_OUTPUT_NAMES
 from byheart.core.config import Scoring, Training
 from byheart.core.dependencies import observation_name
 from byheart.core.registry import Choice, key_of
-from byheart.core.types import Split, Texts
+from byheart.core.split import Split
+from byheart.core.types import Texts
 from byheart.lm.base_models import chat_template_hash, identity
 from byheart.stats.dp_accounting import DpSgdParameters, dp_sgd_parameters, privacy_settings
 from byheart.study.study_file import Cell

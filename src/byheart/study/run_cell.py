@@ -18,10 +18,12 @@ from byheart.core.attack_output import ATTACK_OUTPUT_NAMES, output_arrays
 from byheart.core.config import Machine
 from byheart.core.dependencies import depends_on, observation_name
 from byheart.core.errors import DataError
+from byheart.core.former_names import stored_name
 from byheart.core.ragged import slice_texts
-from byheart.core.registry import Choice, key_of, stored_name
+from byheart.core.registry import Choice, key_of
 from byheart.core.row import build_row
-from byheart.core.types import Estimate, PlantedCanaries, Row
+from byheart.core.split import PlantedCanaries
+from byheart.core.types import Estimate, Row
 from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.cell_tokens import scored_texts
@@ -35,8 +37,9 @@ from byheart.study.remaining_work import (
     observation_passes,
 )
 from byheart.study.shadow_models import shadow_cells
+from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import non_default_settings
-from byheart.study.train_and_observe import ProgressCallback, observe, read_evidence
+from byheart.study.train_and_observe import ProgressCallback, observe
 
 ROWS_REVISION = 2
 """Raised when the content of rows changes, so that rows are measured again from stored evidence. 2: canaries' costs."""

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from byheart.core.config import Machine
 from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
 from byheart.core.errors import DataError
-from byheart.core.evidence import EVIDENCE_TYPES, ShadowPass, evidence_from_arrays, evidence_to_arrays
+from byheart.core.evidence import EVIDENCE_TYPES, evidence_to_arrays
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice
 from byheart.stats.dp_accounting import privacy_settings
-from byheart.store.store import Store, read_arrays, write_arrays
+from byheart.store.store import Store, write_arrays
 from byheart.study.cell_tokens import check_tokens, stored_tokens
 from byheart.study.checkpoints import drop_states, latest_state, save_state, write_weights
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.remaining_work import epoch_work, observation_work
-from byheart.study.shadow_models import shadow_cells, shadow_halves
+from byheart.study.stored_evidence import read_evidence, read_shadow_passes
 
 if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel, TrainableModel
@@ -244,19 +244,3 @@ class _StoreProvider:
         done = observation_work(planned, observation)
         text = f"epoch {self.epoch} observed: {observation.name}"
         self.context.on_event(Event("step", planned.label, text, done))
-
-
-def read_evidence(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> Any:
-    """Return an observation's stored evidence."""
-    return evidence_from_arrays(
-        observation.return_type, read_arrays(store.folder("evidence", evidence_key(planned, observation, epoch)))
-    )
-
-
-def read_shadow_passes(planned: PlannedCell, store: Store, epoch: int) -> tuple[ShadowPass, ...]:
-    """Return each shadow model's stored evidence of the audited texts and of the population."""
-    shadows = shadow_cells(planned)
-    return tuple(
-        ShadowPass(inside, *(read_evidence(s, store, o, epoch) for o in s.observations))
-        for s, inside in zip(shadows, shadow_halves(planned, len(shadows)), strict=True)
-    )
