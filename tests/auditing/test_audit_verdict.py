@@ -9,8 +9,9 @@ from transformers import AutoTokenizer
 
 import byheart
 from byheart.auditing.thresholds import Bound, crossed_bounds
-from byheart.auditing.verdict import Ruling, holm_adjusted, ruling, smallest_detectable_auc
+from byheart.auditing.verdict import Ruling, ruling, smallest_detectable_auc
 from byheart.core.types import Row
+from byheart.stats.intervals import holm_by_name
 from byheart.stats.leakage_tests import RecordLabels
 from testing.audited import MEMBERS, NONMEMBERS, opened, records, refusal
 
@@ -136,7 +137,7 @@ def test_the_power_told_is_that_of_corrected_tests():
     assert smallest_detectable_auc(sides, 10) > smallest_detectable_auc(sides, 1)
     together = RecordLabels(sides.membership, tuple(str(i // 2) for i in range(100)))
     assert smallest_detectable_auc(together, 1) > smallest_detectable_auc(sides, 1)
-    assert holm_adjusted({"a": 0.01, "b": 0.04}) == {"a": 0.02, "b": 0.04}
+    assert holm_by_name({"a": 0.01, "b": 0.04}) == {"a": 0.02, "b": 0.04}
     assert math.isclose(
         smallest_detectable_auc(sides, 1), 0.5 + (1.959964 + 0.8416212) * math.sqrt(101 / (12 * 2500)), rel_tol=1e-6
     )

@@ -18,7 +18,7 @@ from byheart.core.ragged import means
 from byheart.core.split_check import Gate
 from byheart.core.types import LogProbs, Row, Scores
 from byheart.core.verdict import VerdictWord
-from byheart.stats.intervals import TAIL, clopper_pearson, holm
+from byheart.stats.intervals import TAIL, clopper_pearson, holm_by_name
 from byheart.stats.leakage_tests import (
     CHANCE_AUC,
     MIN_GROUPS_FOR_VERDICT,
@@ -63,10 +63,10 @@ def ruling(
     above_base = {n: _gain_p_value(s, base.get(n), record_labels) for n, s in scores.items()}
     above_both = {n: max(p, above_base[n]) for n, p in above_chance.items()}
     aucs = {attack_label(r): r for r in rows if r.metric == "auc"}
-    if leaking := [n for n, p in holm_adjusted(above_both).items() if p <= TAIL]:
+    if leaking := [n for n, p in holm_by_name(above_both).items() if p <= TAIL]:
         best = max(leaking, key=lambda n: aucs[n].value)
         return Ruling("leaks", f"leaks: {_leak_text(best, rows)}", best)
-    if separating := [n for n, p in holm_adjusted(above_chance).items() if p <= TAIL]:
+    if separating := [n for n, p in holm_by_name(above_chance).items() if p <= TAIL]:
         best = max(separating, key=lambda n: aucs[n].value)
         return Ruling(
             "differs",
@@ -96,11 +96,6 @@ def members_only_ruling(now: LogProbs, before: LogProbs | None, groups: Sequence
         f"more likely under the fine-tuned model than under the base model (median gain {np.median(group_gains):.2f} nats per "
         "token), but fine-tuning also makes unseen texts of the same kind more likely",
     )
-
-
-def holm_adjusted(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return Holm's adjusted p-values by name."""
-    return dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))
 
 
 def smallest_detectable_auc(record_labels: RecordLabels, attacks: int) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+Name = TypeVar("Name", bound=Hashable)
 
 TAIL = 0.025  # error at each end of a 95 % interval
 
@@ -105,3 +108,8 @@ def holm(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     order = np.argsort(p_values)
     stepped = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1))
     return np.minimum(1.0, stepped)[np.argsort(order)]
+
+
+def holm_by_name(p_values: Mapping[Name, float]) -> dict[Name, float]:
+    """Holm's adjusted p-values by the name of their test; {} without tests."""
+    return dict(zip(p_values, holm(np.array(list(p_values.values()))).tolist(), strict=True))

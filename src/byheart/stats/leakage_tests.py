@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from byheart.core.types import Scores
-from byheart.stats.intervals import holm
+from byheart.stats.intervals import holm_by_name
 from byheart.stats.roc_auc import auc_difference, auc_p_value
 
 ALPHA = 0.05
@@ -55,5 +55,4 @@ def p_value_auc_gain(now: Scores, before: Scores, labels: RecordLabels) -> float
 
 def significant_attacks(p_values: Mapping[str, float], evaluation_count: int) -> tuple[str, ...]:
     """Return the significant attacks, corrected over the attacks of an evaluation (Holm) and the run's evaluations."""
-    adjusted = holm(np.array(list(p_values.values()))) * evaluation_count
-    return tuple(name for name, p in zip(p_values, adjusted, strict=True) if p <= ALPHA)
+    return tuple(name for name, p in holm_by_name(p_values).items() if p * evaluation_count <= ALPHA)

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import (
     SIGNIFICANCE_MARK,
@@ -25,7 +23,7 @@ from byheart.analysis.comparisons import (
 from byheart.core.errors import DataError
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.stats.intervals import holm
+from byheart.stats.intervals import holm_by_name
 from byheart.stats.roc_auc import AucDifference
 from byheart.stats.simultaneous import ALPHA
 
@@ -49,7 +47,7 @@ def gains(rows: Sequence[Row], scores: Callable[[str], ScoreSet], gates: Mapping
     }
     if not base_gains:
         raise DataError("table gains: no scores at epoch 0 and after it. Run the study with training.epochs 1 or more.")
-    corrected = dict(zip(base_gains, holm(np.array([g.p_value for g in base_gains.values()])), strict=True))
+    corrected = holm_by_name({position: gain.p_value for position, gain in base_gains.items()})
     by_method: dict[tuple[tuple[str, ...], str], list[TablePosition]] = {}
     for position in base_gains:
         by_method.setdefault((position.lead, position.variant), []).append(position)

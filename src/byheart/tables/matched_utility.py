@@ -26,7 +26,7 @@ from byheart.analysis.matched_utility import (
 from byheart.analysis.utility_curves import common_perplexities
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table, TextLosses
-from byheart.stats.intervals import holm
+from byheart.stats.intervals import holm_by_name
 from byheart.stats.simultaneous import ALPHA
 
 NOT_REACHED = "not reached"
@@ -112,7 +112,7 @@ def _lowest_or_tied(leakage: Mapping[LineKey, Mapping[str, LeakageAtPerplexity |
             difference = a.draws - b.draws
             error = float(np.std(difference[1:]))
             tests[line, frozenset((first, second))] = 2 * float(ndtr(-abs(difference[0]) / error)) if error else 1.0
-    corrected = dict(zip(tests, holm(np.array(list(tests.values()))), strict=True)) if tests else {}
+    corrected = holm_by_name(tests)
     tied: set[tuple[LineKey, str]] = set()
     for line, by_method in leakage.items():
         drawn = {n: m for n, m in by_method.items() if m is not None and len(m.draws)}
