@@ -98,7 +98,7 @@ def series_encodings(
 
 
 def small_multiples(  # noqa: PLR0913 - settings are keyword-only
-    layers: Sequence[alt.Chart],
+    layers: Sequence[alt.Chart | alt.LayerChart],
     panels: Sequence[str],
     transforms: Sequence[Any],
     parameters: list[alt.Parameter],
