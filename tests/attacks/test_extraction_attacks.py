@@ -14,7 +14,7 @@ from byheart.attacks.probabilistic import probabilistic
 from byheart.core import registry
 from byheart.core.attack_output import is_extraction_attack, output_arrays
 from byheart.core.errors import DataError, SettingError
-from byheart.core.evidence import Chances, Recitation, evidence_from_arrays, evidence_to_arrays
+from byheart.core.evidence import GreedyContinuation, SamplingLogProbs, evidence_from_arrays, evidence_to_arrays
 from byheart.core.types import Extraction
 
 suffixes = st.lists(st.integers(0, 4), min_size=1, max_size=9)
@@ -24,7 +24,7 @@ cases = st.lists(st.tuples(suffixes, st.lists(st.integers(0, 4), max_size=9)), m
 def read(texts):
     """Texts as pairs of the suffix and what was written in its place."""
     true, written = zip(*texts, strict=True)
-    return Recitation(
+    return GreedyContinuation(
         true=np.array([t for text in true for t in text], dtype=np.int64),
         starts=np.cumsum([0, *map(len, true)]),
         written=np.array([t for text in written for t in text], dtype=np.int64),
@@ -116,7 +116,7 @@ def test_a_copy_of_a_short_suffix_is_a_copy():
 
 
 def chances(texts):
-    return Chances(
+    return SamplingLogProbs(
         logp=np.array([v for t in texts for v in t], dtype=np.float64), starts=np.cumsum([0, *map(len, texts)])
     )
 
@@ -172,7 +172,10 @@ def test_an_attack_that_extracts_says_so():
 
 
 def test_what_was_recited_is_kept_without_pickle():
-    for kind, found in (("Recitation", read([([1, 2], [1]), ([3], [])])), ("Chances", chances([[-1.0, -np.inf]]))):
+    for kind, found in (
+        ("GreedyContinuation", read([([1, 2], [1]), ([3], [])])),
+        ("SamplingLogProbs", chances([[-1.0, -np.inf]])),
+    ):
         again = evidence_from_arrays(kind, evidence_to_arrays(found))
         assert all(np.array_equal(a, evidence_to_arrays(found)[n]) for n, a in evidence_to_arrays(again).items())
 

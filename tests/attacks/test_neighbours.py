@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
-from byheart.core.evidence import Substitutes, Variants
+from byheart.core.evidence import NeighborTokens, Variants
 from byheart.core.types import LogProbs
 from byheart.lm.tokens import tokenize
 from byheart.observations import _neighbours
@@ -196,7 +196,7 @@ def test_neighbours_do_not_depend_on_order_or_batch(tiny, architecture, budget):
 
 def packed_rows(rows):
     flat = [row for near in rows for row in near]
-    return Substitutes(
+    return NeighborTokens(
         ids=np.array([t for row in flat for t in row]),
         offsets=np.cumsum([0, *map(len, flat)]),
         starts=np.cumsum([0, *map(len, rows)]),

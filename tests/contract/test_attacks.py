@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
-from byheart.core.evidence import Chances, Frequencies, Generations, Gradients, Recitation, Shadows, Variants
+from byheart.core.evidence import (
+    Frequencies,
+    Generations,
+    Gradients,
+    GreedyContinuation,
+    SamplingLogProbs,
+    Shadows,
+    Variants,
+)
 from byheart.core.types import Extraction, LogProbs, Texts, TokenStats
 
 ATTACKS = {name: registry.load_function("attacks", name) for name in registry.entry_names("attacks")}
@@ -72,8 +80,8 @@ def extracting(gain):
     written = np.where(right, true, 99)
     logp = np.minimum(-chance.gamma(1.0, 2.0, starts[-1]) + gain * np.repeat(MEMBERS, lengths), 0)
     return {
-        "greedy_continuation": Recitation(true=true, starts=starts, written=written, written_starts=starts),
-        "sampling_logprobs": Chances(logp=logp, starts=starts),
+        "greedy_continuation": GreedyContinuation(true=true, starts=starts, written=written, written_starts=starts),
+        "sampling_logprobs": SamplingLogProbs(logp=logp, starts=starts),
     }
 
 
@@ -151,9 +159,9 @@ def take(found, order):
         starts = np.cumsum([0, *map(len, several)])
         written = tuple(w for one in several for w in one)
         return Generations(written=written, rest=tuple(found.rest[i] for i in order), starts=starts)
-    if isinstance(found, Recitation):
+    if isinstance(found, GreedyContinuation):
         true, written = ([np.split(a, s[1:-1])[i] for i in order] for a, s in read_and_written(found))
-        return Recitation(
+        return GreedyContinuation(
             true=np.concatenate(true),
             starts=np.cumsum([0, *map(len, true)]),
             written=np.concatenate(written),
@@ -251,10 +259,10 @@ def test_shortest_texts_and_a_certain_model(attack):
         "shadows": shadows,
         "gradients": Gradients(norm=np.zeros(2)),
         "continuations": Generations(written=("", "\udc80"), rest=("", "y"), starts=np.array([0, 1, 2])),
-        "greedy_continuation": Recitation(
+        "greedy_continuation": GreedyContinuation(
             true=np.array([4, 5, 6]), starts=starts, written=np.array([4]), written_starts=np.array([0, 0, 1])
         ),
-        "sampling_logprobs": Chances(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
+        "sampling_logprobs": SamplingLogProbs(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
     }
     assert np.isfinite(scored(attack, asked(attack, known))).all()
 

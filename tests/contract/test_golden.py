@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from byheart.core import registry
-from byheart.core.evidence import Chances, Frequencies, Generations, Gradients, Recitation, Shadows, Variants
+from byheart.core.evidence import (
+    Frequencies,
+    Generations,
+    Gradients,
+    GreedyContinuation,
+    SamplingLogProbs,
+    Shadows,
+    Variants,
+)
 from byheart.core.types import Extraction, LogProbs, Texts, TokenStats
 
 TEXTS = Texts(("a", "b", "c"), ("A letter to the queen of Lisbon.", "The old sailor wrote twice, twice.", "Yes, yes!"))
@@ -65,13 +73,13 @@ def others(target, base):
             rest=("the queen of Lisbon.", "twice, twice.", "yes, yes!"),
             starts=probes,
         ),
-        "greedy_continuation": Recitation(
+        "greedy_continuation": GreedyContinuation(
             true=t * 3 % 7,
             starts=starts,
             written=np.where(t % 6 == 5, 9, t * 3 % 7)[:19],
             written_starts=np.array([0, 8, 16, 19]),
         ),
-        "sampling_logprobs": Chances(logp=logp / 20, starts=starts),
+        "sampling_logprobs": SamplingLogProbs(logp=logp / 20, starts=starts),
         "shadows": Shadows(
             logp=shadows,
             starts=starts,

@@ -180,10 +180,10 @@ def test_each_neighbour_has_one_word_changed(tiny, architecture, masked_folder, 
 
 
 def read_back(rows):
-    from byheart.core.evidence import Substitutes
+    from byheart.core.evidence import NeighborTokens
 
     flat = [row for near in rows for row in near]
-    return Substitutes(
+    return NeighborTokens(
         ids=np.array([t for row in flat for t in row]),
         offsets=np.cumsum([0, *map(len, flat)]),
         starts=np.cumsum([0, *map(len, rows)]),

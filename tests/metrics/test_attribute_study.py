@@ -101,7 +101,7 @@ def test_the_tables_show_every_kind_beside_its_controls(done):
     assert code["majority"] == "0.250"
     assert by_kind["code", "recited"]["majority"] == row_values.MISSING
     path = attribute_trajectory(results.rows)
-    assert path.header[5:7] == ("untuned", "epoch 1")
+    assert path.header[5:7] == ("base model", "epoch 1")
     assert len(path.rows) == 2 * len(shown.rows)
     with pytest.raises(DataError, match="private attributes"):
         attributes([r for r in results.rows if r.attack])

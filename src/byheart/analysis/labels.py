@@ -18,7 +18,7 @@ from byheart.core.types import Row
 Key = tuple[str, ...]
 
 
-BASE_LABEL = "untuned"
+BASE_LABEL = "base model"
 """Label of the base model, epoch 0."""
 
 

@@ -31,13 +31,13 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Gt, Le
 
-from byheart.core import Extraction, Recitation
+from byheart.core import Extraction, GreedyContinuation
 
 MAX_NGRAM_LENGTH = 4  # longest n-grams of BLEU
 
 
 def approximate(
-    greedy_continuation: Recitation,
+    greedy_continuation: GreedyContinuation,
     *,
     by: Literal["bleu", "edit", "substring"] = "bleu",
     threshold: Annotated[float, Gt(0), Le(1)] | None = None,

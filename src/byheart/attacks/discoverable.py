@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from byheart.core import Extraction, Recitation
+from byheart.core import Extraction, GreedyContinuation
 
 
-def discoverable(greedy_continuation: Recitation) -> Extraction:
+def discoverable(greedy_continuation: GreedyContinuation) -> Extraction:
     """Share (0 to 1) of the suffix that the model generates before its first wrong token; higher means member.
 
     A text is extracted if the model generates the whole suffix.

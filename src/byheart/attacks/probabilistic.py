@@ -19,11 +19,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart.core import Chances, Extraction, ragged
+from byheart.core import Extraction, SamplingLogProbs, ragged
 
 
 def probabilistic(
-    sampling_logprobs: Chances, *, n: Annotated[int, Ge(1)] = 100, p: Annotated[float, Interval(gt=0, lt=1)] = 0.5
+    sampling_logprobs: SamplingLogProbs,
+    *,
+    n: Annotated[int, Ge(1)] = 100,
+    p: Annotated[float, Interval(gt=0, lt=1)] = 0.5,
 ) -> Extraction:
     """Probability (0 to 1) that one sample from the model is the suffix; higher means member.
 

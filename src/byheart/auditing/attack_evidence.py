@@ -137,7 +137,7 @@ class _MemoryProvider:
     """Provides evidence in memory, each pass of the model made once.
 
     `base_evidence` serves observations that request no fine-tuned model. `is_base` marks the base model itself: an
-    observation with a twin on the base model (UNTUNED) then shares the twin's pass.
+    observation that names a BASE_EQUIVALENT then shares its pass.
     """
 
     observations: Sequence[Choice]
@@ -155,10 +155,10 @@ class _MemoryProvider:
         if name in self.base_evidence and not depends_on("model", observation, self.observations):
             self.evidence[name] = self.base_evidence[name]
             return
-        twin = module_constant(observation.function, "UNTUNED", None) if self.is_base else None
-        if (twin or name) not in self.passes:
-            self.passes[twin or name] = compute()
-        self.evidence[name] = self.passes[twin or name]
+        base_equivalent = module_constant(observation.function, "BASE_EQUIVALENT", None) if self.is_base else None
+        if (base_equivalent or name) not in self.passes:
+            self.passes[base_equivalent or name] = compute()
+        self.evidence[name] = self.passes[base_equivalent or name]
 
 
 def evidence_in_memory(

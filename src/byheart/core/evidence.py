@@ -48,7 +48,7 @@ class Variants:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Substitutes:
+class NeighborTokens:
     """Token ids of each text's neighbors: text i has `starts[i+1] - starts[i]` of them, at least one.
 
     Neighbor j is `ids[offsets[j]:offsets[j+1]]`, with the BOS and prompt of the original text.
@@ -79,7 +79,7 @@ class Generations:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suffixes:
+class SuffixSpans:
     """Suffix of each text, to be generated from the preceding tokens: its tokens from `begin` up to `end`.
 
     Positions count all tokens of a text, with BOS and prompt. `begin` is at least 1, and `end` is greater than `begin`.
@@ -90,7 +90,7 @@ class Suffixes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recitation:
+class GreedyContinuation:
     """Token ids of each text's suffix, and token ids that a model generated after the prefix.
 
     Packed end to end: the suffix of text i is `true[starts[i]:starts[i+1]]`, at least one token. The model generated
@@ -104,7 +104,7 @@ class Recitation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chances:
+class SamplingLogProbs:
     """Log-probability (nats) of each suffix token under a model's sampling distribution, after the tokens before it.
 
     Minus infinity for a token that cannot be sampled. Text i has `logp[starts[i]:starts[i+1]]`, at least one.
@@ -205,12 +205,12 @@ Evidence = (
     LogProbs
     | Frequencies
     | Variants
-    | Substitutes
+    | NeighborTokens
     | Gradients
     | Generations
-    | Suffixes
-    | Recitation
-    | Chances
+    | SuffixSpans
+    | GreedyContinuation
+    | SamplingLogProbs
     | Candidates
     | RecitedAttributes
     | Shadows

@@ -68,7 +68,7 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
         pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),
     ).resolve_scale(x="independent")
     words = (
-        f"y axis: leakage. Star: {labels.BASE_LABEL} base model; dots: epochs, the last is the largest; "
+        f"y axis: leakage. Star: {labels.BASE_LABEL}; dots: epochs, the last is the largest; "
         f"bars: {row_values.interval_description(leakage_rows(rows))}; dotted line: chance."
     )
     return Figure(

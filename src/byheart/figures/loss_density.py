@@ -21,7 +21,7 @@ from byheart.figures._scores import auc_rows_with_scores, densities
 
 MEMBER_COLOR, NONMEMBER_COLOR = "#D55E00", "#0072B2"
 PANEL_SIZE, PANELS_PER_ROW = (128, 84), 4
-SEED_FILTER = "pick_seed === '' ? datum.first : datum.seed === pick_seed || datum.series === 'untuned'"
+SEED_FILTER = f"pick_seed === '' ? datum.first : datum.seed === pick_seed || datum.series === '{labels.BASE_LABEL}'"
 
 
 def loss_density(
@@ -118,7 +118,7 @@ def _transforms() -> list[Any]:
             "datum.attack === pick_attack",
             SEED_FILTER,
             PANEL_FILTER,
-            "datum.series === 'untuned' || datum.epoch === min(pick_epoch, datum.last)",
+            f"datum.series === '{labels.BASE_LABEL}' || datum.epoch === min(pick_epoch, datum.last)",
         ),
         alt.FlattenTransform(flatten=["at", "height"]),
     ]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from byheart.core import ragged
-from byheart.core.evidence import Substitutes, Variants
+from byheart.core.evidence import NeighborTokens, Variants
 from byheart.core.types import NO_TEXTS
 from byheart.lm.tokens import Tokens
 
@@ -20,7 +20,7 @@ BLOCK = 1 << 18
 """Tokens scored before their log-probabilities are averaged: token statistics need far more memory than the averages."""
 
 
-def neighbour_logprobs(model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
+def neighbour_logprobs(model: Scorer, tokens: Tokens, neighbour_texts: NeighborTokens) -> Variants:
     """Return the mean log-probability (nats per token) of each neighbour's scored tokens, after the prompt of its text."""
     first = np.repeat(tokens.first, np.diff(neighbour_texts.starts))
     return Variants(

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-UNTUNED = "canaries_base"
+BASE_EQUIVALENT = "canaries_base"
 ADVERSARY = "log-probabilities of the target model, and canaries in its training data"
 
 

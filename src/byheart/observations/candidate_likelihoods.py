@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
 
 PASSES = "attributes * count"
-UNTUNED = "candidate_likelihoods_base"
+BASE_EQUIVALENT = "candidate_likelihoods_base"
 ADVERSARY = "log-probabilities of the target model for many more texts"
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-UNTUNED = "known_members_base"
+BASE_EQUIVALENT = "known_members_base"
 ADVERSARY = "some of the training texts"
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-UNTUNED = "known_nonmembers_base"
+BASE_EQUIVALENT = "known_nonmembers_base"
 ADVERSARY = "texts of the same kind that the target model was not trained on"
 
 

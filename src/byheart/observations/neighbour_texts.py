@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge
 
-from byheart.core.evidence import Substitutes
+from byheart.core.evidence import NeighborTokens
 from byheart.core.registry import ContentIdentity
 from byheart.lm.base_models import identity, locate
 from byheart.lm.load import masked_lm_source
@@ -59,7 +59,7 @@ def neighbour_texts(
     *,
     count: Annotated[int, Ge(1)] = 25,
     masked_model: Annotated[str, ContentIdentity(_masked_model_identity)] = "",
-) -> Substitutes:
+) -> NeighborTokens:
     """Token ids of up to `count` neighbours of each audited text, from a masked model or else from the base model.
 
     Raises `ModelError` for a masked model that is missing, not masked, or not safe to load.
@@ -75,7 +75,7 @@ def neighbour_texts(
     else:
         rows = token_neighbours(base_model, tokens, count)
     all_neighbours = [row for neighbours in rows for row in neighbours]
-    return Substitutes(
+    return NeighborTokens(
         ids=np.concatenate(all_neighbours),
         offsets=np.cumsum([0, *map(len, all_neighbours)]),
         starts=np.cumsum([0, *map(len, rows)]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from byheart.observations._neighbours import neighbour_logprobs
 
 if TYPE_CHECKING:
-    from byheart.core.evidence import Substitutes, Variants
+    from byheart.core.evidence import NeighborTokens, Variants
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
@@ -15,6 +15,6 @@ PASSES = "count"
 ADVERSARY = "log-probabilities of the base model for many more texts"
 
 
-def neighbours_base(base_model: Scorer, tokens: Tokens, neighbour_texts: Substitutes) -> Variants:
+def neighbours_base(base_model: Scorer, tokens: Tokens, neighbour_texts: NeighborTokens) -> Variants:
     """Mean log-probability (nats per token) of each neighbour's scored tokens under the base model; higher is likelier."""
     return neighbour_logprobs(base_model, tokens, neighbour_texts)

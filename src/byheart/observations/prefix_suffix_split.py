@@ -19,7 +19,7 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.core.errors import DataError
-from byheart.core.evidence import Suffixes
+from byheart.core.evidence import SuffixSpans
 
 if TYPE_CHECKING:
     from byheart.lm.tokens import Tokens
@@ -32,7 +32,7 @@ DEFAULT_PREFIX_TOKENS = 50
 
 def prefix_suffix_split(
     tokens: Tokens, *, prefix: Annotated[int, Ge(1)] | None = None, suffix: Annotated[int, Ge(1)] = 50
-) -> Suffixes:
+) -> SuffixSpans:
     """Positions (tokens) at which each audited text's prefix ends, and at which its suffix ends.
 
     Raises `DataError` for a `prefix` that is as long as a text.
@@ -50,4 +50,4 @@ def prefix_suffix_split(
             f"({tokens.texts.ids[i]!r} has {tokens.lengths[i]}). Set prefix to {int(tokens.lengths[~has_prompt].min()) - 1} or fewer, "
             "or leave it out for at most half of each text."
         )
-    return Suffixes(begin=begin, end=np.minimum(begin + suffix, tokens.lengths))
+    return SuffixSpans(begin=begin, end=np.minimum(begin + suffix, tokens.lengths))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from byheart.core.evidence import Chances, Suffixes
+from byheart.core.evidence import SamplingLogProbs, SuffixSpans
 from byheart.lm import sampling_probs as sampling
 
 if TYPE_CHECKING:
@@ -26,22 +26,22 @@ ADVERSARY = "next-token probabilities of the target model, and the prefix of eac
 def sampling_logprobs(
     model: Scorer,
     tokens: Tokens,
-    prefix_suffix_split: Suffixes,
+    prefix_suffix_split: SuffixSpans,
     *,
     temperature: Annotated[float, Gt(0)] = 1.0,
     top_k: Annotated[int, Ge(1)] | None = 40,
     top_p: Annotated[float, Gt(0), Le(1)] = 1.0,
-) -> Chances:
+) -> SamplingLogProbs:
     """Log-probability (nats) that the target model samples each suffix token; higher is likelier, minus infinity is never sampled.
 
     `top_k` null keeps every token.
     """
     truncated = _truncate_to_suffix(tokens, prefix_suffix_split)
     logp = sampling.token_sampling_logprobs(model, truncated, temperature=temperature, top_k=top_k, top_p=top_p)
-    return Chances(logp=logp, starts=truncated.scored_starts)
+    return SamplingLogProbs(logp=logp, starts=truncated.scored_starts)
 
 
-def _truncate_to_suffix(tokens: Tokens, prefix_suffix_split: Suffixes) -> Tokens:
+def _truncate_to_suffix(tokens: Tokens, prefix_suffix_split: SuffixSpans) -> Tokens:
     """Return the texts truncated at the end of their suffix, with only the suffix scored."""
     position = np.arange(len(tokens.ids)) - np.repeat(tokens.starts[:-1], tokens.lengths)
     is_included = position < np.repeat(prefix_suffix_split.end, tokens.lengths)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
-UNTUNED = "base"
+BASE_EQUIVALENT = "base"
 ADVERSARY = "log-probabilities of the target model"
 
 

@@ -15,7 +15,7 @@ from byheart.study.shadow_models import shadow_cells
 
 def evidence_recipe(planned: PlannedCell, observation: Choice, epoch: int) -> dict[str, Any]:
     """Return an observation's recipe, which covers only the inputs that its signature names."""
-    base_equivalent = module_constant(observation.function, "UNTUNED", None)
+    base_equivalent = module_constant(observation.function, "BASE_EQUIVALENT", None)
     if epoch == 0 and base_equivalent is not None:
         # At epoch 0 the target is the base model, so one pass serves both observations.
         observation = next(

@@ -34,7 +34,7 @@ def attributes(rows: Sequence[Row], *, epoch: Annotated[int, Ge(0)] | None = Non
     note = (
         f"{size}In brackets: {row_values.interval_description([r for line in lines for r in line.rows])}. Picked: among "
         "candidate values from texts outside the training data, the true value gives the most likely text. Recited: the "
-        "model generates the value verbatim from the text before it. Untuned: the base model on the members' texts. "
+        "model generates the value verbatim from the text before it. Base model: on the members' texts. "
         'Majority: the share reached by the most frequent candidate, or by guessing. Columns "over ...": members\' share '
         f"minus the control. {SIGNIFICANCE_MARK}: the differences to non-members and to the base model are above 0, "
         f"corrected for all {len(lines)} lines."

@@ -129,7 +129,7 @@
           p.numbers &&
           p.attack === chosen.attack &&
           (chosen.panel === "" || p.panel === chosen.panel) &&
-          (p.series === "untuned" || (p.epoch === Math.min(chosen.epoch, p.last) && (chosen.seed === "" ? p.first : p.seed === chosen.seed))),
+          (p.series === "base model" || (p.epoch === Math.min(chosen.epoch, p.last) && (chosen.seed === "" ? p.first : p.seed === chosen.seed))),
       )
       .map((p) => ({ ...p, ...p.numbers }));
   };
