@@ -99,7 +99,7 @@ def test_attacks_that_ask_for_log_probabilities_need_nothing_else():
     starts = np.arange(7) * 40
     for name in registry.entry_names("attacks"):
         attack = registry.choose("attacks", name)
-        said = {n: servable_attacks._annotation_name(attack.function.__annotations__[n]) for n in attack.needs}
+        said = {n: registry.annotation_name(attack.function, n) for n in attack.needs}
         if not set(said.values()) <= {"LogProbs", "TokenStats"}:
             continue
         whole = {}

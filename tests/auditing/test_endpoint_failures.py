@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import byheart
-from byheart.auditing.server import client
+from byheart.auditing.server import client, evidence
 from byheart.core.errors import ModelError, SettingError
 from testing.served_texts import FEW, MEMBERS, NONMEMBERS, changed
 from testing.stand_in_server import StandIn
@@ -62,7 +62,8 @@ def test_requests_are_limited(folders):
     with StandIn(folders("llama"), fail=at_first((500, "no"))) as server:
         with pytest.raises(ModelError, match=r"\b60\b.*--max-requests"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=60)
-        assert len(server.requests) == 60
+        # Requests that wait in other threads when the limit is reached are counted but may not be sent.
+        assert 60 - evidence.AT_ONCE < len(server.requests) <= 60
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ def parts(name_of):
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (None, "texts.jsonl .*No such file or directory"),
+        (None, "texts.jsonl.*No such file or directory"),
         (lines(last=b'{"text": "caf\xe9"}\n'), "texts.jsonl line 61.* UTF-8"),
         (lines(last=b'{"text": \n'), "texts.jsonl line 61.* JSON"),
         (lines(last=b'{"txt": "a"}\n'), "texts.jsonl line 61.* 'text'.* txt"),
