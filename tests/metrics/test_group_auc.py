@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import byheart
@@ -27,6 +27,7 @@ def laid_out(members, nonmembers):
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 @given(sizes, sizes, st.data())
 def test_it_is_mann_whitneys_count_over_groups(aggregate, members, nonmembers, data):
+    assume(max(members) > 1 < max(nonmembers) or max(*members, *nonmembers) == 1)
     membership, groups = laid_out(members, nonmembers)
     scores = np.array([data.draw(st.integers(-8, 8)) for _ in groups]) / 4
     found = {}
@@ -81,7 +82,7 @@ def test_a_weak_signal_adds_up_over_a_groups_texts():
 
 def test_the_order_of_texts_is_not_in_the_last_bit():
     chance = np.random.default_rng(3)
-    membership, groups = laid_out([3] * 9, [4] * 8)
+    membership, groups = laid_out([3, 4, 5] * 3, [3, 4, 4, 5] * 2)
     scores = chance.normal(size=len(groups))
     order = chance.permutation(len(groups))
     shuffled = group_auc(scores[order], membership[order], tuple(groups[i] for i in order))
@@ -98,9 +99,58 @@ def test_what_has_no_answer_is_refused():
     with pytest.raises(DataError, match=r"\b1\b.*\b0\b"):
         group_auc(np.zeros(2), np.array([True, True]), ("a", "a"))
     with pytest.raises(DataError, match="not a number"):
-        group_auc(np.array([np.inf, -np.inf, 0.0]), np.array([True, True, False]), ("a", "a", "b"))
+        group_auc(np.array([np.inf, -np.inf, 0.0, 0.0]), np.array([True, True, False, False]), ("a", "a", "b", "b"))
     with pytest.raises(SettingError, match="group_auc: aggregate"):
         choose("metrics", "group_auc", {"aggregate": "median"})
+
+
+SIZES_THAT_DIFFER = {
+    "texts of a class drawn one by one": ([1] * 101 + [2] * 34 + [3] * 10, [5] * 40),
+    "larger": ([4] * 20 + [6] * 20, [6] * 20 + [8] * 20),
+    "more spread out": ([5] * 40, [1, 3, 5, 7, 9] * 8),
+    "single texts against few groups": ([1] * 4, [5] * 4),
+    "a fifth of a class are several texts": ([1] * 10, [1] * 8 + [2] * 2),
+}
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize("are_swapped", [False, True])
+@pytest.mark.parametrize("case", SIZES_THAT_DIFFER)
+def test_classes_with_other_group_sizes_are_refused_with_both_classes_numbers(case, are_swapped, aggregate):
+    classes = SIZES_THAT_DIFFER[case][:: -1 if are_swapped else 1]
+    membership, groups = laid_out(*classes)
+    scores = np.random.default_rng(5).exponential(size=len(groups))
+    with pytest.raises(
+        DataError, match=r"^metrics group_auc: the group sizes differ .*whole groups.*, or use auc\.$"
+    ) as error:
+        group_auc(scores, membership, groups, aggregate=aggregate)
+    for name, sizes in zip(("member", "non-member"), classes, strict=True):
+        told = f"{len(sizes)} {name} groups of {np.mean(sizes):.2f} texts on average ({min(sizes)} to {max(sizes)})"
+        assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers"),
+    [([5] * 40, [5] * 39 + [2]), ([1] * 200, [1] * 199 + [2]), ([1] * 40, [1] * 25), ([2, 3, 5] * 20, [2, 3, 5] * 14)],
+)
+def test_classes_whose_group_sizes_may_be_alike_are_measured(members, nonmembers):
+    """A role's last group may be divided, and one duplicate is no reason to refuse."""
+    membership, groups = laid_out(members, nonmembers)
+    assert group_auc(np.zeros(len(groups)), membership, groups).value == 0.5
+
+
+@pytest.mark.parametrize("draw", [lambda c, n: c.geometric(0.3, n), lambda c, n: 1 + c.poisson(2, n)])
+def test_one_in_a_hundred_is_refused_where_sizes_have_one_distribution(draw):
+    chance = np.random.default_rng(6)
+    refused = 0
+    for _ in range(1000):
+        membership, groups = laid_out(draw(chance, 40), draw(chance, 30))
+        try:
+            group_auc(np.zeros(len(groups)), membership, groups)
+        except DataError:
+            refused += 1
+    assert refused < 24  # the number of 1,000 that a rate of 1 % exceeds once in 10,000 times
 
 
 def test_the_interval_covers():

@@ -20,6 +20,7 @@ from byheart.store.store import Store, read_arrays
 from byheart.study import train_and_observe
 from byheart.study.estimate import cell_estimates, plan_table
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.remaining_work import attack_cost, epoch_work, remaining_work
 from byheart.study.shadow_models import shadow_cells, shadow_halves
@@ -95,8 +96,8 @@ def test_an_adversary_may_know_none_of_the_other_training_texts(done):
     ):
         assert shadow.texts["train"].ids == tuple(np.array(ids)[half])
         assert shadow.key != other.key
-    assert evidence_key(planned, planned.observation("shadows"), 1) != evidence_key(
-        knowing, knowing.observation("shadows"), 1
+    assert evidence_key(planned, planned.observation("shadows"), ModelState(1)) != evidence_key(
+        knowing, knowing.observation("shadows"), ModelState(1)
     )
 
 
@@ -118,7 +119,9 @@ def test_a_population_holds_no_copy_of_what_is_audited_or_trained_on(by):
     examples = Examples(texts, published, tuple(map(str, range(120))))
     if by == "published":
         examples = Examples(
-            examples.texts.take([*range(8), *range(40, 120)]), (*published[:8], *published[40:]), ("g",) * 88
+            examples.texts.take([*range(8), *range(40, 120)]),
+            (*published[:8], *published[40:]),
+            tuple(f"g{i % 44}" for i in range(88)),
         )
     dealt = split(examples, train=8, members=5, nonmembers=5, validation=3, known=3, by=by, near_duplicate=1.0)
     others = {t.casefold() for t in (*dealt.audited.scored, *dealt.train.scored)}
@@ -244,7 +247,7 @@ def test_who_is_inside_is_part_of_what_shadows_are_at_every_epoch(done):
     cells = plan(parsed({**asked, "seeds": [0, 1]}), store)
     assert not np.array_equal(shadow_halves(cells[0], 4), shadow_halves(cells[1], 4))
     for epoch in (0, 1):
-        assert len({evidence_key(c, c.observation("shadows"), epoch) for c in cells}) == 2
+        assert len({evidence_key(c, c.observation("shadows"), ModelState(epoch)) for c in cells}) == 2
 
 
 def test_what_observations_cost_follows_from_their_settings(tiny_folder, tmp_path):
@@ -280,8 +283,8 @@ def test_shadow_models_resume_after_an_interruption(done, tiny_folder, tmp_path,
     (planned,) = plan(parsed(asked), fresh)
     broken, kept = shadow_cells(planned)[1], train_and_observe.save_state
 
-    def cut(one, *told):
-        kept(one, *told)
+    def cut(one, *told, **named):
+        kept(one, *told, **named)
         if one.key == broken.key:
             raise KeyboardInterrupt
 
@@ -291,7 +294,7 @@ def test_shadow_models_resume_after_an_interruption(done, tiny_folder, tmp_path,
             byheart.run(asked, store=fresh)
     assert [p.name for p in fresh.root.glob("states/*")] == [f"{broken.key}-1"]
     lost = shadow_cells(planned)[0]
-    fresh.drop("evidence", evidence_key(lost, lost.observation("target"), 2))
+    fresh.drop("evidence", evidence_key(lost, lost.observation("target"), ModelState(2)))
     again = byheart.run(asked, store=fresh)
     assert not again.failed, again.failed
     numbers = [[r.value for r in run.rows if r.metric == "auc"] for run in (results, again)]
@@ -310,11 +313,11 @@ def test_the_plan_counts_shadows(done, tiny_folder, tmp_path):
     assert (kept.epochs_to_train, kept.shadow_epochs, kept.observations_to_make) == (0, 0, 0)
     (planned,) = plan(parsed(asked), store)
     lost = shadow_cells(planned)[2]
-    recipe = evidence_key(planned, planned.observation("shadows"), 2)
+    recipe = evidence_key(planned, planned.observation("shadows"), ModelState(2))
     copy = Store.open(tmp_path / "copy")
     shutil.copytree(store.root, copy.root, dirs_exist_ok=True)
     copy.drop("evidence", recipe)
-    copy.drop("evidence", evidence_key(lost, lost.observation("target"), 1))
+    copy.drop("evidence", evidence_key(lost, lost.observation("target"), ModelState(1)))
     (some,) = cell_estimates(parsed(asked), copy)
     assert (some.epochs_to_train, some.shadow_epochs, some.observations_to_make) == (2, 1, 2)
 
@@ -346,3 +349,29 @@ def test_too_few_known_texts_are_refused_when_the_study_is_planned(tiny_folder, 
         assert "or shots of observations nonmember_prefix to 5" in str(error.value)
         asked["observations"].append({"nonmember_prefix": {"shots": 5}})
         assert plan(parsed(asked), Store.open(tmp_path / "store"))
+
+
+def test_training_texts_of_a_members_group_are_only_in_shadows_of_its_half(tmp_path, tiny_folder):
+    """Of the members' last group, some texts are trained on and not audited. A non-members' group has no text in training."""
+    path = tmp_path / "users.jsonl"
+    rows = [{"text": f"Letter {i} of {i * i} ships and {i + 3} storms.", "user": f"u{i // 5}"} for i in range(200)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = {
+        **content(tiny_folder("llama")),
+        "datasets": [{"files": {"path": str(path), "group": "user"}}],
+        "data": {"train": 60, "members": 33, "nonmembers": 33, "validation": 10, "near_duplicate": 1.0},
+        "attacks": ["their_shadowed:difference"],
+    }
+    (planned,) = plan(parsed(asked), Store.open(tmp_path / "store"))
+    split = planned.split
+    group = dict(zip(split.train.ids, split.train_groups, strict=True)) | dict(
+        zip(split.audited.ids, split.groups, strict=True)
+    )
+    unaudited = set(split.train.ids) - set(split.audited.ids)
+    of_audited_group = {i for i in unaudited if group[i] in split.member_groups}
+    assert len(of_audited_group) == 2
+    for shadow, half in zip(shadow_cells(planned), shadow_halves(planned, 4), strict=True):
+        ids = set(shadow.texts["train"].ids)
+        inside = set(np.array(split.groups)[half])
+        assert unaudited - of_audited_group <= ids
+        assert {group[i] for i in ids - (unaudited - of_audited_group)} == inside

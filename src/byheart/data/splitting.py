@@ -5,54 +5,31 @@ set, a user) has one role, and no text of a role is an exact or near duplicate o
 removed before roles are assigned, in the data's own order: removing them from the non-members alone would leave repeated
 texts among the members only, and a blind classifier would detect that.
 
+Audited members, known members, non-members and known non-members are drawn by whole groups in the same way. So the sizes
+of the groups have one distribution among members and non-members, and a score of a group (its maximum, or the variance
+of its mean) does not depend on the role. If each text is its own group, members are a random sample of the training texts.
+
 The published split uses the roles of a data set's authors, as most papers do. Then a group can have several roles (these
-groups are counted), and only exact copies of training texts are removed from the other roles.
+groups are counted), and only exact duplicates of training texts are removed from the other roles.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from byheart.core.errors import DataError
 from byheart.core.split import Examples, Split
-from byheart.data.near_duplicates import DistinctPositions, distinct_positions, normalized_text
+from byheart.data.group_sampling import draw_groups, has_groups, shuffled_groups
+from byheart.data.near_duplicates import DistinctPositions, distinct_positions
+from byheart.data.published_split import split_as_published
+from byheart.data.split_roles import RolePositions, RoleSizes, draw_training_texts, too_few_training_texts
 
+GROUPED_REVISION = 1  # of splits of data with a group of several texts: members are drawn by whole groups
 SAMPLING_MARGIN = 1.1  # texts that are sampled first, per required text, because some are duplicates
 MAX_SPLIT_ATTEMPTS = 20  # number of random orders to try: an order can waste too much of a large group
-
-
-class _RoleSizes(NamedTuple):
-    """Requested number of texts of each role; `train` None means all remaining texts."""
-
-    train: int | None
-    members: int
-    nonmembers: int
-    validation: int
-    known: int
-
-    @property
-    def min_train(self) -> int:
-        """Minimum number of training texts: the audited members and the known members."""
-        return self.members + self.known
-
-    @property
-    def total(self) -> int:
-        return (self.train or self.min_train) + self.nonmembers + self.validation + self.known
-
-
-class _RolePositions(NamedTuple):
-    """Positions in the examples by role, and the numbers of removed duplicates."""
-
-    train: list[int]
-    nonmembers: list[int]
-    validation: list[int]
-    known: list[int]
-    exact_copies: int
-    near_copies: int
 
 
 def split(  # noqa: PLR0913 - one parameter per setting of a study's data
@@ -70,51 +47,43 @@ def split(  # noqa: PLR0913 - one parameter per setting of a study's data
     """Split texts into training texts (some of them the audited members), non-members and validation texts.
 
     `known` training texts that are not audited, and as many texts that are not trained on, are known to the adversary.
+    Known texts share no group with audited texts.
 
     `train: None` uses all texts that the other roles leave. With "group", whole groups are assigned in an order drawn
-    from `seed`. Texts with the same words, or with an overlap of five-word shingles (Jaccard) of at least
+    from `seed`. Texts with the same words, or with a similarity (`near_duplicates.similarity`) of at least
     `near_duplicate`, stay in one group only. With "published", each role is sampled from the texts published for it. A
     completion of fewer than five words is compared together with its prompt, because many texts can rightly share it.
+    Every role is drawn by whole groups; of a role's last group a random subset is used if it has more texts than the role
+    still needs. Other texts of the members' last group may stay in training, but they are not audited.
 
     Raises `DataError` for an empty role, more members than training texts, and more texts than the data set has.
     """
-    sizes = _RoleSizes(train, members, nonmembers, validation, known)
+    sizes = RoleSizes(train, members, nonmembers, validation, known)
     _check_sizes(sizes, by, near_duplicate)
     rng = np.random.default_rng(seed)
     role_positions = (
         _split_by_group(examples, sizes, near_duplicate, rng)
         if by == "group"
-        else _split_as_published(examples, sizes, rng)
+        else split_as_published(examples, sizes, rng)
     )
-    train_count = len(role_positions.train)
-    if sizes.min_train > train_count:
-        raise _too_few_training_texts(sizes, train_count)
-    audited = tuple(_random_subset(range(train_count), members, rng))
-    unaudited = sorted(set(range(train_count)) - set(audited))
-    return _build_split(examples, role_positions, audited, _random_subset(unaudited, known, rng) if known else [])
+    return _build_split(examples, role_positions)
 
 
-def _check_sizes(sizes: _RoleSizes, by: str, near_duplicate: float) -> None:
+def _check_sizes(sizes: RoleSizes, by: str, near_duplicate: float) -> None:
     if by not in ("group", "published"):
         raise DataError(f"by: {by!r} is unknown. Choices: group, published.")
     for role, number in sizes._asdict().items():
         if number is not None and number < (role != "known"):
             raise DataError(f"{role}: {number} texts are too few. Write {int(role != 'known')} or more.")
     if sizes.train is not None and sizes.min_train > sizes.train:
-        raise _too_few_training_texts(sizes, sizes.train)
+        raise too_few_training_texts(sizes, sizes.train)
     if not 0 < near_duplicate <= 1:
         raise DataError(f"near_duplicate: {near_duplicate} is out of range. Write a number above 0 and at most 1.")
 
 
-def _too_few_training_texts(sizes: _RoleSizes, available: int) -> DataError:
-    requested = f"members: {sizes.members}" + (f" + known: {sizes.known}" if sizes.known else "")
-    return DataError(f"{requested} exceeds the {available} training texts. Write {available} or fewer in total.")
-
-
-def _build_split(
-    examples: Examples, role_positions: _RolePositions, members: tuple[int, ...], known: Sequence[int]
-) -> Split:
-    groups, texts, train = examples.groups, examples.texts, role_positions.train
+def _build_split(examples: Examples, role_positions: RolePositions) -> Split:
+    groups, texts = examples.groups, examples.texts
+    train, members, known = role_positions.training
     outside = (*role_positions.nonmembers, *role_positions.validation, *role_positions.known)
     audited = (*(train[i] for i in members), *role_positions.nonmembers)
     copies = role_positions.exact_copies + role_positions.near_copies
@@ -142,16 +111,12 @@ def _build_split(
     )
 
 
-def _random_subset(positions: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
-    """Return `count` of the positions, sampled uniformly without replacement, in their original order."""
-    return [positions[i] for i in sorted(rng.choice(len(positions), count, replace=False))]
-
-
 def _split_by_group(
-    examples: Examples, sizes: _RoleSizes, near_duplicate: float, rng: np.random.Generator
-) -> _RolePositions:
+    examples: Examples, sizes: RoleSizes, near_duplicate: float, rng: np.random.Generator
+) -> RolePositions:
     # Most of the time goes to duplicates, so a large data set is sampled first: whole groups, only as many as needed.
-    remaining_groups = _shuffled_groups(examples.groups, range(len(examples.texts)), rng)
+    is_grouped = has_groups(examples.groups)
+    remaining_groups = shuffled_groups(examples.groups, range(len(examples.texts)), rng)
     sample_size = math.inf if sizes.train is None else SAMPLING_MARGIN * sizes.total
     sampled: list[int] = []
     while True:
@@ -159,8 +124,8 @@ def _split_by_group(
             sampled += remaining_groups.pop()
         distinct = distinct_positions(examples, sorted(sampled), near_duplicate)
         for _ in range(1 if remaining_groups else MAX_SPLIT_ATTEMPTS):
-            groups = _shuffled_groups(examples.groups, distinct.positions, rng)
-            if role_positions := _assign_roles(groups, sizes, distinct, rng):
+            groups = shuffled_groups(examples.groups, distinct.positions, rng)
+            if role_positions := _assign_roles(groups, sizes, distinct, rng, is_grouped=is_grouped):
                 return role_positions
         if not remaining_groups:
             group_count = len({examples.groups[i] for i in distinct.positions})
@@ -168,83 +133,41 @@ def _split_by_group(
         sample_size *= 1.5
 
 
-def _shuffled_groups(groups: Sequence[str], positions: Iterable[int], rng: np.random.Generator) -> list[list[int]]:
-    """Return the positions of each group, with the groups in random order."""
-    by_group: dict[str, list[int]] = {}
-    for position in positions:
-        by_group.setdefault(groups[position], []).append(position)
-    ordered = list(by_group.values())
-    return [ordered[i] for i in rng.permutation(len(ordered))]
-
-
 def _assign_roles(
-    groups: list[list[int]], sizes: _RoleSizes, distinct: DistinctPositions, rng: np.random.Generator
-) -> _RolePositions | None:
-    """Return the positions of each role, or None if this order of groups does not fill every role.
-
-    If a group has more texts than its role still needs, a random subset is used and the rest stays unused.
-    """
-    roles: list[list[int]] = []
-    for number in (sizes.nonmembers, sizes.validation, sizes.known, sizes.train):
-        positions: list[int] = []
-        while groups and (number is None or len(positions) < number):
-            group = groups.pop()
-            missing = len(group) if number is None else number - len(positions)
-            positions += group if missing >= len(group) else _random_subset(group, missing, rng)
-        if len(positions) < (sizes.min_train if number is None else number):
-            return None
-        roles.append(positions)
-    nonmembers, validation, known, train = roles
-    return _RolePositions(train, nonmembers, validation, known, distinct.exact_copies, distinct.near_copies)
+    groups: list[list[int]],
+    sizes: RoleSizes,
+    distinct: DistinctPositions,
+    rng: np.random.Generator,
+    *,
+    is_grouped: bool,
+) -> RolePositions | None:
+    """Return the positions of each role, or None if this order of groups does not fill every role."""
+    counts = (sizes.nonmembers, sizes.validation, sizes.known)
+    nonmembers, validation, known = (draw_groups(groups, count, rng)[0] for count in counts)
+    if any(len(role) < count for role, count in zip((nonmembers, validation, known), counts, strict=True)):
+        return None
+    training = draw_training_texts(groups, sizes, rng, is_grouped=is_grouped)
+    if training is None:
+        return None
+    return RolePositions(training, nonmembers, validation, known, distinct.exact_copies, distinct.near_copies)
 
 
-def _shortage_message(sizes: _RoleSizes, distinct: DistinctPositions, group_count: int) -> str:
+def _shortage_message(sizes: RoleSizes, distinct: DistinctPositions, group_count: int) -> str:
     train = sizes.train or f"at least {sizes.min_train}"
     known = f", {sizes.known} known non-member" if sizes.known else ""
     available = len(distinct.positions)
-    fix = f"Write at most {available} in total" if available < sizes.total else "These are too few groups: write less"
+    fix = (
+        f"Write at most {available} in total"
+        if available < sizes.total
+        else "Lower the sizes, because there are too few groups"
+    )
+    template = (
+        f" {distinct.near_copies} are near duplicates: raise data.near_duplicate if they are different records of one template."
+        if distinct.near_copies
+        else ""
+    )
     return (
         f"data: the split requires {train} training, {sizes.nonmembers} non-member{known} and {sizes.validation} validation "
         f"texts, but the data set has {available} in {group_count} groups "
-        f"({distinct.exact_copies + distinct.near_copies} copies removed). {fix}, or add data."
+        f"({distinct.exact_copies + distinct.near_copies} duplicates removed). {fix}, or add data.{template}"
     )
-
-
-def _split_as_published(examples: Examples, sizes: _RoleSizes, rng: np.random.Generator) -> _RolePositions:
-    published_train, published_test, published_validation = (
-        [position for position, published in enumerate(examples.roles) if published == role]
-        for role in ("train", "nonmember", "validation")
-    )
-    train = _sample_role("train", published_train, sizes.train or len(published_train), 0, rng)
-    used_texts = {normalized_text(examples, i) for i in train}
-    test = [i for i in published_test if normalized_text(examples, i) not in used_texts]
-    test_copies = len(published_test) - len(test)
-    nonmembers = _sample_role("nonmembers", test, sizes.nonmembers, test_copies, rng)
-    used_texts |= {normalized_text(examples, i) for i in nonmembers}
-    unused_test = sorted(set(test) - set(nonmembers))
-    # A data set without validation texts uses the remaining test texts.
-    candidates = published_validation or unused_test
-    distinct = [i for i in candidates if normalized_text(examples, i) not in used_texts]
-    validation_copies = len(candidates) - len(distinct)
-    validation = _sample_role("validation", distinct, sizes.validation, validation_copies, rng)
-    copies = test_copies + validation_copies
-    if not sizes.known:
-        return _RolePositions(train, nonmembers, validation, [], copies, 0)
-    # Known non-members are remaining test texts.
-    used_texts |= {normalized_text(examples, i) for i in validation}
-    unused = [i for i in unused_test if normalized_text(examples, i) not in used_texts]
-    known = _sample_role("known", unused, sizes.known, 0, rng)
-    return _RolePositions(train, nonmembers, validation, known, copies, 0)
-
-
-def _sample_role(role: str, positions: list[int], count: int, copies: int, rng: np.random.Generator) -> list[int]:
-    if not positions:
-        raise DataError(
-            f"{role}: the data set publishes no texts for this role ({copies} copies removed). Write split: group."
-        )
-    if count > len(positions):
-        raise DataError(
-            f"{role}: the data set publishes {len(positions)} texts for this role ({copies} copies removed), not {count}. "
-            f"Write {len(positions)} or fewer, or split: group."
-        )
-    return _random_subset(positions, count, rng)

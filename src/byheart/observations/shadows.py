@@ -9,8 +9,9 @@ of the shadow models. They are observed at the target's epoch. The population, t
 was trained on, is the `data.known` non-members if there are any. The cost is `models` trainings in addition to the target's.
 
 Training texts that are not audited are in every shadow model, as in the target: the strongest adversary knows everything except
-the membership of the audited texts. With as many members as non-members, a shadow model then has as many texts and steps as
-the target.
+the membership of the audited texts. Exception: texts that are not audited, but belong to the group of an audited member, are only
+in the shadow models that are trained on the group. With as many members as non-members, a shadow model then has as many texts and
+steps as the target.
 
 Without them (`rest: false`, an adversary who knows no training text) a shadow model has fewer steps. Every text is then likelier, or
 less likely, under the target than under any shadow model, whether it is a member or not, and an attack that compares inside with
