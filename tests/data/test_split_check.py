@@ -11,6 +11,7 @@ from byheart.core import split_check
 from byheart.core.errors import DataError
 from byheart.data import blind_baselines as blinds
 from byheart.data import split_check as split_tests
+from byheart.data.blind_features import predictability_features
 from byheart.data.split_check import gate
 from byheart.stats import power
 from byheart.stats.intervals import group_indices
@@ -107,6 +108,48 @@ def test_intervals_of_fair_splits_contain_one_half():
     assert np.mean(contains_half) >= 0.92
 
 
+def test_the_mean_blind_auc_of_fair_grouped_splits_is_one_half():
+    """Members are alone, non-members in groups of up to eight: a training on labels centered over all texts gives 0.56."""
+    values = []
+    for s in range(60):
+        split = fair(np.random.default_rng(s), 66, largest=8)
+        labels = blinds.permuted_labels(split.membership, split.groups, count=1)
+        rng = np.random.default_rng(0)
+        folds = [blinds._fold_assignment(split.groups, rng) for _ in range(blinds.CV_REPEATS)]
+        values.append(
+            [
+                blinds.aucs(blinds.out_of_fold_scores(features(split.audited.scored, folds), labels, folds), labels)[0]
+                for features in blinds.CLASSIFIER_FEATURES.values()
+            ]
+        )
+    means, errors = np.mean(values, axis=0), np.std(values, axis=0) / np.sqrt(len(values))
+    assert (np.abs(means - 0.5) < 3.3 * errors).all()  # four classifiers, wrong once in 250
+    assert np.abs(means[:2] - 0.5).max() < 0.03
+
+
+def test_a_difference_in_predictability_alone_is_caught():
+    """Members have more frequent words than non-members, but no word is typical of either."""
+    rng = np.random.default_rng(3)
+    frequency = 1 / np.arange(1, len(WORDS) + 1)
+
+    def sides(power):
+        weights = frequency**power
+        return [sentence(rng, count=25, topic=weights / weights.sum()) for _ in range(150)]
+
+    result = gate(split_of(sides(1.04), sides(0.96)))
+    assert finding(result, "blind: predictability").verdict != "sound"
+    assert finding(result, "blind: predictability").value > finding(result, "blind: words").value
+
+
+def test_predictability_ignores_a_text_s_own_group():
+    """The features of a fold do not depend on the texts of the fold: the rank of a text is that of its words elsewhere."""
+    texts = ["a b c d", "a b c d", "a b x y", "p q r s", "p q r s"] * 4
+    fold = np.arange(20) % 5
+    features = predictability_features(texts, [fold])
+    assert features.shape == (20, 4)
+    assert np.allclose(features[:5], features[15:])
+
+
 def test_out_of_fold_scores_equal_ridge_trained_without_the_fold():
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(30, 4)), np.arange(30) % 2 == 0
@@ -114,12 +157,13 @@ def test_out_of_fold_scores_equal_ridge_trained_without_the_fold():
     fold = blinds._fold_assignment(groups, rng)
     assert set(fold) == set(range(5))
     assert all(len(set(fold[group_indices(groups) == g])) == 1 for g in range(15))
-    centered, targets = features - features.mean(axis=0), labels - labels.mean()
     expected = np.zeros(30)
     for number in range(5):
         out, rest = fold == number, fold != number
-        weights = np.linalg.solve(centered[rest].T @ centered[rest] + np.eye(4), centered[rest].T @ targets[rest])
-        scores = centered[out] @ weights
+        # The intercept is not penalized: labels and features are centered on the training folds alone.
+        centered, targets = features[rest] - features[rest].mean(axis=0), labels[rest] - labels[rest].mean()
+        weights = np.linalg.solve(centered.T @ centered + np.eye(4), centered.T @ targets)
+        scores = features[out] @ weights
         expected[out] = ((scores[:, None] > scores).sum(axis=1) + 0.5) / out.sum()
     assert np.allclose(blinds.out_of_fold_scores(features, labels[None], [fold])[0], expected)
 
@@ -182,7 +226,7 @@ def test_shared_texts_and_groups_break_a_split():
     assert gate(split).verdict == "sound"
     texts = list(split.nonmembers.scored)
     copied = split_of(split.train.scored, [split.train.scored[4].upper(), *texts[1:]])
-    assert finding(gate(copied), "exact copies").value == 1
+    assert finding(gate(copied), "exact duplicates").value == 1
     assert gate(copied).verdict == "broken"
     groups = split_of(split.train.scored, texts, None, ["m7", *(f"n{i}" for i in range(1, 80))])
     assert finding(gate(groups), "shared groups").value == 1
@@ -199,11 +243,12 @@ def test_near_copies_break_a_split_if_they_are_enough_for_the_fpr():
     train = (*long, *split.train.scored)
     near = [text.replace(".", " indeed.") for text in long]
     assert (
-        finding(gate(split_of(train, [*split.nonmembers.scored, near[0]]), fpr=0.1), "near copies").verdict
+        finding(gate(split_of(train, [*split.nonmembers.scored, near[0]]), fpr=0.1), "near duplicates").verdict
         == "doubtful"
     )
     assert (
-        finding(gate(split_of(train, [*split.nonmembers.scored, *near]), fpr=0.02), "near copies").verdict == "broken"
+        finding(gate(split_of(train, [*split.nonmembers.scored, *near]), fpr=0.02), "near duplicates").verdict
+        == "broken"
     )
 
 
@@ -303,3 +348,21 @@ def test_texts_of_punctuation_can_be_checked():
     rng = np.random.default_rng(0)
     texts = ["".join(rng.choice(list("!?#*"), int(rng.integers(3, 9)))) for _ in range(60)]
     assert len(gate(split_of(texts[:30], texts[30:])).findings) == 12
+
+
+def test_overlap_of_scripts_without_spaces_is_measured_in_characters():
+    rng = np.random.default_rng(0)
+    train = ["".join(chr(0x4E00 + i) for i in rng.integers(0, 2000, 40)) + "。" for _ in range(60)]
+    others = ["".join(chr(0x4E00 + i) for i in rng.integers(0, 2000, 40)) + "。" for _ in range(60)]
+    halves = [own[:13] + other[:27] for own, other in zip(others, train, strict=True)]
+    overlap = finding(gate(split_of(train, halves)), "character 13-grams")
+    # 15 of 28 runs of 13 characters are in the other text.
+    assert (overlap.verdict, overlap.value) == ("doubtful", pytest.approx(15 / 28))
+    assert finding(gate(split_of(train, others)), "character 13-grams").value == 0
+
+
+def test_a_non_member_inside_a_member_is_a_near_duplicate():
+    split = fair(np.random.default_rng(0))
+    inside = " ".join(max(split.train.scored, key=len).split()[3:25])
+    longer = split_of(split.train.scored, [*split.nonmembers.scored, inside])
+    assert finding(gate(longer), "near duplicates").value == 1

@@ -1,7 +1,7 @@
 """Verdict on each method by the rules of docs/verdicts.md, with the sentence that states it.
 
 Intervals are simultaneous over all attacks and methods of the study, so reporting the best attack is not a biased selection.
-No verdict states that a method is private or safe: an attack without success does not exclude a stronger one. If the split
+No verdict states that a method is private or safe: a stronger attack may detect leakage where these attacks do not. If the split
 check is broken, no number counts as leakage.
 """
 
@@ -12,13 +12,18 @@ from typing import NamedTuple
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import ScoreLookup, TablePosition, auc_rows, auc_rows_by_position, gain_over_base
-from byheart.core.split_check import Gate
-from byheart.core.types import Estimate, Row
+from byheart.core.adversary import adversary_order, adversary_phrase
+from byheart.core.row import adversary_label, is_base_row
+from byheart.core.split_check import BLIND_PREFIX, Gate
+from byheart.core.types import Estimate, Row, ScoreSet
 from byheart.core.verdict import VerdictWord
+from byheart.stats.intervals import TAIL
+from byheart.stats.leakage_tests import compare_with_blind
 from byheart.stats.roc_auc import AucDifference
 from byheart.stats.simultaneous import (
     ALPHA,
     AucInterval,
+    labels_of,
     simultaneous_auc_interval,
     simultaneous_detectable_auc,
     widen_interval,
@@ -31,24 +36,26 @@ CLAIMS: Mapping[VerdictWord, str] = {
     "leaks": "leaks",
     "differs": "not shown to leak",
     "nothing": "no leakage detectable",
-    "broken": "not to be read as leakage",
+    "broken": "cannot be read as leakage",
 }
 
 
 class MethodVerdict(NamedTuple):
     """Result of the best attack on one method at its last epoch, with a simultaneous interval over all attacks.
 
-    The ends of `auc` are the outermost ends over seeds, so a single seed by chance never decides for a leak. `base_auc` is
-    the same attack on the base model, `gain` the paired difference; both are None if not measured. `identified_share` states
-    the share of members that an attacker identifies; "" if no TPR was measured. `detectable_auc` is the smallest AUC that
+    The ends of `auc` are the outermost ends over seeds, so one favorable seed is not enough for `leaks`. `base_auc` is the
+    same attack on the base model, `gain` the paired difference; both are None if not measured. `identified_share` states
+    the share of members that an adversary identifies; "" if no TPR was measured. `detectable_auc` is the smallest AUC that
     this number of texts and tests can distinguish from chance. `higher` names an attack with a higher AUC that does not show
-    a leak.
+    a leak. `matched_by` names a blind classifier, with its AUC, that separates the classes as well; "" if the attack exceeds
+    all that it is compared with. `adversary` is what the attack's adversary must have, `other_adversaries` the highest AUC of
+    the attacks of each other adversary, as a sentence.
     """
 
     method: str
     word: VerdictWord
     attack: str
-    epoch: int | None
+    epoch: float | None
     auc: AucInterval
     seeds: int
     base_auc: Estimate | None
@@ -57,6 +64,9 @@ class MethodVerdict(NamedTuple):
     detectable_auc: float
     perplexity: str
     higher: str = ""
+    matched_by: str = ""
+    adversary: str = ""
+    other_adversaries: str = ""
 
     @property
     def claim(self) -> str:
@@ -69,7 +79,7 @@ class MethodVerdict(NamedTuple):
         if self.word == "leaks":
             return f"{self.claim}: {self.identified_share or self._pairwise_sentence}"
         if self.word == "differs":
-            return f"{self.claim} beyond what the base model shows"
+            return f"{self.claim} beyond {'the texts' if self.matched_by else 'the base model'}"
         if self.word == "broken":
             return f"{self.claim}: members and non-members are not comparable"
         return f"{self.claim} by these attacks at this power (smallest detectable AUC: {self.detectable_auc:.2f})"
@@ -81,12 +91,16 @@ class MethodVerdict(NamedTuple):
         base = "" if self.base_auc is None else f"; on the base model {row_values.format_number(self.base_auc.value)}"
         of_seeds = "" if self.seeds == 1 else f"mean of {self.seeds} seeds, "
         value, low, high = (row_values.format_number(v) for v in self.auc)
-        return f"{self.attack} reaches AUC {value} ({of_seeds}{low} to {high}){epoch}{base}.{self.higher}"
+        blind = f"; {self.matched_by}" if self.matched_by and self.word == "differs" else ""
+        access = f", by an adversary who has {adversary_phrase(self.adversary)}" if self.adversary else ""
+        return (
+            f"{self.attack} reaches AUC {value} ({of_seeds}{low} to {high}){epoch}{base}{blind}{access}.{self.higher}"
+        )
 
     @property
     def _pairwise_sentence(self) -> str:
         value, low, high = (f"{100 * v:.0f}" for v in self.auc)
-        return f"an attacker ranks a random member above a random non-member in {value} % ({low}-{high} %) of cases"
+        return f"an adversary ranks a random member above a random non-member in {value} % ({low}-{high} %) of pairs"
 
 
 def verdicts(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> dict[str, list[MethodVerdict]]:
@@ -98,11 +112,11 @@ def verdicts(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]
     tests = len(last_epoch_auc_rows(rows))
     by_panel: dict[str, list[MethodVerdict]] = {}
     for panel, panel_rows in panels.split(rows).items():
-        is_broken = panel in gates and gates[panel].verdict == "broken"
+        gate = gates.get(panel)
         by_method: dict[str, list[MethodVerdict]] = {}
         for position, seeds in last_epoch_auc_rows(panel_rows).items():
-            verdict = _attack_verdict(position, seeds, panel_rows, scores, tests)
-            by_method.setdefault(verdict.method, []).append(verdict._replace(word="broken") if is_broken else verdict)
+            verdict = _attack_verdict(position, seeds, panel_rows, scores, tests, gate)
+            by_method.setdefault(verdict.method, []).append(verdict)
         perplexities = variants.split(r for r in panel_rows if r.metric == "perplexity" and not r.attack)
         names = {n: variants(r) for n, r in _first_row_by_method(panel_rows).items()}
         by_panel[panel] = [
@@ -134,18 +148,43 @@ def _first_row_by_method(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def _best_attack(attack_verdicts: Sequence[MethodVerdict]) -> MethodVerdict:
-    best = max(attack_verdicts, key=lambda v: (v.word == "leaks", v.auc.value))
+    """Return the leaking attack with the highest AUC, or if no attack leaks, the attack with the highest AUC.
+
+    Its `higher` names an attack with a higher AUC. That attack is not shown to leak: its interval includes 0.5, or its AUC
+    is not shown to exceed its AUC on the base model, or that of a blind classifier.
+    """
+    best = max(attack_verdicts, key=_strength)
+    best = best._replace(other_adversaries=_other_adversaries(best, attack_verdicts))
     top = max(attack_verdicts, key=lambda v: v.auc.value)
     value, low, high = (row_values.format_number(v) for v in top.auc)
     if value == row_values.format_number(best.auc.value):
         return best
-    return best._replace(
-        higher=f" {top.attack} has a higher AUC, {value}, but its interval is too wide to show a leak ({low} to {high})."
-    )
+    return best._replace(higher=f" {top.attack} has a higher AUC, {value} ({low} to {high}), but does not show a leak.")
+
+
+def _strength(verdict: MethodVerdict) -> tuple[bool, float]:
+    return verdict.word == "leaks", verdict.auc.value
+
+
+def _other_adversaries(best: MethodVerdict, attack_verdicts: Sequence[MethodVerdict]) -> str:
+    """Return the best attack of each other adversary, weakest adversary first; "" without another adversary."""
+    others = sorted({v.adversary for v in attack_verdicts} - {best.adversary}, key=adversary_order)
+    strongest = [max((v for v in attack_verdicts if v.adversary == a), key=_strength) for a in others]
+    parts = [
+        f"{adversary_phrase(v.adversary)}: {v.attack}, {value} ({low} to {high})"
+        for v in strongest
+        for value, low, high in [[row_values.format_number(n) for n in v.auc]]
+    ]
+    return f"Highest AUC of adversaries with other access: {'; '.join(parts)}." if parts else ""
 
 
 def _attack_verdict(
-    position: TablePosition, last: list[Row], panel_rows: Sequence[Row], scores: ScoreLookup, tests: int
+    position: TablePosition,
+    last: list[Row],
+    panel_rows: Sequence[Row],
+    scores: ScoreLookup,
+    tests: int,
+    gate: Gate | None,
 ) -> MethodVerdict:
     """Return the verdict of one attack on one method; `last` are its rows of the last epoch, one per seed."""
     score_sets = [scores(r.scores) for r in last]
@@ -153,15 +192,17 @@ def _attack_verdict(
     auc = AucInterval(
         sum(i.value for i in intervals) / len(intervals), min(i.low for i in intervals), max(i.high for i in intervals)
     )
-    base_rows = [r for r in auc_rows(panel_rows) if r.epoch == 0 and _attack_key(r) == _attack_key(last[0])]
+    base_rows = [r for r in auc_rows(panel_rows) if is_base_row(r) and _attack_key(r) == _attack_key(last[0])]
     gain = gain_over_base(panel_rows, last, scores)
     has_gained = gain is None or (gain.value > 0 and gain.p_value * tests <= ALPHA)
     base_limit = (
         max((r.high or 0 for r in base_rows), default=0) if is_base_off_chance(base_rows) else row_values.CHANCE_AUC
     )
-    word: VerdictWord = (
-        "nothing" if auc.low <= row_values.CHANCE_AUC else "leaks" if auc.low > base_limit and has_gained else "differs"
-    )
+    matched_by = _matched_by(score_sets, gate, tests)
+    is_leak = auc.low > base_limit and has_gained and not matched_by
+    word: VerdictWord = "nothing" if auc.low <= row_values.CHANCE_AUC else "leaks" if is_leak else "differs"
+    if gate is not None and gate.verdict == "broken":
+        word = "broken"
     return MethodVerdict(
         method=position.variant,
         word=word,
@@ -174,7 +215,23 @@ def _attack_verdict(
         identified_share=_identified_share(last, panel_rows, tests),
         detectable_auc=max(simultaneous_detectable_auc(s, tests) for s in score_sets),
         perplexity="",
+        matched_by=matched_by,
+        adversary=adversary_label(last[0]),
     )
+
+
+def _matched_by(score_sets: Sequence[ScoreSet], gate: Gate | None, tests: int) -> str:
+    """Name the blind classifier that the attack does not exceed for every seed, with its AUC; "" if it exceeds all."""
+    if gate is None:
+        return ""
+    comparisons = [compare_with_blind(s.scores, labels_of(s), gate.compared_classifiers) for s in score_sets]
+    classifier, p_value = max(comparisons, key=lambda c: c.p_value)
+    if classifier is None or p_value * tests <= TAIL:
+        return ""
+    value, low, high = (
+        row_values.format_number(v) for v in (classifier.value, classifier.low, classifier.high) if v is not None
+    )
+    return f"{classifier.name.removeprefix(BLIND_PREFIX)} alone, without the model, {value} ({low} to {high})"
 
 
 def _identified_share(last: Sequence[Row], panel_rows: Sequence[Row], tests: int) -> str:
@@ -189,15 +246,15 @@ def _identified_share(last: Sequence[Row], panel_rows: Sequence[Row], tests: int
     ends = [widen_interval(r.value, r.low or 0.0, r.high or 0.0, tests) for r in seeds]
     value = sum(r.value for r in seeds) / len(seeds)
     span = f"{100 * min(low for low, _ in ends):.0f}-{100 * max(high for _, high in ends):.0f} %"
-    return f"an attacker at {100 * lowest:g} % FPR identifies {100 * value:.0f} % ({span}) of the members"
+    return f"at {100 * lowest:g} % FPR, an adversary identifies {100 * value:.0f} % ({span}) of the members"
 
 
 def _fpr(row: Row) -> float:
     return float(row_values.parse_settings(row.metric_settings).get("fpr", DEFAULT_FPR))
 
 
-def _attack_key(row: Row) -> tuple[str, str]:
-    return row.attack, row.attack_settings
+def _attack_key(row: Row) -> tuple[str, str, str]:
+    return row.attack, row.attack_settings, adversary_label(row)
 
 
 def _perplexity_change(utility: Sequence[Row]) -> str:

@@ -1,9 +1,10 @@
 """The verdict on one audited model. No verdict calls a model private.
 
-A model *leaks* only if an attack's AUC is above chance and, with a base model, above the same attack's AUC on the base
-model. Both are one-sided tests with p-values adjusted for all attacks that ran (S. Holm, Scandinavian Journal of
-Statistics 6 (1979) 65-70). The probability of a false "leaks" is at most 2.5 %, and the 95 % interval of the attack in the
-sentence lies above chance. Rates in a sentence have plain 95 % intervals.
+A model *leaks* only if an attack's AUC is above chance, above every blind classifier's AUC (`byheart.data.blind_baselines`)
+and, with a base model, above the same attack's AUC on the base model. These are one-sided tests with p-values adjusted for
+all attacks that ran (S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70). The probability of a false "leaks" is at
+most 2.5 %, and the 95 % interval of the attack in the sentence lies above chance. Rates in a sentence have plain 95 %
+intervals.
 """
 
 from __future__ import annotations
@@ -15,21 +16,23 @@ import numpy as np
 
 from byheart.analysis.labels import attack_label
 from byheart.core.ragged import means
-from byheart.core.split_check import Gate
+from byheart.core.split_check import BLIND_PREFIX, Gate
 from byheart.core.types import LogProbs, Row, Scores
 from byheart.core.verdict import VerdictWord
 from byheart.stats.intervals import TAIL, clopper_pearson, holm_by_name
 from byheart.stats.leakage_tests import (
     CHANCE_AUC,
     MIN_GROUPS_FOR_VERDICT,
+    BlindComparison,
     RecordLabels,
+    compare_with_blind,
     p_value_auc_above,
     p_value_auc_gain,
 )
 from byheart.stats.power import detectable_auc, effective_text_count
 
 ROUNDS_TO_ONE = 0.995
-"""From this AUC on, two decimals print 1.00, and no attack can be above that."""
+"""Smallest AUC that prints as 1.00 with two decimals; no attack can exceed 1."""
 
 
 class Ruling(NamedTuple):
@@ -61,18 +64,17 @@ def ruling(
         return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
     above_chance = {n: p_value_auc_above(s, record_labels, CHANCE_AUC) for n, s in scores.items()}
     above_base = {n: _gain_p_value(s, base.get(n), record_labels) for n, s in scores.items()}
-    above_both = {n: max(p, above_base[n]) for n, p in above_chance.items()}
+    classifiers = () if gate is None else gate.compared_classifiers
+    blind = {n: compare_with_blind(s, record_labels, classifiers) for n, s in scores.items()}
+    above_all = {n: max(p, above_base[n], blind[n].p_value) for n, p in above_chance.items()}
     aucs = {attack_label(r): r for r in rows if r.metric == "auc"}
-    if leaking := [n for n, p in holm_by_name(above_both).items() if p <= TAIL]:
+    if leaking := [n for n, p in holm_by_name(above_all).items() if p <= TAIL]:
         best = max(leaking, key=lambda n: aucs[n].value)
         return Ruling("leaks", f"leaks: {_leak_text(best, rows)}", best)
     if separating := [n for n, p in holm_by_name(above_chance).items() if p <= TAIL]:
         best = max(separating, key=lambda n: aucs[n].value)
         return Ruling(
-            "differs",
-            f"not shown to leak beyond the base model: {best} separates members from non-members "
-            f"(AUC {aucs[best].value:.2f}), but not significantly better than on the base model",
-            best,
+            "differs", _difference_text(aucs[best], blind[best], is_base_matched=above_base[best] > TAIL), best
         )
     return Ruling("nothing", f"no leakage detectable by these attacks at this power ({_power_text(smallest)})")
 
@@ -115,6 +117,28 @@ def _power_text(smallest: float) -> str:
 
 def _gain_p_value(now: Scores, before: Scores | None, record_labels: RecordLabels) -> float:
     return 0.0 if before is None else p_value_auc_gain(now, before, record_labels)
+
+
+def _difference_text(auc: Row, blind: BlindComparison, *, is_base_matched: bool) -> str:
+    """State why an AUC above chance is no leak: the texts alone, or the base model, separate the classes as well.
+
+    If both tests fail on their own, the sentence names the texts.
+    """
+    separates = f"{attack_label(auc)} separates members from non-members (AUC {auc.value:.2f})"
+    classifier = blind.classifier
+    if classifier is None or (blind.p_value <= TAIL and is_base_matched):
+        return (
+            f"not shown to leak beyond the base model: {separates}, but not significantly better than on the base model"
+        )
+    name = classifier.name.removeprefix(BLIND_PREFIX)
+    return (
+        f"not shown to leak beyond the texts: {separates}, but not significantly better than {name} alone, without the model "
+        f"(blind AUC {_auc_text(classifier.value, classifier.low, classifier.high)})"
+    )
+
+
+def _auc_text(value: float, low: float | None, high: float | None) -> str:
+    return f"{value:.2f}" if low is None or high is None else f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _leak_text(attack: str, rows: Sequence[Row]) -> str:

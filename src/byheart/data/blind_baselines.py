@@ -14,15 +14,14 @@ classifier ignores that: DeLong's interval raised a false alarm for 12 to 16 % o
 whole groups and the same classifiers are trained again. The p-value is the share of permutations with at least the same
 statistic (E. Pitman, Supplement to the Journal of the Royal Statistical Society 4 (1937) 119-130). So the folds must not
 depend on labels. Ridge regression is chosen because its out-of-fold scores are linear in the labels: all permutations cost
-one inverse (with G = (K + I)^-1, the fold B's are y_B - G_BB^-1 (G y)_B, as for leaving one out: D. Allen, Technometrics 16
-(1974) 125-127).
+one inverse (with G = (K + I + c)^-1, c the variance of the
+intercept, the fold B's are y_B - G_BB^-1 (G y)_B, as for leaving one out: D. Allen, Technometrics 16 (1974) 125-127).
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,12 +29,15 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core.errors import DataError
 from byheart.core.types import Scores
+from byheart.data.blind_features import CLASSIFIER_FEATURES, FoldAssignments
 from byheart.stats.intervals import group_indices, t_critical_value
 from byheart.stats.roc_auc import auc_interval, independent_pairs
 
 FOLDS = 5
 CV_REPEATS = 3
 PERMUTATIONS = 999
+INTERCEPT_VARIANCE = 1e3
+"""Prior variance of the intercept, in units of the features' penalty: large, so the intercept is practically not penalized."""
 MIN_GROUPS_FOR_SPLIT_CHECK = 2 * FOLDS
 """Minimum number of groups per class for cross-validation: two in every fold."""
 
@@ -62,7 +64,7 @@ def blind_classifier_results(
     fold_assignments = [_fold_assignment(groups, rng) for _ in range(CV_REPEATS)]
     results: list[BlindClassifierResult] = []
     for name, features in CLASSIFIER_FEATURES.items():
-        scores = out_of_fold_scores(features(texts), label_rows, fold_assignments)
+        scores = out_of_fold_scores(features(texts, fold_assignments), label_rows, fold_assignments)
         label_aucs = aucs(scores, label_rows)
         results.append(_blind_classifier_result(name, scores[0], label_rows[0], groups, label_aucs, bound))
     return tuple(results)
@@ -107,16 +109,21 @@ def aucs(
 
 
 def out_of_fold_scores(
-    features: Any, label_rows: Bool[np.ndarray, "labels texts"], fold_assignments: Sequence[Int[np.ndarray, " texts"]]
+    features: Any, label_rows: Bool[np.ndarray, "labels texts"], fold_assignments: FoldAssignments
 ) -> Float[np.ndarray, "labels texts"]:
-    """Out-of-fold ridge score of each text, as its rank within its fold (0 to 1), averaged over the fold assignments."""
+    """Out-of-fold ridge score of each text, as its rank within its fold (0 to 1), averaged over the fold assignments.
+
+    The intercept is trained with the weights, on the other folds only. Labels centered over all texts would tell the
+    classifier which class prevails in the fold that it predicts: texts of a large group, which dominate the mean of their
+    fold, would then be recognized without any difference between the classes.
+    """
     from scipy.stats import rankdata
 
     product = features @ features.T
     kernel = np.asarray(product.toarray() if hasattr(product, "toarray") else product)
     kernel = kernel - kernel.mean(axis=0) - kernel.mean(axis=1)[:, None] + kernel.mean()
-    inverse = np.linalg.inv(kernel + np.eye(len(kernel)))
-    labels = label_rows.T - label_rows.mean(axis=1)  # (texts, labels)
+    inverse = np.linalg.inv(kernel + np.eye(len(kernel)) + INTERCEPT_VARIANCE)
+    labels = label_rows.T.astype(np.float64)  # (texts, labels)
     inverse_labels = inverse @ labels
     total = np.zeros_like(labels)
     for fold in fold_assignments:
@@ -161,55 +168,3 @@ def _blind_classifier_result(
     low, high = (float(expit(logit(value) + sign * critical * standard_error)) for sign in (-1, 1))
     p_bound = float(ndtr((logit(bound) - logit(value)) / standard_error))
     return BlindClassifierResult(name, value, low, high, p_value(label_aucs), p_bound)
-
-
-def _word_features(texts: Sequence[str]) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    # Punctuation marks are tokens, so that every text has at least one.
-    return TfidfVectorizer(token_pattern=r"\w+|[^\w\s]", sublinear_tf=True).fit_transform(texts)  # noqa: S106 - no password
-
-
-def _character_features(texts: Sequence[str]) -> Any:
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True).fit_transform(texts)
-
-
-def text_surface_features(text: str) -> Float[np.ndarray, " features"]:
-    """Length in characters and words, shares of character classes, line breaks, and the years in a text."""
-    words = text.split()
-    years = [int(y) for y in re.findall(r"(?<!\d)(?:1\d|20)\d\d(?!\d)", text)]
-    counts = [sum(map(kind, text)) for kind in (str.isdigit, str.isupper, str.isspace, str.isalpha, str.isascii)]
-    marks = len(text) - counts[0] - counts[2] - counts[3]
-    return np.array(
-        [
-            len(text),
-            len(words),
-            len(text) / len(words),
-            *(count / len(text) for count in (*counts, marks)),
-            text.count("\n"),
-            len(years),
-            max(years, default=0),
-            min(years, default=0),
-            text[-1] in ".!?",
-        ],
-        dtype=np.float64,
-    )
-
-
-def _surface_features(texts: Sequence[str]) -> Float[np.ndarray, "texts features"]:
-    """Ranks of the features from -1 to 1, which are robust to outliers, and their squares, which separate narrow from wide."""
-    from scipy.stats import rankdata
-
-    values = np.array([text_surface_features(text) for text in texts])
-    ranks = 2 * (rankdata(values, axis=0) - 0.5) / len(values) - 1
-    return np.hstack([ranks, ranks**2 - 1 / 3]) / math.sqrt(2 * values.shape[1])
-
-
-CLASSIFIER_FEATURES: dict[str, Callable[[Sequence[str]], Any]] = {
-    "words": _word_features,
-    "character n-grams": _character_features,
-    "length and surface": _surface_features,
-}
-"""Features of each blind classifier, by name."""

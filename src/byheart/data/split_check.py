@@ -7,34 +7,38 @@ comparison as far as it was tested, not what a model memorizes.
 
 - Blind classifiers: `byheart.data.blind_baselines`. Differences are tested by permuting the labels by whole groups, and all
   tests of one data set share an error of 5 % (Holm).
-- Overlap of word 8-grams: after Michael Duan et al., Do Membership Inference Attacks Work on Large Language Models?,
-  COLM 2024, arXiv 2402.07841, where non-members that share n-grams with the training texts blur what a member is.
+- Overlap of word 8-grams (character 13-grams in scripts without spaces): after Michael Duan et al., Do Membership Inference
+  Attacks Work on Large Language Models?, COLM 2024, arXiv 2402.07841, where non-members that share n-grams with the training
+  texts blur what a member is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from byheart.core.errors import DataError
 from byheart.core.split import Examples, Split
-from byheart.core.split_check import BLIND_AUC_LIMIT, Finding, Gate, Verdict
+from byheart.core.split_check import ASSIGNMENT, BLIND_AUC_LIMIT, BLIND_PREFIX, Finding, Gate, Verdict
 from byheart.core.types import Texts
 from byheart.data.blind_baselines import BlindClassifierResult, aucs, blind_classifier_results, p_value, permuted_labels
 from byheart.data.near_duplicates import distinct_positions, shingles
+from byheart.data.text_units import is_written_without_spaces, text_units
 from byheart.stats.intervals import TAIL, holm
 from byheart.stats.power import detectable_auc, detectable_tpr, effective_text_count
 
-REVISION = 0
+REVISION = 1
 """Raise this number when the verdict on the same texts changes."""
 
 ALPHA = 0.05
 DOUBTFUL_DETECTABLE_AUC = 0.65  # power is low if only a higher AUC is distinguishable from chance
 DOUBTFUL_NGRAM_OVERLAP = 0.2  # mean share of a non-member's n-grams in training texts
-NGRAM_WORDS = 8  # words
+NGRAM_WORDS = 8
+NGRAM_CHARACTERS = 13  # characters of about eight words in scripts without spaces
 MAX_CLASSIFIER_TEXTS = 4000  # maximum number of texts for the blind classifiers, evenly spaced among the audited texts
 
 
@@ -78,6 +82,12 @@ def gate(
     return Gate(members, nonmembers, findings)
 
 
+def with_assignment(gate: Gate, *, is_random: bool) -> Gate:
+    """Return the gate with a finding that states who assigned members and non-members: byheart at random, or others."""
+    how = "drawn at random from one pool, by whole groups" if is_random else "given by the data set"
+    return replace(gate, findings=(*gate.findings, Finding(ASSIGNMENT, "sound", how, "", float(is_random))))
+
+
 def _permuted_audited_labels(split: Split) -> tuple[Bool[np.ndarray, "labels texts"], list[int]]:
     """Return the true and permuted labels, and the positions of their texts among the audited texts."""
     total = len(split.membership)
@@ -99,10 +109,10 @@ def _copy_findings(split: Split, near_duplicate: float, fpr: float) -> Iterable[
     distinct = distinct_positions(Examples(texts, roles, groups), range(len(groups)), near_duplicate)
     total = len(split.nonmembers)
     why = "have exactly the words of a training text, so the model was trained on them"
-    yield _count_finding("exact copies", distinct.exact_copies, total, "broken", why)
+    yield _count_finding("exact duplicates", distinct.exact_copies, total, "broken", why)
     is_broken = distinct.near_copies >= fpr * total
     why = "are near duplicates of training texts" + (f", enough for an FPR of {100 * fpr:g} %" if is_broken else "")
-    yield _count_finding("near copies", distinct.near_copies, total, "broken" if is_broken else "doubtful", why)
+    yield _count_finding("near duplicates", distinct.near_copies, total, "broken" if is_broken else "doubtful", why)
 
 
 def _count_finding(name: str, count: int, total: int, verdict: Verdict, why: str) -> Finding:
@@ -119,7 +129,9 @@ def _shared_groups_finding(split: Split) -> Finding:
 
 def _ngram_overlap_finding(split: Split) -> Finding:
     """Return the mean share of a non-member's 8-grams that occur in training texts, and of a member's in other groups."""
-    train, nonmembers = (_ngrams(texts.scored) for texts in (split.train, split.nonmembers))
+    is_unspaced = _is_mostly_without_spaces(split.audited.scored)
+    size, kind = (NGRAM_CHARACTERS, "character") if is_unspaced else (NGRAM_WORDS, "word")
+    train, nonmembers = ([shingles(text, size) for text in part.scored] for part in (split.train, split.nonmembers))
     train_ngrams = frozenset().union(*train)
     share = float(np.mean([len(ngrams & train_ngrams) / len(ngrams) for ngrams in nonmembers]))
     members = [train[i] for i in split.members]
@@ -132,15 +144,16 @@ def _ngram_overlap_finding(split: Split) -> Finding:
     result = (
         f"{share:.1%} occur in training texts, {between:.1%} in members; {within:.1%} of a member's in other groups"
     )
-    why = f"on average {share:.0%} of a non-member's {NGRAM_WORDS}-grams occur in training texts"
+    why = f"on average {share:.0%} of a non-member's {size}-grams occur in training texts"
     is_doubtful = share >= DOUBTFUL_NGRAM_OVERLAP
     return Finding(
-        f"word {NGRAM_WORDS}-grams", "doubtful" if is_doubtful else "sound", result, why if is_doubtful else "", share
+        f"{kind} {size}-grams", "doubtful" if is_doubtful else "sound", result, why if is_doubtful else "", share
     )
 
 
-def _ngrams(texts: Sequence[str]) -> list[frozenset[str]]:
-    return [shingles(text.casefold(), NGRAM_WORDS) for text in texts]
+def _is_mostly_without_spaces(texts: Iterable[str]) -> bool:
+    """Return whether most units of the texts are characters of scripts without spaces between words."""
+    return float(np.mean([is_written_without_spaces(unit) for text in texts for unit in text_units(text)])) > 0.5  # noqa: PLR2004 - most
 
 
 def _blind_classifier_finding(classifier: BlindClassifierResult, p: float, p_bound: float) -> Finding:
@@ -149,7 +162,7 @@ def _blind_classifier_finding(classifier: BlindClassifierResult, p: float, p_bou
     verdict: Verdict = "sound" if p > ALPHA else "broken" if p_bound <= TAIL else "doubtful"
     limit = f"interval above {BLIND_AUC_LIMIT}" if verdict == "broken" else "above chance"
     why = f"a blind classifier on {name} separates members from non-members (AUC {auc:.2f}, {limit})"
-    return Finding(f"blind: {name}", verdict, result, why if p <= ALPHA else "", auc, low, high, p)
+    return Finding(f"{BLIND_PREFIX}{name}", verdict, result, why if p <= ALPHA else "", auc, low, high, p)
 
 
 def ks_statistics(

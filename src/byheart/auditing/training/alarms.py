@@ -17,10 +17,13 @@ from typing import NamedTuple
 
 from byheart.analysis.labels import attack_label
 from byheart.core.errors import SettingError
+from byheart.core.split_check import Gate
 from byheart.core.types import Row, Scores
 from byheart.stats.leakage_tests import (
+    ALPHA,
     CHANCE_AUC,
     RecordLabels,
+    compare_with_blind,
     p_value_auc_above,
     p_value_auc_gain,
     significant_attacks,
@@ -61,17 +64,26 @@ def leaking_attacks(
     evaluations: Sequence[Evaluation],
     record_labels: RecordLabels,
     planned_evaluations: int,
+    gate: Gate | None = None,
     *,
     bound: float = CHANCE_AUC,
 ) -> tuple[str, ...]:
-    """Return the attacks with an AUC significantly above `bound` at the last evaluation.
+    """Return the attacks with an AUC significantly above `bound`, and above every blind classifier, at the last evaluation.
 
-    An attack that separates the classes on the base model must also have a significantly higher AUC than there.
+    An attack that separates the classes on the base model must also have a significantly higher AUC than there. If the split
+    check is broken, no attack is returned.
     """
+    if gate is not None and gate.verdict == "broken":
+        return ()
     last, base = evaluations[-1].scores, base_evaluation(evaluations)
     p_values = {name: p_value_auc_above(scores, record_labels, bound) for name, scores in last.items()}
     for name in separable_on_base(base, record_labels):
         p_values[name] = max(p_values[name], p_value_auc_gain(last[name], evaluations[0].scores[name], record_labels))
+    classifiers = () if gate is None else gate.compared_classifiers
+    for name, scores in last.items():
+        p_values[name] = max(
+            p_values[name], compare_with_blind(scores, record_labels, classifiers, error=ALPHA).p_value
+        )
     return significant_attacks(p_values, planned_evaluations)
 
 
@@ -95,7 +107,7 @@ def check_stop_settings(stop_above: float | None, *, stop_when_rising: bool, has
     """Raise `SettingError` for a `stop_above` outside [0.5, 1), and for a rule on perplexity without validation texts."""
     if stop_above is not None and not 0.5 <= stop_above < 1:  # noqa: PLR2004 - chance
         raise SettingError(
-            f"stop_above = {stop_above!r}: the value is not an AUC from 0.5 (chance) to below 1. Write, for example, 0.7."
+            f"stop_above = {stop_above!r}: the value is not an AUC of at least 0.5 (chance) and below 1. Write, for example, 0.7."
         )
     if stop_when_rising and not has_validation:
         raise SettingError("stop_when_leakage_rises: it requires the validation perplexity. Pass texts as validation.")
@@ -106,12 +118,15 @@ def stop_reason(
     record_labels: RecordLabels,
     planned_evaluations: int,
     stop_above: float | None,
+    gate: Gate | None = None,
     *,
     stop_when_rising: bool,
 ) -> str:
-    """Return why training should stop; "" if it should continue."""
+    """Return why training should stop; "" if it should continue, and always "" if the split check is broken."""
+    if gate is not None and gate.verdict == "broken":
+        return ""
     if stop_above is not None and (
-        names := leaking_attacks(evaluations, record_labels, planned_evaluations, bound=stop_above)
+        names := leaking_attacks(evaluations, record_labels, planned_evaluations, gate, bound=stop_above)
     ):
         return f"the AUC of {', '.join(names)} is significantly above {stop_above:g}"
     if stop_when_rising and (names := rising_attacks(evaluations, record_labels, planned_evaluations)):
