@@ -6,9 +6,10 @@ import pytest
 from byheart.core import registry
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
-from byheart.data.private_attributes import candidate_values
+from byheart.data.private_attributes import other_values
 from byheart.lm.generate import end_tokens
-from byheart.lm.tokens import bos_ids, tokenize
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import tokenize
 from byheart.observations import _attributes
 from byheart.observations.candidate_likelihoods import candidate_likelihoods
 from byheart.observations.candidate_likelihoods_base import candidate_likelihoods_base
@@ -53,12 +54,14 @@ def test_each_candidate_is_read_as_the_text_is(tiny, architecture, method, promp
     untuned = candidate_likelihoods_base(scorer(base), made)
     model = tuned(base, method)
     found = candidate_likelihoods(scorer(model), made)
-    expected, order = [], []
+    expected, order, values = [], [], []
     for i, own in enumerate(ATTRIBUTES):
         for kind, value in sorted(own.items()):
-            pool = sorted({o[kind] for o in OTHERS if kind in o})
+            pools = (sorted({o[kind] for o in texts if kind in o}) for texts in (OTHERS, ATTRIBUTES))
             whole = tokens.texts.prompts[i] + STRINGS[i]
-            for other in [value, *candidate_values(pool, kind=kind, truth=value, text=whole, count=3)]:
+            others = other_values(*pools, kind=kind, truth=value, text=whole, limit=3)
+            values += [value, *others]
+            for other in [value, *others]:
                 lead = [*bos_ids(model.tokenizer), *(plain(model, prompts[i]) if prompts and prompts[i] else [])]
                 ids = [*lead, *plain(model, STRINGS[i].replace(value, other))]
                 logp = logits_of(model, ids).log_softmax(1)
@@ -68,6 +71,7 @@ def test_each_candidate_is_read_as_the_text_is(tiny, architecture, method, promp
     np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
     assert [(t, made.kinds[k]) for t, k in zip(made.text, made.kind, strict=True)] == order
     assert made.left_out.tolist() == [0, 0]
+    assert (list(made.values), int(made.limit)) == (values, 3)
     if method is None:
         np.testing.assert_allclose(untuned.loglik, found.loglik, atol=1e-5)
 

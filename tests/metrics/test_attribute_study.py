@@ -17,6 +17,7 @@ from byheart.data.splitting import split
 from byheart.datasets.files import files
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.study_file import parse_study as parsed
 from byheart.tables.attribute_trajectory import attribute_trajectory
@@ -44,13 +45,18 @@ def test_an_overfitted_model_knows_its_members_codes_and_no_others(done):
     _, results = done
     assert not results.failed
     found = of(results, "attribute_inference", 16)
-    assert found["kind=code, measure=top1, of=members"].value > 0.9
-    assert found["kind=code, measure=top1, of=nonmembers"].value < 0.6
-    for over in ("nonmembers", "untuned", "majority"):
-        assert found[f"kind=code, measure=advantage, over={over}"].low > 0
-    assert found["kind=code, measure=majority, of=members"].value == pytest.approx(1 / 4)
+    for pool in ("unseen", "trained"):
+        assert found[f"kind=code, pool={pool}, measure=top1, of=members"].value > 0.9
+        assert found[f"kind=code, pool={pool}, measure=top1, of=nonmembers"].value < 0.6
+        for over in ("nonmembers", "untuned", "majority"):
+            assert found[f"kind=code, pool={pool}, measure=advantage, over={over}"].low > 0
+    assert found["kind=code, pool=unseen, measure=majority, of=members"].value == pytest.approx(1 / 4)
+    assert 1 / 4 <= found["kind=code, pool=trained, measure=majority, of=members"].value < 1 / 2
+    # All cities occur in training: no candidate is unseen, and a non-member has trained candidates too.
+    assert "kind=city, pool=unseen, measure=top1, of=members" not in found
+    assert found["kind=city, pool=trained, measure=top1, of=nonmembers"].nonmembers == 12
     untuned = of(results, "attribute_inference", 0)
-    assert untuned["kind=code, measure=advantage, over=nonmembers"].low < 0
+    assert untuned["kind=code, pool=unseen, measure=advantage, over=nonmembers"].low < 0
     recited = of(results, "attribute_extraction", 16)
     assert recited["kind=code, measure=recited, of=members"].value > 0.3
     assert recited["kind=code, measure=recited, of=nonmembers"].value == 0
@@ -84,7 +90,7 @@ def test_what_is_kept_of_a_split_keeps_them_too(done, tiny_folder, lines):
 def test_what_was_asked_for_and_what_it_took_are_rows(done):
     _, results = done
     cost = {(r.metric, r.metric_settings): r.value for r in results.rows if r.epoch == 1 and not r.attack}
-    assert cost["passes", "observation=candidate_likelihoods"] == 2 * 4
+    assert cost["passes", "observation=candidate_likelihoods"] == 2 * (1 + 3 * 3)
     assert cost["passes", "observation=recited_attributes"] == 2
     assert cost["passes", "observation=candidates"] == 0
     assert cost["seconds", "observation=candidate_likelihoods"] > 0
@@ -94,12 +100,14 @@ def test_the_tables_show_every_kind_beside_its_controls(done):
     _, results = done
     shown = attributes(results.rows)
     by_kind = {row[2:4]: dict(zip(shown.header, row, strict=True)) for row in shown.rows}
-    assert set(by_kind) == {(k, a) for k in ("city", "code", "all") for a in ("picked", "recited")}
-    found = of(results, "attribute_inference", 16)["kind=code, measure=top1, of=members"]
-    code = by_kind["code", "picked"]
+    unseen, trained = "inferred among unseen values", "inferred among trained values"
+    measured = {(k, a) for k in ("city", "code", "all") for a in (unseen, trained, "extracted")}
+    assert set(by_kind) == measured - {("city", unseen)}
+    found = of(results, "attribute_inference", 16)["kind=code, pool=unseen, measure=top1, of=members"]
+    code = by_kind["code", unseen]
     assert code["members"].startswith(f"{found.value:.3f}")
     assert code["majority"] == "0.250"
-    assert by_kind["code", "recited"]["majority"] == row_values.MISSING
+    assert by_kind["code", "extracted"]["majority"] == row_values.MISSING
     path = attribute_trajectory(results.rows)
     assert path.header[5:7] == ("base model", "epoch 1")
     assert len(path.rows) == 2 * len(shown.rows)
@@ -114,9 +122,12 @@ def test_a_mark_needs_both_leads_to_stand_with_all_other_lines(done):
         """Whether the code's line is marked where its leads have these lower ends, and the value .5."""
         rows = []
         for r in results.rows:
-            over = next((o for o in lows if f"kind=code, measure=advantage, over={o}" == r.metric_settings), None)
+            over = next(
+                (o for o in lows if f"kind=code, pool=trained, measure=advantage, over={o}" == r.metric_settings), None
+            )
             rows.append(replace(r, value=0.5, low=lows[over], high=0.9) if over else r)
-        return "*" in next(row[4] for row in attributes(rows).rows if row[2:4] == ("code", "picked"))
+        line = ("code", "inferred among trained values")
+        return "*" in next(row[4] for row in attributes(rows).rows if row[2:4] == line)
 
     assert marked({"nonmembers": 0.3, "untuned": 0.3})
     assert not marked(
@@ -139,7 +150,9 @@ def test_attributes_change_only_the_keys_of_what_asks_for_them(tiny_folder, line
     ours, theirs = (plan(parsed(c), Store.open(tmp_path / "store"))[0] for c in (named, fewer))
     assert ours.key == theirs.key
     for name in ("target", "candidates", "recited_attributes"):
-        same = evidence_key(ours, ours.observation(name), 1) == evidence_key(theirs, theirs.observation(name), 1)
+        same = evidence_key(ours, ours.observation(name), ModelState(1)) == evidence_key(
+            theirs, theirs.observation(name), ModelState(1)
+        )
         assert same == (name == "target")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from byheart.core.errors import DataError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
 from byheart.core.split import Examples
-from byheart.core.types import Texts
+from byheart.core.types import NO_TEXTS, Texts
 from byheart.data.private_attributes import candidate_values
 from byheart.metrics.attribute_extraction import attribute_extraction
 from byheart.metrics.attribute_inference import attribute_inference
@@ -28,6 +28,8 @@ def asked(preferred, *, common=None, kinds=("email",), kind=None, text=None, lef
         ids=np.zeros(2 * len(flat), dtype=np.int64),
         offsets=2 * np.arange(len(flat) + 1),
         first=np.ones(len(flat), dtype=np.int64),
+        values=tuple(f"{a}/{c}" for a, own in enumerate(preferred) for c in range(len(own))),
+        limit=np.array(9),
         common=np.array([x for own in common for x in own]) if common else np.ones(len(flat), dtype=np.int64),
         left_out=np.array(left_out or [0] * len(kinds)),
     )
@@ -45,7 +47,7 @@ rankings = st.lists(st.lists(st.integers(-4, 0), min_size=2, max_size=6), min_si
 def test_picking_and_rank_are_those_of_ties_broken_by_chance(preferred, data):
     membership = np.array([True, False, *(data.draw(st.booleans()) for _ in preferred[2:])])
     made, readings = asked(preferred)
-    found = attribute_inference(made, readings, readings, membership, alone(len(preferred)))
+    found = attribute_inference(made, readings, readings, membership, alone(len(preferred)), NO_TEXTS)
     hits, ranks = [], []
     for own in preferred:
         better, tied = sum(x > own[0] for x in own), sum(x == own[0] for x in own)
@@ -55,10 +57,10 @@ def test_picking_and_rank_are_those_of_ties_broken_by_chance(preferred, data):
     for of, side in (("members", membership), ("nonmembers", ~membership)):
         for measure, values in (("top1", hits), ("mrr", ranks)):
             expected = np.mean([v for v, inside in zip(values, side, strict=True) if inside])
-            estimate = found[f"kind=email, measure={measure}, of={of}"]
+            estimate = found[f"kind=email, pool=unseen, measure={measure}, of={of}"]
             assert estimate.value == pytest.approx(expected)
             assert estimate.low <= estimate.value <= estimate.high
-    lead = found["kind=email, measure=advantage, over=nonmembers"]
+    lead = found["kind=email, pool=unseen, measure=advantage, over=nonmembers"]
     assert lead.value == pytest.approx(np.mean(np.array(hits)[membership]) - np.mean(np.array(hits)[~membership]))
 
 
@@ -67,30 +69,34 @@ def test_by_hand():
     made = Candidates(
         kinds=("name",), kind=np.zeros(2, int), text=np.array([0, 1]), starts=np.array([0, 2, 4]),
         ids=np.zeros(11, dtype=np.int64), offsets=np.array([0, 3, 5, 8, 11]), first=np.ones(4, dtype=np.int64),
-        common=np.array([3, 1, 1, 1]), left_out=np.array([2]),
+        common=np.array([3, 1, 1, 1]), left_out=np.array([2]), values=("Ann", "Bo", "Cy", "Di"), limit=np.array(1),
     )  # fmt: skip
     tuned_ = Variants(loglik=np.array([-1.0, -1.5, -2.0, -1.0]), starts=made.starts)  # sums -2 and -1.5; -4 and -2
     base = Variants(loglik=np.array([-1.0, -3.0, -2.0, -2.0]), starts=made.starts)  # sums -2 and -3; a tie
-    found = attribute_inference(made, tuned_, base, np.array([True, False]), ("a", "b"))
+    found = attribute_inference(made, tuned_, base, np.array([True, False]), ("a", "b"), NO_TEXTS)
+    nonmember = {
+        "measure=top1, of=nonmembers": 0,
+        "measure=mrr, of=nonmembers": 0.5,
+        "measure=majority, of=nonmembers": 0.5,
+    }
     assert {n: e.value for n, e in found.items()} == {
-        "kind=name, measure=top1, of=members": 0,
-        "kind=name, measure=top1, of=nonmembers": 0,
-        "kind=name, measure=mrr, of=members": 0.5,
-        "kind=name, measure=mrr, of=nonmembers": 0.5,
-        "kind=name, measure=majority, of=members": 1,
-        "kind=name, measure=majority, of=nonmembers": 0.5,
-        "kind=name, measure=advantage, over=majority": -1,
-        "kind=name, measure=advantage, over=nonmembers": 0,
-        "kind=name, measure=advantage, over=untuned": -1,
+        "kind=name, pool=unseen, measure=top1, of=members": 0,
+        "kind=name, pool=unseen, measure=mrr, of=members": 0.5,
+        "kind=name, pool=unseen, measure=majority, of=members": 1,
+        **{f"kind=name, pool=unseen, {n}": v for n, v in nonmember.items()},
+        "kind=name, pool=unseen, measure=advantage, over=majority": -1,
+        "kind=name, pool=unseen, measure=advantage, over=nonmembers": 0,
+        "kind=name, pool=unseen, measure=advantage, over=untuned": -1,
+        **{f"kind=name, pool=trained, {n}": v for n, v in nonmember.items()},  # the member has no trained candidate
         "kind=name, measure=left_out": 2,
     }
-    assert found["kind=name, measure=majority, of=members"].low is None
+    assert found["kind=name, pool=unseen, measure=majority, of=members"].low is None
 
 
 def test_the_untuned_model_has_no_advantage_over_itself():
     made, readings = asked([[0, -1], [0, -1]])
-    found = attribute_inference(made, readings, readings, np.array([True, False]), alone(2))
-    told = {n.removeprefix("kind=email, measure="): e.value for n, e in found.items()}
+    found = attribute_inference(made, readings, readings, np.array([True, False]), alone(2), NO_TEXTS)
+    told = {n.removeprefix("kind=email, pool=unseen, measure="): e.value for n, e in found.items()}
     assert told["top1, of=members"] == told["top1, of=nonmembers"] == 1
     assert told["advantage, over=nonmembers"] == 0
     assert "advantage, over=majority" in told
@@ -99,12 +105,12 @@ def test_the_untuned_model_has_no_advantage_over_itself():
 
 def test_kinds_are_told_apart_and_together():
     made, readings = asked([[0, -1], [-1, 0], [0, -1]], kinds=("email", "phone"), kind=[0, 1, 0], text=[0, 0, 1])
-    found = attribute_inference(made, readings, readings, np.array([True, False]), alone(2))
-    told = {n.split(", ")[0]: e.value for n, e in found.items() if "top1, of=members" in n}
+    found = attribute_inference(made, readings, readings, np.array([True, False]), alone(2), NO_TEXTS)
+    told = {n.split(", ")[0]: e.value for n, e in found.items() if "pool=unseen, measure=top1, of=members" in n}
     assert told == {"kind=email": 1, "kind=phone": 0, "kind=all": 0.5}
-    assert "kind=phone, measure=top1, of=nonmembers" not in found
-    assert "kind=phone, measure=advantage, over=nonmembers" not in found
-    assert found["kind=all, measure=top1, of=members"].members == 2
+    assert "kind=phone, pool=unseen, measure=top1, of=nonmembers" not in found
+    assert "kind=phone, pool=unseen, measure=advantage, over=nonmembers" not in found
+    assert found["kind=all, pool=unseen, measure=top1, of=members"].members == 2
 
 
 def test_recited_is_what_the_text_says_verbatim():

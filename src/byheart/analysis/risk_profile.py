@@ -9,14 +9,16 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from byheart.analysis import labels, row_values
 from byheart.analysis.utility_curves import (
+    NOT_OBSERVED_CLOSELY,
+    NOT_REACHED,
     PathPoint,
     estimate_at_level,
     has_reached_level,
-    perplexity_by_cell_and_epoch,
+    is_observed_closely,
+    mean_interpolation,
+    perplexity_by_state,
     seed_paths,
 )
 from byheart.core.errors import DataError
@@ -43,6 +45,7 @@ def measured_risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Ri
     `DataError` for fewer than two measured risks.
     """
     most_repetitions = max((_repetitions(r) for r in rows if _is_sampled_exposure(r)), default=1)
+    pool = _attribute_pool(rows)
     extraction_settings = {r.attack_settings for r in rows if r.attack == extraction}
     risks = [
         Risk(
@@ -63,13 +66,9 @@ def measured_risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Ri
         ),
         Risk(
             "attributes",
-            "private attributes inferred: members beyond non-members",
+            f"private attributes inferred{pool.values}: members beyond non-members",
             0.0,
-            lambda r: (
-                r.metric == "attribute_inference"
-                and {"kind=all", "measure=advantage", "over=nonmembers"}
-                <= set(row_values.split_settings(r.metric_settings))
-            ),
+            lambda r: r.metric == "attribute_inference" and r.metric_settings == pool.settings,
         ),
         Risk(
             "canaries",
@@ -87,6 +86,24 @@ def measured_risks(rows: Sequence[Row], attack: str, extraction: str) -> list[Ri
     return measured
 
 
+class _AttributePool(NamedTuple):
+    """The rows that contain the risk of attributes: their settings, and what the measure says of the candidate values."""
+
+    settings: str
+    values: str
+
+
+def _attribute_pool(rows: Sequence[Row]) -> _AttributePool:
+    """Return the strongest measured claim: whose value it is, else that the value occurred in training.
+
+    Rows without a pool are results of older versions, with values of the validation texts.
+    """
+    pools = {"pool=trained, ": " among trained values", "pool=unseen, ": " among unseen values", "": ""}
+    measured = {r.metric_settings for r in rows if r.metric == "attribute_inference"}
+    offered = [_AttributePool(f"kind=all, {p}measure=advantage, over=nonmembers", v) for p, v in pools.items()]
+    return next((pool for pool in offered if pool.settings in measured), offered[-1])
+
+
 def _is_sampled_exposure(row: Row) -> bool:
     return row.metric == "exposure" and "estimate=extrapolation" not in row_values.split_settings(row.metric_settings)
 
@@ -96,8 +113,8 @@ def _repetitions(row: Row) -> int:
 
 
 def risk_paths(rows: Sequence[Row], risk: Risk) -> dict[str, list[list[PathPoint]]]:
-    """Return each seed's path through the epochs with the risk and perplexity, by method."""
-    perplexities, variants = perplexity_by_cell_and_epoch(rows), labels.variants(rows)
+    """Return each seed's path through the states with the risk and perplexity, by method."""
+    perplexities, variants = perplexity_by_state(rows), labels.variants(rows)
     paths = {
         method: seed_paths(filter(risk.matches_row, of_method), perplexities)
         for method, of_method in variants.split(rows).items()
@@ -110,11 +127,9 @@ def merged_paths(paths_by_risk: Iterable[Mapping[str, list[list[PathPoint]]]]) -
     return {method: seeds for paths in reversed(list(paths_by_risk)) for method, seeds in paths.items()}
 
 
-def estimate_at_perplexity(seeds: Sequence[Sequence[PathPoint]], level: float) -> Estimate | None:
-    """Return an estimate at a perplexity, averaged over seeds; None if a seed does not reach the perplexity."""
+def estimate_at_perplexity(seeds: Sequence[Sequence[PathPoint]], level: float) -> Estimate | str:
+    """Return an estimate at a perplexity, averaged over seeds, or why it has none: NOT_REACHED, NOT_OBSERVED_CLOSELY."""
     if not seeds or not all(has_reached_level(path, level) for path in seeds):
-        return None
-    value, low, high = (
-        float(np.mean(ends)) for ends in zip(*(estimate_at_level(p, level) for p in seeds), strict=True)
-    )
-    return Estimate(value, low, high)
+        return NOT_REACHED
+    read = mean_interpolation([estimate_at_level(p, level) for p in seeds])
+    return Estimate(read.value, read.low, read.high) if is_observed_closely(read) else NOT_OBSERVED_CLOSELY

@@ -1,9 +1,8 @@
 """Private attributes of texts, and the candidate values that attribute attacks rank them among.
 
-Candidates are values of the same kind in the validation texts, which no model is trained on. So for a non-member all values
-are equally unseen, and for a member only training distinguishes the true value. Values of other audited texts would bias the
-attack: the model knows the values of members better, so the true value of a non-member would rank below chance, and
-members would have an advantage without any leakage.
+Candidates are values of the same kind in validation texts and in other audited texts. The audited texts are members and
+non-members, and nothing here knows which: a metric, which knows the membership, forms two pools of them
+(`byheart.metrics.attribute_inference`), values that occurred in training and values that did not.
 """
 
 from __future__ import annotations
@@ -34,6 +33,19 @@ def candidate_values(pool: Sequence[str], *, kind: str, truth: str, text: str, c
     possible = [value for value in pool if value != truth]
     seed = int(key_of({"kind": kind, "value": truth, "text": text}), 16)
     return [possible[i] for i in np.random.default_rng(seed).permutation(len(possible))[:count]]
+
+
+def other_values(
+    validation_pool: Sequence[str], audited_pool: Sequence[str], *, kind: str, truth: str, text: str, limit: int
+) -> list[str]:
+    """Return the candidates besides the true value: up to `limit` of the validation texts, then up to twice as many audited ones.
+
+    About half of the audited texts are members, so each of the two pools gets about `limit` values. No value occurs twice.
+    """
+    of_validation = candidate_values(validation_pool, kind=kind, truth=truth, text=text, count=limit)
+    excluded = frozenset(of_validation)
+    others = [value for value in audited_pool if value not in excluded]
+    return [*of_validation, *candidate_values(others, kind=kind, truth=truth, text=text, count=2 * limit)]
 
 
 def check_has_attributes(attributes: Iterable[Attributes], requester: str) -> None:

@@ -24,7 +24,8 @@ ALL_KINDS = "all"
 class KindAttributes(NamedTuple):
     """The attributes of one kind: indices, groups of their texts, and the number left out.
 
-    `subset_masks` marks the attributes of "members" and of "nonmembers"; an empty subset is missing.
+    `subset_masks` marks the attributes of "members" and of "nonmembers"; an empty subset is missing. `pool` names the
+    candidates; "" if the metric has no candidates.
     """
 
     kind: str
@@ -32,10 +33,20 @@ class KindAttributes(NamedTuple):
     groups: tuple[str, ...]
     subset_masks: dict[str, Bool[np.ndarray, " attributes"]]
     left_out: int
+    pool: str = ""
 
     def label(self, measure: str, **more: str) -> str:
         """Return the label that identifies a number of this metric, such as "kind=email, measure=top1, of=members"."""
-        return ", ".join(f"{name}={value}" for name, value in {"kind": self.kind, "measure": measure, **more}.items())
+        settings = {"kind": self.kind, **({"pool": self.pool} if self.pool else {}), "measure": measure, **more}
+        return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+    def with_pool(self, pool: str, mask: Bool[np.ndarray, " attributes"]) -> KindAttributes | None:
+        """Return the attributes at True, labeled with a pool; None if no attribute is at True."""
+        if not mask.any():
+            return None
+        masks = {subset: own[mask] for subset, own in self.subset_masks.items() if own[mask].any()}
+        groups = tuple(g for g, inside in zip(self.groups, mask, strict=True) if inside)
+        return KindAttributes(self.kind, self.indices[mask], groups, masks, self.left_out, pool)
 
     def subset_groups(self, subset: str) -> tuple[str, ...]:
         """Return the groups of one subset's attributes."""

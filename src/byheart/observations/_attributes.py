@@ -12,7 +12,7 @@ from byheart.core.errors import DataError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
 from byheart.data.private_attributes import attribute_kinds
 from byheart.lm.generate import GenerationRequest, generate_greedy
-from byheart.lm.tokens import bos_ids
+from byheart.lm.special_tokens import bos_ids
 from byheart.observations import _neighbours, _prefix
 
 if TYPE_CHECKING:

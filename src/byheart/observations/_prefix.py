@@ -1,8 +1,8 @@
 """Texts scored after a prefix: known texts as shots, or one probe.
 
-A shot or a probe is a prompt and completion joined as in training, without BOS, followed by a separator. After the prefix come
-the text's own prompt and the text. BOS comes first, once. The scored tokens stay the same: a first token that is not scored
-without a prefix is not scored after one.
+A shot or a probe is a prompt and completion joined as in training, without BOS and end token, followed by a separator. After the
+prefix come the text's own prompt and the text. BOS comes first, once. The scored tokens stay the same: a first token that is not
+scored without a prefix is not scored after one.
 
 The model's context limits the total length, virtual tokens included; the text itself is never truncated.
 """
@@ -21,7 +21,8 @@ from byheart.core import ragged
 from byheart.core.errors import DataError
 from byheart.core.evidence import Variants
 from byheart.core.types import LogProbs, digest
-from byheart.lm.tokens import Tokens, bos_ids
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -42,6 +43,14 @@ def ids_without_bos(model: LanguageModel, tokens: Tokens) -> list[TokenIds]:
     """Return each text's ids, including its prompt, without BOS."""
     bos = len(bos_ids(model.tokenizer))
     return [tokens.ids[tokens.starts[i] + bos : tokens.starts[i + 1]] for i in range(len(tokens))]
+
+
+def shot_ids(model: LanguageModel, tokens: Tokens) -> list[TokenIds]:
+    """Return each text's ids, including its prompt, without BOS and end token."""
+    bos = len(bos_ids(model.tokenizer))
+    return [
+        tokens.ids[start + bos : start + n] for start, n in zip(tokens.starts[:-1], tokens.text_lengths, strict=True)
+    ]
 
 
 def prompt_ids(model: LanguageModel, tokens: Tokens) -> list[TokenIds]:
@@ -99,7 +108,7 @@ def logprobs_after_shots(
     free_tokens = np.inf if free is None else int(free.min())
     separator_ids, known_ids = (
         encode_without_special_tokens(model.model, [separator])[0],
-        ids_without_bos(model.model, known),
+        shot_ids(model.model, known),
     )
     selected: list[TokenIds] = []
     for i in shuffled_order(known, seed):

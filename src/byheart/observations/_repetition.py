@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byheart.core.types import LogProbs, Texts
-from byheart.lm.tokens import Tokens, bos_ids
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -28,7 +29,7 @@ def second_reading_logprobs(model: Scorer, tokens: Tokens) -> LogProbs:
     rows, first = [], []
     for i in range(len(tokens)):
         text_ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
-        first_reading = np.concatenate([text_ids[bos:], separator_ids])
+        first_reading = np.concatenate([text_ids[bos : tokens.text_lengths[i]], separator_ids])
         if model.model.max_text_tokens is not None:
             first_reading = first_reading[max(len(first_reading) + len(text_ids) - model.model.max_text_tokens, 0) :]
         rows.append(np.concatenate([text_ids[:bos], first_reading, text_ids[bos:]]))

@@ -48,7 +48,7 @@ def after_similar(
     _prefix.check_known_count("observations after_similar", "probes", probes, known_nonmember_tokens)
     # Equally similar texts keep this order, which does not depend on how they are listed.
     order = _prefix.shuffled_order(known_nonmember_tokens, 0)
-    known_ids = _prefix.ids_without_bos(model.model, known_nonmember_tokens)
+    known_ids = _prefix.shot_ids(model.model, known_nonmember_tokens)
     nearest_indices = nearest(tokens.texts, known_nonmember_tokens.texts.take(order), probes)
     probe_ids = ([known_ids[order[index]] for index in column] for column in nearest_indices.T)
     return _prefix.mean_logprobs_after_probes(

@@ -1,6 +1,6 @@
 """Scores every audited text with the target model, once with each candidate value of each of its private attributes.
 
-At every epoch this costs as many passes as a text has attributes, times the candidates. At epoch 0 the model is the base model.
+Per attribute and epoch this costs three times as many passes as a pool has candidates. At epoch 0 the model is the base model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from byheart.core.evidence import Candidates, Variants
     from byheart.lm.forward import Scorer
 
-PASSES = "attributes * count"
+PASSES = "3 * attributes * count + -2 * attributes"  # the true value, and 3 (count - 1) others
 BASE_EQUIVALENT = "candidate_likelihoods_base"
 ADVERSARY = "log-probabilities of the target model for many more texts"
 

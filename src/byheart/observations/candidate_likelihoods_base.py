@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from byheart.core.evidence import Candidates, Variants
     from byheart.lm.forward import Scorer
 
-PASSES = "attributes * count"
+PASSES = "3 * attributes * count + -2 * attributes"  # the true value, and 3 (count - 1) others
 ADVERSARY = "log-probabilities of the base model for many more texts"
 
 

@@ -3,7 +3,8 @@
 Nils Lukas, Ahmed Salem, Robert Sim, Shruti Tople, Lukas Wutschitz, Santiago Zanella-Béguelin. Analyzing Leakage of
 Personally Identifiable Information in Language Models. IEEE Symposium on Security and Privacy, 2023. arXiv 2302.00539.
 
-    C = {the true value} and up to `count` - 1 others of its kind; a reading of the text for each of them
+    C = {the true value}, up to `count` - 1 values of the validation texts, and up to 2 (`count` - 1) values of other audited texts;
+    a reading of the text for each of them
 
 C is the set of candidate values of one attribute. A value is replaced wherever it occurs in the scored text as whole words, and
 inside longer words only if it never occurs as whole words. Each reading is tokenized anew, after the text's own BOS and prompt.
@@ -11,10 +12,12 @@ Attributes that were truncated with the end of a long text, and attributes that 
 are left out and counted. The other values depend only on the text and the value. This uses the base model's tokenizer, but no
 model.
 
-Departure from the paper: the other values are distinct values of the validation texts, which come from the same source as the
-audited texts and were never trained on. A non-member's true value is then one of many values that are new to the model. In the
-paper they come from the training data. A model that prefers values it has seen would then rank a non-member's true value last,
-and its advantage would be as large as that of a model that knows which value belongs to which text.
+The audited texts are members and non-members, in any order: no reading shows which values the model was trained on. The metric
+`attribute_inference`, which knows it, forms one pool of the values that occurred in training and one of all other values, with
+up to `count` - 1 values each.
+
+Departure from the paper: its candidates come from the training data only. Ours come from validation texts and audited texts of the
+same source, so that candidates that the model was trained on can be compared with candidates that it was not trained on.
 """
 
 from __future__ import annotations
@@ -27,13 +30,14 @@ import numpy as np
 from annotated_types import Ge
 
 from byheart.core.evidence import Candidates
-from byheart.data.private_attributes import attribute_kinds, candidate_values, check_has_candidates, values_of_kind
+from byheart.data.private_attributes import attribute_kinds, check_has_candidates, other_values, values_of_kind
 from byheart.observations import _attributes, _prefix
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
+REVISION = 1  # values of other audited texts too
 PASSES = 0.0
 ADVERSARY = "a text without one private attribute, and candidate values for it"
 
@@ -46,13 +50,15 @@ def candidates(
     *,
     count: Annotated[int, Ge(2)] = 10,
 ) -> Candidates:
-    """Token ids of each audited text with the true value, and with up to `count` - 1 other values, of each private attribute.
+    """Token ids of each audited text with the true value, and with other values, of each private attribute.
+
+    `count` is the largest number of candidates of a pool, with the true value.
 
     Raises `DataError` for an attribute if the validation texts have no other value of its kind.
     """
     check_has_candidates(attributes, validation_attributes, "observations candidates")
     model, kinds = base_model.model, attribute_kinds(attributes)
-    pools = {kind: values_of_kind(validation_attributes, kind) for kind in kinds}
+    pools = {kind: (values_of_kind(validation_attributes, kind), values_of_kind(attributes, kind)) for kind in kinds}
     value_counts = Counter(
         item for attribute_values in (*attributes, *validation_attributes) for item in attribute_values.items()
     )
@@ -60,6 +66,7 @@ def candidates(
     left_out = np.zeros(len(kinds), dtype=np.int64)
     occurrences: list[_attributes.AttributeOccurrence] = []
     strings: list[str] = []
+    reading_values: list[str] = []
     candidate_counts: list[int] = []
     sizes: list[int] = []
     for occurrence in _attributes.attribute_occurrences(tokens, attributes):
@@ -70,11 +77,12 @@ def candidates(
             left_out[kinds.index(occurrence.kind)] += 1
             continue
         prompted_text = tokens.texts.prompts[occurrence.text_index] + text
-        others = candidate_values(
-            pools[occurrence.kind], kind=occurrence.kind, truth=occurrence.value, text=prompted_text, count=count - 1
+        others = other_values(
+            *pools[occurrence.kind], kind=occurrence.kind, truth=occurrence.value, text=prompted_text, limit=count - 1
         )
         occurrences.append(occurrence)
         strings += [text, *(_attributes.replace_value(text, occurrence.value, other) for other in others)]
+        reading_values += [occurrence.value, *others]
         candidate_counts += [value_counts[occurrence.kind, value] for value in (occurrence.value, *others)]
         sizes.append(1 + len(others))
     text_indices = np.repeat([o.text_index for o in occurrences], sizes)
@@ -88,6 +96,8 @@ def candidates(
         ids=np.concatenate(rows),
         offsets=np.cumsum([0, *map(len, rows)]),
         first=tokens.first[text_indices],
+        values=tuple(reading_values),
         common=np.array(candidate_counts, dtype=np.int64),
+        limit=np.array(count - 1, dtype=np.int64),
         left_out=left_out,
     )

@@ -37,8 +37,8 @@ def continuations(
 ) -> Generations:
     """Continuations of the first half of each audited text by the target model, and the text's own second half."""
     requests, rests, seeds = [], [], []
-    for i, half in enumerate(tokens.first + (tokens.lengths - tokens.first) // 2):
-        text_ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
+    for i, half in enumerate(tokens.first + (tokens.text_lengths - tokens.first) // 2):
+        text_ids = tokens.ids[tokens.starts[i] :][: tokens.text_lengths[i]]
         requests.append(GenerationRequest(text_ids[:half], len(text_ids) - half))
         rests.append(text_ids[half:].tolist())
         content = {n: getattr(tokens.texts, n)[i] for n in ("ids", "prompts", "scored")}

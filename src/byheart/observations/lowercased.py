@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from byheart.core.types import Texts, TokenStats
-from byheart.lm.tokens import Tokens, bos_ids
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -42,8 +43,9 @@ def _lowercase_tokens(model: Scorer, tokens: Tokens) -> Tokens:
         # Without BOS and prompt, the unscored first token belongs to the text itself.
         has_context = has_bos or bool(tokenizer(tokens.texts.prompts[i], add_special_tokens=False)["input_ids"])
         context = text_ids[: tokens.first[i] if has_context else 0]
-        row = np.concatenate([context, np.array(ids, dtype=np.int64)])[:max_length]
-        is_changed = text != tokens.texts.scored[i] and len(row) > tokens.first[i]
+        end = text_ids[tokens.text_lengths[i] :]
+        row = np.concatenate([context, np.array(ids, dtype=np.int64), end])[:max_length]
+        is_changed = text != tokens.texts.scored[i] and len(row) > tokens.first[i] + len(end)
         rows.append(row if is_changed else text_ids)
         scored_texts.append(text if is_changed else tokens.texts.scored[i])
     texts = Texts(tokens.texts.ids, tuple(scored_texts), tokens.texts.prompts)

@@ -37,17 +37,18 @@ def prefix_suffix_split(
 
     Raises `DataError` for a `prefix` that is as long as a text.
     """
+    lengths = tokens.text_lengths  # an end token is no part of the text that is extracted
     has_prompt = np.array([bool(p) for p in tokens.texts.prompts], dtype=np.bool_)
     unprompted_begin = (
-        np.minimum(DEFAULT_PREFIX_TOKENS, tokens.lengths // 2) if prefix is None else np.full(len(tokens), prefix)
+        np.minimum(DEFAULT_PREFIX_TOKENS, lengths // 2) if prefix is None else np.full(len(tokens), prefix)
     )
     begin = np.where(has_prompt, tokens.first, unprompted_begin)
-    is_short = begin >= tokens.lengths
+    is_short = begin >= lengths
     if is_short.any():
         i = int(np.argmax(is_short))
         raise DataError(
             f"observations prefix_suffix_split: prefix = {prefix}, but {int(is_short.sum())} of {len(tokens)} texts have no token after it "
-            f"({tokens.texts.ids[i]!r} has {tokens.lengths[i]}). Set prefix to {int(tokens.lengths[~has_prompt].min()) - 1} or fewer, "
+            f"({tokens.texts.ids[i]!r} has {lengths[i]}). Set prefix to {int(lengths[~has_prompt].min()) - 1} or fewer, "
             "or leave it out for at most half of each text."
         )
-    return SuffixSpans(begin=begin, end=np.minimum(begin + suffix, tokens.lengths))
+    return SuffixSpans(begin=begin, end=np.minimum(begin + suffix, lengths))

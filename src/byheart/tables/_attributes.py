@@ -1,4 +1,4 @@
-"""Select rows of private attributes by attack (picked or recited) and by kind of attribute."""
+"""Select rows of private attributes by attack (inference in a pool of candidates, or extraction) and by kind of attribute."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 
-ATTRIBUTE_METRICS = {"attribute_inference": ("picked", "top1"), "attribute_extraction": ("recited", "recited")}
+ATTRIBUTE_METRICS = {"attribute_inference": ("inferred", "top1"), "attribute_extraction": ("extracted", "recited")}
 """For each metric: the name of its attack, and its measure of the share of leaked attributes."""
 
 ALL_KINDS = "all"
 
+POOL_NAMES = {"": "", "unseen": " among unseen values", "trained": " among trained values"}
+"""For each pool of candidates, what the name of the attack says of it; results of older versions have no pool."""
+
 
 class AttributeLine(NamedTuple):
-    """Rows of one kind of attribute under one attack on one trained model, with all seeds."""
+    """Rows of one kind of attribute under one attack and pool of candidates on one trained model, with all seeds."""
 
     lead: tuple[str, ...]
     variant: str
@@ -26,16 +29,14 @@ class AttributeLine(NamedTuple):
     share_measure: str
     rows: tuple[Row, ...]
 
-    def measure_rows(self, measure: str, *labels: str, epoch: int | None = None) -> list[Row]:
+    def measure_rows(self, measure: str, *labels: str, epoch: float | None = None) -> list[Row]:
         """Return the rows of a measure at an epoch (None: the last), one per seed; `labels` are such as "of=members"."""
         wanted = {f"kind={self.kind}", f"measure={measure}", *labels}
-        return row_values.rows_at_epoch(
-            [r for r in self.rows if set(row_values.split_settings(r.metric_settings)) == wanted], epoch
-        )
+        return row_values.rows_at_epoch([r for r in self.rows if _settings_without_pool(r) == wanted], epoch)
 
 
 def attribute_lines(rows: Sequence[Row]) -> Iterator[AttributeLine]:
-    """Yield every kind of attribute of every trained model; all kinds together come last.
+    """Yield every kind of attribute of every trained model, by pool of candidates; all kinds together come last.
 
     Raises `DataError` without rows of private attributes.
     """
@@ -49,10 +50,19 @@ def attribute_lines(rows: Sequence[Row]) -> Iterator[AttributeLine]:
     for lead, lead_rows in LeadColumns(measured).split(measured).items():
         for variant, variant_rows in variants.split(lead_rows).items():
             for metric, (mode, share_measure) in ATTRIBUTE_METRICS.items():
-                metric_rows = tuple(r for r in variant_rows if r.metric == metric)
-                kinds = {row_values.split_settings(r.metric_settings)[0].removeprefix("kind=") for r in metric_rows}
-                for kind in sorted(kinds, key=lambda k: (k == ALL_KINDS, k)):
-                    yield AttributeLine(lead, variant, kind, mode, share_measure, metric_rows)
+                shares = [r for r in variant_rows if r.metric == metric and "measure=left_out" not in r.metric_settings]
+                for pool, pool_name in POOL_NAMES.items():
+                    pool_rows = tuple(r for r in shares if _setting(r, "pool") == pool)
+                    for kind in sorted({_setting(r, "kind") for r in pool_rows}, key=lambda k: (k == ALL_KINDS, k)):
+                        yield AttributeLine(lead, variant, kind, mode + pool_name, share_measure, pool_rows)
+
+
+def _setting(row: Row, name: str) -> str:
+    return row_values.parse_settings(row.metric_settings).get(name, "")
+
+
+def _settings_without_pool(row: Row) -> set[str]:
+    return {s for s in row_values.split_settings(row.metric_settings) if not s.startswith("pool=")}
 
 
 def lead_header(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from byheart.tables._attributes import attribute_lines, lead_header
 
 
 def attribute_trajectory(rows: Sequence[Row]) -> Table:
-    """Share of private attributes that an attack picks or recites, by epoch, for members and for non-members.
+    """Share of private attributes that an attack infers or extracts, by epoch, for members and for non-members.
 
     Raises `DataError` without rows of private attributes.
     """
@@ -23,5 +23,8 @@ def attribute_trajectory(rows: Sequence[Row]) -> Table:
             cells = (row_values.format_estimate(row_values.pooled_estimate(epoch_rows)) for epoch_rows in by_epoch)
             table_rows.append((*line.lead, line.variant, line.kind, line.mode, name, *cells))
     header = (*lead_header(rows), "records", *(f"epoch {e}" if e else labels.BASE_LABEL for e in epochs))
-    note = f"In brackets: {row_values.interval_description([r for line in lines for r in line.rows])}."
+    note = (
+        f"In brackets: {row_values.interval_description([r for line in lines for r in line.rows])}. Unseen candidate values did "
+        "not occur in training, trained values occurred in other training texts."
+    )
     return Table("Private attributes by epoch", header, tuple(table_rows), note)
