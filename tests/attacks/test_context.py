@@ -13,7 +13,8 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Variants
 from byheart.core.types import LogProbs, digest
-from byheart.lm.tokens import bos_ids, tokenize
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import tokenize
 from byheart.observations.after_masked import after_masked, masked
 from byheart.observations.after_similar import after_similar
 from byheart.observations.member_prefix import member_prefix

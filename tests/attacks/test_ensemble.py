@@ -179,7 +179,7 @@ def test_attacks_that_cannot_be_weighed_are_refused_when_they_are_asked_for():
         registry.choose("attacks", "ensemble", {"of": ["ensemble"]})
     with pytest.raises(SettingError, match="attacks ensemble: of = loss, loss"):
         registry.choose("attacks", "ensemble", {"of": ["loss", "loss"]})
-    with pytest.raises(UnknownNameError, match="did you mean 'loss'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'loss'"):
         registry.choose("attacks", "ensemble", {"of": ["los"]})
     with pytest.raises(SettingError, match="of"):
         registry.choose("attacks", "ensemble", {"of": []})

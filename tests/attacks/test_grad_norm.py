@@ -11,7 +11,8 @@ from byheart.core.evidence import Gradients
 from byheart.lm import train
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
-from byheart.lm.tokens import bos_ids, tokenize
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import tokenize
 from byheart.observations.gradients import gradients
 from testing.reading import texts_of
 from testing.wrapped import tuned
@@ -103,7 +104,7 @@ def test_bfloat16_is_near_float32(tiny, method, sentences):
 def test_a_model_of_which_nothing_is_trained_is_refused(tiny, sentences):
     model = tiny("gpt2")
     model.module.requires_grad_(False)
-    with pytest.raises(ModelError, match="no parameter that is trained"):
+    with pytest.raises(ModelError, match="no parameter requires gradients"):
         gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64))
 
 

@@ -13,7 +13,8 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.types import TokenStats
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import bos_ids, tokenize
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import tokenize
 from byheart.observations.lowercased import lowercased
 from byheart.observations.target import target as observed
 from byheart.store.rows import study_rows
@@ -60,7 +61,8 @@ def test_error_zone_is_the_share_of_gains_at_errors(texts, data):
     for mine, theirs in zip(texts, base, strict=True):
         changes = [t[0] - b[0] for t, b in zip(mine, theirs, strict=True) if t[4] > 0]
         gain, loss = sum(d for d in changes if d > 0), sum(-d for d in changes if d < 0)
-        expected.append(gain / (gain + loss) if gain + loss else 1.0)
+        share = gain / (gain + loss) if gain + loss else 1.0
+        expected.append(0.5 if len(changes) == 1 and changes[0] else share)
     assert np.allclose(ATTACKS["error_zone"](read(texts), read(base)), expected, rtol=1e-12)
 
 
@@ -83,6 +85,17 @@ def test_the_best_memorised_texts_are_highest_where_the_authors_put_them_lowest(
         authors.append(gain / loss if loss else 0.0)
     assert authors == [0.0, 0.0, 4.0]
     assert scores.tolist() == [1.0, 1.0, 0.8]
+
+
+def test_one_error_says_neither_member_nor_nonmember():
+    """One error up by 0.01, one down by 3, two errors, none: the first two were 1 and 0, whatever the size of the change."""
+    right, wrong = (-0.1, 0, 1, 1, 0), (-1.0, 0, 1, 1, 1)
+    ours = read([[wrong, right], [wrong, right], [wrong, wrong], [right, right]])
+    base = simple([-1.01, -0.1], [2.0, -0.1], [-2.0, -0.5], [-0.2, -0.2])
+    scores = ATTACKS["error_zone"](ours, base)
+    assert scores.tolist() == [0.5, 0.5, pytest.approx(1 / 1.5), 1.0]
+    assert ATTACKS["error_zone"](ours, base, min_errors=1).tolist()[:2] == [1.0, 0.0]
+    assert ATTACKS["error_zone"](ours, base, min_errors=3).tolist()[2:] == [0.5, 1.0]
 
 
 def test_where_target_and_base_are_one_model_all_texts_are_equal():

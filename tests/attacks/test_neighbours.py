@@ -22,6 +22,7 @@ from byheart.observations.neighbours import neighbours
 from byheart.observations.neighbours_base import neighbours_base
 from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.remaining_work import observation_work, remaining_work
 from byheart.study.study_file import parse_study as parsed
@@ -293,7 +294,9 @@ def test_a_study_makes_neighbours_once_and_reads_the_base_once(tiny_folder, pair
     assert names == ["neighbours"] * 4 + ["neighbours_base", "substitutes"]
     for planned in plan(parsed(asked), store):
         assert remaining_work(planned, store, set()) == 0
-        found = read_arrays(store.folder("evidence", evidence_key(planned, planned.observation("neighbours"), 2)))
+        found = read_arrays(
+            store.folder("evidence", evidence_key(planned, planned.observation("neighbours"), ModelState(2)))
+        )
         assert (np.diff(found["starts"]) == 4).all()
 
 

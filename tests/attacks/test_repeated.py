@@ -10,7 +10,8 @@ import torch
 import byheart
 from byheart.core import registry
 from byheart.lm.forward import Scorer
-from byheart.lm.tokens import bos_ids, tokenize
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import tokenize
 from byheart.observations import _repetition
 from testing.reading import texts_of
 from testing.wrapped import tuned

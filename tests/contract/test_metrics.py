@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from byheart.core import registry
 from byheart.core.errors import DataError
 from byheart.core.evidence import Candidates, RecitedAttributes, Variants
-from byheart.core.types import Estimate
+from byheart.core.types import Estimate, Texts
 from byheart.metrics.auc import auc
 from testing.evidence import MEMBERS, NONMEMBERS, alone, packed, readings
 from testing.made_up import planted
@@ -51,6 +51,7 @@ GROUPS = {
     "one for all": ("g",) * 240,
 }
 CANARIES = 60
+TRAINING_TEXTS = Texts(("t0", "t1"), ("3/0/0 and 120/1/0.", "9/0/1"))
 
 
 def private(order):
@@ -71,6 +72,14 @@ def private(order):
             ids=np.zeros(3 * readings, dtype=np.int64),
             offsets=3 * np.arange(readings + 1),
             first=np.ones(readings, dtype=np.int64),
+            values=tuple(
+                f"{seed // 10}/{kind}/{c}"
+                if c % 2
+                else f"{seed // 10 + c}/{kind}/0"  # every second one of another text
+                for (_, kind, seed), size in zip(rows, sizes, strict=True)
+                for c in range(size)
+            ),
+            limit=np.array(3),
             common=np.concatenate([d.integers(1, 3, n) for d, n in zip(drawn, sizes, strict=True)]),
         ),
         "candidate_likelihoods": Variants(loglik=loglik, starts=starts),
@@ -82,6 +91,7 @@ def private(order):
 
 EVIDENCE = {
     **private(range(240)),
+    "training_texts": TRAINING_TEXTS,
     "membership": MEMBERSHIP,
     "train": packed(readings(0, MEMBERS, 2.0)),
     "validation": packed(readings(1, 90, 3.0)),
@@ -176,6 +186,7 @@ def test_the_order_of_the_texts_leaves_it_alone(metric):
         "canary_references": packed(readings(5, 40, 3.0)[::-1]),
         "planted": backwards(EVIDENCE["planted"]),
         **private(order),
+        "training_texts": TRAINING_TEXTS,
         **{name: own[::-1] for name, own in by_side(GROUPS["by five"]).items()},
     }
     shuffled = metric(*(known[name] for name in registry.needs(metric)))

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import norm, skewnorm
+from scipy.stats import laplace, norm, skewnorm
+from scipy.stats import t as student
 
 from byheart.core.errors import CellError, DataError
 from byheart.core.types import LogProbs
@@ -12,8 +13,11 @@ from byheart.metrics.canary_guess import canary_guess
 from byheart.metrics.epsilon_lower_bound import epsilon_lower_bound
 from byheart.metrics.exposure import exposure
 from byheart.metrics.held_out_exposure import held_out_exposure
-from byheart.stats.canary_exposure import exposure_by_extrapolation, exposure_by_sampling, log_skewnorm_cdf
+from byheart.stats import skew_normal
+from byheart.stats.canary_exposure import exposure_by_extrapolation, exposure_by_sampling
 from byheart.stats.epsilon_bounds import correct_guesses, one_run
+from byheart.stats.heavy_tail import log_tail_limit
+from byheart.stats.skew_normal import log_skewnorm_cdf
 from testing.made_up import planted
 
 
@@ -71,23 +75,96 @@ def test_the_tail_meets_scipys_where_both_hold():
     assert skewnorm.cdf(-60.0, 0.0) == 0  # where a share in floats would end
 
 
-def test_the_strongest_exposure_is_the_largest_and_never_none():
-    references = np.random.default_rng(2).normal(-50, 2, 500)
-    canaries = np.array([-50.0, -44.0, -40.0, -30.0, -1.0])
-    free = exposure_by_extrapolation(canaries, references, bits=1e9)
-    assert (np.diff(free) > 0).all()
-    assert free[-1] > 300
-    assert free[0] == pytest.approx(1, abs=0.2)
-    assert exposure_by_extrapolation(canaries, references, bits=30.0)[-1] == 30
-    assert free[2] == pytest.approx(-norm.logcdf(-5.0) / math.log(2), rel=0.25)
+def normal_references(number, *, spread=2.0):
+    """Log-likelihoods with exactly normal quantiles around -50."""
+    return -50 + spread * norm.ppf((np.arange(number) + 0.5) / number)
+
+
+def test_extrapolation_grows_up_to_twice_what_sampling_shows():
+    references = normal_references(500)
+    canaries = np.array([-50.0, -46.0, -44.0, -40.0, -30.0, -1.0])
+    found = exposure_by_extrapolation(canaries, references, bits=60.0)
+    deepest = 2 * math.log2(501)
+    assert found.values[:3] == pytest.approx(-norm.logsf([0, 2, 3]) / math.log(2), abs=0.3)
+    assert (np.diff(found.values[:4]) > 0).all()
+    assert found.values[4:].tolist() == [deepest, deepest]
+    assert found.highs[4:].tolist() == [60, 60]
+    assert exposure_by_extrapolation(canaries, references, bits=12.0).values.max() == 12
+    assert not found.is_bound.any()
+    assert (found.lows <= found.values).all()
+    assert (found.values <= found.highs).all()
+
+
+@pytest.mark.parametrize("kind", ["laplace", "t"])
+def test_references_that_are_not_skew_normal_give_a_lower_bound(kind):
+    """A canary of 20 bits, 200 references: the fit says 68 (Laplace) and 93 bits (t5)."""
+    law = {"laplace": laplace(), "t": student(5)}[kind]
+    references = law.isf((np.arange(200) + 0.5) / 200)
+    canaries = law.isf(2.0 ** -np.array([20.0, 3.0]))
+    fitted = skew_normal.fit(-references)
+    assert (-fitted.log_cdf(-canaries[:1]) / math.log(2) > 60).all()
+    found = exposure_by_extrapolation(canaries, references, bits=103.0)
+    assert found.values == pytest.approx([math.log2(201), 3.0], abs=0.1)
+    assert found.is_bound.tolist() == [True, False]
+    assert found.lows == pytest.approx([-math.log2(1 - 0.025 ** (1 / 200)), 2.5], abs=0.1)
+    assert found.highs[0] == 103
+    assert 3 < found.highs[1] < 4
+
+
+def test_few_or_very_skewed_references_are_not_extrapolated():
+    for references in (normal_references(49), -np.exp(normal_references(300, spread=0.5) + 50)):
+        assert exposure_by_extrapolation(np.array([1e9]), references, bits=30.0).is_bound.all()
+    assert not exposure_by_extrapolation(np.array([1e9]), normal_references(50), bits=30.0).is_bound.any()
+
+
+def test_the_test_of_fit_refuses_one_in_ten_that_fit():
+    chance = np.random.default_rng(6)
+    p_values = []
+    for _ in range(60):
+        sample = skewnorm.rvs(2.0, size=100, random_state=chance)
+        p_values.append(skew_normal.goodness_of_fit(sample, skew_normal.bootstrap(skew_normal.fit(sample), 100)))
+    assert np.mean(np.array(p_values) < 0.1) < 0.25
+    assert 0.3 < np.median(p_values) < 0.7
+
+
+def test_the_anderson_darling_statistic_is_the_papers_sum():
+    sample = np.random.default_rng(7).normal(5, 2, 40)
+    fitted = skew_normal.fit(sample)
+    law = skewnorm(float(fitted.shape), float(fitted.location), float(fitted.scale))
+    assert law.stats("mvs") == pytest.approx((sample.mean(), sample.var(), float(skew_normal.skewness(sample))))
+    p = law.cdf(np.sort(sample))
+    total = sum((2 * i - 1) * (math.log(p[i - 1]) + math.log(1 - p[40 - i])) for i in range(1, 41))
+    assert float(skew_normal.anderson_darling(sample)) == pytest.approx(-40 - total / 40)
+
+
+def test_the_tail_limit_covers_light_and_heavy_tails():
+    chance = np.random.default_rng(8)
+    bits = np.array([10.0, 20.0])
+    for law in (norm(), laplace(), student(5)):
+        points = law.isf(2.0**-bits)
+        above = [log_tail_limit(points, law.rvs(200, random_state=chance)) >= -bits * math.log(2) for _ in range(60)]
+        assert np.mean(above) > 0.95
+    assert log_tail_limit(np.array([-9.0]), norm.rvs(size=200, random_state=chance)).tolist() == [0]
 
 
 def test_both_ways_agree_within_the_references():
-    references = np.random.default_rng(3).normal(-50, 2, 3000)
+    references = normal_references(3000)
     canaries = np.array([-52.0, -50.0, -48.0, -46.0])
     assert exposure_by_sampling(canaries, references) == pytest.approx(
-        exposure_by_extrapolation(canaries, references, bits=64.0), abs=0.4
+        exposure_by_extrapolation(canaries, references, bits=64.0).values, abs=0.1
     )
+
+
+def test_the_mean_of_lower_bounds_has_no_high_end():
+    labels = planted([True] * 6, [1] * 6, ["digits"] * 6, references=(("digits", 200),), bits={"digits": 29.9})
+    references = laplace.isf((np.arange(200) + 0.5) / 200)
+    canaries = packed(np.full(6, laplace.isf(2.0**-20)))
+    found = exposure(canaries, packed(references), labels, estimate="extrapolation")
+    assert found.value == pytest.approx(math.log2(201))
+    assert 0 < found.low < found.value
+    assert found.high is None
+    normal = exposure(canaries, packed(normal_references(200)), labels, estimate="extrapolation")
+    assert normal.high == 29.9
 
 
 def test_references_of_one_likelihood_cannot_be_extrapolated():
@@ -130,7 +207,7 @@ def test_kinds_without_a_format_have_no_exposure():
     labels = planted([True, True], [1, 1], ["digits", "real_texts"])
     assert exposure(packed([0.0, 9.0]), packed(np.arange(-30.0, 0.0)), labels).members == 1
     bare = planted([True, False], [1, 1], ["real_texts"] * 2, references=(), bits={})
-    with pytest.raises(DataError, match="exposure: real_texts"):
+    with pytest.raises(DataError, match="exposure: canaries of kind real_texts"):
         exposure(packed([0.0, 9.0]), packed([]), bare)
 
 

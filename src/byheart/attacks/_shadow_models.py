@@ -30,7 +30,7 @@ def check_shadows(attack: str, target: LogProbs, shadows: Shadows, *, min_shadow
         worst = int(np.argmin(smaller_counts))
         raise DataError(
             f"attacks {attack}: text number {worst} is in the training half of {trained_counts[worst]} of {models} shadow models; at "
-            f"least {min_shadows} must be trained on each text, and {min_shadows} without it. Add shadow models in pairs of halves."
+            f"least {min_shadows} must be trained on each text, and {min_shadows} without it. Add pairs of shadow models."
         )
 
 

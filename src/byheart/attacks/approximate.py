@@ -33,6 +33,8 @@ from annotated_types import Gt, Le
 
 from byheart.core import Extraction, GreedyContinuation
 
+VARIANT = "all similarities compare tokens, not characters"
+
 MAX_NGRAM_LENGTH = 4  # longest n-grams of BLEU
 
 

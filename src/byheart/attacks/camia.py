@@ -47,6 +47,10 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core import DataError, LogProbs, Scores, ragged
 
+VARIANT = (
+    "signs of the signals fixed in advance, in place of chosen from the labels; several signals are omitted or changed"
+)
+
 UNLIKELY_LOSSES = (1.0, 2.0, 3.0)  # nats
 LEMPEL_ZIV_STEPS = (3, 4, 5)
 ENTROPY_TOLERANCE = 0.8  # standard deviations; two losses closer than this count as equal

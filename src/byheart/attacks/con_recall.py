@@ -32,7 +32,7 @@ from byheart.core import LogProbs, Scores
 def con_recall(
     target: LogProbs, nonmember_prefix: LogProbs, member_prefix: LogProbs, *, gamma: Annotated[float, Ge(0)] = 0.5
 ) -> Scores:
-    """Log-likelihood after non-members minus `gamma` times that after members, divided by that alone (no unit); higher is member.
+    """Log-likelihood (after non-members - `gamma` x after members) divided by that of the text alone (no unit); higher means member.
 
     Raises `DataError` if other tokens were scored after a prefix.
     """

@@ -28,6 +28,11 @@ from annotated_types import Gt
 
 from byheart.core import Frequencies, LogProbs, Scores, ragged
 
+VARIANT = (
+    "token frequencies from known non-members unless `frequencies: {source: ...}` names a corpus, in place of "
+    "gigabytes of C4"
+)
+
 
 def dc_pdd(target: LogProbs, frequencies: Frequencies, *, ceiling: Annotated[float, Gt(0)] = 0.01) -> Scores:
     """Mean of p ln(1/f) (nats), at most `ceiling` each, over each token's first occurrence; higher means member."""

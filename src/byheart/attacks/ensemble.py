@@ -41,6 +41,8 @@ from jaxtyping import Bool, Float
 from byheart.core import DataError, Scores, SettingError, TokenStats, ragged
 from byheart.core.registry import ContentIdentity, load_function, module_constant, needs
 
+VARIANT = "linear models, in place of boosted trees and neural networks"
+
 REVISION = 1
 """1: the quantile regression is fitted to convergence; before, its scores differed by .3 % between machines."""
 KNOWN = 20
@@ -85,7 +87,7 @@ def ensemble(
     ] = DEFAULT_ATTACKS,
     regression: Literal["logistic", "quantile"] = "logistic",
 ) -> Scores:
-    """Log-odds (logistic) or standard deviations above a non-member (quantile), fitted on known texts; higher is member.
+    """Log-odds (logistic) or standard deviations above a non-member (quantile), fitted on known texts; higher means member.
 
     Raises `DataError` for fewer than 20 known texts of a class that the regression is fitted on.
     """

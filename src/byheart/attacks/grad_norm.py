@@ -26,6 +26,8 @@ import numpy as np
 
 from byheart.core import Gradients, Scores
 
+VARIANT = "Euclidean norm over the fine-tuned weights, in place of several norms over all weights"
+
 
 def grad_norm(gradients: Gradients) -> Scores:
     """Minus the norm of the text's own loss gradient (nats per unit of weight), white box; higher means member."""

@@ -23,6 +23,8 @@ import numpy as np
 
 from byheart.core import DataError, LogProbs, Scores, Variants, ragged
 
+VARIANT = "ten masked copies in place of twenty; no end-of-text token unless `data.end_token`"
+
 
 def icp(target: LogProbs, after_masked: Variants) -> Scores:
     """Mean log-probability (nats per token) alone minus that after the best masked copy; higher means member.

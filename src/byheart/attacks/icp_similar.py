@@ -19,6 +19,8 @@ from __future__ import annotations
 from byheart.attacks.icp import icp
 from byheart.core import LogProbs, Scores, Variants
 
+VARIANT = "probes by their words from known texts of the same kind, in place of sentence embeddings and public texts"
+
 
 def icp_similar(target: LogProbs, after_similar: Variants) -> Scores:
     """Mean log-probability (nats per token) alone minus that after the best similar text; higher means member.

@@ -1,4 +1,4 @@
-"""InfoRMIA: measures how much likelier the text is under the target model than its prior likelihood from shadow models.
+"""InfoRMIA without the term over the vocabulary: how much likelier the text is under the target than its prior from shadow models.
 
 Jiashu Tao, Reza Shokri. (Token-Level) InfoRMIA: Stronger Membership Inference and Memorization Assessment for LLMs. 2025;
 as Information-Theoretic Membership Inference for Granular Quantification of Memorization, ICLR, 2026. arXiv 2510.05582.
@@ -35,6 +35,8 @@ from annotated_types import Interval
 
 from byheart.attacks._shadow_models import check_shadows, log_prior, text_logprobs
 from byheart.core import LogProbs, Scores, Shadows, ragged
+
+VARIANT = "for tokens the first term only; the second, over the vocabulary, is omitted"
 
 
 def info_rmia(

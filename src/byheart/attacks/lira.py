@@ -34,6 +34,8 @@ from jaxtyping import Bool, Float
 from byheart.attacks._shadow_models import check_shadows, text_logprobs
 from byheart.core import LogProbs, Scores, Shadows, ragged
 
+VARIANT = "the loss in place of a logit; one mean of the texts' own variances, shared by all texts"
+
 MIN_SHADOWS_FOR_TEXT_VARIANCE = 64  # shadow models; from here on a text's own variance is better, in the authors' tests
 SMALLEST_STD = 1e-6  # nats; below it the differences are float32 rounding
 
@@ -45,7 +47,7 @@ def lira(
     mode: Literal["online", "offline"] = "online",
     variance: Literal["auto", "pooled", "text"] = "auto",
 ) -> Scores:
-    """Log-likelihood ratio of phi inside against outside (nats; offline: standard deviations above outside); higher is member.
+    """Log-likelihood ratio (nats) of phi under shadow models inside and outside (offline: z-score); higher means member.
 
     `variance` is shared by all texts ("pooled"), each text's own ("text"), or chosen by the number of shadow models ("auto": own from
     64 on). Raises `DataError` if the shadow models scored other tokens, or fewer than two are inside or outside of a text.

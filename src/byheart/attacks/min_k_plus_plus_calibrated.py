@@ -22,6 +22,8 @@ from annotated_types import Interval
 from byheart.attacks.min_k_plus_plus import min_k_plus_plus
 from byheart.core import Scores, TokenStats, ragged
 
+VARIANT = "the base model as reference, in place of models trained without the text"
+
 
 def min_k_plus_plus_calibrated(
     target: TokenStats, base: TokenStats, *, k: Annotated[float, Interval(gt=0, le=1)] = 0.2

@@ -1,4 +1,4 @@
-"""Neighbourhood: compares the text's likelihood with that of neighbours, which differ from it by one word or token.
+"""Neighbourhood, with or without a masked model: compares the text's likelihood with neighbours that differ by one word or token.
 
 Justus Mattern, Fatemehsadat Mireshghallah, Zhijing Jin, Bernhard Schölkopf, Mrinmaya Sachan, Taylor Berg-Kirkpatrick.
 Membership Inference Attacks against Language Models via Neighbourhood Comparison. Findings of ACL, 2023.
@@ -19,6 +19,10 @@ Departures from the authors' code:
 from __future__ import annotations
 
 from byheart.core import DataError, LogProbs, Scores, Variants, ragged
+
+VARIANT = (
+    "neighbors proposed by the base model, unless `neighbour_texts: {masked_model: ...}` names a masked language model"
+)
 
 
 def neighbourhood(target: LogProbs, neighbours: Variants) -> Scores:

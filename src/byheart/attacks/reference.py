@@ -27,7 +27,7 @@ from byheart.core import DataError, LogProbs, Scores, ragged
 
 
 def reference(target: LogProbs, base: LogProbs) -> Scores:
-    """Gain in mean log-probability (nats per token) over the base model, which the adversary has; higher is member.
+    """Gain in mean log-probability (nats per token) over the base model, which the adversary has; higher means member.
 
     Raises `DataError` if the two models did not score the same tokens.
     """

@@ -35,6 +35,8 @@ from annotated_types import Ge, Interval
 from byheart.attacks._shadow_models import check_shadows, log_prior, text_logprobs
 from byheart.core import DataError, LogProbs, Scores, Shadows, ragged
 
+VARIANT = "online by default; the authors' code has the offline form only"
+
 KNOWN = 10
 """Minimum number of population texts: the score has only as many steps."""
 
@@ -58,8 +60,8 @@ def rmia(
         raise DataError("attacks rmia: no known non-members for the population. Set data.known, for example to 50.")
     if not np.array_equal(known_nonmembers.starts, shadows.population_starts):
         raise DataError(
-            f"attacks rmia: the target model scored {len(known_nonmembers)} population texts, the shadow models "
-            f"{len(shadows.population_starts) - 1}, or other tokens of them. Score the same population; set data.known."
+            f"attacks rmia: target model ({len(known_nonmembers)} population texts) and shadow models "
+            f"({len(shadows.population_starts) - 1}) scored different tokens. Set data.known, and score the same population."
         )
     online = mode == "online"
     never_inside = np.zeros((len(known_nonmembers), len(shadows.inside)), dtype=np.bool_)

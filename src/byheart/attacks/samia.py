@@ -29,6 +29,8 @@ import numpy as np
 
 from byheart.core import Generations, Scores
 
+VARIANT = "continuations as long as the second half, in place of up to 1024 tokens"
+
 ZLIB_LEVEL = 6  # zlib's default (-1) is level 6; explicit because the score depends on it
 
 

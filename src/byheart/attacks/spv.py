@@ -1,4 +1,4 @@
-"""SPV-MIA: measures how far the text's likelihood is above that of its neighbours, relative to the base model.
+"""SPV-MIA without the self-prompted reference: how far a text's likelihood is above its neighbours', relative to the base model.
 
 Wenjie Fu, Huandong Wang, Chen Gao, Guanghua Liu, Yong Li, Tao Jiang. Membership Inference Attacks against Fine-tuned
 Large Language Models via Self-prompt Calibration. NeurIPS, 2024. arXiv 2311.06062.
@@ -28,9 +28,14 @@ import numpy as np
 
 from byheart.core import DataError, LogProbs, Scores, Variants, ragged
 
+VARIANT = (
+    "the base model as reference, in place of a model tuned on texts that the target generates; neighbors as in "
+    "`neighbourhood`"
+)
+
 
 def spv(target: LogProbs, base: LogProbs, neighbours: Variants, neighbours_base: Variants) -> Scores:
-    """Gain over the base model in the probability per token (-1 to 1) of the text above its neighbours; higher is member.
+    """Gain over the base model in the probability per token (-1 to 1) of the text above its neighbours; higher means member.
 
     Raises `DataError` if the models did not score the same tokens, or not the same neighbours.
     """

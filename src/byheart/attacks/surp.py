@@ -25,6 +25,8 @@ from annotated_types import Gt, Interval
 
 from byheart.core import Scores, TokenStats, ragged
 
+VARIANT = "a text without tokens of low entropy and low probability is scored by `min_k`"
+
 
 def surp(
     target: TokenStats,

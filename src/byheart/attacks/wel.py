@@ -37,6 +37,8 @@ from annotated_types import Ge, Gt
 
 from byheart.core import DataError, LogProbs, Scores, ragged
 
+VARIANT = "bins and quantiles fitted on known non-members, in place of the attacked texts"
+
 KNOWN = 10
 """Minimum number of known non-members: their tokens fill ten bins, and each bin should contain tokens of several texts."""
 

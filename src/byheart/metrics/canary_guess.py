@@ -41,7 +41,7 @@ def canary_guess(
     """
     if not planted.by_seed:
         raise DataError(
-            "metrics canary_guess: all runs share one coin flip. Write by_seed: true in data.canaries, so that each run flips its own."
+            "metrics canary_guess: all runs use the same coin flips. Write by_seed: true in data.canaries, so that each run flips its own."
         )
     candidates = [
         i for i, kind in enumerate(planted.kinds) if planted.repetitions[i] == repeated and kind in planted.bits

@@ -24,6 +24,8 @@ from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
+REVISION = 1  # extrapolation: test of fit, limited depth, interval with the error of the fit
+
 
 def exposure(
     canaries: LogProbs,
@@ -35,13 +37,14 @@ def exposure(
 ) -> Estimate:
     """Mean exposure (bits) of the canaries trained on `repeated` times; higher is more exposed, 1.44 is that of unseen canaries.
 
-    By sampling, the maximum is log2(references + 1). Counts the canaries as members; the interval treats them as independent. Raises
-    `DataError` if no such canary was trained on.
+    By sampling, the maximum is log2(references + 1); by extrapolation, twice that. If no distribution fits the references, the value
+    is that of sampling, and without a high end where canaries are likelier than all references. Counts the canaries as members; the
+    interval treats them as independent. Raises `DataError` if no such canary was trained on.
     """
     check_canary_formats(planted)
     is_selected = np.array(planted.included) & (np.array(planted.repetitions) == repeated)
-    values = exposures(canaries, canary_references, planted, estimate)
-    estimate_with_interval = mean_exposure(values, is_selected, planted, estimate)
+    measured = exposures(canaries, canary_references, planted, estimate)
+    estimate_with_interval = mean_exposure(measured, is_selected, planted, estimate)
     if estimate_with_interval is None:
         trained_repetitions = sorted(
             {
@@ -54,4 +57,4 @@ def exposure(
             f"metrics exposure: no canary repeated {repeated} times was trained on; canaries repeated "
             f"{', '.join(map(str, trained_repetitions)) or 'no'} times were. Set repeated to one of these, or raise data.canaries.count."
         )
-    return estimate_with_interval._replace(members=int((is_selected & ~np.isnan(values)).sum()))
+    return estimate_with_interval._replace(members=int((is_selected & ~np.isnan(measured.values)).sum()))

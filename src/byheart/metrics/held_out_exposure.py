@@ -17,6 +17,8 @@ from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
+REVISION = 1  # extrapolation: test of fit, limited depth, interval with the error of the fit
+
 
 def held_out_exposure(
     canaries: LogProbs,
@@ -30,10 +32,10 @@ def held_out_exposure(
     Counts the canaries as non-members. Raises `DataError` if no canary was held out.
     """
     check_canary_formats(planted)
-    values, is_held_out = exposures(canaries, canary_references, planted, estimate), ~np.array(planted.included)
-    estimate_with_interval = mean_exposure(values, is_held_out, planted, estimate)
+    measured, is_held_out = exposures(canaries, canary_references, planted, estimate), ~np.array(planted.included)
+    estimate_with_interval = mean_exposure(measured, is_held_out, planted, estimate)
     if estimate_with_interval is None:
         raise DataError(
             "metrics held_out_exposure: the coins included every canary in the training data. Raise data.canaries.count."
         )
-    return estimate_with_interval._replace(nonmembers=int((is_held_out & ~np.isnan(values)).sum()))
+    return estimate_with_interval._replace(nonmembers=int((is_held_out & ~np.isnan(measured.values)).sum()))

@@ -38,9 +38,14 @@ class DpSgdParameters:
     rate: float
     steps: int
 
-    def epsilon(self, epochs: int) -> float:
-        """Epsilon spent after this many epochs, an upper bound at `delta`; lower is more private. 0 before training."""
-        return _spent_epsilon(self.noise_multiplier, self.rate, self.steps * epochs, self.delta) if epochs else 0.0
+    def epsilon(self, epochs: float) -> float:
+        """Epsilon spent after this many epochs, an upper bound at `delta`; lower is more private. 0 before training.
+
+        A fraction of an epoch is rounded to whole steps, at least one.
+        """
+        if not epochs:
+            return 0.0
+        return _spent_epsilon(self.noise_multiplier, self.rate, max(1, round(self.steps * epochs)), self.delta)
 
 
 def privacy_settings(method: Choice) -> Privacy | None:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
-from byheart.core.types import Row, Table
-from byheart.tables._columns import format_base_value
+from byheart.core.row import is_base_row
+from byheart.core.types import Estimate, Row, Table
 
 MAX_EPOCH_COLUMNS = 5
 """Maximum number of epoch columns; with more epochs, evenly spaced ones up to the last are shown."""
@@ -38,9 +38,9 @@ def exposure(rows: Sequence[Row]) -> Table:
         (
             *head,
             method,
-            estimator,
+            _estimator_label(estimator, cell_rows),
             _repetitions_label(repetitions),
-            format_base_value(cell_rows),
+            _format_base_value(cell_rows),
             *(_value_at_epoch(cell_rows, epoch) for epoch in epochs),
         )
         for head, lead_rows in lead.split(measured).items()
@@ -49,17 +49,26 @@ def exposure(rows: Sequence[Row]) -> Table:
         for repetitions in sorted({_repetitions(r) for r in method_rows if _estimator(r) == estimator})
         if (cell_rows := [r for r in method_rows if _estimator(r) == estimator and _repetitions(r) == repetitions])
     ]
-    header = (*lead.header, "method", "estimated by", "trained on", labels.BASE_LABEL, *(f"epoch {e}" for e in epochs))
+    header = (
+        *lead.header,
+        "method",
+        "estimated by",
+        "trained on",
+        labels.BASE_LABEL,
+        *(f"epoch {e:g}" for e in epochs),
+    )
     note = (
         f"Mean exposure in bits; in brackets: {row_values.interval_description(measured)}, assuming independent canaries. "
         "Canaries outside the training data have 1.44 bits on average: held-out canaries, and all canaries on the base "
         "model. The estimate by sampling is at most log2(references + 1). The estimate by extrapolation assumes a "
-        "skew-normal distribution of the references."
+        "skew-normal distribution of the references and is at most twice that. Where the references do not have this "
+        "distribution (p < 0.1), the estimate is that by sampling; if a canary is then likelier than all references, the table "
+        "shows ≥ and the low end."
     )
     return Table("Exposure of canaries", header, tuple(lines), note)
 
 
-def _displayed_epochs(epochs: Sequence[int]) -> list[int]:
+def _displayed_epochs(epochs: Sequence[float]) -> list[float]:
     if len(epochs) <= MAX_EPOCH_COLUMNS:
         return list(epochs)
     return [epochs[round(i * (len(epochs) - 1) / (MAX_EPOCH_COLUMNS - 1))] for i in range(MAX_EPOCH_COLUMNS)]
@@ -67,6 +76,31 @@ def _displayed_epochs(epochs: Sequence[int]) -> list[int]:
 
 def _estimator(row: Row) -> str:
     return row_values.parse_settings(row.metric_settings).get("estimate", "sampling")
+
+
+def _estimator_label(estimator: str, rows: Sequence[Row]) -> str:
+    bounds = sum(_is_bound(r) for r in rows)
+    if not bounds:
+        return estimator
+    return "sampling (no fit)" if bounds == len(rows) else f"{estimator} (≥: no fit)"
+
+
+def _is_bound(row: Row) -> bool:
+    """Return whether an exposure is a lower bound, because no distribution fits the references."""
+    return row.low is not None and row.high is None
+
+
+def _format(rows: Sequence[Row], estimate: Estimate | None) -> str:
+    """Return an estimate of these rows; if one of them is a lower bound, the lowest end: "≥ 5.76"."""
+    if not any(map(_is_bound, rows)):
+        return row_values.format_estimate(estimate)
+    lowest = min(r.low for r in rows if r.low is not None)
+    return f"≥ {row_values.format_number(lowest)}"
+
+
+def _format_base_value(rows: Sequence[Row]) -> str:
+    of_base = [r for r in rows if is_base_row(r)]
+    return _format(of_base, row_values.base_estimate(of_base))
 
 
 def _repetitions(row: Row) -> int:
@@ -78,5 +112,6 @@ def _repetitions_label(repetitions: int) -> str:
     return row_values.format_times(repetitions) if repetitions else HELD_OUT
 
 
-def _value_at_epoch(rows: Sequence[Row], epoch: int) -> str:
-    return row_values.format_estimate(row_values.pooled_estimate([r for r in rows if r.epoch == epoch]))
+def _value_at_epoch(rows: Sequence[Row], epoch: float) -> str:
+    at_epoch = [r for r in rows if r.epoch == epoch]
+    return _format(at_epoch, row_values.pooled_estimate(at_epoch))
