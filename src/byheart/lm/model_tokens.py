@@ -6,13 +6,21 @@ from typing import Any
 
 from peft import PeftModel
 
+from byheart.core.config import Tokenization
 from byheart.core.errors import ModelError
 from byheart.core.types import Texts
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens, tokenize
 
 
-def tokenize_for_model(model: LanguageModel, texts: Texts, max_tokens: int) -> Tokens:
+def tokenize_for_model(
+    model: LanguageModel,
+    texts: Texts,
+    max_tokens: int,
+    *,
+    end_token: bool = False,
+    tokenization: Tokenization = "joined",
+) -> Tokens:
     """Return the texts' tokens, truncated to `max_tokens` and to the model's context length minus its virtual tokens.
 
     Raises `ModelError` if the tokenizer returns token ids beyond the model's vocabulary.
@@ -20,7 +28,7 @@ def tokenize_for_model(model: LanguageModel, texts: Texts, max_tokens: int) -> T
     module: Any = model.module
     virtual_tokens = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
     limit = max_tokens if model.context_length is None else min(max_tokens, model.context_length - virtual_tokens)
-    tokens = tokenize(model.tokenizer, texts, limit)
+    tokens = tokenize(model.tokenizer, texts, limit, end_token=end_token, tokenization=tokenization)
     check_vocabulary(model, tokens)
     return tokens
 

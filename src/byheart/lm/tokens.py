@@ -1,10 +1,17 @@
 """Tokenize texts once: every method trains on and scores the same token ids.
 
-Prompt and completion are tokenized separately and concatenated, so the scored tokens do not depend on the end of the
-prompt. If the tokenizer adds a BOS token, it is the first token and is never scored. Without BOS and prompt, the first
-token is not scored: it has no preceding token.
+Prompt and completion are tokenized as one string, as trainers do ("joined"): a token is scored if it ends after the
+prompt. "apart" tokenizes them separately and concatenates the ids. The two differ where a token covers the boundary, and for
+every completion if the tokenizer puts a space before each string (Llama 2, Mistral).
+
+If the tokenizer adds a BOS token, it is the first token and is never scored. Without BOS and prompt, the first token is not
+scored: it has no preceding token.
 
 The prompt of a chat is the tokenizer's chat template applied to the chat, up to the first word of the last message.
+
+With `end_token`, every text that is not truncated ends with the tokenizer's EOS, as in usual supervised fine-tuning; a chat ends
+with the token by which its template ends a turn. It is a scored token and receives loss. Without (the default), no end is trained
+or scored.
 """
 
 from __future__ import annotations
@@ -18,9 +25,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from byheart.core import chat_messages
+from byheart.core.config import Tokenization
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
+from byheart.lm.special_tokens import bos_ids, end_ids, render_chats
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -30,7 +38,8 @@ if TYPE_CHECKING:
 class Tokens:
     """Token ids packed end to end: text i is `ids[starts[i]:starts[i+1]]`; its tokens from index `first[i]` are scored.
 
-    `texts` are the texts after truncation. `cut` is the number of tokens removed from each text.
+    `texts` are the texts after truncation. `cut` is the number of tokens removed from each text. `ended` is 1 for a text whose
+    last token is an end token, else 0; None if no text has one.
     """
 
     ids: Int[np.ndarray, " tokens"]
@@ -38,6 +47,7 @@ class Tokens:
     first: Int[np.ndarray, " texts"]
     cut: Int[np.ndarray, " texts"]
     texts: Texts
+    ended: Int[np.ndarray, " texts"] | None = None
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -47,6 +57,11 @@ class Tokens:
     def lengths(self) -> Int[np.ndarray, " texts"]:
         """Number of tokens of each text, including prompt and BOS."""
         return np.diff(self.starts)
+
+    @property
+    def text_lengths(self) -> Int[np.ndarray, " texts"]:
+        """Number of tokens of each text as `lengths`, without its end token."""
+        return self.lengths if self.ended is None else self.lengths - self.ended
 
     @property
     def scored_starts(self) -> Int[np.ndarray, " texts_plus_one"]:
@@ -70,97 +85,36 @@ class Tokens:
         digest = hashlib.blake2b(digest_size=16)
         for values in (self.starts, self.first, self.ids):
             digest.update(values.astype("<i8").tobytes())
+        if self.ended is not None:
+            digest.update(self.ended.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
-def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids that the tokenizer puts before every text: a BOS token, or nothing."""
-    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    for start in range(len(full) - len(plain) + 1):
-        if full[start : start + len(plain)] == plain:
-            return list(full[:start])
-    return []
-
-
-def chat_prompt(tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, location: str) -> str:
-    """Return the text that the tokenizer's chat template puts before the content of the last (assistant) message.
-
-    Raises `DataError` with `location` if the tokenizer has no chat template, or if the template rejects the chat or
-    leaves out the message.
-    """
-    from jinja2 import TemplateError
-
-    if not tokenizer.chat_template:
-        raise DataError(
-            f"{location}: the tokenizer has no chat template for this chat. "
-            "Set tokenizer.chat_template, or choose a model that has a chat template."
-        )
-    answer = chat_messages.assistant_text(chat[-1])
-    try:
-        rendered, generation_prompt = (
-            _apply_chat_template(tokenizer, chat, add_generation_prompt=False),
-            _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
-        )
-    except (TemplateError, ValueError, TypeError, LookupError) as error:
-        raise DataError(
-            f"{location}: the tokenizer's chat template rejects this chat ({error}). "
-            "Change the chat to the roles and order that the template accepts."
-        ) from error
-    # Search after the generation prompt: a short answer may also occur in the template's own text.
-    start = (
-        rendered.find(answer, len(generation_prompt))
-        if rendered.startswith(generation_prompt)
-        else rendered.rfind(answer)
-    )
-    if start < 0:
-        raise DataError(
-            f"{location}: the tokenizer's chat template leaves out the assistant's message. "
-            "Write the record as prompt and completion."
-        )
-    return rendered[:start]
-
-
-def _apply_chat_template(
-    tokenizer: PreTrainedTokenizerBase, chat: Sequence[chat_messages.Message], *, add_generation_prompt: bool
-) -> str:
-    if not chat:
-        return ""
-    rendered = str(
-        tokenizer.apply_chat_template(
-            [dict(t) for t in chat], tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-    )
-    # `tokenize` adds the tokenizer's BOS; a BOS from the template would be a second one.
-    return rendered.removeprefix(str(tokenizer.bos_token)) if tokenizer.bos_token_id in bos_ids(tokenizer) else rendered
-
-
-def render_chats(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> Texts:
-    """Return the texts with chats rendered as prompts. Raises `DataError` as `chat_prompt` does."""
-    if not any(texts.chats):
-        return texts
-    prompts = tuple(
-        chat_prompt(tokenizer, chat_messages.decode_chat(chat), location=f"text {name!r}") if chat else prompt
-        for name, prompt, chat in zip(texts.ids, texts.prompts, texts.chats, strict=True)
-    )
-    return Texts(texts.ids, texts.scored, prompts)
-
-
-def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) -> Tokens:
-    """Return the texts' tokens, at most `max_tokens` each (including BOS and prompt), with chats rendered.
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Texts,
+    max_tokens: int,
+    *,
+    end_token: bool = False,
+    tokenization: Tokenization = "joined",
+) -> Tokens:
+    """Return the texts' tokens, at most `max_tokens` each (including BOS, prompt and end token), with chats rendered.
 
     Truncation removes the start of the prompt first, because the end of the prompt conditions the completion most, then
-    the end of the scored part. Raises `DataError` for a text without a scored token.
+    the end of the scored part, so a truncated text has no end token. A text that ends with its end token does not get another.
+    Raises `DataError` for a text without a scored token besides the end token, and with `end_token` for a tokenizer without EOS.
     """
+    ends = end_ids(tokenizer, texts) if end_token else None
     texts = render_chats(tokenizer, texts)
     bos = bos_ids(tokenizer)
-    prompts = _plain_ids(tokenizer, texts.prompts)
-    scored = _plain_ids(tokenizer, texts.scored)
+    parts = prompt_and_scored_ids(tokenizer, texts, tokenization)
     rows: list[list[int]] = []
     first: list[int] = []
     truncated = list(texts.scored)
     cut: list[int] = []
-    for i, (prompt, text) in enumerate(zip(prompts, scored, strict=True)):
+    ended: list[int] = []
+    for i, (prompt, content) in enumerate(parts):
+        text = content if ends is None or content[-1:] == [ends[i]] else [*content, ends[i]]
         excess = len(bos) + len(prompt) + len(text) - max_tokens
         cut.append(max(excess, 0))
         prompt_part, text_part = prompt, text
@@ -170,10 +124,12 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) 
             prompt_part = prompt[min(excess, removable) :]
             if excess > removable:
                 text_part = text[: max(len(text) - (excess - removable), 0)]
-                truncated[i] = tokenizer.decode(text_part)
+                if len(text_part) < len(content):
+                    truncated[i] = tokenizer.decode(text_part)
+        ended.append(int(ends is not None and len(text_part) == len(text)))
         row = [*bos, *prompt_part, *text_part]
         start = max(len(bos) + len(prompt_part), 1)
-        if start >= len(row):
+        if start >= len(row) - ended[i]:
             fix = "Remove it, or raise max_tokens" if excess > 0 else "Remove it: its only token has no preceding token"
             raise DataError(f"text {texts.ids[i]!r}: no token to score among its {len(row)} tokens. {fix}.")
         rows.append(row)
@@ -186,7 +142,42 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, texts: Texts, max_tokens: int) 
         np.array(first, dtype=np.int64),
         np.array(cut, dtype=np.int64),
         Texts(texts.ids, tuple(truncated), texts.prompts),
+        None if ends is None else np.array(ended, dtype=np.int64),
     )
+
+
+def prompt_and_scored_ids(
+    tokenizer: PreTrainedTokenizerBase, texts: Texts, tokenization: Tokenization
+) -> list[tuple[list[int], list[int]]]:
+    """Return the ids of each text's prompt and of its scored part, without special tokens."""
+    apart = list(zip(_plain_ids(tokenizer, texts.prompts), _plain_ids(tokenizer, texts.scored), strict=True))
+    if tokenization == "apart" or not any(texts.prompts):
+        return apart
+    strings = [prompt + scored for prompt, scored in zip(texts.prompts, texts.scored, strict=True)]
+    encoded = tokenizer(strings, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
+    parts: list[tuple[list[int], list[int]]] = []
+    for i, ids in enumerate(encoded["input_ids"]):
+        if tokenizer.is_fast:
+            ends = [end for _, end in encoded["offset_mapping"][i]]
+            first = next((k for k, end in enumerate(ends) if end > len(texts.prompts[i])), len(ids))
+        else:
+            first = _common_prefix_length(ids, apart[i][0])
+        parts.append((list(ids[:first]), list(ids[first:])))
+    return parts
+
+
+def _common_prefix_length(first: Sequence[int], second: Sequence[int]) -> int:
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+
+
+def texts_with_other_tokens(tokenizer: PreTrainedTokenizerBase, texts: Texts) -> int:
+    """Return the number of texts whose tokens differ between joined and apart tokenization."""
+    if not any(texts.prompts):
+        return 0
+    joined, apart = (prompt_and_scored_ids(tokenizer, texts, how) for how in ("joined", "apart"))
+    return sum(j != a for j, a in zip(joined, apart, strict=True))
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, strings: tuple[str, ...]) -> list[list[int]]:

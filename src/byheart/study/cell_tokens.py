@@ -54,8 +54,12 @@ def stored_tokens(planned: PlannedCell, part: str, model: LanguageModel, store: 
     recipe = planned.tokens_recipe(part)
 
     def make(folder: Path) -> None:
-        tokens = tokenize(model.tokenizer, texts, planned.cell.data.max_tokens)
-        write_arrays(folder, {"ids": tokens.ids, "starts": tokens.starts, "first": tokens.first, "cut": tokens.cut})
+        data = planned.cell.data
+        tokens = tokenize(
+            model.tokenizer, texts, data.max_tokens, end_token=data.end_token, tokenization=data.tokenization
+        )
+        arrays = {"ids": tokens.ids, "starts": tokens.starts, "first": tokens.first, "cut": tokens.cut}
+        write_arrays(folder, arrays | ({} if tokens.ended is None else {"ended": tokens.ended}))
         truncated = {
             i: read
             for i, (read, full) in enumerate(zip(tokens.texts.scored, texts.scored, strict=True))
