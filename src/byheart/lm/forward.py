@@ -1,7 +1,7 @@
 """Compute all statistics of all scored tokens in one forward pass.
 
 The trunk (everything below the output head) runs on batches sorted by length within a token budget. The head runs on the
-scored positions only, one block of rows at a time, with the softmax in float32. So no [batch, time, vocabulary] tensor is
+scored positions only, one block of rows at a time, with logits and softmax in float32. So no [batch, time, vocabulary] tensor is
 ever in memory. `trunk_and_head.py` runs both parts for any architecture.
 
 Virtual tokens: prompt tuning and P-tuning add rows before the text's rows, prefix tuning does not. Rows of the trunk's
@@ -27,8 +27,9 @@ from byheart.lm.batching import device_budget, logit_block_sizes, run_batches
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 from byheart.lm.preserve_state import sharding
+from byheart.lm.rope import batch_classes
 from byheart.lm.tokens import Tokens
-from byheart.lm.trunk_and_head import capture_hidden_states, raw_logits, trunk
+from byheart.lm.trunk_and_head import capture_hidden_states, logits, trunk
 
 MAX_HIDDEN_BYTES_IN_RAM = 1 << 30
 """Maximum size (bytes) of cached hidden states in RAM; larger ones are in a memory-mapped file."""
@@ -58,7 +59,8 @@ def hidden_rows(module: torch.nn.Module, tokens: Tokens, chosen: Int[np.ndarray,
     ids_BT, scored_BT = (t.to(device) for t in padded_batch(tokens, chosen))
     with capture_hidden_states(trunk(module)) as hidden_states:
         module(input_ids=ids_BT)
-    hidden_BTD = hidden_states[0][:, hidden_states[0].shape[1] - ids_BT.shape[1] :]
+    # X-LoRA runs the trunk twice: the first pass computes the weights of its adapters.
+    hidden_BTD = hidden_states[-1][:, hidden_states[-1].shape[1] - ids_BT.shape[1] :]
     return hidden_BTD[:, :-1][scored_BT[:, 1:]]
 
 
@@ -86,8 +88,8 @@ def token_stats(
 ) -> TokenStats:
     """Return all statistics of all scored tokens, in the order of the texts, from one forward pass.
 
-    `budget` limits the padded tokens of a batch; it is halved when memory runs out. `precision` is that of trunk and
-    head; the softmax is always float32. Raises `ModelError` for a statistic that is not finite.
+    `budget` limits the padded tokens of a batch; it is halved when memory runs out. `precision` is that of the
+    factors of all products; logits and softmax are always float32. Raises `ModelError` for a statistic that is not finite.
     """
     statistics = reduce_logits(model, tokens, token_statistics, values_per_token=5, budget=budget, precision=precision)
     _check_finite(statistics, model.name)
@@ -117,10 +119,10 @@ def reduce_logits(
             true_R = torch.from_numpy(tokens.scored_ids[positions])
             parts: list[torch.Tensor] = []
             for block_RD, block_R in zip(hidden_RD.split(rows), true_R.split(rows), strict=True):
-                block_RV = raw_logits(model.module, block_RD)
+                block_RV = logits(model.module, block_RD)
                 block_true_R = block_R.to(block_RV.device)
                 blocks = zip(block_RV.split(reduction_rows), block_true_R.split(reduction_rows), strict=True)
-                parts += [reduce(logits_RV.float(), targets_R) for logits_RV, targets_R in blocks]
+                parts += [reduce(logits_RV, targets_R) for logits_RV, targets_R in blocks]
             values[:, positions] = torch.cat(parts, dim=1).cpu().numpy()
     return values
 
@@ -190,7 +192,11 @@ def _trunk_passes(
 
     # With sharded weights, all processes must run the same passes, so no process may retry alone.
     for chosen, hidden_RD in run_batches(
-        tokens.lengths, device_budget(module, budget), run, retry=not sharding(module)
+        tokens.lengths,
+        device_budget(module, budget),
+        run,
+        retry=not sharding(module),
+        classes=batch_classes(module, tokens.lengths),
     ):
         yield tokens.scored_positions(chosen), hidden_RD
 

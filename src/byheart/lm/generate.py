@@ -26,7 +26,7 @@ from byheart.lm.batching import run_batches
 from byheart.lm.forward import scoring_mode
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
-from byheart.lm.trunk_and_head import capture_hidden_states, causal_lm, logits, trunk
+from byheart.lm.trunk_and_head import capture_hidden_states, causal_lm, float32_logits, logits, trunk
 
 Continuation = Int[np.ndarray, " written"]
 TokenChooser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -137,9 +137,10 @@ def _generate_batch(
         done_B |= (is_generating_B & torch.isin(ids_BT[:, position], end_ids)) | (end_B <= position + 1)
         if done_B.all():
             break
-        output = causal_lm(model.module)(
-            input_ids=ids_BT[:, position : position + 1], past_key_values=cache, use_cache=True
-        )
+        with float32_logits(model.module, device):
+            output = causal_lm(model.module)(
+                input_ids=ids_BT[:, position : position + 1], past_key_values=cache, use_cache=True
+            )
         logits_BV, cache = output.logits[:, -1].float(), output.past_key_values
     generated = [
         row[r_from:r_to] for row, r_from, r_to in zip(ids_BT.cpu().numpy(), starts, end_B.tolist(), strict=True)
@@ -151,7 +152,7 @@ def _prefill(module: torch.nn.Module, ids_BT: torch.Tensor) -> tuple[torch.Tenso
     """Return the logits (B, V) after these tokens, and the cache of these and all preceding (virtual) tokens."""
     with capture_hidden_states(trunk(module)) as hidden_states:
         output = module(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=True)
-    return logits(module, hidden_states[0][:, -1]), output.past_key_values
+    return logits(module, hidden_states[-1][:, -1]), output.past_key_values
 
 
 def _truncate_at_end_token(row: Int[np.ndarray, " tokens"], end_ids: Sequence[int]) -> Continuation:

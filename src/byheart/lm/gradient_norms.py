@@ -18,7 +18,7 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
 from byheart.lm.train import trainable_parameters
-from byheart.lm.trunk_and_head import logits
+from byheart.lm.trunk_and_head import raw_logits
 
 
 def gradient_norms(
@@ -32,7 +32,7 @@ def gradient_norms(
     parameters = list(trainable_parameters(model.module).values())
     if not parameters:
         raise ModelError(
-            f"model {model.name!r}: has no parameter that is trained. Set requires_grad on some parameters."
+            f"model {model.name!r}: no parameter requires gradients. Set requires_grad on some parameters."
         )
     cached = None if model.hidden is None else cached_hidden_states(model, tokens, budget, precision)
     device = device_of(model.module)
@@ -47,7 +47,7 @@ def gradient_norms(
                 else cached[torch.from_numpy(positions)].to(device)
             )
             loss = cross_entropy(
-                logits(model.module, hidden_RD), torch.from_numpy(tokens.scored_ids[positions]).to(device)
+                raw_logits(model.module, hidden_RD).float(), torch.from_numpy(tokens.scored_ids[positions]).to(device)
             )
             # An expert that receives no token has a zero gradient.
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)

@@ -18,6 +18,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.utils.generic import ModelOutput
 
 from byheart.core.errors import ModelError
+from byheart.lm.float32_logits import Float32Logits
 
 
 def causal_lm(module: torch.nn.Module) -> torch.nn.Module:
@@ -65,12 +66,28 @@ class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
 
 
 def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) for hidden states (R, D), in float32."""
-    return raw_logits(module, hidden_RD).float()
+    """Return the head's logits (R, V) for hidden states (R, D), summed in float32 also for a bfloat16 model.
+
+    Without gradients, except for a float32 model; `raw_logits` has them.
+    """
+    with float32_logits(module, hidden_RD.device):
+        return raw_logits(module, hidden_RD).float()
+
+
+@contextmanager
+def float32_logits(module: torch.nn.Module, device: torch.device) -> Generator[None]:
+    """Make a model in bfloat16, or in autocast, return logits that are not rounded to bfloat16."""
+    model: Any = causal_lm(module)
+    head = model.get_output_embeddings()
+    if head.weight.dtype == torch.float32 and not torch.is_autocast_enabled(device.type):
+        yield
+        return
+    with Float32Logits(head.weight.shape[0]):
+        yield
 
 
 def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) in the head's precision."""
+    """Return the head's logits (R, V) in the head's precision; gradients flow if enabled."""
     model, body = causal_lm(module), trunk(module)
     trunk_output = _PrecomputedTrunkOutput(last_hidden_state=hidden_RD[None])
     # An instance's `forward` overrides its class's. Hooks still run, and `del` restores the class's `forward`.
