@@ -20,7 +20,7 @@ from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, records, refus
 @pytest.mark.parametrize(
     ("bound", "says"),
     [
-        ("perplexity=3", "choices: auc, tpr_at_fpr"),
+        ("perplexity=3", "Choices: auc, tpr_at_fpr"),
         ("auc", "--fail-above auc"),
         ("auc=2", "--fail-above auc=2"),
         ("auc=nan", "--fail-above auc=nan"),
@@ -96,7 +96,9 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     assert "'los'" in refusal(command("--model", base, "--attacks", "los"))
     (tmp_path / "file").touch()
     assert str(tmp_path / "file" / "out") in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
-    assert "config.json" in refusal(command("--model", tmp_path))
+    assert str(tmp_path / "lora") in refusal(command("--model", tmp_path))
+    (tmp_path / "empty").mkdir()
+    assert "config.json" in refusal(command("--model", tmp_path / "empty"))
     assert "config.json" in refusal(command("--model", ""))
     assert "no-owner-of/this" in refusal(command("--model", "no-owner-of/this"))
     assert "auto, cpu, cuda" in refusal(command("--model", base, device="nonsense"))
@@ -110,11 +112,12 @@ def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_p
     tokenizer = AutoTokenizer.from_pretrained(gpt2)
     model = trained(get_peft_model(AutoModelForCausalLM.from_pretrained(gpt2), config), tokenizer, 3e-2)
     model.save_pretrained(tmp_path / "biased")
-    assert "trained biases" in refusal(command("--model", tmp_path / "biased"))
+    assert "bias: 'all'" in refusal(command("--model", tmp_path / "biased"))
     found = byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=SHORT)
     assert set(found.scores) == {1}
     assert set(found.left_out) == {"reference"}
-    assert "trained biases" in found.warnings[0]
+    assert "bias: 'all'" in found.warnings[0]
+    assert "bias: 'all'" in found.left_out["reference"]
     own = AutoModelForCausalLM.from_pretrained(gpt2)
     assert set(byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, base=own, attacks=SHORT).scores) == {0, 1}
 

@@ -249,8 +249,8 @@ def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_fol
     whole = byheart.run(written, store=tmp_path / "whole")
     kept = train_and_observe.save_state
 
-    def stopped(planned, store, epoch, facts):
-        kept(planned, store, epoch, facts)
+    def stopped(planned, store, epoch, facts, **told):
+        kept(planned, store, epoch, facts, **told)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_and_observe, "save_state", stopped)

@@ -8,7 +8,8 @@ import torch
 
 import byheart
 from byheart.lm import batching, forward, trunk_and_head
-from byheart.lm.tokens import bos_ids, tokenize
+from byheart.lm.special_tokens import bos_ids
+from byheart.lm.tokens import tokenize
 from testing.reading import texts_of
 from testing.wrapped import tuned
 

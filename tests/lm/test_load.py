@@ -94,7 +94,7 @@ CONFIG_SHOWS_IT = {
     "a word for a number": (config(hidden_size="wide"), "hidden_size"),
 }
 LOADING_SHOWS_IT = {
-    "layers missing": (config(num_hidden_layers=4), r"model\.layers\.2\S+ is missing .*\(18 such weights\)"),
+    "layers missing": (config(num_hidden_layers=4), r"model\.layers\.2\S+ is not in the weights \(18 such tensors\)"),
     "other shape": (config(vocab_size=17), r"embed_tokens\.weight has another shape than in config\.json"),
     "no such activation": (config(hidden_act="zz"), "cannot be loaded"),
     "tokenizer garbage": (written("tokenizer.json", b"{}"), "tokenizer cannot be read"),

@@ -146,7 +146,8 @@ def test_packed_weights_are_read_as_the_library_reads_them(wide, bits, model):
     theirs = AutoModelForCausalLM.from_pretrained(wide / "base", quantization_config=how, dtype=torch.float32)
     ours = load_model(str(wide / "base"), placing)
     if model == "lora":
-        from byheart.lm.finetuned import attach_adapter, model_files
+        from byheart.lm.attach_adapter import attach_adapter
+        from byheart.lm.finetuned import model_files
 
         theirs = PeftModel.from_pretrained(theirs, wide / "lora")
         ours = attach_adapter(ours, model_files(str(wide / "lora"), None, None), placing)

@@ -64,13 +64,22 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
 
 
 def runnable_attacks(
-    attacks: Mapping[str, Choice], inputs: set[str], known_counts: Mapping[str, int] | None = None
+    attacks: Mapping[str, Choice],
+    inputs: set[str],
+    known_counts: Mapping[str, int] | None = None,
+    why_no_base: str = "",
 ) -> tuple[dict[str, Choice], dict[str, str]]:
     """Return the attacks whose evidence can be made from these inputs, and for each other attack the reason.
 
-    `known_counts` are the numbers of known records by input name. Raises `DataError` if no attack can be run.
+    `known_counts` are the numbers of known records by input name, `why_no_base` why the base model is not available.
+    Raises `DataError` if no attack can be run.
     """
-    return split_attacks(attacks, lambda attack: _reason_not_runnable(attack, inputs, known_counts or {}))
+    missing_reasons = dict(_MISSING_INPUT_REASONS)
+    if why_no_base:
+        missing_reasons["base_model"] = f"requires the base model, but {why_no_base}"
+    return split_attacks(
+        attacks, lambda attack: _reason_not_runnable(attack, inputs, known_counts or {}, missing_reasons)
+    )
 
 
 def split_attacks(
@@ -88,7 +97,9 @@ def split_attacks(
     return runnable, reasons
 
 
-def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping[str, int]) -> str:
+def _reason_not_runnable(
+    attack: Choice, inputs: set[str], known_counts: Mapping[str, int], missing_reasons: Mapping[str, str]
+) -> str:
     """Return why an attack cannot be run; "" if it can."""
     observations = required_observations(attack.needs, f"attacks {attack.name}")
     unavailable = [
@@ -100,7 +111,7 @@ def _reason_not_runnable(attack: Choice, inputs: set[str], known_counts: Mapping
     if unavailable:
         return unavailable[0]
     if missing:
-        return _MISSING_INPUT_REASONS.get(missing[0], f"requires {missing[0]}, which an audit does not have")
+        return missing_reasons.get(missing[0], f"requires {missing[0]}, which an audit does not have")
     return _too_few_known(attack, observations, known_counts)
 
 

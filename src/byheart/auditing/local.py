@@ -6,6 +6,7 @@ contains two models only if the caller loaded both.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -26,8 +27,9 @@ from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
 from byheart.auditing.target import AuditTarget, ModelOpener, target_from_memory
-from byheart.auditing.texts import AuditedText, texts_by_part
+from byheart.auditing.texts import AuditedText, check_chats_end_with_eos, texts_by_part
 from byheart.core.attack_output import is_extraction_attack
+from byheart.core.config import Tokenization
 from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.registry import Choice
@@ -36,7 +38,7 @@ from byheart.core.types import Extraction, Scores, Texts
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import tokenize_for_model
-from byheart.lm.tokens import Tokens
+from byheart.lm.tokens import Tokens, texts_with_other_tokens
 from byheart.lm.trunk_and_head import trunk
 
 if TYPE_CHECKING:
@@ -59,14 +61,18 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     fpr: float = 0.01,
     precision: Literal["float32", "bfloat16"] = "float32",
     token_budget: int = 4096,
+    end_token: bool = False,
+    tokenization: Tokenization = "joined",
 ) -> Audit:
     """Audit a model in memory: can attacks distinguish `members`, which it was trained on, from `nonmembers`?
 
     Texts are strings, (prompt, completion) pairs, or records with `text`, `prompt` + `completion`, `messages`, or
     `instruction` + `output`; a record may have an `id` and a `group`. Without `nonmembers` the audit reports scores only:
     no rate and no verdict. `known_members` and `known_nonmembers` are known to the adversary and must not be audited too.
-    The base model of a peft model is the model with the adapter switched off; for other models pass `base`. Without a
-    base model, attacks that require one do not run, and the result reports this. The model is not changed.
+    The base model of a peft model is the model with the adapter disabled; for other models pass `base`. Without a
+    base model, attacks that require one do not run, and the result reports this. `end_token` scores the tokenizer's EOS after
+    every text that is not truncated, for a model that was trained so. The model is not changed.
+    `tokenization` is how a prompt and its completion are tokenized: as one string, as trainers do, or apart.
     Raises `DataError`, `ModelError`, `SettingError` and `UnknownNameError`, with one line each.
     """
     settings = AuditSettings(
@@ -76,9 +82,15 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
         fpr=fpr,
         precision=precision,
         token_budget=token_budget,
+        end_token=end_token,
+        tokenization=tokenization,
     )
     texts = texts_by_part(members, nonmembers, validation, known_members, known_nonmembers)
     return run_audit(target_from_memory(model, tokenizer, base), texts, settings)
+
+
+class _TokensDifferError(Exception):
+    """The base model tokenizes a number of texts differently: "3 of 40"."""
 
 
 def _ignore_status(_: str) -> None:
@@ -96,6 +108,8 @@ def run_audit(
     `on_status` receives a line about each step.
     """
     start_time = time.monotonic()
+    if settings.end_token:
+        check_chats_end_with_eos(target.tokenizer, texts)
     attacks, left_out = _select_attacks(target, texts, settings)
     comparison = audit_comparison(
         texts,
@@ -106,17 +120,25 @@ def run_audit(
         fpr=settings.fpr,
     )
     results: dict[int, _ModelResults] = {}
-    for epoch, open_model in ((BASE_EPOCH, target.open_base), (FINETUNED_EPOCH, target.open_model)):
-        if open_model is not None:
-            results[epoch] = _evaluate(
-                open_model,
-                comparison.split,
-                attacks,
-                settings,
-                base=results.get(BASE_EPOCH),
-                epoch=epoch,
-                on_status=on_status,
-            )
+    try:
+        for epoch, open_model in ((BASE_EPOCH, target.open_base), (FINETUNED_EPOCH, target.open_model)):
+            if open_model is not None:
+                results[epoch] = _evaluate(
+                    open_model,
+                    comparison.split,
+                    attacks,
+                    settings,
+                    base=results.get(BASE_EPOCH),
+                    epoch=epoch,
+                    on_status=on_status,
+                )
+    except _TokensDifferError as difference:
+        reason = (
+            f"the base model tokenizes {difference} of the texts differently, for example because training added tokens"
+        )
+        doubts = (*target.doubts, f"{reason}, so the audit does not use it")
+        without_base = dataclasses.replace(target, open_base=None, doubts=doubts, why_no_base=reason)
+        return run_audit(without_base, texts, settings, on_status)
     tokens = results[FINETUNED_EPOCH].tokens["audited"]
 
     def pieces(i: int) -> list[Piece]:
@@ -132,8 +154,22 @@ def run_audit(
         int((tokens.cut > 0).sum()),
         pieces,
     )
-    model = AuditedModel(target.name, target.base_name, target.method, dict(target.hashes()), target.doubts)
+    doubts = (*target.doubts, *_tokenization_doubts(target, comparison.split, settings))
+    model = AuditedModel(target.name, target.base_name, target.method, dict(target.hashes()), doubts)
     return build_audit(model, comparison, attack_results, texts, settings.recipe, start_time)
+
+
+def _tokenization_doubts(target: AuditTarget, split: Split, settings: AuditSettings) -> tuple[str, ...]:
+    """Return a warning if the tokens of prompts and completions depend on `tokenization`."""
+    different = texts_with_other_tokens(target.tokenizer, split.audited)
+    if not different:
+        return ()
+    other = "apart" if settings.tokenization == "joined" else "joined"
+    doubt = (
+        f"{different} of {len(split.audited)} texts have other tokens if prompt and completion are tokenized {other}; the audit "
+        f"tokenizes them {settings.tokenization}. If training tokenized them {other}, set tokenization to {other}"
+    )
+    return (doubt,)
 
 
 def _select_attacks(
@@ -147,7 +183,7 @@ def _select_attacks(
     inputs = (
         {"model", "tokens"} | ({"base_model"} if target.open_base else set()) | (text_counts.keys() & set(TOKEN_INPUTS))
     )
-    attacks, left_out = runnable_attacks(settings.attacks, inputs, text_counts)
+    attacks, left_out = runnable_attacks(settings.attacks, inputs, text_counts, target.why_no_base)
     check_known_texts_used(settings.attacks, text_counts)
     if all(map(is_extraction_attack, attacks.values())):
         raise SettingError(
@@ -179,7 +215,7 @@ def _evaluate(
 ) -> _ModelResults:
     """Open a model, make the evidence and run the attacks; `base` are the base model's results, if it was evaluated.
 
-    Raises `ModelError` if the model tokenizes the texts differently from its base model or gives identical numbers.
+    Raises `_TokensDifferError` if the model tokenizes texts differently from its base model, `ModelError` for identical numbers.
     """
     is_base = epoch == BASE_EPOCH
     name = "base model" if is_base else "fine-tuned model"
@@ -209,13 +245,23 @@ def _evaluate(
 def _audit_tokens(
     model: LanguageModel, split: Split, settings: AuditSettings, base_tokens: Mapping[str, Tokens]
 ) -> dict[str, Tokens]:
-    """Return the texts by part as this model's tokens; raises `ModelError` if they differ from the base model's."""
+    """Return the texts by part as this model's tokens; raises `_TokensDifferError` if they differ from the base model's."""
     parts = (part for part in TOKEN_INPUTS.values() if len(split.parts[part]))
-    tokens_by_part = {part: tokenize_for_model(model, split.parts[part], settings.max_tokens) for part in parts}
-    for part, tokens in base_tokens.items():
-        if not np.array_equal(tokens.ids, tokens_by_part[part].ids):
-            raise ModelError(
-                "model and base: they tokenize the texts differently, so they cannot be compared. Pass the base model that the model "
-                "was fine-tuned from."
-            )
+    tokens_by_part = {
+        part: tokenize_for_model(
+            model,
+            split.parts[part],
+            settings.max_tokens,
+            end_token=settings.end_token,
+            tokenization=settings.tokenization,
+        )
+        for part in parts
+    }
+    pairs = [
+        (base.ids[base.starts[i] : base.starts[i + 1]], own.ids[own.starts[i] : own.starts[i + 1]])
+        for base, own in ((tokens, tokens_by_part[part]) for part, tokens in base_tokens.items())
+        for i in range(len(own))
+    ]
+    if different := sum(not np.array_equal(*pair) for pair in pairs):
+        raise _TokensDifferError(f"{different} of {len(pairs)}")
     return tokens_by_part

@@ -14,8 +14,9 @@ from peft import PeftModel, PeftType
 from byheart.core.errors import ModelError
 from byheart.core.types import digest
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
+from byheart.lm.in_memory import check_causal_module
 from byheart.lm.load import LanguageModel
-from byheart.lm.preserve_state import as_base_model, check_not_sharded, preserve_training_state
+from byheart.lm.preserve_state import as_base_model, check_not_sharded, preserve_training_state, why_no_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,7 +27,10 @@ ModelOpener = Callable[[], AbstractContextManager[LanguageModel]]
 
 @dataclass(frozen=True)
 class AuditTarget:
-    """The audited model: functions that open it and its base model (None without one), names, hashes and doubts."""
+    """The audited model: functions that open it and its base model (None without one), names, hashes and doubts.
+
+    `why_no_base` states why a base model that was expected is not available ("" if none was expected).
+    """
 
     open_model: ModelOpener
     open_base: ModelOpener | None
@@ -36,6 +40,7 @@ class AuditTarget:
     method: str
     hashes: Callable[[], Mapping[str, str]]
     doubts: tuple[str, ...] = ()
+    why_no_base: str = ""
 
 
 def target_from_memory(
@@ -53,6 +58,7 @@ def target_from_memory(
         @contextmanager
         def enter() -> Generator[LanguageModel]:
             check_not_sharded(module)
+            check_causal_module(module)
             with preserve_training_state(module), switched(module):
                 yield LanguageModel(module, tokenizer, module.config.name_or_path or type(module).__name__)
 
@@ -61,16 +67,18 @@ def target_from_memory(
     name = causal_lm.config.name_or_path or type(model).__name__
     method = "full"
     doubts: tuple[str, ...] = ()
+    reason = ""
     open_base = None if base is None else opener(base, lambda _: nullcontext())
     if isinstance(model, PeftModel):
         config: Any = model.active_peft_config
         kind = str(PeftType(config.peft_type).value).lower()
         method = PEFT_METHOD_NAMES.get(kind, kind)
-        if open_base is None and getattr(config, "bias", "none") == "none":
+        reason = why_no_base(model)
+        if open_base is None and not reason:
             open_base = opener(model, as_base_model)
         elif open_base is None:
             doubts = (
-                "the adapter trained biases, which cannot be switched off, so the audit has no base model; pass base=",
+                f"disabling the adapter does not restore the base model: {reason}; the audit has no base model, pass base=",
             )
     base_name = name if base is None else str(getattr(base.config, "name_or_path", "")) or "base"
     modules = {"model": model} if base is None else {"model": model, "base": base}
@@ -83,6 +91,7 @@ def target_from_memory(
         method,
         lambda: {part: _weights_digest(module) for part, module in modules.items()},
         doubts,
+        reason if open_base is None else "",
     )
 
 

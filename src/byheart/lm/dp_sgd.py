@@ -30,19 +30,19 @@ class PrivateGradients:
 
         self._dp_parameters, self._text_count = dp_parameters, text_count
         self._parameters: list[torch.nn.Parameter] = [p for g in optimizer.param_groups for p in g["params"]]
-        self._noise_rng = torch.Generator(self._parameters[0].device)
+        self.noise_rng = torch.Generator(self._parameters[0].device)
         self._dp_optimizer = DPOptimizer(
             optimizer,
             noise_multiplier=dp_parameters.noise_multiplier,
             max_grad_norm=dp_parameters.clip,
             # The expected number of texts: the sampled number would reveal the presence of a text.
             expected_batch_size=dp_parameters.rate * text_count,
-            generator=self._noise_rng,
+            generator=self.noise_rng,
         )
 
     def sampled_batches(self, rng: np.random.Generator) -> Iterator[Int[np.ndarray, " batch"]]:
         """Yield the texts of each step of an epoch, possibly none. `rng` also seeds the epoch's noise."""
-        self._noise_rng.manual_seed(int(rng.integers(1 << 63)))
+        self.noise_rng.manual_seed(int(rng.integers(1 << 63)))
         for _ in range(self._dp_parameters.steps):
             yield np.flatnonzero(rng.random(self._text_count) < self._dp_parameters.rate)
 

@@ -7,41 +7,51 @@ are checked before loading, and pickles are never loaded.
 from __future__ import annotations
 
 import gc
-import json
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from peft import PeftModel
 
 from byheart.core.errors import ModelError
 from byheart.lm import load
+from byheart.lm.adapter_files import (
+    check_adapter_weights,
+    check_restores_base,
+    read_adapter_config,
+    vocabulary_rows,
+)
 from byheart.lm.base_models import check_loadable, identity, locate
-from byheart.lm.from_pretrained import library_errors, short_error
 from byheart.lm.load import LanguageModel
 from byheart.lm.memory_check import check_memory
-from byheart.lm.placement import Placement, device_of
-from byheart.lm.preserve_state import preserve_training_state
+from byheart.lm.model_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    MODEL_WEIGHTS,
+    WEIGHTS_INDEX,
+    ambiguity_message,
+    model_folder,
+    subfolders_with_models,
+)
+from byheart.lm.placement import Placement
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PEFT_METHOD_NAMES = {"prefix_tuning": "prefix", "prompt_tuning": "prompt"}
 """byheart's method names for peft types with another name."""
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-_LOGIT_TOLERANCE = 1e-3
-"""Maximum difference between a disabled adapter and its base, as a fraction of the logits' standard deviation."""
+NO_ADAPTER = "none"
+"""Value of --adapter that audits complete weights without the adapter in their folder."""
 
 
 @dataclass(frozen=True)
 class ModelFiles:
     """Files of a fine-tuned model: `weights` to load, the adapter's folder, and the base of a complete model.
 
-    `doubts` are warnings about the files.
+    `doubts` are warnings about the files. `vocabulary_rows` is the number of rows of the embedding that is stored with an
+    adapter; None if none is stored.
     """
 
     name: str
@@ -50,6 +60,7 @@ class ModelFiles:
     base: str | None
     method: str
     doubts: tuple[str, ...] = ()
+    vocabulary_rows: int | None = None
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -65,37 +76,52 @@ def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles
 
     Raises `ModelError` for an adapter without a base, for missing files, and for a base with another architecture.
     """
+    if adapter == NO_ADAPTER:
+        return _complete_model(model, base, ignore_adapter=True)
     folder = _adapter_folder(model)
     if adapter is not None:
         if folder is not None:
             raise ModelError(
-                f"model {model!r}: is an adapter, and --adapter is set too. Write --model {model} alone, or pass the base as --model."
+                f"model {model!r}: is an adapter, and --adapter is also set. Remove --adapter, or pass the base model as --model."
             )
-        folder = _adapter_folder(adapter)
+        folder = _adapter_folder(adapter, is_named_as_adapter=True)
         if folder is None:
-            raise ModelError(f"adapter {adapter!r}: no {_CONFIG}. Pass the folder that save_pretrained wrote.")
+            raise _no_adapter(adapter)
         if base is not None and base != model:
-            raise ModelError(f"--base {base}: with --adapter, --model {model!r} is the base. Leave out --base.")
+            raise ModelError(
+                f"--base {base}: cannot be combined with --adapter, where --model {model!r} is the base model. Remove --base."
+            )
         base = model
-    if folder is None:
-        check_loadable(model)
-        if base is not None:
-            check_loadable(base)
-            _check_base_matches(model, base)
-        return ModelFiles(model, model, None, base, "full")
-    return _adapter_files(folder, base)
+    return _complete_model(model, base) if folder is None else _adapter_files(folder, base)
+
+
+def _complete_model(model: str, base: str | None, *, ignore_adapter: bool = False) -> ModelFiles:
+    check_loadable(model, ignore_adapter=ignore_adapter)
+    if base is not None:
+        check_loadable(base)
+        _check_base_matches(model, base)
+    return ModelFiles(model, model, None, base, "full")
+
+
+def _no_adapter(name: str) -> ModelError:
+    path = locate(name)
+    subfolders = subfolders_with_models(path) if path is not None and path.is_dir() else []
+    fix = (
+        f"Pass one of its subfolders: {', '.join(map(str, subfolders))}."
+        if subfolders
+        else "Pass the folder that save_pretrained wrote."
+    )
+    return ModelError(f"adapter {name!r}: no {ADAPTER_CONFIG}. {fix}")
 
 
 def _adapter_files(folder: Path, base: str | None) -> ModelFiles:
-    config = _adapter_config(folder)
+    config = read_adapter_config(folder)
     recorded = config.get("base_model_name_or_path")
     base_name = base or recorded
     if not base_name or not isinstance(base_name, str):
-        raise ModelError(f"adapter {folder}: {_CONFIG} has no base model. Pass it with --base.")
-    if not (folder / _WEIGHTS).is_file():
-        raise ModelError(
-            f"adapter {folder}: no {_WEIGHTS}. Save it again with save_pretrained (pickles are not loaded)."
-        )
+        raise ModelError(f"adapter {folder}: {ADAPTER_CONFIG} has no base model. Pass it with --base.")
+    check_adapter_weights(folder)
+    check_restores_base(folder, config)
     try:
         locate(base_name)
     except ModelError as error:
@@ -104,10 +130,17 @@ def _adapter_files(folder: Path, base: str | None) -> ModelFiles:
         ) from error
     check_loadable(base_name)
     peft_type = str(config.get("peft_type", "")).lower()
-    doubts = ()
+    doubts: list[str] = []
     if isinstance(recorded, str) and recorded and not _is_same_model(recorded, base_name):
-        doubts = (f"the adapter's config names the base {recorded}, but the audit uses {base_name}",)
-    return ModelFiles(str(folder), base_name, folder, None, PEFT_METHOD_NAMES.get(peft_type, peft_type), doubts)
+        doubts.append(f"the adapter's config names the base {recorded}, but the audit uses {base_name}")
+    rows, base_rows = vocabulary_rows(folder), getattr(load.causal_config(base_name), "vocab_size", None)
+    if rows is not None and base_rows is not None and rows > base_rows:
+        doubts.append(
+            f"training added {rows - base_rows} tokens to the base model's vocabulary; the base model reads them with the embeddings "
+            "that are stored with the adapter"
+        )
+    method = PEFT_METHOD_NAMES.get(peft_type, peft_type)
+    return ModelFiles(str(folder), base_name, folder, None, method, tuple(doubts), rows)
 
 
 def _hub_commit(name: str) -> str:
@@ -127,30 +160,38 @@ def _is_same_model(first: str, second: str) -> bool:
         return False
 
 
-def _adapter_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"adapter {folder}: {_CONFIG} cannot be read ({error}). Save the adapter again.") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"adapter {folder}: {_CONFIG} contains no JSON object. Save the adapter again.")
-    return config
+def _adapter_folder(name: str, *, is_named_as_adapter: bool = False) -> Path | None:
+    """Return the folder of an adapter, downloaded if it is on the Hub; None for a complete model.
 
-
-def _adapter_folder(name: str) -> Path | None:
-    """Return the folder of an adapter, downloaded if it is on the Hub; None for a complete model."""
+    Raises `ModelError` for a folder with complete weights and an adapter, unless the user named it as the adapter.
+    """
     path = locate(name)
-    if path is not None:
-        is_complete_model = path.is_dir() and (path / "config.json").exists()
-        return path if not is_complete_model and (path / _CONFIG).exists() else None
-    from huggingface_hub import hf_hub_download, snapshot_download
+    if path is None:
+        return _hub_adapter(name)
+    if not path.is_dir():
+        return None
+    folder = model_folder(path)
+    if folder.is_ambiguous and not is_named_as_adapter:
+        raise ModelError(ambiguity_message(folder))
+    return path if folder.has_adapter else None
+
+
+def _hub_adapter(name: str) -> Path | None:
+    from huggingface_hub import file_exists, hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     owner, _, revision = name.partition("@")
     pinned = {"revision": revision} if revision else {}
     try:
-        hf_hub_download(owner, _CONFIG, **pinned)
-        return Path(snapshot_download(owner, allow_patterns=["*.json", "*.jinja", "*.model", _WEIGHTS], **pinned))
+        hf_hub_download(owner, ADAPTER_CONFIG, **pinned)
+        if any(file_exists(owner, weights, **pinned) for weights in (MODEL_WEIGHTS, WEIGHTS_INDEX)):
+            raise ModelError(
+                f"model {name!r}: the repository contains complete weights and an adapter. Download the files that training produced "
+                "into a folder, and pass the folder."
+            )
+        return Path(
+            snapshot_download(owner, allow_patterns=["*.json", "*.jinja", "*.model", ADAPTER_WEIGHTS], **pinned)
+        )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
         return None  # a complete model, or a model that is not available: loading reports that
 
@@ -178,7 +219,7 @@ def load_model(weights: str, placement: Placement) -> LanguageModel:
     config = load.causal_config(weights)
     options = placement.from_pretrained_options(weights, config)
     check_memory(weights, placement, config)
-    model = load.load(weights, load_options=options)
+    model = load.load(weights, load_options=options, ignore_adapter=True)
     if not placement.is_device_mapped(config):
         model.module.to(placement.torch_device)
     return model
@@ -195,48 +236,3 @@ def open_model(weights: str, *, placement: Placement) -> Generator[LanguageModel
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def attach_adapter(model: LanguageModel, files: ModelFiles, placement: Placement) -> LanguageModel:
-    """Return the model with its adapter. Disabling the adapter restores the base exactly.
-
-    Raises `ModelError` for an adapter that does not match its base, that changes nothing, or that changes the base even
-    while disabled.
-    """
-    base_logits = _probe_logits(model.module)
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            module: Any = PeftModel.from_pretrained(model.module, str(files.adapter)).eval()
-        if not placement.is_device_mapped(module.config):
-            module.to(base_logits.device)
-        adapter_logits = _probe_logits(module)
-        with preserve_training_state(module), module.disable_adapter():
-            disabled_logits = _probe_logits(module)
-    except library_errors() as error:
-        raise ModelError(
-            f"adapter {files.adapter}: does not match base {files.weights} ({short_error(error)}). "
-            "Pass the base it was trained on with --base."
-        ) from error
-    if any("missing adapter keys" in str(w.message) for w in caught):
-        raise ModelError(
-            f"adapter {files.adapter}: weights in its config are missing. Save it again with save_pretrained."
-        )
-    if torch.equal(base_logits, adapter_logits):
-        raise ModelError(
-            f"adapter {files.adapter}: changes no logits, so it was not trained, or not on {files.weights}. "
-            "Pass the adapter that training saved."
-        )
-    if float((base_logits - disabled_logits).abs().max()) > _LOGIT_TOLERANCE * float(base_logits.std()):
-        raise ModelError(
-            f"adapter {files.adapter}: changes its base even while disabled (for example, it trained biases). "
-            "Merge it, save the complete model, and audit that model with --base."
-        )
-    return replace(model, module=module, tokenizer=saved_tokenizer(files), name=files.weights)
-
-
-def _probe_logits(module: Any) -> torch.Tensor:
-    """Return the logits of four fixed tokens, which distinguish one model from another."""
-    ids = torch.tensor([[5, 6, 7, 8]], device=device_of(module)) % module.config.get_text_config().vocab_size
-    with torch.no_grad():
-        return module(input_ids=ids).logits[:, -4:].float()

@@ -42,9 +42,9 @@ def read_module(base: str, name: str | Path, kind: Any = None, **options: Any) -
     missing = sorted(report["missing_keys"])
     mismatched = sorted(str(m[0]) for m in report["mismatched_keys"])
     if missing or mismatched:
-        problem = "is missing in the weight files" if missing else "has another shape than in config.json"
+        problem = "is not in the weights" if missing else "has another shape than in config.json"
         raise ModelError(
-            f"model {base!r}: {(missing or mismatched)[0]} {problem} ({len(missing) + len(mismatched)} such weights). "
+            f"model {base!r}: {(missing or mismatched)[0]} {problem} ({len(missing) + len(mismatched)} such tensors). "
             "Download weights and config.json of the same model."
         )
     return module.eval()

@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Privacy
@@ -15,6 +18,7 @@ from byheart.lm.allocator import keep_freed_memory
 from byheart.lm.base_models import check_loadable, locate
 from byheart.lm.from_pretrained import read_config, read_module, read_tokenizer, silence_transformers, split_revision
 from byheart.lm.gguf import dequantized_folder
+from byheart.lm.model_folder import without_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +26,18 @@ if TYPE_CHECKING:
 
 _LOGIT_TOLERANCE = 1e-2
 """Logits that differ by less than this fraction of their standard deviation count as equal. float32 rounds by far less."""
+
+
+_TASKS = {
+    "ForSequenceClassification": "classification of texts",
+    "ForTokenClassification": "classification of tokens",
+    "ForMultipleChoice": "classification of answers",
+    "ForQuestionAnswering": "extractive question answering",
+    "ForMaskedLM": "masked language modeling",
+    "ForFeatureExtraction": "embeddings of texts",
+    "RewardModel": "rewards (classification of texts)",
+}
+_OTHER_TASKS = re.compile("|".join(_TASKS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +70,7 @@ class LanguageModel:
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens in the model's vocabulary."""
-        return self.module.get_input_embeddings().num_embeddings
+        return self.module.get_input_embeddings().weight.shape[0]
 
 
 class TrainableModel(NamedTuple):
@@ -68,22 +84,26 @@ class TrainableModel(NamedTuple):
     privacy: Privacy | None = None
 
 
-def load(base: str, *, load_options: Mapping[str, Any] | None = None) -> LanguageModel:
+def load(base: str, *, load_options: Mapping[str, Any] | None = None, ignore_adapter: bool = False) -> LanguageModel:
     """Return the model on the CPU in float32, in evaluation mode, with its tokenizer.
 
-    `load_options` are further options for `from_pretrained`. Raises `ModelError` for a model that is missing, not causal,
-    or not safe to load.
+    `load_options` are further options for `from_pretrained`. An adapter beside complete weights is never attached;
+    `ignore_adapter` states that this is intended. Raises `ModelError` for a model that is missing, not causal, not safe to
+    load, or ambiguous.
     """
-    check_loadable(base)
+    check_loadable(base, ignore_adapter=ignore_adapter)
     path = locate(base)
     source = base if path is None else str(dequantized_folder(path) if path.is_file() else path)
     name, pinned = split_revision(source)
     keep_freed_memory()
-    module = read_module(base, name, config=causal_config(base, source), **dict(load_options or {}), **pinned)
+    config, options = causal_config(base, source), {**dict(load_options or {}), **pinned}
+    with without_adapter(Path(name)) if Path(name).is_dir() else nullcontext(name) as files:
+        module = read_module(base, files, config=config, **options)
+    module.config.name_or_path = name
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
     _disable_4bit_repacking(module)
-    _check_causal(base, module)
+    check_causal(base, module)
     return LanguageModel(module, tokenizer, base)
 
 
@@ -126,11 +146,22 @@ def causal_config(base: str, location: str | None = None) -> PreTrainedConfig | 
     architecture = config.model_type
     # transformers also builds BERT-like models as causal models. Without `is_decoder` they read later tokens.
     is_masked = architecture in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
+    check_class_names(base, config.architectures or [])
     if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder or is_masked:
         raise ModelError(
             f"model {base!r}: {architecture} is not a causal language model. Choose a causal language model."
         )
     return config
+
+
+def check_class_names(name: str, class_names: Iterable[str]) -> None:
+    """Raise `ModelError` for a class of transformers that classifies or embeds texts: it has no language model's head."""
+    for class_name in class_names:
+        if match := _OTHER_TASKS.search(class_name):
+            raise ModelError(
+                f"model {name!r}: is a {class_name}, which was trained for {_TASKS[match.group()]}, not a causal language model. "
+                "Choose a causal language model."
+            )
 
 
 def masked_lm_source(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
@@ -184,14 +215,18 @@ def _disable_4bit_repacking(module: torch.nn.Module) -> None:
             part.support_avx512bf16_for_cpu = False
 
 
-def _check_causal(base: str, module: torch.nn.Module) -> None:
+def check_causal(name: str, module: Any) -> None:
     """Raise `ModelError` if logits depend on a later token: the log-probabilities would be meaningless."""
     import torch
 
-    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=module.device) % module.config.get_text_config().vocab_size
+    from byheart.lm.placement import device_of
+
+    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=device_of(module))
     with torch.no_grad():
-        first, second = module(input_ids=ids).logits[:, :3].float()
+        # Prompt methods return rows for their virtual tokens first.
+        logits = module(input_ids=ids % module.config.get_text_config().vocab_size).logits[:, -4:-1].float()
+    first, second = logits
     if (first - second).abs().max() > _LOGIT_TOLERANCE * first.std():
         raise ModelError(
-            f"model {base!r}: is not causal, because its logits depend on later tokens. Choose a causal language model."
+            f"model {name!r}: is not causal, because its logits depend on later tokens. Choose a causal language model."
         )

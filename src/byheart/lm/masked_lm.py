@@ -36,8 +36,9 @@ from byheart.core.registry import key_of
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel, masked_lm_source, read_module, read_tokenizer
 from byheart.lm.placement import device_of
+from byheart.lm.special_tokens import bos_ids
 from byheart.lm.token_swaps import ordinary_token_ids, rank_swaps, top_swaps
-from byheart.lm.tokens import Tokens, bos_ids
+from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import capture_hidden_states, logits, trunk
 
 DROPOUT = 0.7

@@ -36,9 +36,7 @@ class Placement:
         """Check the device and the installed packages."""
         load.torch_device(self.device)
         if self.spread and self.device != "auto":
-            raise SettingError(
-                f"--device {self.device}: --device-map auto chooses the devices itself. Leave out --device."
-            )
+            raise SettingError(f"--device {self.device}: --device-map auto selects the devices. Remove --device.")
         if self.bits and not find_spec("bitsandbytes"):
             raise SettingError(
                 f"--quantize {self.bits}: bitsandbytes is not installed. Run pip install 'byheart[quantized]'."
@@ -57,7 +55,7 @@ class Placement:
         """Return the options for `from_pretrained`. Raises `ModelError` for `bits` if the weights are quantized already."""
         options: dict[str, Any] = {"dtype": self.dtype}
         if self.bits and is_quantized(config):
-            raise ModelError(f"model {weights!r}: the stored weights are quantized already. Leave out --quantize.")
+            raise ModelError(f"model {weights!r}: the stored weights are already quantized. Remove --quantize.")
         if self.is_device_mapped(config):
             options["device_map"] = "auto" if self.spread else {"": self.torch_device}
         if self.bits:

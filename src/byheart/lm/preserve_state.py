@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 from byheart.core.errors import ModelError
+from byheart.lm.adapter_files import base_change
 
 
 @contextmanager
@@ -44,6 +46,15 @@ def preserve_training_state(module: torch.nn.Module) -> Generator[None]:
 def as_base_model(module: torch.nn.Module) -> AbstractContextManager[None]:
     """Disable the adapter, so that the model is its base model. A model without an adapter is unchanged."""
     return module.disable_adapter() if isinstance(module, PeftModel) else nullcontext()
+
+
+def why_no_base(module: torch.nn.Module) -> str:
+    """Return why disabling a model's adapters does not give its base model; "" if it does, or if there is no adapter."""
+    if not isinstance(module, PeftModel):
+        return ""
+    if any(isinstance(part, BaseTunerLayer) and part.merged for part in module.modules()):
+        return "an adapter is merged into the weights, and disabling it would unmerge it"
+    return next((reason for reason in map(base_change, module.peft_config.values()) if reason), "")
 
 
 def _fsdp2_parts(module: torch.nn.Module) -> list[Any]:

@@ -10,6 +10,7 @@ import torch
 from byheart.core.errors import DataError
 from byheart.core.types import Texts, TokenStats
 from byheart.lm.forward import token_stats as scored
+from byheart.lm.in_memory import check_causal_module
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenize
 
@@ -29,8 +30,10 @@ def token_stats(
     """Return the statistics (nats) of every scored token, packed in the order of the texts, from one forward pass.
 
     `model` is any transformers causal language model, or a peft model around one. Texts longer than `max_tokens` are
-    truncated. Raises `DataError` if `texts` is not a list of strings, and for a text without a scored token.
+    truncated. Raises `DataError` if `texts` is not a list of strings, and for a text without a scored
+    token, `ModelError` for a model that is not a causal language model.
     """
+    check_causal_module(model)
     audited_texts = texts if isinstance(texts, Texts) else _texts_from_strings(texts)
     language_model = LanguageModel(model, tokenizer, type(model).__name__)
     return scored(
@@ -39,8 +42,9 @@ def token_stats(
 
 
 def _texts_from_strings(texts: Sequence[object]) -> Texts:
-    if isinstance(texts, str):
-        raise DataError("texts: is one string. Pass a list of strings: [text].")
+    if isinstance(texts, str) or not isinstance(texts, Sequence):
+        kind = "one string" if isinstance(texts, str) else type(texts).__name__
+        raise DataError(f"texts: is {kind}. Pass a list of strings: [text].")
     strings = [text for text in texts if isinstance(text, str)]
     if len(strings) < len(texts):
         index = next(i for i, text in enumerate(texts) if not isinstance(text, str))

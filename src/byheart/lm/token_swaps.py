@@ -62,7 +62,7 @@ def rank_swaps(
 def token_neighbours(base: Scorer, tokens: Tokens, count: int) -> list[list[Int[np.ndarray, " tokens"]]]:
     """Return each text's `count` neighbors proposed by the base model: its ids with one scored token replaced.
 
-    A small vocabulary gives fewer neighbors. A text without neighbors is its own neighbor.
+    A small vocabulary gives fewer neighbors. An end token is not replaced. A text without neighbors is its own neighbor.
     """
     allowed = torch.tensor(ordinary_token_ids(base.model))
     proposal_count = min(count, len(allowed))
@@ -78,7 +78,7 @@ def token_neighbours(base: Scorer, tokens: Tokens, count: int) -> list[list[Int[
     rows: list[list[np.ndarray]] = []
     for i, first in enumerate(tokens.first):
         text_ids = tokens.ids[tokens.starts[i] : tokens.starts[i + 1]]
-        scored = slice(int(offsets[i]), int(offsets[i + 1]))
+        scored = slice(int(offsets[i]), int(offsets[i]) + int(tokens.text_lengths[i] - first))
         rows.append(
             [
                 _replace_token(text_ids, int(first) + t, v)

@@ -7,21 +7,22 @@ every epoch.
 Private training (`dp_parameters`) samples texts, clips and adds noise in `dp_sgd.py`; the rest of the loop is the same.
 
 Each epoch seeds its order and dropout with (key, epoch), so training resumed after an epoch takes the same steps as
-uninterrupted training.
+uninterrupted training. A state inside an epoch contains the random generators' states for the same reason.
 """
 
 from __future__ import annotations
 
+import collections
+import itertools
 import math
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from peft.helpers import disable_input_dtype_casting
 
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
@@ -32,24 +33,31 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
-from byheart.lm.trunk_and_head import causal_lm, trunk
+from byheart.lm.training_mode import cast_frozen_weights, eager_attention, output_head
+from byheart.lm.training_state import (
+    PROGRESS,
+    EpochProgress,
+    TrainingState,
+    random_state,
+    restore_state,
+    set_random_state,
+    training_state,
+)
+from byheart.lm.trunk_and_head import trunk
 from byheart.stats.dp_accounting import DpSgdParameters
 
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-MAX_EAGER_TOKENS = 384
-"""Maximum text length (tokens) at which eager attention is faster than fused attention in bfloat16 on a CPU."""
-
-TrainingState = dict[str, torch.Tensor]
-"""Trained parameters and AdamW's moments by name: the complete state for the next epoch."""
-
 
 @dataclass(frozen=True)
 class Epoch:
-    """A completed epoch: number (from 1), mean training loss (nats per token), and a function that returns the state."""
+    """A completed epoch or part of one: number (from 1; a fraction inside an epoch), loss, and a function that returns the state.
 
-    number: int
+    The loss (nats per token) is the mean over the epoch's texts until then.
+    """
+
+    number: float
     loss: float
     state: Callable[[], TrainingState]
 
@@ -69,14 +77,10 @@ def trainable_parameters(module: torch.nn.Module) -> dict[str, torch.nn.Paramete
 def with_hidden_cache(model: LanguageModel) -> LanguageModel:
     """Return the model with a hidden-state cache if no parameter in or before the trunk is trained."""
     trunk_ids = {id(p) for p in trunk(model.module).parameters()}
-    head_ids = {id(p) for p in _output_head(model.module)}
+    head_ids = {id(p) for p in output_head(model.module)}
     trained = trainable_parameters(model.module).values()
     is_only_head_trained = all(id(p) in head_ids and id(p) not in trunk_ids for p in trained)
     return LanguageModel(model.module, model.tokenizer, model.name, {} if is_only_head_trained else None)
-
-
-def _output_head(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
-    yield from module.get_output_embeddings().parameters()
 
 
 def training_dtype(choice: Literal["auto", "float32", "bfloat16"], device: torch.device) -> torch.dtype:
@@ -99,58 +103,101 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
     key: str,
     precision: torch.dtype,
     budget: int,
-    resume_from: tuple[int, TrainingState] | None = None,
+    inside_epochs: Mapping[int, float] = MappingProxyType({}),
+    resume_from: tuple[float, TrainingState] | None = None,
     dp_parameters: DpSgdParameters | None = None,
 ) -> Iterator[Epoch]:
     """Train the model and yield after every epoch; the model is then in evaluation mode and at full precision.
 
-    `resume_from` is a completed epoch's number and state; training continues with the next epoch. With `dp_parameters`
-    training is private and ignores `training.clip`. Raises `TrainingError` for a loss or gradient norm that is not
-    finite; the message contains the step and the settings to change.
+    Yields inside epochs too, after the optimizer steps in `inside_epochs` (from 1, over all epochs), which has the number
+    of each as a fraction of epochs. This does not change the trained weights: the same steps with the same random
+    numbers follow. `resume_from` is the number and the state of what was yielded last. With `dp_parameters` training is
+    private and ignores `training.clip`. Raises `TrainingError` for a loss or gradient norm that is not finite; the
+    message contains the step and the settings to change.
     """
     accelerator = Accelerator(cpu=device_of(model.module).type == "cpu")
     parameters = trainable_parameters(model.module)
     optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=training.weight_decay, fused=True)
-    if resume_from is not None:
-        _restore_state(parameters, optimizer, resume_from[1])
     step_loss = StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
     private = PrivateGradients(optimizer, dp_parameters, len(tokens)) if dp_parameters else None
     if model.hidden is not None:
         # Cached before an epoch switches to eager attention: scoring must read the same hidden states.
         cached_hidden_states(model, tokens, budget, precision)
-    steps = math.ceil(len(tokens) / training.batch_size)
-    for epoch in range(1 + (resume_from[0] if resume_from else 0), training.epochs + 1):
-        rng = seed_rngs(key, epoch)
-        step_batches = (
-            private.sampled_batches(rng)
-            if private
-            else _consecutive_batches(rng.permutation(len(tokens)), training.batch_size)
-        )
-        total, text_count = 0.0, 0
-        with (
-            _cast_frozen_weights(model, precision),
-            _eager_attention(model.module, precision, int(tokens.lengths.max())),
-        ):
-            for step, batch in enumerate(step_batches):
-                _set_rate(
-                    optimizer,
-                    learning_rate * learning_rate_factor(training, (epoch - 1) * steps + step, training.epochs * steps),
-                )
-                if private:
-                    loss, norm = private.gradients(batch, step_loss.gradients)
-                else:
-                    loss = step_loss.gradients(batch)
-                    norm = float(accelerator.clip_grad_norm_(parameters.values(), training.clip))
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise TrainingError(
-                        _not_finite_message(loss, norm, f"epoch {epoch}, step {step + 1} of {steps}", learning_rate)
-                    )
-                optimizer.step()
-                optimizer.zero_grad()
-                total, text_count = total + loss * len(batch), text_count + len(batch)
-        yield Epoch(epoch, total / max(text_count, 1), lambda: _training_state(parameters, optimizer))
+    trainer = _Trainer(training, learning_rate, optimizer, step_loss, private)
+    done, start = resume_from or (0, {})
+    if start:
+        restore_state(parameters, optimizer, start)
+    for epoch in range(math.floor(done) + 1, training.epochs + 1):
+        step_batches = trainer.step_batches(seed_rngs(key, epoch))
+        progress = EpochProgress()
+        if epoch == math.floor(done) + 1 and PROGRESS in start:
+            progress = EpochProgress.from_tensor(start[PROGRESS])
+            collections.deque(itertools.islice(step_batches, progress.steps), maxlen=0)  # repeats the draws of batches
+            set_random_state(start, private)
+        before = (epoch - 1) * trainer.steps
+        stops = sorted(s - before for s in inside_epochs if before + progress.steps < s < before + trainer.steps)
+        for stop in (*stops, trainer.steps):
+            with (
+                cast_frozen_weights(model, precision),
+                eager_attention(model.module, precision, int(tokens.lengths.max())),
+            ):
+                for batch in itertools.islice(step_batches, stop - progress.steps):
+                    progress = trainer.take_step(batch, epoch, progress)
+            if stop == trainer.steps:
+                yield Epoch(epoch, progress.mean_loss, lambda: training_state(parameters, optimizer))
+                continue
+            # The observer may draw random numbers; training continues with its own.
+            inside = {PROGRESS: progress.as_tensor(), **random_state(model.module, private)}
+            yield Epoch(
+                inside_epochs[before + stop],
+                progress.mean_loss,
+                lambda inside=inside: {**training_state(parameters, optimizer), **inside},
+            )
+            set_random_state(inside, private)
     accelerator.free_memory()
     release_free_memory()  # not after each epoch: the next epoch reuses these blocks and would page them in again
+
+
+@dataclass(frozen=True)
+class _Trainer:
+    """Takes optimizer steps; `learning_rate` is the maximum of the schedule."""
+
+    training: Training
+    learning_rate: float
+    optimizer: torch.optim.Optimizer
+    step_loss: StepLoss
+    private: PrivateGradients | None
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of an epoch."""
+        return math.ceil(len(self.step_loss.tokens) / self.training.batch_size)
+
+    def step_batches(self, rng: np.random.Generator) -> Iterator[Int[np.ndarray, " batch"]]:
+        """Return the texts of each step of an epoch."""
+        if self.private is not None:
+            return self.private.sampled_batches(rng)
+        return _consecutive_batches(rng.permutation(len(self.step_loss.tokens)), self.training.batch_size)
+
+    def take_step(self, batch: Int[np.ndarray, " batch"], epoch: int, progress: EpochProgress) -> EpochProgress:
+        """Take a step on these texts and return the epoch's progress; raises `TrainingError` as `train` does."""
+        factor = learning_rate_factor(
+            self.training, (epoch - 1) * self.steps + progress.steps, self.training.epochs * self.steps
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * factor
+        if self.private is not None:
+            loss, norm = self.private.gradients(batch, self.step_loss.gradients)
+        else:
+            loss = self.step_loss.gradients(batch)
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            norm = float(self.step_loss.accelerator.clip_grad_norm_(parameters, self.training.clip))
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            step = f"epoch {epoch}, step {progress.steps + 1} of {self.steps}"
+            raise TrainingError(_not_finite_message(loss, norm, step, self.learning_rate))
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return progress.after(loss, len(batch))
 
 
 def _consecutive_batches(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:
@@ -175,73 +222,3 @@ def learning_rate_factor(training: Training, step: int, steps: int) -> float:
     return {"constant": 1.0, "linear": remaining, "cosine": 0.5 - 0.5 * math.cos(math.pi * remaining)}[
         training.schedule
     ]
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-
-
-@contextmanager
-def _cast_frozen_weights(model: LanguageModel, precision: torch.dtype) -> Generator[None]:
-    """Cast frozen parameters to the training precision once; restore the original tensors on exit.
-
-    A trunk with cached hidden states does not run and is not cast. Adapters stay in float32; peft's casting of their
-    inputs is disabled, because autocast would cast them back. On exit the model is in evaluation mode, as observations
-    require.
-    """
-    module = model.module
-    parameters = module.parameters() if model.hidden is None else _output_head(module)
-    full_precision = {p: p.data for p in parameters if not p.requires_grad and p.is_floating_point()}
-    try:
-        if precision != torch.float32:
-            for parameter in full_precision:
-                parameter.data = parameter.data.to(precision)
-        with disable_input_dtype_casting(module, precision != torch.float32):
-            yield
-    finally:
-        for parameter, weights in full_precision.items():
-            parameter.data = weights
-        module.eval()
-
-
-@contextmanager
-def _eager_attention(module: torch.nn.Module, precision: torch.dtype, longest_text: int) -> Generator[None]:
-    """Use eager attention while short texts train in bfloat16 on a CPU, where fused attention's backward pass takes twice as long.
-
-    Scoring between epochs uses the model's configured attention.
-    """
-    causal_model: Any = causal_lm(module)
-    is_fused = getattr(causal_model.config, "_attn_implementation", None) == "sdpa"
-    is_eager = (
-        is_fused
-        and precision == torch.bfloat16
-        and device_of(module).type == "cpu"
-        and longest_text <= MAX_EAGER_TOKENS
-    )
-    if is_eager:
-        causal_model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        if is_eager:
-            causal_model.set_attn_implementation("sdpa")
-
-
-def _training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...), copied to the CPU."""
-    state = {f"weight/{n}": p.detach().cpu().clone().contiguous() for n, p in parameters.items()}
-    for name, parameter in parameters.items():
-        for moment, value in optimizer.state[parameter].items():
-            state[f"{moment}/{name}"] = value.detach().cpu().clone().contiguous()
-    return state
-
-
-def _restore_state(
-    parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, state: TrainingState
-) -> None:
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state[f"weight/{name}"])
-            for moment in ("step", "exp_avg", "exp_avg_sq"):
-                optimizer.state[parameter][moment] = state[f"{moment}/{name}"].to(parameter.device, copy=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,12 +31,12 @@ from byheart.auditing.training.hf_trainer import broadcast_from_rank_zero, calli
 from byheart.auditing.training.monitor import TrainingMonitor, create_monitor, observable_attacks
 from byheart.auditing.training.output import FORMATS, check_output_path, write_atomically
 from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
-from byheart.auditing.training.warning import MemorizationWarning, warn
+from byheart.auditing.training.warning import MemorizationWarning, error_text, warn
 from byheart.core.defaults import DEFAULT_ATTACKS
-from byheart.core.errors import ByheartError, ModelError, SettingError
+from byheart.core.errors import ByheartError, FormerNameWarning, ModelError, SettingError
 from byheart.core.registry import choose
 from byheart.core.types import Row, Texts
-from byheart.lm.preserve_state import FSDP2, sharding
+from byheart.lm.preserve_state import FSDP2, sharding, why_no_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
@@ -107,6 +108,15 @@ class MemorizationCallback(TrainerCallback):
         self._on_other_ranks: Callable[[], object] | None = None
         self._notebook_display: Any = None
 
+    def __getattr__(self, name: str) -> Any:
+        """Return the evaluations by their former name, with a warning."""
+        if name != "looks":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        warnings.warn(
+            "MemorizationCallback.looks is now MemorizationCallback.evaluations", FormerNameWarning, stacklevel=2
+        )
+        return self.evaluations
+
     @property
     def rows(self) -> list[Row]:
         """Every number of every evaluation so far; empty on other ranks than 0."""
@@ -130,6 +140,17 @@ class MemorizationCallback(TrainerCallback):
             self._on_other_ranks = lambda: self._monitor.evaluate(
                 state.global_step, state.epoch or 0.0, is_first=not self._has_started
             )
+        try:
+            self._start(args, state, control, kwargs)
+        except ByheartError:
+            raise
+        except Exception as error:  # noqa: BLE001 - only a wrong request ends the training, and only before its first step
+            warn(f"the model is not evaluated during this training: {error_text(error)}; training continues")
+
+    def _start(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, kwargs: dict[str, Any]
+    ) -> None:
+        """Create the monitor and evaluate the base model."""
         self._trainer = calling_trainer()
         self._planned_evaluations = min(state.num_train_epochs, state.max_steps)
         if self._steps:
@@ -176,8 +197,11 @@ class MemorizationCallback(TrainerCallback):
     def _evaluate_base(self, monitor: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
         for doubt in monitor.doubts:
             warn(doubt)
+        if (gate := monitor.gate) is not None and gate.verdict == "broken":
+            warn(f"no number of this training can be read as leakage, so nothing warns or stops: {gate.reasons[0]}")
         base = monitor.evaluate(0, 0.0, is_first=True)
-        if state.global_step and not isinstance(monitor.module, PeftModel):
+        has_base = isinstance(monitor.module, PeftModel) and not why_no_base(monitor.module)
+        if state.global_step and not has_base:
             warn(
                 f"training resumes from step {state.global_step}, so the base model is not available: attacks that compare with the "
                 "base model compare with the resumed model instead"
@@ -222,15 +246,14 @@ class MemorizationCallback(TrainerCallback):
         """Evaluate the model, log and warn, and return whether to stop."""
         try:
             evaluation = monitor.evaluate(state.global_step, state.epoch or 0.0)
-        except ByheartError as error:
-            # A diverged model is the trainer's concern: a failed evaluation does not end the training.
-            warn(f"the evaluation after step {state.global_step} failed: {error}")
+        except Exception as error:  # noqa: BLE001 - a failed evaluation never ends the training
+            warn(f"the evaluation after step {state.global_step} failed: {error_text(error)}; training continues")
             return False
         self._log_evaluation(evaluation, state, control)
         labels, planned = monitor.record_labels, self._planned_evaluations
         if not labels.has_enough_groups:
             return False
-        new = [n for n in leaking_attacks(self.evaluations, labels, planned) if n not in self.leaking]
+        new = [n for n in leaking_attacks(self.evaluations, labels, planned, monitor.gate) if n not in self.leaking]
         if new:
             aucs = ", ".join(f"{n} has AUC {evaluation.value('auc', n):.3f}" for n in new)
             warn(
@@ -239,7 +262,12 @@ class MemorizationCallback(TrainerCallback):
             )
         self.leaking += new
         reason = stop_reason(
-            self.evaluations, labels, planned, self.stop_above, stop_when_rising=self.stop_when_leakage_rises
+            self.evaluations,
+            labels,
+            planned,
+            self.stop_above,
+            monitor.gate,
+            stop_when_rising=self.stop_when_leakage_rises,
         )
         if reason:
             warn(f"training stops after step {evaluation.step}: {reason}")

@@ -63,5 +63,5 @@ def broadcast_from_rank_zero(
         # Also after an error, because the other ranks would wait forever.
         broadcast_object_list(result)
     if result[0] is None:
-        raise ModelError("rank 0: its evaluation of the model failed. See the error message of rank 0.")
+        raise ModelError("rank 0: the evaluation of the model failed. See the error message of rank 0.")
     return result[0]

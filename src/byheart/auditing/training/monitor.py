@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -26,12 +27,16 @@ from byheart.core.attack_output import is_extraction_attack
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose
 from byheart.core.row import build_row
-from byheart.core.types import Estimate, Row, Texts
+from byheart.core.split import Split
+from byheart.core.split_check import Gate
+from byheart.core.types import NO_TEXTS, Estimate, Row, Texts
+from byheart.data.split_check import gate
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.forward import Scorer
+from byheart.lm.in_memory import check_causal_module
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import tokenize_for_model
-from byheart.lm.preserve_state import as_base_model, preserve_training_state
+from byheart.lm.preserve_state import as_base_model, preserve_training_state, why_no_base
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import trunk
 from byheart.stats.leakage_tests import MIN_GROUPS_FOR_VERDICT, RecordLabels
@@ -62,17 +67,36 @@ class TrainingMonitor:
     doubts: tuple[str, ...] = ()
     base_evidence: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @cached_property
+    def gate(self) -> Gate | None:
+        """The split check of the audited texts, computed once in a run; None for too few groups for the blind classifiers."""
+        texts, membership = self.tokens.texts, self.record_labels.membership
+        members = int(membership.sum())
+        groups = self.record_labels.groups
+        split = Split(
+            texts.take(range(members)),
+            tuple(range(members)),
+            texts.take(range(members, len(texts))),
+            NO_TEXTS,
+            groups[:members],
+            groups[members:],
+            {},
+        )
+        return gate(split) if self.record_labels.has_enough_groups else None
+
     @property
     def module(self) -> torch.nn.Module:
         """The model."""
         return self.scorer.model.module
 
     def evaluate(self, step: int, epoch: float, *, is_first: bool = False) -> Evaluation:
-        """Evaluate the model. The first evaluation is of the base model (an adapter is switched off) and stores its evidence.
+        """Evaluate the model. The first evaluation is of the base model (an adapter is disabled) and stores its evidence.
 
         Raises `ModelError` or `CellError` for numbers that are not finite.
         """
-        with preserve_training_state(self.module), as_base_model(self.module) if is_first else nullcontext():
+        # Before its first step, a model with an adapter like PiSSA's equals its base only with the adapter enabled.
+        is_disabled = is_first and not why_no_base(self.module)
+        with preserve_training_state(self.module), as_base_model(self.module) if is_disabled else nullcontext():
             inputs = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
             evidence = evidence_in_memory(self.attacks, inputs, self.base_evidence, is_base=is_first)
             validation = None if self.validation is None else self.scorer(self.validation)
@@ -129,6 +153,7 @@ def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
     Raises `ModelError` for an unsupported model, `DataError` without a tokenizer or without a required chat template.
     """
     trunk(module)
+    check_causal_module(module)
     tokenizer, config = text_tokenizer(processing_class), cast("Any", module).config
     model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)
     rendered = {part: render_texts(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
