@@ -184,7 +184,7 @@ def test_settings_are_read_and_reported():
 @pytest.mark.parametrize(
     ("written", "pattern"),
     [
-        ({"cout": 3}, r"setting of data\.canaries 'cout' is not known; did you mean 'count'"),
+        ({"cout": 3}, r"setting of data\.canaries 'cout': unknown name\. Did you mean 'count'"),
         ({"count": 1}, r"data\.canaries\.count = 1: .* greater than or equal to 2"),
         ({"repetitions": [0]}, r"data\.canaries\.repetitions"),
         ({"repetitions": []}, r"data\.canaries\.repetitions"),

@@ -6,14 +6,16 @@ import json
 import math
 from dataclasses import FrozenInstanceError
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from byheart.auditing.texts import parse_texts
 from byheart.core import chat_messages
+from byheart.core.chat_messages import assistant_turns
 from byheart.core.errors import DataError
-from byheart.data.records import ParsedRecord, check_characters, parse_record
+from byheart.data.records import ParsedRecord, check_characters, identifier, parse_record
 from byheart.datasets.files import files
 
 QUESTION = {"role": "user", "content": "1+1?"}
@@ -69,6 +71,77 @@ def test_without_names_the_first_shape_that_fits_is_used():
     assert parse_record("here", {"messages": "no list", "prompt": None, "completion": 3, "text": "t"}).text == "t"
 
 
+CHAT = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": "2."}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "parsed"),
+    [
+        ({"conversations": [{"from": "human", "value": "1 + 1?"}, {"from": "gpt", "value": "2."}]}, CHAT),
+        ({"messages": [{"from": "user", "value": "1 + 1?"}, {"from": "assistant", "value": "2."}]}, CHAT),
+        ({"messages": [{"role": "user", "content": "1 + 1?"}, {"role": "model", "content": "2."}]}, CHAT),
+        ({"messages": json.dumps(CHAT)}, CHAT),
+        ({"messages": [CHAT[0], {"role": "assistant", "content": [{"type": "text", "text": "2"}, "."]}]}, CHAT),
+        ({"prompt": CHAT[:1], "chosen": CHAT[1:], "rejected": [{"role": "assistant", "content": "3."}]}, CHAT),
+        ({"chosen": CHAT, "rejected": [CHAT[0], {"role": "assistant", "content": "3."}]}, CHAT),
+    ],
+)
+def test_chats_of_other_formats_become_messages(fields, parsed):
+    record = parse_record("here", fields)
+    assert list(record.messages) == parsed
+    assert [text for _, text in assistant_turns(record.messages, record.first_turn)] == ["2."]
+
+
+@pytest.mark.parametrize(
+    ("fields", "prompt", "text"),
+    [
+        ({"question": "q", "answer": "a"}, "q", "a"),
+        ({"prompt": "q", "response": "a"}, "q", "a"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "q", "a"),
+        ({"instruction": "i", "context": "c", "response": "r", "category": "x"}, "### Input:\nc\n\n### Response:", "r"),
+        ({"instruction": "i", "context": "", "response": "r"}, "### Instruction:\ni\n\n### Response:", "r"),
+    ],
+)
+def test_pairs_of_other_formats_have_a_prompt_and_a_scored_text(fields, prompt, text):
+    record = parse_record("here", fields)
+    assert record.prompt.endswith(prompt)
+    assert record.text == text
+
+
+def test_the_rejected_side_of_a_preference_pair_is_scored_if_it_is_chosen():
+    fields = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    assert parse_record("here", fields, response="rejected") == ParsedRecord("q", "b")
+    chat = {"chosen": CHAT, "rejected": [CHAT[0], {"role": "assistant", "content": "3."}]}
+    record = parse_record("here", chat, response="rejected")
+    assert [text for _, text in assistant_turns(record.messages, record.first_turn)] == ["3."]
+
+
+def test_a_turn_of_weight_0_is_read_and_not_scored():
+    turns = [*CHAT, CHAT[0], {"role": "assistant", "content": "Two.", "weight": 0}, {**CHAT[1], "weight": 1}]
+    record = parse_record("here", {"messages": turns})
+    assert [i for i, _ in assistant_turns(record.messages)] == [1, 4]
+
+
+@pytest.mark.parametrize("tools", [[{"name": "add"}], '[{"name": "add"}]'])
+def test_tools_are_stored_with_the_first_message(tools):
+    record = parse_record("here", {"messages": CHAT, "tools": tools})
+    assert record.messages[0] == {**CHAT[0], "tools": [{"name": "add"}]}
+    assert parse_record("here", {"messages": CHAT, "tools": None}).messages == tuple(CHAT)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"), [("a", "a"), (12, "12"), (12.0, "12"), (None, ""), (math.nan, ""), (" ", ""), (np.int64(3), "3")]
+)
+def test_an_identifier_is_a_string_or_a_whole_number(value, name):
+    assert identifier("here", "user", value) == name
+
+
+@pytest.mark.parametrize("value", [1.5, True, ["a"], {"a": 1}])
+def test_an_identifier_of_another_type_is_refused(value):
+    with pytest.raises(DataError, match=r"here: 'user' is .*not a string or a whole number"):
+        identifier("here", "user", value)
+
+
 def test_names_read_their_fields_alone():
     fields = {"text": "t", "q": "ask", "a": "tell", "talk": [ANSWER]}
     assert parse_record("here", fields, prompt="q", text="a") == ParsedRecord("ask", "tell")
@@ -85,27 +158,46 @@ def test_a_parsed_record_is_immutable():
 
 HALF = "contains half a surrogate pair (U+D800 to U+DFFF), which is not a character. Remove it."
 WRITE = "Write a string or name another field."
-SHAPES = "Write `text`, `prompt` + `completion`, `messages`, or `instruction` + `output`."
+FIELDS = "here: unknown record shape; the record has the fields "
 ROLE = "here: a message has no `role`."
 SILENT = "here: the chat has no assistant text"
 REFUSED = {
-    "no fields": ({}, {}, f"here: unknown record shape with the fields none. {SHAPES}"),
-    "other fields": ({"body": "a", 3: "b"}, {}, f"here: unknown record shape with the fields body, 3. {SHAPES}"),
-    "number": ({"text": 5}, {}, f"here: unknown record shape with the fields text. {SHAPES}"),
+    "no fields": ({}, {}, f"{FIELDS}none. Write `text`, `prompt` + "),
+    "other fields": ({"body": "a", 3: "b"}, {}, f"{FIELDS}body, 3. Write `text`, "),
+    "number": ({"text": 5}, {}, f"here: 'text' is 5, not a string. {WRITE}"),
     "mixed": (
         {"prompt": "a", "completion": [ANSWER]},
         {},
-        f"here: unknown record shape with the fields prompt, completion. {SHAPES}",
+        "here: 'completion' is [{",
     ),
     "empty": ({"text": " \n"}, {}, "here: the text is empty. Remove it."),
     "empty completion": ({"prompt": "p", "completion": ""}, {}, "here: the text is empty. Remove it."),
     "empty output": ({"instruction": "p", "output": " "}, {}, "here: the text is empty. Remove it."),
-    "half": ({"text": "a\ud83d"}, {}, f"here: the record {HALF}"),
-    "half prompt": ({"prompt": "\ude00", "completion": "c"}, {}, f"here: the record {HALF}"),
-    "half instruction": ({"instruction": "\ud83d", "output": "c"}, {}, f"here: the record {HALF}"),
+    "half": ({"text": "a\ud83d"}, {}, f"here: 'text' {HALF}"),
+    "half prompt": ({"prompt": "\ude00", "completion": "c"}, {}, f"here: 'prompt' {HALF}"),
+    "half instruction": ({"instruction": "\ud83d", "output": "c"}, {}, f"here: 'instruction' {HALF}"),
     "half message": ({"messages": [QUESTION, {**ANSWER, "content": "a\ud83d"}]}, {}, f"here: a message {HALF}"),
     "half in a call": ({"messages": [ANSWER, {**QUESTION, "calls": {"\ud83d": 1}}]}, {}, f"here: a message {HALF}"),
-    "message": ({"messages": ["hi"]}, {}, ROLE),
+    "message": ({"messages": ["hi"]}, {}, "here: a message is not an object."),
+    "null": ({"text": None}, {}, f"here: 'text' is null, not a string. {WRITE}"),
+    "null completion": ({"prompt": "p", "completion": None}, {}, "here: 'completion' is null, not a string."),
+    "string of no messages": ({"messages": "[1, 2]"}, {}, "here: 'messages' is \"[1, 2]\", not a list of messages."),
+    "image": (
+        {"messages": [{**ANSWER, "content": [{"type": "image_url"}]}]},
+        {},
+        "here: a message has a part of type 'image_url', and only text is read.",
+    ),
+    "roles": (
+        {"messages": [{"role": "critic", "content": "x"}]},
+        {},
+        f"{SILENT}, and only assistant text is scored (its roles: critic)",
+    ),
+    "pair without prompt": (
+        {"chosen": "a", "rejected": "b"},
+        {},
+        "here: a preference pair of strings has no `prompt`.",
+    ),
+    "tools": ({"messages": [ANSWER], "tools": [3]}, {}, "here: `tools` is not a list of objects."),
     "role": ({"prompt": [{"content": "hi"}], "completion": [ANSWER]}, {}, ROLE),
     "silent": ({"messages": [QUESTION]}, {}, SILENT),
     "no messages": ({"messages": []}, {}, SILENT),
@@ -195,15 +287,15 @@ def test_studies_and_audits_parse_a_record_to_the_same_prompt_and_text(tmp_path_
     assert outcome(study_texts, path, record) == outcome(audit_texts, record)
 
 
-def test_studies_and_audits_differ_in_three_records(tmp_path):
-    """Studies take no Alpaca record, prefer `text`, and accept messages in it."""
+def test_studies_and_audits_differ_in_two_records(tmp_path):
+    """Studies prefer `text`, and accept messages in it."""
     path = tmp_path / "record.jsonl"
     alpaca = {"instruction": "i", "output": "o"}
     both = {"text": "t", "prompt": "p", "completion": "c"}
     messages = {"text": [QUESTION, ANSWER]}
     found = [(outcome(study_texts, path, r), outcome(audit_texts, r)) for r in (alpaca, both, messages)]
     assert found == [
-        ("refused", [(parse_record("here", alpaca).prompt, "o", [])]),
+        ([(parse_record("here", alpaca).prompt, "o", [])],) * 2,
         ([("", "t", [])], [("p", "c", [])]),
         ([("", "2.", [QUESTION, ANSWER])], "refused"),
     ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from byheart.auditing.audit import Audit
 from byheart.auditing.local import run_audit
@@ -18,8 +19,10 @@ from byheart.auditing.target import AuditTarget, ModelOpener
 from byheart.auditing.texts import AuditedText, check_overlaps, parse_text
 from byheart.auditing.thresholds import Bound, check_bounds
 from byheart.core.errors import DataError
+from byheart.data.formats import SourceRow
 from byheart.data.sources import read_source
-from byheart.lm.finetuned import ModelFiles, attach_adapter, load_model, model_files, open_model, saved_tokenizer
+from byheart.lm.attach_adapter import attach_adapter
+from byheart.lm.finetuned import ModelFiles, load_model, model_files, open_model, saved_tokenizer
 from byheart.lm.load import LanguageModel
 from byheart.lm.load import load_tokenizer as named_tokenizer
 from byheart.lm.placement import Placement
@@ -31,13 +34,15 @@ class AuditRequest:
     """What the command line requests of any audit: texts, settings, bounds, output folder.
 
     `sources` are files, folders or Hub splits by part ("member", "nonmember", ...). `field_names` are the files' names
-    for `id` and `group`. `private_fields` are fields with private values.
+    for `id`, `group` and the fields of a record shape. `private_fields` are fields with private values. `response` is the
+    scored side of preference pairs.
     """
 
     sources: Mapping[str, str]
     settings: AuditSettings
     field_names: Mapping[str, str] = field(default_factory=dict[str, str])
     private_fields: Sequence[str] = ()
+    response: Literal["chosen", "rejected", "both"] = "chosen"
     bounds: tuple[Bound, ...] = ()
     output: Path | None = None
 
@@ -45,10 +50,7 @@ class AuditRequest:
         """Return the texts by part; raises `RequestError` for errors that the files, bounds and output folder show."""
         if self.output is not None:
             check_output_folder(self.output)
-        texts = {
-            part: _read_texts(part, source, self.field_names, self.private_fields)
-            for part, source in self.sources.items()
-        }
+        texts = {part: _read_texts(part, source, self) for part, source in self.sources.items()}
         check_overlaps(texts)
         members, nonmembers = (
             min(len(texts.get(part, ())), self.settings.max_texts) for part in ("member", "nonmember")
@@ -92,29 +94,22 @@ def audit_files_endpoint(
     return run_endpoint_audit(endpoint, names, texts, request.settings, tokenizer=tokenizer, on_progress=on_progress)
 
 
-def _read_texts(
-    part: str, path: str, field_names: Mapping[str, str], private_fields: Sequence[str]
-) -> tuple[AuditedText, ...]:
+def _read_texts(part: str, path: str, request: AuditRequest) -> tuple[AuditedText, ...]:
     """Return a source's texts, named by their `id`, or else by their line or row."""
     texts: list[AuditedText] = []
     present_fields: set[str] = set()
     for row in read_source(path):
-        record = dict(row.fields)
-        for standard_name, name in field_names.items():
-            if name not in record:
-                raise DataError(
-                    f"{row.location}: no field {name!r}. Choose one of its fields: {', '.join(record) or 'none'}."
-                )
-            record[standard_name] = record[name]
-        if private_fields:
-            present_fields |= record.keys()
-            record["attributes"] = {name: record.get(name) for name in private_fields}
+        record = _standard_record(row, request.field_names)
+        if request.private_fields:
+            present_fields |= row.fields.keys()
+            record["attributes"] = {name: row.fields.get(name) for name in request.private_fields}
+        name = row.location.removeprefix(path).lstrip(" /")
         try:
-            texts.append(parse_text(part, row.location.removeprefix(path).lstrip(" /"), record))
+            texts += _record_texts(part, name, record, request.response)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     # A single record may lack a value, but a name that no record has is a typo, and its values would stay unmasked.
-    for name in private_fields:
+    for name in request.private_fields:
         if part == "member" and name not in present_fields:
             raise DataError(
                 f"{path}: no record has the field {name!r}. Choose one of these fields: "
@@ -127,6 +122,31 @@ def _read_texts(
             f"{path}: the id {duplicate!r} occurs twice. Give each record its own id, or name another field with --id."
         )
     return tuple(texts)
+
+
+def _standard_record(row: SourceRow, field_names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a row's fields under their standard names; named fields of a record shape exclude all other shapes."""
+    for name in field_names.values():
+        if name not in row.fields:
+            raise DataError(
+                f"{row.location}: no field {name!r}. Choose one of its fields: {', '.join(row.fields) or 'none'}."
+            )
+    named = {standard: row.fields[name] for standard, name in field_names.items()}
+    others = {"id", "group", "attributes", "tools"}
+    is_shape_named = bool(named.keys() - others)
+    return {n: v for n, v in row.fields.items() if not is_shape_named or n in others} | named
+
+
+def _record_texts(
+    part: str, name: str, record: Mapping[str, Any], response: Literal["chosen", "rejected", "both"]
+) -> list[AuditedText]:
+    """Return the record's text, or both texts of a preference pair, as one group."""
+    if response != "both":
+        return [parse_text(part, name, record, response=response)]
+    texts = [(side, parse_text(part, name, record, response=side)) for side in ("chosen", "rejected")]
+    if texts[0][1].content == texts[1][1].content:
+        return [texts[0][1]]
+    return [replace(t, name=f"{t.name}/{side}", group=t.group or f"pair/{t.name}") for side, t in texts]
 
 
 def _target_from_files(files: ModelFiles, placement: Placement) -> AuditTarget:

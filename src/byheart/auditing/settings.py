@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 from byheart.auditing.attack_evidence import parse_attacks
+from byheart.core.config import Tokenization
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice, choose, setting_types, validate_setting
 
@@ -20,12 +21,15 @@ class AuditSettings:
     fpr: float = 0.01
     precision: Literal["float32", "bfloat16"] = "float32"
     token_budget: int = 4096
+    end_token: bool = False
+    tokenization: Tokenization = "joined"
 
     def __post_init__(self) -> None:
         """Raise `SettingError` for sizes below 1 and rates outside (0, 1), `UnknownNameError` for unknown attacks."""
         for name in ("max_texts", "max_tokens", "token_budget"):
             if (value := validate_setting(name, int, getattr(self, name))) < 1:
                 raise SettingError(f"{name} = {value}: the value is below 1. Write a whole number above 0.")
+        validate_setting("tokenization", Tokenization, self.tokenization)
         validate_setting("precision", Literal["float32", "bfloat16"], self.precision)
         validate_setting("fpr", setting_types(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
         object.__setattr__(self, "attacks", parse_attacks(self.attacks))

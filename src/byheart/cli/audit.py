@@ -42,6 +42,7 @@ def audit(
         sources=texts.sources,
         field_names=texts.field_names,
         private_fields=texts.private_fields,
+        response=texts.response.value,
         bounds=parse_bounds(output.fail_above or []),
         settings=AuditSettings(
             attacks=attacks.names,
@@ -49,6 +50,8 @@ def audit(
             max_tokens=attacks.max_tokens,
             fpr=attacks.fpr,
             precision=model.precision,
+            end_token=attacks.end_token,
+            tokenization=attacks.tokenization,
         ),
         output=output.output,
     )

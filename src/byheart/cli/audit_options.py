@@ -24,6 +24,18 @@ class Bits(Enum):
     EIGHT = "8"
 
 
+class Response(Enum):
+    """Sides of a preference pair."""
+
+    CHOSEN = "chosen"
+    REJECTED = "rejected"
+    BOTH = "both"
+
+
+SHAPE_FIELDS = ("text", "prompt", "completion", "messages", "tools")
+"""Fields of a record that `--fields` can name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
     """Texts."""
@@ -49,14 +61,27 @@ class TextOptions:
         typer.Option(metavar="TEXTS", help="Non-members that the adversary knows, for attacks such as recall."),
     ] = None
     id_field: Annotated[
-        str | None, typer.Option("--id", metavar="FIELD", help="Field with a record's id, if not id.")
+        str | None, typer.Option("--id", metavar="FIELD", help="Name of the field with a record's id (default: id).")
     ] = None
     group: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="Field with a record's group (a user, ...), if not group.")
+        str | None,
+        typer.Option(metavar="FIELD", help="Name of the field with a record's group, such as a user (default: group)."),
     ] = None
+    fields: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Names of other fields, such as prompt=question,completion=answer (or text=..., messages=...).",
+        ),
+    ] = None
+    response: Annotated[Response, typer.Option(help="Scored side of preference pairs (prompt, chosen, rejected).")] = (
+        Response.CHOSEN
+    )
     attributes: Annotated[
         str | None,
-        typer.Option(metavar="FIELDS", help="Fields with private values, separated by commas; masked in shown texts."),
+        typer.Option(
+            metavar="FIELDS", help="Fields with private values, comma-separated. Shown texts mask these values."
+        ),
     ] = None
 
     @property
@@ -73,8 +98,16 @@ class TextOptions:
 
     @property
     def field_names(self) -> Mapping[str, str]:
-        """The files' names for the fields `id` and `group`."""
-        return {field: name for field, name in (("id", self.id_field), ("group", self.group)) if name}
+        """The files' names for the fields `id`, `group`, and those of a record shape."""
+        names = {field: name for field, name in (("id", self.id_field), ("group", self.group)) if name}
+        for item in _comma_separated(self.fields or ""):
+            standard, _, name = item.partition("=")
+            if standard not in SHAPE_FIELDS or not name:
+                raise SettingError(
+                    f"--fields {item}: is not a field and its name. Write {'=..., '.join(SHAPE_FIELDS)}=..., comma-separated."
+                )
+            names[standard] = name
+        return names
 
     @property
     def private_fields(self) -> list[str]:
@@ -86,14 +119,18 @@ class TextOptions:
 class AttackOptions:
     """Attacks."""
 
-    attacks: Annotated[str, typer.Option(metavar="NAMES", help="default, all, or names separated by commas.")] = (
-        "default"
-    )
+    attacks: Annotated[str, typer.Option(metavar="NAMES", help="default, all, or comma-separated names.")] = "default"
     max_texts: Annotated[int, typer.Option(min=1, help="Maximum number of texts per class.")] = 1000
     max_tokens: Annotated[
         int, typer.Option(min=2, help="Maximum number of tokens per text; longer texts are truncated.")
     ] = 512
     fpr: Annotated[float, typer.Option(help="False positive rate for TPR@FPR.")] = 0.01
+    end_token: Annotated[
+        bool, typer.Option("--end-token", help="Score EOS after every whole text, for a model trained so.")
+    ] = False
+    tokenization: Annotated[
+        Literal["joined", "apart"], typer.Option(help="How training tokenized a prompt and its completion.")
+    ] = "joined"
 
     @property
     def names(self) -> str | list[str]:
@@ -109,17 +146,21 @@ class ModelOptions:
         str | None, typer.Option(metavar="PATH_OR_ID", help="Fine-tuned model, or the folder of a peft adapter.")
     ] = None
     adapter: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of an adapter for --model, which is then the base model.")
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of an adapter for --model, which is then the base model. With none, an adapter beside the weights is ignored.",
+        ),
     ] = None
     base: Annotated[
         str | None, typer.Option(metavar="PATH_OR_ID", help="Base model that --model was fine-tuned from.")
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
     device_map: Annotated[
-        Literal["auto"] | None, typer.Option(help="Distribute the model over all GPUs and main memory.")
+        Literal["auto"] | None, typer.Option(help="Distribute the model over all GPUs and CPU memory.")
     ] = None
     quantize: Annotated[Bits | None, typer.Option(help="Load weights in 4 or 8 bits with bitsandbytes.")] = None
-    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Number format of weights and scoring.")] = (
+    precision: Annotated[Literal["float32", "bfloat16"], typer.Option(help="Data type of weights and scoring.")] = (
         "float32"
     )
 
@@ -150,7 +191,8 @@ class EndpointOptions:
         None
     )
     tokenizer: Annotated[
-        str | None, typer.Option(metavar="PATH_OR_ID", help="Tokenizer of the model, whose chat template is applied.")
+        str | None,
+        typer.Option(metavar="PATH_OR_ID", help="Tokenizer of the model. byheart applies its chat template."),
     ] = None
     max_requests: Annotated[
         int, typer.Option(min=1, help="Maximum number of requests to the endpoint, including retries.")
@@ -170,7 +212,7 @@ class OutputOptions:
         list[str] | None,
         typer.Option(
             metavar="METRIC=VALUE",
-            help="Exit with code 3 if an attack's 95 % interval lies above this: tpr_at_fpr=0.05, auc=0.6.",
+            help="Exit with code 3 if an attack's 95 % interval lies above this bound, such as auc=0.6.",
         ),
     ] = None
     show_text: ShowText = False

@@ -1,4 +1,4 @@
-"""Read rows of JSONL, CSV, Parquet and text files.
+"""Read rows of JSON, JSONL, CSV, TSV, Parquet and text files, also compressed with gzip or Zstandard.
 
 Each row has a location ("notes.jsonl line 3") for error messages.
 """
@@ -6,10 +6,11 @@ Each row has a location ("notes.jsonl line 3") for error messages.
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -29,10 +30,11 @@ def read_rows(path: Path) -> list[SourceRow]:
     Raises `DataError` in one line with the file, and with the line or row if known: for a file that is missing, unreadable
     or empty, for another suffix, and for content that is not UTF-8, JSON, CSV or Parquet.
     """
-    if path.suffix not in READERS:
+    suffix = format_suffix(path)
+    if suffix not in READERS or (suffix == ".parquet" and path.suffix in DECOMPRESSORS):
         raise DataError(f"{path}: unsupported file type. Write the path of a {SUFFIXES} file.")
     try:
-        rows = list(READERS[path.suffix](path))
+        rows = list(READERS[suffix](path))
     except OSError as error:
         reason = error.strerror or first_error_line(error)
         folder = "" if path.is_absolute() else f"; the current folder is {Path.cwd()}"
@@ -40,6 +42,11 @@ def read_rows(path: Path) -> list[SourceRow]:
     if not rows:
         raise DataError(f"{path}: contains no texts. Write another path.")
     return rows
+
+
+def format_suffix(path: Path) -> str:
+    """Return the suffix that determines a file's format, without that of its compression."""
+    return Path(path.stem).suffix if path.suffix in DECOMPRESSORS else path.suffix
 
 
 def file_hash(path: Path) -> str:
@@ -56,9 +63,31 @@ def first_error_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-def _read_utf8(path: Path) -> str:
+def _decompress_zstd(data: bytes) -> bytes:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        import zstandard
+    except ImportError as error:
+        raise DataError("Zstandard files need zstandard. Run pip install zstandard, or decompress the file.") from error
+    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
+        return stream.read()
+
+
+DECOMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".zst": _decompress_zstd}
+
+
+def _read_utf8(path: Path) -> str:
+    data = path.read_bytes()
+    if path.suffix in DECOMPRESSORS:
+        try:
+            data = DECOMPRESSORS[path.suffix](data)
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+        except Exception as error:
+            raise DataError(
+                f"{path}: cannot be decompressed ({first_error_line(error)}). Compress the file again."
+            ) from error
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path} line {line}: is not UTF-8. Save the file as UTF-8.") from error
@@ -82,17 +111,40 @@ def _read_jsonl(path: Path) -> Iterator[SourceRow]:
             fields: object = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
-                f"{location}: is not JSON ({first_error_line(error)}). Write one object per line."
+                f"{location}: is not JSON ({first_error_line(error)}). Write one object per line, or name an array .json."
             ) from error
         if not isinstance(fields, dict):
             raise DataError(f'{location}: is not a JSON object. Write one object per line, such as {{"text": "..."}}.')
         yield SourceRow(location, fields)  # pyright: ignore[reportUnknownArgumentType] - JSON's keys are strings
 
 
-def _read_csv(path: Path) -> Iterator[SourceRow]:
+def _read_json(path: Path) -> Iterator[SourceRow]:
+    try:
+        content: object = json.loads(_read_utf8(path))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{path}: is not JSON ({first_error_line(error)}). Write an array of objects, or name a file of lines .jsonl."
+        ) from error
+    if isinstance(content, dict):
+        # Files of datasets and of older tools: one list of records under a name such as "data".
+        lists = [v for v in cast("dict[str, object]", content).values() if isinstance(v, list)]
+        content = lists[0] if len(lists) == 1 else content
+    if not isinstance(content, list):
+        raise DataError(f"{path}: is not a JSON array of objects. Write an array with one object per record.")
+    for number, fields in enumerate(cast("list[object]", content), start=1):
+        if not isinstance(fields, dict):
+            raise DataError(f"{path} item {number}: is not a JSON object. Write one object per record.")
+        yield SourceRow(f"{path} item {number}", cast("dict[str, object]", fields))
+
+
+def _read_tsv(path: Path) -> Iterator[SourceRow]:
+    yield from _read_csv(path, delimiter="\t")
+
+
+def _read_csv(path: Path, delimiter: str = ",") -> Iterator[SourceRow]:
     text = _read_utf8(path)
     default_limit = csv.field_size_limit(max(len(text), 131_072))  # a document can exceed Python's default limit
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     header: list[str] | None = None
     line = 1
     try:
@@ -134,5 +186,12 @@ def numbered_rows(source: str, rows: Iterable[Mapping[str, object]]) -> Iterator
         yield SourceRow(f"{source} row {number}", fields)
 
 
-READERS = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet, ".txt": _read_text}
-SUFFIXES = ", ".join(READERS)
+READERS: Mapping[str, Callable[[Path], Iterator[SourceRow]]] = {
+    ".csv": _read_csv,
+    ".json": _read_json,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+    ".tsv": _read_tsv,
+    ".txt": _read_text,
+}
+SUFFIXES = f"{', '.join(READERS)} (also .gz, .zst)"

@@ -14,7 +14,7 @@ from typing import NamedTuple, cast
 from byheart.core.errors import DataError
 from byheart.core.split import Examples, Role
 from byheart.core.types import Texts
-from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, numbered_rows, read_rows
+from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
 from byheart.data.records import nonempty_string_value, string_value
 
 SPLIT_ROLES: Mapping[str, Role] = {"train": "train", "test": "nonmember", "validation": "validation"}
@@ -118,8 +118,10 @@ def _read_folder_splits(path: Path) -> dict[str, Iterable[SourceRow]]:
     rows: dict[str, Iterable[SourceRow]] = {}
     for split in SPLIT_ROLES:
         # Large data sets are published in shards: train-00000-of-00002.parquet.
-        files = sorted(f for f in path.iterdir() if f.suffix in READERS and re.split("[-.]", f.name)[0] == split)
-        if len({f.suffix for f in files}) > 1:
+        files = sorted(
+            f for f in path.iterdir() if format_suffix(f) in READERS and re.split("[-.]", f.name)[0] == split
+        )
+        if len({format_suffix(f) for f in files}) > 1:
             raise DataError(
                 f"{path}: contains {' and '.join(f.name for f in files)} for one split. Keep the files of one format."
             )

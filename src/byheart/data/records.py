@@ -1,20 +1,35 @@
 """Parse a record of a data set: the string or the chat that is scored, and its prompt.
 
-A record is a text, a prompt and its completion (strings, or lists of messages), a chat (`messages`), or `instruction`,
-`input` and `output` as in Stanford Alpaca's data. Studies name the fields, audits accept every shape.
+| shape | fields | scored |
+| --- | --- | --- |
+| text | `text` | the text |
+| prompt and completion | `prompt` + `completion` or `response`, `question` + `answer` (strings, or lists of messages) | the second field |
+| OpenAI, TRL | `messages` of `role` and `content`, `tools` | each assistant message, unless its `weight` is 0 |
+| ShareGPT | `conversations` of `from` and `value`, `tools` | each message of `gpt` |
+| Alpaca | `instruction`, `input`, `output` | `output`, after Alpaca's prompt |
+| Dolly | `instruction`, `context`, `response` | `response`, after Alpaca's prompt with the context as its input |
+| preference pair | `prompt`, `chosen`, `rejected` | `chosen`, or `rejected` |
+
+A list of messages may also be a string that contains it as JSON, as in CSV files. Studies may name the fields; without names
+the first shape that fits is used.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+import numbers
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
 
-RECORD_SHAPES = "`text`, `prompt` + `completion`, `messages`, or `instruction` + `output`"
+RECORD_SHAPES = (
+    "`text`, `prompt` + `completion`, `messages`, `conversations`, `instruction` + `output`, `instruction` + `response`, "
+    "`question` + `answer`, or `prompt` + `chosen` + `rejected`"
+)
 """The fields of each shape, for error messages."""
 
 ALPACA_PROMPT = (
@@ -42,52 +57,136 @@ def parse_record(
     text: str | None = None,
     prompt: str | None = None,
     messages: str | None = None,
+    response: Literal["chosen", "rejected"] = "chosen",
 ) -> ParsedRecord:
     """Return the string or the chat of a record; `location` begins the error messages.
 
     `text` names the scored field, `prompt` the field before it and `messages` the field of a chat; then no other field is
-    read, and `text` and `prompt` may be lists of messages. Without names, the first shape that fits is used: `messages`,
-    `prompt` and `completion`, `text`, `instruction` and `output`.
+    read (except `tools`), and `text` and `prompt` may be lists of messages. Without names, the first shape that fits is used.
+    `response` chooses the scored side of a preference pair.
     Raises `DataError` for another shape, an empty text, a chat without assistant text, and half a surrogate pair.
     """
     if messages is not None:
-        if not _is_list(turns := fields.get(messages)):
+        turns = _messages(fields.get(messages))
+        if turns is None:
             raise DataError(
                 f"{location}: {messages!r} is not a list of messages. Write text: {messages} if it is a string."
             )
-        return _chat_record(location, [], turns)
+        return _chat_record(location, [], turns, fields)
     if text is not None:
-        context, scored = [] if prompt is None else fields.get(prompt), fields.get(text)
-        if _is_list(context) and _is_list(scored):
-            return _chat_record(location, context, scored)
+        context, scored = [] if prompt is None else _messages(fields.get(prompt)), _messages(fields.get(text))
+        if context is not None and scored is not None:
+            return _chat_record(location, context, scored, fields)
         scored = nonempty_string_value(location, fields, text)
         return ParsedRecord("" if prompt is None else string_value(location, fields, prompt), scored)
-    return _record_of_first_shape(location, fields)
+    return _record_of_first_shape(location, fields, response)
 
 
-def _record_of_first_shape(location: str, fields: Mapping[str, Any]) -> ParsedRecord:
-    prompt, completion = fields.get("prompt"), fields.get("completion")
-    if _is_list(turns := fields.get("messages")):
-        return _chat_record(location, [], turns)
-    if _is_list(prompt) and _is_list(completion):
-        return _chat_record(location, prompt, completion)
-    if isinstance(prompt, str) and isinstance(completion, str):
-        return _text_record(location, prompt, completion)
-    if isinstance(text := fields.get("text"), str):
-        return _text_record(location, "", text)
-    instruction, extra_input, output = fields.get("instruction"), fields.get("input") or "", fields.get("output")
-    if isinstance(instruction, str) and isinstance(extra_input, str) and isinstance(output, str):
-        return _text_record(location, _alpaca_prompt(instruction, extra_input), output)
-    names = ", ".join(map(str, fields)) or "none"
-    raise DataError(f"{location}: unknown record shape with the fields {names}. Write {RECORD_SHAPES}.")
+def _record_of_first_shape(location: str, fields: Mapping[str, Any], response: str) -> ParsedRecord:
+    shapes = [shape for shape in SHAPES if set(shape.required) <= fields.keys()]
+    if not shapes:
+        names = ", ".join(map(str, fields)) or "none"
+        raise DataError(
+            f"{location}: unknown record shape; the record has the fields {names}. Write {RECORD_SHAPES}, or name the fields."
+        )
+    shape = next((s for s in shapes if s.fits([fields[n] for n in s.required])), shapes[0])
+    return shape.parse(location, fields, shape.required, response)
+
+
+def _parse_chat(location: str, fields: Mapping[str, Any], names: Sequence[str], _: str) -> ParsedRecord:
+    turns = _messages(fields[names[0]])
+    if turns is None:
+        raise DataError(
+            f"{location}: {names[0]!r} is {_shown(fields[names[0]])}, not a list of messages. Write a list of messages."
+        )
+    return _chat_record(location, [], turns, fields)
+
+
+def _parse_text(location: str, fields: Mapping[str, Any], names: Sequence[str], _: str) -> ParsedRecord:
+    return _text_record(location, "", string_value(location, fields, names[0]))
+
+
+def _parse_pair(location: str, fields: Mapping[str, Any], names: Sequence[str], _: str) -> ParsedRecord:
+    context, scored = (_messages(fields[name]) for name in names)
+    if context is not None and scored is not None:
+        return _chat_record(location, context, scored, fields)
+    prompt, completion = (string_value(location, fields, name) for name in names)
+    return _text_record(location, prompt, completion)
+
+
+def _parse_instruction(location: str, fields: Mapping[str, Any], names: Sequence[str], _: str) -> ParsedRecord:
+    extra = "input" if names[1] == "output" else "context"
+    context = string_value(location, fields, extra) if fields.get(extra) is not None else ""
+    instruction, output = (string_value(location, fields, name) for name in names)
+    return _text_record(location, _alpaca_prompt(instruction, context), output)
+
+
+def _parse_preference(location: str, fields: Mapping[str, Any], _: Sequence[str], response: str) -> ParsedRecord:
+    if fields.get("prompt") is not None:
+        return _parse_pair(location, fields, ("prompt", response), response)
+    chosen, rejected = _messages(fields["chosen"]), _messages(fields["rejected"])
+    if chosen is None or rejected is None:
+        raise DataError(
+            f"{location}: a preference pair of strings has no `prompt`. Add the field, or write lists of messages."
+        )
+    # The common first messages are the prompt, as in TRL's implicit prompts.
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) and chosen[shared] == rejected[shared]:
+        shared += 1
+    turns = chosen if response == "chosen" else rejected
+    return _chat_record(location, turns[:shared], turns[shared:], fields)
+
+
+class _Shape(NamedTuple):
+    """A shape of records: the fields that it requires, and the function that parses a record of it."""
+
+    required: tuple[str, ...]
+    parse: Callable[[str, Mapping[str, Any], Sequence[str], str], ParsedRecord]
+
+    def fits(self, values: Sequence[object]) -> bool:
+        """Whether the required fields are strings or lists of messages, all of one type."""
+        if self.parse is _parse_chat:
+            return _messages(values[0]) is not None
+        return all(isinstance(v, str) for v in values) or all(_is_list(v) for v in values)
+
+
+SHAPES = (
+    _Shape(("messages",), _parse_chat),
+    _Shape(("conversations",), _parse_chat),
+    _Shape(("prompt", "completion"), _parse_pair),
+    _Shape(("chosen", "rejected"), _parse_preference),
+    _Shape(("text",), _parse_text),
+    _Shape(("instruction", "output"), _parse_instruction),
+    _Shape(("instruction", "response"), _parse_instruction),
+    _Shape(("prompt", "response"), _parse_pair),
+    _Shape(("question", "answer"), _parse_pair),
+)
+"""Shapes in the order in which they are tried."""
+
+
+def _messages(value: object) -> Sequence[Any] | None:
+    """Return a list of messages, also from a string that contains it as JSON; None for anything else."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return None
+        return value if _is_list(value) and value and all(isinstance(m, dict) for m in value) else None
+    return value if _is_list(value) else None
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else json.dumps(value, default=str)[:40]
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
-def _chat_record(location: str, context: Sequence[Any], scored: Sequence[Any]) -> ParsedRecord:
-    turns = (*context, *scored)
+def _chat_record(
+    location: str, context: Sequence[Any], scored: Sequence[Any], fields: Mapping[str, Any]
+) -> ParsedRecord:
+    turns = chat_messages.standard_chat(location, (*context, *scored), fields.get("tools"))
     chat_messages.check_chat(location, turns, len(context))
     check_characters(f"{location}: a message", turns)
     return ParsedRecord(messages=turns, first_turn=len(context))
@@ -118,7 +217,7 @@ def string_value(location: str, fields: Mapping[str, Any], field: str) -> str:
     value = fields[field]
     if not isinstance(value, str):
         raise DataError(
-            f"{location}: {field!r} is {json.dumps(value, default=str)[:40]}, not a string. Write a string or name another field."
+            f"{location}: {field!r} is {_shown(value)}, not a string. Write a string or name another field."
         )
     check_characters(f"{location}: {field!r}", value)
     return value
@@ -142,3 +241,17 @@ def check_characters(location: str, value: object) -> None:
         raise DataError(
             f"{location} contains half a surrogate pair (U+D800 to U+DFFF), which is not a character. Remove it."
         ) from error
+
+
+def identifier(location: str, field: str, value: object) -> str:
+    """Return an id or a group as a string; "" for null, NaN and a blank string.
+
+    pandas writes whole numbers as 12.0 if a column has gaps, so they equal 12. Raises `DataError` for another type.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value):
+        return str(int(value))
+    raise DataError(f"{location}: {field!r} is {_shown(value)}, not a string or a whole number. Write a string.")

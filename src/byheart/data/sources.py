@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from byheart.core.errors import DataError
-from byheart.data.formats import READERS, SourceRow, first_error_line, numbered_rows, read_rows
+from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
 
 _HUB_SPLIT_PATTERN = re.compile(
     r"hub:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?:(\w+(?:\[[^\]]+\])?)", re.ASCII
@@ -38,10 +38,14 @@ def read_source(name: str) -> list[SourceRow]:
         raise DataError(f"{path}: contains several splits. Name one, such as {path / _first_split(path)}.")
     if (path / "state.json").is_file():
         return _nonempty_rows(name, numbered_rows(name, _load_saved_dataset(path)))
-    files = sorted(f for f in path.iterdir() if f.suffix in READERS)
-    if len({f.suffix for f in files}) != 1:
-        formats = " and ".join(sorted({f"*{f.suffix}" for f in files})) or "no supported file"
-        raise DataError(f"{path}: contains {formats}. Name a folder with files of one format: {', '.join(READERS)}.")
+    files = sorted(f for f in path.iterdir() if f.is_file() and format_suffix(f) in READERS)
+    suffixes = {format_suffix(f) for f in files}
+    if len(suffixes) > 1:
+        suffixes.discard(".json")  # a description of the other files
+    if len(suffixes) != 1:
+        formats = " and ".join(sorted(f"*{suffix}" for suffix in suffixes)) or "no supported file"
+        raise DataError(f"{path}: contains {formats}. Name a folder with files of one format: {SUFFIXES}.")
+    files = [f for f in files if format_suffix(f) in suffixes]
     return [row for file in files for row in read_rows(file)]
 
 

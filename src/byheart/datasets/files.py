@@ -22,7 +22,7 @@ from byheart.core.split import Examples, Role
 from byheart.data.formats import SourceRow, read_rows
 from byheart.data.pii import PiiKind, first_pii_values
 from byheart.data.readers import SPLIT_ROLES, Example, examples, nonempty_string_field, published_splits, string_field
-from byheart.data.records import parse_record
+from byheart.data.records import RECORD_SHAPES, SHAPES, identifier, parse_record
 
 REVISION = 1  # a field named `group` is used by default
 
@@ -42,7 +42,8 @@ def files(  # noqa: PLR0913 - one setting per field
 ) -> Examples:
     """Return the texts of a file, or of a folder with files named train, test and validation.
 
-    The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are used.
+    The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are used,
+    or else the first shape that fits (Alpaca, Dolly, ShareGPT, question and answer, preference pairs: docs/formats.md).
     `group` is the field of records that must not be split (a user, a document); the default is a field named `group`.
     `split` is a field with train, test or validation. `attributes` are fields with private values that occur in the text.
     `pii` lists kinds of private values to detect in the text; the first value of each kind is used. It requires
@@ -102,12 +103,16 @@ def _row_examples(
 
 
 def _record_fields(row: SourceRow, settings: Mapping[str, str | None]) -> dict[str, str]:
-    """Return the arguments of `parse_record` for all rows: `text`, or `text` and `prompt`, or `messages`."""
+    """Return the arguments of `parse_record` for all rows: `text`, or `text` and `prompt`, or `messages`, or none."""
     text, prompt, completion, messages = (settings[n] for n in ("text", "prompt", "completion", "messages"))
     if text is not None and (prompt or completion) is not None:
-        raise DataError(f"text: {text} and prompt or completion exclude each other. Write one or the other.")
+        raise DataError(
+            f"text: {text} cannot be combined with prompt or completion. Remove text, or remove prompt and completion."
+        )
     if messages is not None and (text or prompt or completion) is not None:
-        raise DataError(f"messages: {messages} excludes text, prompt and completion. Write messages alone.")
+        raise DataError(
+            f"messages: {messages} cannot be combined with text, prompt or completion. Write messages alone."
+        )
     if text is not None:
         return {"text": text}
     if messages is not None:
@@ -116,23 +121,28 @@ def _record_fields(row: SourceRow, settings: Mapping[str, str | None]) -> dict[s
         raise DataError("prompt and completion: only one of them is set. Write both, or text alone.")
     if prompt is not None and prompt == completion:
         return {"messages": prompt}  # one field with a chat
-    if prompt is None and "text" in row.fields:
+    if prompt is not None:
+        return {"prompt": prompt, "text": str(completion)}
+    return _default_fields(row)
+
+
+def _default_fields(row: SourceRow) -> dict[str, str]:
+    """Return the fields that are read without settings; {} for the first shape that fits."""
+    if "text" in row.fields:
         return {"text": "text"}
-    pair = {"prompt": prompt or "prompt", "text": completion or "completion"}
-    if prompt is None and not all(field in row.fields for field in pair.values()):
-        if "messages" in row.fields:
-            return {"messages": "messages"}
-        raise DataError(
-            f"{row.location}: no field text, prompt and completion, or messages; available fields: {', '.join(row.fields)}. "
-            "Write text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD."
-        )
-    return pair
+    if {"prompt", "completion"} <= row.fields.keys():
+        return {"prompt": "prompt", "text": "completion"}
+    if any(set(shape.required) <= row.fields.keys() for shape in SHAPES):
+        return {}
+    raise DataError(
+        f"{row.location}: unknown record shape; the record has the fields {', '.join(row.fields)}. "
+        f"Write {RECORD_SHAPES}, or text: FIELD, or prompt: FIELD and completion: FIELD, or messages: FIELD."
+    )
 
 
 def _identifier(row: SourceRow, field: str) -> str:
-    """Return an identifier (id or group) as a string; it can be an integer."""
-    value = row.fields.get(field)
-    return str(value) if isinstance(value, int) else nonempty_string_field(row, field)
+    """Return an identifier (id or group) as a string; it can be a whole number."""
+    return identifier(row.location, field, row.fields.get(field)) or nonempty_string_field(row, field)
 
 
 def _role(row: SourceRow, field: str) -> Role:
