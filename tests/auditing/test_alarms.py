@@ -1,9 +1,19 @@
 """When the callback says that a model leaks, or leaks more: p-values over attacks and evaluations, what chance alone gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
-from byheart.auditing.training.alarms import Evaluation, leaking_attacks, rising_attacks, separable_on_base
+from byheart.auditing.training.alarms import (
+    Evaluation,
+    leaking_attacks,
+    rising_attacks,
+    separable_on_base,
+    stop_reason,
+)
+from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row
 from byheart.stats.leakage_tests import ALPHA, RecordLabels, p_value_auc_above, significant_attacks
 from byheart.stats.roc_auc import auc_interval
@@ -80,3 +90,23 @@ def test_leakage_rises_only_where_the_validation_perplexity_no_longer_improves(p
     assert bool(rising_attacks(past, sides, 2)) == stops
     still, sides = looks_of(np.random.default_rng(7), texts=80, count=2, perplexities=(9.0, 8.0, 8.5))
     assert rising_attacks(still, sides, 2) == ()
+
+
+def test_what_the_texts_alone_show_raises_no_alarm_and_no_stop():
+    members = np.arange(400) < 200
+    sides = RecordLabels(members, tuple(map(str, range(400))))
+    generator = np.random.default_rng(0)
+    quantiles = np.tile(ndtri((np.arange(200) + 0.5) / 200), 2)
+    past = [
+        Evaluation(k, float(k), {"loss": generator.permuted(quantiles) if not k else quantiles + 0.36 * members}, ())
+        for k in range(2)
+    ]
+    assert leaking_attacks(past, sides, 1) == ("loss",)  # an AUC of 0.60
+    words = Finding("blind: words", "doubtful", "", "words differ", 0.588, 0.531, 0.643, 0.004)
+    doubtful = Gate(200, 200, (words,))
+    broken = Gate(200, 200, (replace(words, verdict="broken", value=0.5, low=0.45, high=0.55),))
+    assert leaking_attacks(past, sides, 1, doubtful) == ()
+    assert stop_reason(past, sides, 1, 0.52, stop_when_rising=False)
+    for gate in (doubtful, broken):
+        assert leaking_attacks(past, sides, 1, gate) == ()
+        assert stop_reason(past, sides, 1, 0.52, gate, stop_when_rising=False) == ""

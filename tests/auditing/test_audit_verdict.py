@@ -5,14 +5,18 @@ import math
 import re
 
 import numpy as np
+import pytest
+from scipy.special import logit, ndtr, ndtri
 from transformers import AutoTokenizer
 
 import byheart
 from byheart.auditing.thresholds import Bound, crossed_bounds
 from byheart.auditing.verdict import Ruling, ruling, smallest_detectable_auc
+from byheart.core.split_check import ASSIGNMENT, Finding, Gate
 from byheart.core.types import Row
 from byheart.stats.intervals import holm_by_name
-from byheart.stats.leakage_tests import RecordLabels
+from byheart.stats.leakage_tests import RecordLabels, compare_with_blind, p_value_auc_above, p_value_auc_above_blind
+from byheart.stats.roc_auc import auc_interval
 from testing.audited import MEMBERS, NONMEMBERS, opened, records, refusal
 
 
@@ -66,7 +70,9 @@ def test_copies_and_cut_texts_are_said_first(base, saved):
         attacks=["loss"],
         max_tokens=12,
     )
-    assert found.warnings[0] == "1 of 33 member texts are copies of other member texts; copies count as one group"
+    assert found.warnings[0] == (
+        "1 of 33 member texts are duplicates of other member texts; duplicates count as one group"
+    )
     assert "12 tokens" in found.warnings[1]
     assert re.search("TPR at 1 % FPR.*100 non-members", found.warnings[2])
 
@@ -119,6 +125,62 @@ def test_the_rules_of_the_verdict():
     )
     for word in ("private", "safe"):
         assert all(word not in judged(*how).sentence for how in ((1.0, 0.0), (1.0, 1.0), (0.0, 0.0)))
+
+
+WORDS_ALONE = Finding("blind: words", "doubtful", "", "words differ", 0.588, 0.531, 0.643, 0.004)
+
+
+def judged_with(finding, auc, *, size=200, base=False):
+    """The verdict on an attack with this AUC, with the split check's finding; scores are quantiles, so the AUC is exact."""
+    sides = sides_of(size, size)
+    quantiles = ndtri((np.arange(size) + 0.5) / size)
+    scores = np.concatenate([quantiles + math.sqrt(2) * ndtri(auc), quantiles])
+    before = {"loss": np.concatenate([quantiles, quantiles])} if base else {}
+    rows = [_row("auc", auc, auc - 0.055, auc + 0.055)]
+    return ruling({"loss": scores}, before, rows, sides, Gate(size, size, (finding,)))
+
+
+def test_an_attack_that_a_bag_of_words_equals_does_not_leak():
+    for base in (False, True):
+        same = judged_with(WORDS_ALONE, 0.60, base=base)
+        assert same.word == "differs"
+        assert same.attack == "loss"
+        assert same.sentence == (
+            "not shown to leak beyond the texts: loss separates members from non-members (AUC 0.60), but not "
+            "significantly better than words alone, without the model (blind AUC 0.59 [0.53, 0.64])"
+        )
+        assert judged_with(WORDS_ALONE, 0.75, base=base).word == "leaks"
+    assert judged_with(WORDS_ALONE, 0.5).word == "nothing"
+
+
+def test_a_blind_classifier_at_chance_stops_only_small_aucs():
+    fair = Finding("blind: words", "sound", "", "", 0.5, 0.43, 0.57, 0.5)
+    assert judged_with(fair, 0.58).word == "leaks"
+    # After a random assignment only a classifier that separates the classes counts.
+    drawn = Finding(ASSIGNMENT, "sound", "", "", 1.0)
+    assert Gate(9, 9, (fair, drawn)).compared_classifiers == ()
+    assert Gate(9, 9, (fair, WORDS_ALONE, drawn)).compared_classifiers == (WORDS_ALONE,)
+    assert Gate(9, 9, (fair, WORDS_ALONE)).compared_classifiers == (fair, WORDS_ALONE)
+
+
+def test_the_p_value_above_a_blind_classifier():
+    """By formula: difference of logits over the root of the summed variances; more than an attack alone has to show."""
+    sides = sides_of(150, 150)
+    scores = np.random.default_rng(1).normal(size=300) + 0.5 * sides.membership
+    value, (low, high) = auc_interval(scores, *sides)
+    error, blind_error = ((logit(b) - logit(a)) / 2 / 1.959964 for a, b in ((low, high), (0.53, 0.65)))
+    expected = ndtr((logit(0.592) - logit(value)) / math.hypot(error, blind_error))
+    blind = Finding("blind: words", "sound", "", "", 0.592, 0.53, 0.65)
+    assert p_value_auc_above_blind(scores, sides, blind) == pytest.approx(expected, rel=0.05)
+    assert compare_with_blind(scores, sides, [blind, WORDS_ALONE]).classifier == blind
+    exact = Finding("blind: words", "sound", "", "", 0.5, 0.5, 0.5)
+    assert p_value_auc_above_blind(scores, sides, exact) == pytest.approx(
+        p_value_auc_above(scores, sides, 0.5), rel=0.02
+    )
+    assert p_value_auc_above_blind(-scores, sides, blind) == 1
+    perfect = sides.membership.astype(float)
+    assert p_value_auc_above_blind(perfect, sides, blind) < 1e-4
+    assert p_value_auc_above_blind(perfect, sides, Finding("blind: words", "sound", "", "", 1.0, 0.97, 1.0)) == 1
 
 
 def test_many_attacks_at_chance_raise_few_alarms():

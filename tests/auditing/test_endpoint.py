@@ -86,7 +86,10 @@ def test_all_runs_what_answers_suffice_for_and_names_the_rest(folders):
         alone = byheart.audit_endpoint(server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], attacks=["loss", "reference"])
         with pytest.raises(DataError, match=r"surp .*next-token distribution"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=["surp"])
-    assert set(found.scores[1]) | set(found.left_out) == set(registry.entry_names("attacks"))
+    assert {"discoverable", "approximate"} == set(found.extractions[1]) == set(found.extractions[0])
+    assert set(found.scores[1]) | set(found.extractions[1]) | set(found.left_out) == set(
+        registry.entry_names("attacks")
+    )
     assert {"loss", "reference", "min_k", "zlib_ratio", "wbc", "lowercase", "samia"} <= set(found.scores[1])
     assert "whole next-token distribution" in found.left_out["min_k_plus_plus"]
     assert "base-name" in alone.left_out["reference"]
@@ -127,7 +130,7 @@ def test_an_attack_that_does_not_say_what_it_takes_is_left_out(tmp_path, monkeyp
 
 def test_what_is_doubtful_is_said(folders):
     jitter = np.random.default_rng(0)
-    shaken = changed(token_logprobs=lambda v: [x and x - abs(jitter.normal()) for x in v[:-1]] + v[-1:])
+    shaken = changed(token_logprobs=lambda v: [x and x - abs(jitter.normal(scale=0.01)) for x in v[:-1]] + v[-1:])
     with StandIn(folders("llama"), fail=shaken) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
     assert "sent again" in found.warnings[0]

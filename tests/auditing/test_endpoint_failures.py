@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import byheart
-from byheart.auditing.server import client, evidence
+from byheart.auditing.server import client, served_model
 from byheart.core.errors import ModelError, SettingError
 from testing.served_texts import FEW, MEMBERS, NONMEMBERS, changed
 from testing.stand_in_server import StandIn
@@ -55,15 +55,15 @@ def test_waits_double_and_heed_the_server(folders, monkeypatch):
 
 def test_requests_are_limited(folders):
     with StandIn(folders("llama")) as server:
-        with pytest.raises(SettingError, match=r"\b51\b.*\b52 requests"):
+        with pytest.raises(SettingError, match=r"\b51\b.*\b68 requests"):
             byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=51)
         assert not server.requests
-        byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=52)
+        byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=68)
     with StandIn(folders("llama"), fail=at_first((500, "no"))) as server:
-        with pytest.raises(ModelError, match=r"\b60\b.*--max-requests"):
-            byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=60)
+        with pytest.raises(ModelError, match=r"\b68\b.*--max-requests"):
+            byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW, max_requests=68)
         # Requests that wait in other threads when the limit is reached are counted but may not be sent.
-        assert 60 - evidence.AT_ONCE < len(server.requests) <= 60
+        assert 68 - served_model.AT_ONCE < len(server.requests) <= 68
 
 
 @pytest.fixture
@@ -96,17 +96,20 @@ def cut_short(answer):
 FAULTS = {
     "no logprobs": (
         lambda n, body: body and (lambda a: {**a, "choices": [{"text": "x", "logprobs": None}]}),
-        "not of the prompt",
+        "no log-probabilities of what it reads",
     ),
-    "no choices": (lambda n, body: body and (lambda a: {"object": "text_completion"}), "not of the prompt"),
-    "only written": (lambda n, body: body and without_prompt, "not of the prompt"),
-    "null": (changed(token_logprobs=lambda v: [None] * len(v)), "not of the prompt"),
+    "no choices": (
+        lambda n, body: body and (lambda a: {"object": "text_completion"}),
+        "no log-probabilities of what it reads",
+    ),
+    "only written": (lambda n, body: body and without_prompt, "no log-probabilities of what it reads"),
+    "null": (changed(token_logprobs=lambda v: [None] * len(v)), "no log-probabilities of what it reads"),
     "cut": (lambda n, body: body and cut_short, "reads only the first"),
     "other tokens": (changed(tokens=lambda v: [t.lower() for t in v]), "do not join"),
     "positive": (changed(token_logprobs=lambda v: [x and -x for x in v]), "above 0"),
     "not finite": (changed(token_logprobs=lambda v: [x and float("nan") for x in v]), "not finite"),
     "strings": (changed(token_logprobs=lambda v: ["-1"] * len(v)), "not numbers"),
-    "lengths": (changed(tokens=lambda v: v[1:]), "not of the prompt"),
+    "lengths": (changed(tokens=lambda v: v[1:]), "no log-probabilities of what it reads"),
     "html": (lambda n, body: (200, "<html><body>Welcome</body></html>"), "not JSON: <html>"),
     "garbage": (lambda n, body: body and (200, '{"choices": ['), "not JSON"),
     "list": (lambda n, body: (200, [1]), "GET /models is a list"),
@@ -159,7 +162,7 @@ def test_a_failure_does_not_wait_for_what_waits(folders, monkeypatch):
     monkeypatch.setattr(client, "LONGEST_WAIT", 30.0)
 
     def failing(number, body):
-        if not body or number < 3:  # the list of models, and the first text twice
+        if not body or body["prompt"] not in MEMBERS + NONMEMBERS:  # the list of models, and checks
             return None
         return (400, {"error": "gone"}) if body["prompt"] == MEMBERS[0] else (503, "busy", {"Retry-After": "30"})
 

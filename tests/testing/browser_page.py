@@ -146,10 +146,10 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
     names = {labels.method_name(r.method): r.method for r in rows}
     deciles = numbers(page, "loss_density")
     assert {(line["method"], line["records"]) for line in deciles} == {
-        (m, side) for m in (*(names if epoch else ()), "untuned") for side in ("members", "non-members")
+        (m, side) for m in (*(names if epoch else ()), "base model") for side in ("members", "non-members")
     }
     for line in deciles:
-        if line["method"] == "untuned":
+        if line["method"] == "base model":
             continue
         row = measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where)
         held = scores(row.scores)

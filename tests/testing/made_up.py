@@ -124,7 +124,11 @@ def attributed(rows):
     for r in (r for r in rows if r.metric == "perplexity"):
         shares = {"members": 0.1 + METHODS.get(r.method, 0.3) * r.epoch / 8 + 0.01 * r.seed, "nonmembers": 0.1}
         for kind in ("all", "email", "phone"):
-            for metric, measure in (("attribute_inference", "top1"), ("attribute_extraction", "recited")):
+            for metric, pool, measure in (
+                ("attribute_inference", "pool=unseen, ", "top1"),
+                ("attribute_inference", "pool=trained, ", "top1"),
+                ("attribute_extraction", "", "recited"),
+            ):
                 told = {f"measure={measure}, of={of}": value for of, value in shares.items()}
                 told["measure=majority, of=members"] = 0.1
                 for over in ("nonmembers", "untuned", "majority"):
@@ -133,7 +137,7 @@ def attributed(rows):
                     replace(
                         r,
                         metric=metric,
-                        metric_settings=f"kind={kind}, {n}",
+                        metric_settings=f"kind={kind}, {pool}{n}",
                         value=v,
                         low=v - 0.05,
                         high=v + 0.05,

@@ -102,8 +102,12 @@ class StandIn:
     def usual(self, path, body):
         if path == "/v1/models":
             return 200, {"object": "list", "data": [{"id": n, "object": "model"} for n in self.listed]}
-        if path != "/v1/completions" or body is None:
+        if body is None or path not in {"/v1/completions", "/v1/chat/completions"}:
             return 404, {"detail": "Not Found"}
+        if path == "/v1/chat/completions":
+            status, answer = self.completed(min(self.models), {**body, "prompt": body["messages"][-1]["content"]})
+            text = answer["choices"][0]["text"]
+            return status, {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
         # llama-cpp-python answers any other name with the model that it has.
         name = body["model"] if body["model"] in self.models else min(self.models)
         return self.completed(name, body)
@@ -118,13 +122,15 @@ class StandIn:
         with self.lock, torch.no_grad():
             if not body.get("echo"):
                 return 200, self.sampled(name, ids, body)
-            logp = model(torch.tensor([ids])).logits[0].log_softmax(-1)
-        written = int(logp[-1].argmax())
-        listed = [*ids, written]
+            read, written = len(ids), []
+            for _ in range(body["max_tokens"]):
+                logp = model(torch.tensor([ids + written])).logits[0].log_softmax(-1)
+                written.append(int(logp[-1].argmax()))
+        listed = [*ids, *written]
         rows = [None, *logp]
         if self.like == "llama_cpp":
             # Its rows are those of the tokens before, if a BOS was taken off; else each token's own.
-            rows, listed = list(logp), own + ([written] if self.bos else [])
+            rows, listed = list(logp), own + (written if self.bos else written[:-1])
         spelt = [tokenizer.decode([i]) for i in listed]
         spelt = [s.replace("\ufffd", "") for s in spelt] if self.like == "llama_cpp" else spelt
         numbers = [None if i == 0 else float(rows[i][t]) for i, t in enumerate(listed)]
@@ -140,7 +146,7 @@ class StandIn:
             "model": name,
             "choices": [
                 {
-                    "text": body["prompt"] + tokenizer.decode([written]),
+                    "text": body["prompt"] + tokenizer.decode(written),
                     "index": 0,
                     "logprobs": {
                         "text_offset": offsets,
@@ -151,13 +157,14 @@ class StandIn:
                     "finish_reason": "length",
                 }
             ],
-            "usage": {"prompt_tokens": len(ids), "completion_tokens": 1, "total_tokens": len(ids) + 1},
+            "usage": {"prompt_tokens": read, "completion_tokens": len(written), "total_tokens": len(listed)},
         }
 
     def sampled(self, name, ids, body):
         torch.manual_seed(body.get("seed", 0))
+        how = {"do_sample": True, "top_k": body.get("top_k", 0)} if body["temperature"] else {"do_sample": False}
         made = self.models[name].generate(
-            torch.tensor([ids]), max_new_tokens=body["max_tokens"], do_sample=True, top_k=body["top_k"], pad_token_id=0
+            torch.tensor([ids]), max_new_tokens=body["max_tokens"], pad_token_id=0, **how
         )
         text = self.tokenizers[name].decode(made[0][len(ids) :])
         return {"model": name, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": "length"}]}

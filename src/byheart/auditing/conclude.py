@@ -21,9 +21,14 @@ from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, dige
 from byheart.stats.leakage_tests import RecordLabels
 from byheart.store.provenance import result_provenance
 
-_NO_BASE = (
+NO_BASE = (
     "without a base model, leakage cannot be distinguished from what the model knew before fine-tuning; pass the base model "
     "as base"
+)
+
+
+MEMBERS_BY_TEXT_ONLY = Ruling(
+    "uncompared", "no verdict: without non-members, no false positive rate can be measured; add non-members"
 )
 
 
@@ -40,6 +45,7 @@ class AuditedModel(NamedTuple):
 class AttackResults(NamedTuple):
     """Attacks that ran, reasons for the others, and results by epoch (0: base model, 1: fine-tuned model).
 
+    `stats` is empty if only generated text is known.
     `truncated_texts` counts texts that were read in part. `pieces` returns the tokens of a text by its position.
     """
 
@@ -66,7 +72,7 @@ def build_audit(
     rows = audit_rows(
         row_labels, results.attacks, comparison.metrics, scores, results.extractions, results.stats, split
     )
-    missing_base = () if BASE_EPOCH in scores or audited_model.doubts else (_NO_BASE,)
+    missing_base = () if BASE_EPOCH in scores or audited_model.doubts else (NO_BASE,)
     values_by_id = {i: values for part, items in texts.items() for i, values in private_values(part, items).items()}
     doubts = _doubts(texts, record_labels, results.truncated_texts, int(settings["max_tokens"]))
     return Audit(
@@ -106,6 +112,8 @@ def build_audit(
 def _ruling(comparison: AuditComparison, results: AttackResults, rows: Sequence[Row]) -> Ruling:
     split, record_labels = comparison.split, comparison.record_labels
     if not len(split.nonmembers):
+        if not results.stats:
+            return MEMBERS_BY_TEXT_ONLY
         base_stats = results.stats.get(BASE_EPOCH, {}).get("target")
         return members_only_ruling(results.stats[FINETUNED_EPOCH]["target"], base_stats, record_labels.groups)
     finetuned_rows = [r for r in rows if r.epoch == FINETUNED_EPOCH and r.attack]
@@ -116,10 +124,13 @@ def _ruling(comparison: AuditComparison, results: AttackResults, rows: Sequence[
 def _doubts(
     texts: Mapping[str, Sequence[AuditedText]], record_labels: RecordLabels, truncated_texts: int, max_tokens: int
 ) -> Iterable[str]:
-    """Yield warnings about copies and truncated texts."""
+    """Yield warnings about duplicates and truncated texts."""
     for part, items in texts.items():
-        if copies := len(items) - len({t.content for t in items}):
-            yield f"{copies} of {len(items)} {part} texts are copies of other {part} texts; copies count as one group"
+        if duplicates := len(items) - len({t.content for t in items}):
+            yield (
+                f"{duplicates} of {len(items)} {part} texts are duplicates of other {part} texts; "
+                "duplicates count as one group"
+            )
     if truncated_texts:
         yield (
             f"{truncated_texts} of {len(record_labels.membership)} texts are longer than {max_tokens} tokens or the model's context; "
@@ -141,7 +152,7 @@ def audit_rows(
     blank = dict.fromkeys(("dataset_settings", "method_settings", "training_settings", "cell"), "")
     labels = {**row_labels, **blank, "seed": 0}
     for epoch, epoch_scores in scores.items():
-        for metric, estimate in _model_metrics(stats[epoch], split):
+        for metric, estimate in _model_metrics(stats[epoch], split) if epoch in stats else ():
             rows.append(row(labels, epoch, metric, estimate))
         record_labels = (split.membership, split.groups)
         for name, attack_scores in epoch_scores.items():

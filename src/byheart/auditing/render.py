@@ -18,7 +18,7 @@ from byheart.tables.extraction import extraction
 
 
 def attack_table(audit: AuditResult) -> Table:
-    """Return a line per attack: AUC and TPR of the fine-tuned model, AUC of the base model; median scores without non-members."""
+    """Return a line per attack: AUC and TPR on the fine-tuned model, AUC on the base model; median scores without non-members."""
     if not audit.has_nonmembers:
         return _scores_table(audit)
     lines: list[tuple[str, ...]] = []
@@ -29,7 +29,7 @@ def attack_table(audit: AuditResult) -> Table:
         cells = [_estimate_text(audit, name, "auc", FINETUNED_EPOCH), _estimate_text(audit, name, "auc", BASE_EPOCH)]
         cells[1:1] = [_estimate_text(audit, name, "tpr_at_fpr", FINETUNED_EPOCH)] if tpr else []
         lines.append((name, *cells))
-    header = ("attack", "AUC", *([f"TPR at {100 * fpr:g} % FPR"] if tpr else []), "AUC of the base model")
+    header = ("attack", "AUC", *([f"TPR at {100 * fpr:g} % FPR"] if tpr else []), "AUC on the base model")
     members = int(audit.record_labels.membership.sum())
     note = f"{members} members against {len(audit.ids) - members} non-members; 95 % confidence intervals in brackets."
     return Table("Attacks", header, tuple(lines), note + _left_out_note(audit))
@@ -47,7 +47,7 @@ def _scores_table(audit: AuditResult) -> Table:
         for name in audit.scores[FINETUNED_EPOCH]
     )
     note = f"{len(audit.ids)} members, no non-members: AUC and false positive rate are undefined."
-    header = ("attack", "median score", "median score of the base model")
+    header = ("attack", "median score", "median score on the base model")
     return Table("Attacks", header, lines, note + _left_out_note(audit))
 
 
@@ -80,7 +80,7 @@ def _extraction_table(audit: AuditResult) -> Table:
     lines = tuple(
         (name, share(FINETUNED_EPOCH, name), share(BASE_EPOCH, name)) for name in audit.extractions[FINETUNED_EPOCH]
     )
-    note = "Share of the training texts. Without non-members, the share that the model would generate of unseen texts is unknown."
+    note = "Share of the training texts. Non-members would show the share of unseen texts that the model generates."
     return Table("Extracted training texts", ("attack", "model", "base model"), lines, note)
 
 

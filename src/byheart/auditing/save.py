@@ -86,7 +86,7 @@ def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False
         return [audited_token_view(audit, i, show_private=show_private) for i in places]
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
-    shown = ReportContent(audit.rows, audit.score_set, gates, texts=texts if show_text else None)
+    shown = ReportContent(audit.rows, audit.score_set, gates, texts=texts if show_text and audit.passes else None)
     spoken = VerdictSummary(audit.ruling.word, audit.verdict, audit.warnings, audit_tables(audit))
     return report(
         shown,

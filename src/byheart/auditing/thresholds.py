@@ -55,7 +55,7 @@ def parse_bounds(written: Iterable[str]) -> tuple[Bound, ...]:
             maximum = -1.0
         if not 0 <= maximum < 1:
             raise SettingError(
-                f"--fail-above {bound}: the value is not a number from 0 to below 1. Write, for example, "
+                f"--fail-above {bound}: the value is not a number of at least 0 and below 1. Write, for example, "
                 f"--fail-above {metric}=0.05."
             )
         bounds.append(Bound(metric, maximum))

@@ -12,6 +12,9 @@ from byheart.core.errors import SettingError
 API_KEY_VARIABLE = "BYHEART_API_KEY"
 """Environment variable with the API key. Not another service's variable, whose key must not be sent to an audited URL."""
 
+OWN_INTERFACES = ("/api/generate", "/api/chat", "/completion")
+"""Paths of Ollama's and llama.cpp's own interfaces; their servers also have an OpenAI-compatible one."""
+
 
 def api_url(url: str) -> str:
     """Return the URL of an API without a trailing slash, and with "/v1" added to a bare host.
@@ -32,7 +35,11 @@ def api_url(url: str) -> str:
         raise SettingError(
             f"--endpoint {url!r}: this is not an HTTP URL. Write a URL such as http://localhost:8000/v1."
         )
-    plain = str(parsed).rstrip("/").removesuffix("/completions").rstrip("/")
+    plain = str(parsed).rstrip("/")
+    for own in OWN_INTERFACES:
+        if parsed.path.rstrip("/") == own:
+            return f"{plain.removesuffix(own)}/v1"
+    plain = plain.removesuffix("/completions").removesuffix("/chat").rstrip("/")
     return plain if parsed.path.strip("/") else f"{plain}/v1"
 
 

@@ -1,46 +1,51 @@
 """Audit a model behind a server: `byheart.audit_endpoint`. Computes the numbers of `byheart.audit` from a server's answers.
 
-Before any scoring, the server must list the model, return log-probabilities of the prompt at the right positions, and
-repeat its answer for the same text.
+Before any scoring, the server must list the model, return log-probabilities of the prompt at the right positions, return the
+same log-probabilities for text that it generates and reads, and repeat its answer for the same text. A server without
+log-probabilities of the prompt is audited by its generated text.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.analysis.token_view import Piece, text_pieces
-from byheart.auditing.attack_evidence import attack_outputs
 from byheart.auditing.compare import AuditComparison, audit_comparison
-from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
+from byheart.auditing.conclude import NO_BASE, AttackResults, AuditedModel, build_audit
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
-from byheart.auditing.server.checks import check_models_listed, check_same_tokens, probe_models
+from byheart.auditing.server.checks import check_models_listed, probe_models
 from byheart.auditing.server.client import Endpoint, RequestLimits
-from byheart.auditing.server.evidence import (
-    EXTRA_REQUESTS,
-    SERVER_OBSERVATIONS,
-    EndpointModel,
-    EndpointTexts,
-    ScoredText,
-    ServerProvider,
-    as_logprobs,
-)
-from byheart.auditing.server.servable_attacks import servable_attacks
-from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
+from byheart.auditing.server.evidence import EXTRA_REQUESTS
+from byheart.auditing.server.logprobs import NoLogprobsError
+from byheart.auditing.server.score import ServerResults, score_models, server_observations
+from byheart.auditing.server.self_check import MAX_BEGINNINGS, check_reading
+from byheart.auditing.server.servable_attacks import servable_attacks, text_attacks
+from byheart.auditing.server.served_model import ChatOnlyError, EndpointModel
+from byheart.auditing.settings import AuditSettings
 from byheart.auditing.texts import AuditedText, texts_by_part
-from byheart.core.errors import ModelError, SettingError
-from byheart.core.make_evidence import make_evidence
-from byheart.core.registry import Choice, choose
-from byheart.core.types import Scores, Texts
+from byheart.core.errors import SettingError
+from byheart.core.registry import Choice
+from byheart.core.types import Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from byheart.auditing.audit import Audit
+
+CHECK_REQUESTS = 3 + 2 * MAX_BEGINNINGS
+"""Number of requests that check one model, if few tokens of its text are comparable; usually 7 suffice."""
+TEXT_ONLY = (
+    "the server returns no log-probabilities of what it reads, so only attacks on generated text ran; they compare words, not "
+    "tokens"
+)
+CHAT_ONLY = (
+    "the server answers chats only, so only attacks on generated text ran; they compare words, not tokens, and the prompt or the "
+    "first part of each text was sent as a user's message"
+)
 
 RequestProgressCallback = Callable[[int, int], None]
 """Receives the number of answered requests and their expected total."""
@@ -62,7 +67,7 @@ def audit_endpoint(  # noqa: PLR0913 - settings come in by keyword
     max_requests: int = 10_000,
     timeout: float = 600.0,
 ) -> Audit:
-    """Audit a model by its name at an OpenAI-compatible server that returns log-probabilities of the prompt.
+    """Audit a model by its name at an OpenAI-compatible server, by its log-probabilities of prompts or else its generated text.
 
     Texts have the formats of `audit`; chats require the model's `tokenizer` for the chat template. `base_name` is the base
     model's name at the same server. Attacks that a server's answers do not suffice for are not run, and the result gives
@@ -86,41 +91,31 @@ def run_endpoint_audit(
 ) -> Audit:
     """Return the audit of a model and its base model (None: no base model) by their names; closes the endpoint."""
     start_time = time.monotonic()
+    if settings.end_token:
+        raise SettingError(
+            "--end-token: a server's answers show no end token. Remove it, or audit the weights with --model."
+        )
     with closing(endpoint):
         name, base = names
         if base == name:
             raise SettingError(
                 f"--base-name {base}: this is the audited model. Name the base model that it was fine-tuned from, or remove --base-name."
             )
-        attacks, left_out = servable_attacks(settings.attacks, base=base is not None)
-        comparison = audit_comparison(
-            texts,
-            tokenizer,
-            settings.metrics,
-            max_texts=settings.max_texts,
-            max_tokens=settings.max_tokens,
-            fpr=settings.fpr,
-        )
-        observations = {n for a in attacks.values() for n in a.needs if n in SERVER_OBSERVATIONS} | {"target"}
-        names_by_epoch = {BASE_EPOCH: base, FINETUNED_EPOCH: name} if base else {FINETUNED_EPOCH: name}
-        _check_request_limit(endpoint, comparison, observations, len(names_by_epoch))
-        on_text = _progress_counter(on_progress, _request_count(comparison, observations) * len(names_by_epoch))
-        models = {e: EndpointModel(endpoint, n, settings.max_tokens, on_text) for e, n in names_by_epoch.items() if n}
-        doubts = [
-            *check_models_listed(endpoint, [n for n in (name, base) if n]),
-            *probe_models(models.values(), comparison.split.audited),
-        ]
-        scores, stats, readings = _score_models(models, attacks, observations, comparison)
+        answered = _answer(endpoint, names, texts, settings, tokenizer, on_progress)
+    comparison, scored, doubts = answered.comparison, answered.results, [*answered.doubts]
+    readings = scored.readings
     spanning = sum(r.has_spanning_token for r in readings)
     if spanning:
         doubts.append(
             f"in {spanning} of {len(readings)} texts, one token contains the end of the prompt and the beginning of the scored text; "
             "it is not scored"
         )
+    if base is None and doubts:
+        doubts.append(NO_BASE)
     location = f"behind {endpoint.url}"
-    weights = dict.fromkeys(names_by_epoch.values(), f"not shown, {location}")
+    weights = dict.fromkeys([base, name] if base else [name], f"not shown, {location}")
     model = AuditedModel(f"{name} {location}", base or name, "endpoint", weights, tuple(doubts))
-    recipe = {n: v for n, v in settings.recipe.items() if n not in {"precision", "token_budget"}}
+    recipe = {n: v for n, v in settings.recipe.items() if n not in {"precision", "token_budget", "end_token"}}
     recipe |= {
         "timeout": endpoint.limits.timeout,
         "max_requests": endpoint.limits.max_requests,
@@ -128,55 +123,75 @@ def run_endpoint_audit(
     }
 
     def pieces(i: int) -> list[Piece]:
+        # Only called for texts with log-probabilities.
         return text_pieces(readings[i].scored, readings[i].token_starts.tolist())
 
     truncated = sum(r.is_truncated for r in readings)
-    results = AttackResults(attacks, left_out, scores, {}, stats, truncated, pieces)
+    results = AttackResults(
+        answered.attacks, answered.left_out, scored.scores, scored.extractions, scored.stats, truncated, pieces
+    )
     return build_audit(model, comparison, results, texts, recipe, start_time)
 
 
-def _score_models(
-    models: Mapping[int, EndpointModel],
-    attacks: Mapping[str, Choice],
-    observations: Iterable[str],
-    comparison: AuditComparison,
-) -> tuple[dict[int, dict[str, Scores]], dict[int, dict[str, Any]], list[ScoredText]]:
-    """Return scores and log-probabilities by epoch, and the fine-tuned model's scored texts.
+class _Answered(NamedTuple):
+    """What a server's answers gave: the comparison, the attacks that ran, reasons for the others, results, and doubts."""
 
-    Raises `ModelError` if model and base model give identical numbers or different tokens.
-    """
-    audited, readings = comparison.split.audited, list[ScoredText]()
-    scores: dict[int, dict[str, Scores]] = {}
-    stats: dict[int, dict[str, Any]] = {}
-    for epoch, model in models.items():
-        base_readings, readings = readings, model.read(audited)
-        check_same_tokens(readings, base_readings or readings)
-        scored_texts = Texts(audited.ids, tuple(r.scored for r in readings), audited.prompts)
-        provider = ServerProvider(model, EndpointTexts(scored_texts, readings))
-        make_evidence([choose("observations", name) for name in sorted(observations)], provider)
-        evidence = provider.evidence
-        if base_readings and np.array_equal(evidence["target"].logp, stats[BASE_EPOCH]["target"].logp):
-            raise ModelError(MODEL_EQUALS_BASE)
-        base = stats[BASE_EPOCH]["target"] if base_readings else evidence["target"]
-        outputs = attack_outputs(attacks, {**evidence, "base": base, "texts": scored_texts}, len(readings))
-        scores[epoch] = {n: arrays["scores"] for n, arrays in outputs.items()}
-        stats[epoch] = {"target": evidence["target"]}
-        if len(comparison.split.validation):
-            stats[epoch]["validation"] = as_logprobs(model.read(comparison.split.validation))
-    return scores, stats, readings
+    comparison: AuditComparison
+    attacks: Mapping[str, Choice]
+    left_out: Mapping[str, str]
+    results: ServerResults
+    doubts: tuple[str, ...]
 
 
-def _request_count(comparison: AuditComparison, observations: Iterable[str]) -> int:
+def _answer(
+    endpoint: Endpoint,
+    names: tuple[str, str | None],
+    texts: Mapping[str, Sequence[AuditedText]],
+    settings: AuditSettings,
+    tokenizer: PreTrainedTokenizerBase | None,
+    on_progress: RequestProgressCallback,
+) -> _Answered:
+    """Check the server and run the attacks on its answers: on log-probabilities of what it reads, or else on generated text."""
+    name, base = names
+    attacks, left_out = servable_attacks(settings.attacks, base=base is not None)
+    sizes = {"max_texts": settings.max_texts, "max_tokens": settings.max_tokens}
+    comparison = audit_comparison(texts, tokenizer, settings.metrics, **sizes, fpr=settings.fpr)
+    names_by_epoch = {BASE_EPOCH: base, FINETUNED_EPOCH: name} if base else {FINETUNED_EPOCH: name}
+    requests = _request_count(comparison, server_observations(attacks, logprobs=True), logprobs=True)
+    _check_request_limit(endpoint, requests, len(names_by_epoch))
+    decode = None if tokenizer is None else lambda i: str(tokenizer.decode([i]))
+    models = {e: EndpointModel(endpoint, n, settings.max_tokens, decode=decode) for e, n in names_by_epoch.items() if n}
+    doubts = check_models_listed(endpoint, [n for n in (name, base) if n])
+    repeat_difference = None
+    try:
+        probed = probe_models(models.values(), comparison.split.audited)
+        doubts += [*probed.doubts, *check_reading(models.values(), comparison.split.audited)]
+        repeat_difference = probed.repeat_difference
+    except (NoLogprobsError, ChatOnlyError) as error:
+        attacks, left_out = text_attacks(settings.attacks, error)
+        requests = _request_count(comparison, server_observations(attacks, logprobs=False), logprobs=False)
+        _check_request_limit(endpoint, requests, len(names_by_epoch))
+        is_chat = isinstance(error, ChatOnlyError)
+        models = {e: dataclasses.replace(m, is_chat=is_chat) for e, m in models.items()}
+        doubts.append(CHAT_ONLY if is_chat else TEXT_ONLY)
+    on_text = _progress_counter(on_progress, requests * len(names_by_epoch))
+    models = {e: dataclasses.replace(m, on_text=on_text) for e, m in models.items()}
+    results = score_models(models, attacks, comparison, repeat_difference)
+    if rejected := sorted(set().union(*(m.rejected for m in models.values()))):
+        doubts.append(f"the server rejects {', '.join(rejected)}; samples are drawn with its own settings")
+    return _Answered(comparison, attacks, left_out, results, tuple(doubts))
+
+
+def _request_count(comparison: AuditComparison, observations: Iterable[str], *, logprobs: bool) -> int:
     """Return the approximate number of requests for one model's evidence."""
     split = comparison.split
-    return len(split.audited) * (1 + sum(EXTRA_REQUESTS.get(n, 0) for n in observations)) + len(split.validation)
+    extra = len(split.audited) * sum(EXTRA_REQUESTS.get(n, 0) for n in observations)
+    return extra + (len(split.audited) + len(split.validation) if logprobs else 0)
 
 
-def _check_request_limit(
-    endpoint: Endpoint, comparison: AuditComparison, observations: Iterable[str], models: int
-) -> None:
-    """Raise `SettingError` before the first request if the audit requires more requests than allowed."""
-    required = models * (_request_count(comparison, observations) + 3) + 1
+def _check_request_limit(endpoint: Endpoint, requests: int, models: int) -> None:
+    """Raise `SettingError` if the audit requires more requests than allowed; `requests` are one model's."""
+    required = models * (requests + CHECK_REQUESTS) + 1
     if required > endpoint.limits.max_requests:
         raise SettingError(
             f"--max-requests {endpoint.limits.max_requests}: this audit requires about {required} requests. Raise --max-requests, or "

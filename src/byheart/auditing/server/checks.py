@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from byheart.auditing.server.client import Endpoint
-from byheart.auditing.server.evidence import EndpointModel, ScoredText
+from byheart.auditing.server.served_model import EndpointModel, ScoredText
+from byheart.auditing.settings import MODEL_EQUALS_BASE
 from byheart.core.errors import ModelError, UnknownNameError
 from byheart.core.types import Texts
 
@@ -15,6 +18,8 @@ MAX_PROBES = 8
 """Maximum number of beginnings of texts to send until one confirms the positions of log-probabilities."""
 MIN_PROBE_CHARACTERS = 20
 """Characters that contain several tokens in any language."""
+SAME_MODEL = 2.0
+"""Two models' answers must differ by more than this many times the difference of repeated answers."""
 REPEAT_TOLERANCE = 1e-3
 """Difference of two answers for the same text (nats per token) above which the audit warns."""
 
@@ -33,12 +38,20 @@ def check_models_listed(endpoint: Endpoint, names: Sequence[str]) -> list[str]:
     return []
 
 
-def probe_models(models: Iterable[EndpointModel], texts: Texts) -> list[str]:
-    """Send beginnings of texts to each model, the first one twice; return warnings about unstable answers.
+class Probed(NamedTuple):
+    """Warnings about unstable answers, and the largest mean difference of two answers for one text (nats per token)."""
+
+    doubts: list[str]
+    repeat_difference: float
+
+
+def probe_models(models: Iterable[EndpointModel], texts: Texts) -> Probed:
+    """Send beginnings of texts to each model, the first one twice.
 
     Raises `ModelError` if no answer confirms the positions of the log-probabilities.
     """
     doubts: list[str] = []
+    repeat_difference = 0.0
     for model in models:
         difference = 0.0
         for i in range(min(MAX_PROBES, len(texts))):
@@ -47,19 +60,35 @@ def probe_models(models: Iterable[EndpointModel], texts: Texts) -> list[str]:
             if i == 0:
                 second = _read_one(model, probe)
                 check_same_tokens([first], [second])
-                difference = float(np.abs(first.logp - second.logp).max())
+                differences = np.abs(first.logp - second.logp)
+                difference = float(differences.max())
+                repeat_difference = max(repeat_difference, float(differences.mean()))
             if first.is_alignment_confirmed:
                 break
         else:
             raise ModelError(
-                f"{model.endpoint.url}: {model.name} generated no token after {min(MAX_PROBES, len(texts))} beginnings of texts that "
-                "confirms the positions of its log-probabilities. Provide other texts, or audit the weights."
+                f"{model.endpoint.url}: the positions of {model.name}'s log-probabilities cannot be verified, because it generated no "
+                f"suitable token after {min(MAX_PROBES, len(texts))} text prefixes. Provide other texts, or audit the weights."
             )
         if difference > REPEAT_TOLERANCE:
             doubts.append(
                 f"{model.name} returns different log-probabilities when the same text is sent again (up to {difference:.2g} nats per token)"
             )
-    return doubts
+    return Probed(doubts, repeat_difference)
+
+
+def check_models_differ(
+    model: Float[np.ndarray, " tokens"], base: Float[np.ndarray, " tokens"], repeat_difference: float
+) -> None:
+    """Raise `ModelError` if log-probabilities (nats) of model and base model differ no more than those of repeated texts."""
+    if np.array_equal(model, base):
+        raise ModelError(MODEL_EQUALS_BASE)
+    difference = float(np.abs(model - base).mean())
+    if difference <= SAME_MODEL * repeat_difference:
+        raise ModelError(
+            f"model and base: the log-probabilities differ by {difference:.2g} nats per token on average, and those of a repeated text "
+            f"by {repeat_difference:.2g}, so both names may serve the same weights. Load the adapter, or name the base model's own name."
+        )
 
 
 def _half(text: str) -> str:
@@ -69,7 +98,8 @@ def _half(text: str) -> str:
 
 
 def _read_one(model: EndpointModel, text: Texts) -> ScoredText:
-    return EndpointModel(model.endpoint, model.name, model.max_tokens).read(text)[0]
+    """Return one text's answer. An error leaves the connection open, because other requests may follow."""
+    return model.score((text.ids[0], text.prompts[0], text.scored[0]))
 
 
 def check_same_tokens(readings: Sequence[ScoredText], base_readings: Sequence[ScoredText]) -> None:

@@ -36,6 +36,14 @@ class TooLongError(ModelError):
     """A text that is longer than the context of the server's model."""
 
 
+class StatusError(ModelError):
+    """An answer with an error status (`status`)."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 @dataclass(frozen=True, kw_only=True)
 class RequestLimits:
     """Timeout of an answer (seconds), maximum number of requests, and the wait before the first retry (seconds)."""
@@ -98,13 +106,14 @@ class Endpoint:
             )
         return tuple(str(m["id"]) for m in listed if isinstance(m, dict) and "id" in m)
 
-    def completion(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the server's answer to a completion request.
+    def completion(self, request: dict[str, Any], path: str = "/completions") -> dict[str, Any]:
+        """Return the server's answer to a completion request, or to a chat with the path "/chat/completions".
 
-        Raises `TooLongError` if the text is longer than the context, `ModelError` for any other error.
+        Raises `TooLongError` if the text is longer than the context, `StatusError` for another error status, `ModelError`
+        for any other error.
         """
-        status, answer = self._request("POST", "/completions", request)
-        return self._parse_response(status, answer, "POST /completions")
+        status, answer = self._request("POST", path, request)
+        return self._parse_response(status, answer, f"POST {path}")
 
     def _request(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes]:
         """Return status and body of an answer, with retries; raises `ModelError` after the last attempt."""
@@ -114,7 +123,9 @@ class Endpoint:
                 self._closed.wait(min(wait, LONGEST_WAIT) * (1 + 0.25 * random.random()))  # noqa: S311 - spreads the threads
                 wait *= 2
             if self._closed.is_set():
-                raise ModelError(f"{self.url}: no request is sent after another request failed. See that error.")
+                raise ModelError(
+                    f"{self.url}: request not sent, because another request failed. See the error of that request."
+                )
             self._count()
             attempt += 1
             try:
@@ -170,7 +181,7 @@ class Endpoint:
                 "environment."
             )
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own classes
-            raise ModelError(f"{self.url}: {what} returned status {status}: {self._error_text(answer)}")
+            raise StatusError(f"{self.url}: {what} returned status {status}: {self._error_text(answer)}", status)
         try:
             content = json.loads(answer)
         except ValueError:

@@ -14,7 +14,6 @@ is the most likely token one position too early; the parser rejects both.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +21,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from byheart.auditing.server.logprobs import (
+    NO_LOGPROBS,
+    ROUNDING,
+    NoLogprobsError,
+    check_text_logprobs,
+    is_number,
+    parse_logprobs,
+)
+from byheart.auditing.server.spellings import Decode, spellings
 from byheart.core.errors import ModelError
 
 PART = "\N{REPLACEMENT CHARACTER}"
@@ -29,15 +37,14 @@ MARK = re.compile(r"<\|[^|<>\s]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end
 """Special tokens, which a server may omit from its tokens."""
 LEADING = 4
 """Maximum number of tokens that a server may list before the text (a BOS or other special tokens)."""
-ROUNDING = 1e-3
-"""Rounding error (nats): a log-probability may exceed 0 by this, and the most likely token may be below another."""
 
 
 class Echo(NamedTuple):
     """Tokens of a text with their log-probabilities (nats; NaN for the first token if it has none).
 
     `leading_tokens` counts tokens that the model read before the text. `is_alignment_confirmed` is True if the generated
-    token was at its own position, which confirms the positions of all others.
+    token was at its own position, which confirms the positions of all others. `generated` is the text that the model
+    generated after the sent text, `generated_tokens` and `generated_logp` are its tokens and their log-probabilities.
     """
 
     tokens: tuple[str, ...]
@@ -45,27 +52,40 @@ class Echo(NamedTuple):
     token_starts: Int[np.ndarray, " tokens"]
     leading_tokens: int
     is_alignment_confirmed: bool
+    generated: str = ""
+    generated_tokens: tuple[str, ...] = ()
+    generated_logp: Float[np.ndarray, " generated"] = np.zeros(0)
 
 
-def parse_echo(answer: Mapping[str, Any], sent: str) -> Echo:
-    """Return the tokens of the sent text, from an answer with `echo` and `logprobs`.
+def parse_echo(answer: Mapping[str, Any], sent: str, decode: Decode | None = None, max_generated: int = 1) -> Echo:
+    """Return the tokens of the sent text, from an answer with `echo` and `logprobs` to a request of `max_generated` tokens.
 
-    Raises `ModelError` for an answer without the prompt's log-probabilities, for an answer about another text or a part of
-    the text, and for log-probabilities that are off by one token.
+    `decode` is the model's tokenizer, for a server that returns ids in place of tokens. Raises `NoLogprobsError` for an
+    answer without the prompt's log-probabilities, and `ModelError` for an answer about another text or a part of the text,
+    and for log-probabilities that are off by one token.
     """
-    choice, tokens, logp, tops = _parse_logprobs(answer)
+    completion = parse_logprobs(answer)
+    logp, tops = completion.logp, completion.tops
     generated = _count(answer, "completion_tokens")
-    alignment = _align_tokens(sent, tokens, logp, generated)
-    if alignment is None:
-        raise ModelError(_mismatch_text(sent, tokens, _reachable_positions(sent, tokens)))
+    limit = max_generated if generated is None else min(max(generated, 0), len(logp))
+    for tokens in spellings(completion.tokens, decode):
+        alignment = _align_tokens(sent, tokens, logp, (generated is not None, limit))
+        if alignment is not None:
+            break
+    else:
+        first = next(iter(spellings(completion.tokens, decode)))
+        raise _mismatch_error(sent, first, _reachable_positions(sent, first))
     leading, text_tokens, reach = alignment
     end = leading + text_tokens
-    is_aligned = _is_generated_aligned(choice, sent, tokens[end:], generated)
-    if is_aligned is False or (end < len(tokens) and _is_shifted(tokens, logp, tops, end)):
+    added = completion.text[len(sent) :] if completion.text.startswith(sent) else ""
+    is_aligned = _is_generated_aligned(added, tokens[end:], generated)
+    if is_aligned is False and added == "".join(completion.tokens[end:]):
+        is_aligned = True  # the server spells the generated text as its tokens
+    shown = {*tokens[end : end + 1], *completion.tokens[end : end + 1]}
+    if is_aligned is False or (end < len(tokens) and _is_shifted(shown, logp, tops, end)):
         raise ModelError(_SHIFTED_LOGPROBS)
     text_logp = logp[leading:end]
-    if np.isnan(text_logp[1:]).any() or not len(text_logp):
-        raise ModelError(_NO_LOGPROBS)
+    check_text_logprobs(text_logp)
     prompt_tokens = _count(answer, "prompt_tokens")
     return Echo(
         tokens[leading:end],
@@ -73,46 +93,16 @@ def parse_echo(answer: Mapping[str, Any], sent: str) -> Echo:
         _token_starts(sent, tokens[leading:end], reach),
         max(leading, (prompt_tokens or 0) - text_tokens),
         is_aligned is True,
+        added,
+        tokens[end:],
+        logp[end:],
     )
 
 
-_NO_LOGPROBS = (
-    "the server returns log-probabilities only of generated text, not of the prompt. Use a server that does, such as vLLM or "
-    "llama-cpp-python (llama.cpp's own server does not)."
-)
 _SHIFTED_LOGPROBS = (
     "the log-probabilities are off by one token, as from llama-cpp-python with a tokenizer that adds no BOS. Start it with "
     "--kv_overrides tokenizer.ggml.add_bos_token=bool:true."
 )
-
-
-def _parse_logprobs(
-    answer: Mapping[str, Any],
-) -> tuple[Mapping[str, Any], tuple[str, ...], Float[np.ndarray, " tokens"], Sequence[Any]]:
-    """Return choice, tokens, log-probabilities (NaN for null) and most likely tokens of an answer."""
-    try:
-        choice = answer["choices"][0]
-        logprobs = choice["logprobs"]
-        tokens, logp = logprobs["tokens"], logprobs["token_logprobs"]
-        tops = logprobs.get("top_logprobs") or []
-    except (LookupError, TypeError, AttributeError):
-        raise ModelError(_NO_LOGPROBS) from None
-    if not isinstance(tokens, list) or not isinstance(logp, list) or len(tokens) != len(logp):
-        raise ModelError(_NO_LOGPROBS)
-    if not all(isinstance(t, str) for t in tokens) or not all(_is_number(v) or v is None for v in logp):
-        raise ModelError(
-            "the tokens are not strings, or the log-probabilities are not numbers. Use an OpenAI-compatible server."
-        )
-    numbers = np.array([math.nan if v is None else v for v in logp], dtype=np.float64)
-    if any(v is not None and not (math.isfinite(v) and v <= ROUNDING) for v in logp):
-        raise ModelError(
-            "the log-probabilities are above 0 or not finite. Use a server that returns log-probabilities."
-        )
-    return choice, tuple(tokens), np.minimum(numbers, 0.0), tops if isinstance(tops, list) else []
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _count(answer: Mapping[str, Any], name: str) -> int | None:
@@ -160,12 +150,15 @@ def _reachable_positions(text: str, tokens: Sequence[str]) -> list[set[int]]:
     return reach
 
 
-def _text_token_count(text: str, reach: Sequence[set[int]], tokens: int, generated: int | None) -> int | None:
-    """Return how many of the tokens belong to the text; None if no alignment reaches its end."""
-    # The request generates one token after the text. A server may generate none if its model ends there, or more to complete a
-    # character.
-    counts = (tokens - 1, tokens) if generated is None else (tokens - generated, tokens - generated + 1)
-    for count in counts if generated != 0 else (tokens,):
+def _text_token_count(text: str, reach: Sequence[set[int]], tokens: int, generated: tuple[bool, int]) -> int | None:
+    """Return how many of the tokens belong to the text; None if no alignment reaches its end.
+
+    `generated` says whether the server counted its generated tokens, and their number, or else the most there can be.
+    """
+    # A server may generate none if its model ends there, or more than requested to complete a character.
+    is_counted, limit = generated
+    counts = (tokens - limit, tokens - limit + 1) if is_counted else range(tokens - limit, tokens + 1)
+    for count in counts if limit else (tokens,):
         if 0 < count < len(reach) and len(text) in reach[count]:
             return count
     return None
@@ -182,7 +175,7 @@ def _token_starts(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -
 
 
 def _align_tokens(
-    sent: str, tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], generated: int | None
+    sent: str, tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], generated: tuple[bool, int]
 ) -> tuple[int, int, list[set[int]]] | None:
     """Return the number of leading tokens, the number of the text's tokens, and the positions they reach; None if unaligned."""
     for leading in range(min(LEADING, len(tokens)) + 1):
@@ -195,12 +188,8 @@ def _align_tokens(
     return None
 
 
-def _is_generated_aligned(
-    choice: Mapping[str, Any], sent: str, last: Sequence[str], generated: int | None
-) -> bool | None:
+def _is_generated_aligned(added: str, last: Sequence[str], generated: int | None) -> bool | None:
     """Whether the generated text equals the tokens after the text; None if their decoded strings do not decide it."""
-    text = choice.get("text")
-    added = text[len(sent) :] if isinstance(text, str) and text.startswith(sent) else ""
     if not last:
         return False if generated or (generated is None and added) else None
     decoded = "".join(last)
@@ -212,27 +201,27 @@ def _is_generated_aligned(
     return False
 
 
-def _is_shifted(tokens: Sequence[str], logp: Float[np.ndarray, " tokens"], tops: Sequence[Any], end: int) -> bool:
-    """Whether the generated token is the most likely one at the position before its own, and not at its own."""
+def _is_shifted(token: set[str], logp: Float[np.ndarray, " tokens"], tops: Sequence[Any], end: int) -> bool:
+    """Whether the generated token (its spellings) is the most likely one at the position before its own, and not at its own."""
     if end >= len(tops) or not isinstance(tops[end], Mapping) or not isinstance(tops[end - 1], Mapping):
         return False
-    top, previous = ({t: v for t, v in top.items() if _is_number(v)} for top in (tops[end], tops[end - 1]))
+    top, previous = ({t: v for t, v in top.items() if is_number(v)} for top in (tops[end], tops[end - 1]))
     if not top or not previous or logp[end] >= max(top.values()) - ROUNDING:
         return False
-    return max(previous, key=lambda t: previous[t]) == tokens[end]
+    return max(previous, key=lambda t: previous[t]) in token
 
 
-def _mismatch_text(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> str:
-    """Return an error message for tokens that do not match the text, without quoting the text."""
+def _mismatch_error(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> ModelError:
+    """Return an error for tokens that do not match the text, without quoting the text."""
     furthest = max(reach[-1])
     if len(reach) - 1 >= len(tokens) - 1 and furthest:
-        return (
+        return ModelError(
             f"the server reads only the first {furthest} of the text's {len(text)} characters. Raise its limit, or provide shorter "
             "texts."
         )
     if len(tokens) <= 1:
-        return _NO_LOGPROBS
-    return (
+        return NoLogprobsError(NO_LOGPROBS)
+    return ModelError(
         f"the returned tokens do not join to the sent text (from character {furthest} on): the tokenizer changes the text, or the "
         "server truncates it. Use another server, or audit the weights."
     )
