@@ -12,6 +12,7 @@ from byheart.analysis.base_model_check import base_model_findings, gate_lines, p
 from byheart.analysis.comparisons import LEAST_MARK, SIGNIFICANCE_MARK, auc_comparisons
 from byheart.analysis.verdicts import CLAIMS, verdicts
 from byheart.core.errors import DataError
+from byheart.core.split_check import ASSIGNMENT, Finding, Gate
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import TAIL, hoeffding
 from byheart.stats.power import detectable_auc
@@ -264,7 +265,7 @@ def verdict(rows, method, gates=None):
 def test_a_leak_is_told_as_the_share_of_members_found():
     leaking = verdict(study(**FEW), "full")
     assert (leaking.word, leaking.attack, leaking.epoch) == ("leaks", "Loss", 3)
-    assert leaking.sentence.startswith("leaks: an attacker at 1 % FPR identifies 8 % (")
+    assert leaking.sentence.startswith("leaks: at 1 % FPR, an adversary identifies 8 % (")
     assert leaking.sentence.endswith(" %) of the members")
     assert leaking.evidence.startswith("Loss reaches AUC 0.83")
 
@@ -273,7 +274,7 @@ def test_the_rate_is_the_rows_own_and_the_lowest_counts():
     rows = [replace(r, metric_settings="fpr=0.05") if r.metric == "tpr_at_fpr" else r for r in study(**FEW)]
     assert "at 5 % FPR" in verdict(rows, "full").sentence
     lower = [replace(r, metric_settings="fpr=0.001", value=0.5) for r in rows if r.metric == "tpr_at_fpr"]
-    assert "at 0.1 % FPR identifies 50 %" in verdict([*rows, *lower], "full").sentence
+    assert "at 0.1 % FPR, an adversary identifies 50 %" in verdict([*rows, *lower], "full").sentence
 
 
 def test_without_a_rate_a_leak_is_told_by_its_auc():
@@ -310,6 +311,23 @@ def test_what_the_untuned_model_shows_already_is_no_leak():
     assert (found["full"].word, found["full"].attack) == ("leaks", "Reference")
 
 
+def test_what_words_alone_show_is_no_leak():
+    rows = [
+        replace(r, value=0.66) if (r.method, r.epoch, r.metric) == ("prompt", 3, "auc") else r for r in study(**FEW)
+    ]
+    assert verdict(rows, "prompt").word == "leaks"
+    words = Finding("blind: words", "doubtful", "", "words differ", 0.65, 0.596, 0.7, 0.001)
+    told = verdict(rows, "prompt", {("webnlg", ""): Gate(200, 200, (words,))})
+    assert told.word == "differs"
+    assert told.sentence == "not shown to leak beyond the texts"
+    assert told.evidence.endswith("; words alone, without the model, 0.650 (0.596 to 0.700).")
+    assert verdict(rows, "full", {("webnlg", ""): Gate(200, 200, (words,))}).word == "leaks"
+    drawn = Finding(ASSIGNMENT, "sound", "", "", 1.0)
+    assert verdict(rows, "prompt", {("webnlg", ""): Gate(200, 200, (words, drawn))}).word == "differs"
+    sound = replace(words, verdict="sound", p_value=0.3)
+    assert verdict(rows, "prompt", {("webnlg", ""): Gate(200, 200, (sound, drawn))}).word == "leaks"
+
+
 def test_one_lucky_seed_makes_no_leak():
     def lucky(*seeds):
         return [
@@ -329,7 +347,7 @@ def test_one_lucky_seed_makes_no_leak():
 def test_a_broken_comparison_is_never_read_as_leakage():
     for method in ("full", "prompt"):
         told = verdict(study(**FEW), method, judged("broken", "copies"))
-        assert told.sentence == "not to be read as leakage: members and non-members are not comparable"
+        assert told.sentence == "cannot be read as leakage: members and non-members are not comparable"
 
 
 def test_no_claim_calls_a_model_private_or_safe():

@@ -233,9 +233,9 @@ def test_densities_are_of_the_rows_scores_and_as_many_as_models_and_epochs():
 def test_densities_of_chosen_methods_at_an_epoch():
     rows = study(datasets=("xsum",), seeds=(3, 5))
     figure = loss_density(rows, scores, epoch=1, methods=("lora", "prefix"))
-    assert {p["multiple"] for p in figure.data["densities"]} == {"untuned", "LoRA", "prefix"}
+    assert {p["multiple"] for p in figure.data["densities"]} == {"base model", "LoRA", "prefix"}
     assert picks(figure)["pick_epoch"] == 1
-    assert {p["seed"] for p in figure.data["densities"] if p["first"] and p["series"] != "untuned"} == {"3"}
+    assert {p["seed"] for p in figure.data["densities"] if p["first"] and p["series"] != "base model"} == {"3"}
     assert "seed 3" in figure.words, "of several seeds one is drawn, and the figure must say which"
     with pytest.raises(DataError, match="at epoch 9"):
         loss_density(rows, scores, epoch=9)
@@ -272,7 +272,7 @@ def test_a_roc_is_the_metrics_own_rates_and_its_area_the_auc():
 def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_once():
     rows = study(datasets=("xsum",))
     shown = [w[0] for w in words(heat_map(rows))]
-    assert shown.count("untuned") == 1
+    assert shown.count("base model") == 1
     last = [r for r in rows if r.metric == "auc" and r.epoch == 3]
     firsts = [r.value for r in rows if (r.metric, r.epoch, r.method) == ("auc", 0, "full")]
 
@@ -287,6 +287,29 @@ def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_o
     )
     with pytest.raises(DataError, match="figure heat_map"):
         heat_map([r for r in rows if r.attack == "loss"])
+
+
+def test_the_heat_map_groups_attacks_by_what_their_adversary_has():
+    rows = study(datasets=("xsum",))
+    rows += [replace(r, attack="lira") for r in rows if r.attack == "loss"]
+    rows += [
+        replace(r, attack="discoverable", metric="extraction_rate")
+        for r in rows
+        if (r.attack, r.metric) == ("loss", "auc")
+    ]
+    lines = ["log-probabilities:", "Loss", "Zlib", "Min-K%", "next-token distributions:", "Min-K%++"]
+    lines += [
+        "log-probabilities + base model:",
+        "Reference",
+        "log-probabilities + shadow models + other training texts:",
+        "LiRA",
+    ]
+    shown = [w[0] for w in words(heat_map(rows))]
+    assert [w for w in shown if w in lines] == lines
+    assert "Discoverable" not in shown  # it has no AUC, so it has no line
+    assert not [
+        w for w in (w[0] for w in words(heat_map([r for r in rows if r.attack in {"loss", "min_k"}]))) if ":" in w
+    ]
 
 
 def test_guessing_is_pale_whatever_else_was_measured():

@@ -139,8 +139,8 @@ def test_rows_parquet_returns_as_rows_and_is_typed_when_empty():
     rows = [ROW, replace(ROW, epoch=None, low=None)]
     assert [Row(**r) for r in parquet.read_table(io.BytesIO(formats.rows_parquet(rows))).to_pylist()] == rows
     empty = parquet.read_table(io.BytesIO(formats.rows_parquet([]))).schema
-    assert [str(empty.field(n).type) for n in ("base", "epoch", "value", "high", "members")] == [
-        "string", "int64", "double", "double", "int64",
+    assert [str(empty.field(n).type) for n in ("base", "epoch", "value", "high", "members", "initialized")] == [
+        "string", "double", "double", "double", "int64", "bool",
     ]  # fmt: skip
 
 

@@ -62,7 +62,7 @@ def test_a_file_is_read_from_beside_the_study(tmp_path):
 
 
 WRONG = [
-    (f"dataset,metod,metric,value,source\nwebnlg,head,auc,0.9,{SOURCE}\n", r"column 'metod' is not known; did you mean 'method'"),
+    (f"dataset,metod,metric,value,source\nwebnlg,head,auc,0.9,{SOURCE}\n", r"column 'metod': unknown name. Did you mean 'method'"),
     ("dataset,metric,value\nwebnlg,auc,0.9\n", "has no column source"),
     (f"{HEAD}webnlg,head,5,loss,auc,87,{SOURCE}\n", r"line 2: value 87: auc .* 0 and 1\. .* 0\.87\."),
     (f"{HEAD}webnlg,head,5,loss,auc,-0.1,{SOURCE}\n", r"line 2: value -0\.1: auc"),
@@ -71,10 +71,10 @@ WRONG = [
     (f"{HEAD}webnlg,head,5,loss,auc,0,87,{SOURCE}\n", "line 2: .* cells"),
     (f"{HEAD}webnlg,head,5,loss,auc\n", "line 2: .* cells"),
     (f"{HEAD}webnlg,head,5.0,loss,auc,0.9,{SOURCE}\n", r"epoch '5\.0'"),
-    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA' is not known; did you mean 'lora'"),
-    (f"{HEAD}webnlg,head,5,LOSS,auc,0.9,{SOURCE}\n", "attacks entry 'LOSS' is not known"),
-    (f"{HEAD}webnlg,head,5,loss,AUC,0.9,{SOURCE}\n", "metrics entry 'AUC' is not known"),
-    (f"{HEAD}WebNLG,head,5,loss,auc,0.9,{SOURCE}\n", "datasets entry 'WebNLG' is not known"),
+    (f"{HEAD}webnlg,LoRA,5,loss,auc,0.9,{SOURCE}\n", "methods entry 'LoRA': unknown name. Did you mean 'lora'"),
+    (f"{HEAD}webnlg,head,5,LOSS,auc,0.9,{SOURCE}\n", "attacks entry 'LOSS': unknown name"),
+    (f"{HEAD}webnlg,head,5,loss,AUC,0.9,{SOURCE}\n", "metrics entry 'AUC': unknown name"),
+    (f"{HEAD}WebNLG,head,5,loss,auc,0.9,{SOURCE}\n", "datasets entry 'WebNLG': unknown name"),
     (f"{HEAD}webnlg,head,5,loss,auc,0.9,\n", "line 2: source"),
     (f"{HEAD}{2 * f'webnlg,head,5,loss,auc,0.9,{SOURCE}{chr(10)}'}", r"line 3: .* published bad\.csv line 2"),
     (HEAD, "contains no value"),
@@ -83,7 +83,7 @@ WRONG = [
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,target=all,loss,auc,0.9,{SOURCE}\n", "setting of methods lora 'target'"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,lora,attention,loss,auc,0.9,{SOURCE}\n", "methods settings 'attention': .* name=value"),
     (f"dataset,method,method_settings,attack,metric,value,source\nwebnlg,,targets=all,loss,auc,0.9,{SOURCE}\n", "methods settings 'targets=all'"),
-    (f"dataset,split,attack,metric,value,source\nwebnlg,test,loss,auc,0.9,{SOURCE}\n", "split 'test' is not known"),
+    (f"dataset,split,attack,metric,value,source\nwebnlg,test,loss,auc,0.9,{SOURCE}\n", "split 'test': unknown name"),
 ]  # fmt: skip
 
 

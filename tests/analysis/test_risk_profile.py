@@ -58,8 +58,11 @@ def test_each_risk_is_read_where_the_methods_reach_one_perplexity():
 
 
 def test_between_epochs_it_is_read_along_the_logarithm_of_perplexity():
-    at = line(risks(measured(), perplexity=20 / 2**0.5), "full", "14.14")
-    assert at["membership"].startswith("0.800*")
+    near = [replace(r, low=r.value - 0.25, high=r.value + 0.25) if r.metric == "auc" else r for r in measured()]
+    at = line(risks(near, perplexity=20 / 2**0.5), "full", "14.14")
+    assert at["membership"].startswith("0.800 [0.450, ")
+    far = line(risks(measured(), perplexity=20 / 2**0.5), "full", "14.14")
+    assert far["membership"] == "not observed closely"
     there = line(risks(measured(), perplexity=20 / 2**0.5), "prompt", "14.14")
     assert there["membership"] == there["canaries"] == "not reached"
 

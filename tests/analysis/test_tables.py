@@ -26,8 +26,9 @@ def called(name, rows):
 
 
 def found(table, *leading):
-    """The one line that starts with these labels, by column."""
-    lines = [row for row in table.rows if row[: len(leading)] == leading]
+    """The one line that starts with these labels, whatever the adversary, by column."""
+    columns = [i for i, title in enumerate(table.header) if title != "adversary has"]
+    lines = [row for row in table.rows if tuple(row[i] for i in columns)[: len(leading)] == leading]
     assert len(lines) == 1, (leading, table.rows)
     return dict(zip(table.header, lines[0], strict=True))
 
@@ -60,20 +61,62 @@ def private(cell, row, *, epochs=(0, 1, 2, 3)):
 def test_methods_shows_every_attack_of_every_method_at_the_last_epoch():
     rows = study()
     table = methods_of(rows)
-    assert table.header == ("data", "attack", "untuned", "full", "head", "LoRA", "prefix", "prompt", "P-tuning")
+    methods = ("full", "head", "LoRA", "prefix", "prompt", "P-tuning")
+    assert table.header == ("data", "adversary has", "attack", "base model", *methods)
     assert len(table.rows) == 2 * (len(ATTACKS) + 1)
     line = found(table, "WebNLG", "Min-K%++")
     expected = of(rows, dataset="webnlg", method="lora", epoch=3, attack="min_k_plus_plus", metric="auc")
     assert line["LoRA"] == spelled(expected)
     before = of(rows, dataset="webnlg", method="full", epoch=0, attack="min_k_plus_plus", metric="auc")
-    assert line["untuned"] == spelled(before)
+    assert line["base model"] == spelled(before)
+
+
+def with_attack(rows, attack, adversary=""):
+    """The rows with those of another attack, which are copies of loss's."""
+    return [*rows, *(replace(r, attack=attack, adversary=adversary) for r in rows if r.attack == "loss")]
+
+
+def test_attacks_are_grouped_by_what_their_adversary_has():
+    rows = with_attack(with_attack(study(datasets=("webnlg",)), "lira"), "samia")
+    table = methods_of(rows)
+    assert [(row[1], row[2]) for row in table.rows] == [
+        ("generated text", "SaMIA"),
+        ("log-probabilities", "Loss"),
+        ("log-probabilities", "Zlib"),
+        ("log-probabilities", "Min-K%"),
+        ("next-token distributions", "Min-K%++"),
+        ("log-probabilities + base model", "Reference"),
+        ("log-probabilities + shadow models + other training texts", "LiRA"),
+        (row_values.MISSING, "validation perplexity"),
+    ]
+    assert table.note.endswith("Attacks are grouped by what their adversary has; compare them within a group.")
+    assert [row[1:3] for row in costs(rows).rows] == [row[1:3] for row in table.rows[:-1]]
+    gains = called("gains", rows)
+    assert gains.header[2] == "adversary has"
+    assert {row[2:4] for row in gains.rows} == {row[1:3] for row in table.rows[:-1]}
+
+
+def test_one_adversary_is_named_below_the_table():
+    table = methods_of([r for r in study() if r.attack in {"", "loss", "min_k"}])
+    assert "adversary has" not in table.header
+    assert table.note.endswith(" The adversary has log-probabilities.")
+
+
+def test_one_attack_of_two_adversaries_has_two_names():
+    strong, weak = (f"log-probabilities + shadow models{more}" for more in (" + other training texts", ""))
+    rows = with_attack([r for r in study(datasets=("webnlg",)) if r.attack in {"", "loss"}], "lira", strong)
+    both = [*rows, *(replace(r, adversary=weak, value=r.value / 2) for r in rows if r.attack == "lira")]
+    table = methods_of(both)
+    assert [row[1:3] for row in table.rows[1:3]] == [(weak, f"LiRA {weak}"), (strong, f"LiRA {strong}")]
+    lira = of(rows, method="full", epoch=3, attack="lira", metric="auc")
+    assert found(table, "WebNLG", f"LiRA {strong}")["full"] == spelled(lira)
 
 
 def test_methods_ends_each_data_set_with_its_perplexity():
     table = methods_of(study())
-    assert table.rows[len(ATTACKS)][1] == "validation perplexity"
+    assert table.rows[len(ATTACKS)][2] == "validation perplexity"
     line = found(table, "WikiText", "validation perplexity")
-    assert (line["untuned"], line["full"]) == ("20.00 [19.00, 21.00]", "17.00 [16.00, 18.00]")
+    assert (line["base model"], line["full"]) == ("20.00 [19.00, 21.00]", "17.00 [16.00, 18.00]")
 
 
 def test_methods_at_an_epoch_and_by_another_metric():
@@ -102,7 +145,7 @@ def test_several_seeds_give_their_mean_and_range_and_the_note_says_so():
     assert found(table, "WebNLG", "Loss")["full"] == f"{sum(values) / 3:.3f} [{min(values):.3f}, {max(values):.3f}]"
     assert "lowest and highest of 3 seeds around their mean" in table.note
     # The untuned model is one model, whatever the seed: it keeps its own interval, and the note says that too.
-    assert found(table, "WebNLG", "Loss")["untuned"] == "0.500 [0.470, 0.530]"
+    assert found(table, "WebNLG", "Loss")["base model"] == "0.500 [0.470, 0.530]"
     assert "(base model: 95 % interval)" in table.note
 
 
@@ -175,7 +218,7 @@ def test_lora_placement_names_the_default_placement_too():
     table = lora_placement(rows)
     default = registry.default_settings(registry.load_function("methods", "lora"))["targets"]
     assert [row[1] for row in table.rows if row[0] == "WebNLG"] == [
-        "untuned",
+        "base model",
         *sorted([default, "attention", "projection"]),
     ]
     assert table.header[2:] == ("Loss", "Reference", "Zlib", "Min-K%", "Min-K%++")
@@ -300,3 +343,22 @@ def test_what_was_spent_stands_beside_what_was_shown():
 def test_without_private_training_nothing_was_spent():
     with pytest.raises(DataError, match=r"table privacy_spent.* dp_lora or dp_full"):
         called("privacy_spent", study())
+
+
+def test_an_exposure_that_is_a_lower_bound_is_shown_as_one():
+    row = replace(
+        study()[0], metric="exposure", metric_settings="estimate=extrapolation", attack="", attack_settings=""
+    )
+    bound = replace(row, epoch=1, value=7.65, low=5.76, high=None)
+    fitted = replace(row, epoch=2, value=9.0, low=6.5, high=12.0)
+    base = replace(row, epoch=0, value=1.5, low=1.0, high=2.0)
+    (line,) = registry.load_function("tables", "exposure")([base, bound, fitted]).rows
+    assert line[-5:] == (
+        "extrapolation (\N{GREATER-THAN OR EQUAL TO}: no fit)",
+        "once",
+        "1.50 [1.000, 2.00]",
+        "\N{GREATER-THAN OR EQUAL TO} 5.76",
+        "9.00 [6.50, 12.00]",
+    )
+    (line,) = registry.load_function("tables", "exposure")([bound]).rows
+    assert line[-4] == "sampling (no fit)"

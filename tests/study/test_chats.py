@@ -13,9 +13,11 @@ from byheart.auditing.texts import parse_texts, render_texts
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.datasets.files import files
-from byheart.lm.tokens import render_chats, tokenize
+from byheart.lm.special_tokens import render_chats
+from byheart.lm.tokens import tokenize
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import parse_study as parsed
@@ -112,7 +114,7 @@ BAD = {
     "string": ([{"messages": "hi"}], {}, "'messages' is not a list of messages.*text: messages"),
     "later": ([{"messages": chat(0)}, {"text": "hi"}], {}, "line 2.*'messages'"),
     "half": ([{"messages": [{"role": "assistant", "content": "\ud800 half"}]}], {}, "surrogate"),
-    "both": ([{"messages": chat(0)}], {"messages": "messages", "text": "x"}, "text, prompt and completion"),
+    "both": ([{"messages": chat(0)}], {"messages": "messages", "text": "x"}, "text, prompt or completion"),
 }
 
 
@@ -177,7 +179,7 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
         np.testing.assert_array_equal(one, two)
         assert trained.first[m] == audited.first[i]
     model = AutoModelForCausalLM.from_pretrained(spoken("llama")).eval()
-    found = read_evidence(planned, store, planned.observation("target"), 0)
+    found = read_evidence(planned, store, planned.observation("target"), ModelState(0))
     np.testing.assert_array_equal(found.starts, audited.scored_starts)
     for i in (0, 30):
         ids = torch.tensor(audited.ids[audited.starts[i] : audited.starts[i + 1]])[None]
@@ -211,7 +213,7 @@ def test_keys_cover_messages_and_template(spoken, chats, tmp_path):
 
     def keys(folder, path):
         (planned,) = plan(parsed(content(folder, path)), store)
-        return planned.key, evidence_key(planned, planned.observation("target"), 0)
+        return planned.key, evidence_key(planned, planned.observation("target"), ModelState(0))
 
     first = keys(spoken("llama"), chats)
     assert keys(spoken("llama"), chats) == first

@@ -68,11 +68,11 @@ def test_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "kind", "message"),
     [
-        ("attacks: [los]", UnknownNameError, "'los' is not known; did you mean 'loss'? choices: "),
+        ("attacks: [los]", UnknownNameError, "'los': unknown name. Did you mean 'loss'? Choices: "),
         (
             "methods: [{lora: {rnk: 4}}]",
             UnknownNameError,
-            "setting of methods lora 'rnk' is not known; did you mean 'rank'?",
+            "setting of methods lora 'rnk': unknown name. Did you mean 'rank'?",
         ),
         (
             "methods: [{lora: {rank: many}}]",
@@ -82,8 +82,8 @@ def test_overrides(tmp_path):
         ("methods: [{lora: {rank: 0}}]", SettingError, "rank = 0: input should be greater than or equal to 1"),
         ("methods: [{lora: {targets: head}}]", SettingError, "'attention', 'projection' or 'all'"),
         ("attacks: [{min_k: {k: 1.5}}]", SettingError, "less than or equal to 1"),
-        ("trainning: {epochs: 3}", UnknownNameError, "key 'trainning' is not known; did you mean 'training'?"),
-        ("training: {epoch: 3}", UnknownNameError, "did you mean 'epochs'?"),
+        ("trainning: {epochs: 3}", UnknownNameError, "key 'trainning': unknown name. Did you mean 'training'?"),
+        ("training: {epoch: 3}", UnknownNameError, "Did you mean 'epochs'?"),
         ("training: {epochs: true}", SettingError, "training.epochs = True"),
         ("training: 3", StudyError, "training: 3 "),
         ("data: {train: 10, members: 20}", SettingError, "data.members = 20: more than data.train = 10"),

@@ -13,6 +13,7 @@ import numpy as np
 
 from byheart.analysis import labels
 from byheart.analysis.comparisons import ScoreLookup
+from byheart.core.row import is_base_row
 from byheart.core.split_check import BLIND_AUC_LIMIT, Finding, Gate, Verdict
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import TAIL, holm
@@ -77,7 +78,7 @@ def panel_gates(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset)
 def _combined_gate(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset) -> Gate:
     split_gate = gates.get((rows[0].dataset, rows[0].dataset_settings)) or _unchecked_gate(rows)
     measured = [r for r in rows if r.attack and r.metric == "auc" and r.scores]
-    base_rows = labels.attacks(measured).split(r for r in measured if r.epoch == 0)
+    base_rows = labels.attacks(measured).split(r for r in measured if is_base_row(r))
     base_findings = base_model_findings({name: scores(of_attack[0].scores) for name, of_attack in base_rows.items()})
     return Gate(split_gate.members, split_gate.nonmembers, (*split_gate.findings, *base_findings))
 

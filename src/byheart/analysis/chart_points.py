@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from byheart.analysis import labels, row_values
 from byheart.core import defaults, registry
 from byheart.core.errors import DataError
+from byheart.core.row import without_initialized
 from byheart.core.types import Row
 
 ALL_SEEDS = ""
@@ -34,12 +35,20 @@ class ChartNames(NamedTuple):
 
 def leakage_rows(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of attack metrics, without metrics of cost, which only tables show."""
-    return [r for r in rows if r.attack and r.epoch is not None and r.metric not in defaults.COST_METRICS]
+    return [r for r in without_initialized(rows) if _is_leakage(r)]
+
+
+def _is_leakage(row: Row) -> bool:
+    return bool(row.attack) and row.epoch is not None and row.metric not in defaults.COST_METRICS
 
 
 def perplexity_rows(rows: Iterable[Row]) -> list[Row]:
     """Return the rows of validation perplexity."""
-    return [r for r in rows if r.metric == "perplexity" and not r.attack and r.epoch is not None]
+    return [r for r in without_initialized(rows) if _is_perplexity(r)]
+
+
+def _is_perplexity(row: Row) -> bool:
+    return row.metric == "perplexity" and not row.attack and row.epoch is not None
 
 
 def chart_names(rows: Sequence[Row]) -> ChartNames:
@@ -52,6 +61,20 @@ def chart_names(rows: Sequence[Row]) -> ChartNames:
         labels.attacks([r for r in without_metric_settings if r.attack]),
         {m: _metric_label(*m) for m in measured},
     )
+
+
+def attacks_by_adversary(rows: Sequence[Row], chosen: Collection[str] | None = None) -> dict[str, list[str]]:
+    """Return the display names of attacks by what their adversary must have, the weakest adversary first.
+
+    `chosen` are attacks of the rows (None: all).
+    """
+    attacks = chart_names(rows).attacks
+    return {
+        adversary: list(attacks.split(map(_without_metric_settings, adversary_rows)))
+        for adversary, adversary_rows in labels.adversaries(
+            r for r in leakage_rows(rows) if chosen is None or r.attack in chosen
+        ).items()
+    }
 
 
 def _without_metric_settings(row: Row) -> Row:
@@ -99,11 +122,17 @@ def points(rows: Sequence[Row]) -> list[Point]:
     """Return a point for every attack metric by epoch, with the perplexity of that epoch, and for every perplexity.
 
     Several seeds give one point with their mean, lowest and highest value, and one point per seed. `last` is the last epoch
-    of the point's model, `chance` the level of random guessing. Values that are not finite are left out.
+    of the point's model, `chance` the level of random guessing. Points of an initialized method have `initialized`; all
+    figures but the frontier leave them out. Values that are not finite are left out.
     """
     names, data, base = chart_names(rows), labels.datasets(rows), labels.bases(rows)
-    measured = [r for r in (*leakage_rows(rows), *perplexity_rows(rows)) if math.isfinite(r.value)]
-    perplexity_of = {(*names.panels.key(r), r.cell, r.epoch): r.value for r in measured if not r.attack}
+    measured = [
+        *leakage_rows(rows),
+        *perplexity_rows(rows),
+        *(r for r in rows if r.initialized and (_is_leakage(r) or _is_perplexity(r))),
+    ]
+    measured = [r for r in measured if math.isfinite(r.value)]
+    perplexity_of = {(*names.panels.key(r), r.cell, r.epoch, r.initialized): r.value for r in measured if not r.attack}
     rows_by_point: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for r in measured:
         attack_and_metric = (
@@ -111,12 +140,14 @@ def points(rows: Sequence[Row]) -> list[Point]:
             if not r.attack
             else (names.attacks(_without_metric_settings(r)), names.metrics[r.metric, r.metric_settings])
         )
-        rows_by_point[names.panels(r), names.series(r), *attack_and_metric, r.epoch].append(r)
-    last: defaultdict[tuple[str, str], int] = defaultdict(int)
-    for panel, series, _, _, epoch in rows_by_point:
+        rows_by_point[names.panels(r), names.series(r), *attack_and_metric, r.epoch, r.initialized].append(r)
+    last: defaultdict[tuple[str, str], float] = defaultdict(int)
+    for panel, series, _, _, epoch, _ in rows_by_point:
         last[panel, series] = max(last[panel, series], epoch)
     result: list[Point] = []
-    for (panel, series, attack, metric, epoch), seeds in sorted(rows_by_point.items(), key=lambda item: item[0]):
+    for (panel, series, attack, metric, epoch, initialized), seeds in sorted(
+        rows_by_point.items(), key=lambda item: item[0]
+    ):
         point: Point = {
             "panel": panel,
             "data": data(seeds[0]),
@@ -127,9 +158,10 @@ def points(rows: Sequence[Row]) -> list[Point]:
             "epoch": epoch,
         }
         point |= {"last": last[panel, series], "chance": _chance_level(seeds[0])}
+        point |= {"initialized": True} if initialized else {}
         per_seed = [(str(r.seed), [r]) for r in sorted(seeds, key=lambda r: r.seed)] if len(seeds) > 1 else []
         for seed, of_seed in ((ALL_SEEDS, seeds), *per_seed):
-            keys = [(*names.panels.key(r), r.cell, epoch) for r in of_seed]
+            keys = [(*names.panels.key(r), r.cell, epoch, initialized) for r in of_seed]
             perplexities = [perplexity_of[k] for k in keys if k in perplexity_of]
             result.append({**point, "seed": seed, **_pooled_values(of_seed), "perplexity": _mean(perplexities)})
     return result

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from byheart.analysis import labels, row_values
+from byheart.core.row import adversary_label, is_base_row
 from byheart.core.types import Row, ScoreSet
 from byheart.stats.intervals import holm
 from byheart.stats.roc_auc import AucDifference
@@ -184,10 +185,11 @@ def gain_over_base(
     base_rows = [
         r
         for r in rows
-        if r.epoch == 0
+        if is_base_row(r)
         and r.scores
         and r.metric == "auc"
         and (r.attack, r.attack_settings) == (first.attack, first.attack_settings)
+        and adversary_label(r) == adversary_label(first)
         and r.cell in {t.cell for t in finetuned_rows}
     ]
     pairs = scores_of_common_seeds(finetuned_rows, base_rows, scores)

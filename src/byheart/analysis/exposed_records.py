@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from byheart.analysis import labels
+from byheart.core.row import without_initialized
 from byheart.core.types import Row, Scores, ScoreSet
 
 MAX_RECORDS, MAX_NUMBERS = 100, 150_000
@@ -52,7 +53,9 @@ def exposed_records(
     attack in turn contributes its highest-ranked members at the last epoch. `leaking_methods` are the (panel, method) pairs
     that are shown to leak; for other models the order is random. `first` marks the model with the lowest seed.
     """
-    scored_rows = [r for r in rows if r.attack and r.metric == "auc" and r.scores and r.epoch is not None]
+    scored_rows = [
+        r for r in without_initialized(rows) if r.attack and r.metric == "auc" and r.scores and r.epoch is not None
+    ]
     panels, series = labels.panels(rows), labels.variants(rows)
     attacks = labels.attacks([dataclasses.replace(r, metric_settings="") for r in scored_rows])
     cells: defaultdict[tuple[str, str, int], list[Row]] = defaultdict(list)
@@ -87,8 +90,8 @@ def exposed_records(
 
 
 def _record_scores(
-    by_attack: Mapping[str, Mapping[int | None, Row]],
-    epochs: Sequence[int],
+    by_attack: Mapping[str, Mapping[float | None, Row]],
+    epochs: Sequence[float],
     score_sets: Mapping[str, ScoreSet],
     max_records: int,
 ) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def rows_parquet(rows: Sequence[Row]) -> bytes:
     # Imported by name, because pyarrow is slow to import, needed here only, and has no type stubs.
     pa: Any = import_module("pyarrow")
     parquet: Any = import_module("pyarrow.parquet")
-    arrow = {"str": pa.string(), "int": pa.int64(), "int | None": pa.int64()}
+    arrow = {"str": pa.string(), "int": pa.int64(), "int | None": pa.int64(), "bool": pa.bool_()}
     schema = pa.schema([(f.name, arrow.get(str(f.type), pa.float64())) for f in dataclasses.fields(Row)])
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_pylist([dataclasses.asdict(r) for r in rows], schema=schema), sink)

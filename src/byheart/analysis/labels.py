@@ -1,7 +1,7 @@
 """Display names and reading order of methods, attacks, data sets and base models, for all tables, figures and reports.
 
-`DisplayNames` gives each thing the shortest unique name: it includes settings only if the same method (attack, data set)
-occurs with several. Two different things never share a name, so no table or figure mixes them.
+`DisplayNames` gives each entry the shortest unique name. The name includes settings only if the same method (attack, data
+set) occurs with several settings. Two entries never share a name, so no table or figure mixes them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from byheart.analysis.row_values import split_settings
+from byheart.core.adversary import adversary_order
+from byheart.core.row import adversary_label
 from byheart.core.types import Row
 
 Key = tuple[str, ...]
@@ -55,10 +58,10 @@ ATTACK_LABELS = {
     "icp": "ICP-MIA",
     "icp_similar": "ICP-MIA (similar texts)",
     "neighbourhood": "Neighbourhood",
-    "spv": "SPV-MIA",
+    "spv": "SPV-MIA (base as reference)",
     "lira": "LiRA",
     "rmia": "RMIA",
-    "info_rmia": "InfoRMIA",
+    "info_rmia": "InfoRMIA (first term)",
     "grad_norm": "GradNorm",
     "samia": "SaMIA",
     "ensemble": "Ensemble",
@@ -76,12 +79,12 @@ METRIC_LABELS = {
     "generalisation_gap": "generalization gap (nats per token)",
     "extraction_rate": "share of members extracted",
     "extraction_rate_nonmembers": "share of non-members extracted",
-    "extraction_excess": "members extracted beyond non-members",
+    "extraction_excess": "share extracted, members minus non-members",
     "exposure": "exposure (bits)",
     "held_out_exposure": "exposure of held-out canaries (bits)",
-    "epsilon_lower_bound": "epsilon, lower bound",
+    "epsilon_lower_bound": "epsilon (lower bound)",
     "canary_guess": "guess that a canary was trained on",
-    "accountant_epsilon": "epsilon by the accountant, an upper bound",
+    "accountant_epsilon": "epsilon (privacy accountant, upper bound)",
     "attribute_inference": "private attributes inferred among candidates",
     "attribute_extraction": "private attributes extracted",
     "passes": "forward passes over the audited texts",
@@ -91,10 +94,10 @@ METRIC_LABELS = {
 
 @dataclass(frozen=True)
 class DisplayNames:
-    """Display names of one kind of thing (methods, attacks, ...), in reading order. `key` identifies a row's thing.
+    """Display names of the methods, the attacks, the data sets or the base models, in reading order.
 
-    `shared_settings` has, by display name, the non-default settings that all things of that name share; no name includes
-    them.
+    `key` returns a row's key in `names`. `shared_settings` has, by display name, the non-default settings that all entries of
+    that name share; no name includes them.
     """
 
     key: Callable[[Row], Key]
@@ -102,7 +105,7 @@ class DisplayNames:
     shared_settings: Mapping[str, str]
 
     def __call__(self, row: Row) -> str:
-        """Return the display name of the row's thing."""
+        """Return the display name for a row."""
         return self.names[self.key(row)]
 
     def split(self, rows: Iterable[Row]) -> dict[str, list[Row]]:
@@ -131,10 +134,28 @@ def series(rows: Sequence[Row]) -> DisplayNames:
 
 
 def attacks(rows: Sequence[Row]) -> DisplayNames:
-    """Name the attack, with the settings of attack and metric in which its rows differ."""
-    return _display_names(
-        rows, lambda r: (r.attack, r.attack_settings, r.metric_settings), attack_name, tuple(ATTACK_LABELS)
-    )
+    """Name the attack, with the settings of attack and metric in which its rows differ, grouped by adversary.
+
+    The weakest adversary comes first. The name includes the adversary only if the same attack occurs with several.
+    """
+    adversaries: defaultdict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        adversaries[row.attack].add(adversary_label(row))
+
+    def key(row: Row) -> Key:
+        label = adversary_label(row) if len(adversaries[row.attack]) > 1 else ""
+        return row.attack, row.attack_settings, row.metric_settings, label
+
+    by_key = {key(r): adversary_order(adversary_label(r)) for r in rows}
+    return _display_names(rows, key, attack_name, tuple(ATTACK_LABELS), by_key.__getitem__)
+
+
+def adversaries(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of attacks by what their adversary must have, the weakest adversary first."""
+    by_label: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_label[adversary_label(row)].append(row)
+    return {label: by_label[label] for label in sorted(by_label, key=adversary_order)}
 
 
 def datasets(rows: Sequence[Row]) -> DisplayNames:
@@ -197,10 +218,15 @@ def method_color(method: str) -> str:
 
 
 def _display_names(
-    rows: Iterable[Row], key: Callable[[Row], Key], display_name: Callable[[str], str], known_order: Key
+    rows: Iterable[Row],
+    key: Callable[[Row], Key],
+    display_name: Callable[[str], str],
+    known_order: Key,
+    group_order: Callable[[Key], Any] = lambda _: 0,
 ) -> DisplayNames:
-    def order(k: Key) -> tuple[int, list[tuple[int, str]]]:
-        return (known_order.index(k[0]) if k[0] in known_order else len(known_order)), _natural_sort_key(" ".join(k))
+    def order(k: Key) -> tuple[Any, ...]:
+        position = known_order.index(k[0]) if k[0] in known_order else len(known_order)
+        return group_order(k), position, _natural_sort_key(" ".join(k))
 
     settings_of = {k: split_settings(*k[1:]) for k in sorted({key(r) for r in rows}, key=order)}
     shared: dict[str, list[str]] = {}

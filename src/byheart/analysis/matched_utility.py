@@ -12,6 +12,8 @@ from jaxtyping import Float
 from byheart.analysis import labels
 from byheart.analysis.comparisons import ScoreLookup, auc_rows
 from byheart.analysis.utility_curves import (
+    NOT_OBSERVED_CLOSELY,
+    NOT_REACHED,
     PathPoint,
     audited_weights,
     bootstrap_aucs,
@@ -20,7 +22,9 @@ from byheart.analysis.utility_curves import (
     estimate_at_level,
     first_crossing,
     has_reached_level,
-    perplexity_by_cell_and_epoch,
+    is_observed_closely,
+    mean_interpolation,
+    perplexity_by_state,
     seed_paths,
     validation_weights,
 )
@@ -32,16 +36,21 @@ Made = TypeVar("Made")
 
 
 class LeakageAtPerplexity(NamedTuple):
-    """A method's AUC at a perplexity: the estimate, and one AUC per bootstrap draw (empty if losses are not stored)."""
+    """A method's AUC at a perplexity: the estimate, and one AUC per bootstrap draw (empty if losses are not stored).
+
+    `least` and `most` are the AUCs of the observed states around the perplexity, between which the AUC lies.
+    """
 
     estimate: Estimate
     draws: Float[np.ndarray, " draws"]
+    least: float
+    most: float
 
 
 def paths_by_attack_and_method(rows: Sequence[Row]) -> dict[str, dict[str, list[list[PathPoint]]]]:
-    """Return each seed's path through the epochs with AUC and perplexity, by attack and method."""
+    """Return each seed's path through the states with AUC and perplexity, by attack and method."""
     measured = auc_rows(rows)
-    perplexities = perplexity_by_cell_and_epoch(rows)
+    perplexities = perplexity_by_state(rows)
     variants, attacks = labels.variants(rows), labels.attacks(measured)
     paths: dict[str, dict[str, list[list[PathPoint]]]] = {}
     for attack, of_attack in attacks.split(measured).items():
@@ -63,12 +72,12 @@ class BootstrapDraws:
         return {}
 
     def aucs(self, path: Sequence[PathPoint]) -> Float[np.ndarray, "draws epochs"]:
-        """AUC of each draw at each epoch."""
+        """AUC of each draw at each state."""
         return np.column_stack([self._cached_aucs(s.leakage.scores) for s in path])
 
-    def perplexities(self, path: Sequence[PathPoint]) -> Float[np.ndarray, "draws epochs"] | None:
-        """Perplexity of each draw at each epoch; None if the texts' losses are not stored."""
-        columns = [self._cached_perplexities(s.perplexity) for s in path]
+    def perplexities(self, rows: Sequence[Row]) -> Float[np.ndarray, "draws epochs"] | None:
+        """Perplexity of each draw at each of these rows of perplexity; None if the texts' losses are not stored."""
+        columns = [self._cached_perplexities(r) for r in rows]
         return None if any(c is None for c in columns) else np.column_stack([c for c in columns if c is not None])
 
     def _cached_aucs(self, key: str) -> np.ndarray:
@@ -80,8 +89,8 @@ class BootstrapDraws:
         return self._cached(("auc", key), lambda: bootstrap_aucs(score_set, counts))
 
     def _cached_perplexities(self, row: Row) -> np.ndarray | None:
-        # Cached, because every attack and every level requests the same epochs, and losses are read from disk.
-        return self._cached((row.cell, row.epoch), lambda: self._bootstrap_perplexities(row))
+        # Cached, because every attack and every level requests the same states, and losses are read from disk.
+        return self._cached((row.cell, row.epoch, row.initialized), lambda: self._bootstrap_perplexities(row))
 
     def _bootstrap_perplexities(self, row: Row) -> np.ndarray | None:
         losses = self._losses(row)
@@ -98,29 +107,42 @@ class BootstrapDraws:
 
 def leakage_at_perplexity(
     seeds: Sequence[Sequence[PathPoint]], level: float, draws: BootstrapDraws
-) -> LeakageAtPerplexity | None:
-    """Return a method's AUC at a perplexity, averaged over seeds; None if a seed does not reach the perplexity.
+) -> LeakageAtPerplexity | str:
+    """Return a method's AUC at a perplexity, averaged over seeds, or why it has none: NOT_REACHED, NOT_OBSERVED_CLOSELY.
 
-    The interval is never narrower than the rows' intervals, interpolated along the path in the same way, because a bootstrap
-    of perfectly separated texts has no variance.
+    The interval covers the bootstrap's, and the rows' intervals of the states around the perplexity: the AUC lies
+    between these states, and a bootstrap of perfectly separated texts has no variance.
     """
     if not all(has_reached_level(path, level) for path in seeds):
-        return None
-    ends = [estimate_at_level(path, level) for path in seeds]
-    value, low, high = (float(np.mean([e[i] for e in ends])) for i in range(3))
-    auc_draws = [_auc_draws_at_level(path, level, draws) for path in seeds]
-    if any(d is None for d in auc_draws):
-        return LeakageAtPerplexity(Estimate(value, low, high), np.zeros(0))
-    mean = np.mean([d for d in auc_draws if d is not None], axis=0)
-    quantiles = np.quantile(mean[1:], [TAIL, 1 - TAIL])
-    return LeakageAtPerplexity(Estimate(value, min(low, float(quantiles[0])), max(high, float(quantiles[1]))), mean)
+        return NOT_REACHED
+    read = mean_interpolation([estimate_at_level(path, level) for path in seeds])
+    auc_draws = [auc_draws_at_level(path, level, draws) for path in seeds]
+    mean = np.zeros(0)
+    if not any(d is None for d in auc_draws):
+        mean = np.mean([d for d in auc_draws if d is not None], axis=0)
+        low, high = (float(q) for q in np.quantile(mean[1:], [TAIL, 1 - TAIL]))
+        read = read._replace(
+            low=min(read.low, low), high=max(read.high, high), half_width=max(read.half_width, (high - low) / 2)
+        )
+    if not is_observed_closely(read):
+        return NOT_OBSERVED_CLOSELY
+    return LeakageAtPerplexity(Estimate(read.value, read.low, read.high), mean, read.least, read.most)
 
 
-def _auc_draws_at_level(
+def smallest_difference(first: LeakageAtPerplexity, second: LeakageAtPerplexity) -> float:
+    """Return the smallest AUC difference (0 or more) that the observed states around the perplexity allow."""
+    return max(0.0, first.least - second.most, second.least - first.most)
+
+
+def auc_draws_at_level(
     path: Sequence[PathPoint], level: float, draws: BootstrapDraws
 ) -> Float[np.ndarray, " draws"] | None:
-    perplexities = draws.perplexities(path)
-    if perplexities is None or path[0].perplexity.epoch != 0:
+    """Return the AUC of each draw where its path first crosses the perplexity; None if the texts' losses are not stored."""
+    base = path[0].base_perplexity
+    if base is None:
         return None
-    levels = level * perplexities[:, 0] / path[0].perplexity.value
-    return first_crossing(perplexities, levels).read(draws.aucs(path))
+    perplexities = draws.perplexities([base, *(s.perplexity for s in path)])
+    if perplexities is None:
+        return None
+    levels = level * perplexities[:, 0] / base.value
+    return first_crossing(perplexities[:, 1:], levels).read(draws.aucs(path))

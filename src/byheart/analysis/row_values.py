@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row
 
 CHANCE_AUC = 0.5
@@ -22,14 +23,17 @@ MISSING = "\N{EN DASH}"
 """Table cell without a measurement."""
 
 
-def rows_at_epoch(rows: Sequence[Row], epoch: int | None) -> list[Row]:
-    """Return the rows of an epoch; None means the last epoch that every seed among them reached."""
-    last: dict[int, int] = {}
+def rows_at_epoch(rows: Sequence[Row], epoch: float | None) -> list[Row]:
+    """Return the rows of an epoch; None means the last epoch that every seed among them reached.
+
+    Epoch 0 is the base model, never an initialized method.
+    """
+    last: dict[int, float] = {}
     for row in rows:
         if row.epoch is not None:
             last[row.seed] = max(row.epoch, last.get(row.seed, 0))
     selected_epoch = epoch if epoch is not None or not last else min(last.values())
-    return [r for r in rows if r.epoch == selected_epoch]
+    return [r for r in rows if r.epoch == selected_epoch and not r.initialized]
 
 
 def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
@@ -45,7 +49,7 @@ def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
 
 def base_estimate(rows: Sequence[Row]) -> Estimate | None:
     """Return the base model's estimate; every cell repeats epoch 0, so equal values count once."""
-    return pooled_estimate(list({round(r.value, 6): r for r in rows if r.epoch == 0}.values()))
+    return pooled_estimate(list({round(r.value, 6): r for r in rows if is_base_row(r)}.values()))
 
 
 def interval_description(rows: Sequence[Row]) -> str:

@@ -1,13 +1,18 @@
-"""Leakage at equal utility: the AUC along a method's epochs, interpolated where the method reaches a given perplexity.
+"""Leakage at equal utility: the AUC along a method's observed states, read where the method reaches a given perplexity.
 
-Between two epochs, AUC and the logarithm of perplexity are interpolated linearly. There is no extrapolation: a method that
-never reaches a perplexity has no value there. The first of several crossings counts, because training could stop there.
+A path starts at the base model, or at the initialized method if its outputs differ. Between two observed states, AUC and
+the logarithm of perplexity are interpolated linearly. A model with the interpolated numbers was never observed. So the AUC
+is only assumed to lie between the AUCs of the two states, and the interval covers the intervals of both. A level between
+states whose AUCs differ by more than the half width of the interval has no value: the path is not observed closely enough.
+There is no extrapolation: a method that never reaches a perplexity has no value there. The first of several crossings
+counts, because training could stop there.
 
 The interval is a bootstrap that resamples both sets of texts independently: audited texts by whole groups, stratified by
 class (A. Davison, D. Hinkley, Bootstrap Methods and their Application, 1997, section 3.8), and validation texts one by one.
-All methods and epochs share the draws, so differences between methods are paired. The difficulty of the drawn validation
+All methods and states share the draws, so differences between methods are paired. The difficulty of the drawn validation
 texts affects every perplexity alike, so the level is a fixed fraction of the base model's perplexity. A draw that does not
-reach the level uses its nearest epoch.
+reach the level uses its nearest state. A difference between methods is the smallest one that the states around the level
+allow.
 """
 
 from __future__ import annotations
@@ -24,13 +29,35 @@ from byheart.stats.intervals import bootstrap_weights
 from byheart.stats.simultaneous import groups_or_ids
 
 BOOTSTRAP_DRAWS = 1000
+NOT_REACHED = "not reached"
+NOT_OBSERVED_CLOSELY = "not observed closely"
+AT_STATE = 1e-9
+"""Share of the way between two states at which a level is taken for a state's own perplexity."""
+
+State = tuple[str, float | None, bool]
+"""Cell, epoch, and whether the method is initialized but not trained."""
 
 
 class PathPoint(NamedTuple):
-    """Leakage and perplexity of one cell at one epoch under one attack."""
+    """Leakage and perplexity of one state of a cell under one attack, and the perplexity of the cell's base model."""
 
     leakage: Row
     perplexity: Row
+    base_perplexity: Row | None = None
+
+
+class Interpolation(NamedTuple):
+    """A number between two observed states, with the ends of an interval that covers the intervals of both states.
+
+    `least` and `most` are the numbers of the two states. `half_width` is half the width of the interpolated interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    least: float
+    most: float
+    half_width: float
 
 
 class PathPosition(NamedTuple):
@@ -112,24 +139,31 @@ def audited_weights(score_set: ScoreSet, generator: np.random.Generator) -> Int[
     return np.vstack([np.ones((1, len(membership)), dtype=weights.dtype), weights])
 
 
-def perplexity_by_cell_and_epoch(rows: Iterable[Row]) -> dict[tuple[str, int | None], Row]:
-    """Return the rows of validation perplexity by cell and epoch."""
-    return {(r.cell, r.epoch): r for r in rows if r.metric == "perplexity" and not r.attack}
+def perplexity_by_state(rows: Iterable[Row]) -> dict[State, Row]:
+    """Return the rows of validation perplexity by state."""
+    return {(r.cell, r.epoch, r.initialized): r for r in rows if r.metric == "perplexity" and not r.attack}
 
 
-def seed_paths(rows: Iterable[Row], perplexity_by_epoch: Mapping[tuple[str, int | None], Row]) -> list[list[PathPoint]]:
-    """Return each seed's path through the epochs with a perplexity, without paths of a single epoch."""
+def seed_paths(rows: Iterable[Row], perplexities: Mapping[State, Row]) -> list[list[PathPoint]]:
+    """Return each seed's path through the states with a perplexity, without paths of a single state.
+
+    A path starts at the initialized method if it was observed, else at the base model.
+    """
     paths: dict[int, list[PathPoint]] = {}
-    for row in sorted(rows, key=lambda r: (r.seed, r.epoch or 0)):
-        if (row.cell, row.epoch) in perplexity_by_epoch:
-            paths.setdefault(row.seed, []).append(PathPoint(row, perplexity_by_epoch[row.cell, row.epoch]))
+    for row in sorted(rows, key=lambda r: (r.seed, r.epoch or 0, r.initialized)):
+        if (row.cell, row.epoch, row.initialized) in perplexities:
+            perplexity = perplexities[row.cell, row.epoch, row.initialized]
+            path = paths.setdefault(row.seed, [])
+            if row.initialized:
+                path.clear()  # of the base model
+            path.append(PathPoint(row, perplexity, perplexities.get((row.cell, 0, False))))
     return [path for path in paths.values() if len(path) > 1]
 
 
 def common_perplexities(paths_by_method: Mapping[str, Sequence[Sequence[PathPoint]]]) -> list[float]:
     """Return the lowest perplexity that all methods reach, and the lowest that half of them (at least two) reach.
 
-    Ignores methods that never improve on the base model's perplexity.
+    Ignores methods that never improve on the perplexity where they start.
     """
     best: list[float] = []
     for seeds in paths_by_method.values():
@@ -147,15 +181,33 @@ def has_reached_level(path: Sequence[PathPoint], level: float) -> bool:
     return is_level_in_range(path_values(s.perplexity.value for s in path), level)
 
 
-def estimate_at_level(path: Sequence[PathPoint], level: float) -> tuple[float, float, float]:
-    """Return a value and the ends of its interval, interpolated where the path first crosses a perplexity."""
+def estimate_at_level(path: Sequence[PathPoint], level: float) -> Interpolation:
+    """Return the number where the path first crosses a perplexity."""
     position = first_crossing(path_values(s.perplexity.value for s in path)[None], np.array([level]))
-    value_low_high = [
-        [(s.leakage.value if end is None else end) for s, end in zip(path, ends, strict=True)]
-        for ends in ([None] * len(path), [s.leakage.low for s in path], [s.leakage.high for s in path])
-    ]
-    value, low, high = (float(position.read(path_values(v)[None])[0]) for v in value_low_high)
-    return value, low, high
+    values = path_values(s.leakage.value for s in path)
+    lows = path_values(s.leakage.value if s.leakage.low is None else s.leakage.low for s in path)
+    highs = path_values(s.leakage.value if s.leakage.high is None else s.leakage.high for s in path)
+    value, low, high = (float(position.read(v[None])[0]) for v in (values, lows, highs))
+    share, before = float(position.share[0]), int(position.epoch[0])
+    around = [before] if share < AT_STATE else [before + 1] if share > 1 - AT_STATE else [before, before + 1]
+    return Interpolation(
+        value,
+        float(lows[around].min()),
+        float(highs[around].max()),
+        float(values[around].min()),
+        float(values[around].max()),
+        (high - low) / 2,
+    )
+
+
+def mean_interpolation(interpolations: Sequence[Interpolation]) -> Interpolation:
+    """Return the mean over seeds."""
+    return Interpolation(*(float(np.mean(numbers)) for numbers in zip(*interpolations, strict=True)))
+
+
+def is_observed_closely(interpolation: Interpolation) -> bool:
+    """Whether the two states around a level differ by no more than the half width of the interval."""
+    return interpolation.most - interpolation.least <= interpolation.half_width
 
 
 def path_values(numbers: Iterable[float]) -> Float[np.ndarray, " epochs"]:

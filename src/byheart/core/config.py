@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Len
 
+from byheart.core.errors import SettingError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -26,9 +28,14 @@ class Machine:
 class Training:
     """Training settings. `learning_rate` None means the method's default; `warmup` is a share of all steps.
 
+    A study file may write `learning_rate: search`: for each method, the rate with the lowest perplexity after the last epoch is
+    chosen among five around its default, or among `{search: [1e-4, 3e-4, 1e-3]}`, on half of the validation texts.
     `batch_size` is the number of texts per optimizer step; `clip` is the maximum gradient norm. `goldfish` is k of the
     goldfish loss, which omits one token in k from the loss, always the same one after the same context. `deduplicate` is a
-    Jaccard similarity of five-word shingles: of two training texts at or above it, the later one is removed (1: exact copies).
+    similarity of texts, as `near_duplicate` but without containment: of two training texts at or above it, the later one is removed
+    (1: the same words).
+    `observe` lists the epochs after which the model is observed; 0.25 is a quarter of the first epoch, rounded to whole
+    optimizer steps. The last epoch is always observed. None means every epoch. It does not change the trained weights.
     """
 
     epochs: Annotated[int, Ge(1)] = 3
@@ -41,6 +48,15 @@ class Training:
     # None, as the default of any setting added here must be: older recipes do not contain the setting.
     goldfish: Annotated[int, Ge(2)] | None = None
     deduplicate: Annotated[float, Interval(gt=0, le=1)] | None = None
+    observe: tuple[Annotated[float, Gt(0)], ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `SettingError` for an observed epoch after the last one."""
+        if late := [e for e in self.observe or () if e > self.epochs]:
+            raise SettingError(
+                f"training.observe = {late[0]:g}: is after the last epoch, {self.epochs}. "
+                f"Write {self.epochs} or less, or raise training.epochs."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +73,9 @@ class Privacy:
     delta: Annotated[float, Interval(gt=0, lt=1)] | None
     clip: Annotated[float, Gt(0)]
 
+
+Tokenization = Literal["joined", "apart"]
+"""How a prompt and its completion are tokenized: as one string, or separately."""
 
 CanaryKind = Literal["random_tokens", "digits", "names", "in_distribution", "real_texts"]
 
@@ -84,7 +103,9 @@ class Data:
     `train` None means all remaining records (`group`) or all published training records (`published`). `members` is the
     number of audited training records. `max_tokens` counts BOS, prompt and scored text; longer records are truncated and
     counted. `known` is the number of members and of non-members that the adversary of some attacks knows (shots,
-    calibration, a population); these are never audited. `canaries` are trained on in addition.
+    calibration, a population); these are never audited. `canaries` are trained on in addition. `end_token` trains and scores
+    an end token after every text that is not truncated: the tokenizer's EOS, or the chat template's end of a turn.
+    `tokenization` is how a prompt and its completion are tokenized: as one string, as trainers do, or apart.
     """
 
     train: Annotated[int, Ge(1)] | None = None
@@ -97,6 +118,8 @@ class Data:
     max_tokens: Annotated[int, Ge(2)] = 512
     seed: Annotated[int, Ge(0)] = 0
     canaries: Canaries | None = None
+    end_token: bool = False
+    tokenization: Tokenization = "joined"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,8 +37,8 @@ class UnknownNameError(RequestError):
         choices = sorted(known)
         by_word = {c.lower(): c for c in choices}
         near = difflib.get_close_matches(name.lower(), by_word, n=1)
-        hint = f" did you mean {by_word[near[0]]!r}?" if near else ""
-        super().__init__(f"{what} {name!r} is not known;{hint} choices: {', '.join(choices) or 'none'}")
+        hint = f" Did you mean {by_word[near[0]]!r}?" if near else ""
+        super().__init__(f"{what} {name!r}: unknown name.{hint} Choices: {', '.join(choices) or 'none'}.")
         self._arguments = (what, name, tuple(choices))
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:

@@ -143,8 +143,10 @@ class Candidates:
 
     Attribute a has the kind `kinds[kind[a]]`, occurs in audited text `text[a]`, and has the readings `starts[a]` up to
     `starts[a+1]`: the reading with the true value, then one reading per other candidate. Reading r is the token ids
-    `ids[offsets[r]:offsets[r+1]]`, with prompt and BOS, scored from token `first[r]` on. `common[r]` is the number of texts
-    with its value. `left_out` counts, by kind, the attributes that truncation removed from their texts.
+    `ids[offsets[r]:offsets[r+1]]`, with prompt and BOS, scored from token `first[r]` on. `values[r]` is its value, and
+    `common[r]` the number of texts with this value. `limit` is the largest number of other candidates that a pool has:
+    the readings do not show which of them occurred in training. `left_out` counts, by kind, the attributes that
+    truncation removed from their texts.
     """
 
     kinds: tuple[str, ...]
@@ -154,7 +156,9 @@ class Candidates:
     ids: Int[np.ndarray, " tokens"]
     offsets: Int[np.ndarray, " readings_plus_one"]
     first: Int[np.ndarray, " readings"]
+    values: tuple[str, ...]
     common: Int[np.ndarray, " readings"]
+    limit: Int[np.ndarray, ""]
     left_out: Int[np.ndarray, " kinds"]
 
     def __post_init__(self) -> None:

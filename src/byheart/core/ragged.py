@@ -113,9 +113,8 @@ def check_same_tokens(
     """Raise `DataError` if two models did not score the same tokens of the same texts."""
     if not np.array_equal(starts, base_starts):
         raise DataError(
-            f"{attack} compares the same tokens under two models: the target scored {starts[-1]} tokens of "
-            f"{len(starts) - 1} texts, the base {base_starts[-1]} of {len(base_starts) - 1}. "
-            "Use the target's tokenizer for both."
+            f"{attack}: the target model scored {starts[-1]} tokens of {len(starts) - 1} texts, the base model "
+            f"{base_starts[-1]} tokens of {len(base_starts) - 1} texts. Score the same tokens, with the target's tokenizer for both."
         )
 
 

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from byheart.core.adversary import default_adversary_label
 from byheart.core.registry import Choice
 from byheart.core.types import Estimate, Row
 
 
 def build_row(
     labels: Mapping[str, Any],
-    epoch: int | None,
+    epoch: float | None,
     metric: Choice | str,
     estimate: Estimate,
     attack: Choice | None = None,
     scores: str = "",
     label: str = "",
 ) -> Row:
-    """Return the row of a measured number; `labels` are `Row`'s fields from `base` to `seed`, and `cell`.
+    """Return the row of a measured number; `labels` are `Row`'s fields from `base` to `seed`, `cell`, and those with defaults.
+
+    Without the label `adversary`, it is that of the attack with default observations.
 
     `label` distinguishes it from the metric's other numbers, as a setting does: "kind=email, of=members".
     """
     settings = ("" if isinstance(metric, str) else metric.label, label)
     value, low, high, members, nonmembers = estimate
+    adversary = default_adversary_label(attack.name) if attack else ""
     return Row(
-        **labels,
+        **{"adversary": adversary, **labels},
         epoch=epoch,
         attack=attack.name if attack else "",
         attack_settings=attack.label if attack else "",
@@ -38,3 +42,18 @@ def build_row(
         nonmembers=nonmembers,
         scores=scores,
     )
+
+
+def adversary_label(row: Row) -> str:
+    """Return what the adversary of a row's attack must have; older rows count as made with default observations."""
+    return row.adversary or default_adversary_label(row.attack)
+
+
+def is_base_row(row: Row) -> bool:
+    """Whether a number is of the base model: epoch 0, and not of the initialized method."""
+    return row.epoch == 0 and not row.initialized
+
+
+def without_initialized(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows without those of initialized methods, which only comparisons at equal utility read."""
+    return [r for r in rows if not r.initialized]

@@ -37,7 +37,7 @@ class Examples:
         if not len(self.texts) == len(self.roles) == len(self.groups) == len(self.attributes):
             raise DataError(
                 f"examples: columns differ in length ({len(self.texts)} texts, {len(self.roles)} roles, "
-                f"{len(self.groups)} groups, {len(self.attributes)} attributes). Give each text one of each."
+                f"{len(self.groups)} groups, {len(self.attributes)} attributes). Provide one of each per text."
             )
         for name, text, attributes in zip(self.texts.ids, self.texts.scored, self.attributes, strict=True):
             for kind, value in attributes.items():
@@ -87,6 +87,7 @@ class Split:
     `known_nonmembers` are known to the adversary and never audited. `counts` has the counts of the split by name (duplicates
     removed, groups, texts left over). `planted` canaries are trained on in addition to `train`. `attributes` has the private
     values of each audited text, `validation_attributes` those of each validation text; () for a data set without attributes.
+    `selection` texts select a learning rate, and no attack or reported number reads them.
     """
 
     train: Texts
@@ -103,6 +104,8 @@ class Split:
     attributes: tuple[Mapping[str, str], ...] = ()
     validation_attributes: tuple[Mapping[str, str], ...] = ()
     train_groups: tuple[str, ...] = ()
+    selection: Texts = NO_TEXTS
+    selection_groups: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, Texts]:
@@ -127,6 +130,11 @@ class Split:
     def membership(self) -> Bool[np.ndarray, " texts"]:
         """True for the members among `audited`. Passed to metrics only, never to attacks."""
         return np.arange(len(self.members) + len(self.nonmembers)) < len(self.members)
+
+    @property
+    def training_texts(self) -> Texts:
+        """All texts that the target is trained on, with canaries. Passed to metrics only, never to attacks."""
+        return self.parts["train"]
 
     @property
     def groups(self) -> tuple[str, ...]:

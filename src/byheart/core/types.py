@@ -36,7 +36,7 @@ class Texts:
         if not len(self.ids) == len(self.scored) == len(self.prompts) == len(self.chats):
             raise DataError(
                 f"texts: columns differ in length ({len(self.ids)} ids, {len(self.scored)} strings, "
-                f"{len(self.prompts)} prompts, {len(self.chats)} chats). Give each text one of each."
+                f"{len(self.prompts)} prompts, {len(self.chats)} chats). Provide one of each per text."
             )
         if len(set(self.ids)) != len(self.ids):
             duplicate = next(i for i in self.ids if self.ids.count(i) > 1)
@@ -166,8 +166,11 @@ class Row:
     """One number with all its labels. Tables, figures and the report read only rows and scores.
 
     `*_settings` are the settings that differ from their defaults, as "name=value, ..." ("" for none). `attack` is "" for a
-    number of the model; `epoch` is None for a number of the cell. `scores` is the store key of the scores that the number
-    was measured from.
+    number of the model; `epoch` is None for a number of the cell, and a fraction for a model inside an epoch. `scores` is
+    the store key of the scores that the number was measured from. Rows of epoch 0 are of the base model, except if
+    `initialized`: then they are of the method before its first training step. `precision` is the number format in which the
+    cell was trained ("" if an older version trained it). `adversary` names what the attack's adversary must have
+    (`core.adversary`), "" for a number of the model and in rows of older versions.
     """
 
     base: str
@@ -177,7 +180,7 @@ class Row:
     method_settings: str
     training_settings: str
     seed: int
-    epoch: int | None
+    epoch: int | float | None
     attack: str
     attack_settings: str
     metric: str
@@ -189,6 +192,9 @@ class Row:
     nonmembers: int | None
     cell: str
     scores: str
+    initialized: bool = False
+    precision: str = ""
+    adversary: str = ""
 
 
 class ScoreSet(NamedTuple):

@@ -30,7 +30,9 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross"
 SEED_FILTER = "datum.seed === pick_seed"
 PANEL_FILTER = "pick_panel === '' || datum.panel === pick_panel"
 EPOCH_FILTER = "datum.epoch === min(pick_epoch, datum.last)"
-LEAKAGE_FILTER = "datum.attack === pick_attack && datum.metric === pick_metric"
+PICKED_LEAKAGE_FILTER = "datum.attack === pick_attack && datum.metric === pick_metric"
+TRAINED_FILTER = "!datum.initialized"
+LEAKAGE_FILTER = f"{PICKED_LEAKAGE_FILTER} && {TRAINED_FILTER}"
 
 
 class SeriesStyle(NamedTuple):
@@ -134,7 +136,7 @@ def epoch_axis(rows: Sequence[Row]) -> alt.X:
     """Return the x encoding of the epoch, with ticks at whole epochs."""
     import altair as alt
 
-    last = max(r.epoch or 0 for r in rows)
+    last = math.ceil(max(r.epoch or 0 for r in rows))
     step = math.ceil(max(last, 1) / MOST_TICKS)
     axis = alt.Axis(values=list(range(0, last + 1, step)), format="d")
     return alt.X("epoch:Q", title="epoch", axis=axis, scale=alt.Scale(nice=False))

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from byheart.analysis import labels
 from byheart.analysis.chart_points import Point, chart_names
+from byheart.core.row import without_initialized
 from byheart.core.types import Row, Scores, ScoreSet
 
 BINS, DENSITY_POINTS = 256, 64
@@ -31,7 +32,7 @@ ROC_POINTS = 48
 
 def auc_rows_with_scores(rows: Sequence[Row]) -> list[Row]:
     """Return the AUC rows with stored scores."""
-    return [r for r in rows if r.attack and r.metric == "auc" and r.scores and r.epoch is not None]
+    return [r for r in without_initialized(rows) if r.attack and r.metric == "auc" and r.scores and r.epoch is not None]
 
 
 def _labeled_rows(rows: Sequence[Row]) -> Iterator[tuple[tuple[str, str], Point, Row]]:

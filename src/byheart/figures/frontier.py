@@ -17,8 +17,8 @@ from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, ch
 from byheart.core.errors import DataError
 from byheart.core.types import Row
 from byheart.figures._chart_parts import (
-    LEAKAGE_FILTER,
     PANEL_FILTER,
+    PICKED_LEAKAGE_FILTER,
     SEED_FILTER,
     SeriesStyle,
     chance_level_layers,
@@ -40,8 +40,9 @@ STAR = (
 def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:
     """Leakage of each method against its validation perplexity, a path through the epochs; low and left is best.
 
-    The star is the base model, where all paths start; dots grow with the epoch. Bars are the intervals of the leakage; the
-    figure `perplexity` has those of the perplexity. Raises `DataError` without perplexity at the attack's epochs.
+    The star is the base model, where a path starts if the method does. Paths of prompt methods start where the initialized
+    prompt is. Dots grow with the epoch. Bars are the intervals of the leakage; the figure `perplexity` has those of the
+    perplexity. Raises `DataError` without perplexity at the attack's epochs.
     """
     attack_name, measure = attack_and_metric_names(rows, attack, metric)
     all_points = points(rows)
@@ -61,14 +62,20 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") 
         _layers(style),
         [n for n in names.panels.names.values() if n in {p["panel"] for p in shown}],
         [
-            filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER, "isValid(datum.perplexity)"),
+            filter_transform(PICKED_LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER, "isValid(datum.perplexity)"),
             alt.CalculateTransform(calculate="datum.last ? datum.epoch / datum.last : 1", **{"as": "share"}),
+            alt.CalculateTransform(calculate="datum.initialized ? 1 : 0", **{"as": "start"}),
+            alt.JoinAggregateTransform(
+                joinaggregate=[alt.JoinAggregateFieldDef(op="max", field="start", **{"as": "has_start"})],
+                groupby=["panel", "series"],
+            ),
             *height_transforms(),
         ],
         pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),
     ).resolve_scale(x="independent")
+    initialized = ", and the smallest the initialized prompt" if any(r.initialized for r in rows) else ""
     words = (
-        f"y axis: leakage. Star: {labels.BASE_LABEL}; dots: epochs, the last is the largest; "
+        f"y axis: leakage. Star: {labels.BASE_LABEL}; dots: epochs, the last is the largest{initialized}; "
         f"bars: {row_values.interval_description(leakage_rows(rows))}; dotted line: chance."
     )
     return Figure(
@@ -84,7 +91,8 @@ def _layers(style: SeriesStyle) -> list[Any]:
     """Return the layers of a panel: chance level, intervals, paths with labels, epochs, and the base model's star."""
     import altair as alt
 
-    base = alt.Chart()
+    # The path of a method with an initialized state of its own does not start at the base model.
+    base: Any = alt.Chart().transform_filter("!datum.has_start || datum.initialized || datum.epoch > 0")
     x = alt.X(
         "perplexity:Q",
         title="validation perplexity (lower is better)",
@@ -108,7 +116,11 @@ def _layers(style: SeriesStyle) -> list[Any]:
         tooltip=point_tooltips(perplexity=True),
         **series_encodings(style, shaped=True),
     )
-    star = base.transform_filter("datum.epoch === 0").transform_window(nth="row_number()", groupby=["panel"])
+    star: Any = (
+        alt.Chart()
+        .transform_filter("datum.epoch === 0 && !datum.initialized")
+        .transform_window(nth="row_number()", groupby=["panel"])
+    )
     star = star.transform_filter("datum.nth === 1").mark_point(
         shape=STAR, size=180, filled=True, opacity=1, style="ink"
     )

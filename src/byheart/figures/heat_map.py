@@ -1,25 +1,35 @@
 """Heat map of methods by attacks: Table 2 of "Impact of Fine-Tuning Methods on Memorization in Large Language Models".
 
-Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: adds intervals, every epoch, and the base model.
+Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: adds intervals, every epoch, and the base model, and
+groups attacks by what their adversary must have.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.chart import INK, Figure
-from byheart.analysis.chart_points import ALL_SEEDS, chart_names, leakage_rows, points
+from byheart.analysis.chart_points import ALL_SEEDS, attacks_by_adversary, chart_names, leakage_rows, points
 from byheart.core.errors import DataError
 from byheart.core.types import Row
-from byheart.figures._chart_parts import PANEL_FILTER, SEED_FILTER, filter_transform, pick_parameters, small_multiples
+from byheart.figures._chart_parts import (
+    PANEL_FILTER,
+    SEED_FILTER,
+    TRAINED_FILTER,
+    filter_transform,
+    pick_parameters,
+    small_multiples,
+)
 
 CELL_SIZE = (54, 30)
 """Width and height of a cell (pixels)."""
+HEADING_WIDTH = 600
+"""Maximum width of a label (pixels)."""
 AUC_METRICS = {"auc", "group_auc"}
 """Metrics with chance level 0.5 and maximum 1: their colors start and end there, whatever was measured."""
 
@@ -35,18 +45,19 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
     names = chart_names(rows)
     measure = names.metrics[min((r.metric, r.metric_settings) for r in measured)]
     columns = [labels.BASE_LABEL, *chart_names(measured).series.names.values()]
-    lines = list(names.attacks.names.values())
+    lines_by_metric = {name: _lines(rows, metric, settings) for (metric, settings), name in names.metrics.items()}
+    headings = [f"{adversary}:" for adversary in attacks_by_adversary(rows)]
     auc_names = sorted(
         {names.metrics[r.metric, r.metric_settings] for r in leakage_rows(rows) if r.metric in AUC_METRICS}
     )
     chart = small_multiples(
-        _layers(columns, lines),
+        _layers(columns, lines_by_metric, headings),
         list(names.panels.split(measured)),
         _transforms(auc_names),
         pick_parameters(
             metric=measure, seed=ALL_SEEDS, panel="", epoch=_last_epoch(measured) if epoch is None else epoch
         ),
-        size=(CELL_SIZE[0] * len(columns), CELL_SIZE[1] * len(lines)),
+        size=(CELL_SIZE[0] * len(columns), CELL_SIZE[1] * len(lines_by_metric[measure])),
         columns=1,
         grows=False,
     ).resolve_scale(x="independent", y="independent")
@@ -56,8 +67,18 @@ def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, 
     )
 
 
-def _layers(columns: Sequence[str], lines: Sequence[str]) -> list[Any]:
-    """Return the layers of a panel: colored cells, their numbers, and the intervals in small print."""
+def _lines(rows: Sequence[Row], metric: str, settings: str) -> list[str]:
+    """Return the lines of a metric: its attacks, below what their adversary has if there are several adversaries."""
+    measured = {r.attack for r in leakage_rows(rows) if (r.metric, r.metric_settings) == (metric, settings)}
+    groups = attacks_by_adversary(rows, measured)
+    return [line for name, attacks in groups.items() for line in ([f"{name}:"] if len(groups) > 1 else []) + attacks]
+
+
+def _layers(columns: Sequence[str], lines: Mapping[str, Sequence[str]], headings: Sequence[str]) -> list[Any]:
+    """Return the layers of a panel: colored cells, their numbers, and the intervals in small print.
+
+    `lines` are those of each metric. `headings` among them have no cells: each names the adversary of the attacks below it.
+    """
     import altair as alt
 
     base = alt.Chart()
@@ -67,7 +88,9 @@ def _layers(columns: Sequence[str], lines: Sequence[str]) -> list[Any]:
         title=None,
         axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False),
     )
-    y = alt.Y("attack:N", sort=list(lines), title=None, axis=alt.Axis(domain=False, ticks=False))
+    axis = alt.Axis(domain=False, ticks=False, **_heading_style(headings))
+    domain = alt.ExprRef(f"{json.dumps(lines)}[pick_metric]")
+    y = alt.Y("attack:N", scale=alt.Scale(domain=domain), title=None, axis=axis)
     tooltips = [
         *(alt.Tooltip(f"{f}:N", title=t) for f, t in (("column", "method"), ("panel", "data"), ("attack", "attack"))),
         *(
@@ -97,6 +120,16 @@ def _layers(columns: Sequence[str], lines: Sequence[str]) -> list[Any]:
     ]
 
 
+def _heading_style(headings: Sequence[str]) -> dict[str, Any]:
+    """Return the style of labels: a heading begins at the left edge of the cells and runs over its empty line."""
+    is_heading = f"indexof({json.dumps(list(headings))}, datum.value) >= 0"
+    return {
+        "labelAlign": {"condition": {"test": is_heading, "value": "left"}, "value": "right"},
+        "labelFontStyle": {"condition": {"test": is_heading, "value": "italic"}, "value": "normal"},
+        "labelLimit": HEADING_WIDTH,
+    }
+
+
 def _transforms(auc_names: Sequence[str]) -> list[Any]:
     """Return the transforms that select the cells, pool the base model's rows, and give each cell its shade.
 
@@ -109,6 +142,7 @@ def _transforms(auc_names: Sequence[str]) -> list[Any]:
         filter_transform(
             "datum.metric === pick_metric",
             "datum.attack !== ''",
+            TRAINED_FILTER,
             SEED_FILTER,
             PANEL_FILTER,
             "datum.epoch === 0 || datum.epoch === min(pick_epoch, datum.last)",
@@ -143,5 +177,5 @@ def _transforms(auc_names: Sequence[str]) -> list[Any]:
     ]
 
 
-def _last_epoch(rows: Sequence[Row]) -> int:
+def _last_epoch(rows: Sequence[Row]) -> float:
     return max(r.epoch or 0 for r in rows)

@@ -15,6 +15,7 @@ from byheart.core.types import Row
 from byheart.figures._chart_parts import (
     PANEL_FILTER,
     SEED_FILTER,
+    TRAINED_FILTER,
     epoch_axis,
     epoch_path_layers,
     filter_transform,
@@ -44,7 +45,7 @@ def perplexity(rows: Sequence[Row]) -> Figure:
         epoch_path_layers(base, style, epoch_axis(measured), value, low),
         list(names.panels.split(measured)),
         [
-            filter_transform("datum.metric === 'perplexity'", SEED_FILTER, PANEL_FILTER),
+            filter_transform("datum.metric === 'perplexity'", TRAINED_FILTER, SEED_FILTER, PANEL_FILTER),
             *height_transforms(log=True, independent_scales=True),
         ],
         pick_parameters(seed=ALL_SEEDS, panel=""),

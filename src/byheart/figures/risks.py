@@ -33,7 +33,7 @@ def risks(
     """Membership, extraction, attribute and canary risk of each method at equal perplexity; farther right leaks more.
 
     `perplexity` None is the lowest that all methods reach which improve on the base model. A method that does not reach
-    it is not drawn. Raises `DataError` for fewer than two risks, or without such a perplexity.
+    it, or was not observed closely around it, is not drawn. Raises `DataError` for fewer than two risks, or without such a perplexity.
     """
     selected_risks = measured_risks(rows, attack, extraction)
     risk_points: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def risks(
         levels.append(row_values.format_number(level))
         for risk, method, seeds in ((k, m, s) for k, by_method in paths.items() for m, s in by_method.items()):
             number = estimate_at_perplexity(seeds, level)
-            if number is not None:
+            if not isinstance(number, str):
                 risk_points.append(
                     {
                         "panel": panel,

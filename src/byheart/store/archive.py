@@ -42,7 +42,7 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
                 archive.addfile(entry, io.BytesIO(content))
     except OSError as error:
         raise StoreError(
-            f"archive {output} cannot be written ({error.strerror}). Choose another path with -o."
+            f"archive {output}: cannot be written ({error.strerror}). Choose another path with -o."
         ) from error
     return output
 

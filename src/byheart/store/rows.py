@@ -12,6 +12,7 @@ from typing import Any
 from byheart.core import ragged
 from byheart.core.errors import DataError, SettingError, StoreError, UnknownNameError
 from byheart.core.former_names import current_name
+from byheart.core.row import is_base_row, without_initialized
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row, ScoreSet, TextLosses
 from byheart.store.store import Store, damaged_result_error, read_arrays, read_json
@@ -107,9 +108,9 @@ def score_reader(store: Store) -> Callable[[str], ScoreSet]:
     return look_up
 
 
-def validation_pass_keys(store: Store, name: str | None = None) -> dict[tuple[str, int], list[str]]:
+def validation_pass_keys(store: Store, name: str | None = None) -> dict[tuple[str, float], list[str]]:
     """Return the keys of a study's forward passes over validation texts, by cell ("" for the base model) and epoch."""
-    keys_by_model: dict[tuple[str, int], list[str]] = {}
+    keys_by_model: dict[tuple[str, float], list[str]] = {}
     keys = {e for row in _row_keys(store, name) for e in store.recipe("rows", row)["recipe"]["evidence"]}
     for key in sorted(k for k in keys if store.has("evidence", k)):
         recipe = store.recipe("evidence", key)["recipe"]
@@ -124,7 +125,7 @@ def validation_loss_reader(store: Store, name: str | None = None) -> Callable[[R
     passes = functools.cache(lambda: validation_pass_keys(store, name))
 
     def look_up(row: Row) -> TextLosses | None:
-        for key in passes().get((row.cell if row.epoch else "", row.epoch or 0), []):
+        for key in passes().get(("" if is_base_row(row) else row.cell, row.epoch or 0), []):
             arrays = read_arrays(store.folder("evidence", key))
             losses = TextLosses(-ragged.sums(arrays["logp"], arrays["starts"]), ragged.lengths(arrays["starts"]))
             # A cell may be measured on several sets of validation texts; the row's set is the one that gives its value.
@@ -156,6 +157,6 @@ def read_gate(folder: Path) -> Gate:
 
 def last_epoch_rows(rows: Sequence[Row], metric: str) -> list[Row]:
     """Return the rows of a metric at the last epoch at which it was measured."""
-    measured = [r for r in rows if r.metric == metric and r.epoch is not None]
+    measured = [r for r in without_initialized(rows) if r.metric == metric and r.epoch is not None]
     epoch = max((r.epoch or 0 for r in measured), default=0)
     return [r for r in measured if r.epoch == epoch]

@@ -58,7 +58,7 @@ class Store:
             is_newer = store_format > FORMAT
         except OSError as error:
             raise StoreError(
-                f"store {root} cannot be written ({error.strerror}). Choose another folder with --store."
+                f"store {root}: cannot be written ({error.strerror}). Choose another folder with --store."
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(
@@ -169,7 +169,7 @@ class Store:
                 ) from error
             if number in _READ_ONLY_ERRNOS:
                 raise StoreError(
-                    f"store {self.root} cannot be written ({os.strerror(number)}). Choose another folder with --store."
+                    f"store {self.root}: cannot be written ({os.strerror(number)}). Choose another folder with --store."
                 ) from error
             raise
 

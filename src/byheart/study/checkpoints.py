@@ -1,4 +1,4 @@
-"""Stored states of a training: the state after each epoch, for resuming, and the trained weights at the end.
+"""Stored training states: the state after the last observed epoch, for resuming, and the trained weights at the end.
 
 All files are safetensors, never pickle.
 """
@@ -9,48 +9,79 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from byheart.store.store import Store, damaged_result_error
+from byheart.core.config import Machine
+from byheart.core.errors import StoreError
+from byheart.store.store import Store, damaged_result_error, read_json
 from byheart.study.planned_cell import PlannedCell
 
 if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel
 
 
-def _key(planned: PlannedCell, epoch: int) -> str:
+def _key(planned: PlannedCell, epoch: float) -> str:
     return f"{planned.key}-{epoch}"
 
 
-def latest_state(planned: PlannedCell, store: Store, *, before: int) -> tuple[int, dict[str, Any]] | None:
+def stored_epochs(planned: PlannedCell, store: Store) -> list[float]:
+    """Return the epochs with a stored state, in order; whole ones are `int`. A fraction is inside an epoch."""
+    names = (p.name.rpartition("-")[2] for p in (store.root / "states").glob(f"{planned.key}-*"))
+    return sorted(int(n) if n.isdecimal() else float(n) for n in names)
+
+
+def latest_state(planned: PlannedCell, store: Store, *, before: float) -> tuple[float, dict[str, Any]] | None:
     """Return the number and the state of the latest stored epoch `before` this one; None if no state is stored."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    for epoch in range(before - 1, 0, -1):
-        if store.has("states", _key(planned, epoch)):
-            folder = store.folder("states", _key(planned, epoch))
-            try:
-                return epoch, load_file(folder / "state.safetensors")
-            except (OSError, SafetensorError) as error:
-                raise damaged_result_error(folder, error) from error
-    return None
+    epoch = max((e for e in stored_epochs(planned, store) if e < before), default=None)
+    if epoch is None:
+        return None
+    folder = store.folder("states", _key(planned, epoch))
+    try:
+        return epoch, load_file(folder / "state.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise damaged_result_error(folder, error) from error
 
 
-def save_state(planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]]) -> None:
-    """Store this epoch's state, then delete the previous one, so that one state always exists."""
+def save_state(
+    planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]], *, precision: str
+) -> None:
+    """Store this epoch's state, then delete the previous ones, so that one state always exists."""
     import torch
     from safetensors.torch import save_file
 
-    recipe = {**planned.recipe, "epoch": epoch.number}
+    recipe = {**planned.recipe, "epoch": epoch.number, "precision": precision}
     state = {**epoch.state(), **{n: torch.tensor(v, dtype=torch.float64) for n, v in facts.items()}}
     store.get_or_make(
         "states", _key(planned, epoch.number), recipe, lambda f: save_file(state, f / "state.safetensors")
     )
-    store.drop("states", _key(planned, epoch.number - 1))
+    for previous in stored_epochs(planned, store):
+        if previous < epoch.number:
+            store.drop("states", _key(planned, previous))
+
+
+def training_precision(planned: PlannedCell, store: Store) -> str:
+    """Return the number format of the stored training, finished or not; "" if nothing is stored or an older version trained it."""
+    if store.has("training", planned.key):
+        return str(read_json(store.folder("training", planned.key) / "facts.json").get("precision", ""))
+    keys = [_key(planned, epoch) for epoch in stored_epochs(planned, store)]
+    return next((str(store.recipe("states", k)["recipe"].get("precision", "")) for k in keys), "")
+
+
+def check_precision(planned: PlannedCell, store: Store, machine: Machine) -> None:
+    """Raise `StoreError` if a study sets another precision than that of the stored training, which has the same key."""
+    stored = training_precision(planned, store)
+    if machine.precision in {"auto", stored or machine.precision}:
+        return
+    raise StoreError(
+        f"store {store.root}: {planned.label} was trained in {stored}, but machine.precision is {machine.precision}. "
+        f"Remove machine.precision, or choose another folder with --store."
+    )
 
 
 def drop_states(planned: PlannedCell, store: Store) -> None:
     """Delete the states of all epochs, after the training is complete."""
-    for epoch in planned.epochs:
+    for epoch in stored_epochs(planned, store):
         store.drop("states", _key(planned, epoch))
 
 

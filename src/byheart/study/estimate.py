@@ -14,9 +14,10 @@ from byheart.lm.base_models import parameter_count
 from byheart.lm.load import causal_config, check_chat_template, torch_device
 from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store
-from byheart.study.plan import plan, remaining_work_by_cell
+from byheart.study.learning_rate_search import pending_trials
+from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
-from byheart.study.remaining_work import remaining_steps
+from byheart.study.remaining_work import remaining_steps, remaining_work_by_cell
 from byheart.study.study_file import Study
 
 MATMUL_EFFICIENCY = 0.7
@@ -58,7 +59,7 @@ class CellEstimate(NamedTuple):
 
     `shadow_epochs` is the sum over its shadow models, and observations include theirs. `epsilon` is the epsilon of
     private training at its end; None for other training, or if opacus, which computes it, is not installed. `lacks`
-    names the package to install before the cell can run.
+    names the package to install before the cell can run. `is_trial` marks a trial of a search of the learning rate.
     """
 
     cell: str
@@ -70,6 +71,7 @@ class CellEstimate(NamedTuple):
     epsilon: float | None = None
     private: bool = False
     lacks: str = ""
+    is_trial: bool = False
 
 
 def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
@@ -79,6 +81,7 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
     that needs it.
     """
     planned = plan(study, store)
+    planned = (*pending_trials(planned, store), *planned)
     remaining = remaining_work_by_cell(planned, store)
     check_device_and_bases(study.machine, planned, remaining)
     speed = _flops_per_second()
@@ -90,7 +93,7 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
         lacks = missing_package(cell.cell.method)
         estimates.append(
             CellEstimate(
-                cell=cell.cell.label,
+                cell=cell.label,
                 training_texts=len(cell.texts["train"]),
                 epochs_to_train=epochs,
                 observations_to_make=len(observations) + sum(len(of_shadow) for _, _, of_shadow in shadows),
@@ -99,6 +102,7 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
                 epsilon=None if lacks or cell.spending is None else cell.spending.epsilon(cell.cell.training.epochs),
                 private=privacy_settings(cell.cell.method) is not None,
                 lacks=lacks if work else "",
+                is_trial=cell.is_trial,
             )
         )
     return estimates
@@ -130,7 +134,12 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
         note = "All results are in the store."
     for problem in dict.fromkeys(c.lacks for c in cells if c.lacks):
         note += f" Before byheart run: {problem}."
-    return Table(f"{name}: {format_count(len(cells), 'cell')}", header, lines, note)
+    trials = sum(c.is_trial for c in cells)
+    title = f"{name}: {format_count(len(cells) - trials, 'cell')}"
+    if trials:
+        title += f" and {format_count(trials, 'trial')} of learning rates"
+        note += " A search tries further rates if its best rate is an end of the default grid."
+    return Table(title, header, lines, note)
 
 
 def _epsilon(cell: CellEstimate) -> str:

@@ -9,14 +9,15 @@ from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS, observatio
 from byheart.core.former_names import stored_name
 from byheart.core.registry import Choice, choose, key_of, module_constant
 from byheart.core.types import digest
+from byheart.study.observed_states import BASE, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.shadow_models import shadow_cells
 
 
-def evidence_recipe(planned: PlannedCell, observation: Choice, epoch: int) -> dict[str, Any]:
+def evidence_recipe(planned: PlannedCell, observation: Choice, state: ModelState) -> dict[str, Any]:
     """Return an observation's recipe, which covers only the inputs that its signature names."""
     base_equivalent = module_constant(observation.function, "BASE_EQUIVALENT", None)
-    if epoch == 0 and base_equivalent is not None:
+    if state == BASE and base_equivalent is not None:
         # At epoch 0 the target is the base model, so one pass serves both observations.
         observation = next(
             (o for o in planned.observations if observation_name(o) == base_equivalent),
@@ -24,25 +25,25 @@ def evidence_recipe(planned: PlannedCell, observation: Choice, epoch: int) -> di
         )
     return {
         "observation": observation.recipe,
-        "inputs": {stored_name("observations", n): _input_identity(planned, n, epoch) for n in observation.needs},
+        "inputs": {stored_name("observations", n): _input_identity(planned, n, state) for n in observation.needs},
         "precision": planned.scoring.precision,
-        "revision": lm.FORWARD_REVISION,
+        "revision": lm.forward_revision(planned.scoring.precision),
     }
 
 
-def evidence_key(planned: PlannedCell, observation: Choice, epoch: int) -> str:
-    """Return the key of an observation at an epoch: its recipe without the settings that are defaults."""
-    recipe = evidence_recipe(planned, observation, epoch)
+def evidence_key(planned: PlannedCell, observation: Choice, state: ModelState) -> str:
+    """Return the key of an observation of a state: its recipe without the settings that are defaults."""
+    recipe = evidence_recipe(planned, observation, state)
     without_settings = {n: v for n, v in recipe["observation"].items() if n != "settings"}
     return key_of({**recipe, "observation": {**without_settings, "settings": observation.non_default_settings}})
 
 
-def _input_identity(planned: PlannedCell, name: str, epoch: int) -> Any:
+def _input_identity(planned: PlannedCell, name: str, state: ModelState) -> Any:
     """Return the identity of an observation's input of this name."""
-    if name == "model":
-        return {"base": planned.base_identity} if epoch == 0 else {"cell": planned.key, "epoch": epoch}
-    if name == "base_model":
+    if name == "base_model" or (name == "model" and state == BASE):
         return {"base": planned.base_identity}
+    if name == "model":
+        return {"cell": planned.key, "epoch": state.epoch, **({"initialized": True} if state.initialized else {})}
     if name in TOKEN_INPUTS:
         return planned.tokens_recipe(TOKEN_INPUTS[name])
     if name in ATTRIBUTE_INPUTS:
@@ -51,7 +52,7 @@ def _input_identity(planned: PlannedCell, name: str, epoch: int) -> Any:
     if name == "shadow_passes":
         # The training texts too: at epoch 0 all shadow models equal the base model, so evidence does not distinguish them.
         return [
-            [s.texts["train"].digest, *(evidence_key(s, o, epoch) for o in s.observations)]
+            [s.texts["train"].digest, *(evidence_key(s, o, s.same_state(state)) for o in s.observations)]
             for s in shadow_cells(planned)
         ]
-    return evidence_key(planned, planned.observation(name), epoch)
+    return evidence_key(planned, planned.observation(name), state)

@@ -16,6 +16,7 @@ from byheart.analysis.exposed_records import TokenView
 from byheart.analysis.token_view import token_pieces, token_view
 from byheart.core.errors import ByheartError, DataError
 from byheart.core.registry import choose, key_of
+from byheart.core.row import without_initialized
 from byheart.core.types import Row
 from byheart.store.rows import study_rows
 from byheart.store.store import Store, read_arrays, read_json
@@ -34,7 +35,7 @@ def token_view_reader(
 
     `show_private` leaves private values unmasked. Else the function raises `DataError` if the data set cannot be read.
     """
-    rows = [r for r in study_rows(store, study) if r.scores]
+    rows = [r for r in without_initialized(study_rows(store, study)) if r.scores]
 
     @functools.cache
     def evidence(scores: str) -> dict[str, str]:
@@ -50,7 +51,7 @@ def token_view_reader(
 
         return load_tokenizer(base)
 
-    def evidence_at(row: Row, epoch: int | None, name: str) -> str | None:
+    def evidence_at(row: Row, epoch: float | None, name: str) -> str | None:
         """Return the key of an observation of a row's model at an epoch, from any attack that used it."""
         model_rows = [
             r for r in rows if (r.cell, r.epoch, r.dataset_settings) == (row.cell, epoch, row.dataset_settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,15 @@ from byheart.core.split import Examples, Split
 from byheart.core.types import LogProbs, Texts, digest
 from byheart.data.canaries import plant_canaries
 from byheart.data.deduplication import deduplicated_texts
+from byheart.data.group_sampling import has_groups
+from byheart.data.near_duplicates import NEAR_DUPLICATES_REVISION
 from byheart.data.private_attributes import check_has_attributes, check_has_candidates
-from byheart.data.splitting import split
+from byheart.data.splitting import GROUPED_REVISION, split
 from byheart.lm.base_models import check_loadable
 from byheart.stats.dp_accounting import missing_package, privacy_settings, target_delta
 from byheart.store.store import Store, read_json
+from byheart.study.learning_rate_search import resolve_searches, with_selection_texts
 from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell
-from byheart.study.remaining_work import remaining_work
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import Cell, Study
 
@@ -47,7 +49,8 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
 def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     """Return every cell with its texts and keys, sorted by base model, so that each is loaded once.
 
-    Loads and splits the data sets; the splits are stored. Reads no base model.
+    Loads and splits the data sets; the splits are stored. Reads no base model. A cell whose learning rate is still to be
+    searched has the default rate.
     """
     loaded: dict[str, Examples] = {}
     splits: dict[str, Split] = {}
@@ -66,7 +69,8 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
                 cell_split = dataclasses.replace(
                     cell_split, planted=plant_canaries(canaries, examples, cell_split, near_duplicate=near, seed=seed)
                 )
-            splits[name] = cell_split
+            # Of every cell, if any cell searches: all perplexities of a study are of the same texts.
+            splits[name] = with_selection_texts(cell_split) if any(c.search for c in study.cells) else cell_split
         cell_split = splits[name]
         parts = cell_split.parts
         parts["train"] = deduplicated_texts(parts["train"], cell.training)
@@ -81,7 +85,7 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
                 parts,
             )
         )
-    return tuple(planned)
+    return resolve_searches(planned, store)
 
 
 def _check_privacy(planned: PlannedCell) -> None:
@@ -171,9 +175,11 @@ def _check_known_texts(requester: str, observation: Choice, need: str, available
 def _stored_split(store: Store, cell: Cell, examples: Examples) -> Split:
     """Return the split of a data set; it is made once and stored as ids."""
     content_digest = digest([(examples.texts.digest,), examples.roles, examples.groups])
-    others = {"max_tokens", "canaries"}  # these do not change the split
+    others = {"max_tokens", "canaries", "end_token", "tokenization"}  # these do not change the split
     sizes = {f.name: getattr(cell.data, f.name) for f in dataclasses.fields(cell.data) if f.name not in others}
-    recipe = {"dataset": cell.dataset.recipe, "content": content_digest, "data": sizes}
+    revision = {"revision": GROUPED_REVISION} if has_groups(examples.groups) else {}
+    revision["near_duplicates"] = NEAR_DUPLICATES_REVISION
+    recipe = {"dataset": cell.dataset.recipe, "content": content_digest, "data": sizes, **revision}
 
     def make(folder: Path) -> None:
         settings = {n: v for n, v in sizes.items() if n != "split"}
@@ -212,15 +218,6 @@ def restore_split(examples: Examples, stored: Mapping[str, Any]) -> Split:
         known_members=examples.texts.take(others["known_members"]),
         known_nonmembers=examples.texts.take(others["known_nonmembers"]),
     )
-
-
-def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
-    """Return the remaining work of each cell; shared work is counted for the first cell that needs it.
-
-    `store` None stands for an empty store: the total work.
-    """
-    claimed_keys: set[str] = set()
-    return [remaining_work(p, store, claimed_keys) for p in planned]
 
 
 def _check_metrics(planned: PlannedCell) -> None:

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 
 from byheart.core.dependencies import TOKEN_INPUTS, forward_pass_count, observation_name, required_observations
 from byheart.core.registry import Choice, module_constant
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import ModelState
 from byheart.study.planned_cell import METRIC_INPUTS, PlannedCell
 from byheart.study.shadow_models import shadow_cells
 
 
-def missing_evidence(planned: PlannedCell, store: Store | None) -> dict[int, tuple[Choice, ...]]:
-    """Return, by epoch, the observations that the store lacks, each at the first epoch that needs it.
+def missing_evidence(planned: PlannedCell, store: Store | None) -> dict[ModelState, tuple[Choice, ...]]:
+    """Return, by state, the observations that the store lacks, each at the first state that needs it.
 
     `store` None stands for an empty store, here and below.
     """
-    missing: dict[int, tuple[Choice, ...]] = {}
-    first: dict[str, tuple[int, Choice]] = {}
-    for epoch in planned.epochs:
+    missing: dict[ModelState, tuple[Choice, ...]] = {}
+    first: dict[str, tuple[ModelState, Choice]] = {}
+    for state in planned.states:
         for observation in planned.observations:
-            first.setdefault(evidence_key(planned, observation, epoch), (epoch, observation))
-    for key, (epoch, observation) in first.items():
+            first.setdefault(evidence_key(planned, observation, state), (state, observation))
+    for key, (state, observation) in first.items():
         if store is None or not store.has("evidence", key):
-            missing[epoch] = (*missing.get(epoch, ()), observation)
+            missing[state] = (*missing.get(state, ()), observation)
     return missing
 
 
 def _unclaimed_evidence(
     planned: PlannedCell, store: Store | None, claimed_keys: set[str]
-) -> dict[int, tuple[Choice, ...]]:
-    """Return the missing observations by epoch, without those of earlier cells; adds this cell's to `claimed_keys`."""
+) -> dict[ModelState, tuple[Choice, ...]]:
+    """Return the missing observations by state, without those of earlier cells; adds this cell's to `claimed_keys`."""
     unclaimed = {
-        epoch: tuple(o for o in observations if evidence_key(planned, o, epoch) not in claimed_keys)
-        for epoch, observations in missing_evidence(planned, store).items()
+        state: tuple(o for o in observations if evidence_key(planned, o, state) not in claimed_keys)
+        for state, observations in missing_evidence(planned, store).items()
     }
-    claimed_keys |= {evidence_key(planned, o, epoch) for epoch, observations in unclaimed.items() for o in observations}
+    claimed_keys |= {evidence_key(planned, o, state) for state, observations in unclaimed.items() for o in observations}
     return unclaimed
 
 
@@ -51,6 +54,15 @@ def remaining_work(planned: PlannedCell, store: Store | None, claimed_keys: set[
     )
 
 
+def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
+    """Return the remaining work of each cell; shared work is counted for the first cell that needs it.
+
+    `store` None stands for an empty store: the total work.
+    """
+    claimed_keys: set[str] = set()
+    return [remaining_work(p, store, claimed_keys) for p in planned]
+
+
 def remaining_steps(
     planned: PlannedCell, store: Store | None, claimed_keys: set[str]
 ) -> list[tuple[PlannedCell, int, tuple[Choice, ...]]]:
@@ -59,8 +71,8 @@ def remaining_steps(
     `claimed_keys` are the keys of evidence that earlier cells make; this cell's are added.
     """
     missing = _unclaimed_evidence(planned, store, claimed_keys)
-    observations = tuple(o for epoch_observations in missing.values() for o in epoch_observations)
-    epochs = max((epoch for epoch in missing if epoch > 0), default=0)
+    observations = tuple(o for state_observations in missing.values() for o in state_observations)
+    epochs = math.ceil(max((state.epoch for state in missing), default=0))
     if store is None or not store.has("training", planned.key):
         epochs = planned.cell.training.epochs
     needs_shadows = any("shadow_passes" in o.needs for o in observations)
@@ -93,7 +105,7 @@ def metric_observations(planned: PlannedCell) -> tuple[Choice, ...]:
     return tuple(required_observations(requested, "a metric", {observation_name(o): o for o in planned.observations}))
 
 
-def attack_cost(planned: PlannedCell, attack: Choice, epoch: int) -> float:
+def attack_cost(planned: PlannedCell, attack: Choice, epoch: float) -> float:
     """Return an attack's cost at an epoch, in forward passes over the audited texts, including shadow models' training."""
     evidence = attack_evidence(planned, attack)
     work = sum(observation_work(planned, o) for o in evidence)

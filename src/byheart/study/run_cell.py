@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from byheart.core.adversary import adversary, default_adversary_label
 from byheart.core.attack_output import ATTACK_OUTPUT_NAMES, output_arrays
 from byheart.core.config import Machine
 from byheart.core.dependencies import depends_on, observation_name
@@ -27,7 +28,9 @@ from byheart.core.types import Estimate, Row
 from byheart.store.rows import read_rows
 from byheart.store.store import Store, read_arrays, read_json, write_arrays
 from byheart.study.cell_tokens import scored_texts
+from byheart.study.checkpoints import check_precision, training_precision
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import BASE, ModelState
 from byheart.study.planned_cell import METRIC_LABELS, PlannedCell
 from byheart.study.remaining_work import (
     attack_cost,
@@ -36,6 +39,7 @@ from byheart.study.remaining_work import (
     missing_evidence,
     observation_passes,
 )
+from byheart.study.searched_rates import search_rows
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import non_default_settings
@@ -50,18 +54,20 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: Pro
 
     Raises `CellError` or `RequestError` if the cell cannot be computed.
     """
+    for cell in (planned, *shadow_cells(planned)):
+        check_precision(cell, store, machine)
     missing = missing_evidence(planned, store)
     if any("shadow_passes" in o.needs for observations in missing.values() for o in observations):
         # Base model observations without shadow models come first: their errors occur before many trainings.
         without_shadows = tuple(
-            o for o in missing.get(0, ()) if not depends_on("shadow_passes", o, planned.observations)
+            o for o in missing.get(BASE, ()) if not depends_on("shadow_passes", o, planned.observations)
         )
         if without_shadows:
-            observe(planned, {0: without_shadows}, store, machine, on_event, base_only=True)
+            observe(planned, {BASE: without_shadows}, store, machine, on_event, base_only=True)
         for shadow in shadow_cells(planned):
             _train_and_observe(shadow, store, machine, on_event)
     _train_and_observe(planned, store, machine, on_event)
-    evidence = {evidence_key(planned, o, e) for o in planned.observations for e in planned.epochs}
+    evidence = {evidence_key(planned, o, s) for o in planned.observations for s in planned.states}
     recipe = {
         "cell": planned.recipe,
         "evidence": sorted(evidence),
@@ -71,6 +77,8 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: Pro
         "labels": _labels(planned),
         "counts": dict(planned.split.counts),
         **_canary_recipe(planned.split.planted),
+        **({"search": [t._asdict() for t in planned.tried]} if planned.tried else {}),
+        **_adversary_recipe(planned),
         "revision": ROWS_REVISION,
     }
 
@@ -82,11 +90,23 @@ def run_cell(planned: PlannedCell, store: Store, machine: Machine, on_event: Pro
     return key, read_rows(store.get_or_make("rows", key, recipe, make))
 
 
+def _adversary_recipe(planned: PlannedCell) -> dict[str, Any]:
+    """Return the adversaries that differ from those of default observations, so that all other rows keep their key."""
+    labels = {a.name: adversary(a, planned.observations).label for a in planned.attacks}
+    changed = {name: label for name, label in labels.items() if label != default_adversary_label(name)}
+    return {"adversaries": changed} if changed else {}
+
+
 def _train_and_observe(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> None:
     missing = missing_evidence(planned, store)
     required = (("training", planned.key), ("tokens", key_of(planned.tokens_recipe("audited"))))
     if missing or not all(store.has(stage, key) for stage, key in required):
         observe(planned, missing, store, machine, on_event)
+
+
+def _row_labels(planned: PlannedCell, store: Store) -> dict[str, Any]:
+    """Return the labels of the cell's rows; no key contains the precision, because a machine may choose it."""
+    return {**_labels(planned), "precision": training_precision(planned, store)}
 
 
 def _labels(planned: PlannedCell) -> dict[str, Any]:
@@ -105,7 +125,7 @@ def _labels(planned: PlannedCell) -> dict[str, Any]:
 
 def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
     """Yield the rows of the whole cell: numbers of texts, parameters, truncated texts."""
-    labels = _labels(planned)
+    labels = _row_labels(planned, store)
     facts = read_json(store.folder("training", planned.key) / "facts.json")
     numbers = {
         "train_texts": len(planned.split.train),
@@ -124,8 +144,12 @@ def _cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
     }
     for metric, value in numbers.items():
         yield build_row(labels, None, metric, Estimate(float(value)))
+    yield from search_rows(planned.tried, float(facts["learning_rate"]), labels)
     for epoch, epsilon in enumerate(facts.get("accountant_epsilon", [])):
         yield build_row(labels, epoch, "accountant_epsilon", Estimate(epsilon))
+    if planned.spending is not None:
+        for epoch in planned.inside_epochs.values():
+            yield build_row(labels, epoch, "accountant_epsilon", Estimate(planned.spending.epsilon(epoch)))
 
 
 def _canary_recipe(planted: PlantedCanaries | None) -> dict[str, Any]:
@@ -148,11 +172,11 @@ def _canary_counts(planted: PlantedCanaries | None) -> dict[str, int]:
 
 
 def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
-    labels = _labels(planned)
     needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
     observations = [o for o in planned.observations if observation_name(o) in needed]
-    for epoch in planned.epochs:
-        evidence = {observation_name(o): read_evidence(planned, store, o, epoch) for o in observations}
+    for state in planned.states:
+        epoch, labels = state.epoch, {**_row_labels(planned, store), "initialized": state.initialized}
+        evidence = {observation_name(o): read_evidence(planned, store, o, state) for o in observations}
         texts = scored_texts(planned.split.audited, store.folder("tokens", key_of(planned.tokens_recipe("audited"))))
         metric_inputs = {**evidence, **_metric_inputs(planned, evidence)}
         for metric in planned.metrics:
@@ -161,26 +185,27 @@ def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
         for observation in metric_observations(planned):
             cost = {
                 "passes": observation_passes(planned, observation),
-                "seconds": _seconds(planned, store, observation, epoch),
+                "seconds": _seconds(planned, store, observation, state),
             }
             for name, value in cost.items():
                 label = f"observation={observation_name(observation)}"
                 yield build_row(labels, epoch, name, Estimate(value), label=label)
         for attack in planned.attacks:
-            key = _make_scores(planned, store, attack, epoch, {**evidence, "texts": texts})
+            attack_labels = {**labels, "adversary": adversary(attack, planned.observations).label}
+            key = _make_scores(planned, store, attack, state, {**evidence, "texts": texts})
             outputs = read_arrays(store.folder("scores", key))
             inputs = metric_inputs | {n: outputs[n] for n in ATTACK_OUTPUT_NAMES if n in outputs}
             for metric in planned.metrics:
                 # Metrics of extraction apply only to attacks that extract.
                 if set(metric.needs) & set(ATTACK_OUTPUT_NAMES) and set(metric.needs) <= set(inputs):
-                    yield from _metric_rows(labels, epoch, metric, inputs, attack, key)
-            for name, value in _cost(planned, store, attack, epoch).items():
-                yield build_row(labels, epoch, name, Estimate(value), attack)
+                    yield from _metric_rows(attack_labels, epoch, metric, inputs, attack, key)
+            for name, value in _cost(planned, store, attack, state).items():
+                yield build_row(attack_labels, epoch, name, Estimate(value), attack)
 
 
 def _metric_rows(
     labels: Mapping[str, Any],
-    epoch: int,
+    epoch: float,
     metric: Choice,
     inputs: Mapping[str, Any],
     attack: Choice | None = None,
@@ -192,19 +217,21 @@ def _metric_rows(
         yield build_row(labels, epoch, metric, _check_finite(metric, estimate), attack, scores, label)
 
 
-def _cost(planned: PlannedCell, store: Store, attack: Choice, epoch: int) -> dict[str, float]:
-    """Return the cost of an attack's evidence at an epoch: passes over the audited texts, and measured seconds."""
+def _cost(planned: PlannedCell, store: Store, attack: Choice, state: ModelState) -> dict[str, float]:
+    """Return the cost of an attack's evidence of a state: passes over the audited texts, and measured seconds."""
     evidence = attack_evidence(planned, attack)
-    seconds = sum(_seconds(planned, store, o, epoch) for o in evidence)
+    seconds = sum(_seconds(planned, store, o, state) for o in evidence)
     if any("shadow_passes" in o.needs for o in evidence):
         for shadow in shadow_cells(planned):
             epoch_seconds = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
-            seconds += sum(epoch_seconds[:epoch]) + sum(_seconds(shadow, store, o, epoch) for o in shadow.observations)
-    return {"passes": attack_cost(planned, attack, epoch), "seconds": seconds}
+            whole = int(state.epoch)
+            seconds += sum(epoch_seconds[:whole]) + (state.epoch - whole) * sum(epoch_seconds[whole : whole + 1])
+            seconds += sum(_seconds(shadow, store, o, shadow.same_state(state)) for o in shadow.observations)
+    return {"passes": attack_cost(planned, attack, state.epoch), "seconds": seconds}
 
 
-def _seconds(planned: PlannedCell, store: Store, observation: Choice, epoch: int) -> float:
-    return float(store.recipe("evidence", evidence_key(planned, observation, epoch))["made"]["seconds"])
+def _seconds(planned: PlannedCell, store: Store, observation: Choice, state: ModelState) -> float:
+    return float(store.recipe("evidence", evidence_key(planned, observation, state))["made"]["seconds"])
 
 
 def _metric_inputs(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,10 +247,12 @@ def _metric_inputs(planned: PlannedCell, evidence: Mapping[str, Any]) -> dict[st
     return inputs
 
 
-def _make_scores(planned: PlannedCell, store: Store, attack: Choice, epoch: int, inputs: Mapping[str, Any]) -> str:
+def _make_scores(
+    planned: PlannedCell, store: Store, attack: Choice, state: ModelState, inputs: Mapping[str, Any]
+) -> str:
     """Return the key of an attack's scores; compute them if the store lacks them."""
     observations = [o for o in planned.observations if observation_name(o) in attack.needs]
-    evidence = {stored_name("observations", observation_name(o)): evidence_key(planned, o, epoch) for o in observations}
+    evidence = {stored_name("observations", observation_name(o)): evidence_key(planned, o, state) for o in observations}
     groups = np.array(planned.split.groups)
     recipe = {
         "attack": attack.recipe,

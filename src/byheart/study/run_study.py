@@ -18,9 +18,12 @@ from byheart.store.rows import read_gates, score_reader, study_notes, study_rows
 from byheart.store.run_info import run_details
 from byheart.store.store import Store
 from byheart.study.estimate import check_device_and_bases, check_method_packages
+from byheart.study.learning_rate_search import all_trials, pending_trials
 from byheart.study.overrides import as_yaml
-from byheart.study.plan import plan, remaining_work_by_cell
+from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.remaining_work import remaining_work_by_cell
+from byheart.study.run_searches import run_searches
 from byheart.study.split_checks import SplitGate, split_gates
 from byheart.study.study_file import Study, parse_study, read_study
 from byheart.study.train_and_observe import Event, ProgressCallback
@@ -70,15 +73,18 @@ def run(
     parsed_study = _as_study(study)
     open_store = store if isinstance(store, Store) else Store.open(Path(store))
     planned = plan(parsed_study, open_store)
-    remaining = remaining_work_by_cell(planned, open_store)
-    check_device_and_bases(parsed_study.machine, planned, remaining)
-    check_method_packages(planned, remaining)
+    with_trials = (*pending_trials(planned, open_store), *planned)
+    remaining = remaining_work_by_cell(with_trials, open_store)
+    check_device_and_bases(parsed_study.machine, with_trials, remaining)
+    check_method_packages(with_trials, remaining)
     if begun is not None:
-        begun(planned, sum(remaining), sum(remaining_work_by_cell(planned, None)) - sum(remaining))
+        total = sum(remaining_work_by_cell((*all_trials(planned, open_store), *planned), None))
+        begun(planned, sum(remaining), total - sum(remaining))
     gates = split_gates(planned, open_store)
     for gate in gates:
         tell(Event("begin", gate.name, f"split check of members and non-members: {gate.gate.verdict}"))
     _store_study(open_store, parsed_study, planned, gates, ())
+    planned, failed_searches = run_searches(planned, open_store, parsed_study.machine, tell, finished)
     ended: list[CellOutcome] = []
 
     def store_outcome(outcome: CellOutcome) -> None:
@@ -87,7 +93,11 @@ def run(
         _store_study(open_store, parsed_study, planned, gates, ended)
         finished(outcome)
 
-    outcomes = run_cells(planned, open_store, parsed_study.machine, tell, store_outcome)
+    for outcome in failed_searches.values():
+        store_outcome(outcome)
+    to_run = [p for p in planned if p not in failed_searches]
+    trained = iter(run_cells(to_run, open_store, parsed_study.machine, tell, store_outcome))
+    outcomes = [failed_searches.get(p) or next(trained) for p in planned]
     _store_study(open_store, parsed_study, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
 

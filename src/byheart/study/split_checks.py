@@ -12,7 +12,7 @@ from byheart.core.errors import DataError
 from byheart.core.registry import key_of
 from byheart.core.split_check import Finding, Gate
 from byheart.data import split_check
-from byheart.data.split_check import gate
+from byheart.data.split_check import gate, with_assignment
 from byheart.store.rows import read_gate
 from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
@@ -51,6 +51,7 @@ def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
         "near_duplicate": near_duplicate,
         "max_tokens": max_tokens,
         "fpr": fpr,
+        "split": cell.data.split,
         "revision": split_check.REVISION,
     }
 
@@ -60,6 +61,7 @@ def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
         except DataError as error:
             finding = Finding("data", "doubtful", "not checked", f"the split was not checked: {error}", 0.0)
             result = Gate(len(split.members), len(split.nonmembers), (finding,))
+        result = with_assignment(result, is_random=cell.data.split == "group")
         (folder / "gate.json").write_text(json.dumps(dataclasses.asdict(result), allow_nan=False))
 
     key = key_of({**recipe, "dataset": cell.dataset.identity})

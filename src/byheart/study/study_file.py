@@ -23,6 +23,7 @@ from byheart.core.registry import (
 )
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import apply_override, rerun_command
+from byheart.study.searched_rates import LearningRateSearch, search_of, split_search
 from byheart.study.study_entries import (
     as_list,
     dataset_choices,
@@ -35,7 +36,10 @@ from byheart.study.study_entries import (
 
 @dataclass(frozen=True)
 class Cell:
-    """One model to train and attack: everything that can change its weights, and its audited records."""
+    """One model to train and attack: everything that can change its weights, and its audited records.
+
+    With a `search`, the learning rate of the method is chosen before the cell is trained.
+    """
 
     base: str
     dataset: Choice
@@ -43,6 +47,7 @@ class Cell:
     method: Choice
     training: Training
     seed: int
+    search: LearningRateSearch | None = None
 
     @property
     def label(self) -> str:
@@ -90,8 +95,11 @@ def short_model_name(base: str) -> str:
 
 
 def non_default_settings(values: Data | Training | Scoring) -> str:
-    """Return the settings that differ from their defaults, as "name=value, ..."."""
-    pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values))
+    """Return the settings that differ from their defaults, as "name=value, ...".
+
+    Without the observed epochs, which distinguish no trained models.
+    """
+    pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values) if f.name != "observe")
     return ", ".join(f"{n}={format_setting(_without_defaults(v))}" for n, v, default in pairs if v != default)
 
 
@@ -160,14 +168,16 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
     data = values.get("data") or {}
     if not isinstance(data, dict):
         raise StudyError(f"data: {data!r} is not a mapping of settings. Write for example data: {{train: 1000}}.")
+    seeds = validate_setting("seeds", list[int], as_list(values.get("seeds", [0])))
+    training_values, rates = split_search(values.get("training") or {})
     cells = _without_duplicates(
-        Cell(base, dataset, sizes, method, training, seed)
+        Cell(base, dataset, sizes, method, training, seed, search_of(method, rates, seed=seeds[0]))
         for base in as_list(values.get("models") or default_base())
         for dataset, dataset_sizes in dataset_choices(values.get("datasets", ["records"]))
         for sizes in expand_sweep("data", Data, {**data, **dataset_sizes})
-        for training in expand_sweep("training", Training, values.get("training") or {})
+        for training in expand_sweep("training", Training, training_values)
         for method in shelf_choices("methods", values.get("methods", DEFAULT_METHODS))
-        for seed in validate_setting("seeds", list[int], as_list(values.get("seeds", [0])))
+        for seed in seeds
     )
     _check_cells(cells)
     return Study(
@@ -211,7 +221,7 @@ def _without_duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 def _check_cells(cells: Sequence[Cell]) -> None:
     if not cells:
-        raise StudyError("nothing to train. Give models, datasets, methods and seeds at least one entry each.")
+        raise StudyError("nothing to train. List at least one entry in each of models, datasets, methods and seeds.")
     for cell in cells:
         validate_setting("models", str, cell.base)
         members, known, train = cell.data.members, cell.data.known, cell.data.train

@@ -7,6 +7,7 @@ list is closed: a new kind of input is a new entry there, and in `evidence_keys`
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -23,8 +24,9 @@ from byheart.core.registry import Choice
 from byheart.stats.dp_accounting import privacy_settings
 from byheart.store.store import Store, write_arrays
 from byheart.study.cell_tokens import check_tokens, stored_tokens
-from byheart.study.checkpoints import drop_states, latest_state, save_state, write_weights
+from byheart.study.checkpoints import drop_states, latest_state, save_state, training_precision, write_weights
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
+from byheart.study.observed_states import BASE, INITIALIZED, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.remaining_work import epoch_work, observation_work
 from byheart.study.stored_evidence import read_evidence, read_shadow_passes
@@ -62,16 +64,16 @@ class _CellContext:
 
 def observe(
     planned: PlannedCell,
-    missing: Mapping[int, tuple[Choice, ...]],
+    missing: Mapping[ModelState, tuple[Choice, ...]],
     store: Store,
     machine: Machine,
     on_event: ProgressCallback,
     *,
     base_only: bool = False,
 ) -> None:
-    """Train as far as needed and make every missing observation, epoch by epoch, resuming from the last stored epoch.
+    """Train as far as needed and make every missing observation, state by state, resuming from the last stored state.
 
-    With `base_only`, nothing is trained; only the missing observations of epoch 0 are made.
+    With `base_only`, nothing is trained; only the missing observations of the base model are made.
     """
     from byheart.lm import base_cache, load, train
 
@@ -81,20 +83,22 @@ def observe(
     tokens = {part: stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
     check_tokens(planned, model, tokens)
     context = _CellContext(planned, store, machine, on_event, tokens)
-    make_evidence(missing.get(0, ()), _StoreProvider(context, 0, model))
-    after_training = {epoch: observations for epoch, observations in missing.items() if epoch > 0}
-    if base_only or (not after_training and store.has("training", planned.key)):
+    make_evidence(missing.get(BASE, ()), _StoreProvider(context, BASE, model))
+    initialized = missing.get(INITIALIZED, ())
+    trained = {state.epoch: observations for state, observations in missing.items() if state.epoch > 0}
+    is_trained = not trained and store.has("training", planned.key)
+    if base_only or (is_trained and not initialized):
         return
     train.seed_rngs(planned.key)
     tuned = planned.cell.method(model)
     tuned.module.to(device)
     base_cache.copy_shared_trainable_weights(tuned.module)
-    _train(
-        context,
-        after_training,
-        train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name)),
-        tuned,
-    )
+    tuned_model = train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name))
+    if initialized:
+        tuned.module.eval()
+        make_evidence(initialized, _StoreProvider(context, INITIALIZED, tuned_model))
+    if not is_trained:
+        _train(context, trained, tuned_model, tuned)
 
 
 def release_base_model() -> None:
@@ -106,7 +110,7 @@ def release_base_model() -> None:
 
 def _train(
     context: _CellContext,
-    observations_by_epoch: Mapping[int, tuple[Choice, ...]],
+    observations_by_epoch: Mapping[float, tuple[Choice, ...]],
     model: LanguageModel,
     tuned: TrainableModel,
 ) -> None:
@@ -120,37 +124,50 @@ def _train(
     start = latest_state(planned, store, before=first)
     losses: list[float] = []
     seconds: list[float] = []
+    done = 0.0
     if start is not None:
-        losses, seconds = ([float(x) for x in start[1].pop(n)] for n in ("losses", "seconds"))
-        done = start[0] * epoch_work(planned)
-        context.on_event(Event("begin", planned.label, f"resuming after epoch {start[0]}", done))
+        done, state = start
+        losses, seconds = ([float(x) for x in state.pop(n)] for n in ("losses", "seconds"))
+        text = f"resuming after epoch {done:g}"
+        context.on_event(Event("begin", planned.label, text, done * epoch_work(planned)))
     else:
         context.on_event(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
+    # Resumed and repeated training has the number format of the stored one.
+    stored_precision: Any = training_precision(planned, store) or context.machine.precision
+    precision = train.training_dtype(stored_precision, device_of(model.module))
+    precision_name = str(precision).removeprefix("torch.")
     epochs = train.train(
         model,
         context.tokens["train"],
         training=settings,
         learning_rate=rate,
         key=planned.key,
-        precision=train.training_dtype(context.machine.precision, device_of(model.module)),
+        precision=precision,
         budget=context.machine.token_budget,
+        inside_epochs=planned.inside_epochs,
         resume_from=start,
         dp_parameters=planned.spending,
     )
     start_time = time.monotonic()
     for epoch in epochs:
-        losses.append(epoch.loss)
-        seconds.append(time.monotonic() - start_time)
-        context.on_event(
-            Event("step", planned.label, f"epoch {epoch.number} trained, loss {epoch.loss:.3f}", epoch_work(planned))
-        )
-        make_evidence(observations_by_epoch.get(epoch.number, ()), _StoreProvider(context, epoch.number, model))
-        if epoch.number < settings.epochs:
-            save_state(planned, store, epoch, {"losses": losses, "seconds": seconds})
-        start_time = time.monotonic()
+        number = epoch.number
+        # The last items are of the current epoch until now.
+        losses[math.ceil(number) - 1 :] = [epoch.loss]
+        seconds.extend([0.0] * (math.ceil(number) - len(seconds)))
+        seconds[-1] += time.monotonic() - start_time
+        text = f"epoch {number:g} trained, loss {epoch.loss:.3f}"
+        context.on_event(Event("step", planned.label, text, (number - done) * epoch_work(planned)))
+        make_evidence(observations_by_epoch.get(number, ()), _StoreProvider(context, ModelState(number), model))
+        if number < settings.epochs:
+            save_state(planned, store, epoch, {"losses": losses, "seconds": seconds}, precision=precision_name)
+        done, start_time = number, time.monotonic()
+    if planned.is_trial:  # its perplexity is stored, and nothing reads its weights
+        drop_states(planned, store)
+        return
     facts = {
         "trained_parameters": sum(p.numel() for p in train.trainable_parameters(model.module).values()),
         "learning_rate": rate,
+        "precision": precision_name,
         "losses": losses,
         "seconds": seconds,
         "truncated_texts": _truncated_text_count(context),
@@ -196,13 +213,13 @@ def _truncated_text_count(context: _CellContext) -> int:
 
 @dataclass(frozen=True)
 class _StoreProvider:
-    """Provides the evidence of one epoch's model through the store.
+    """Provides the evidence of one state of the model through the store.
 
     `base_model` is the same object as `model`: base evidence is made at epoch 0, before the method changes the model.
     """
 
     context: _CellContext
-    epoch: int
+    state: ModelState
     model: LanguageModel
 
     def argument(self, name: str) -> Any:
@@ -219,13 +236,13 @@ class _StoreProvider:
         if name in ATTRIBUTE_INPUTS:
             return getattr(context.planned.split, name)
         if name == "shadow_passes":
-            return read_shadow_passes(context.planned, context.store, self.epoch)
-        return read_evidence(context.planned, context.store, context.planned.observation(name), self.epoch)
+            return read_shadow_passes(context.planned, context.store, self.state)
+        return read_evidence(context.planned, context.store, context.planned.observation(name), self.state)
 
     def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
         """Store the evidence unless another cell or run has stored it meanwhile."""
         planned, store = self.context.planned, self.context.store
-        key = evidence_key(planned, observation, self.epoch)
+        key = evidence_key(planned, observation, self.state)
         if store.has("evidence", key):
             return
 
@@ -240,7 +257,7 @@ class _StoreProvider:
                 )
             write_arrays(folder, evidence_to_arrays(evidence))
 
-        store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.epoch), make)
+        store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.state), make)
         done = observation_work(planned, observation)
-        text = f"epoch {self.epoch} observed: {observation.name}"
+        text = f"{self.state.label} observed: {observation.name}"
         self.context.on_event(Event("step", planned.label, text, done))

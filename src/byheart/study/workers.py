@@ -27,6 +27,7 @@ from byheart.core.errors import ByheartError
 from byheart.core.library_warnings import silence_library_warnings
 from byheart.core.types import Row
 from byheart.store.store import Store
+from byheart.study.learning_rate_search import run_trial
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.run_cell import run_cell
 from byheart.study.train_and_observe import Event, ProgressCallback, release_base_model
@@ -36,13 +37,17 @@ CellCallback = Callable[["CellOutcome"], None]
 
 @dataclass(frozen=True)
 class CellOutcome:
-    """Outcome of a cell: its rows and their key, or a one-line error; unexpected errors have a traceback."""
+    """Outcome of a cell: its rows and their key, or a one-line error; unexpected errors have a traceback.
+
+    The outcome of a trial of a learning rate has its result as a `note`, and no rows.
+    """
 
     cell: str
     key: str
     rows: tuple[Row, ...]
     error: str = ""
     trace: str = ""
+    note: str = ""
 
 
 def run_cells(
@@ -81,7 +86,7 @@ def _run_in_sequence(
                 continue
             with store.claim(_claim_name(cell), wait=wait) as is_claimed:
                 if not is_claimed:
-                    on_event(Event("begin", cell.cell.label, "locked by another run; skipping for now"))
+                    on_event(Event("begin", cell.label, "locked by another run; skipping for now"))
                     continue
                 outcomes[number] = _cell_outcome(cell, store, machine, on_event)
                 on_cell_end(outcomes[number])
@@ -98,8 +103,10 @@ def _claim_name(planned: PlannedCell) -> str:
 
 
 def _cell_outcome(planned: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> CellOutcome:
-    label = planned.cell.label
+    label = planned.label
     try:
+        if planned.is_trial:
+            return CellOutcome(label, "", (), note=run_trial(planned, store, machine, on_event))
         key, rows = run_cell(planned, store, machine, on_event)
     except ByheartError as error:
         return CellOutcome(label, "", (), str(error))
@@ -139,7 +146,7 @@ def _run_in_processes(
                     outcome = done.result()
                 except BrokenProcessPool:
                     message = "a worker process died, possibly out of memory. Run again with fewer --workers."
-                    outcome = CellOutcome(planned[pending[done]].cell.label, "", (), message)
+                    outcome = CellOutcome(planned[pending[done]].label, "", (), message)
                 outcomes[pending[done]] = outcome
                 on_cell_end(outcome)
         except KeyboardInterrupt:

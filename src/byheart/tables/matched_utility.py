@@ -1,9 +1,9 @@
 """Leakage at equal utility: a method may leak little only because it learned little.
 
-Between two epochs, AUC is interpolated linearly in the logarithm of the validation perplexity; nothing is extrapolated.
-The interval is a bootstrap over audited texts (whole groups) and validation texts (`byheart.analysis.utility_curves`),
-never narrower than the rows' own intervals interpolated the same way. Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258 compare
-methods after equal epochs, at different perplexities.
+Between two observed states, AUC is interpolated linearly in the logarithm of the validation perplexity; nothing is
+extrapolated. The interval is a bootstrap over audited texts (whole groups) and validation texts, and covers the intervals
+of both states, because no model between them was observed (`byheart.analysis.utility_curves`). Hou, Wu, Luo, Zeng, 2025,
+arXiv 2507.00258 compare methods after equal epochs, at different perplexities.
 """
 
 from __future__ import annotations
@@ -22,18 +22,22 @@ from byheart.analysis.matched_utility import (
     LeakageAtPerplexity,
     leakage_at_perplexity,
     paths_by_attack_and_method,
+    smallest_difference,
 )
-from byheart.analysis.utility_curves import common_perplexities
+from byheart.analysis.utility_curves import NOT_REACHED, common_perplexities
+from byheart.analysis.utility_notes import not_closely_note
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet, Table, TextLosses
 from byheart.stats.intervals import holm_by_name
 from byheart.stats.simultaneous import ALPHA
 
-NOT_REACHED = "not reached"
 PARAMETERS = "trained parameters"
 
 LineKey = tuple[tuple[str, ...], float, str]
 """Data set (and base), perplexity, attack."""
+
+Leakage = Mapping[str, LeakageAtPerplexity | str]
+"""A line's AUCs by method, or why a method has none."""
 
 
 def matched_utility(
@@ -46,12 +50,12 @@ def matched_utility(
     """AUC of each method at the point where it first reaches the same validation perplexity; lower leaks less.
 
     The last line has the number of trained parameters. `perplexity` None stands for two levels: the lowest that every
-    method reaches which improves on the base model, and the lowest that half of them reach. Raises `DataError` for
-    fewer than two methods with AUC and perplexity by epoch.
+    method reaches which improves on where it starts, and the lowest that half of them reach. Raises `DataError` for
+    fewer than two methods that reach the same perplexity.
     """
     lead, variants = LeadColumns(auc_rows(rows)), labels.variants(rows)
     names = tuple(variants.names.values())
-    leakage: dict[LineKey, dict[str, LeakageAtPerplexity | None]] = {}
+    leakage: dict[LineKey, Leakage] = {}
     for head, lead_rows in lead.split(rows).items():
         draws = BootstrapDraws(scores, losses)
         for attack, paths in paths_by_attack_and_method(lead_rows).items():
@@ -61,7 +65,7 @@ def matched_utility(
                 leakage[head, level, attack] = {
                     name: leakage_at_perplexity(seeds, level, draws) for name, seeds in by_variant.items()
                 }
-    if not any(sum(m is not None for m in line.values()) > 1 for line in leakage.values()):
+    if not any(sum(m != NOT_REACHED for m in line.values()) > 1 for line in leakage.values()):
         raise DataError(
             "table matched_utility: fewer than two methods reach the same perplexity. "
             "Add methods or epochs, with the metrics auc and perplexity."
@@ -81,66 +85,75 @@ def matched_utility(
             (*head, row_values.MISSING, PARAMETERS, *(_parameter_count(counts.get(name, [])) for name in names))
         )
     header = (*lead.header, "perplexity", "attack", *names)
-    return Table("Leakage at equal validation perplexity", header, tuple(lines), _note(leakage, lowest))
+    return Table("Leakage at equal validation perplexity", header, tuple(lines), _note(leakage, lowest, lines))
 
 
 def _cells(
     line: LineKey,
     names: Sequence[str],
-    by_method: Mapping[str, LeakageAtPerplexity | None],
+    by_method: Leakage,
     lowest: set[tuple[LineKey, str]],
 ) -> list[str]:
     cells: list[str] = []
     for name in names:
-        leakage = by_method.get(name)
-        if leakage is None:
-            cells.append(NOT_REACHED if name in by_method else row_values.MISSING)
+        leakage = by_method.get(name, row_values.MISSING)
+        if isinstance(leakage, str):
+            cells.append(leakage)
             continue
         number, _, interval = row_values.format_estimate(leakage.estimate).partition(" ")
         cells.append(f"{number}{LEAST_MARK if (line, name) in lowest else ''} {interval}")
     return cells
 
 
-def _lowest_or_tied(leakage: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]]) -> set[tuple[LineKey, str]]:
-    """Return each line's lowest method and the methods that do not differ from it at 5 % (Holm over the table's pairs)."""
+def _lowest_or_tied(leakage: Mapping[LineKey, Leakage]) -> set[tuple[LineKey, str]]:
+    """Return each line's lowest method and the methods that do not differ from it at 5 % (Holm over the table's pairs).
+
+    A pair is tested with the smallest difference that the observed states allow.
+    """
     from scipy.special import ndtr
 
     tests: dict[tuple[LineKey, frozenset[str]], float] = {}
     for line, by_method in leakage.items():
-        drawn = {n: m for n, m in by_method.items() if m is not None and len(m.draws)}
+        drawn = _with_draws(by_method)
         for (first, a), (second, b) in itertools.combinations(drawn.items(), 2):
-            difference = a.draws - b.draws
-            error = float(np.std(difference[1:]))
-            tests[line, frozenset((first, second))] = 2 * float(ndtr(-abs(difference[0]) / error)) if error else 1.0
+            error = float(np.std((a.draws - b.draws)[1:]))
+            p_value = 2 * float(ndtr(-smallest_difference(a, b) / error)) if error else 1.0
+            tests[line, frozenset((first, second))] = p_value
     corrected = holm_by_name(tests)
     tied: set[tuple[LineKey, str]] = set()
     for line, by_method in leakage.items():
-        drawn = {n: m for n, m in by_method.items() if m is not None and len(m.draws)}
+        drawn = _with_draws(by_method)
         if len(drawn) > 1:
             lowest = min(drawn, key=lambda n: drawn[n].estimate.value)
             tied |= {(line, n) for n in drawn if n == lowest or corrected[line, frozenset((n, lowest))] > ALPHA}
     return tied
 
 
+def _with_draws(by_method: Leakage) -> dict[str, LeakageAtPerplexity]:
+    return {n: m for n, m in by_method.items() if not isinstance(m, str) and len(m.draws)}
+
+
 def _parameter_count(rows: Sequence[Row]) -> str:
     return f"{rows[0].value:,.0f}" if rows else row_values.MISSING
 
 
-def _note(leakage: Mapping[LineKey, Mapping[str, LeakageAtPerplexity | None]], lowest: set[tuple[LineKey, str]]) -> str:
-    has_draws = all(len(m.draws) for line in leakage.values() for m in line.values() if m is not None)
+def _note(leakage: Mapping[LineKey, Leakage], lowest: set[tuple[LineKey, str]], lines: Sequence[Sequence[str]]) -> str:
+    has_draws = all(len(m.draws) for line in leakage.values() for m in line.values() if not isinstance(m, str))
     interval = (
         "of a bootstrap over audited texts (whole groups) and validation texts"
         if has_draws
-        else "(APPROXIMATE if the losses of the validation texts are not stored: interpolated from the neighboring epochs)"
+        else "(APPROXIMATE if the losses of the validation texts are not stored: of the states around the perplexity)"
     )
     mark = (
         f" {LEAST_MARK}: lowest AUC of its line, or not different from the lowest at 5 %, corrected for all pairs of the "
-        "table (Holm)."
+        "table (Holm). A difference is the smallest that the states around the perplexity allow."
         if lowest
         else ""
     )
     return (
-        "AUC where the method first reaches this validation perplexity, interpolated between its epochs; in brackets: "
-        f"95 % interval {interval}. \N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: no epoch "
-        f"has this perplexity; nothing is extrapolated.{mark}"
+        "AUC where the method first reaches this validation perplexity, interpolated between its observed states; in brackets: "
+        f"95 % interval {interval}, which covers the intervals of the two states. "
+        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: the path does not cross this "
+        "perplexity; nothing is extrapolated. A path starts at the base model, and with virtual tokens at the initialized "
+        f"ones.{not_closely_note(lines)}{mark}"
     )
