@@ -52,7 +52,7 @@ def test_it_shows_its_rows_its_records_and_their_texts(opened, audited):
         page.select_option("[data-pick=attack]", attack)
         expect(page.locator("figure:has(.drawn[data-name=loss_density]) .picked")).to_contain_text(attack)
         (row,) = [r for r in rows if r.metric == "auc" and r.epoch and labels.attack_name(r.attack) == attack]
-        (auc,) = {float(line["AUC"]) for line in numbers(page, "loss_density") if line["method"] != "untuned"}
+        (auc,) = {float(line["AUC"]) for line in numbers(page, "loss_density") if line["method"] != "base model"}
         assert auc == pytest.approx(row.value, abs=1e-5)
     texts = {r["id"]: r["text"] for r in map(json.loads, (audited.parent / "members.jsonl").open())}
     lines = page.locator("#records-list > table > tbody > tr")

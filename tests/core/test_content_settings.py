@@ -15,6 +15,7 @@ from byheart.core.errors import DataError, ModelError
 from byheart.core.registry import ContentIdentity, choose
 from byheart.store.store import Store, read_arrays
 from byheart.study.evidence_keys import evidence_key
+from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.study_file import parse_study as parsed
 
@@ -51,7 +52,7 @@ def test_a_changed_corpus_under_the_same_path_is_counted_anew(tiny_folder, tmp_p
         results = byheart.run(asked, store=store)
         assert not results.failed, results.failed
         (planned,) = plan(parsed(asked), store)
-        key = evidence_key(planned, planned.observation("frequencies"), 0)
+        key = evidence_key(planned, planned.observation("frequencies"), ModelState(0))
         return key, read_arrays(store.folder("evidence", key))["frequency"], {r.scores for r in results.rows}
 
     corpus.write_text("Account account account.\n")
@@ -78,7 +79,10 @@ def test_changed_weights_under_the_same_path_are_another_masked_model(tiny_folde
     def key():
         told = [{"neighbour_texts": {"masked_model": str(words)}}]
         (planned,) = plan(parsed(content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)), store)
-        return [evidence_key(planned, planned.observation(n), 1) for n in ("neighbour_texts", "neighbours", "target")]
+        return [
+            evidence_key(planned, planned.observation(n), ModelState(1))
+            for n in ("neighbour_texts", "neighbours", "target")
+        ]
 
     first = key()
     assert key() == first

@@ -134,11 +134,31 @@ def test_records_are_the_members_with_the_highest_scores_by_id_alone():
     assert cell["texts"] == []
 
 
+def test_the_switch_groups_attacks_by_what_their_adversary_has(plain):
+    (switch,) = re.findall(r'<select data-pick="attack".*?</select>', plain, re.DOTALL)
+    assert re.findall(r'<optgroup label="([^"]+)">|<option value="([^"]+)">', switch) == [
+        ("log-probabilities", ""),
+        ("", "Loss"),
+        ("", "Zlib"),
+        ("", "Min-K%"),
+        ("next-token distributions", ""),
+        ("", "Min-K%++"),
+        ("log-probabilities + base model", ""),
+        ("", "Reference"),
+    ]
+    content, _ = scripts(plain)
+    assert content["attacks"] == re.findall(r'<option value="([^"]+)">', switch)
+
+
 def test_the_summary_states_which_methods_leak(plain):
     words = Read(plain).words
     assert "WebNLG: 3 of 6 methods leak" in words
     assert re.search(r"Leaks: .*1 % .*8 % \(0-23 %\) of the members\.", words)
-    assert re.search(r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3; [^.]*0\.500\.", words)
+    assert re.search(
+        r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3; [^.]*0\.500, by an adversary who has log-probabilities\.",
+        words,
+    )
+    assert "Highest AUC of adversaries with other access: next-token distributions: Min-K%++, 0.822" in words
     assert "Validation perplexity 20.00 → 17.00." in words
     assert re.search(r"No leakage detectable [^.]*0\.62\)\.", words)
     assert "The 60 intervals" in words
@@ -147,7 +167,7 @@ def test_the_summary_states_which_methods_leak(plain):
 
 def test_verdict_and_gate_are_shown_first_and_its_reasons_after(plain):
     words = Read(plain).words
-    answer = words.partition("Can an attacker tell")[2].partition("Split check: are")[0]
+    answer = words.partition("Can an adversary identify")[2].partition("Split check: are")[0]
     assert "WebNLG: 3 of 6 methods leak: full, head, LoRA." in answer
     assert "(are members and non-members comparable?): WebNLG: sound , WikiText: sound" in answer
     doubtful = Read(page(FEW, gates=judged("doubtful", "it looks odd"))).words

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import typing
 from collections.abc import Callable
 from typing import Any
 
+from byheart.cli.departures import variant_note
+from byheart.core.adversary import adversary_order, adversary_phrase, default_adversary_label
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.dependencies import forward_pass_count, required_observations
 from byheart.core.registry import (
@@ -32,9 +35,16 @@ def shelves_text() -> str:
 
 
 def shelf_text(shelf: str) -> str:
-    """Return a shelf's entries, one line each."""
+    """Return a shelf's entries, one line each; attacks below what their adversary has."""
     width = max(map(len, entry_names(shelf)), default=0)
-    return "\n".join(f"{n:{width}}  {summary(load_function(shelf, n))}" for n in entry_names(shelf))
+    lines = {n: f"{n:{width}}  {summary(load_function(shelf, n))}{variant_note(shelf, n)}" for n in entry_names(shelf)}
+    if shelf != "attacks":
+        return "\n".join(lines.values())
+    groups = itertools.groupby(sorted(lines, key=_by_adversary), key=default_adversary_label)
+    return "\n\n".join(
+        "\n".join([f"The adversary has {adversary_phrase(label)}:", *(lines[n] for n in names)])
+        for label, names in groups
+    )
 
 
 def entry_text(shelf: str, name: str) -> str:
@@ -43,10 +53,11 @@ def entry_text(shelf: str, name: str) -> str:
     parts = [f"{shelf}/{name}: {summary(function)}"]
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
     parts += [rest] if rest else []
+    parts += [note.strip()] if (note := variant_note(shelf, name)) else []
     if needs(function):
         parts.append("Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)))
     if shelf == "attacks" and ":" not in name:
-        parts.append(_passes_line(name))
+        parts += [_adversary_line(name), _passes_line(name)]
     declared = setting_types(function)
     lines = [
         f"  {s}: {type_text(declared.get(s, ''))} = {_default(default)}"
@@ -60,6 +71,10 @@ def entry_text(shelf: str, name: str) -> str:
 def _requirement_text(shelf: str, name: str) -> str:
     adversary = adversary_requirement(name) if shelf in {"attacks", "observations"} else ""
     return f"{name} ({adversary})" if adversary else name
+
+
+def _adversary_line(attack: str) -> str:
+    return f"The adversary has: {default_adversary_label(attack)}"
 
 
 def _passes_line(attack: str) -> str:
@@ -100,22 +115,24 @@ def attacks_markdown() -> str:
     extraction = [n for n in entry_names("attacks") if is_extraction_attack(choose("attacks", n))]
     membership = [n for n in entry_names("attacks") if n not in extraction]
     sections = ((MEMBERSHIP_HEAD, membership), (EXTRACTION_HEAD, extraction))
-    tables = ["\n".join([head, COLUMNS, *map(_attack_line, names)]) for head, names in sections]
+    tables = [
+        "\n".join([head, COLUMNS, *map(_attack_line, sorted(names, key=_by_adversary))]) for head, names in sections
+    ]
     return "\n\n".join([ATTACKS_HEAD, *tables]) + "\n"
+
+
+def _by_adversary(attack: str) -> tuple[tuple[bool, list[int]], str]:
+    return adversary_order(default_adversary_label(attack)), attack
 
 
 def _attack_line(name: str) -> str:
     cells = (
-        summary(load_function("attacks", name)),
-        "; ".join(_adversary_requirements(name)),
+        summary(load_function("attacks", name)) + variant_note("attacks", name),
+        default_adversary_label(name),
         passes_text(name),
         _arxiv(name),
     )
     return f"| [`{name}`](shelves/attacks.md#{name}) | {' | '.join(cells)} |"
-
-
-def _adversary_requirements(attack: str) -> list[str]:
-    return list(dict.fromkeys(adversary_requirement(n) for n in needs(load_function("attacks", attack))))
 
 
 def _arxiv(attack: str) -> str:
@@ -125,7 +142,8 @@ def _arxiv(attack: str) -> str:
 
 ATTACKS_HEAD = """# Attacks
 
-A higher score always means more leakage. The column *adversary needs* lists what an adversary must have. The column *passes*
+A higher score always means more leakage. Attacks are grouped by what their [adversary](threat_models.md#what-each-attack-needs)
+must have, the weakest adversary first; all scored texts belong to it too. The column *passes*
 counts forward passes over the audited texts with the default settings. Attacks share passes: two attacks on `target` and `base`
 need two passes together. Known records (`data.known`) take passes too, but are few. `byheart run` stores the passes and seconds
 of each attack in the rows."""
@@ -141,7 +159,7 @@ whole prompt) and wants the suffix, at most 50 tokens. An extraction attack retu
 non-members, and epoch 0, the base model. The table `extraction` shows the excess over both, which is the leakage. An audit shows
 the same table, but its verdict does not depend on it.
 """
-COLUMNS = """| attack | score | adversary needs | passes | source |
+COLUMNS = """| attack | score | adversary has | passes | source |
 | --- | --- | --- | --- | --- |"""
 
 
@@ -188,13 +206,15 @@ def _entry_markdown(shelf: str, name: str, function: Callable[..., Any]) -> str:
         "Needs: " + "; ".join(_requirement_text(shelf, n) for n in needs(function)) + "\n" if needs(function) else ""
     )
     rest = (inspect.getdoc(function) or "").partition("\n")[2].strip()
-    cost = f"{_passes_line(name)}\n" if shelf == "attacks" else ""
+    cost = f"{_adversary_line(name)}\n\n{_passes_line(name)}\n" if shelf == "attacks" else ""
+    note = variant_note(shelf, name)
     return "\n".join(
         x
         for x in (
             f"## {name}\n",
             f"{summary(function)}\n",
             f"{rest}\n" if rest else "",
+            f"{note.strip()}\n" if note else "",
             requirements,
             cost,
             table,

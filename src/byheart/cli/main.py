@@ -65,7 +65,7 @@ def run(
     workers: Annotated[int | None, typer.Option(min=1, help="Number of processes that run cells.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Train, attack and measure every cell of a study; resume what an earlier run left."""
+    """Train, attack and measure every cell of a study; reuse the results of earlier runs."""
     from byheart.cli.progress import progress_display
     from byheart.cli.summary import print_summary
     from byheart.store.store import Store
@@ -199,7 +199,7 @@ def pack(
         "study.tar.xz"
     ),
 ) -> None:
-    """Write a study's results as one file to share, without texts and weights; unpacked, it is a store again."""
+    """Write a study's results to one file for sharing, without texts and weights. The unpacked file is a store."""
     from byheart.store.archive import pack as write_archive
 
     path = write_archive(open_existing_store(store), study, output).absolute()

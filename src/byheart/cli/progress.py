@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from byheart.analysis.row_values import format_count
+from byheart.core.row import is_base_row
 from byheart.core.types import Row
 from byheart.store.rows import last_epoch_rows
 from byheart.study.planned_cell import PlannedCell
@@ -52,13 +53,13 @@ def outcome_line(outcome: CellOutcome) -> str:
     """
     if outcome.error:
         return f"failed  {outcome.cell}: {outcome.error}"
-    parts = [outcome.cell]
+    parts = [x for x in (outcome.cell, outcome.note) if x]
     aucs = last_epoch_rows(outcome.rows, "auc")
     named = aucs if len(aucs) <= MAX_ATTACKS_NAMED else sorted(aucs, key=lambda r: -r.value)[:ATTACKS_NAMED_OF_MANY]
     parts += [f"{_attack_name(row, aucs)} {_value_text(row)}" for row in named]
     if others := len(aucs) - len(named):
         parts.append(f"and {format_count(others, 'other')}, none stronger")
-    first = [r for r in outcome.rows if r.metric == "perplexity" and r.epoch == 0]
+    first = [r for r in outcome.rows if r.metric == "perplexity" and is_base_row(r)]
     final = last_epoch_rows(outcome.rows, "perplexity")
     if first and final:
         parts.append(f"perplexity {first[0].value:.2f} → {final[0].value:.2f}")
@@ -214,7 +215,8 @@ class JsonLines:
     def on_cell_end(self, outcome: CellOutcome) -> None:
         """See `ProgressDisplay`."""
         rows = [dataclasses.asdict(r) for r in outcome.rows]
-        self._line("failed" if outcome.error else "done", cell=outcome.cell, error=outcome.error, rows=rows)
+        note = {"note": outcome.note} if outcome.note else {}
+        self._line("failed" if outcome.error else "done", cell=outcome.cell, error=outcome.error, rows=rows, **note)
 
     def close(self) -> None:
         """See `ProgressDisplay`."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
 from byheart.analysis import formats, labels, row_values
+from byheart.core.row import without_initialized
 from byheart.core.types import Row, Table
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -113,7 +114,7 @@ def _trajectory_line(line: _Trajectory, name_width: int, *, color: bool) -> str:
 
 def _trajectories_by_method(rows: Sequence[Row]) -> list[list[_Trajectory]]:
     """Return the trajectories of each data set and method, in the order of the tables."""
-    auc_rows = [r for r in rows if r.attack and r.metric == "auc" and r.epoch is not None]
+    auc_rows = [r for r in without_initialized(rows) if r.attack and r.metric == "auc" and r.epoch is not None]
     panels, variants, attacks = labels.panels(rows), labels.variants(rows), labels.attacks(auc_rows)
     by_method: list[list[_Trajectory]] = []
     for panel, panel_rows in panels.split(auc_rows).items():

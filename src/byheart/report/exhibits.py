@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from byheart.analysis.base_model_check import GatesByDataset
 from byheart.analysis.chart import Figure
 from byheart.analysis.exposed_records import TokenViewReader
 from byheart.analysis.paper_values import PublishedValue
+from byheart.analysis.precisions import precision_warning
 from byheart.core import defaults, registry
 from byheart.core.errors import DataError, UnknownNameError
 from byheart.core.registry import Choice
@@ -75,7 +77,8 @@ class ReportContent(NamedTuple):
 def make_tables(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Table]:
     """Return the tables that these rows can fill, by name and settings: the chosen ones, or the whole shelf.
 
-    If none is chosen, a table with a setting `metric` is made once for every metric of the rows.
+    If none is chosen, a table with a setting `metric` is made once for every metric of the rows. The notes warn of rows of
+    models that were trained in different precisions.
     """
     if not chosen:
         metrics = sorted(
@@ -87,7 +90,9 @@ def make_tables(report_content: ReportContent, chosen: Sequence[Choice] = ()) ->
             registry.choose("tables", c.name, {"metric": m}) for c in shelf if "metric" in c.defaults for m in metrics
         ]
         chosen = [*shelf, *by_metric]
-    return _call_entries(chosen, report_content)
+    tables = _call_entries(chosen, report_content)
+    warning = precision_warning(report_content.rows)
+    return {n: dataclasses.replace(t, note=f"{t.note} {warning}".strip()) if warning else t for n, t in tables.items()}
 
 
 def make_figures(report_content: ReportContent, chosen: Sequence[Choice] = ()) -> dict[str, Figure]:

@@ -16,7 +16,9 @@ from typing import Any, NamedTuple
 
 from byheart.analysis import formats, labels
 from byheart.analysis.base_model_check import panel_gates
+from byheart.analysis.chart_points import attacks_by_adversary
 from byheart.analysis.exposed_records import exposed_records
+from byheart.analysis.precisions import precision_warning
 from byheart.analysis.verdicts import MethodVerdict, last_epoch_auc_rows, verdicts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
@@ -80,11 +82,14 @@ def report(
         gates=gates,
         verdicts=method_verdicts,
         verdict_summary=verdict_summary,
+        precision_warning=precision_warning(rows),
+        epochs=page_data.observed_epochs(rows),
         tests=len(last_epoch_auc_rows(rows)),
         first=first,
         exhibits=[e for e in exhibits if e is not first],
         slugs=slugs,
         switches=switch_options,
+        adversaries=attacks_by_adversary(rows),
         picked=content["picked"],
         records=len(records),
         policy=" ".join(map(page_data.csp_hash, scripts)) or "'none'",

@@ -95,6 +95,12 @@ def page_content(
     }
 
 
+def observed_epochs(rows: Sequence[Row]) -> list[float]:
+    """Return the epochs of rows in order if they are not all whole epochs up to the last; else []: a slider reaches these."""
+    epochs = sorted({r.epoch for r in rows if r.epoch is not None and (r.attack or r.metric == "perplexity")})
+    return [] if epochs == list(range(len(epochs))) else epochs
+
+
 def _pick_parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {
         p["name"].removeprefix(PICK_PREFIX): p["value"]

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 
 from byheart.analysis import labels, row_values
 from byheart.core import registry
+from byheart.core.adversary import adversary_phrase
 from byheart.core.errors import DataError, UnknownNameError
+from byheart.core.row import adversary_label
 from byheart.core.types import Row
 
 
@@ -28,6 +30,26 @@ def attack_rows(rows: Sequence[Row], attack: str | None, metric: str, epoch: int
         last = max((r.epoch for r in measured if r.epoch is not None), default="none")
         raise DataError(f"epoch {epoch}: no rows. Choose an epoch up to {last}.")
     return measured
+
+
+class AdversaryColumn:
+    """The column that groups attacks by what their adversary must have; absent if all attacks have the same adversary."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._labels = list(labels.adversaries(rows))
+        self.header = ("adversary has",) if len(self._labels) > 1 else ()
+
+    def cell(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """Return the cell of the rows of one attack; for rows without an attack, the sign of a missing value."""
+        label = next((adversary_label(r) for r in rows if r.attack), row_values.MISSING)
+        return (label,) if self.header else ()
+
+    @property
+    def note(self) -> str:
+        """The sentence on adversaries, to append to a table's note; begins with a space."""
+        if self.header:
+            return " Attacks are grouped by what their adversary has; compare them within a group."
+        return f" The adversary has {adversary_phrase(self._labels[0])}."
 
 
 def cells_across(

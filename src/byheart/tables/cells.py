@@ -43,10 +43,17 @@ def _line(cell: list[Row], attacks: labels.DisplayNames) -> tuple[str, ...]:
         ", ".join(row_values.split_settings(first.method_settings, first.training_settings)) or "defaults",
         str(first.seed),
         _model_value(cell, "trained_parameters", "{:,.0f}".format),
-        _model_value(cell, "learning_rate", "{:g}".format),
+        _learning_rate(cell),
         *cells_across(attacks, [r for r in cell if r.attack and r.metric == "auc"], value_formatter(None)),
         _perplexity([r for r in cell if r.metric == "perplexity" and not r.attack]),
     )
+
+
+def _learning_rate(cell: list[Row]) -> str:
+    """Return the learning rate; a searched one says so, and whether no rate beyond it was tried."""
+    at_end = next((r.value for r in cell if r.metric == "learning_rate_at_end"), None)
+    mark = "" if at_end is None else " (searched, end of grid)" if at_end else " (searched)"
+    return _model_value(cell, "learning_rate", "{:g}".format) + mark
 
 
 def _model_value(cell: list[Row], metric: str, format_value: Callable[[float], str]) -> str:

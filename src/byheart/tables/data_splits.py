@@ -36,7 +36,7 @@ def data_splits(rows: Sequence[Row]) -> Table:
     """
     counted = [r for r in rows if not r.attack and r.metric in COUNT_COLUMNS]
     if not counted:
-        raise DataError("table data_splits: no row holds counts of texts. Run a study first.")
+        raise DataError("table data_splits: no row contains counts of texts. Run a study first.")
     metrics = [m for m in COUNT_COLUMNS if any(r.metric == m for r in counted)]
     by_metric = labels.DisplayNames(lambda r: (r.metric,), {(m,): COUNT_COLUMNS[m] for m in metrics}, {})
     datasets = labels.datasets(counted)

@@ -14,6 +14,7 @@ from annotated_types import Ge
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns, auc_rows
 from byheart.core.errors import DataError
+from byheart.core.row import without_initialized
 from byheart.core.types import Row, Table
 
 
@@ -24,8 +25,8 @@ def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) 
     epoch of the lowest perplexity: 0 if no epoch improves on the base model. Raises `DataError` without AUC rows or
     without perplexity after training.
     """
-    measured = auc_rows(rows)
-    utility = [r for r in rows if r.metric == "perplexity" and not r.attack]
+    measured = auc_rows(without_initialized(rows))
+    utility = [r for r in without_initialized(rows) if r.metric == "perplexity" and not r.attack]
     if not measured or not any(r.epoch for r in utility):
         raise DataError(
             "table early_stopping: no AUC and validation perplexity after an epoch of training. "

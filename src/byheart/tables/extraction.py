@@ -16,6 +16,7 @@ import numpy as np
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
+from byheart.core.row import is_base_row
 from byheart.core.types import Row, ScoreSet, Table
 from byheart.stats.proportions import (
     Share,
@@ -25,7 +26,7 @@ from byheart.stats.proportions import (
     share_with_interval,
 )
 from byheart.stats.simultaneous import groups_or_ids, has_same_texts
-from byheart.tables._columns import table_note
+from byheart.tables._columns import AdversaryColumn, table_note
 
 RATE_METRIC = "extraction_rate"
 
@@ -43,29 +44,46 @@ def extraction(
             f"table extraction: no rows of the metric {RATE_METRIC}. Add it and an extraction attack, such as discoverable."
         )
     variants, attacks = labels.variants(rows), labels.attacks(measured)
+    adversaries = AdversaryColumn(measured)
     lines: list[tuple[str, ...]] = []
     shown: list[Row] = []
     for lead, lead_rows in LeadColumns(measured).split(measured).items():
         for variant, variant_rows in variants.split(lead_rows).items():
             for attack, attack_rows in attacks.split(variant_rows).items():
-                base_rows = {r.cell: r for r in attack_rows if r.epoch == 0}
+                base_rows = {r.cell: r for r in attack_rows if is_base_row(r)}
                 for line_epoch in sorted({r.epoch for r in attack_rows if r.epoch}) if each else [epoch]:
                     epoch_rows = [r for r in row_values.rows_at_epoch(attack_rows, line_epoch) if r.epoch]
                     if epoch_rows:
                         shown += epoch_rows
                         epoch_cell = (str(line_epoch),) if each else ()
-                        lines.append((*lead, variant, attack, *epoch_cell, *_cells(epoch_rows, base_rows, scores)))
+                        lines.append(
+                            (
+                                *lead,
+                                variant,
+                                *adversaries.cell(attack_rows),
+                                attack,
+                                *epoch_cell,
+                                *_cells(epoch_rows, base_rows, scores),
+                            )
+                        )
     if not lines:
         last = max(r.epoch or 0 for r in measured)
         raise DataError(f"table extraction: no extraction rate at epoch {epoch}. Choose an epoch up to {last}.")
     numbers = ("members", "non-members", "members, base model", "excess over non-members", "excess over both")
-    header = (*LeadColumns(measured).header, "method", "attack", *(("epoch",) if each else ()), *numbers)
+    header = (
+        *LeadColumns(measured).header,
+        "method",
+        *adversaries.header,
+        "attack",
+        *(("epoch",) if each else ()),
+        *numbers,
+    )
     note = table_note(shown, RATE_METRIC, epoch)
     return Table(
         "Share of texts that attacks extract",
         header,
         tuple(lines),
-        f"{note[0].upper()}{note[1:]} {_note(shown, scores)}",
+        f"{note[0].upper()}{note[1:]} {_note(shown, scores)}{adversaries.note}",
     )
 
 

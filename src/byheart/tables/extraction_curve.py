@@ -19,6 +19,7 @@ from annotated_types import Ge, Interval, MinLen
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
+from byheart.core.row import is_base_row
 from byheart.core.types import Row, ScoreSet, Table
 from byheart.stats.proportions import pooled_share, share_with_interval
 from byheart.stats.simultaneous import groups_or_ids
@@ -70,7 +71,7 @@ def _probabilities_by_class(
 ) -> Mapping[str, list[TextProbabilities]]:
     """Return, for each seed, members and non-members after the last epoch, and members under the base model."""
     tuned = [scores(r.scores) for r in row_values.rows_at_epoch(rows, None)]
-    base = list({r.scores: scores(r.scores) for r in rows if r.epoch == 0}.values())
+    base = list({r.scores: scores(r.scores) for r in rows if is_base_row(r)}.values())
     by_class = {
         "members": [_class_probabilities(score_set, members=True) for score_set in tuned],
         "non-members": [_class_probabilities(score_set, members=False) for score_set in tuned],

@@ -21,13 +21,12 @@ from byheart.analysis.comparisons import (
     gain_over_base,
 )
 from byheart.core.errors import DataError
-from byheart.core.split_check import Finding, Gate
+from byheart.core.split_check import BLIND_PREFIX, Finding, Gate
 from byheart.core.types import Row, ScoreSet, Table
 from byheart.stats.intervals import holm_by_name
 from byheart.stats.roc_auc import AucDifference
 from byheart.stats.simultaneous import ALPHA
-
-BLIND_PREFIX = "blind: "
+from byheart.tables._columns import AdversaryColumn
 
 
 def gains(rows: Sequence[Row], scores: Callable[[str], ScoreSet], gates: Mapping[tuple[str, str], Gate]) -> Table:
@@ -48,6 +47,7 @@ def gains(rows: Sequence[Row], scores: Callable[[str], ScoreSet], gates: Mapping
     if not base_gains:
         raise DataError("table gains: no scores at epoch 0 and after it. Run the study with training.epochs 1 or more.")
     corrected = holm_by_name({position: gain.p_value for position, gain in base_gains.items()})
+    adversaries = AdversaryColumn([r for position in base_gains for r in tuned_rows[position]])
     by_method: dict[tuple[tuple[str, ...], str], list[TablePosition]] = {}
     for position in base_gains:
         by_method.setdefault((position.lead, position.variant), []).append(position)
@@ -62,24 +62,27 @@ def gains(rows: Sequence[Row], scores: Callable[[str], ScoreSet], gates: Mapping
                 _format_difference(base_gains[position], mark),
                 _gain_over_blind(position_rows, blind),
             )
-            lines.append((*lead, variant, position.attack, *cells))
+            lines.append((*lead, variant, *adversaries.cell(position_rows), position.attack, *cells))
     header = (
         *LeadColumns(auc_rows(rows)).header,
         "method",
+        *adversaries.header,
         "attack",
         "AUC",
         "gain over the base model",
         "gain over the best blind classifier",
     )
     return Table(
-        "AUC gain over the base model and over blind classifiers", header, tuple(lines), _note(len(base_gains), gates)
+        "AUC gain over the base model and over blind classifiers",
+        header,
+        tuple(lines),
+        _note(len(base_gains), gates) + adversaries.note,
     )
 
 
 def best_blind(gate: Gate | None) -> Finding | None:
     """Return the blind classifier with the highest AUC; None if the gate has no blind classifier."""
-    classifiers = [f for f in gate.findings if f.name.startswith(BLIND_PREFIX)] if gate else []
-    return max(classifiers, key=lambda f: f.value, default=None)
+    return max(gate.blind_classifiers if gate else (), key=lambda f: f.value, default=None)
 
 
 def _gain_over_blind(rows: Sequence[Row], blind: Finding | None) -> str:

@@ -2,7 +2,7 @@
 
 Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258. Departs from the paper: every number has an interval, and the base model has
 its own column, because an attack that separates members from non-members before any fine-tuning measures a difference
-between the two sets of texts, not memorization.
+between the two sets of texts, not memorization. Attacks are grouped by what their adversary must have.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from byheart.analysis.comparisons import (
     lowest_or_tied,
 )
 from byheart.core.types import Row, ScoreSet, Table
-from byheart.tables._columns import attack_rows, cells_across, format_base_value, table_note, value_formatter
+from byheart.tables._columns import (
+    AdversaryColumn,
+    attack_rows,
+    cells_across,
+    format_base_value,
+    table_note,
+    value_formatter,
+)
 
 LEAST_NOTE = "lowest AUC of its line, or not different from the lowest on the same texts at 5 %, corrected for all {} comparisons (Holm)"
 
@@ -42,6 +49,7 @@ def methods(
     measured = attack_rows(rows, None, metric, epoch)
     utility = [r for r in rows if r.metric == "perplexity" and not r.attack]
     lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *utility]), labels.attacks(measured)
+    adversaries = AdversaryColumn(measured)
     perplexities = lead.split(utility)
     comparisons = auc_comparisons(rows, scores, epoch) if metric == "auc" else []
     lowest = lowest_or_tied(comparisons, auc_rows_by_position(rows, epoch)) if comparisons else set[TablePosition]()
@@ -51,6 +59,7 @@ def methods(
         lines += [
             (
                 *head,
+                *adversaries.cell(line_rows),
                 name,
                 format_base_value(line_rows),
                 *_mark_cells(
@@ -61,10 +70,10 @@ def methods(
             for name, line_rows in rows_by_line.items()
             if line_rows
         ]
-    header = (*lead.header, "attack", labels.BASE_LABEL, *variants.names.values())
+    header = (*lead.header, *adversaries.header, "attack", labels.BASE_LABEL, *variants.names.values())
     title = f"{labels.metric_name(metric)} by attack and fine-tuning method"
     mark_note = f" {LEAST_MARK}: {LEAST_NOTE.format(len(comparisons))}." if lowest else ""
-    return Table(title, header, tuple(lines), table_note(measured, metric, epoch) + mark_note)
+    return Table(title, header, tuple(lines), table_note(measured, metric, epoch) + mark_note + adversaries.note)
 
 
 def _mark_cells(cells: Sequence[str], marks: Sequence[bool]) -> tuple[str, ...]:

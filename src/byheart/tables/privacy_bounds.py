@@ -13,6 +13,7 @@ from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.registry import default_settings, load_function
+from byheart.core.row import without_initialized
 from byheart.core.types import Row, Table
 from byheart.stats.epsilon_bounds import many_runs, one_run, one_run_gaussian
 
@@ -25,7 +26,7 @@ def privacy_bounds(rows: Sequence[Row]) -> Table:
 
     Raises `DataError` without rows of bounds or guesses.
     """
-    measured = [r for r in rows if r.metric in {"epsilon_lower_bound", "canary_guess"}]
+    measured = [r for r in without_initialized(rows) if r.metric in {"epsilon_lower_bound", "canary_guess"}]
     if not measured:
         raise DataError(
             "table privacy_bounds: no rows of bounds. Set data.canaries and metrics: [epsilon_lower_bound]."
@@ -67,7 +68,7 @@ def _settings_with_defaults(row: Row) -> dict[str, str]:
     return defaults | row_values.parse_settings(row.metric_settings)
 
 
-def _one_run_lines(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
+def _one_run_lines(rows: Sequence[Row], last: float) -> list[tuple[str, ...]]:
     """Return a line for each seed: seeds share their coins, and bounds are not averaged."""
     base_rows = {r.seed: r for r in rows if r.epoch == 0}
     lines: list[tuple[str, ...]] = []
@@ -86,7 +87,7 @@ def _one_run_lines(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
     return lines
 
 
-def _many_runs_lines(rows: Sequence[Row], last: int) -> list[tuple[str, ...]]:
+def _many_runs_lines(rows: Sequence[Row], last: float) -> list[tuple[str, ...]]:
     """Return one line over all seeds; no line unless runs with and without the canary exist."""
     values: list[str] = []
     for epoch in (last, 0):

@@ -17,7 +17,7 @@ UPPER_BOUND_METRIC, LOWER_BOUND_METRIC = "accountant_epsilon", "epsilon_lower_bo
 
 
 def privacy_spent(rows: Sequence[Row]) -> Table:
-    """Epsilon of each private training after its last epoch: upper bound (accountant) and lower bound (attack).
+    """Epsilon of each model trained with differential privacy, after its last epoch: upper and lower bound.
 
     Each seed has its own line, because bounds are not averaged. Raises `DataError` without private training.
     """
@@ -36,7 +36,9 @@ def privacy_spent(rows: Sequence[Row]) -> Table:
         "its line; a text with k copies has up to k times this epsilon. Epsilon at least: lower bound shown by an attack, "
         "with the settings of its metric, if the study measures it. The two bounds are comparable only at the same delta."
     )
-    return Table("Privacy loss (epsilon) of private training", (*lead.header, *header), tuple(lines), note)
+    return Table(
+        "Privacy loss (epsilon) of training with differential privacy", (*lead.header, *header), tuple(lines), note
+    )
 
 
 def _line(cell: Sequence[Row]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from byheart.analysis.paper_values import DATA_COUNT_METRICS, PublishedValue
 from byheart.core import registry
 from byheart.core.config import Data
 from byheart.core.errors import DataError
+from byheart.core.row import without_initialized
 from byheart.core.types import Estimate, Row, Table
 
 RowPredicate = Callable[[Row], bool]
@@ -89,7 +90,7 @@ def published(rows: Sequence[Row], papers: Sequence[PublishedValue]) -> Table:
 
 def _matching_rows(rows: Sequence[Row], paper: PublishedValue, *, any_base: bool) -> tuple[list[Row], str]:
     """Return the rows that match a published value; without any, also the first condition that no row fulfills."""
-    matching = list(rows)
+    matching = without_initialized(rows)
     for condition, agrees in _conditions(paper, any_base=any_base):
         matching, before = [r for r in matching if agrees(r)], matching
         if before and not matching:
@@ -133,7 +134,7 @@ def _has_settings(required_settings: str, shelf: str, name: str, row_settings: s
 
 def _last_epoch_rows(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of each model's last epoch, and the rows of whole cells, which have no epoch."""
-    last_epochs: dict[str, int] = {}
+    last_epochs: dict[str, float] = {}
     for r in rows:
         last_epochs[r.cell] = max(last_epochs.get(r.cell, 0), r.epoch or 0)
     return [r for r in rows if r.epoch is None or r.epoch == last_epochs[r.cell]]

@@ -17,12 +17,13 @@ from annotated_types import Gt
 from byheart.analysis import row_values
 from byheart.analysis.comparisons import SIGNIFICANCE_MARK, LeadColumns
 from byheart.analysis.risk_profile import Risk, estimate_at_perplexity, measured_risks, merged_paths, risk_paths
-from byheart.analysis.utility_curves import PathPoint, common_perplexities
+from byheart.analysis.utility_curves import NOT_OBSERVED_CLOSELY, NOT_REACHED, PathPoint, common_perplexities
+from byheart.analysis.utility_notes import not_closely_note
+from byheart.core.adversary import adversary_phrase
 from byheart.core.errors import DataError
+from byheart.core.row import adversary_label
 from byheart.core.types import Estimate, Row, Table
 from byheart.stats.simultaneous import widen_interval
-
-NOT_REACHED = "not reached"
 
 
 def risks(
@@ -54,17 +55,24 @@ def risks(
         )
     header = (*lead.header, "perplexity", "method", *(r.name for r in selected_risks), "leaks by")
     measures = "; ".join(
-        f"{r.name}: {r.measure} ({row_values.format_number(r.no_leakage_level)}: no leakage)" for r in selected_risks
+        f"{r.name}: {r.measure}{_adversary_text(rows, r)} ({row_values.format_number(r.no_leakage_level)}: no leakage)"
+        for r in selected_risks
     )
     note = (
         f"{measures[0].upper()}{measures[1:]}. Each number is from the point where the method first reaches this validation "
-        "perplexity, interpolated between its epochs; in brackets: 95 % interval, interpolated too. "
+        "perplexity, interpolated between its observed states; in brackets: 95 % interval, which covers those of the two states. "
         f"{SIGNIFICANCE_MARK}: above the level of no leakage, with the interval corrected for all {tests} numbers of the "
         "table. An unmarked number is not evidence against leakage. "
-        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: no epoch has this perplexity; nothing "
-        "is extrapolated."
+        f"\N{LEFT DOUBLE QUOTATION MARK}{NOT_REACHED}\N{RIGHT DOUBLE QUOTATION MARK}: the path does not cross this "
+        f"perplexity; nothing is extrapolated.{not_closely_note(lines)}"
     )
     return Table("Four risks at equal validation perplexity", header, tuple(lines), note)
+
+
+def _adversary_text(rows: Sequence[Row], risk: Risk) -> str:
+    """Return what the adversary of a risk's attack must have; "" for a risk without an attack."""
+    label = next((adversary_label(r) for r in rows if r.attack and risk.matches_row(r)), "")
+    return f", by an adversary who has {adversary_phrase(label)}" if label else ""
 
 
 def _lines(
@@ -82,10 +90,10 @@ def _lines(
             leaking: list[str] = []
             for risk in selected_risks:
                 number = estimate_at_perplexity(paths[risk.name].get(method, []), level)
-                leaks = number is not None and _is_above(number, risk.no_leakage_level, tests)
+                leaks = not isinstance(number, str) and _is_above(number, risk.no_leakage_level, tests)
                 leaking += [risk.name] if leaks else []
                 cells.append(_format_cell(number, leaks=leaks, is_measured=method in paths[risk.name]))
-            is_reached = any(c not in {NOT_REACHED, row_values.MISSING} for c in cells)
+            is_reached = any(c not in {NOT_REACHED, NOT_OBSERVED_CLOSELY, row_values.MISSING} for c in cells)
             leaking_names = ", ".join(leaking) or ("none" if is_reached else row_values.MISSING)
             yield (*head, row_values.format_number(level), method, *cells, leaking_names)
 
@@ -97,8 +105,8 @@ def _is_above(number: Estimate, no_leakage_level: float, tests: int) -> bool:
     return widen_interval(number.value, number.low, number.high, tests)[0] > no_leakage_level
 
 
-def _format_cell(number: Estimate | None, *, leaks: bool, is_measured: bool) -> str:
-    if number is None:
-        return NOT_REACHED if is_measured else row_values.MISSING
+def _format_cell(number: Estimate | str, *, leaks: bool, is_measured: bool) -> str:
+    if isinstance(number, str):
+        return number if is_measured else row_values.MISSING
     value, _, interval = row_values.format_estimate(number).partition(" ")
     return f"{value}{SIGNIFICANCE_MARK if leaks else ''} {interval}".strip()

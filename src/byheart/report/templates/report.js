@@ -116,7 +116,7 @@
         (!parameters.has("pick_attack") || p.attack === chosen.attack) &&
         (!parameters.has("pick_panel") || p.panel === chosen.panel) &&
         (!parameters.has("pick_epoch") || p.epoch === Math.min(chosen.epoch, p.last)) &&
-        p.seed === chosen.seed,
+        p.seed === chosen.seed && !p.initialized,
     );
   };
   // Densities and ROC curves have hundreds of points: the table shows summary numbers of each curve instead.
