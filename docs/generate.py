@@ -1,12 +1,18 @@
-"""Writes the generated pages: one per shelf, the comparison of attacks, and the graph of packages. Run by `make docs`."""
+"""Writes the generated pages: shelves, comparison of attacks, differences from papers, choice of a method, formats, packages.
+
+Run by `make docs`.
+"""
 
 import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import choose_page
+import formats_page
 from package_graph import mermaid
 
+from byheart.cli.departures import departures_markdown
 from byheart.cli.describe import attacks_markdown, shelf_markdown
 from byheart.core.registry import SHELVES
 
@@ -20,7 +26,14 @@ def pages() -> dict[Path, str]:
     shelves = {FOLDER / f"{shelf}.md": shelf_markdown(shelf) for shelf in SHELVES}
     architecture = DOCS / "architecture.md"
     text = BLOCK.sub(rf"\1```mermaid\n{mermaid()}\n```\n\2", architecture.read_text(encoding="utf-8"))
-    return {DOCS / "attacks.md": attacks_markdown(), architecture: text, **shelves}
+    return {
+        DOCS / "attacks.md": attacks_markdown(),
+        DOCS / "methods.md": departures_markdown(),
+        architecture: text,
+        choose_page.PAGE: choose_page.page(),
+        formats_page.PAGE: formats_page.page(),
+        **shelves,
+    }
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import byheart
-from simulations import alarms, guesses, intervals, tables
+from simulations import alarms, attributes, exposure, groups, guesses, intervals, near_copies, tables, utility, verdicts
 from simulations.pieces import LOT, Piece
 
 STUDIES = 10_000
@@ -46,6 +46,52 @@ PARTS = {
             *(f"metrics/{name}.py" for name in METRICS),
         ),
         ("draws.py", "pieces.py", "intervals.py", "alarms.py"),
+    ),
+    "attributes": Part(
+        (attributes.pieces,),
+        (
+            *(f"metrics/{name}.py" for name in ("attribute_inference", "_attributes", "_candidate_pools")),
+            *("data/private_attributes.py", "stats/proportions.py"),
+        ),
+        ("pieces.py", "attributes.py"),
+    ),
+    "groups": Part(
+        (groups.pieces,),
+        (
+            *(f"data/{name}.py" for name in ("splitting", "split_roles", "group_sampling")),
+            *("metrics/auc.py", "metrics/group_auc.py", "stats/roc_auc.py"),
+        ),
+        ("pieces.py", "groups.py"),
+    ),
+    "exposure": Part(
+        (exposure.pieces,),
+        (
+            *(f"stats/{name}.py" for name in ("canary_exposure", "skew_normal", "heavy_tail")),
+            *(f"metrics/{name}.py" for name in ("exposure", "_canary_exposure", "_nll")),
+        ),
+        ("pieces.py", "exposure.py"),
+    ),
+    "utility": Part(
+        (utility.pieces,),
+        (
+            *(f"analysis/{name}.py" for name in ("utility_curves", "matched_utility")),
+            *("tables/matched_utility.py", "metrics/auc.py", "stats/roc_auc.py", "stats/intervals.py"),
+        ),
+        ("pieces.py", "utility.py"),
+    ),
+    "near_copies": Part(
+        (near_copies.pieces,),
+        tuple(f"data/{name}.py" for name in ("near_duplicates", "gram_overlap", "text_units")),
+        ("pieces.py", "near_copies.py"),
+    ),
+    "verdicts": Part(
+        (verdicts.pieces,),
+        (
+            *(f"data/{name}.py" for name in ("blind_baselines", "blind_features", "split_check")),
+            *("auditing/verdict.py", "core/split_check.py"),
+            *(f"stats/{name}.py" for name in ("leakage_tests", "roc_auc", "intervals")),
+        ),
+        ("pieces.py", "verdicts.py"),
     ),
     "guesses": Part(
         (guesses.pieces,),

@@ -1,4 +1,4 @@
-"""How often each verdict and test is raised where there is nothing, and how often under a leak of known size."""
+"""False positive rate of each verdict and test without a leak, and power under a leak of known size."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def by_best(shared: float, grouping: Grouping, texts: int, chance: np.random.Gen
 
 
 def by_study(grouping: Grouping, texts: int, chance: np.random.Generator) -> dict[str, bool]:
-    """Five attacks on six methods, each against the same attack on the untuned model; all have an AUC of 0.6."""
+    """Five attacks on six methods, each against the same attack on the base model; all have an AUC of 0.6."""
     membership, groups = layout(grouping, texts)
     distance = Population(0.6).distance * membership
     p_values = [

@@ -1,4 +1,4 @@
-"""How often a lower bound on epsilon holds on mechanisms of known epsilon, and how often it says something."""
+"""Coverage of lower bounds on epsilon on mechanisms of known epsilon, and how often a bound is informative."""
 
 from __future__ import annotations
 

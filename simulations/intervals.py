@@ -1,4 +1,4 @@
-"""How often each 95 % interval holds the truth."""
+"""Coverage of each 95 % interval."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CORRELATED = 0.9  # of two attacks' scores of a text, or two seeds'
 
 
 def holds(found: Estimate, truth: float) -> bool:
-    """Whether the interval holds the truth."""
+    """Whether the interval contains the true value."""
     return found.low is not None and found.high is not None and found.low <= truth <= found.high
 
 

@@ -3,12 +3,19 @@
 import csv
 import re
 import tempfile
+from types import SimpleNamespace
+
+import numpy as np
 
 from byheart.analysis.formats import rows_csv
+from byheart.auditing.thresholds import Bound, crossed_bounds
+from byheart.auditing.verdict import ruling
 from byheart.cli.progress import outcome_line
 from byheart.core import registry
 from byheart.core.dependencies import required_observations
+from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row
+from byheart.stats.leakage_tests import RecordLabels
 from byheart.store.rows import study_rows
 from byheart.study.study_file import read_study
 from byheart.study.workers import CellOutcome
@@ -31,7 +38,7 @@ def of(rows, metric, **told):
 
 def short(value):
     """An AUC as words write it: ".97", "1.00"."""
-    return f"{float(value):.2f}".removeprefix("0")
+    return f"{float(value):.2f}".replace("0.", ".", 1) if abs(float(value)) < 1 else f"{float(value):.2f}"
 
 
 METHODS = {
@@ -96,6 +103,22 @@ def test_the_four_risks_are_what_was_measured():
         assert {float(r["value"]) for r in rates} == {0.0}
 
 
+def test_both_pools_of_candidates_are_what_was_measured():
+    rows = [r for r in results("pools") if r["epoch"] == "3"]
+    numbers = (
+        "top1, of=members",
+        "top1, of=nonmembers",
+        *(f"advantage, over={o}" for o in ("nonmembers", "untuned", "majority")),
+    )
+    found = table(DOCS / "results" / "README.md", "results: pools")
+    assert len(found) == 12
+    for told, *cells in found:
+        kind, pool = re.fullmatch(r"(\w+), among (\w+) values", told).groups()
+        named = (f"kind={kind}, pool={pool}, measure={n}" for n in numbers)
+        wanted = [of(rows, "attribute_inference", metric_settings=n) for n in named]
+        assert cells == [f"{short(r['value'])} [{short(r['low'])}, {short(r['high'])}]" for r in wanted]
+
+
 def test_what_more_access_buys_is_what_was_measured():
     rows = results("attacks")
     attacks = {"SaMIA": "samia", "LOSS": "loss", "Reference": "reference", "LiRA": "lira"}
@@ -150,9 +173,70 @@ def access(attack):
     return (reads, *("yes" if own else "" for own in owned))
 
 
+def test_tables_group_attacks_as_the_table_of_access_does():
+    from byheart.core.adversary import default_adversary_label
+
+    words = {"text": "generated text", "own tokens": "log-probabilities", "all tokens": "next-token distributions"}
+    for attack in registry.entry_names("attacks"):
+        reads, base, nonmembers, members, shadows = access(attack)
+        owned = {
+            words.get(reads, reads): True,
+            "similar texts": nonmembers,
+            "base model": base and not shadows,
+            "known members": members,
+            "shadow models": shadows,
+            "other training texts": shadows,
+        }
+        assert default_adversary_label(attack) == " + ".join(name for name, has in owned.items() if has)
+
+
 def test_counts_of_attacks_in_words_are_the_shelfs():
     from byheart.core.attack_output import is_extraction_attack
 
     judging = [n for n in registry.entry_names("attacks") if not is_extraction_attack(registry.choose("attacks", n))]
     (told,) = re.findall(r"\| (\d+) attacks,", (DOCS / "index.md").read_text())
     assert int(told) == len(judging)
+
+
+def test_the_audit_tutorial_quotes_what_an_audit_prints():
+    """Sentences of every verdict that has non-members, and of both kinds of bounds; their numbers are examples."""
+
+    def row(metric, value, low, high):
+        texts = (
+            "base",
+            "dataset",
+            "dataset_settings",
+            "method",
+            "method_settings",
+            "training_settings",
+            "cell",
+            "scores",
+        )
+        named = {**dict.fromkeys(texts, ""), "attack": "loss", "attack_settings": "", "metric_settings": ""}
+        return Row(**named, seed=0, epoch=1, metric=metric, value=value, low=low, high=high, members=60, nonmembers=60)
+
+    rng = np.random.default_rng(0)
+    membership = np.arange(120) < 60
+    noise, apart = rng.normal(size=120), rng.normal(size=120) + 2 * membership
+    rows = [row("auc", 0.84, 0.76, 0.89), row("tpr_at_fpr", 0.23, 0.18, 0.29)]
+    all_labels = RecordLabels(membership, tuple(map(str, range(120))))
+    few = RecordLabels(membership[50:70], tuple(map(str, range(20))))
+    broken = Gate(60, 60, (Finding("words", "broken", "", "...", 0.0),))
+    sentences = [
+        ruling({"loss": apart}, {"loss": noise}, rows, all_labels, None).sentence,
+        ruling({"loss": apart}, {"loss": apart}, rows, all_labels, None).sentence,
+        ruling({"loss": noise}, {"loss": noise}, rows, all_labels, None).sentence,
+        ruling({"loss": apart}, {"loss": noise}, rows, all_labels, broken).sentence,
+        ruling({"loss": noise[50:70]}, {}, rows, few, None).sentence,
+    ]
+    measured = [rows[0], row("auc", 0.64, 0.54, 0.73)]
+    audit = SimpleNamespace(rows=measured, ruling=SimpleNamespace(word="leaks"))
+    (exceeded,), (undecided,) = crossed_bounds(audit, [Bound("auc", 0.6)])
+    sentences += [f"byheart: bound exceeded: {exceeded}", f"note: {undecided}"]
+
+    def without_numbers(text):
+        return re.sub(r"\d+(\.\d+)?", "N", text)
+
+    page = (DOCS / "tutorials" / "audit.md").read_text()
+    quoted = {without_numbers(quote) for quote in re.findall(r"`([^`\n]+)`", page)}
+    assert {without_numbers(s) for s in sentences} <= quoted

@@ -17,7 +17,7 @@ from trl import SFTConfig
 
 import byheart
 from byheart.core import registry
-from byheart.store.rows import study_rows
+from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
 from byheart.study.run_study import report_page
 from byheart.study.study_file import parse_study
@@ -242,7 +242,7 @@ def test_code_is_in_languages_that_are_tested():
 def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved):
     page = DOCS / "contributing.md"
     files = dict(shelved(page))
-    assert set(files) == set(registry.SHELVES) - {"observations"}
+    assert set(files) == set(registry.SHELVES)
     for where, entry in files.items():
         assert registry.summary(registry.load_function(where, entry)).endswith(".")
         assert len(registry.module_docstring(registry.load_function(where, entry))) > 50
@@ -261,3 +261,30 @@ def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved
     written = report_page(Store.open(store), asked["name"], tmp_path / "own.html").read_text()
     assert "Best epochs" in written
     assert "Training and validation perplexity" in written
+
+
+def test_the_contributors_observation_serves_an_attack(tiny_folder, tmp_path, shelved, monkeypatch):
+    """At temperature 1 an attack on it is LOSS; at another temperature its scores differ."""
+    assert "softened" in dict(shelved(DOCS / "contributing.md")).values()
+    (tmp_path / "reads_softened.py").write_text(
+        "from byheart.core import LogProbs, Scores, ragged\n\n\n"
+        "def mean_softened(softened: LogProbs) -> Scores:\n"
+        '    """Mean log-probability (nats); higher means member."""\n'
+        "    return ragged.means(softened.logp, softened.starts)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    own = {"name": "softened", "models": str(tiny_folder("llama")), **SMALL, "metrics": ["auc"]}
+    own["attacks"] = ["loss", "reads_softened:mean_softened"]
+    found = []
+    for temperature in (1.0, 3.0):
+        observations = [{"softened": {"temperature": temperature}}]
+        results = byheart.run({**own, "observations": observations}, store=tmp_path / "store")
+        assert not results.failed, results.failed
+        read = score_reader(Store.open(tmp_path / "store"))
+        trained = [r for r in results.rows if r.metric == "auc" and r.epoch == 1]
+        assert len(trained) == 2
+        found.append([read(r.scores).scores for r in sorted(trained, key=lambda r: r.attack != "loss")])
+    (loss, one), (again, three) = found
+    np.testing.assert_allclose(one, loss, atol=1e-5)
+    np.testing.assert_array_equal(loss, again)
+    assert np.abs(three - loss).max() > 1e-4

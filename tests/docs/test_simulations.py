@@ -7,9 +7,33 @@ import pytest
 from scipy.special import ndtr
 
 from simulations import __main__ as command
-from simulations import alarms, draws, guesses, intervals, pieces, tables
+from simulations import (
+    alarms,
+    attributes,
+    draws,
+    exposure,
+    groups,
+    guesses,
+    intervals,
+    near_copies,
+    pieces,
+    tables,
+    utility,
+)
 
-ALL = {p.name: p for p in (*intervals.pieces(), *alarms.pieces(), *guesses.pieces())}
+ALL = {
+    p.name: p
+    for p in (
+        *intervals.pieces(),
+        *alarms.pieces(),
+        *guesses.pieces(),
+        *attributes.pieces(),
+        *groups.pieces(),
+        *exposure.pieces(),
+        *utility.pieces(),
+        *near_copies.pieces(),
+    )
+}
 QUICK = (
     "scores | AUC 0.5 | 100",
     "scores | AUC 0.95, ties | 100",
@@ -26,6 +50,18 @@ QUICK = (
     "guesses | Gaussian noise, epsilon 4.4 | 300",
     "outright | 1 coin in 50 outright | 300",
     "runs | randomised response, epsilon 1 | 1000",
+    "groups | groups of five, independent scores | 200",
+    "groups | groups of geometric size, mean 3.3, independent scores | 200",
+    "groups by text | groups of five, members drawn text by text | 200",
+    "attributes | prefers trained values | 48",
+    "attributes | prefers frequent values, 24 values | 48",
+    "attributes | knows whose the values are | 48",
+    "exposure | logistic | 20",
+    "utility | leaks early, 11 states | 200",
+    "utility more | leaks evenly, 11 states, slow method + 0.12 | 200",
+    "near copies | Chinese, one unit changed | 20",
+    "near copies | Latin, contained in a longer text | 10",
+    "near copies | Arabic, no copy | 50",
 )
 CONSERVATIVE = ("TPR at 1 % FPR", "TPR at 10 % FPR", "from numbers", "from scores")
 
@@ -39,10 +75,57 @@ def expected(piece, name):
             return tables.LEAST_BOUND, 1
         # Not vacuous: with 300 canaries or 1,000 runs most bounds say something.
         return (0.5, 1) if "above" in name and piece.texts >= 300 else None
+    if piece.table.startswith(("groups", "attributes", "exposure", "utility", "near copies")):
+        return expected_from_split(piece, name)
     if name in alarms.NOMINAL:
         chance = piece.table != "scores" or piece.population.startswith("AUC 0.5")
         return (0, alarms.NOMINAL[name] + tables.ALLOWANCE) if chance and alarms.FLAWED not in name else None
     return tables.LEAST, 1 if name in CONSERVATIVE else 0.965
+
+
+def expected_from_split(piece, name):
+    """The same for tables of whole paths."""
+    if piece.table == "near copies":
+        return expected_of_near_copies(piece) if name == near_copies.REMOVED else None
+    if piece.table == "exposure":
+        return (tables.LEAST, 1) if name == "interval" else None
+    if piece.table.startswith("utility"):
+        return expected_at_equal_perplexity(piece, name)
+    is_groups = piece.table != "attributes"
+    return expected_of_groups(piece.table, name) if is_groups else expected_advantage(piece.population, name)
+
+
+def expected_of_near_copies(piece):
+    """Every copy is removed and nothing else; two swapped sentences of five units are too short to be found."""
+    is_copy = near_copies.NO_COPY not in piece.population
+    is_missed = "swapped" in piece.population and piece.texts == 10
+    return (0.999, 1) if is_copy and not is_missed else (0, 0.001)
+
+
+def expected_at_equal_perplexity(piece, name):
+    """Few observed states give no value, many give one that is right; a study without a value has no interval."""
+    is_close = "11 states" in piece.population
+    if name in {"value", "covered"} and is_close:
+        return 0.7, 1
+    if name == "differs":
+        return (0.7, 1) if piece.table == "utility more" else (0, 0.05)
+    return None
+
+
+def expected_of_groups(table, name):
+    """Coverage and few refusals of whole groups; a class drawn text by text is refused. A refused study counts as no interval."""
+    if name == "refused":
+        return (0.99, 1) if table == "groups by text" else (0, 0.01 + tables.ALLOWANCE)
+    if table == "groups":
+        return (0, 0.025 + tables.ALLOWANCE) if "above" in name else (tables.LEAST - 0.01, 1)
+    return (0.2, 1) if "above" in name else None
+
+
+def expected_advantage(model, name):
+    """No alarm where the advantage is 0, and power where the model knows whose the values are."""
+    if name in attributes.promised(model):
+        return 0, attributes.NOMINAL + tables.ALLOWANCE
+    return (0.9, 1) if attributes.MODELS[model].bound and name.startswith("trained") else None
 
 
 def judge(piece, lots):

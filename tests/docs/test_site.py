@@ -93,7 +93,7 @@ def test_a_packed_study_lies_beside_its_page(site, browser):
 
 def test_tables_and_code_of_the_contributors_page_are_such(site):
     made = (site / "contributing.html").read_text()
-    assert made.count('class="filename"') == 6
+    assert made.count('class="filename"') == 7
     assert "<table>" in made
     assert "```" not in made
 

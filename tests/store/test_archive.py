@@ -94,10 +94,10 @@ def test_a_run_over_it_trains_again_and_goes_on(made, tiny_folder, tmp_path):
 
 
 def test_what_cannot_be_packed_is_refused_and_leaves_nothing(made, tmp_path):
-    with pytest.raises(UnknownNameError, match="did you mean 'other'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'other'"):
         pack(made, "othr", tmp_path / "x.tar.xz")
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match=r"x\.tar\.xz cannot be written .* -o"):
+    with pytest.raises(StoreError, match=r"x\.tar\.xz: cannot be written .* -o"):
         pack(made, "one", tmp_path / "file" / "x.tar.xz")
     (tmp_path / "folder.tar.xz").mkdir()
     with pytest.raises(StoreError, match="cannot be written"):

@@ -17,6 +17,8 @@ from byheart.core.config import Privacy
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.methods._dp import check_no_stateful_buffers
 
+VARIANT = "AdamW (as Li et al.) in place of SGD; noise drawn from the cell's key, not from a cryptographic generator"
+
 PASSES = 5.0
 """Cost of training per token (forward passes), for time estimates only."""
 

@@ -21,6 +21,8 @@ from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.methods._dp import check_no_stateful_buffers
 from byheart.methods._lora import LoraTargets, add_lora
 
+VARIANT = "AdamW (as Li et al.) in place of SGD; noise drawn from the cell's key, not from a cryptographic generator"
+
 PASSES = 2.5
 """Cost of training per token (forward passes), for time estimates only."""
 

@@ -17,6 +17,8 @@ from annotated_types import Ge, Gt, Interval
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.methods._lora import LoraTargets, add_lora
 
+VARIANT = "all linear layers of the trunk by default, in place of two attention matrices"
+
 PASSES = 2.0
 """Cost of training per token (forward passes), for time estimates only."""
 

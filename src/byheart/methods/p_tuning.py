@@ -1,8 +1,9 @@
 """P-tuning: input embeddings before the text, computed by a small trained network.
 
-"GPT Understands, Too", Liu et al., 2021, arXiv 2103.10385. peft's encoder (three layers, ReLU) starts at random, and its
-outputs would be far from the embeddings of words. So its last layer is initialized by least squares to output the
-embeddings of real words. This is exact, because the encoder has at least as many hidden units as virtual tokens.
+"GPT Understands, Too", Liu et al., 2021, arXiv 2103.10385. Departure: the paper's encoder is a bidirectional LSTM with an MLP;
+ours is peft's MLP (three layers, ReLU). It starts at random, and its outputs would be far from the embeddings of words. So its last
+layer is initialized by least squares to output the embeddings of real words. This is exact, because the encoder has at least as
+many hidden units as virtual tokens.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ from byheart.core.errors import SettingError
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
+VARIANT = (
+    "an MLP computes the embeddings, in place of an LSTM with an MLP; it starts at embeddings of real words; "
+    "virtual tokens only before the text"
+)
+
 PASSES = 2.4
 """Cost of training per token (forward passes), for time estimates only."""
+
+STARTS_AT_BASE = False
+"""Before the first training step, the virtual tokens already change the base model's outputs."""
 
 
 def p_tuning(

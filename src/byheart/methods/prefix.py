@@ -2,8 +2,9 @@
 
 "Prefix-Tuning: Optimizing Continuous Prompts for Generation", Li and Liang, ACL 2021, arXiv 2101.00190. As in the paper
 (section 7.4), training starts from the activations of real words: the keys and values of the base model for `text` are the
-initial prefix. With peft's random start, SmolLM2-135M's perplexity rises from 19 to thousands. No reparametrization by an
-MLP, because it cannot start from given activations.
+initial prefix. With peft's random start, SmolLM2-135M's perplexity rises from 19 to thousands. Departure: the paper
+computes the prefix by an MLP during training. Ours trains keys and values directly, because an MLP cannot start from given
+activations.
 """
 
 from __future__ import annotations
@@ -15,8 +16,16 @@ from annotated_types import Ge, Gt
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
+VARIANT = (
+    "keys and values are trained directly, without the re-parametrization by an MLP; they start at activations of "
+    "real words"
+)
+
 PASSES = 2.2
 """Cost of training per token (forward passes), for time estimates only."""
+
+STARTS_AT_BASE = False
+"""Before the first training step, the virtual tokens already change the base model's outputs."""
 
 
 def prefix(

@@ -14,8 +14,13 @@ from annotated_types import Ge, Gt
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
+VARIANT = "starts at embeddings of a fixed text, in place of class labels; causal language models in place of T5"
+
 PASSES = 2.4
 """Cost of training per token (forward passes), for time estimates only."""
+
+STARTS_AT_BASE = False
+"""Before the first training step, the virtual tokens already change the base model's outputs."""
 
 
 def prompt(

@@ -1,0 +1,167 @@
+"""Writes docs/formats.md: data formats from the parsers, adapter types from docs/formats.json, and facts that tests assert.
+
+docs/formats.json has the outcome of an audit of each adapter type of the installed peft; `make formats` writes it.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from byheart.core.chat_messages import ROLES, SHAREGPT_ROLES
+from byheart.data.formats import DECOMPRESSORS, READERS
+from byheart.data.records import parse_record
+
+DOCS = Path(__file__).parent
+PAGE, OUTCOMES = DOCS / "formats.md", DOCS / "formats.json"
+_CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+EXAMPLES: dict[str, dict[str, object]] = {
+    "text": {"text": "Hello"},
+    "prompt and completion": {"prompt": "Hi", "completion": "Hello"},
+    "prompt and response": {"prompt": "Hi", "response": "Hello"},
+    "question and answer": {"question": "Hi?", "answer": "Hello"},
+    "messages (OpenAI, TRL)": {"messages": _CHAT},
+    "conversations (ShareGPT)": {
+        "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    },
+    "Alpaca": {"instruction": "Greet", "input": "Ann", "output": "Hello"},
+    "Dolly": {"instruction": "Greet", "context": "Ann", "response": "Hello"},
+    "preference pair": {"prompt": "Hi", "chosen": "Hello", "rejected": "Go away"},
+}
+"""A record of each shape, which the page's generation parses."""
+FIELDS = (
+    ("`id`", "name of the record in reports; otherwise its line or row"),
+    ("`group`", "records of one group (a user, a document) are never split; `12.0` equals `12`, and null is no group"),
+    ("`tools`", "passed to the chat template with the messages; a JSON string is parsed"),
+    ("`weight` of a message", "an assistant message of weight 0 is context and is not scored"),
+    ("`content` as a list of parts", "text parts are joined; an image or another part is refused with its type"),
+)
+READ_BY = (
+    ("studies", "`dataset: {files: ...}`, with field names as settings"),
+    (
+        "`byheart audit`, `byheart check`",
+        "`--members FILE`; `--fields prompt=question,completion=answer`, `--response`",
+    ),
+    ("`byheart.audit`, `MemorizationCallback`", "strings, pairs, records, a data set, a frame, or columns, in memory"),
+)
+FOLDERS = (
+    ("complete weights (safetensors, also sharded)", "works; files that the index does not list are not read"),
+    ("an adapter, also beside `config.json` (axolotl)", "works; the base is the recorded one, or `--base`"),
+    (
+        "complete weights and an adapter",
+        "refused with the choices: `--adapter none`, or `--model BASE --adapter FOLDER`",
+    ),
+    ("`checkpoint-N` or named adapters in subfolders", "refused; the message names the subfolders"),
+    ("`consolidated.safetensors` without `model.safetensors`", "refused; the message names the file"),
+    ("pickles (`pytorch_model.bin`, `adapter_model.bin`)", "refused: never loaded. Save the weights as safetensors"),
+    ("GGUF (`.gguf` file)", "works, dequantized; [numbers equal the weights it came from](tutorials/audit.md)"),
+    ("`--quantize 8` or `4`", "works with bitsandbytes; [larger models](tutorials/audit.md#larger-models)"),
+    ("a vocabulary that was resized before training", "works; a warning states how many tokens were added"),
+    ("a base that tokenizes the texts differently", "works without the base; a warning states the reason"),
+    ("classifiers, reward models, embedding models", "refused with the task of the class"),
+    ("masked and bidirectional models", "refused: logits depend on later tokens"),
+    ("encoder-decoder models", "refused: not causal"),
+)
+MEMORY = (
+    ("merged adapters, or one of two", "works without the base; adapters stay merged"),
+    ("`PeftMixedModel`", "refused: merge, then pass `base=`"),
+    ("`DatasetDict`", "refused with the names of its splits"),
+    ("FSDP1, tensor parallelism, DeepSpeed ZeRO-3", "refused: save the complete model"),
+)
+ARCHITECTURES = (
+    ("Llama, GPT-2, Gemma, Mixtral", "works: every number equals a plain loop over the model"),
+    ("longrope (Phi-3)", "works; texts beyond the original context have batches of their own"),
+    ("dynamic NTK scaling", "works up to the original context; longer texts are refused with `max_tokens`"),
+    ("models with remote code", "refused: byheart never runs code of a model's repository"),
+)
+SERVERS = (
+    (
+        "vLLM, llama-cpp-python (`echo` with log-probabilities)",
+        "works: attacks on the text's tokens and on generated text",
+    ),
+    ("tokens as `token_id:17`", "works: strings are requested, or `--tokenizer` decodes them"),
+    ("-9999 for a log-probability, or one number for every token", "refused: no log-probabilities of the text"),
+    (
+        "prompts scored without the adapter (vLLM, LoRA on the output layer)",
+        "refused: generated and read tokens differ",
+    ),
+    ("two names for the same weights", "refused"),
+    (
+        "llama.cpp, Ollama, TGI, chat-only servers",
+        "works for `samia`, `discoverable` and `approximate`; others are named",
+    ),
+)
+
+
+def page() -> str:
+    """Return the page."""
+    outcomes = json.loads(OUTCOMES.read_text(encoding="utf-8"))
+    return "\n".join(
+        [
+            "# Formats\n",
+            "What byheart reads. *Refused* is one line that states the problem and the fix; nothing is loaded wrongly in silence.",
+            "This page is generated: the records below are parsed, and the adapters audited, when it is written.\n",
+            "## Data\n",
+            f"Files: {_quoted(READERS)}; all except Parquet also with {_quoted(DECOMPRESSORS)}.\n",
+            *table(("read by", "how"), READ_BY),
+            *table(("record", "example", "scored"), map(_example, EXAMPLES)),
+            "Of a preference pair, `--response rejected` or `both` chooses the other side, or both as one group.\n",
+            *table(("field", "effect"), FIELDS),
+            *table(("role in the data", "role in the chat template"), _roles()),
+            "## Adapters\n",
+            f"Audited with peft {outcomes['peft']}: the numbers equal a plain loop over the model within 1e-4 nats, also those of the base",
+            "model, and a model in memory is bit-equal afterwards. Otherwise the reason is stated.\n",
+            *table(("adapter", "peft type", "tested on", "files", "in memory"), _adapters(outcomes["adapters"])),
+            "## Model folders\n",
+            *table(("folder", "outcome"), FOLDERS),
+            "## Models in memory\n",
+            *table(("model or texts", "outcome"), MEMORY),
+            "## Architectures\n",
+            *table(("architecture", "outcome"), ARCHITECTURES),
+            "## Servers\n",
+            *table(("server", "outcome"), SERVERS),
+            "See [a model behind an endpoint](tutorials/audit.md#a-model-behind-an-endpoint).",
+            "",
+        ]
+    )
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table, and an empty line."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+    return [*lines, ""]
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _example(shape: str) -> tuple[str, str, str]:
+    record = EXAMPLES[shape]
+    parsed = parse_record(shape, record)
+    scored = parsed.text or "; ".join(str(m["content"]) for m in parsed.messages if m["role"] == "assistant")
+    return shape, f"`{json.dumps(record)}`", f"`{scored}`"
+
+
+def _roles() -> Iterator[tuple[str, str]]:
+    names: dict[str, list[str]] = {}
+    for name, role in {**SHAREGPT_ROLES, **ROLES}.items():
+        names.setdefault(role, []).append(f"`{name}`")
+    yield from ((", ".join(aliases), f"`{role}`") for role, aliases in names.items())
+
+
+def _adapters(adapters: dict[str, dict[str, object]]) -> Iterator[tuple[str, ...]]:
+    for name, kind in adapters.items():
+        outcomes: dict[str, dict[str, str]] = kind["outcomes"]  # type: ignore[assignment]
+        by_outcome: dict[str, list[str]] = {}
+        for architecture, outcome in outcomes.items():
+            by_outcome.setdefault(json.dumps(outcome), []).append(architecture)
+        for key, architectures in by_outcome.items():
+            outcome = json.loads(key)
+            library = f"the library: {outcome['library']}" if "library" in outcome else "-"
+            cells = [_cell(outcome.get(how, library)) for how in ("files", "memory")]
+            yield name, f"`{kind['type']}`", ", ".join(architectures), *cells
+
+
+def _cell(outcome: str) -> str:
+    text = outcome.replace("adapter FOLDER/adapter: ", "").replace("requires the base model, but ", "")
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")

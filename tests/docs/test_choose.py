@@ -1,0 +1,73 @@
+"""The page that recommends methods: its numbers are rows, and its sentences are those that the rows carry."""
+
+import importlib.util
+import re
+import sys
+
+import pytest
+
+from testing.doc_pages import DOCS
+
+NOT_FROM_ROWS = {"0.5", "1", "2", "3", "135", "95"}
+"""Chance and certainty, epochs in headers, and the model's name."""
+
+
+@pytest.fixture(scope="module")
+def choose_page():
+    spec = importlib.util.spec_from_file_location("choose_page", DOCS / "choose_page.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["choose_page"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def changed(choose_page, value, **row):
+    """Look up rows, of which those that match have this value, with an interval around it."""
+    ends = {"value": str(value), "low": str(value - 0.05), "high": str(value + 0.05)}
+    return lambda folder: [
+        {**r, **ends} if all(r[n] == v for n, v in row.items()) else r for r in choose_page.results(folder)
+    ]
+
+
+def test_no_number_of_a_sentence_is_written_by_hand():
+    text = (DOCS / "choose.jinja").read_text()
+    text = re.sub(
+        r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|^```.*?^```|`[^`\n]*`|\]\([^)]*\)|^\d\. ",
+        "",
+        text,
+        flags=re.DOTALL | re.MULTILINE,
+    )
+    assert set(re.findall(r"\d*\.?\d+", text)) <= NOT_FROM_ROWS
+
+
+def test_the_page_is_what_the_rows_say(choose_page):
+    assert choose_page.PAGE.read_text() == choose_page.page()
+
+
+def test_a_changed_row_changes_the_sentence(choose_page):
+    row = {"metric": "auc", "attack": "info_rmia", "dataset": "wikipedia", "method": "p_tuning", "epoch": "2"}
+    page = choose_page.page(changed(choose_page, 0.62, **row))
+    assert page.count(".62 [.57, .67]") == 2, "the recommendation and the table"
+
+
+@pytest.mark.parametrize(
+    ("value", "row", "sentence"),
+    [
+        (0.52, {"metric": "auc", "attack": "info_rmia", "dataset": "wikipedia", "method": "prompt", "epoch": "2"}, "all six"),
+        (0.99, {"metric": "auc", "attack": "info_rmia", "method": "prompt", "epoch": "2"}, "lowest AUCs"),
+        (4.5, {"metric": "perplexity", "method": "head", "epoch": "3"}, "worst on both"),
+        (20.0, {"metric": "perplexity", "method": "dp_lora", "epoch": "3"}, "almost nothing"),
+    ],
+)  # fmt: skip
+def test_a_sentence_that_the_rows_do_not_carry_is_refused(choose_page, value, row, sentence):
+    with pytest.raises(ValueError, match=f"the rows do not carry .*{sentence}"):
+        choose_page.page(changed(choose_page, value, **row))
+
+
+def test_prompt_methods_are_not_recommended_without_the_attacks_that_find_them(choose_page):
+    """Shadow models have .77 and .84 for the methods of which other attacks find nothing."""
+    (line,) = (x for x in choose_page.page().splitlines() if x.startswith("| the least measured leakage"))
+    for method in ("prompt", "p_tuning"):
+        row = {"attack": "info_rmia", "dataset": "wikipedia", "method": method, "epoch": 2}
+        found = choose_page.found_number(choose_page.results("attacks"), "attacks", "auc", row)
+        assert choose_page.interval(found) in line
