@@ -36,11 +36,12 @@ FIELDS = (
     ("`content` as a list of parts", "text parts are joined; an image or another part is refused with its type"),
 )
 READ_BY = (
-    ("studies", "`dataset: {files: ...}`, with field names as settings"),
+    ("studies", "a file or a folder; settings of [`files`](shelves/datasets.md#files) name the fields"),
     (
-        "`byheart audit`, `byheart check`",
-        "`--members FILE`; `--fields prompt=question,completion=answer`, `--response`",
+        "`byheart audit`",
+        "a file, a folder or `hub:OWNER/NAME:SPLIT`; `--fields prompt=question,completion=answer`, `--response`",
     ),
+    ("`byheart check`", "a study, or two files; `--group` names the field of groups"),
     ("`byheart.audit`, `MemorizationCallback`", "strings, pairs, records, a data set, a frame, or columns, in memory"),
 )
 FOLDERS = (
@@ -53,7 +54,7 @@ FOLDERS = (
     ("`checkpoint-N` or named adapters in subfolders", "refused; the message names the subfolders"),
     ("`consolidated.safetensors` without `model.safetensors`", "refused; the message names the file"),
     ("pickles (`pytorch_model.bin`, `adapter_model.bin`)", "refused: never loaded. Save the weights as safetensors"),
-    ("GGUF (`.gguf` file)", "works, dequantized; [numbers equal the weights it came from](tutorials/audit.md)"),
+    ("GGUF (`.gguf` file)", "works, dequantized"),
     ("`--quantize 8` or `4`", "works with bitsandbytes; [larger models](tutorials/audit.md#larger-models)"),
     ("a vocabulary that was resized before training", "works; a warning states how many tokens were added"),
     ("a base that tokenizes the texts differently", "works without the base; a warning states the reason"),

@@ -27,9 +27,9 @@ def build_row(
     """
     settings = ("" if isinstance(metric, str) else metric.label, label)
     value, low, high, members, nonmembers = estimate
-    adversary = default_adversary_label(attack.name) if attack else ""
+    row_labels: dict[str, Any] = {"adversary": default_adversary_label(attack.name) if attack else "", **labels}
     return Row(
-        **{"adversary": adversary, **labels},
+        **row_labels,
         epoch=epoch,
         attack=attack.name if attack else "",
         attack_settings=attack.label if attack else "",

@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import json
 import math
-import numbers
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeGuard
+
+import numpy as np
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
@@ -252,6 +253,10 @@ def identifier(location: str, field: str, value: object) -> str:
         return ""
     if isinstance(value, str):
         return value.strip()
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and value == int(value):
+    if (
+        isinstance(value, float | int | np.integer | np.floating)
+        and not isinstance(value, bool)
+        and value == int(value)
+    ):
         return str(int(value))
     raise DataError(f"{location}: {field!r} is {_shown(value)}, not a string or a whole number. Write a string.")

@@ -88,7 +88,7 @@ def _task_name(task_type: str) -> str:
 
 
 def check_adapter_weights(folder: Path) -> None:
-    """Raise `ModelError` for an adapter whose weight file is missing, damaged, or contains empty tensors."""
+    """Raise `ModelError` for an adapter whose weight file is missing, damaged, or contains no tensors or empty ones."""
     if not (folder / ADAPTER_WEIGHTS).is_file():
         named = [str(p) for p in subfolders_with_models(folder)]
         if named:
@@ -99,6 +99,12 @@ def check_adapter_weights(folder: Path) -> None:
             f"adapter {folder}: no {ADAPTER_WEIGHTS}. Save it again with save_pretrained (pickles are not loaded)."
         )
     shapes = tensor_shapes(folder / ADAPTER_WEIGHTS)
+    if not shapes:
+        # peft 0.21 saves an X-LoRA without its classifier, and loads the file with a random one.
+        raise ModelError(
+            f"adapter {folder}: {ADAPTER_WEIGHTS} contains no tensors, so peft would load a model with random weights. Pass the model "
+            "in memory to byheart.audit, or save it merged."
+        )
     empty = [name for name, shape in shapes.items() if 0 in shape]
     if empty:
         raise ModelError(

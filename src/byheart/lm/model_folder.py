@@ -9,7 +9,7 @@ merged.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +87,7 @@ def ambiguity_message(folder: ModelFolder) -> str:
 
 
 @contextmanager
-def without_adapter(path: Path) -> Iterator[Path]:
+def without_adapter(path: Path) -> Generator[Path]:
     """Yield a folder with the same files except the adapter's, which transformers would attach to the weights."""
     if not (path / ADAPTER_CONFIG).is_file():
         yield path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -41,12 +41,13 @@ def token_stats(
     )
 
 
-def _texts_from_strings(texts: Sequence[object]) -> Texts:
+def _texts_from_strings(texts: Any) -> Texts:
     if isinstance(texts, str) or not isinstance(texts, Sequence):
         kind = "one string" if isinstance(texts, str) else type(texts).__name__
         raise DataError(f"texts: is {kind}. Pass a list of strings: [text].")
-    strings = [text for text in texts if isinstance(text, str)]
-    if len(strings) < len(texts):
-        index = next(i for i, text in enumerate(texts) if not isinstance(text, str))
-        raise DataError(f"texts[{index}]: is {type(texts[index]).__name__}, not a string. Pass a list of strings.")
-    return Texts(tuple(map(str, range(len(texts)))), tuple(strings))
+    items = cast("Sequence[object]", texts)
+    strings = [text for text in items if isinstance(text, str)]
+    if len(strings) < len(items):
+        index = next(i for i, text in enumerate(items) if not isinstance(text, str))
+        raise DataError(f"texts[{index}]: is {type(items[index]).__name__}, not a string. Pass a list of strings.")
+    return Texts(tuple(map(str, range(len(items)))), tuple(strings))
