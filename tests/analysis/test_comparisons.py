@@ -44,7 +44,8 @@ def drawn(rng, apart=0.0, *, count=60, groups=1):
 
 
 def line(table, *leading):
-    found = [row for row in table.rows if row[: len(leading)] == leading]
+    columns = [i for i, title in enumerate(table.header) if title != "adversary has"]
+    found = [row for row in table.rows if tuple(row[i] for i in columns)[: len(leading)] == leading]
     assert len(found) == 1, (leading, table.rows)
     return dict(zip(table.header, found[0], strict=True))
 

@@ -221,7 +221,7 @@ def test_lora_placement_names_the_default_placement_too():
         "base model",
         *sorted([default, "attention", "projection"]),
     ]
-    assert table.header[2:] == ("Loss", "Reference", "Zlib", "Min-K%", "Min-K%++")
+    assert table.header[2:] == ("Loss", "Zlib", "Min-K%", "Min-K%++", "Reference")
     assert "projection rank=4" in table.note, "another setting that differs between placements must be said"
     expected = of(rows, dataset="webnlg", method_settings="targets=attention", epoch=3, attack="min_k", metric="auc")
     assert found(table, "WebNLG", "attention")["Min-K%"] == spelled(expected)
@@ -261,8 +261,9 @@ def test_a_table_of_nothing_is_refused(name):
 
 def test_costs_are_of_tuned_epochs():
     table = costs(study(datasets=("webnlg",), methods={"full": 1, "lora": 1}))
-    assert table.header == ("data", "attack", "passes", "full, seconds", "LoRA, seconds")
-    assert table.rows[1] == ("WebNLG", labels.attack_name(ATTACKS[1]), "2.00", "22.00", "22.00")
+    assert table.header == ("data", "adversary has", "attack", "passes", "full, seconds", "LoRA, seconds")
+    line = ("WebNLG", "log-probabilities + base model", labels.attack_name(ATTACKS[1]), "2.00", "22.00", "22.00")
+    assert table.rows[-1] == line
     with pytest.raises(DataError, match="table costs"):
         costs([r for r in study() if not r.epoch])
 

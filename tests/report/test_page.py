@@ -155,7 +155,8 @@ def test_the_summary_states_which_methods_leak(plain):
     assert "WebNLG: 3 of 6 methods leak" in words
     assert re.search(r"Leaks: .*1 % .*8 % \(0-23 %\) of the members\.", words)
     assert re.search(
-        r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3; [^.]*0\.500, by an adversary who has log-probabilities\.",
+        r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3, by an adversary who has "
+        r"log-probabilities; [^.]*0\.500\.",
         words,
     )
     assert "Highest AUC of adversaries with other access: next-token distributions: Min-K%++, 0.822" in words

@@ -169,7 +169,14 @@ def test_a_prompt_method_and_frozen_layers_take_canaries_too(tiny_folder, tmp_pa
     asked["metrics"] = [{"exposure": {"repeated": 8}}, "held_out_exposure"]
     results = byheart.run(asked, store=tmp_path / "store")
     assert not results.failed, results.failed
-    assert len([r for r in results.rows if r.metric == "exposure"]) == 4
+    # Head: base and one epoch. Prefix: base, initialized prefix and one epoch.
+    assert sorted((r.method, r.epoch, r.initialized) for r in results.rows if r.metric == "exposure") == [
+        ("head", 0, False),
+        ("head", 1, False),
+        ("prefix", 0, False),
+        ("prefix", 0, True),
+        ("prefix", 1, False),
+    ]
 
 
 def test_many_seeds_give_a_bound_of_many_runs(tiny_folder, tmp_path):

@@ -11,19 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from byheart.analysis import labels, row_values
+from byheart.analysis.blind_comparison import matched_by
 from byheart.analysis.comparisons import ScoreLookup, TablePosition, auc_rows, auc_rows_by_position, gain_over_base
 from byheart.core.adversary import adversary_order, adversary_phrase
 from byheart.core.row import adversary_label, is_base_row
-from byheart.core.split_check import BLIND_PREFIX, Gate
-from byheart.core.types import Estimate, Row, ScoreSet
+from byheart.core.split_check import Gate
+from byheart.core.types import Estimate, Row
 from byheart.core.verdict import VerdictWord
-from byheart.stats.intervals import TAIL
-from byheart.stats.leakage_tests import compare_with_blind
 from byheart.stats.roc_auc import AucDifference
 from byheart.stats.simultaneous import (
     ALPHA,
     AucInterval,
-    labels_of,
     simultaneous_auc_interval,
     simultaneous_detectable_auc,
     widen_interval,
@@ -94,7 +92,7 @@ class MethodVerdict(NamedTuple):
         blind = f"; {self.matched_by}" if self.matched_by and self.word == "differs" else ""
         access = f", by an adversary who has {adversary_phrase(self.adversary)}" if self.adversary else ""
         return (
-            f"{self.attack} reaches AUC {value} ({of_seeds}{low} to {high}){epoch}{base}{blind}{access}.{self.higher}"
+            f"{self.attack} reaches AUC {value} ({of_seeds}{low} to {high}){epoch}{access}{base}{blind}.{self.higher}"
         )
 
     @property
@@ -198,8 +196,8 @@ def _attack_verdict(
     base_limit = (
         max((r.high or 0 for r in base_rows), default=0) if is_base_off_chance(base_rows) else row_values.CHANCE_AUC
     )
-    matched_by = _matched_by(score_sets, gate, tests)
-    is_leak = auc.low > base_limit and has_gained and not matched_by
+    blind_match = matched_by(score_sets, gate, tests)
+    is_leak = auc.low > base_limit and has_gained and not blind_match
     word: VerdictWord = "nothing" if auc.low <= row_values.CHANCE_AUC else "leaks" if is_leak else "differs"
     if gate is not None and gate.verdict == "broken":
         word = "broken"
@@ -215,23 +213,9 @@ def _attack_verdict(
         identified_share=_identified_share(last, panel_rows, tests),
         detectable_auc=max(simultaneous_detectable_auc(s, tests) for s in score_sets),
         perplexity="",
-        matched_by=matched_by,
+        matched_by=blind_match,
         adversary=adversary_label(last[0]),
     )
-
-
-def _matched_by(score_sets: Sequence[ScoreSet], gate: Gate | None, tests: int) -> str:
-    """Name the blind classifier that the attack does not exceed for every seed, with its AUC; "" if it exceeds all."""
-    if gate is None:
-        return ""
-    comparisons = [compare_with_blind(s.scores, labels_of(s), gate.compared_classifiers) for s in score_sets]
-    classifier, p_value = max(comparisons, key=lambda c: c.p_value)
-    if classifier is None or p_value * tests <= TAIL:
-        return ""
-    value, low, high = (
-        row_values.format_number(v) for v in (classifier.value, classifier.low, classifier.high) if v is not None
-    )
-    return f"{classifier.name.removeprefix(BLIND_PREFIX)} alone, without the model, {value} ({low} to {high})"
 
 
 def _identified_share(last: Sequence[Row], panel_rows: Sequence[Row], tests: int) -> str:
