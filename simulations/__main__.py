@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import byheart
-from simulations import alarms, attributes, exposure, groups, guesses, intervals, near_copies, tables, utility, verdicts
+from simulations import alarms, attributes, exposure, groups, guesses, intervals, near_copies, tables, utility
 from simulations.pieces import LOT, Piece
 
 STUDIES = 10_000
@@ -83,15 +83,6 @@ PARTS = {
         (near_copies.pieces,),
         tuple(f"data/{name}.py" for name in ("near_duplicates", "gram_overlap", "text_units")),
         ("pieces.py", "near_copies.py"),
-    ),
-    "verdicts": Part(
-        (verdicts.pieces,),
-        (
-            *(f"data/{name}.py" for name in ("blind_baselines", "blind_features", "split_check")),
-            *("auditing/verdict.py", "core/split_check.py"),
-            *(f"stats/{name}.py" for name in ("leakage_tests", "roc_auc", "intervals")),
-        ),
-        ("pieces.py", "verdicts.py"),
     ),
     "guesses": Part(
         (guesses.pieces,),

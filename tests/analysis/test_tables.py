@@ -161,7 +161,7 @@ def test_a_seed_that_stopped_early_is_never_left_out_silently():
 
 def test_settings_of_one_method_are_columns_of_their_own_in_numerical_order():
     rows = study(methods=("lora",), settings=("rank=16", "rank=4", "")) + study(methods=("full",))
-    assert methods_of(rows).header[3:] == ("full", "LoRA", "LoRA rank=4", "LoRA rank=16")
+    assert methods_of(rows).header[4:] == ("full", "LoRA", "LoRA rank=4", "LoRA rank=16")
 
 
 def test_a_setting_that_no_column_spells_out_is_in_the_note():
@@ -179,13 +179,13 @@ def test_a_setting_that_no_column_spells_out_is_in_the_note():
 def test_one_attack_with_two_settings_is_two_lines():
     rows = study()
     rows += [replace(r, attack_settings="k=0.1", value=0.9) for r in rows if r.attack == "min_k"]
-    names = [row[1] for row in methods_of(rows).rows if row[0] == "WebNLG"]
-    assert names[3:5] == ["Min-K%", "Min-K% k=0.1"]
+    names = [row[2] for row in methods_of(rows).rows if row[0] == "WebNLG"]
+    assert names[2:4] == ["Min-K%", "Min-K% k=0.1"]
 
 
 def test_several_bases_have_a_column_and_are_named_by_the_end_of_their_address():
     table = methods_of(study(bases=("package:llm/SmolLM2-135M.Q4_1.gguf", "openai-community/gpt2")))
-    assert table.header[:3] == ("data", "model", "attack")
+    assert table.header[:3] == ("data", "model", "adversary has")
     assert {row[1] for row in table.rows} == {"SmolLM2-135M.Q4_1", "gpt2"}
 
 

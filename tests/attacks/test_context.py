@@ -134,8 +134,8 @@ def orders(known, prompts, separator):
 def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
     asked, given_ = ["Who?", "", " ", ""], ["Does she?", "", "Far:"]
-    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64)
-    known = tokenize(model.tokenizer, texts_of(KNOWN, given_), 64)
+    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64, tokenization="apart")
+    known = tokenize(model.tokenizer, texts_of(KNOWN, given_), 64, tokenization="apart")
     alone = observed(scorer(model), tokens)
     after = nonmember_prefix(scorer(model), tokens, known, shots=3)
     assert type(after) is LogProbs
@@ -157,7 +157,7 @@ def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, met
 def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
     asked = ["Who?", "", "Where is", ""]
-    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64)
+    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64, tokenization="apart")
     found = after_masked(scorer(model), tokens, probes=3, separator="\n")
     assert found.starts.tolist() == [0, 3, 6, 9, 12]
     expected = []
@@ -168,7 +168,7 @@ def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
             expected.append(np.mean(plain_loop(model, before, prompt, scored)))
     np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
 
-    known = tokenize(model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64)
+    known = tokenize(model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64, tokenization="apart")
     found = after_similar(scorer(model), tokens, known, probes=3).loglik.reshape(4, 3)
     for row, prompt, scored in zip(found, asked, SHORT, strict=True):
         each = [

@@ -33,7 +33,15 @@ def looks_of(generator, *, texts, count, attacks=3, gain=0.0, perplexities=()):
 
 
 def perplexity_row(value):
-    kinds = {"str": "", "int": 0, "int | None": 0, "int | float | None": 0, "float | None": None, "float": value}
+    kinds = {
+        "bool": False,
+        "str": "",
+        "int": 0,
+        "int | None": 0,
+        "int | float | None": 0,
+        "float | None": None,
+        "float": value,
+    }
     return Row(**{**{name: kinds[kind] for name, kind in Row.__annotations__.items()}, "metric": "perplexity"})
 
 

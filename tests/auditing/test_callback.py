@@ -19,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 import byheart
 from byheart.auditing.training.callback import MemorizationWarning
+from byheart.auditing.training.monitor import TrainingMonitor
 from byheart.core.types import Row
 from byheart.lm.preserve_state import preserve_training_state
 from testing.training import MEMBERS, NONMEMBERS, TEXTS, arguments, gpt2, halves, lora, plain, tokenizer, watched
@@ -190,7 +191,9 @@ def test_tensorboard_is_written_to(tmp_path):
     assert [e.step for e in written.Scalars("eval/memorization/auc/loss")] == [0, 5, 10]
 
 
-def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path):
+def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path, monkeypatch):
+    # Places separate these members from non-members, so the split check is broken and nothing would warn.
+    monkeypatch.setattr(TrainingMonitor, "gate", None)
     watch = watched(stop_above=0.6, attacks=["loss"])
     made = plain(tmp_path, gpt2(), [watch], num_train_epochs=8, learning_rate=2e-2)
     with pytest.warns(MemorizationWarning) as told:

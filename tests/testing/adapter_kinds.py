@@ -13,6 +13,8 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 ARCHITECTURES = ("llama", "gpt2", "gemma", "mixtral")
+EXPERTS = tempfile.TemporaryDirectory(prefix="xlora-")
+"""The adapters of X-LoRA, removed when the process ends."""
 INVOCATION = 299
 """A token of every text."""
 LINEAR = {
@@ -118,7 +120,7 @@ def initialized(name, model, n):
 
 def mixture(n):
     """Return an X-LoRA config with two saved adapters as its experts."""
-    folder = Path(tempfile.mkdtemp(prefix="xlora-"))
+    folder = Path(EXPERTS.name)
     return peft.XLoraConfig(
         adapters={"0": str(folder / "0"), "1": str(folder / "1")}, hidden_size=32, xlora_size=8, task_type="CAUSAL_LM"
     )

@@ -163,8 +163,6 @@ class StandIn:
     def sampled(self, name, ids, body):
         torch.manual_seed(body.get("seed", 0))
         how = {"do_sample": True, "top_k": body.get("top_k", 0)} if body["temperature"] else {"do_sample": False}
-        made = self.models[name].generate(
-            torch.tensor([ids]), max_new_tokens=body["max_tokens"], pad_token_id=0, **how
-        )
+        made = self.models[name].generate(torch.tensor([ids]), max_new_tokens=body["max_tokens"], pad_token_id=0, **how)
         text = self.tokenizers[name].decode(made[0][len(ids) :])
         return {"model": name, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": "length"}]}

@@ -2,9 +2,9 @@
 
 A model *leaks* only if an attack's AUC is above chance, above every blind classifier's AUC (`byheart.data.blind_baselines`)
 and, with a base model, above the same attack's AUC on the base model. These are one-sided tests with p-values adjusted for
-all attacks that ran (S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70). The probability of a false "leaks" is at
-most 2.5 %, and the 95 % interval of the attack in the sentence lies above chance. Rates in a sentence have plain 95 %
-intervals.
+all attacks that ran (S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70). The
+probability of a false "leaks" is at most 2.5 % for comparable members and non-members, and the 95 % interval of the attack
+in the sentence lies above chance. Rates in a sentence have plain 95 % intervals.
 """
 
 from __future__ import annotations

@@ -83,8 +83,8 @@ def _row_examples(
     row: SourceRow, template: Example, fields: Mapping[str, str], attributes: tuple[str, ...]
 ) -> Iterator[Example]:
     """Yield the row's text, or one text per assistant message."""
-    names = {name: fields.get(name) for name in ("text", "prompt", "messages")}
-    record = parse_record(row.location, row.fields, **names)
+    text, prompt, messages = (fields.get(name) for name in ("text", "prompt", "messages"))
+    record = parse_record(row.location, row.fields, text=text, prompt=prompt, messages=messages)
     turns = record.messages
     if not turns:
         values = _private_attributes(row, attributes, record.text)
