@@ -178,5 +178,10 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path, method, sentences):
     }
     results = byheart.run(asked, store=tmp_path / "store")
     assert not results.failed, results.failed
-    assert sorted(r.epoch for r in results.rows if r.metric == "auc") == [0, 1]
+    # The base, the initialized prompt or prefix, and one epoch.
+    assert sorted((r.epoch, r.initialized) for r in results.rows if r.metric == "auc") == [
+        (0, False),
+        (0, True),
+        (1, False),
+    ]
     assert {r.value for r in results.rows if r.metric == "passes" and r.attack == "samia"} == {2.0}

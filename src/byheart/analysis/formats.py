@@ -110,9 +110,13 @@ def as_json(table: Table) -> str:
 def rows_table(rows: Sequence[Row]) -> Table:
     """Return rows as a table, one line each, with numbers of six digits. Leaves out store keys and empty columns."""
     values = [dataclasses.astuple(r) for r in rows]
-    columns = [i for i, c in enumerate(ROW_COLUMNS) if c != "scores" and any(v[i] not in ("", None) for v in values)]
+    columns = [i for i, c in enumerate(ROW_COLUMNS) if c != "scores" and any(not _is_empty(v[i]) for v in values)]
     cells = tuple(tuple(_six_digits(v[i]) for i in columns) for v in values)
     return Table("Rows", tuple(ROW_COLUMNS[i] for i in columns), cells)
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or value is False or value == ""
 
 
 def _six_digits(value: object) -> str:
