@@ -104,7 +104,7 @@ def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
             kind.setdefault(told["observation"]["name"], []).append(read_arrays(recipe.parent))
     assert {n: len(v) for n, v in base.items()} == dict.fromkeys(observed_, 1)  # once for all methods
     for found in observed_.values():
-        assert len(found) == 3
+        assert len(found) == 4, "three trained methods and the initialized prompt"
         name = "loglik" if "loglik" in found[0] else "logp"
         assert all(np.abs(a[name] - b[name]).max() > 1e-4 for a, b in itertools.combinations(found, 2))
 
