@@ -131,7 +131,7 @@ def test_an_unreadable_file_raises_an_error_in_one_line_with_its_location(tmp_pa
     message = str(error.value)
     assert message.startswith(location.format(path=path))
     for part in parts:
-        assert part.format(kinds=".csv, .jsonl, .parquet, .txt") in message
+        assert part.format(kinds=".csv, .json, .jsonl, .parquet, .tsv, .txt (also .gz, .zst)") in message
     assert "\n" not in message
 
 

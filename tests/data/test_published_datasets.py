@@ -171,7 +171,7 @@ def test_an_error_of_the_hub_is_reported_with_the_fix(hub_calls, fault):
         xsum(source="x/y")
     assert str(error.value) == (
         f"source 'x/y': is not a local folder, and the Hub did not return it ({str(fault).splitlines()[0]}). Check its name and "
-        "the network, or write source: FOLDER with train, test, validation files (.csv, .jsonl, .parquet, .txt)."
+        "the network, or write source: FOLDER with train, test, validation files (.csv, .json, .jsonl, .parquet, .tsv, .txt (also .gz, .zst))."
     )
 
 

@@ -227,8 +227,8 @@ def test_greedy_is_sampling_among_one(tiny, method, sentences, monkeypatch):
 def test_a_model_whose_numbers_overflow_is_refused(tiny, sentences, monkeypatch):
     model = tiny("llama")
     tokens = read(model, sentences[:2])
-    real = forward.raw_logits
-    monkeypatch.setattr(forward, "raw_logits", lambda module, hidden: real(module, hidden) * torch.nan)
+    real = forward.logits
+    monkeypatch.setattr(forward, "logits", lambda *inputs, **settings: real(*inputs, **settings) * torch.nan)
     with pytest.raises(ModelError, match="not numbers"):
         sampling_logprobs(scorer(model), tokens, prefix_suffix_split(tokens))
     assert causal_lm(model.module) is model.module

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from byheart.core.dependencies import INPUTS, observation_name
@@ -131,7 +132,10 @@ def _shelf_observation(name: str) -> _Observation:
     """Read an observation's signature from its file, without importing it: most observations import torch."""
     if name not in (names := entry_names("observations")):
         raise UnknownNameError("observations: input", name, names)
-    source = resources.files("byheart.observations").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    # A shelf can have several folders: an installed package, or a test, may add one.
+    folders = [Path(folder) for folder in importlib.import_module("byheart.observations").__path__]
+    file = next(folder / f"{name}.py" for folder in folders if (folder / f"{name}.py").is_file())
+    source = file.read_text(encoding="utf-8")
     (function,) = (n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == name)
     needs = tuple(current_name("observations", a.arg) for a in (*function.args.posonlyargs, *function.args.args))
     return_type = ast.unparse(function.returns) if function.returns else ""

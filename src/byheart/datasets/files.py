@@ -133,6 +133,8 @@ def _default_fields(row: SourceRow) -> dict[str, str]:
         return {"text": "text"}
     if {"prompt", "completion"} <= row.fields.keys():
         return {"prompt": "prompt", "text": "completion"}
+    if "messages" in row.fields:
+        return {"messages": "messages"}
     if any(set(shape.required) <= row.fields.keys() for shape in SHAPES):
         return {}
     raise DataError(
