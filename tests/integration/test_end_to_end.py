@@ -23,7 +23,7 @@ def rows(store):
 
 
 def one(rows, **labels):
-    found = [r for r in rows if all(r[n] == v for n, v in labels.items())]
+    found = [r for r in rows if not r["initialized"] and all(r[n] == v for n, v in labels.items())]
     assert len(found) == 1, labels
     return found[0]
 
