@@ -68,7 +68,7 @@ def audit_comparison(
 
     Without non-members there are no attack metrics and no gate. Raises `DataError` as `render_texts` does.
     """
-    split, record_labels = _split_of_given_parts(texts, tokenizer, max_texts)
+    split, record_labels = split_of_given_parts(texts, tokenizer, max_texts)
     if not len(split.nonmembers):
         return AuditComparison(split, record_labels, (), None, ())
     measurable, doubts = measurable_metrics(metrics, len(split.nonmembers))
@@ -76,7 +76,7 @@ def audit_comparison(
     return AuditComparison(split, record_labels, measurable, checked, tuple(doubts))
 
 
-def _split_of_given_parts(
+def split_of_given_parts(
     texts: Mapping[str, Sequence[AuditedText]], tokenizer: PreTrainedTokenizerBase | None, max_texts: int
 ) -> tuple[Split, RecordLabels]:
     """Return the split of at most `max_texts` texts per part, and membership and groups of the audited texts."""

@@ -119,26 +119,12 @@ def run_audit(
         max_tokens=settings.max_tokens,
         fpr=settings.fpr,
     )
-    results: dict[int, _ModelResults] = {}
     try:
-        for epoch, open_model in ((BASE_EPOCH, target.open_base), (FINETUNED_EPOCH, target.open_model)):
-            if open_model is not None:
-                results[epoch] = _evaluate(
-                    open_model,
-                    comparison.split,
-                    attacks,
-                    settings,
-                    base=results.get(BASE_EPOCH),
-                    epoch=epoch,
-                    on_status=on_status,
-                )
+        results = _evaluate_models(target, comparison.split, attacks, settings, on_status)
     except _TokensDifferError as difference:
-        reason = (
-            f"the base model tokenizes {difference} of the texts differently, for example because training added tokens"
-        )
-        doubts = (*target.doubts, f"{reason}, so the audit does not use it")
-        without_base = dataclasses.replace(target, open_base=None, doubts=doubts, why_no_base=reason)
-        return run_audit(without_base, texts, settings, on_status)
+        target = _without_base(target, difference)
+        attacks, left_out = _select_attacks(target, texts, settings)
+        results = _evaluate_models(target, comparison.split, attacks, settings, on_status)
     tokens = results[FINETUNED_EPOCH].tokens["audited"]
 
     def pieces(i: int) -> list[Piece]:
@@ -157,6 +143,33 @@ def run_audit(
     doubts = (*target.doubts, *_tokenization_doubts(target, comparison.split, settings))
     model = AuditedModel(target.name, target.base_name, target.method, dict(target.hashes()), doubts)
     return build_audit(model, comparison, attack_results, texts, settings.recipe, start_time)
+
+
+def _without_base(target: AuditTarget, difference: _TokensDifferError) -> AuditTarget:
+    """Return the target without its base model, and with the reason."""
+    reason = (
+        f"the base model tokenizes {difference} of the texts differently, for example because training added tokens"
+    )
+    doubts = (*target.doubts, f"{reason}, so the audit does not use it")
+    return dataclasses.replace(target, open_base=None, doubts=doubts, why_no_base=reason)
+
+
+def _evaluate_models(
+    target: AuditTarget,
+    split: Split,
+    attacks: Mapping[str, Choice],
+    settings: AuditSettings,
+    on_status: Callable[[str], None],
+) -> dict[int, _ModelResults]:
+    """Return the results of the base model, if there is one, and of the fine-tuned model, by epoch."""
+    results: dict[int, _ModelResults] = {}
+    for epoch, open_model in ((BASE_EPOCH, target.open_base), (FINETUNED_EPOCH, target.open_model)):
+        if open_model is not None:
+            base = results.get(BASE_EPOCH)
+            results[epoch] = _evaluate(
+                open_model, split, attacks, settings, base=base, epoch=epoch, on_status=on_status
+            )
+    return results
 
 
 def _tokenization_doubts(target: AuditTarget, split: Split, settings: AuditSettings) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from byheart.core.errors import ModelError
 from byheart.lm.model_folder import (
     ModelFolder,
     ambiguity_message,
-    model_files,
+    identifying_files,
     model_folder,
     read_json_object,
     safetensors_header,
@@ -88,7 +88,7 @@ def identity(base: str) -> str:
     if path is None:
         return base
     digest = hashlib.blake2b(digest_size=16)
-    files = [path] if path.is_file() else model_files(path)
+    files = [path] if path.is_file() else identifying_files(path)
     for file in files:
         size = file.stat().st_size
         digest.update(f"{file.name}:{size};".encode())

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Privacy
@@ -97,7 +95,7 @@ def load(base: str, *, load_options: Mapping[str, Any] | None = None, ignore_ada
     name, pinned = split_revision(source)
     keep_freed_memory()
     config, options = causal_config(base, source), {**dict(load_options or {}), **pinned}
-    with without_adapter(Path(name)) if Path(name).is_dir() else nullcontext(name) as files:
+    with without_adapter(name) as files:
         module = read_module(base, files, config=config, **options)
     module.config.name_or_path = name
     tokenizer = read_tokenizer(base, name, **pinned)

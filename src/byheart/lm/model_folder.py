@@ -55,7 +55,7 @@ def model_folder(path: Path) -> ModelFolder:
     return ModelFolder(path, weights, missing, (path / ADAPTER_CONFIG).is_file())
 
 
-def model_files(path: Path) -> list[Path]:
+def identifying_files(path: Path) -> list[Path]:
     """Return the files that determine a folder's model: JSON, a sentencepiece model, and the weights that transformers loads.
 
     In a folder without a complete model, these are all safetensors files.
@@ -87,16 +87,20 @@ def ambiguity_message(folder: ModelFolder) -> str:
 
 
 @contextmanager
-def without_adapter(path: Path) -> Generator[Path]:
-    """Yield a folder with the same files except the adapter's, which transformers would attach to the weights."""
+def without_adapter(name: str) -> Generator[str]:
+    """Yield a folder with the same files except the adapter's, which transformers would attach to the weights.
+
+    A Hub id, and a folder without an adapter, are yielded as they are.
+    """
+    path = Path(name)
     if not (path / ADAPTER_CONFIG).is_file():
-        yield path
+        yield name
         return
     with TemporaryDirectory(prefix="byheart-") as temporary:
         for file in path.iterdir():
             if file.is_file() and not file.name.startswith("adapter_"):
                 (Path(temporary) / file.name).symlink_to(file.resolve())
-        yield Path(temporary)
+        yield temporary
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

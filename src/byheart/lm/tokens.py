@@ -150,18 +150,18 @@ def prompt_and_scored_ids(
     tokenizer: PreTrainedTokenizerBase, texts: Texts, tokenization: Tokenization
 ) -> list[tuple[list[int], list[int]]]:
     """Return the ids of each text's prompt and of its scored part, without special tokens."""
-    apart = list(zip(_plain_ids(tokenizer, texts.prompts), _plain_ids(tokenizer, texts.scored), strict=True))
     if tokenization == "apart" or not any(texts.prompts):
-        return apart
+        return list(zip(_plain_ids(tokenizer, texts.prompts), _plain_ids(tokenizer, texts.scored), strict=True))
     strings = [prompt + scored for prompt, scored in zip(texts.prompts, texts.scored, strict=True)]
     encoded = tokenizer(strings, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
+    prompts = [] if tokenizer.is_fast else _plain_ids(tokenizer, texts.prompts)
     parts: list[tuple[list[int], list[int]]] = []
     for i, ids in enumerate(encoded["input_ids"]):
         if tokenizer.is_fast:
             ends = [end for _, end in encoded["offset_mapping"][i]]
             first = next((k for k, end in enumerate(ends) if end > len(texts.prompts[i])), len(ids))
         else:
-            first = _common_prefix_length(ids, apart[i][0])
+            first = _common_prefix_length(ids, prompts[i])
         parts.append((list(ids[:first]), list(ids[first:])))
     return parts
 

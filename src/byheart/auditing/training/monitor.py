@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from peft import PeftModel, PeftType
 
@@ -20,8 +19,8 @@ from byheart.auditing.attack_evidence import (
     parse_attacks,
     runnable_attacks,
 )
-from byheart.auditing.compare import measurable_metrics
-from byheart.auditing.texts import AuditedText, render_texts
+from byheart.auditing.compare import measurable_metrics, split_of_given_parts
+from byheart.auditing.texts import AuditedText
 from byheart.auditing.training.alarms import Evaluation
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.errors import DataError, SettingError
@@ -29,7 +28,7 @@ from byheart.core.registry import Choice, choose
 from byheart.core.row import build_row
 from byheart.core.split import Split
 from byheart.core.split_check import Gate
-from byheart.core.types import NO_TEXTS, Estimate, Row, Texts
+from byheart.core.types import Estimate, Row
 from byheart.data.split_check import gate
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.forward import Scorer
@@ -57,9 +56,9 @@ class TrainingMonitor:
 
     scorer: Scorer
     tokens: Tokens
+    split: Split
     record_labels: RecordLabels
     validation: Tokens | None
-    validation_groups: tuple[str, ...]
     attacks: Mapping[str, Choice]
     metrics: tuple[Choice, ...]
     seed: int
@@ -70,19 +69,11 @@ class TrainingMonitor:
     @cached_property
     def gate(self) -> Gate | None:
         """The split check of the audited texts, computed once in a run; None for too few groups for the blind classifiers."""
-        texts, membership = self.tokens.texts, self.record_labels.membership
-        members = int(membership.sum())
-        groups = self.record_labels.groups
-        split = Split(
-            texts.take(range(members)),
-            tuple(range(members)),
-            texts.take(range(members, len(texts))),
-            NO_TEXTS,
-            groups[:members],
-            groups[members:],
-            {},
-        )
-        return gate(split) if self.record_labels.has_enough_groups else None
+        if not self.record_labels.has_enough_groups:
+            return None
+        texts, members = self.tokens.texts, len(self.split.members)  # the texts that the model reads
+        train, nonmembers = texts.take(range(members)), texts.take(range(members, len(texts)))
+        return gate(replace(self.split, train=train, nonmembers=nonmembers))
 
     @property
     def module(self) -> torch.nn.Module:
@@ -106,7 +97,7 @@ class TrainingMonitor:
         rows: list[Row] = []
         if validation is not None:
             metric = choose("metrics", "perplexity")
-            rows.append(self._row(step, epoch, metric, metric(validation, self.validation_groups)))
+            rows.append(self._row(step, epoch, metric, metric(validation, self.split.validation_groups)))
         for name, attack in self.attacks.items():
             rows += [
                 self._row(step, epoch, m, m(outputs[name]["scores"], *self.record_labels), attack) for m in self.metrics
@@ -156,31 +147,26 @@ def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
     check_causal_module(module)
     tokenizer, config = text_tokenizer(processing_class), cast("Any", module).config
     model = LanguageModel(module, tokenizer, config.name_or_path or type(module).__name__)
-    rendered = {part: render_texts(part, texts, max_texts, tokenizer) for part, texts in parts.items()}
-    (members, member_groups), (nonmembers, nonmember_groups) = rendered["member"], rendered["nonmember"]
-    audited = Texts(
-        members.ids + nonmembers.ids, members.scored + nonmembers.scored, members.prompts + nonmembers.prompts
-    )
-    record_labels = RecordLabels(np.arange(len(audited)) < len(members), member_groups + nonmember_groups)
-    measurable, doubts = measurable_metrics(metrics, len(nonmembers))
+    split, record_labels = split_of_given_parts(parts, tokenizer, max_texts)
+    measurable, doubts = measurable_metrics(metrics, len(split.nonmembers))
     if not record_labels.has_enough_groups:
         doubts.append(
             f"fewer than {MIN_GROUPS_FOR_VERDICT} independent texts per class: verdict, warnings and early stopping are disabled; numbers "
             f"are logged with their intervals. With {MIN_GROUPS_FOR_VERDICT} per class an AUC of 0.76 is detectable, with 200 one of 0.58"
         )
-    tokens = tokenize_for_model(model, audited, max_tokens)
+    tokens = tokenize_for_model(model, split.audited, max_tokens)
     if cut := int((tokens.cut > 0).sum()):
         doubts.append(
-            f"{cut} of {len(audited)} texts are longer than {int(tokens.lengths.max())} tokens; they are truncated"
+            f"{cut} of {len(tokens)} texts are longer than {int(tokens.lengths.max())} tokens; they are truncated"
         )
     # The precision of the training, so that base and target model are rounded alike.
     precision = torch.bfloat16 if args.bf16 else torch.float16 if args.fp16 else torch.float32
     return TrainingMonitor(
         Scorer(model, token_budget, precision),
         tokens,
+        split,
         record_labels,
-        tokenize_for_model(model, rendered["validation"][0], max_tokens) if "validation" in rendered else None,
-        rendered["validation"][1] if "validation" in rendered else (),
+        tokenize_for_model(model, split.validation, max_tokens) if len(split.validation) else None,
         attacks,
         measurable,
         args.seed,
