@@ -264,7 +264,7 @@ def test_rmia_needs_a_population_and_the_same_under_all_models():
     ours, models, paired = logprobs([[-1.0]]), [[[-1.0]]] * 2, [[1], [0]]
     with pytest.raises(DataError, match=r"attacks rmia: .*population.*data\.known"):
         rmia(ours, shadowed(models, paired), logprobs([]))
-    with pytest.raises(DataError, match=r"attacks rmia: .*1 population texts.*0"):
+    with pytest.raises(DataError, match=r"attacks rmia: .* \(1 population texts\) .* \(0\)"):
         rmia(ours, shadowed(models, paired), logprobs([[-1.0]]))
 
 

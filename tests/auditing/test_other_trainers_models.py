@@ -22,6 +22,7 @@ from transformers import (
 import byheart
 from byheart.core.errors import DataError, FormerNameWarning, ModelError
 from testing.audited import MEMBERS, NONMEMBERS, refusal, trained
+from testing.reading import mean_logps
 
 TARGETS = ["q_proj", "v_proj"]
 
@@ -30,15 +31,8 @@ def lora(**settings):
     return LoraConfig(**{"r": 4, "target_modules": TARGETS, "task_type": "CAUSAL_LM"} | settings)
 
 
-def plain_losses(module, tokenizer, texts=(*MEMBERS, *NONMEMBERS)):
-    """Mean log-probability (nats) of each text, one text at a time."""
-    values = []
-    for text in texts:
-        ids = torch.tensor([tokenizer(text)["input_ids"]])
-        with torch.no_grad():
-            logp = module(input_ids=ids).logits[:, -ids.shape[1] :].float().log_softmax(-1)
-        values.append(float(logp[0, :-1].gather(1, ids[0, 1:, None]).mean()))
-    return np.array(values)
+def plain_losses(module, tokenizer):
+    return mean_logps(module, tokenizer, [*MEMBERS, *NONMEMBERS])
 
 
 def weights_of(module):
@@ -296,7 +290,7 @@ def test_a_long_text_changes_no_score_of_a_short_one(tokenizer):
     stats = byheart.token_stats(model, tokenizer, texts)
     means = np.add.reduceat(stats.logp, stats.starts[:-1]) / np.diff(stats.starts)
     assert len(tokenizer(texts[-1])["input_ids"]) > 48 > len(tokenizer(texts[0])["input_ids"])
-    assert np.abs(means - plain_losses(model, tokenizer, texts)).max() < 1e-5
+    assert np.abs(means - mean_logps(model, tokenizer, texts)).max() < 1e-5
 
 
 def test_a_dynamic_rope_beyond_its_context_is_refused(fresh, tokenizer, base):

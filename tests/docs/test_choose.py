@@ -1,12 +1,10 @@
 """The page that recommends methods: its numbers are rows, and its sentences are those that the rows carry."""
 
-import importlib.util
 import re
-import sys
 
 import pytest
 
-from testing.doc_pages import DOCS
+from testing.doc_pages import DOCS, load_page_script
 
 NOT_FROM_ROWS = {"0.5", "1", "2", "3", "135", "95"}
 """Chance and certainty, epochs in headers, and the model's name."""
@@ -14,11 +12,7 @@ NOT_FROM_ROWS = {"0.5", "1", "2", "3", "135", "95"}
 
 @pytest.fixture(scope="module")
 def choose_page():
-    spec = importlib.util.spec_from_file_location("choose_page", DOCS / "choose_page.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["choose_page"] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_page_script("choose_page")
 
 
 def changed(choose_page, value, **row):

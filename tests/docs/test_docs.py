@@ -1,6 +1,5 @@
 """The documentation is code: generated pages are fresh, keys and commands are the program's own, links lead somewhere."""
 
-import importlib.util
 import re
 import shlex
 
@@ -12,14 +11,11 @@ import byheart
 import byheart.attacks
 import byheart.cli.main
 from byheart.core import registry
-from testing.doc_pages import PAGES, ROOT, blocks, name
+from testing.doc_pages import PAGES, ROOT, blocks, load_page_script, name
 
 
 def test_generated_pages_are_fresh():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for path, text in module.pages().items():
+    for path, text in load_page_script("generate").pages().items():
         assert path.read_text() == text, f"{path.name} is old: write make docs"
 
 

@@ -1,13 +1,10 @@
 """Numbers and names that stand in the pages' tables are those of the results and of the shelves."""
 
-import csv
 import re
-import tempfile
 from types import SimpleNamespace
 
 import numpy as np
 
-from byheart.analysis.formats import rows_csv
 from byheart.auditing.thresholds import Bound, crossed_bounds
 from byheart.auditing.verdict import ruling
 from byheart.cli.progress import outcome_line
@@ -16,19 +13,12 @@ from byheart.core.dependencies import required_observations
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row
 from byheart.stats.leakage_tests import RecordLabels
-from byheart.store.rows import study_rows
 from byheart.study.study_file import read_study
 from byheart.study.workers import CellOutcome
-from testing.doc_pages import DOCS, ROOT, blocks, table, unpacked
+from testing.doc_pages import DOCS, ROOT, blocks, load_page_script, table
 
-
-def results(folder):
-    """A study's rows as CSV has them, from the table that lies there, or else from the packed study."""
-    place = DOCS / "results" / folder
-    if (place / "rows.csv").exists():
-        return list(csv.DictReader((place / "rows.csv").read_text().splitlines()))
-    with tempfile.TemporaryDirectory() as there:
-        return list(csv.DictReader(rows_csv(study_rows(unpacked(place / "study.tar.xz", there))).splitlines()))
+CHOOSE_PAGE = load_page_script("choose_page")
+METHODS, results = CHOOSE_PAGE.METHODS, CHOOSE_PAGE.results
 
 
 def of(rows, metric, **told):
@@ -41,14 +31,6 @@ def short(value):
     return f"{float(value):.2f}".replace("0.", ".", 1) if abs(float(value)) < 1 else f"{float(value):.2f}"
 
 
-METHODS = {
-    "full": "full",
-    "head": "head",
-    "LoRA": "lora",
-    "prefix": "prefix",
-    "prompt": "prompt",
-    "P-tuning": "p_tuning",
-}
 DATA = {"Wikipedia": "six_methods", "WebNLG": "webnlg"}
 CHOOSE, THREATS = DOCS / "choose.md", DOCS / "threat_models.md"
 

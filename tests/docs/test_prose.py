@@ -1,18 +1,13 @@
 """The prose lint finds what it bans, and passes over names, URLs and code."""
 
-import importlib.util
-
 import pytest
 
-from testing.doc_pages import ROOT
+from testing.doc_pages import load_page_script
 
 
 @pytest.fixture(scope="module")
 def lint():
-    spec = importlib.util.spec_from_file_location("prose_lint", ROOT / "docs" / "prose_lint.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_page_script("prose_lint")
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,12 @@ from byheart.core.errors import ByheartError
 from byheart.lm.placement import Placement
 from testing.adapter_kinds import ARCHITECTURES, KINDS, names, perturb, save_experts
 from testing.audited import MEMBERS, NONMEMBERS, records
+from testing.reading import mean_logps
 from testing.tiny_models import save_tiny_model
 
 OUTCOMES = Path(__file__).parents[2] / "docs" / "formats.json"
 SIDES = {"members": MEMBERS[:5], "nonmembers": NONMEMBERS[:5]}
+TEXTS = (*SIDES["members"], *SIDES["nonmembers"])
 TOLERANCE = 1e-4
 
 
@@ -45,17 +47,6 @@ def adapted(kind, architecture, base, folder):
     if kind.part is not None:
         model.save_pretrained(folder)
     return model
-
-
-def mean_logps(module, tokenizer):
-    """Mean log-probability (nats) of each text: a plain loop, one text at a time."""
-    values = []
-    for text in (*SIDES["members"], *SIDES["nonmembers"]):
-        ids = torch.tensor([tokenizer(text)["input_ids"]])
-        with torch.no_grad():
-            logp = module(input_ids=ids).logits[:, -ids.shape[1] :].float().log_softmax(-1)
-        values.append(float(logp[0, :-1].gather(1, ids[0, 1:, None]).mean()))
-    return np.array(values)
 
 
 def state(module):
@@ -109,12 +100,12 @@ def outcome(kind, architecture, base, folder):
     """
     tokenizer = AutoTokenizer.from_pretrained(base)
     texts = {part[:-1]: records(folder / f"{part}.jsonl", [{"text": t} for t in side]) for part, side in SIDES.items()}
-    base_expected = mean_logps(fresh(base), tokenizer)
+    base_expected = mean_logps(fresh(base), tokenizer, TEXTS)
     try:
         model = adapted(kind, architecture, base, folder / "adapter")
     except Exception as error:  # noqa: BLE001 - the reason of the library is the outcome
         return {"library": f"{type(error).__name__}: {error}".splitlines()[0]}
-    expected = mean_logps(model, tokenizer) if kind.runs else np.full(sum(map(len, SIDES.values())), np.nan)
+    expected = mean_logps(model, tokenizer, TEXTS) if kind.runs else np.full(sum(map(len, SIDES.values())), np.nan)
     results = {}
     before = state(model)
     results["memory"] = attempt(
@@ -142,7 +133,7 @@ def loaded(base, place, tokenizer, *, runs):
         return np.full(sum(map(len, SIDES.values())), np.nan)
     model = fresh(base)
     model.config.use_cache = False
-    return mean_logps(PeftModel.from_pretrained(model, str(place)).eval(), tokenizer)
+    return mean_logps(PeftModel.from_pretrained(model, str(place)).eval(), tokenizer, TEXTS)
 
 
 def audit_of_files(place, texts):

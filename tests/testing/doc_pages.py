@@ -1,6 +1,8 @@
 """The pages of the documentation, and the blocks of code in them."""
 
+import importlib.util
 import re
+import sys
 import tarfile
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +27,15 @@ def blocks(page, language):
         rf'^```{language}(?: title="([^"\n]*)")?\n(.*?)^```$', page.read_text(), re.DOTALL | re.MULTILINE
     )
     return [Block(text, title) for title, text in found]
+
+
+def load_page_script(name):
+    """The module of a script beside the pages."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def unpacked(archive, folder):

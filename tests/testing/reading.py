@@ -1,5 +1,6 @@
 """Texts, and what a model reads of them, as tests of observations need them."""
 
+import numpy as np
 import torch
 
 from byheart.core.types import Texts
@@ -12,6 +13,17 @@ def texts_of(strings, prompts=(), name="t"):
 
 def scorer(model, budget=200):
     return Scorer(model, budget, torch.float32)
+
+
+def mean_logps(module, tokenizer, texts):
+    """Mean log-probability (nats) of each text: a plain loop, one text at a time."""
+    values = []
+    for text in texts:
+        ids = torch.tensor([tokenizer(text)["input_ids"]])
+        with torch.no_grad():
+            logp = module(input_ids=ids).logits[:, -ids.shape[1] :].float().log_softmax(-1)
+        values.append(float(logp[0, :-1].gather(1, ids[0, 1:, None]).mean()))
+    return np.array(values)
 
 
 def own_ids(tokens, i):
