@@ -26,6 +26,9 @@ from safetensors import SafetensorError
 
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
+from byheart.store.durable import sync, sync_tree
+from byheart.store.lease import Holder, holder, lease
+from byheart.store.machine_identity import is_running, machine_identity
 from byheart.store.provenance import result_provenance
 
 FORMAT = 1
@@ -81,6 +84,10 @@ class Store:
         """Whether a result exists; if so, it is complete."""
         return (self.folder(stage, key) / "recipe.json").exists()
 
+    def keys(self, stage: str) -> list[str]:
+        """Return the keys of all results of a stage, sorted."""
+        return sorted(p.parent.name for p in (self.root / stage).glob("*/recipe.json"))
+
     def get_or_make(self, stage: str, key: str, recipe: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the folder of a result; if it does not exist, call `make(folder)`. All caching happens here.
 
@@ -100,7 +107,9 @@ class Store:
                 provenance = result_provenance(time.monotonic() - started)
                 _write_json(temporary_folder / "recipe.json", {"recipe": recipe, "made": provenance})
                 folder.parent.mkdir(exist_ok=True)
+                sync_tree(temporary_folder)
                 temporary_folder.rename(folder)
+                sync(folder.parent)
         except OSError:
             if not self.has(stage, key):  # otherwise another process was first, and its result is equivalent
                 raise
@@ -109,7 +118,7 @@ class Store:
         return folder
 
     def _temporary_folder(self) -> Path:
-        return self.root / ".making" / f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex}"
+        return self.root / ".making" / f"{machine_identity()}-{os.getpid()}-{uuid.uuid4().hex}"
 
     def recipe(self, stage: str, key: str) -> dict[str, Any]:
         """Return a result's recipe and provenance: {"recipe": ..., "made": ...}."""
@@ -129,30 +138,33 @@ class Store:
             path.parent.mkdir(exist_ok=True)
             _write_json(path, content)
 
+    def find_note(self, stage: str, name: str) -> dict[str, Any] | None:
+        """Return a note, or None."""
+        path = self.root / stage / f"{name}.json"
+        return read_json(path) if path.exists() else None
+
+    def drop_note(self, stage: str, name: str) -> None:
+        """Remove a note, if it exists."""
+        (self.root / stage / f"{name}.json").unlink(missing_ok=True)
+
     def notes(self, stage: str) -> dict[str, dict[str, Any]]:
         """Return the notes of a stage by name."""
         return {p.stem: read_json(p) for p in sorted((self.root / stage).glob("*.json"))}
 
     @contextlib.contextmanager
     def claim(self, key: str, *, wait: bool) -> Generator[bool]:
-        """Lock a key across processes and yield True. If another process has the lock, wait, or yield False unless `wait`.
+        """Claim a key across processes and hosts, and yield True. If another has it, wait, or yield False unless `wait`.
 
-        The operating system releases the lock when the process ends for any reason.
+        The claim ends with its process; on another host it expires without a heartbeat (`lease.py`).
         """
-        from filelock import FileLock, Timeout
-
         with self._explain_write_errors():
             (self.root / "claims").mkdir(exist_ok=True)
-        lock = FileLock(self.root / "claims" / f"{key}.lock")
-        try:
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+        with lease(self.root / "claims" / key, wait=wait) as is_claimed:
+            yield is_claimed
+
+    def claim_holder(self, key: str) -> Holder | None:
+        """Return who holds the claim of a key; None if it is free."""
+        return holder(self.root / "claims" / key)
 
     @contextlib.contextmanager
     def _explain_write_errors(self) -> Generator[None]:
@@ -186,18 +198,8 @@ class Store:
         """Remove temporary folders of processes of this machine that no longer run."""
         for folder in (self.root / ".making").iterdir():
             host, _, process = folder.name.rpartition("-")[0].rpartition("-")
-            if host == platform.node() and process.isdigit() and not _is_alive(int(process)):
+            if host in {machine_identity(), platform.node()} and process.isdigit() and not is_running(int(process)):
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _first_difference(stored: Any, requested: Any, where: str = "") -> str:
@@ -213,6 +215,7 @@ def _first_difference(stored: Any, requested: Any, where: str = "") -> str:
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     with atomic_write(path) as temporary_path:
         temporary_path.write_text(json.dumps(content, indent=1, sort_keys=True))
+        sync(temporary_path)
 
 
 def write_arrays(folder: Path, arrays: Arrays) -> None:

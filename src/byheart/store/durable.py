@@ -1,0 +1,30 @@
+"""Flush files to the disk, so that a result that is renamed afterwards is whole after a loss of power."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_NO_FOLDER_FLUSH = {errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES}
+"""Errors of file systems that do not flush folders on request."""
+
+
+def sync_tree(folder: Path) -> None:
+    """Flush all files and folders below a folder, and the folder itself."""
+    for root, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            sync(Path(root) / name)
+        sync(Path(root))
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in _NO_FOLDER_FLUSH:
+            raise
+    finally:
+        os.close(file)
