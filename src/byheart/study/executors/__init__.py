@@ -1,0 +1,1 @@
+"""Executors: where the tasks of a study run. Each file is one executor."""

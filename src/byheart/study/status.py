@@ -1,0 +1,72 @@
+"""State of each task of a store's studies: done, running, failed or waiting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from byheart.core.types import Table
+from byheart.store.store import Store
+from byheart.study.tasks import FAILURES
+from byheart.study.workers import TASKS
+
+
+class TaskState(NamedTuple):
+    """State of a task: "done", "running", "failed" or "waiting".
+
+    A running task has the host, the process and the seconds of its worker, a failed one its host, error and traceback. `log`
+    is a file, or "" for a worker that writes none.
+    """
+
+    study: str
+    task: str
+    key: str
+    state: str
+    host: str = ""
+    process: int | None = None
+    seconds: float | None = None
+    error: str = ""
+    trace: str = ""
+    log: str = ""
+
+
+def task_states(store: Store) -> list[TaskState]:
+    """Return the state of every task that the last run of each study planned."""
+    return [s for study, note in store.notes(TASKS).items() for s in _states(store, study, note["tasks"])]
+
+
+def _states(store: Store, study: str, tasks: Sequence[dict[str, Any]]) -> Iterator[TaskState]:
+    for task in tasks:
+        label, key = task["task"], task["key"]
+        if all(store.has(stage, key) for stage, key in task["results"]):
+            yield TaskState(study, label, key, "done")
+        elif holder := store.claim_holder(task["claim"]):
+            yield TaskState(
+                study, label, key, "running", holder.host, holder.process, round(holder.seconds, 1), log=holder.log
+            )
+        elif note := store.find_note(FAILURES, key):
+            yield TaskState(
+                study, label, key, "failed", note["host"], error=note["error"], trace=note["trace"], log=note["log"]
+            )
+        else:
+            yield TaskState(study, label, key, "waiting")
+
+
+def status_table(states: Sequence[TaskState]) -> Table:
+    """Return a table of the tasks; done and waiting tasks are counted by study."""
+    rows: list[tuple[str, ...]] = []
+    for study in dict.fromkeys(s.study for s in states):
+        own = [s for s in states if s.study == study]
+        counts = Counter(s.state for s in own)
+        rows += [
+            (study, state, f"{counts[state]} of {len(own)} tasks", "", "")
+            for state in ("done", "waiting")
+            if counts[state]
+        ]
+        for s in own:
+            if s.state == "running":
+                rows.append((study, s.state, s.task, f"{s.host}, process {s.process}, {s.seconds:.0f} s", s.log))
+            elif s.state == "failed":
+                rows.append((study, s.state, f"{s.task}: {s.error}", s.host, s.log))
+    return Table("Tasks", ("study", "state", "task", "worker", "log"), tuple(rows))
