@@ -1,0 +1,1 @@
+"""Plant canaries in training data, and audit a model with them."""

@@ -1,0 +1,140 @@
+"""Plant canaries in a data set: `byheart.plant` for objects in memory, `plant_source` for files."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from byheart.auditing.canaries.writer import CanaryWriter
+from byheart.core.errors import DataError, ModelError
+from byheart.data.canary_manifest import PlantedSet
+from byheart.data.canary_records import Record
+from byheart.data.plant_settings import WRITTEN_KINDS, Kind, PlantSettings
+from byheart.data.planting import plant_records
+from byheart.data.record_writers import check_writable, write_records
+from byheart.data.sources import read_source
+from byheart.lm.load import LanguageModel, load
+from byheart.lm.preserve_state import preserve_training_state
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+SEED_BITS = 64
+
+
+class PlantedData(NamedTuple):
+    """A data set with canaries, of the type that was passed, and the canaries.
+
+    Save the canaries before training: `planted.canaries.save(folder)`.
+    """
+
+    dataset: Any
+    canaries: PlantedSet
+
+
+def plant(  # noqa: PLR0913 - settings come in by keyword
+    dataset: Any,
+    *,
+    count: int = 1000,
+    repetitions: Sequence[int] = (1, 4, 16),
+    kinds: Sequence[Kind] = ("random_tokens", "digits", "names", "in_distribution"),
+    seed: int | None = None,
+    model: torch.nn.Module | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    fields: Mapping[str, str] | None = None,
+    references: int = 200,
+    guesses: int | None = None,
+    delta: float = 1e-5,
+    written_tokens: int = 32,
+    temperature: float = 1.2,
+    least_likely: float = 0.1,
+) -> PlantedData:
+    """Plant canaries in a `datasets.Dataset`, or in a list of records or of strings; a fair coin includes each canary.
+
+    A canary is where the loss is: the text, the completion, or the last assistant message. `fields` are the data's names for `text`,
+    `prompt`, `completion`, `messages`. Without a `seed` the coins come from the system's random numbers. `high_perplexity` and
+    `synthetic` canaries are written by the base `model`. Raises `DataError`, `SettingError` and `ModelError`.
+    """
+    settings = PlantSettings(
+        count=count,
+        repetitions=tuple(repetitions),
+        kinds=tuple(kinds),
+        references=references,
+        guesses=guesses,
+        delta=delta,
+        written_tokens=written_tokens,
+        temperature=temperature,
+        least_likely=least_likely,
+    )
+    records, are_strings = _records_of(dataset)
+    seed = secrets.randbits(SEED_BITS) if seed is None else seed
+    if model is None or tokenizer is None:
+        if model is not None:
+            raise ModelError("plant(model=...): the model's tokenizer is missing. Pass tokenizer=.")
+        planting = plant_records(records, settings, seed=seed, field_names=fields)
+    else:
+        module: Any = model
+        name = str(getattr(module.config, "name_or_path", "")) or type(model).__name__
+        with preserve_training_state(model):
+            writer = CanaryWriter(LanguageModel(module, tokenizer, name), settings)
+            planting = plant_records(records, settings, seed=seed, field_names=fields, writer=writer)
+    if are_strings:
+        return PlantedData([record["text"] for record in planting.records], planting.planted)
+    if isinstance(dataset, list):
+        return PlantedData([dict(record) for record in planting.records], planting.planted)
+    return PlantedData(
+        type(dataset).from_list([dict(record) for record in planting.records], features=dataset.features),
+        planting.planted,
+    )
+
+
+def plant_source(
+    source: str,
+    output: Path,
+    settings: PlantSettings,
+    *,
+    seed: int | None = None,
+    model: str | None = None,
+    field_names: Mapping[str, str] | None = None,
+) -> tuple[PlantedSet, Path]:
+    """Write a source's records with canaries to `output`, and the canaries into a folder beside it.
+
+    Returns the canaries and the path of their manifest. Raises `DataError` for a source that cannot be read, an output that exists or
+    cannot be written, and as `plant_records` does.
+    """
+    check_writable(output)
+    folder = canary_folder(output)
+    if folder.exists():
+        raise DataError(f"{folder}: the path already exists. Choose another output, or remove it.")
+    records = [dict(row.fields) for row in read_source(source)]
+    writer = None
+    if model is not None and set(settings.kinds) & set(WRITTEN_KINDS):
+        writer = CanaryWriter(load(model), settings)
+    seed = secrets.randbits(SEED_BITS) if seed is None else seed
+    planting = plant_records(records, settings, seed=seed, field_names=field_names, writer=writer)
+    write_records(output, planting.records)
+    return planting.planted, planting.planted.save(folder)
+
+
+def canary_folder(output: Path) -> Path:
+    """Return the folder with the canaries of a planted file: planted.canaries beside planted.jsonl."""
+    return output.with_name(f"{output.stem}.canaries")
+
+
+def _records_of(dataset: Any) -> tuple[list[Record], bool]:
+    """Return the records of a data set, and whether they were strings."""
+    if isinstance(dataset, list):
+        items = cast("list[Any]", dataset)
+        if items and all(isinstance(item, str) for item in items):
+            return [{"text": item} for item in items], True
+        if items and all(isinstance(item, Mapping) for item in items):
+            return items, False
+    elif hasattr(dataset, "features") and hasattr(dataset, "from_list") and hasattr(dataset, "__len__"):
+        return [dict(record) for record in dataset], False
+    raise DataError(
+        f"plant: the data are {type(dataset).__name__}. Pass a datasets.Dataset (one split, not a stream), or a list of records or of "
+        "strings."
+    )

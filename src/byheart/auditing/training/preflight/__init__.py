@@ -1,0 +1,1 @@
+"""Before the first step: are the watched texts in the training data, and do they receive loss?"""

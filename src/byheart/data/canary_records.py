@@ -1,0 +1,107 @@
+"""Put another text where a record's loss is: its text, its completion, or the last assistant message of its chat.
+
+All other fields of the record stay, so that the new record trains like the data's own records.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+from byheart.core import chat_messages
+from byheart.core.errors import DataError
+from byheart.data.records import RECORD_SHAPES, SHAPES, ParsedRecord, parse_record
+
+Record = Mapping[str, Any]
+
+PREFERENCE_FIELDS = {"chosen", "rejected"}
+
+
+class ScoredField(NamedTuple):
+    """Names of the field with the loss and of the field before it ("" for none), and whether the field is a chat."""
+
+    name: str
+    prompt: str
+    is_chat: bool
+
+
+def scored_field(location: str, record: Record, field_names: Mapping[str, str]) -> ScoredField:
+    """Return where a record's loss is; `field_names` are the data's names for `text`, `prompt`, `completion`, `messages`.
+
+    Raises `DataError` for preference pairs, which train on the difference of two texts, and for another record shape.
+    """
+    if field_names:
+        name = field_names.get("messages") or field_names.get("completion") or field_names.get("text", "")
+        if name not in record:
+            raise DataError(f"{location}: no field {name!r}. Available fields: {', '.join(record) or 'none'}.")
+        return ScoredField(name, field_names.get("prompt", ""), "messages" in field_names or _is_chat(record[name]))
+    shapes = [shape for shape in SHAPES if set(shape.required) <= record.keys()]
+    if not shapes:
+        shown = ", ".join(map(str, record)) or "none"
+        raise DataError(
+            f"{location}: unknown record shape; the record has the fields {shown}. Write {RECORD_SHAPES}, or name the fields."
+        )
+    shape = next((s for s in shapes if s.fits([record[n] for n in s.required])), shapes[0])
+    if set(shape.required) == PREFERENCE_FIELDS:
+        raise DataError(
+            f"{location}: canaries cannot be planted in preference pairs, because their loss compares two texts. "
+            "Plant canaries in the data of supervised fine-tuning."
+        )
+    name = shape.required[-1]
+    return ScoredField(name, shape.required[0] if len(shape.required) > 1 else "", _is_chat(record[name]))
+
+
+def parsed(location: str, record: Record, field_names: Mapping[str, str]) -> ParsedRecord:
+    """Return the prompt and text, or the chat, of a record. Raises `DataError` as `parse_record` does."""
+    if not field_names:
+        return parse_record(location, record)
+    return parse_record(
+        location,
+        record,
+        text=field_names.get("completion") or field_names.get("text"),
+        prompt=field_names.get("prompt"),
+        messages=field_names.get("messages"),
+    )
+
+
+def scored_text(location: str, record: Record, field_names: Mapping[str, str]) -> str:
+    """Return the text with the loss: that of the last scored assistant message of a chat."""
+    content = parsed(location, record, field_names)
+    if not content.messages:
+        return content.text
+    return list(chat_messages.assistant_turns(content.messages, content.first_turn))[-1][1]
+
+
+def with_scored_text(location: str, record: Record, text: str, field_names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a copy of a record whose scored text is `text`; messages after the last assistant message are left out."""
+    field = scored_field(location, record, field_names)
+    if not field.is_chat:
+        return {**record, field.name: text}
+    content = parsed(location, record, field_names)
+    position, _ = list(chat_messages.assistant_turns(content.messages, content.first_turn))[-1]
+    value = record[field.name]
+    turns: list[Any] = list(json.loads(value) if isinstance(value, str) else cast("Sequence[Any]", value))
+    last = position - (len(content.messages) - len(turns))
+    turns = [*turns[:last], _with_content(turns[last], text)]
+    return {**record, field.name: json.dumps(turns, ensure_ascii=False) if isinstance(value, str) else turns}
+
+
+def _with_content(message: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return a message with another content: under the message's own key, and in parts if its content is a list of parts."""
+    key = "content" if "role" in message else "value"
+    content: Any = [{"type": "text", "text": text}] if isinstance(message.get(key), list) else text
+    return {**message, key: content}
+
+
+def _is_chat(value: object) -> bool:
+    """Whether a value is a list of messages, or a string that contains one as JSON."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("["):
+            return False
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return False
+        return isinstance(value, list) and bool(value) and all(isinstance(m, dict) for m in cast("list[object]", value))
+    return isinstance(value, Sequence)
