@@ -14,6 +14,7 @@ from pathlib import Path
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import SettingError, StoreError
 from byheart.store.rows import study_rows, validation_pass_keys
+from byheart.store.seal import MANIFEST, sealed_json, sha256
 from byheart.store.store import Store
 
 ARCHIVE_SUFFIX = ".tar.xz"
@@ -22,22 +23,22 @@ ARCHIVE_SUFFIX = ".tar.xz"
 def pack(store: Store, study: str | None, output: Path) -> Path:
     """Write a study, or all studies of a store, as a tar.xz archive and return its path; equal studies make equal files.
 
-    The archive contains rows, their scores, the validation texts' log-probabilities, the gates of the split check, and the
-    note of each study. Raises as `rows.study_rows` does, `SettingError` for a name that does not end in .tar.xz, and
-    `StoreError` if the file cannot be written.
+    The archive contains rows, their scores, the validation texts' log-probabilities, the gates of the split check, the note of
+    each study, and a manifest with the SHA-256 of each file. Raises as `rows.study_rows` does, `SettingError` for a name that
+    does not end in .tar.xz, and `StoreError` if the file cannot be written.
     """
     if not output.name.endswith(ARCHIVE_SUFFIX):
         raise SettingError(
             f"-o {output}: the output is a {ARCHIVE_SUFFIX} archive. Write a name that ends in {ARCHIVE_SUFFIX}."
         )
-    paths = list(_archived_files(store, study))
+    files = [(path.relative_to(store.root).as_posix(), path.read_bytes()) for path in _archived_files(store, study)]
+    manifest = sealed_json({"files": {name: sha256(content) for name, content in files}})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         # One compressed stream, because every result repeats the texts' ids; compressing single files would store each copy.
         with atomic_write(output) as temporary_path, tarfile.open(temporary_path, "w:xz") as archive:
-            for path in paths:
-                content = path.read_bytes()
-                entry = tarfile.TarInfo(path.relative_to(store.root).as_posix())
+            for name, content in (*files, (MANIFEST, manifest.encode())):
+                entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
     except OSError as error:

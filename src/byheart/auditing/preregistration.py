@@ -1,0 +1,123 @@
+"""Preregistration: what an audit will do, written before a model is looked at, and whether the audit did it.
+
+The file has the attacks with their settings, the bounds, the number of texts and their content hashes by part (which also fix
+who is a member), the hash of the manifest of planted canaries (which has their coins), a date and a seal. The date is this
+machine's clock: commit the file, or have it time-stamped, to prove it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from byheart.auditing.compare import split_of_given_parts
+from byheart.auditing.pass_bounds import check_pass_bounds
+from byheart.auditing.settings import AuditSettings
+from byheart.auditing.texts import AuditedText
+from byheart.core.atomic_file import atomic_write
+from byheart.core.errors import StoreError
+from byheart.core.types import Table, digest
+from byheart.store.seal import SEAL, read_sealed, sealed_json
+
+KIND = "byheart preregistration"
+PLANNED_SETTINGS = ("max_texts", "max_tokens", "fpr", "precision", "end_token", "tokenization")
+"""Settings that affect the numbers. A server's audit has fewer, and the missing ones are not compared."""
+
+
+class Preregistration(NamedTuple):
+    """A preregistration that an audit was compared with: its seal, its date, and the deviations; () if it was followed."""
+
+    seal: str
+    at: str
+    deviations: tuple[str, ...]
+
+
+def preregistration_text(
+    texts: Mapping[str, Sequence[AuditedText]],
+    settings: AuditSettings,
+    fail_above: Sequence[str],
+    canaries: Mapping[str, str],
+) -> str:
+    """Return the sealed JSON of a plan; no model is needed. `canaries` is the hash of their manifest, which has the coins.
+
+    Raises `DataError` for too few texts to pass a bound; chats are checked by the audit, which has a tokenizer.
+    """
+    if not any(t.chat for items in texts.values() for t in items):
+        _, labels = split_of_given_parts(texts, None, settings.max_texts)
+        check_pass_bounds(settings.pass_below, labels, settings.attacks, fpr=settings.fpr)
+    plan = {
+        "attacks": {name: attack.recipe for name, attack in settings.attacks.items()},
+        "settings": {name: getattr(settings, name) for name in PLANNED_SETTINGS},
+        "pass_below": [str(bound) for bound in settings.pass_below],
+        "fail_above": list(fail_above),
+        "canaries": dict(canaries),
+        "texts": {part: len(items) for part, items in texts.items()},
+        "data": {part: digest([t.content] for t in items) for part, items in texts.items()},
+    }
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return sealed_json({"kind": KIND, "at": at, "byheart": metadata.version("byheart"), "plan": plan})
+
+
+def write_preregistration(path: Path, text: str) -> None:
+    """Write a preregistration to a new file; raises `StoreError` if the file exists or cannot be written."""
+    if path.exists():
+        raise StoreError(f"--preregister {path}: the file already exists. Choose a new file, or keep this plan.")
+    try:
+        with atomic_write(path) as temporary_path:
+            temporary_path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"--preregister {path}: cannot be written ({error.strerror}). Choose another file.") from error
+
+
+def read_preregistration(path: Path) -> dict[str, Any]:
+    """Return a preregistration; raises `StoreError` for a file that was changed, and for another file."""
+    content = read_sealed(path)
+    if content.get("kind") != KIND:
+        raise StoreError(
+            f"--preregistered {path}: is not a preregistration. Name a file of byheart audit --preregister."
+        )
+    return content
+
+
+def compare_with_plan(
+    content: Mapping[str, Any], provenance: Mapping[str, Any], left_out: Mapping[str, str], fail_above: Sequence[str]
+) -> Preregistration:
+    """Return whether an audit with this provenance followed a preregistration; `left_out` are attacks that did not run."""
+    as_read = json.loads(json.dumps(provenance, default=str))  # tuples become lists, as in the plan's file
+    deviations = tuple(_deviations(content["plan"], as_read, left_out, fail_above))
+    return Preregistration(content[SEAL], content["at"], deviations)
+
+
+def _deviations(
+    plan: Mapping[str, Any], provenance: Mapping[str, Any], left_out: Mapping[str, str], fail_above: Sequence[str]
+) -> Iterator[str]:
+    settings: Mapping[str, Any] = provenance["settings"]
+    attacks: Mapping[str, Any] = settings["attacks"]
+    yield from (f"attack {n} was added" for n in attacks if n not in plan["attacks"])
+    yield from (f"attack {n} was left out" for n in plan["attacks"] if n not in attacks)
+    yield from (f"attack {n} did not run: {left_out[n]}" for n in plan["attacks"] if n in attacks and n in left_out)
+    yield from (f"attack {n} has other settings" for n, a in attacks.items() if plan["attacks"].get(n, a) != a)
+    for name, planned in plan["settings"].items():
+        if name in settings and settings[name] != planned:
+            yield f"{name} is {settings[name]}, and the plan has {planned}"
+    for name, used in (("pass_below", settings.get("pass_below", [])), ("fail_above", fail_above)):
+        if list(used) != plan[name]:
+            yield f"{name} is {', '.join(used) or 'not set'}, and the plan has {', '.join(plan[name]) or 'none'}"
+    if sorted(provenance["inputs"].get("canaries", {}).values()) != sorted(plan["canaries"].values()):
+        yield "the manifest of canaries, with their coins, is not that of the plan"
+    data: Mapping[str, str] = provenance["data"]
+    for part in dict.fromkeys((*plan["data"], *data)):
+        if data.get(part) != plan["data"].get(part):
+            yield f"the {part} texts are not those of the plan"
+
+
+def preregistration_table(preregistration: Preregistration) -> Table:
+    """Return a table of one line: seal, date, and whether the plan was followed."""
+    result = "followed" if not preregistration.deviations else f"not followed: {'; '.join(preregistration.deviations)}"
+    line = (preregistration.seal[:16], preregistration.at, result)
+    note = "The date is the clock of the machine that wrote the plan. Compare the seal with the one that was published."
+    return Table("Preregistration", ("seal", "dated", "result"), (line,), note)

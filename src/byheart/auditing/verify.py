@@ -1,0 +1,108 @@
+"""Check the folder of an audit, or of an unpacked study: its files, its inputs, and the numbers that its scores give.
+
+Three checks, each independent of the others:
+
+- every file has the SHA-256 that the manifest names, and the manifest has its own seal;
+- named inputs (texts, weights) have the SHA-256 that the audit recorded;
+- AUC and TPR of every attack, computed again from `scores.parquet`, are those in `rows.json`.
+
+A seal that was noted elsewhere also shows that the manifest was not replaced. The checks do not show that the scores are those of
+the named model; repeating the audit with the named inputs does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from byheart.analysis.labels import attack_label
+from byheart.auditing.input_hashes import WEIGHT_PARTS, input_hashes
+from byheart.auditing.result import FINETUNED_EPOCH
+from byheart.auditing.saved import SavedAudit, read_audit
+from byheart.core.errors import StoreError, UnknownNameError
+from byheart.core.registry import choose
+from byheart.store.seal import MANIFEST, SEAL, changed_files, read_sealed
+
+STORE_WORK_FOLDERS = (".making",)
+"""Folders that opening a store creates."""
+RECOMPUTED_METRICS = ("auc", "tpr_at_fpr")
+TOLERANCE = 1e-9
+
+
+class Verification(NamedTuple):
+    """What was checked, in words, and what differs; the folder is verified if nothing differs."""
+
+    seal: str
+    checked: tuple[str, ...]
+    differences: tuple[str, ...]
+
+
+def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None = None) -> Verification:
+    """Check a folder; `inputs` are paths by part ("member", "model", ...), `seal` is the seal that was noted elsewhere.
+
+    Raises `StoreError` for a folder without a manifest, `UnknownNameError` for a part that the manifest does not name.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise StoreError(
+            f"{folder}: has no {MANIFEST}. Name a folder of byheart audit -o, or the folder of an unpacked study."
+        )
+    try:
+        manifest = read_sealed(folder / MANIFEST)
+    except StoreError as error:
+        return Verification("", ("manifest",), (str(error),))
+    differences = changed_files(folder, manifest["files"], ignored=STORE_WORK_FOLDERS)
+    checked = [f"{len(manifest['files'])} files"]
+    if seal is not None:
+        checked.append("seal")
+        if seal != manifest[SEAL]:
+            differences.append(f"{MANIFEST}: its seal is {manifest[SEAL][:16]}, and the noted seal is {seal[:16]}")
+    recorded: Mapping[str, Mapping[str, str]] = manifest.get("made", {}).get("inputs", {})
+    for part, path in inputs.items():
+        differences += _input_differences(part, path, recorded)
+        checked.append(f"{part} ({path})")
+    if not differences and "made" in manifest:
+        audit = read_audit(folder)
+        numbers = list(_recomputed(audit))
+        checked.append(f"{len(numbers)} numbers, computed again from the scores")
+        differences += [message for message in numbers if message]
+    return Verification(manifest[SEAL], tuple(checked), tuple(differences))
+
+
+def _input_differences(part: str, path: str, recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    if part not in recorded:
+        raise UnknownNameError("--input", part, recorded)
+    found = input_hashes(*(({}, {part: path}) if part in WEIGHT_PARTS else ({part: path}, {}))).get(part, {})
+    if not found:
+        raise StoreError(f"--input {part}={path}: the file or folder does not exist. Name what the audit read.")
+    expected = recorded[part]
+    if sorted(found.values()) == sorted(expected.values()):
+        return  # another name of the same content is no difference
+    for name in dict.fromkeys((*expected, *found)):
+        if found.get(name) != expected.get(name):
+            state = "missing" if name not in found else "new" if name not in expected else "changed"
+            yield f"{part}: {name} is {state} in {path}"
+
+
+def _recomputed(audit: SavedAudit) -> Iterator[str]:
+    """Yield a message for each number of an attack, "" if its scores give it again."""
+    fpr = audit.provenance["settings"]["fpr"]
+    for row in audit.rows:
+        scores = audit.scores.get(int(row.epoch or 0), {}).get(attack_label(row))
+        if row.metric not in RECOMPUTED_METRICS or scores is None:
+            continue
+        metric = choose("metrics", row.metric, {"fpr": fpr} if row.metric == "tpr_at_fpr" else {})
+        estimate = metric(scores, *audit.record_labels)
+        pairs = ((row.value, estimate.value), (row.low, estimate.low), (row.high, estimate.high))
+        if all(_is_same(a, b) for a, b in pairs):
+            yield ""
+        else:
+            model = "fine-tuned model" if row.epoch == FINETUNED_EPOCH else "base model"
+            yield f"rows.json: {row.metric} of {attack_label(row)} on the {model} is {row.value:.4f}, its scores give {estimate.value:.4f}"
+
+
+def _is_same(stored: float | None, computed: float | None) -> bool:
+    if stored is None or computed is None:
+        return stored is computed
+    return math.isclose(stored, computed, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
