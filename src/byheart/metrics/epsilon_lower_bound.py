@@ -16,10 +16,10 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Interval
 
-from byheart.core import ragged
 from byheart.core.errors import DataError
 from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, LogProbs
+from byheart.metrics._canary_gain import canary_gain
 from byheart.stats.epsilon_bounds import check_delta, correct_guesses, one_run, one_run_gaussian
 
 FAIR_COIN = 0.5
@@ -61,11 +61,8 @@ def epsilon_lower_bound(
             f"metrics epsilon_lower_bound: {guess_count} guesses on {len(chosen)} canaries repeated {repeated} times cannot show leakage "
             f"at delta = {delta:g} even if all are correct. Raise data.canaries.count, or name fewer repetitions."
         )
-    gain = ragged.sums(canaries.logp, canaries.starts) - ragged.sums(canaries_base.logp, canaries_base.starts)
-    kinds, is_included = np.array(planted.kinds), np.array(planted.included)
-    for kind in set(planted.kinds):
-        of_kind = chosen[kinds[chosen] == kind]
-        gain[of_kind] -= np.median(gain[of_kind]) if len(of_kind) else 0.0
+    gain = canary_gain(canaries, canaries_base, planted, chosen)
+    is_included = np.array(planted.included)
     correct = correct_guesses(gain[chosen], is_included[chosen], guess_count)
     included_count = int(is_included[chosen].sum())
     epsilon = bound(len(chosen), guess_count, correct, delta=delta, confidence=confidence)

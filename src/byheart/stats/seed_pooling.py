@@ -1,6 +1,6 @@
-"""Pool one method's training seeds, or give several attacks simultaneous intervals. For users' own pooling.
+"""Pool one method's training seeds, or give several attacks simultaneous intervals.
 
-No module of byheart imports this one; docs/statistics.md documents it and shows by simulation what its intervals are worth.
+The table `seeds` uses the first two; users may use all. docs/statistics.md shows by simulation what the intervals are worth.
 Training seeds and texts are separate sources of variance. Seeds share their texts, so their intervals are not independent,
 and the range over seeds does not include the sampling error of the texts.
 

@@ -1,0 +1,125 @@
+"""Leakage by method, pooled over training seeds and over splits of the data.
+
+Texts, training seeds and splits are separate sources of variance. Within a split, the interval covers other texts and other
+seeds (`stats/seed_pooling.py`). Over splits, value and ends are the means of the splits' values and ends: this interval is
+valid even if the splits share texts, because the standard deviation of a mean is at most the mean standard deviation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge
+
+from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import LeadColumns
+from byheart.core.errors import DataError
+from byheart.core.row import is_base_row
+from byheart.core.types import Estimate, Row, ScoreSet, Table
+from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
+from byheart.tables._columns import AdversaryColumn, attack_rows, cells_across
+
+SPLIT_SEED = "seed="
+RANGES = {"auc": (0.0, 1.0), "tpr_at_fpr": (0.0, 1.0), "perplexity": (1.0, float("inf"))}
+
+
+def seeds(
+    rows: Sequence[Row],
+    scores: Callable[[str], ScoreSet],
+    *,
+    epoch: Annotated[int, Ge(0)] | None = None,
+    metric: str = "auc",
+) -> Table:
+    """Mean over all seeds and splits (`data.seed`) of a metric, with an interval over texts and seeds; higher leaks more.
+
+    `epoch` None is the last epoch. AUC is pooled from the stored scores, any other metric from its values and intervals.
+    Raises `DataError` without rows of this metric, and if no method was trained with several seeds or splits.
+    """
+    split_of = {r.cell: r.dataset_settings for r in rows}
+    merged = [dataclasses.replace(r, dataset_settings=_without_split_seed(r.dataset_settings)) for r in rows]
+    measured = attack_rows(merged, None, metric, epoch)
+    if len({(r.dataset, split_of[r.cell], r.seed) for r in measured}) == len(
+        {(r.dataset, r.dataset_settings) for r in measured}
+    ):
+        raise DataError(
+            "table seeds: one seed and one split. List several `seeds`, or data sets with several `data.seed`."
+        )
+    utility = [r for r in merged if r.metric == "perplexity" and not r.attack]
+    lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *utility]), labels.attacks(measured)
+    adversaries, perplexities = AdversaryColumn(measured), LeadColumns(measured).split(utility)
+
+    def cell(chosen: Sequence[Row]) -> str:
+        return row_values.format_estimate(pooled_over_splits(chosen, split_of, scores))
+
+    lines = tuple(
+        (
+            *head,
+            *adversaries.cell(line_rows),
+            name,
+            cell([r for r in line_rows if is_base_row(r)]),
+            *cells_across(variants, line_rows, lambda chosen: cell(row_values.rows_at_epoch(chosen, epoch))),
+        )
+        for head, lead_rows in lead.split(measured).items()
+        for name, line_rows in {
+            **attacks.split(lead_rows),
+            labels.metric_name("perplexity"): perplexities.get(head, []),
+        }.items()
+        if line_rows
+    )
+    header = (*lead.header, *adversaries.header, "attack", labels.BASE_LABEL, *variants.names.values())
+    return Table(
+        f"{labels.metric_name(metric)} over seeds and splits",
+        header,
+        lines,
+        _note(measured, split_of) + adversaries.note,
+    )
+
+
+def pooled_over_splits(
+    rows: Sequence[Row], split_of: Mapping[str, str], scores: Callable[[str], ScoreSet]
+) -> Estimate | None:
+    """Mean of the splits' estimates of one metric; `split_of` names each cell's split. None without rows."""
+    by_split: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        by_split.setdefault(split_of[row.cell], {})[row.seed] = row
+    pooled = [_pooled_over_seeds(list(of_split.values()), scores) for of_split in by_split.values()]
+    if not pooled:
+        return None
+    ends = [(e.low, e.high) for e in pooled if e.low is not None and e.high is not None]
+    low, high = np.mean(ends, axis=0) if len(ends) == len(pooled) else (None, None)
+    return Estimate(float(np.mean([e.value for e in pooled])), low, high)
+
+
+def _pooled_over_seeds(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Estimate:
+    """Pool one split's seeds. Seeds whose base model is the same have equal rows, which count once."""
+    if len({r.value for r in rows}) == 1 and all(is_base_row(r) for r in rows):
+        rows = rows[:1]
+    if rows[0].metric == "auc" and all(r.scores for r in rows):
+        sets = [scores(r.scores) for r in rows]
+        first = sets[0]
+        if all(s.ids == first.ids for s in sets):
+            groups = first.groups or first.ids
+            value, (low, high) = auc_over_seeds(np.array([s.scores for s in sets]), first.members, groups)
+            return Estimate(value, low, high)
+    estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
+    return pool_seed_estimates(estimates, within=RANGES.get(rows[0].metric, (-np.inf, np.inf)))
+
+
+def _without_split_seed(settings: str) -> str:
+    return ", ".join(part for part in row_values.split_settings(settings) if not part.startswith(SPLIT_SEED))
+
+
+def _note(rows: Sequence[Row], split_of: Mapping[str, str]) -> str:
+    seeds_count = len({r.seed for r in rows})
+    by_dataset: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        by_dataset.setdefault((row.dataset, row.dataset_settings), set()).add(split_of[row.cell])
+    splits = max(len(found) for found in by_dataset.values())
+    of_splits = f" and {row_values.format_count(splits, 'split')} of each data set" if splits > 1 else ""
+    return (
+        f"Mean over {row_values.format_count(seeds_count, 'seed')}{of_splits}. In brackets: 95 % interval for other texts and "
+        "other seeds; over splits, the mean of the splits' intervals, which is valid even if splits share texts."
+    )
