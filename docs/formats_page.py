@@ -1,6 +1,7 @@
 """Writes docs/formats.md: data formats from the parsers, adapter types from docs/formats.json, and facts that tests assert.
 
-docs/formats.json has the outcome of an audit of each adapter type of the installed peft; `make formats` writes it.
+docs/formats.json has the outcome of an audit of each adapter type of the installed peft, of tiny models of many architectures, and of
+kinds of servers; `make formats` writes it.
 """
 
 import json
@@ -51,10 +52,25 @@ FOLDERS = (
         "complete weights and an adapter",
         "refused with the choices: `--adapter none`, or `--model BASE --adapter FOLDER`",
     ),
-    ("`checkpoint-N` or named adapters in subfolders", "refused; the message names the subfolders"),
+    ("`checkpoint-N` or named adapters in subfolders", "refused with their names; choose one with `--adapter NAME`"),
+    (
+        "an adapter, and named adapters in subfolders (peft)",
+        "works: the adapter of the folder itself, with a warning; `--adapter NAME` chooses another, `default` this one",
+    ),
+    (
+        "complete weights, and named adapters in subfolders",
+        "works without the adapters; `--adapter NAME` is refused with the choices",
+    ),
     ("`consolidated.safetensors` without `model.safetensors`", "refused; the message names the file"),
     ("pickles (`pytorch_model.bin`, `adapter_model.bin`)", "refused: never loaded. Save the weights as safetensors"),
-    ("GGUF (`.gguf` file)", "works, dequantized"),
+    (
+        "GGUF (`.gguf` file)",
+        "works, dequantized; with `--exported-from WEIGHTS`, a warning states how far its log-probabilities are from the weights'",
+    ),
+    (
+        "GPTQ, AWQ, compressed-tensors and other quantized weights",
+        "loaded by transformers with the method's package (tested: fp8, compressed-tensors); refused with a missing package's name",
+    ),
     ("`--quantize 8` or `4`", "works with bitsandbytes; [larger models](tutorials/audit.md#larger-models)"),
     ("a vocabulary that was resized before training", "works; a warning states how many tokens were added"),
     ("a base that tokenizes the texts differently", "works without the base; a warning states the reason"),
@@ -67,29 +83,19 @@ MEMORY = (
     ("`PeftMixedModel`", "refused: merge, then pass `base=`"),
     ("`DatasetDict`", "refused with the names of its splits"),
     ("FSDP1, tensor parallelism, DeepSpeed ZeRO-3", "refused: save the complete model"),
+    (
+        "a forward pass that unsloth, Liger or other code replaced",
+        "works if trunk and output head give the model's own logits, checked before scoring; otherwise refused with the library's name",
+    ),
+    (
+        "a training with packed, flattened or padding-free batches (TRL, transformers)",
+        "works: the callback reads the texts one by one, with the numbers of a plain loop",
+    ),
 )
-ARCHITECTURES = (
-    ("Llama, GPT-2, Gemma, Mixtral", "works: every number equals a plain loop over the model"),
+ARCHITECTURE_NOTES = (
     ("longrope (Phi-3)", "works; texts beyond the original context have batches of their own"),
     ("dynamic NTK scaling", "works up to the original context; longer texts are refused with `max_tokens`"),
     ("models with remote code", "refused: byheart never runs code of a model's repository"),
-)
-SERVERS = (
-    (
-        "vLLM, llama-cpp-python (`echo` with log-probabilities)",
-        "works: attacks on the text's tokens and on generated text",
-    ),
-    ("tokens as `token_id:17`", "works: strings are requested, or `--tokenizer` decodes them"),
-    ("-9999 for a log-probability, or one number for every token", "refused: no log-probabilities of the text"),
-    (
-        "prompts scored without the adapter (vLLM, LoRA on the output layer)",
-        "refused: generated and read tokens differ",
-    ),
-    ("two names for the same weights", "refused"),
-    (
-        "llama.cpp, Ollama, TGI, chat-only servers",
-        "works for `samia`, `discoverable` and `approximate`; others are named",
-    ),
 )
 
 
@@ -100,7 +106,8 @@ def page() -> str:
         [
             "# Formats\n",
             "What byheart reads. *Refused* is one line that states the problem and the fix; nothing is loaded wrongly in silence.",
-            "This page is generated: the records below are parsed, and the adapters audited, when it is written.\n",
+            "This page is generated: the records below are parsed when it is written. `make formats` audits adapters, architectures",
+            "and servers.\n",
             "## Data\n",
             f"Files: {_quoted(READERS)}; all except Parquet also with {_quoted(DECOMPRESSORS)}.\n",
             *table(("read by", "how"), READ_BY),
@@ -117,9 +124,14 @@ def page() -> str:
             "## Models in memory\n",
             *table(("model or texts", "outcome"), MEMORY),
             "## Architectures\n",
-            *table(("architecture", "outcome"), ARCHITECTURES),
+            f"Tiny random models, audited with transformers {outcomes['transformers']}: complete weights with their base model, and",
+            "a LoRA on the linear layers, from files and in memory. *Works*: every number equals a plain loop over the model within",
+            "1e-4 nats. Of a model that also reads images or sound, the text is scored.\n",
+            *table(("architecture", "files", "in memory", "LoRA"), _architectures(outcomes["architectures"])),
+            *table(("models", "outcome"), ARCHITECTURE_NOTES),
             "## Servers\n",
-            *table(("server", "outcome"), SERVERS),
+            "Audited behind a stand-in that answers as these servers do. Log-probabilities equal those of the weights within 2e-4 nats.\n",
+            *table(("server", "outcome"), ((name, _cell(line)) for name, line in outcomes["servers"].items())),
             "See [a model behind an endpoint](tutorials/audit.md#a-model-behind-an-endpoint).",
             "",
         ]
@@ -161,6 +173,11 @@ def _adapters(adapters: dict[str, dict[str, object]]) -> Iterator[tuple[str, ...
             library = f"the library: {outcome['library']}" if "library" in outcome else "-"
             cells = [_cell(outcome.get(how, library)) for how in ("files", "memory")]
             yield name, f"`{kind['type']}`", ", ".join(architectures), *cells
+
+
+def _architectures(outcomes: dict[str, dict[str, str]]) -> Iterator[tuple[str, ...]]:
+    for name, by_way in outcomes.items():
+        yield name, *(_cell(by_way.get(way, "-")) for way in ("files", "memory", "lora"))
 
 
 def _cell(outcome: str) -> str:

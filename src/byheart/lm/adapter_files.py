@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from byheart.core.errors import ModelError
-from byheart.lm.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, subfolders_with_models, tensor_shapes
+from byheart.lm.model_folder import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    read_json_object,
+    subfolders_with_models,
+    tensor_shapes,
+)
 
 CAUSAL_TASKS = ("CAUSAL_LM", None, "")
 """Values of `task_type` of adapters for causal language models; older adapters have none."""
@@ -19,14 +24,9 @@ BASE_CHANGING_INITIALIZATIONS = re.compile(r"pissa|olora|corda|loftq|lora_ga", r
 
 def read_adapter_config(folder: Path) -> dict[str, Any]:
     """Return an adapter's config. Raises `ModelError` if it is missing, not JSON, or not one that peft can load."""
-    try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"adapter {folder}: {ADAPTER_CONFIG} cannot be read ({error}). Save the adapter again."
-        ) from error
-    if not isinstance(config, dict):
-        raise ModelError(f"adapter {folder}: {ADAPTER_CONFIG} contains no JSON object. Save the adapter again.")
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(f"adapter {folder}: no {ADAPTER_CONFIG}. Save the adapter again.")
+    config = read_json_object(folder / ADAPTER_CONFIG, fix="Save the adapter again.")
     _check_type(folder, config)
     return config
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ from byheart.lm.model_folder import (
     model_folder,
     subfolders_with_models,
 )
+from byheart.lm.named_adapters import choice_doubts, named_adapter
 from byheart.lm.placement import Placement
 
 if TYPE_CHECKING:
@@ -63,12 +64,17 @@ class ModelFiles:
     vocabulary_rows: int | None = None
 
     @property
-    def hashes(self) -> dict[str, str]:
-        """Identities of the weights by part: content hashes of files, or Hub ids with their commit."""
+    def parts(self) -> dict[str, str]:
+        """Paths or Hub ids of the weights by part: "model", "adapter", "base"."""
         names = {"model": self.weights, "adapter": self.adapter and str(self.adapter), "base": self.base}
         if self.adapter:
             names["base"] = names.pop("model")
-        return {part: _hub_commit(name) or identity(name) for part, name in names.items() if name}
+        return {part: name for part, name in names.items() if name}
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Identities of the weights by part: content hashes of files, or Hub ids with their commit."""
+        return {part: _hub_commit(name) or identity(name) for part, name in self.parts.items()}
 
 
 def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles:
@@ -78,6 +84,8 @@ def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles
     """
     if adapter == NO_ADAPTER:
         return _complete_model(model, base, ignore_adapter=True)
+    if adapter is not None and (named := named_adapter(model, adapter)) is not None:
+        return _adapter_files(named, base)
     folder = _adapter_folder(model)
     if adapter is not None:
         if folder is not None:
@@ -92,7 +100,10 @@ def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles
                 f"--base {base}: cannot be combined with --adapter, where --model {model!r} is the base model. Remove --base."
             )
         base = model
-    return _complete_model(model, base) if folder is None else _adapter_files(folder, base)
+    if folder is None:
+        return _complete_model(model, base)
+    files = _adapter_files(folder, base)
+    return files if adapter else replace(files, doubts=(*files.doubts, *choice_doubts(folder)))
 
 
 def _complete_model(model: str, base: str | None, *, ignore_adapter: bool = False) -> ModelFiles:
@@ -133,7 +144,7 @@ def _adapter_files(folder: Path, base: str | None) -> ModelFiles:
     doubts: list[str] = []
     if isinstance(recorded, str) and recorded and not _is_same_model(recorded, base_name):
         doubts.append(f"the adapter's config names the base {recorded}, but the audit uses {base_name}")
-    rows, base_rows = vocabulary_rows(folder), getattr(load.causal_config(base_name), "vocab_size", None)
+    rows, base_rows = vocabulary_rows(folder), load.text_setting(base_name, "vocab_size")
     if rows is not None and base_rows is not None and rows > base_rows:
         doubts.append(
             f"training added {rows - base_rows} tokens to the base model's vocabulary; the base model reads them with the embeddings "
@@ -200,7 +211,7 @@ def _check_base_matches(model: str, base: str) -> None:
     if _is_same_model(model, base):
         raise ModelError(f"--base {base}: has the same weights as the model. Pass the base model of the fine-tuning.")
     for name in ("model_type", "hidden_size", "num_hidden_layers"):
-        model_value, base_value = (getattr(load.causal_config(m), name, None) for m in (model, base))
+        model_value, base_value = (load.text_setting(m, name) for m in (model, base))
         if model_value != base_value and None not in (model_value, base_value):
             raise ModelError(
                 f"base {base!r}: {name} is {base_value}, but the model's is {model_value}. Pass the base model of the fine-tuning."

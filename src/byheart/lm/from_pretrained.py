@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from byheart.core.errors import ModelError
 from byheart.lm.base_models import DEFAULT_HUB, DEFAULT_PACKAGE, locate
+from byheart.lm.quantized_files import load_failure, quantization_method
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,8 @@ def read_module(base: str, name: str | Path, kind: Any = None, **options: Any) -
         auto_class = kind or AutoModelForCausalLM
         loaded: Any = auto_class.from_pretrained(name, use_safetensors=True, output_loading_info=True, **options)
     except library_errors() as error:
+        if method := quantization_method(options.get("config")):
+            raise load_failure(base, method, error, short_error(error)) from error
         raise _load_error(base, error) from error
     module, report = loaded
     missing = sorted(report["missing_keys"])

@@ -51,7 +51,7 @@ def generate_greedy(
 
     `budget` limits the tokens of a batch; it is halved when memory runs out. The end token is not returned.
     """
-    return _generate(model, requests, lambda _: lambda logits_BV, _: logits_BV.argmax(1), budget, precision)
+    return generate(model, requests, lambda _: lambda logits_BV, _: logits_BV.argmax(1), budget, precision)
 
 
 def generate_samples(
@@ -80,7 +80,7 @@ def generate_samples(
         uniform_BT = torch.from_numpy(np.stack(uniform)).to(device_of(model.module), torch.float32)
         return lambda logits_BV, step_B: _sample_tokens(logits_BV, uniform_BT, step_B, top_k, temperature)
 
-    continuations = _generate(model, rows, choose, budget, precision)
+    continuations = generate(model, rows, choose, budget, precision)
     return [continuations[i * samples : (i + 1) * samples] for i in range(len(requests))]
 
 
@@ -99,14 +99,17 @@ def _sample_tokens(
     return ids_BK.gather(1, index_B1)[:, 0]
 
 
-def _generate(
+def generate(
     model: LanguageModel,
     requests: Sequence[GenerationRequest],
     make_chooser: Callable[[Int[np.ndarray, " batch"]], TokenChooser],
     budget: int,
     precision: torch.dtype,
 ) -> list[Continuation]:
-    """Return each request's continuation, in batches as for scoring. `make_chooser` returns a batch's token chooser."""
+    """Return each request's continuation, in batches as for scoring. `make_chooser` returns a batch's token chooser.
+
+    The end token is not returned.
+    """
     lengths = np.array([len(r.ids) + r.max_new_tokens for r in requests])
     continuations: dict[int, Continuation] = {}
     with scoring_mode(model.module, precision):

@@ -14,17 +14,22 @@ from byheart.core.config import Privacy
 from byheart.core.errors import ModelError, SettingError
 from byheart.lm.allocator import keep_freed_memory
 from byheart.lm.base_models import check_loadable, locate
-from byheart.lm.from_pretrained import read_config, read_module, read_tokenizer, silence_transformers, split_revision
+from byheart.lm.causality import check_causal
+from byheart.lm.from_pretrained import (
+    read_config,
+    read_module,
+    read_tokenizer,
+    silence_transformers,
+    split_revision,
+)
 from byheart.lm.gguf import dequantized_folder
 from byheart.lm.model_folder import without_adapter
+from byheart.lm.multimodal import multimodal_class
+from byheart.lm.quantized_files import check_method_known, dequantize_when_loaded
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
-
-_LOGIT_TOLERANCE = 1e-2
-"""Logits that differ by less than this fraction of their standard deviation count as equal. float32 rounds by far less."""
-
 
 _TASKS = {
     "ForSequenceClassification": "classification of texts",
@@ -95,8 +100,10 @@ def load(base: str, *, load_options: Mapping[str, Any] | None = None, ignore_ada
     name, pinned = split_revision(source)
     keep_freed_memory()
     config, options = causal_config(base, source), {**dict(load_options or {}), **pinned}
+    check_method_known(base, config)
+    dequantize_when_loaded(config)
     with without_adapter(name) as files:
-        module = read_module(base, files, config=config, **options)
+        module = read_module(base, files, kind=config and multimodal_class(config), config=config, **options)
     module.config.name_or_path = name
     tokenizer = read_tokenizer(base, name, **pinned)
     module.config.use_cache = False
@@ -145,11 +152,18 @@ def causal_config(base: str, location: str | None = None) -> PreTrainedConfig | 
     # transformers also builds BERT-like models as causal models. Without `is_decoder` they read later tokens.
     is_masked = architecture in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False)
     check_class_names(base, config.architectures or [])
-    if architecture not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or config.is_encoder_decoder or is_masked:
+    is_causal = architecture in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES or multimodal_class(config) is not None
+    if not is_causal or config.is_encoder_decoder or is_masked:
         raise ModelError(
             f"model {base!r}: {architecture} is not a causal language model. Choose a causal language model."
         )
     return config
+
+
+def text_setting(base: str, name: str) -> Any:
+    """Return a setting of a base's config for texts; None if the config has no such setting or is not read."""
+    config = causal_config(base)
+    return getattr(config and config.get_text_config(), name, None)
 
 
 def check_class_names(name: str, class_names: Iterable[str]) -> None:
@@ -211,20 +225,3 @@ def _disable_4bit_repacking(module: torch.nn.Module) -> None:
     for part in module.modules():
         if "support_avx512bf16_for_cpu" in vars(part):
             part.support_avx512bf16_for_cpu = False
-
-
-def check_causal(name: str, module: Any) -> None:
-    """Raise `ModelError` if logits depend on a later token: the log-probabilities would be meaningless."""
-    import torch
-
-    from byheart.lm.placement import device_of
-
-    ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=device_of(module))
-    with torch.no_grad():
-        # Prompt methods return rows for their virtual tokens first.
-        logits = module(input_ids=ids % module.config.get_text_config().vocab_size).logits[:, -4:-1].float()
-    first, second = logits
-    if (first - second).abs().max() > _LOGIT_TOLERANCE * first.std():
-        raise ModelError(
-            f"model {name!r}: is not causal, because its logits depend on later tokens. Choose a causal language model."
-        )

@@ -103,16 +103,18 @@ def without_adapter(name: str) -> Generator[str]:
         yield temporary
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the object of a JSON file, {} if the file does not exist. Raises `ModelError` for anything else."""
+def read_json_object(path: Path, *, fix: str = "Download it again.") -> dict[str, Any]:
+    """Return the object of a JSON file, {} if the file does not exist. Raises `ModelError` with the `fix` for anything else."""
     if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}). Make it readable.") from error
     except ValueError as error:
-        raise ModelError(f"{path}: is not JSON ({error}). Download it again.") from error
+        raise ModelError(f"{path}: is not JSON ({error}). {fix}") from error
     if not isinstance(content, dict):
-        raise ModelError(f"{path}: contains no JSON object. Download it again.")
+        raise ModelError(f"{path}: contains no JSON object. {fix}")
     return content
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from peft import PeftModel
 
-from byheart.core.config import Tokenization
+from byheart.core.config import DEFAULT_TOKEN_FORMAT, TokenFormat
 from byheart.core.errors import ModelError
 from byheart.core.types import Texts
 from byheart.lm.load import LanguageModel
@@ -18,8 +18,7 @@ def tokenize_for_model(
     texts: Texts,
     max_tokens: int,
     *,
-    end_token: bool = False,
-    tokenization: Tokenization = "joined",
+    token_format: TokenFormat = DEFAULT_TOKEN_FORMAT,
 ) -> Tokens:
     """Return the texts' tokens, truncated to `max_tokens` and to the model's context length minus its virtual tokens.
 
@@ -28,7 +27,7 @@ def tokenize_for_model(
     module: Any = model.module
     virtual_tokens = module.active_peft_config.num_virtual_tokens if is_prompted(module) else 0
     limit = max_tokens if model.context_length is None else min(max_tokens, model.context_length - virtual_tokens)
-    tokens = tokenize(model.tokenizer, texts, limit, end_token=end_token, tokenization=tokenization)
+    tokens = tokenize(model.tokenizer, texts, limit, token_format=token_format)
     check_vocabulary(model, tokens)
     return tokens
 

@@ -20,17 +20,23 @@ from byheart.lm.adapter_files import base_change
 def preserve_training_state(module: torch.nn.Module) -> Generator[None]:
     """Restore the random state of Python, NumPy and torch (also on the model's GPUs), and each weight's `requires_grad`.
 
-    The scorer restores training modes, module by module. Weights and gradients never change.
+    The scorer restores training modes, module by module. Weights and gradients never change; on a CPU, bitsandbytes would otherwise
+    repack 4-bit weights in the first pass in evaluation mode.
     """
     requires_grad_before = {p: p.requires_grad for p in module.parameters()}
     attributes = set(vars(module))
+    repacked_later: list[Any] = [part for part in module.modules() if _repacks_4bit_weights(part)]
     # Only the model's GPUs: reading the state of another process's GPU would open it.
     gpus = sorted({p.device.index for p in requires_grad_before if p.device.type == "cuda"})
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the training's data loader may use it
     try:
+        for part in repacked_later:
+            part.support_avx512bf16_for_cpu = False
         with torch.random.fork_rng(gpus):
             yield
     finally:
+        for part in repacked_later:
+            part.support_avx512bf16_for_cpu = True
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002 - the same
         # peft re-enables an adapter with every weight trainable, and a prompt's adapter with a `forward` on the instance.
@@ -41,6 +47,15 @@ def preserve_training_state(module: torch.nn.Module) -> Generator[None]:
         # FSDP2 leaves the root module unsharded after a forward pass, for a backward pass that does not follow here.
         for part in _fsdp2_parts(module):
             part.reshard()
+
+
+def _repacks_4bit_weights(part: Any) -> bool:
+    """Whether a layer of bitsandbytes repacks its 4-bit weights for this CPU in its next pass in evaluation mode.
+
+    The backward pass and `state_dict` of version 0.50 then have other weights.
+    """
+    state = getattr(getattr(part, "weight", None), "quant_state", None)
+    return bool(vars(part).get("support_avx512bf16_for_cpu")) and not getattr(state, "packing_format_for_cpu", False)
 
 
 def as_base_model(module: torch.nn.Module) -> AbstractContextManager[None]:

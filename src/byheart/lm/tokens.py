@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from byheart.core.config import Tokenization
+from byheart.core.config import DEFAULT_TOKEN_FORMAT, TokenFormat, Tokenization
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
 from byheart.lm.special_tokens import bos_ids, end_ids, render_chats
@@ -95,19 +95,18 @@ def tokenize(
     texts: Texts,
     max_tokens: int,
     *,
-    end_token: bool = False,
-    tokenization: Tokenization = "joined",
+    token_format: TokenFormat = DEFAULT_TOKEN_FORMAT,
 ) -> Tokens:
     """Return the texts' tokens, at most `max_tokens` each (including BOS, prompt and end token), with chats rendered.
 
     Truncation removes the start of the prompt first, because the end of the prompt conditions the completion most, then
     the end of the scored part, so a truncated text has no end token. A text that ends with its end token does not get another.
-    Raises `DataError` for a text without a scored token besides the end token, and with `end_token` for a tokenizer without EOS.
+    Raises `DataError` for a text without a scored token besides the end token, and with an end token for a tokenizer without EOS.
     """
-    ends = end_ids(tokenizer, texts) if end_token else None
+    ends = end_ids(tokenizer, texts) if token_format.end_token else None
     texts = render_chats(tokenizer, texts)
     bos = bos_ids(tokenizer)
-    parts = prompt_and_scored_ids(tokenizer, texts, tokenization)
+    parts = prompt_and_scored_ids(tokenizer, texts, token_format.tokenization)
     rows: list[list[int]] = []
     first: list[int] = []
     truncated = list(texts.scored)

@@ -129,11 +129,8 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
         restore_state(parameters, optimizer, start)
     for epoch in range(math.floor(done) + 1, training.epochs + 1):
         step_batches = trainer.step_batches(seed_rngs(key, epoch))
-        progress = EpochProgress()
-        if epoch == math.floor(done) + 1 and PROGRESS in start:
-            progress = EpochProgress.from_tensor(start[PROGRESS])
-            collections.deque(itertools.islice(step_batches, progress.steps), maxlen=0)  # repeats the draws of batches
-            set_random_state(start, private)
+        is_inside = epoch == math.floor(done) + 1 and PROGRESS in start
+        progress = _resume_inside_epoch(start, step_batches, private) if is_inside else EpochProgress()
         before = (epoch - 1) * trainer.steps
         stops = sorted(s - before for s in inside_epochs if before + progress.steps < s < before + trainer.steps)
         for stop in (*stops, trainer.steps):
@@ -156,6 +153,16 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
             set_random_state(inside, private)
     accelerator.free_memory()
     release_free_memory()  # not after each epoch: the next epoch reuses these blocks and would page them in again
+
+
+def _resume_inside_epoch(
+    start: TrainingState, step_batches: Iterator[Int[np.ndarray, " batch"]], private: PrivateGradients | None
+) -> EpochProgress:
+    """Return the stored progress of an epoch, after repeating its draws of batches and restoring the random generators."""
+    progress = EpochProgress.from_tensor(start[PROGRESS])
+    collections.deque(itertools.islice(step_batches, progress.steps), maxlen=0)
+    set_random_state(start, private)
+    return progress
 
 
 @dataclass(frozen=True)

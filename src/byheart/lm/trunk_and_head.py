@@ -36,7 +36,8 @@ def trunk(module: torch.nn.Module) -> torch.nn.Module:
     body: Any = model.base_model
     if body is model or model.get_output_embeddings() is None:
         raise ModelError(f"model: {type(model).__name__} has no separate trunk and output head. Choose another model.")
-    return body
+    # OPT and the decoders of BART's family: the model calls the decoder inside its trunk.
+    return body.decoder if isinstance(getattr(body, "decoder", None), torch.nn.Module) else body
 
 
 @contextmanager
