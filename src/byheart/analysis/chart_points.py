@@ -21,6 +21,9 @@ from byheart.core.types import Row
 ALL_SEEDS = ""
 """Value of `seed` for points that pool seeds, and for points of a single seed."""
 
+RATE_SETTING = "learning_rate="
+"""Beginning of the setting that envelopes over learning rates ignore."""
+
 Point = dict[str, Any]
 
 
@@ -77,6 +80,22 @@ def attacks_by_adversary(rows: Sequence[Row], chosen: Collection[str] | None = N
     }
 
 
+def rate_families(rows: Sequence[Row]) -> labels.DisplayNames:
+    """Return the display names of methods, where cells that differ only in the learning rate have one name."""
+    return labels.variants([without_rate(r) for r in rows])
+
+
+def without_rate(row: Row) -> Row:
+    """Return the row without its learning rate."""
+
+    def other(settings: str) -> str:
+        return ", ".join(s for s in row_values.split_settings(settings) if not s.startswith(RATE_SETTING))
+
+    return dataclasses.replace(
+        row, method_settings=other(row.method_settings), training_settings=other(row.training_settings)
+    )
+
+
 def _without_metric_settings(row: Row) -> Row:
     return dataclasses.replace(row, metric_settings="")
 
@@ -123,9 +142,11 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
     Several seeds give one point with their mean, lowest and highest value, and one point per seed. `last` is the last epoch
     of the point's model, `chance` the level of random guessing. Points of an initialized method have `initialized`; all
-    figures but the frontier leave them out. Values that are not finite are left out.
+    figures but the frontier leave them out. `family` is the series without its learning rate, if that is another name. Values
+    that are not finite are left out.
     """
     names, data, base = chart_names(rows), labels.datasets(rows), labels.bases(rows)
+    families = rate_families(rows)
     measured = [
         *leakage_rows(rows),
         *perplexity_rows(rows),
@@ -159,6 +180,8 @@ def points(rows: Sequence[Row]) -> list[Point]:
         }
         point |= {"last": last[panel, series], "chance": _chance_level(seeds[0])}
         point |= {"initialized": True} if initialized else {}
+        family = families(without_rate(seeds[0]))
+        point |= {"family": family} if family != series else {}
         per_seed = [(str(r.seed), [r]) for r in sorted(seeds, key=lambda r: r.seed)] if len(seeds) > 1 else []
         for seed, of_seed in ((ALL_SEEDS, seeds), *per_seed):
             keys = [(*names.panels.key(r), r.cell, epoch, initialized) for r in of_seed]

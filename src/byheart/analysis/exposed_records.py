@@ -46,12 +46,16 @@ def exposed_records(
     scores: Callable[[str], ScoreSet],
     leaking_methods: Collection[tuple[str, str]],
     texts: TokenViewReader | None = None,
+    *,
+    reversed_methods: Collection[tuple[str, str]] = (),
 ) -> list[dict[str, Any]]:
     """Return each model's most exposed members, by id, with their scores by attack and epoch.
 
     A record's share is the number of non-members per thousand that score below it; it is comparable between attacks. Each
     attack in turn contributes its highest-ranked members at the last epoch. `leaking_methods` are the (panel, method) pairs
-    that are shown to leak; for other models the order is random. `first` marks the model with the lowest seed.
+    that are shown to leak; for other models the order is random. For `reversed_methods`, which leak in reverse, the members
+    with the lowest scores are the most exposed, and a share counts the non-members that score above. `first` marks the model
+    with the lowest seed.
     """
     scored_rows = [
         r for r in without_initialized(rows) if r.attack and r.metric == "auc" and r.scores and r.epoch is not None
@@ -70,7 +74,8 @@ def exposed_records(
         by_attack = {name: {r.epoch: r for r in of_attack} for name, of_attack in attacks.split(cell_rows).items()}
         epochs = sorted({r.epoch for r in cell_rows if r.epoch is not None})
         score_sets = {r.scores: scores(r.scores) for r in cell_rows}
-        records = _record_scores(by_attack, epochs, score_sets, max_records)
+        is_reversed = (panel, method) in reversed_methods
+        records = _record_scores(by_attack, epochs, score_sets, max_records, sign=-1 if is_reversed else 1)
         last = next(r for r in cell_rows if r.epoch == epochs[-1])
         positions = records.pop("positions")
         views = texts(last, positions) if texts else []
@@ -81,7 +86,8 @@ def exposed_records(
                 "seed": str(seed),
                 "first": seed == min(s for p, m, s in cells if (p, m) == (panel, method)),
                 "epochs": epochs,
-                "leaks": (panel, method) in leaking_methods,
+                "leaks": is_reversed or (panel, method) in leaking_methods,
+                "reversed": is_reversed,
                 **records,
                 "texts": [view._asdict() for view in views],
             }
@@ -94,12 +100,19 @@ def _record_scores(
     epochs: Sequence[float],
     score_sets: Mapping[str, ScoreSet],
     max_records: int,
+    *,
+    sign: int,
 ) -> dict[str, Any]:
-    """Return ids, and score and share by attack, record and epoch; None where an attack was not measured."""
+    """Return ids, and score and share by attack, record and epoch; None where an attack was not measured.
+
+    Members are ranked by `sign` times the score, highest first.
+    """
     first_set = next(iter(score_sets.values()))
     members = np.flatnonzero(first_set.members)
     rankings = [
-        np.argsort(-score_sets[by_epoch[max(by_epoch, key=lambda e: e or 0)].scores].scores[members], kind="stable")
+        np.argsort(
+            -sign * score_sets[by_epoch[max(by_epoch, key=lambda e: e or 0)].scores].scores[members], kind="stable"
+        )
         for by_epoch in by_attack.values()
     ]
     # Takes the highest-ranked members of all attacks in turn, each member once.
@@ -115,7 +128,9 @@ def _record_scores(
     for name, by_epoch in by_attack.items():
         sets = [score_sets[by_epoch[e].scores] if e in by_epoch else None for e in epochs]
         records["scores"][name] = [[None if s is None else float(f"{s.scores[i]:.4g}") for s in sets] for i in exposed]
-        below = [None if s is None else _per_mille_below(s.scores[exposed], s.scores[~s.members]) for s in sets]
+        below = [
+            None if s is None else _per_mille_below(sign * s.scores[exposed], sign * s.scores[~s.members]) for s in sets
+        ]
         records["shares"][name] = [[None if b is None else int(b[i]) for b in below] for i in range(len(exposed))]
     return records
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from byheart.core.errors import ByheartError, DataError, SettingError, UnknownNameError
-from byheart.core.registry import default_settings, entry_names, load_function, validate_setting
+from byheart.core.registry import default_settings, entry_names, load_function
+from byheart.core.setting_values import validate_setting
 from byheart.store.rows import study_notes
 from byheart.store.store import Store, damaged_result_error
 

@@ -8,19 +8,16 @@ check is broken, no number counts as leakage.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from byheart.analysis import labels, row_values
-from byheart.analysis.blind_comparison import matched_by
 from byheart.analysis.comparisons import ScoreLookup, TablePosition, auc_rows, auc_rows_by_position, gain_over_base
+from byheart.analysis.method_verdict import MethodVerdict
+from byheart.analysis.verdict_word import verdict_word
 from byheart.core.adversary import adversary_order, adversary_phrase
 from byheart.core.row import adversary_label, is_base_row
 from byheart.core.split_check import Gate
-from byheart.core.types import Estimate, Row
-from byheart.core.verdict import VerdictWord
-from byheart.stats.roc_auc import AucDifference
+from byheart.core.types import Row
 from byheart.stats.simultaneous import (
-    ALPHA,
     AucInterval,
     simultaneous_auc_interval,
     simultaneous_detectable_auc,
@@ -29,76 +26,6 @@ from byheart.stats.simultaneous import (
 
 DEFAULT_FPR = "0.01"
 """Default of the setting `fpr` of `tpr_at_fpr`."""
-
-CLAIMS: Mapping[VerdictWord, str] = {
-    "leaks": "leaks",
-    "differs": "not shown to leak",
-    "nothing": "no leakage detectable",
-    "broken": "cannot be read as leakage",
-}
-
-
-class MethodVerdict(NamedTuple):
-    """Result of the best attack on one method at its last epoch, with a simultaneous interval over all attacks.
-
-    The ends of `auc` are the outermost ends over seeds, so one favorable seed is not enough for `leaks`. `base_auc` is the
-    same attack on the base model, `gain` the paired difference; both are None if not measured. `identified_share` states
-    the share of members that an adversary identifies; "" if no TPR was measured. `detectable_auc` is the smallest AUC that
-    this number of texts and tests can distinguish from chance. `higher` names an attack with a higher AUC that does not show
-    a leak. `matched_by` names a blind classifier, with its AUC, that separates the classes as well; "" if the attack exceeds
-    all that it is compared with. `adversary` is what the attack's adversary must have, `other_adversaries` the highest AUC of
-    the attacks of each other adversary, as a sentence.
-    """
-
-    method: str
-    word: VerdictWord
-    attack: str
-    epoch: float | None
-    auc: AucInterval
-    seeds: int
-    base_auc: Estimate | None
-    gain: AucDifference | None
-    identified_share: str
-    detectable_auc: float
-    perplexity: str
-    higher: str = ""
-    matched_by: str = ""
-    adversary: str = ""
-    other_adversaries: str = ""
-
-    @property
-    def claim(self) -> str:
-        """The claim about the method, in a few words."""
-        return CLAIMS[self.word]
-
-    @property
-    def sentence(self) -> str:
-        """The claim about the method, as a sentence with its numbers."""
-        if self.word == "leaks":
-            return f"{self.claim}: {self.identified_share or self._pairwise_sentence}"
-        if self.word == "differs":
-            return f"{self.claim} beyond {'the texts' if self.matched_by else 'the base model'}"
-        if self.word == "broken":
-            return f"{self.claim}: members and non-members are not comparable"
-        return f"{self.claim} by these attacks at this power (smallest detectable AUC: {self.detectable_auc:.2f})"
-
-    @property
-    def evidence(self) -> str:
-        """The numbers behind the claim, as a sentence."""
-        epoch = "" if self.epoch is None else f" after epoch {self.epoch}"
-        base = "" if self.base_auc is None else f"; on the base model {row_values.format_number(self.base_auc.value)}"
-        of_seeds = "" if self.seeds == 1 else f"mean of {self.seeds} seeds, "
-        value, low, high = (row_values.format_number(v) for v in self.auc)
-        blind = f"; {self.matched_by}" if self.matched_by and self.word == "differs" else ""
-        access = f", by an adversary who has {adversary_phrase(self.adversary)}" if self.adversary else ""
-        return (
-            f"{self.attack} reaches AUC {value} ({of_seeds}{low} to {high}){epoch}{access}{base}{blind}.{self.higher}"
-        )
-
-    @property
-    def _pairwise_sentence(self) -> str:
-        value, low, high = (f"{100 * v:.0f}" for v in self.auc)
-        return f"an adversary ranks a random member above a random non-member in {value} % ({low}-{high} %) of pairs"
 
 
 def verdicts(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> dict[str, list[MethodVerdict]]:
@@ -146,7 +73,7 @@ def _first_row_by_method(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def _best_attack(attack_verdicts: Sequence[MethodVerdict]) -> MethodVerdict:
-    """Return the leaking attack with the highest AUC, or if no attack leaks, the attack with the highest AUC.
+    """Return the leaking attack with the highest AUC, else the lowest that leaks in reverse, else the attack with the highest AUC.
 
     Its `higher` names an attack with a higher AUC. That attack is not shown to leak: its interval includes 0.5, or its AUC
     is not shown to exceed its AUC on the base model, or that of a blind classifier.
@@ -155,13 +82,15 @@ def _best_attack(attack_verdicts: Sequence[MethodVerdict]) -> MethodVerdict:
     best = best._replace(other_adversaries=_other_adversaries(best, attack_verdicts))
     top = max(attack_verdicts, key=lambda v: v.auc.value)
     value, low, high = (row_values.format_number(v) for v in top.auc)
-    if value == row_values.format_number(best.auc.value):
+    if best.word == "reversed" or value == row_values.format_number(best.auc.value):
         return best
     return best._replace(higher=f" {top.attack} has a higher AUC, {value} ({low} to {high}), but does not show a leak.")
 
 
-def _strength(verdict: MethodVerdict) -> tuple[bool, float]:
-    return verdict.word == "leaks", verdict.auc.value
+def _strength(verdict: MethodVerdict) -> tuple[int, float]:
+    if verdict.word == "reversed":
+        return 1, -verdict.auc.value
+    return 2 * (verdict.word == "leaks"), verdict.auc.value
 
 
 def _other_adversaries(best: MethodVerdict, attack_verdicts: Sequence[MethodVerdict]) -> str:
@@ -192,15 +121,7 @@ def _attack_verdict(
     )
     base_rows = [r for r in auc_rows(panel_rows) if is_base_row(r) and _attack_key(r) == _attack_key(last[0])]
     gain = gain_over_base(panel_rows, last, scores)
-    has_gained = gain is None or (gain.value > 0 and gain.p_value * tests <= ALPHA)
-    base_limit = (
-        max((r.high or 0 for r in base_rows), default=0) if is_base_off_chance(base_rows) else row_values.CHANCE_AUC
-    )
-    blind_match = matched_by(score_sets, gate, tests)
-    is_leak = auc.low > base_limit and has_gained and not blind_match
-    word: VerdictWord = "nothing" if auc.low <= row_values.CHANCE_AUC else "leaks" if is_leak else "differs"
-    if gate is not None and gate.verdict == "broken":
-        word = "broken"
+    word, blind_match = verdict_word(auc, score_sets, base_rows=base_rows, gain=gain, gate=gate, tests=tests)
     return MethodVerdict(
         method=position.variant,
         word=word,
@@ -244,11 +165,3 @@ def _attack_key(row: Row) -> tuple[str, str, str]:
 def _perplexity_change(utility: Sequence[Row]) -> str:
     ends = [row_values.pooled_estimate(row_values.rows_at_epoch(utility, epoch)) for epoch in (0, None)]
     return " → ".join(row_values.format_number(e.value) for e in ends if e is not None)
-
-
-def is_base_off_chance(rows: Sequence[Row]) -> bool:
-    """Whether the base model's interval excludes 0.5, for every seed that has an interval."""
-    with_interval = [r for r in rows if r.low is not None and r.high is not None]
-    return bool(with_interval) and all(
-        (r.low or 0) > row_values.CHANCE_AUC or (r.high or 0) < row_values.CHANCE_AUC for r in with_interval
-    )

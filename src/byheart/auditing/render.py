@@ -11,6 +11,9 @@ import numpy as np
 from byheart.analysis import formats, row_values
 from byheart.analysis.labels import attack_label
 from byheart.analysis.token_view import masked_text
+from byheart.auditing.canaries.table import canary_table
+from byheart.auditing.pass_bounds import pass_table
+from byheart.auditing.preregistration import preregistration_table
 from byheart.auditing.result import BASE_EPOCH, DEFAULT_EXPOSED, FINETUNED_EPOCH, AuditResult
 from byheart.core.types import Estimate, Table
 from byheart.stats.proportions import share_with_interval
@@ -56,12 +59,15 @@ def _left_out_note(audit: AuditResult) -> str:
 
 
 def audit_tables(audit: AuditResult) -> tuple[Table, ...]:
-    """Return the table of attacks, then the table of extractions if an extraction attack ran."""
+    """Return the tables of preregistration, bounds and canaries if there are any, of attacks, and of extraction if such an attack ran."""
+    first = [] if audit.preregistration is None else [preregistration_table(audit.preregistration)]
+    first += [pass_table(audit.bounds, audit.provenance["settings"]["fpr"])] if audit.bounds else []
+    canaries = canary_table(audit.rows)
+    first += [] if canaries is None else [canaries]
     if not audit.extractions.get(FINETUNED_EPOCH):
-        return (attack_table(audit),)
-    return attack_table(audit), extraction(audit.rows, audit.score_set) if audit.has_nonmembers else _extraction_table(
-        audit
-    )
+        return (*first, attack_table(audit))
+    extracted = extraction(audit.rows, audit.score_set) if audit.has_nonmembers else _extraction_table(audit)
+    return (*first, attack_table(audit), extracted)
 
 
 def _extraction_table(audit: AuditResult) -> Table:
@@ -104,7 +110,8 @@ def exposed_table(
         )
         for e in audit.exposed_members(most)
     )
-    below = ["non-members below"] if audit.has_nonmembers else []
+    side = "above" if audit.ruling.word == "reversed" else "below"
+    below = [f"non-members {side}"] if audit.has_nonmembers else []
     header = ("id", f"score ({audit.ranking_attack})", *below, *(["text"] if show_text else []))
     return Table("Most exposed records", header, lines)
 
@@ -120,7 +127,7 @@ def as_text(audit: AuditResult, *, show_text: bool = False, show_private: bool =
     """Return verdict, warnings and attacks for a terminal, with the ids of the most exposed records."""
     warnings = "".join(f"  - {w}\n" for w in audit.warnings)
     tables = [*audit_tables(audit)]
-    if audit.ruling.word in {"leaks", "uncompared"}:
+    if audit.ruling.word in {"leaks", "reversed", "uncompared"}:
         tables.append(exposed_table(audit, show_text=show_text, show_private=show_private))
     return "\n".join([f"{audit.verdict}\n{warnings}", *(formats.as_text(t) for t in tables)])
 
@@ -146,6 +153,8 @@ def as_dict(audit: AuditResult) -> dict[str, Any]:
         "attack": audit.ruling.attack,
         "warnings": list(audit.warnings),
         "gate": audit.gate and audit.gate.verdict,
+        "preregistration": audit.preregistration and audit.preregistration._asdict(),
+        "bounds": [{**r._asdict(), "bound": str(r.bound)} for r in audit.bounds],
         "not_run": dict(audit.left_out),
         "exposed": [e._asdict() for e in audit.exposed_members()],
         "rows": json.loads(formats.rows_json(audit.rows)),

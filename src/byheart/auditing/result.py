@@ -11,6 +11,8 @@ import numpy as np
 from byheart.analysis.exposed_records import nonmembers_below
 from byheart.analysis.labels import attack_label
 from byheart.analysis.token_view import PieceReader
+from byheart.auditing.pass_bounds import BoundResult
+from byheart.auditing.preregistration import Preregistration
 from byheart.auditing.verdict import Ruling
 from byheart.core.split_check import Gate
 from byheart.core.types import Extraction, LogProbs, Row, Scores, ScoreSet, Texts
@@ -23,7 +25,10 @@ DEFAULT_EXPOSED = 10
 
 
 class ExposedMember(NamedTuple):
-    """A member's exposure: id, attack, score, and the share of non-members with a lower score (None without non-members)."""
+    """A member's exposure: id, attack, score, and the share of non-members with a lower score (None without non-members).
+
+    If the verdict is "reversed", `above` is the share of non-members with a higher score.
+    """
 
     id: str
     attack: str
@@ -38,7 +43,8 @@ class AuditResult:
     `doubts` are warnings to read before the numbers. `left_out` maps each attack that did not run to the reason.
     `provenance` has what is needed to repeat the audit. `scores` are by epoch (0: base model, 1: fine-tuned model) and
     attack; `extractions` likewise, for extraction attacks, and never affect the verdict. `passes` are log-probabilities
-    by epoch, `private_values` the named private values of each of `texts`.
+    by epoch, `private_values` the named private values of each of `texts`. `bounds` are the results of `pass_below`,
+    `preregistration` the comparison with a plan (None without one).
     """
 
     rows: tuple[Row, ...]
@@ -55,6 +61,8 @@ class AuditResult:
     private_values: tuple[Mapping[str, str], ...]
     provenance: Mapping[str, Any]
     extractions: Mapping[int, Mapping[str, Extraction]] = field(default_factory=dict[int, dict[str, Extraction]])
+    bounds: tuple[BoundResult, ...] = ()
+    preregistration: Preregistration | None = None
 
     @property
     def verdict(self) -> str:
@@ -67,6 +75,11 @@ class AuditResult:
         if self.gate is None or self.gate.verdict == "sound":
             return self.doubts
         return (*self.doubts, *(f"the split is {self.gate.verdict}: {reason}" for reason in self.gate.reasons))
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether all bounds of `pass_below` are shown; False without bounds."""
+        return bool(self.bounds) and all(result.is_shown for result in self.bounds)
 
     @property
     def has_nonmembers(self) -> bool:
@@ -96,11 +109,13 @@ class AuditResult:
     def exposed_members(self, most: int = DEFAULT_EXPOSED) -> list[ExposedMember]:
         """Return the `most` members with the highest scores of `ranking_attack`, most exposed first.
 
-        If the verdict is not "leaks", the order is random.
+        If the verdict is "reversed", these are the members with the lowest scores. If it is neither "leaks" nor "reversed", the
+        order is random.
         """
         scores, is_member = self.scores[FINETUNED_EPOCH][self.ranking_attack], self.record_labels.membership
-        below = nonmembers_below(scores, scores[~is_member]) / max(1, int((~is_member).sum()))
-        order = [int(i) for i in np.argsort(-scores, kind="stable") if is_member[i]][:most]
+        evidence = -scores if self.ruling.word == "reversed" else scores
+        below = nonmembers_below(evidence, evidence[~is_member]) / max(1, int((~is_member).sum()))
+        order = [int(i) for i in np.argsort(-evidence, kind="stable") if is_member[i]][:most]
         return [
             ExposedMember(
                 self.ids[i].removeprefix("member/"),

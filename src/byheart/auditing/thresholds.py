@@ -23,6 +23,10 @@ class Bound(NamedTuple):
     metric: str
     maximum: float
 
+    def __str__(self) -> str:
+        """Return the bound as it is written on the command line."""
+        return f"{self.metric}={self.maximum:g}"
+
 
 def check_bounds(limits: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
     """Raise `DataError` if there are too few texts to judge a bound: an unjudged bound must not count as passed."""
@@ -65,10 +69,12 @@ def parse_bounds(written: Iterable[str]) -> tuple[Bound, ...]:
 def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], list[str]]:
     """Return messages for exceeded bounds (interval above), then for undecided bounds (only the point estimate above).
 
+    If the verdict is "reversed", the AUC of each attack's reversed score, one minus the AUC, must not exceed a bound either.
     Raises `DataError` if the audit has no verdict: an unjudged bound must not count as passed.
     """
     exceeded: list[str] = []
     undecided: list[str] = []
+    is_reversed = audit.ruling.word == "reversed"
     for metric, maximum in limits:
         if audit.ruling.word == "refused":
             raise DataError(
@@ -85,4 +91,6 @@ def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], li
                     f"{measured}: the value is above {maximum:g}, but the lower end of its 95 % interval is not. "
                     "Provide more texts to decide."
                 )
+            elif is_reversed and metric == "auc" and row.high is not None and 1 - row.high > maximum:
+                exceeded.append(f"{measured}, and that of its reversed score, 1 - AUC, is above {maximum:g}")
     return exceeded, undecided

@@ -5,18 +5,23 @@ and, with a base model, above the same attack's AUC on the base model. These are
 all attacks that ran (S. Holm, Scandinavian Journal of Statistics 6 (1979) 65-70). The
 probability of a false "leaks" is at most 2.5 % for comparable members and non-members, and the 95 % interval of the attack
 in the sentence lies above chance. Rates in a sentence have plain 95 % intervals.
+
+A model leaks in reverse (`reversed`) if the same tests hold for an attack's negated scores: members score below non-members,
+as after unlearning, and an adversary who reverses the score identifies them. These tests have an error of their own, 2.5 %, so
+a false claim in either direction has a probability of at most 5 %, as for a two-sided 95 % interval.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from byheart.analysis.labels import attack_label
 from byheart.core.ragged import means
-from byheart.core.split_check import BLIND_PREFIX, Gate
+from byheart.core.split_check import BLIND_PREFIX, Finding, Gate
 from byheart.core.types import LogProbs, Row, Scores
 from byheart.core.verdict import VerdictWord
 from byheart.stats.intervals import TAIL, clopper_pearson, holm_by_name
@@ -26,6 +31,7 @@ from byheart.stats.leakage_tests import (
     BlindComparison,
     RecordLabels,
     compare_with_blind,
+    negated,
     p_value_auc_above,
     p_value_auc_gain,
 )
@@ -62,21 +68,53 @@ def ruling(
         )
     if gate is not None and gate.verdict == "broken":
         return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
-    above_chance = {n: p_value_auc_above(s, record_labels, CHANCE_AUC) for n, s in scores.items()}
-    above_base = {n: _gain_p_value(s, base.get(n), record_labels) for n, s in scores.items()}
     classifiers = () if gate is None else gate.compared_classifiers
-    blind = {n: compare_with_blind(s, record_labels, classifiers) for n, s in scores.items()}
-    above_all = {n: max(p, above_base[n], blind[n].p_value) for n, p in above_chance.items()}
+    upward = _test_direction(scores, base, record_labels, classifiers)
+    downward = _test_direction(negated(scores), negated(base), record_labels, classifiers)
     aucs = {attack_label(r): r for r in rows if r.metric == "auc"}
-    if leaking := [n for n, p in holm_by_name(above_all).items() if p <= TAIL]:
+    if leaking := upward.leaking:
         best = max(leaking, key=lambda n: aucs[n].value)
         return Ruling("leaks", f"leaks: {_leak_text(best, rows)}", best)
-    if separating := [n for n, p in holm_by_name(above_chance).items() if p <= TAIL]:
-        best = max(separating, key=lambda n: aucs[n].value)
-        return Ruling(
-            "differs", _difference_text(aucs[best], blind[best], is_base_matched=above_base[best] > TAIL), best
-        )
+    if leaking := downward.leaking:
+        best = min(leaking, key=lambda n: aucs[n].value)
+        return Ruling("reversed", f"leaks in reverse: {_reversed_text(aucs[best])}", best)
+    for direction, strongest in ((upward, max), (downward, min)):
+        if separating := direction.separating:
+            best = strongest(separating, key=lambda n: aucs[n].value)
+            return Ruling("differs", _difference_text(aucs[best], direction, best), best)
     return Ruling("nothing", f"no leakage detectable by these attacks at this power ({_power_text(smallest)})")
+
+
+class _DirectionTests(NamedTuple):
+    """One-sided p-values by attack: above chance, above the base model, and the comparison with the blind classifiers."""
+
+    above_chance: Mapping[str, float]
+    above_base: Mapping[str, float]
+    blind: Mapping[str, BlindComparison]
+
+    @property
+    def leaking(self) -> list[str]:
+        """The attacks that exceed chance, base model and blind classifiers."""
+        above_all = {n: max(p, self.above_base[n], self.blind[n].p_value) for n, p in self.above_chance.items()}
+        return [n for n, p in holm_by_name(above_all).items() if p <= TAIL]
+
+    @property
+    def separating(self) -> list[str]:
+        """The attacks that exceed chance."""
+        return [n for n, p in holm_by_name(self.above_chance).items() if p <= TAIL]
+
+
+def _test_direction(
+    scores: Mapping[str, Scores],
+    base: Mapping[str, Scores],
+    record_labels: RecordLabels,
+    classifiers: Sequence[Finding],
+) -> _DirectionTests:
+    return _DirectionTests(
+        {n: p_value_auc_above(s, record_labels, CHANCE_AUC) for n, s in scores.items()},
+        {n: _gain_p_value(s, base.get(n), record_labels) for n, s in scores.items()},
+        {n: compare_with_blind(s, record_labels, classifiers) for n, s in scores.items()},
+    )
 
 
 def members_only_ruling(now: LogProbs, before: LogProbs | None, groups: Sequence[str]) -> Ruling:
@@ -119,14 +157,15 @@ def _gain_p_value(now: Scores, before: Scores | None, record_labels: RecordLabel
     return 0.0 if before is None else p_value_auc_gain(now, before, record_labels)
 
 
-def _difference_text(auc: Row, blind: BlindComparison, *, is_base_matched: bool) -> str:
-    """State why an AUC above chance is no leak: the texts alone, or the base model, separate the classes as well.
+def _difference_text(auc: Row, tests: _DirectionTests, attack: str) -> str:
+    """State why an AUC that differs from chance is no leak: the texts alone, or the base model, separate the classes as well.
 
     If both tests fail on their own, the sentence names the texts.
     """
-    separates = f"{attack_label(auc)} separates members from non-members (AUC {auc.value:.2f})"
-    classifier = blind.classifier
-    if classifier is None or (blind.p_value <= TAIL and is_base_matched):
+    order = "" if auc.value > CHANCE_AUC else " in reverse order"
+    separates = f"{attack} separates members from non-members{order} (AUC {auc.value:.2f})"
+    classifier, p_value = tests.blind[attack]
+    if classifier is None or (p_value <= TAIL and tests.above_base[attack] > TAIL):
         return (
             f"not shown to leak beyond the base model: {separates}, but not significantly better than on the base model"
         )
@@ -150,6 +189,16 @@ def _leak_text(attack: str, rows: Sequence[Row]) -> str:
     if tpr is None or (tpr.low or 0.0) <= fpr:
         return pairs
     return f"at {100 * fpr:g} % false positive rate, {attack} identifies {_percent_text(tpr)} of the members; {pairs}"
+
+
+def _reversed_text(auc: Row) -> str:
+    """Return one minus the attack's AUC, as a share of pairs."""
+    low, high = (None, None) if auc.low is None or auc.high is None else (1 - auc.high, 1 - auc.low)
+    share = _percent_text(replace(auc, value=1 - auc.value, low=low, high=high))
+    return (
+        f"{attack_label(auc)} ranks a member below a non-member in {share} of pairs (chance: 50 %), so an adversary who reverses "
+        "the score identifies members"
+    )
 
 
 def _percent_text(row: Row) -> str:

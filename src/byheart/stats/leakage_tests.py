@@ -58,6 +58,11 @@ class RecordLabels(NamedTuple):
         )
 
 
+def negated(scores: Mapping[str, Scores]) -> dict[str, Scores]:
+    """Return each attack's scores with the opposite sign; their AUC is one minus the AUC of the scores."""
+    return {name: -s for name, s in scores.items()}
+
+
 def p_value_auc_above(scores: Scores, labels: RecordLabels, bound: float) -> float:
     """One-sided p-value of the null hypothesis that the AUC is at most `bound` (above 0, below 1); lower means leakage."""
     return auc_p_value(scores, *labels, bound)
@@ -130,6 +135,11 @@ def compare_with_blind(
     return max(comparisons, key=lambda c: c.p_value, default=BlindComparison(None, 0.0))
 
 
-def significant_attacks(p_values: Mapping[str, float], evaluation_count: int) -> tuple[str, ...]:
-    """Return the significant attacks, corrected over the attacks of an evaluation (Holm) and the run's evaluations."""
-    return tuple(name for name, p in holm_by_name(p_values).items() if p * evaluation_count <= ALPHA)
+def significant_attacks(
+    p_values: Mapping[str, float], evaluation_count: int, *, error: float = ALPHA
+) -> tuple[str, ...]:
+    """Return the significant attacks, corrected over the attacks of an evaluation (Holm) and the run's evaluations.
+
+    `error` is the probability of any false alarm in the run.
+    """
+    return tuple(name for name, p in holm_by_name(p_values).items() if p * evaluation_count <= error)

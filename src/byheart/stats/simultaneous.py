@@ -36,6 +36,11 @@ class AucInterval(NamedTuple):
     high: float
 
 
+def reversed_interval(auc: AucInterval) -> AucInterval:
+    """Return the interval of the AUC of the negated scores, one minus the AUC."""
+    return AucInterval(1 - auc.value, 1 - auc.high, 1 - auc.low)
+
+
 def groups_or_ids(score_set: ScoreSet) -> tuple[str, ...]:
     """Group of each text; its id if the score set has no groups."""
     return score_set.groups or score_set.ids

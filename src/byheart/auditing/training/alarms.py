@@ -4,7 +4,8 @@ Every evaluation attacks the same texts, so a plain 95 % interval would exclude 
 that leaks nothing. An alarm and a stop therefore require a p-value that is corrected over the whole run: Holm's procedure
 for the attacks of one evaluation (Scandinavian Journal of Statistics 6 (1979) 65-70), and Bonferroni for the evaluations,
 whose number is known in advance and whose dependence is arbitrary. The probability of any false alarm in the run is then
-at most `ALPHA`. The logged intervals are plain 95 % intervals.
+at most `ALPHA`: nine tenths for AUCs above chance and one tenth for AUCs below chance, because a model that leaks in reverse,
+as after unlearning, is far below chance. The logged intervals are plain 95 % intervals.
 
 The p-value of an AUC is one-sided and from the test behind its interval: DeLong's variance by group on the logit scale
 with Student's t, or Hoeffding's bound if the variance is zero (see `byheart.stats.leakage_tests`).
@@ -13,8 +14,9 @@ with Student's t, or Hoeffding's bound if the variance is zero (see `byheart.sta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from byheart.analysis import row_values
 from byheart.analysis.labels import attack_label
 from byheart.core.errors import SettingError
 from byheart.core.split_check import Gate
@@ -24,10 +26,19 @@ from byheart.stats.leakage_tests import (
     CHANCE_AUC,
     RecordLabels,
     compare_with_blind,
+    negated,
     p_value_auc_above,
     p_value_auc_gain,
     significant_attacks,
 )
+
+LEAK_ERROR = 0.9 * ALPHA
+"""Probability of a false alarm about an AUC above chance in one run."""
+
+
+REVERSED_ERROR = 0.1 * ALPHA
+"""Probability of a false alarm about an AUC below chance in one run."""
+
 
 PREFIX = "eval_memorization/"
 """Prefix of logged names; loggers group names that begin with eval_ into a section."""
@@ -79,12 +90,44 @@ def leaking_attacks(
     p_values = {name: p_value_auc_above(scores, record_labels, bound) for name, scores in last.items()}
     for name in separable_on_base(base, record_labels):
         p_values[name] = max(p_values[name], p_value_auc_gain(last[name], evaluations[0].scores[name], record_labels))
+    return _significant_above_blind(p_values, last, record_labels, planned_evaluations, gate, error=LEAK_ERROR)
+
+
+def reversed_attacks(
+    evaluations: Sequence[Evaluation],
+    record_labels: RecordLabels,
+    planned_evaluations: int,
+    gate: Gate | None = None,
+) -> tuple[str, ...]:
+    """Return the attacks with an AUC significantly below chance, whose reversed score exceeds every blind classifier.
+
+    The AUC must also be significantly below that of the base model. If the split check is broken, no attack is returned.
+    """
+    if gate is not None and gate.verdict == "broken":
+        return ()
+    last, base = negated(evaluations[-1].scores), base_evaluation(evaluations)
+    p_values = {name: p_value_auc_above(scores, record_labels, CHANCE_AUC) for name, scores in last.items()}
+    for name, before in negated(base.scores if base else {}).items():
+        p_values[name] = max(p_values[name], p_value_auc_gain(last[name], before, record_labels))
+    return _significant_above_blind(p_values, last, record_labels, planned_evaluations, gate, error=REVERSED_ERROR)
+
+
+def _significant_above_blind(
+    p_values: Mapping[str, float],
+    scores: Mapping[str, Scores],
+    record_labels: RecordLabels,
+    planned_evaluations: int,
+    gate: Gate | None,
+    *,
+    error: float,
+) -> tuple[str, ...]:
+    """Return the attacks that are significant by these p-values and above every blind classifier."""
     classifiers = () if gate is None else gate.compared_classifiers
-    for name, scores in last.items():
-        p_values[name] = max(
-            p_values[name], compare_with_blind(scores, record_labels, classifiers, error=ALPHA).p_value
-        )
-    return significant_attacks(p_values, planned_evaluations)
+    combined = {
+        name: max(p, compare_with_blind(scores[name], record_labels, classifiers, error=error).p_value)
+        for name, p in p_values.items()
+    }
+    return significant_attacks(combined, planned_evaluations, error=error)
 
 
 def rising_attacks(
@@ -101,6 +144,16 @@ def rising_attacks(
     return significant_attacks(
         {name: p_value_auc_gain(last[name], best[name], record_labels) for name in last}, planned_evaluations
     )
+
+
+def check_counts(counts: Mapping[str, Any]) -> None:
+    """Raise `SettingError` for a setting that is not a whole number above 0."""
+    for name, number in counts.items():
+        if not isinstance(number, int) or number < 1:
+            raise SettingError(
+                f"{name} = {number!r}: the value is not a whole number above 0. Write one"
+                f"{', or epoch' * (name == 'every')}."
+            )
 
 
 def check_stop_settings(stop_above: float | None, *, stop_when_rising: bool, has_validation: bool) -> None:
@@ -139,8 +192,15 @@ def log_entries(evaluation: Evaluation, seconds: float) -> dict[str, float]:
     entries: dict[str, float] = {}
     for row in evaluation.rows:
         metric = "tpr" if row.metric == "tpr_at_fpr" else row.metric
-        suffix = f"/{attack_label(row)}" if row.attack else ""
+        suffix = f"/{attack_label(row)}" if row.attack else _repetitions_suffix(row)
         entries[f"{PREFIX}{metric}{suffix}"] = row.value
         if row.metric == "auc" and row.low is not None and row.high is not None:
             entries |= {f"{PREFIX}auc_low{suffix}": row.low, f"{PREFIX}auc_high{suffix}": row.high}
     return {**entries, f"{PREFIX}seconds": seconds}
+
+
+def _repetitions_suffix(row: Row) -> str:
+    """Return what distinguishes the names of canaries with different numbers of repetitions: "/4x"."""
+    if row.metric not in {"exposure", "canary_tpr"}:
+        return ""
+    return f"/{row_values.parse_settings(row.metric_settings).get('repeated', '1')}x"

@@ -1,42 +1,35 @@
 """`MemorizationCallback`: measures memorization while a trainer trains, epoch by epoch.
 
-Works in any `transformers.Trainer` and in TRL's `SFTTrainer`. Callbacks receive the model inside DistributedDataParallel,
-so rank 0 evaluates alone and broadcasts whether to stop; the other processes wait. Under FSDP2 each process has a part of
-the weights, so all processes run the forward passes and rank 0 judges.
+Works in any `transformers.Trainer` and in TRL's `SFTTrainer`. With DistributedDataParallel, rank 0 evaluates alone and
+broadcasts whether to stop. Under FSDP2 each process has a part of the weights, so all run the forward passes and rank 0 judges.
 """
 
 from __future__ import annotations
 
-import logging
-import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from peft import PeftModel
 from transformers import TrainerCallback
 
-from byheart.auditing.texts import texts_by_part
-from byheart.auditing.training.alarms import (
-    Evaluation,
-    check_stop_settings,
-    leaking_attacks,
-    log_entries,
-    separable_on_base,
-    stop_reason,
-)
-from byheart.auditing.training.hf_trainer import broadcast_from_rank_zero, calling_trainer, log
+from byheart.auditing.canaries.texts import as_planted_set, watched_texts_by_part
+from byheart.auditing.training import hf_trainer, start_warnings
+from byheart.auditing.training.alarms import Evaluation, check_counts, check_stop_settings, log_entries
+from byheart.auditing.training.leak_warnings import must_stop, warn_about_leaks
 from byheart.auditing.training.monitor import TrainingMonitor, create_monitor, observable_attacks
-from byheart.auditing.training.output import FORMATS, check_output_path, write_atomically
-from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
+from byheart.auditing.training.output import TrainingOutput
+from byheart.auditing.training.preflight.enforce import PreflightMode, check_mode, check_training_data
+from byheart.auditing.training.preflight.report import Preflight
 from byheart.auditing.training.warning import MemorizationWarning, error_text, warn
 from byheart.core.defaults import DEFAULT_ATTACKS
-from byheart.core.errors import ByheartError, FormerNameWarning, ModelError, SettingError
+from byheart.core.errors import ByheartError, FormerNameWarning
 from byheart.core.registry import choose
 from byheart.core.types import Row, Texts
-from byheart.lm.preserve_state import FSDP2, sharding, why_no_base
+from byheart.data.canary_manifest import PlantedSet
+from byheart.lm.patched_forward import PatchedForwardError
+from byheart.lm.preserve_state import FSDP2, sharding
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
@@ -52,22 +45,28 @@ class MemorizationCallback(TrainerCallback):
     `messages`, or `instruction` + `output`. An evaluation runs before the first step and after every epoch, or after
     every `every` steps. It uses at most `max_texts` texts per class and `max_tokens` tokens per text.
 
-    Warns (`MemorizationWarning`) when an attack's AUC is significantly above chance; the probability of any false alarm
-    in a run is at most 5 %. Stops the training only on request: if an AUC is significantly above `stop_above`, or, with
-    `stop_when_leakage_rises`, significantly higher than at the best validation perplexity. `output` stores the rows
-    (.jsonl, .json, .parquet, .csv), `plot` the curve (.svg, .png, .pdf); a notebook displays the curve.
+    Warns (`MemorizationWarning`) when an attack's AUC is significantly above chance, or below (the model leaks in reverse);
+    the probability of any false alarm in a run is at most 5 %. Stops the training only on request: if an AUC is
+    significantly above `stop_above`, or, with `stop_when_leakage_rises`, significantly higher than at the best validation
+    perplexity. `output` stores the rows (.jsonl, .json, .parquet, .csv), `plot` the curve (.svg, .png, .pdf); a notebook
+    displays the curve.
 
-    Raises `DataError` for missing, empty or overlapping texts, `SettingError` and `UnknownNameError` for settings, and
-    `DataError` at the start of training without a tokenizer. Weights that are sharded in another way than FSDP2 (FSDP1,
-    ZeRO-3, tensor parallelism) are not evaluated: a warning before the first step recommends an audit after training, or
-    `ModelError` is raised if the callback must be able to stop the training.
+    `canaries` of `byheart.plant`, or the path of their manifest, add exposure; without `members`, the canaries are the texts.
+    Before the first step, `preflight` checks that members and canaries are in the training data, complete and with loss, and
+    that non-members are not. Problems raise `DataError` ("refuse"), cause a warning ("warn"), or are not checked ("off").
+
+    Raises `DataError` for missing, empty or overlapping texts and a missing tokenizer, `SettingError` and `UnknownNameError` for
+    settings. Weights under other sharding than FSDP2 (FSDP1, ZeRO-3, tensor parallelism) are not evaluated: a warning recommends
+    an audit after training, or `ModelError` is raised if the callback must be able to stop the training.
     """
 
     def __init__(  # noqa: PLR0913 - settings come in by keyword
         self,
-        members: Texts | Iterable[Any],
-        nonmembers: Texts | Iterable[Any],
+        members: Texts | Iterable[Any] | None = None,
+        nonmembers: Texts | Iterable[Any] | None = None,
         *,
+        canaries: PlantedSet | Path | str | None = None,
+        preflight: PreflightMode = "warn",
         validation: Texts | Iterable[Any] | None = None,
         tokenizer: PreTrainedTokenizerBase | None = None,
         attacks: Sequence[str | Mapping[str, Mapping[str, Any]]] = DEFAULT_ATTACKS,
@@ -82,39 +81,35 @@ class MemorizationCallback(TrainerCallback):
         token_budget: int = 4096,
     ) -> None:
         limits = {"max_texts": max_texts, "max_tokens": max_tokens, "token_budget": token_budget}
-        counts: dict[str, Any] = limits if every == "epoch" else {**limits, "every": every}
-        for name, number in counts.items():
-            if not isinstance(number, int) or number < 1:
-                raise SettingError(
-                    f"{name} = {number!r}: the value is not a whole number above 0. Write one"
-                    f"{', or epoch' * (name == 'every')}."
-                )
+        check_counts(limits if every == "epoch" else {**limits, "every": every})
         check_stop_settings(stop_above, stop_when_rising=stop_when_leakage_rises, has_validation=validation is not None)
-        self._parts = texts_by_part(members, nonmembers, validation)
+        check_mode(preflight)
+        self._preflight: PreflightMode = preflight
+        self._canaries = None if canaries is None else as_planted_set(canaries)
+        self._are_members_canaries = members is None
+        self._parts = watched_texts_by_part(members, nonmembers, validation, self._canaries)
         self._attacks = observable_attacks(attacks)
         self._tpr = choose("metrics", "tpr_at_fpr", {"fpr": fpr})
-        self._output, self._plot = (
-            check_output_path("output", output, tuple(FORMATS)),
-            check_output_path("plot", plot, PICTURE_FORMATS),
-        )
+        self._output = TrainingOutput(output, plot)
         self._tokenizer, self._limits = tokenizer, limits
-        self._steps: int | None = counts.get("every")
+        self._steps = None if every == "epoch" else every
         self.stop_above, self.stop_when_leakage_rises = stop_above, stop_when_leakage_rises
         self.evaluations: list[Evaluation] = []
         self.leaking: list[str] = []
         """Attacks with a warning so far."""
+        self.leaking_in_reverse: list[str] = []
+        """Attacks with a warning of an AUC below chance so far."""
+        self.preflight: Preflight | None = None
+        """The report on the trainer's data before the first step."""
         self.seconds = self._train_start = self._evaluation_start = 0.0
         self._has_started = False
         self._on_other_ranks: Callable[[], object] | None = None
-        self._notebook_display: Any = None
 
     def __getattr__(self, name: str) -> Any:
         """Return the evaluations by their former name, with a warning."""
         if name != "looks":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        warnings.warn(
-            "MemorizationCallback.looks is now MemorizationCallback.evaluations", FormerNameWarning, stacklevel=2
-        )
+        warnings.warn("MemorizationCallback.looks is now called evaluations", FormerNameWarning, stacklevel=2)
         return self.evaluations
 
     @property
@@ -132,29 +127,29 @@ class MemorizationCallback(TrainerCallback):
     ) -> None:
         """Evaluate the base model."""
         self.evaluations, self.leaking, self.seconds, self._train_start = [], [], 0.0, time.perf_counter()
-        self._has_started, self._on_other_ranks = False, None
+        self._has_started, self._on_other_ranks, self.leaking_in_reverse = False, None, []
         if how := sharding(kwargs["model"]):
             if how != FSDP2:
-                self._skip_sharded(how, state)
+                can_stop = self.stop_above is not None or self.stop_when_leakage_rises
+                start_warnings.warn_about_sharding(how, can_stop=can_stop, is_rank_zero=state.is_world_process_zero)
                 return
             self._on_other_ranks = lambda: self._monitor.evaluate(
                 state.global_step, state.epoch or 0.0, is_first=not self._has_started
             )
         try:
             self._start(args, state, control, kwargs)
-        except ByheartError:
-            raise
-        except Exception as error:  # noqa: BLE001 - only a wrong request ends the training, and only before its first step
+        except Exception as error:  # only a wrong request ends the training, and only before its first step
+            can_stop = self.stop_above is not None or self.stop_when_leakage_rises
+            if isinstance(error, ByheartError) and (can_stop or not isinstance(error, PatchedForwardError)):
+                raise
             warn(f"the model is not evaluated during this training: {error_text(error)}; training continues")
 
     def _start(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, kwargs: dict[str, Any]
     ) -> None:
         """Create the monitor and evaluate the base model."""
-        self._trainer = calling_trainer()
-        self._planned_evaluations = min(state.num_train_epochs, state.max_steps)
-        if self._steps:
-            self._planned_evaluations = math.ceil(state.max_steps / self._steps)
+        self._trainer = hf_trainer.calling_trainer()
+        self._planned_evaluations = hf_trainer.planned_evaluations(state, self._steps)
         self._monitor = create_monitor(
             kwargs["model"],
             self._tokenizer or kwargs["processing_class"],
@@ -162,7 +157,9 @@ class MemorizationCallback(TrainerCallback):
             args=args,
             attacks=self._attacks,
             metrics=(choose("metrics", "auc"), self._tpr),
-            is_stepwise=self._steps is not None,
+            is_stepwise=self._steps is not None or hf_trainer.is_streamed(kwargs.get("train_dataloader")),
+            canaries=self._canaries,
+            fpr=self._tpr.explicit_settings.get("fpr", 0.01),
             **self._limits,
         )
         self._evaluate_on_rank_zero(lambda: self._evaluate_base(self._monitor, state, control), state)
@@ -191,42 +188,23 @@ class MemorizationCallback(TrainerCallback):
             vars(self).pop(attribute, None)
         self._on_other_ranks = None
         if self._has_started and state.is_world_process_zero:
-            message = "%d evaluations took %.1f s (%.0f %% of the training time); limit it with max_texts, max_tokens and every"
-            logging.getLogger(__name__).info(message, len(self.evaluations), self.seconds, 100 * self.overhead)
+            hf_trainer.log_duration(len(self.evaluations), self.seconds, self.overhead)
 
     def _evaluate_base(self, monitor: TrainingMonitor, state: TrainerState, control: TrainerControl) -> bool:
-        for doubt in monitor.doubts:
-            warn(doubt)
-        if (gate := monitor.gate) is not None and gate.verdict == "broken":
-            warn(f"no number of this training can be read as leakage, so nothing warns or stops: {gate.reasons[0]}")
+        self.preflight = check_training_data(
+            self._trainer,
+            monitor,
+            self._canaries,
+            mode=self._preflight,
+            are_members_canaries=self._are_members_canaries,
+        )
+        start_warnings.warn_about_texts(monitor)
         base = monitor.evaluate(0, 0.0, is_first=True)
-        has_base = isinstance(monitor.module, PeftModel) and not why_no_base(monitor.module)
-        if state.global_step and not has_base:
-            warn(
-                f"training resumes from step {state.global_step}, so the base model is not available: attacks that compare with the "
-                "base model compare with the resumed model instead"
-            )
+        if start_warnings.is_base_missing(monitor, state.global_step):
             return False
         self._log_evaluation(base, state, control)
-        if monitor.record_labels.has_enough_groups and (names := separable_on_base(base, monitor.record_labels)):
-            warn(
-                f"members and non-members differ before training: {', '.join(names)} separates them on the base model. Later AUCs "
-                "include this difference, and a warning requires an AUC above it"
-            )
+        start_warnings.warn_about_separable_texts(base, monitor)
         return False
-
-    def _skip_sharded(self, how: str, state: TrainerState) -> None:
-        """Warn that sharded weights are not evaluated; raise `ModelError` if the callback should stop the training."""
-        if self.stop_above is not None or self.stop_when_leakage_rises:
-            raise ModelError(
-                f"MemorizationCallback: {how} shards the weights over processes, so the callback can neither evaluate nor stop this "
-                "training. Remove stop_above and stop_when_leakage_rises, or train with FSDP2 or DistributedDataParallel."
-            )
-        if state.is_world_process_zero:
-            warn(
-                f"{how} shards the weights over processes, so the callback does not evaluate this training. Save the full model "
-                "after training and audit it: byheart audit --model FOLDER --members FILE --nonmembers FILE"
-            )
 
     def _evaluate(self, state: TrainerState, control: TrainerControl) -> None:
         if not self._has_started:
@@ -238,7 +216,7 @@ class MemorizationCallback(TrainerCallback):
         """Evaluate on rank 0, return its result on every rank, and add the time to `seconds`."""
         self._evaluation_start = time.perf_counter()
         try:
-            return broadcast_from_rank_zero(evaluate, state, self._on_other_ranks)
+            return hf_trainer.broadcast_from_rank_zero(evaluate, state, self._on_other_ranks)
         finally:
             self.seconds += time.perf_counter() - self._evaluation_start
 
@@ -250,37 +228,15 @@ class MemorizationCallback(TrainerCallback):
             warn(f"the evaluation after step {state.global_step} failed: {error_text(error)}; training continues")
             return False
         self._log_evaluation(evaluation, state, control)
-        labels, planned = monitor.record_labels, self._planned_evaluations
-        if not labels.has_enough_groups:
+        if not monitor.record_labels.has_enough_groups:
             return False
-        new = [n for n in leaking_attacks(self.evaluations, labels, planned, monitor.gate) if n not in self.leaking]
-        if new:
-            aucs = ", ".join(f"{n} has AUC {evaluation.value('auc', n):.3f}" for n in new)
-            warn(
-                f"the model leaks its training texts after step {evaluation.step} (epoch {evaluation.epoch:.2f}): {aucs} (chance: "
-                f"0.5). The probability of any false alarm in all {planned} evaluations is at most 5 %"
-            )
-        self.leaking += new
-        reason = stop_reason(
-            self.evaluations,
-            labels,
-            planned,
-            self.stop_above,
-            monitor.gate,
-            stop_when_rising=self.stop_when_leakage_rises,
-        )
-        if reason:
-            warn(f"training stops after step {evaluation.step}: {reason}")
-        return bool(reason)
+        arguments = (self.evaluations, monitor.record_labels, self._planned_evaluations, monitor.gate)
+        warn_about_leaks(*arguments, leaking=self.leaking, leaking_in_reverse=self.leaking_in_reverse)
+        return must_stop(*arguments, stop_above=self.stop_above, stop_when_rising=self.stop_when_leakage_rises)
 
     def _log_evaluation(self, evaluation: Evaluation, state: TrainerState, control: TrainerControl) -> None:
         """Store an evaluation's numbers, log them, and update output file, plot and notebook."""
         self.evaluations.append(evaluation)
         seconds = self.seconds + time.perf_counter() - self._evaluation_start
-        log(self._trainer, log_entries(evaluation, seconds), state, control)
-        if self._output:
-            write_atomically(self._output, FORMATS[self._output.suffix](self.rows))
-        if self._plot:
-            write_atomically(self._plot, curve_picture(self.evaluations, self._plot.suffix[1:]))
-        if is_notebook():
-            self._notebook_display = show_in_notebook(self.evaluations, self._notebook_display)
+        hf_trainer.log(self._trainer, log_entries(evaluation, seconds), state, control)
+        self._output.write(self.evaluations)

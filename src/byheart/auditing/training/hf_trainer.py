@@ -1,11 +1,13 @@
-"""Access to the calling trainer, its logs, and a broadcast from rank 0."""
+"""Access to the calling trainer, its data and its logs, and a broadcast from rank 0."""
 
 from __future__ import annotations
 
 import inspect
+import logging
+import math
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import broadcast_object_list
 
@@ -30,6 +32,18 @@ def calling_trainer() -> Trainer | None:
             return owner
         frame = frame.f_back
     return None
+
+
+def planned_evaluations(state: TrainerState, steps: int | None) -> int:
+    """Return the number of evaluations after the first step: one per `steps` steps, or without `steps` one per epoch."""
+    return math.ceil(state.max_steps / steps) if steps else min(state.num_train_epochs, state.max_steps)
+
+
+def is_streamed(train_dataloader: Any) -> bool:
+    """Whether the training data have no length, so that the trainer knows only steps, and its epoch is a share of them."""
+    from transformers.trainer_utils import has_length
+
+    return train_dataloader is not None and not has_length(train_dataloader)
 
 
 def log(trainer: Trainer | None, numbers: dict[str, float], state: TrainerState, control: TrainerControl) -> None:
@@ -65,3 +79,9 @@ def broadcast_from_rank_zero(
     if result[0] is None:
         raise ModelError("rank 0: the evaluation of the model failed. See the error message of rank 0.")
     return result[0]
+
+
+def log_duration(evaluations: int, seconds: float, share: float) -> None:
+    """Log the time of all evaluations, in seconds and as a share of the training time."""
+    message = "%d evaluations took %.1f s (%.0f %% of the training time); limit it with max_texts, max_tokens and every"
+    logging.getLogger(__name__).info(message, evaluations, seconds, 100 * share)

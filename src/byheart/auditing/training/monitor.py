@@ -22,6 +22,7 @@ from byheart.auditing.attack_evidence import (
 from byheart.auditing.compare import measurable_metrics, split_of_given_parts
 from byheart.auditing.texts import AuditedText
 from byheart.auditing.training.alarms import Evaluation
+from byheart.auditing.training.canaries import WatchedCanaries, watch_canaries
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.errors import DataError, SettingError
 from byheart.core.registry import Choice, choose
@@ -29,6 +30,7 @@ from byheart.core.row import build_row
 from byheart.core.split import Split
 from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
+from byheart.data.canary_manifest import PlantedSet
 from byheart.data.split_check import gate
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.forward import Scorer
@@ -51,7 +53,8 @@ INPUTS = ("model", "base_model", "tokens")
 class TrainingMonitor:
     """A model in training with the texts, attacks and metrics of each evaluation.
 
-    `base_evidence` is the evidence of the first evaluation.
+    `base_evidence` is the evidence of the first evaluation. Rows name the step if `is_stepwise`: evaluations are inside epochs, or
+    the training data have no length.
     """
 
     scorer: Scorer
@@ -64,6 +67,7 @@ class TrainingMonitor:
     seed: int
     is_stepwise: bool
     doubts: tuple[str, ...] = ()
+    canaries: WatchedCanaries | None = None
     base_evidence: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @cached_property
@@ -91,6 +95,7 @@ class TrainingMonitor:
             inputs = {"model": self.scorer, "base_model": self.scorer, "tokens": self.tokens}
             evidence = evidence_in_memory(self.attacks, inputs, self.base_evidence, is_base=is_first)
             validation = None if self.validation is None else self.scorer(self.validation)
+            canary_stats = None if self.canaries is None else self.canaries.score(self.scorer)
         if is_first:
             self.base_evidence.update(evidence)
         outputs = attack_outputs(self.attacks, {**evidence, "texts": self.tokens.texts}, len(self.tokens.texts))
@@ -98,6 +103,9 @@ class TrainingMonitor:
         if validation is not None:
             metric = choose("metrics", "perplexity")
             rows.append(self._row(step, epoch, metric, metric(validation, self.split.validation_groups)))
+        if self.canaries is not None and canary_stats is not None:
+            measured = self.canaries.measure(canary_stats, is_first=is_first)
+            rows += [self._row(step, epoch, metric, estimate) for metric, estimate in measured]
         for name, attack in self.attacks.items():
             rows += [
                 self._row(step, epoch, m, m(outputs[name]["scores"], *self.record_labels), attack) for m in self.metrics
@@ -117,13 +125,17 @@ class TrainingMonitor:
             "dataset_settings": "",
             "method": PEFT_METHOD_NAMES.get(method.lower(), method.lower()),
             "method_settings": "",
-            # A row has no step, so this distinguishes evaluations within one epoch.
+            # A row has no step, so this distinguishes evaluations within one epoch, or within a stream without epochs.
             "training_settings": f"step={step}" if self.is_stepwise else "",
             "seed": self.seed,
             "cell": "",
         }
-        # The trainer sums fractions of an epoch, so the sum may be slightly below a whole number.
-        return build_row(labels, math.floor(epoch + 1e-6), metric, estimate, attack)
+        return build_row(labels, _epoch_label(epoch), metric, estimate, attack)
+
+
+def _epoch_label(epoch: float) -> float:
+    """Return the epoch as an integer where it is whole, up to the rounding of the trainer's sums of fractions."""
+    return round(epoch) if math.isclose(epoch, round(epoch), abs_tol=1e-6) else round(epoch, 6)
 
 
 def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
@@ -138,6 +150,8 @@ def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
     max_texts: int,
     max_tokens: int,
     token_budget: int,
+    canaries: PlantedSet | None = None,
+    fpr: float = 0.01,
 ) -> TrainingMonitor:
     """Return a monitor of a model; `processing_class` is its tokenizer, or a processor that contains it.
 
@@ -172,6 +186,9 @@ def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
         args.seed,
         is_stepwise,
         tuple(doubts),
+        None
+        if canaries is None
+        else watch_canaries(canaries, model, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr),
     )
 
 

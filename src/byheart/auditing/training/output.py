@@ -1,4 +1,4 @@
-"""Files that the callback rewrites during training: rows and curve."""
+"""Output of the callback during training: files of rows and curve, and the curve in a notebook."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from byheart.analysis.formats import ROW_FORMATS
+from byheart.auditing.training.alarms import Evaluation
+from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import SettingError
 from byheart.core.types import Row
@@ -20,7 +23,26 @@ def _lines(rows: Sequence[Row]) -> bytes:
 FORMATS = {".jsonl": _lines, **{f".{name}": ROW_FORMATS[name] for name in ("json", "parquet", "csv")}}
 
 
-def check_output_path(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | None:
+class TrainingOutput:
+    """Where the numbers of a training are written; raises `SettingError` for an unknown file ending or a missing folder."""
+
+    def __init__(self, rows: Path | str | None, curve: Path | str | None) -> None:
+        self._rows = _check_path("output", rows, tuple(FORMATS))
+        self._curve = _check_path("plot", curve, PICTURE_FORMATS)
+        self._notebook_display: Any = None
+
+    def write(self, evaluations: Sequence[Evaluation]) -> None:
+        """Write all evaluations so far to the files, and display the curve in a notebook."""
+        if self._rows:
+            rows = [row for evaluation in evaluations for row in evaluation.rows]
+            _write_atomically(self._rows, FORMATS[self._rows.suffix](rows))
+        if self._curve:
+            _write_atomically(self._curve, curve_picture(evaluations, self._curve.suffix[1:]))
+        if is_notebook():
+            self._notebook_display = show_in_notebook(evaluations, self._notebook_display)
+
+
+def _check_path(name: str, path: Path | str | None, endings: Sequence[str]) -> Path | None:
     """Return the path; raises `SettingError` for an unknown file ending or a missing folder."""
     if path is None:
         return None
@@ -32,7 +54,7 @@ def check_output_path(name: str, path: Path | str | None, endings: Sequence[str]
     return checked
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def _write_atomically(path: Path, content: bytes) -> None:
     """Write a file completely or not at all, because a training may be killed at any moment."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
