@@ -30,7 +30,6 @@ METHODS = {
     "prompt": "prompt",
     "P-tuning": "p_tuning",
 }
-NOT_REACHED = "not reached"
 NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 Lookup = Callable[[str], Sequence[Mapping[str, str]]]
@@ -101,18 +100,16 @@ def found_number(rows: Sequence[Mapping[str, str]], study: str, metric: str, set
     return Number(*(float(row[name] or row["value"]) for name in ("value", "low", "high")))
 
 
-def equal_perplexity(study: str) -> dict[str, dict[str, dict[str, Number]]]:
-    """Return the AUCs of the table at equal perplexity: by level, attack and method, without the methods that do not reach it."""
+def equal_perplexity(study: str) -> dict[str, dict[str, dict[str, Number | str]]]:
+    """Return the AUCs of the table at equal perplexity by level, attack and method, or the words of a cell without one."""
     lines = (DOCS / "results" / study / "matched_utility.md").read_text(encoding="utf-8").splitlines()
     header, _, *cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    levels: dict[str, dict[str, dict[str, Number]]] = {}
+    levels: dict[str, dict[str, dict[str, Number | str]]] = {}
     for row in (dict(zip(header, c, strict=True)) for c in cells):
         if re.fullmatch(r"[\d.]+", row["perplexity"]):
-            numbers = {
-                m: [float(x) for x in re.findall(r"-?\d*\.\d+", row[m])] for m in METHODS if row[m] != NOT_REACHED
-            }
+            numbers = {m: [float(x) for x in re.findall(r"-?\d*\.\d+", row[m])] for m in METHODS}
             levels.setdefault(row["perplexity"], {})[row["attack"]] = {
-                m: Number(*found) for m, found in numbers.items()
+                m: Number(*found) if found else row[m] for m, found in numbers.items()
             }
     return levels
 
@@ -138,7 +135,7 @@ def interval(number: Number) -> str:
 
 
 def plain(number: Number | float, digits: int = 0) -> str:
-    """Return a number with so many digits after the point, and commas between thousands."""
+    """Return a number with this number of decimals, and commas between thousands."""
     return f"{number.value if isinstance(number, Number) else number:,.{digits}f}"
 
 

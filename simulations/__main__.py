@@ -1,6 +1,6 @@
 """Simulates, and writes the tables of docs/statistics.md: `make simulate`, or `python -m simulations 2000` for fewer.
 
-What results.json holds is not simulated again, unless the code that it measured has changed. A part may be named:
+Results in results.json are not simulated again, unless the measured code has changed. A part may be named:
 `python -m simulations 10000 guesses`.
 """
 
@@ -14,16 +14,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 import byheart
-from simulations import alarms, attributes, exposure, groups, guesses, intervals, near_copies, tables, utility
+from simulations import (
+    alarms,
+    attributes,
+    blind,
+    exposure,
+    groups,
+    guesses,
+    intervals,
+    near_copies,
+    pass_bounds,
+    planted,
+    reversed_verdicts,
+    tables,
+    utility,
+    verdicts,
+)
 from simulations.pieces import LOT, Piece
 
 STUDIES = 10_000
-ROUNDS = (2, 5, 12)  # lots of every piece, before any piece is finished: an early stop leaves whole tables
+ROUNDS = (2, 5, 12)  # lots of every piece before any piece is finished, so that an early stop leaves complete tables
 RESULTS = Path(__file__).parent / "results.json"
 
 
 class Part(NamedTuple):
-    """Pieces that measure the same code: files of byheart, and the files here that draw for them."""
+    """Pieces that measure the same code: files of byheart, and the files of this folder that simulate data."""
 
     pieces: tuple[Callable[[], Iterator[Piece]], ...]
     measured: tuple[str, ...]
@@ -84,6 +99,50 @@ PARTS = {
         tuple(f"data/{name}.py" for name in ("near_duplicates", "gram_overlap", "text_units")),
         ("pieces.py", "near_copies.py"),
     ),
+    "verdicts": Part(
+        (verdicts.pieces,),
+        (
+            *(f"data/{name}.py" for name in ("blind_baselines", "blind_features", "split_check")),
+            *("auditing/verdict.py", "core/split_check.py"),
+            *(f"stats/{name}.py" for name in ("leakage_tests", "roc_auc", "intervals")),
+        ),
+        ("pieces.py", "verdicts.py"),
+    ),
+    "blind": Part(
+        (blind.pieces,),
+        (
+            *(f"data/{name}.py" for name in ("blind_baselines", "blind_features", "split_check", "splitting")),
+            *(f"stats/{name}.py" for name in ("roc_auc", "intervals")),
+        ),
+        ("pieces.py", "blind.py"),
+    ),
+    "reversed": Part(
+        (reversed_verdicts.pieces,),
+        (
+            *(f"data/{name}.py" for name in ("blind_baselines", "blind_features", "split_check")),
+            *("auditing/verdict.py", "auditing/training/alarms.py", "core/split_check.py"),
+            *(f"stats/{name}.py" for name in ("leakage_tests", "roc_auc", "intervals")),
+        ),
+        ("pieces.py", "verdicts.py", "reversed_verdicts.py"),
+    ),
+    "pass_bounds": Part(
+        (pass_bounds.pieces,),
+        (
+            *("auditing/pass_bounds.py", "metrics/tpr_at_fpr.py", "data/split_check.py", "data/blind_baselines.py"),
+            *(f"stats/{name}.py" for name in ("equivalence", "roc_auc", "intervals", "proportions")),
+        ),
+        ("pieces.py", "draws.py", "verdicts.py", "pass_bounds.py"),
+    ),
+    "planted": Part(
+        (planted.pieces,),
+        (
+            *(f"data/{name}.py" for name in ("planting", "planted_kinds", "canary_manifest", "canary_records")),
+            *("auditing/canaries/measure.py", "auditing/canaries/texts.py", "auditing/verdict.py"),
+            *(f"metrics/{name}.py" for name in ("epsilon_lower_bound", "canary_tpr", "_canary_gain", "tpr_at_fpr")),
+            *(f"stats/{name}.py" for name in ("epsilon_bounds", "leakage_tests", "roc_auc", "intervals")),
+        ),
+        ("pieces.py", "planted.py"),
+    ),
     "guesses": Part(
         (guesses.pieces,),
         ("stats/epsilon_bounds.py", "stats/roc_auc.py", "stats/intervals.py"),
@@ -93,7 +152,7 @@ PARTS = {
 
 
 def code(part: Part) -> str:
-    """Return what tells the code that is measured from any other; comments and docstrings count for nothing."""
+    """Return a hash of the measured code without comments and docstrings."""
     source = Path(byheart.__file__).parent
     files = [source / name for name in part.measured] + [RESULTS.parent / name for name in part.drawing]
     trees = [ast.parse(f.read_text(encoding="utf-8")) for f in files]
@@ -105,7 +164,7 @@ def code(part: Part) -> str:
 
 
 def main(studies: int, parts: Sequence[str]) -> None:
-    """Simulate so many studies of every piece of these parts that does not cost more."""
+    """Simulate this number of studies of every piece of these parts; expensive pieces have fewer."""
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"code": {}, "pieces": {}}
     for name in parts:
         if results["code"].get(name) != code(PARTS[name]):

@@ -46,13 +46,13 @@ PREDICTED = {"AUC above 0.5": 0.8, "TPR at 1 % FPR, exact test": 0.8, "TPR at 1 
 def related(
     count: int, shared: float, grouping: Grouping, texts: int, chance: np.random.Generator
 ) -> Float[np.ndarray, "attacks texts"]:
-    """Draw the scores of so many attacks on the same texts, any two correlated."""
+    """Draw correlated scores of this number of attacks on the same texts."""
     common = alike(grouping, texts, chance)
     return math.sqrt(shared) * common + math.sqrt(1 - shared) * chance.normal(size=(count, 2 * texts))
 
 
 def by_best(shared: float, grouping: Grouping, texts: int, chance: np.random.Generator) -> dict[str, bool]:
-    """Five attacks that find nothing, of which the best is shown; three seeds of one attack."""
+    """Five attacks at chance, of which the best is reported; three seeds of one attack."""
     membership, groups = layout(grouping, texts)
     scores = related(5, shared, grouping, texts, chance)
     found = [auc_interval(one, membership, groups) for one in scores]
@@ -85,13 +85,13 @@ def by_study(grouping: Grouping, texts: int, chance: np.random.Generator) -> dic
 
 @cache
 def planned(texts: int) -> tuple[float, float, int]:
-    """Smallest AUC, smallest TPR at 1 % and fewest members above the threshold that so many texts tell from chance."""
+    """The smallest AUC, TPR at 1 % FPR, and number of members above the threshold that are detectable with this number of texts."""
     fewest = power._critical_member_count(texts, texts, texts // 100)
     return power.detectable_auc(float(texts), float(texts)), power.detectable_tpr(texts, texts, 0.01), fewest
 
 
 def by_power(texts: int, chance: np.random.Generator) -> dict[str, bool]:
-    """The leaks that so many texts should tell from chance four times in five."""
+    """The leaks that this number of texts detects with a power of 80 %."""
     membership, groups = layout("alone", texts)
     noise = chance.normal(size=2 * texts)
     least, share, fewest = planned(texts)
@@ -109,7 +109,7 @@ WORDS = np.array([f"{a}{b}{c}" for a in "bdgklmnprst" for b in "aeiou" for c in 
 
 
 def by_gate(size: int, texts: int, chance: np.random.Generator) -> dict[str, bool]:
-    """A fair split of made-up texts, a group having a topic and a length of its own."""
+    """A fair split of made-up texts; each group has its own topic and length."""
     sides: list[Texts] = []
     for side in "mn":
         scored: list[str] = []

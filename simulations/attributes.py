@@ -1,4 +1,4 @@
-"""Attribute inference on models that are known to prefer trained values, or to know whose they are.
+"""Attribute inference on models that prefer trained values, or that associate values with persons.
 
 Every study draws records with one private value each, chooses the candidates as the observation does, and measures the advantage
 as the metric does. Only the log-probabilities are simulated: of each value, of each value that was trained on, and of each
@@ -36,7 +36,7 @@ NOMINAL = 0.025
 
 
 class Model(NamedTuple):
-    """What a model adds to log-probabilities (nats), by its cause.
+    """The numbers that a model adds to log-probabilities (nats), by cause.
 
     `trained` is added to trained values, `doubling` for each doubling of their number of training texts, `bound` to a member's
     true value. `skill` is what the model and its base model add to every true value, because the rest of the text suggests it.
@@ -62,7 +62,7 @@ MODELS = {
 
 
 def promised(model: str) -> tuple[str, ...]:
-    """Return the advantages that are 0 under a model: with trained values, none knows whose they are."""
+    """Return the advantages whose true value is 0 under a model."""
     if MODELS[model].bound:
         return ()
     if MODELS[model].doubling:
@@ -75,7 +75,7 @@ def promised(model: str) -> tuple[str, ...]:
 def measured(model: Model, texts: int, chance: np.random.Generator) -> dict[str, float]:
     """Return the lower ends of the advantages of one study, with as many members as non-members and half as many validation texts.
 
-    As many training texts again are not audited.
+    The same number of training texts is not audited.
     """
     count = 3 * texts + texts // 2
     numbers = chance.permutation(10**6)[:count] if not model.distinct else chance.integers(model.distinct, size=count)
@@ -119,7 +119,7 @@ def scored(
     model: Model, made: Candidates, trained: Counter[str], membership: np.ndarray, chance: np.random.Generator
 ) -> tuple[Variants, Variants]:
     """Return the log-probabilities of every reading under the model and under its base model."""
-    own = {v: chance.normal() for v in dict.fromkeys(made.values)}  # some values are likelier than others
+    own = {v: chance.normal() for v in dict.fromkeys(made.values)}  # some values are more likely than others
     is_true = np.zeros(len(made.values), dtype=bool)
     is_true[made.starts[:-1]] = True
     base = np.array([own[v] for v in made.values]) + chance.normal(size=len(made.values)) + model.skill * is_true

@@ -1,4 +1,4 @@
-"""Populations whose truth is known, and data sets drawn from them."""
+"""Populations with known true values, and data sets sampled from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Grouping = Literal["alone", "both", "members", "across"]
 
 
 class Drawn(NamedTuple):
-    """One data set: what an attack's metrics take."""
+    """One data set: the inputs of an attack's metrics."""
 
     scores: Scores
     membership: Bool[np.ndarray, " texts"]
@@ -28,11 +28,11 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True)
 class Population:
-    """Normal scores of spread 1; members' lie so much higher that the AUC is `auc`, before they are rounded.
+    """Normal scores with standard deviation 1; those of members are shifted so that the AUC is `auc` before rounding.
 
-    `known`: the share of members that score higher at all, and then `auc` is what these alone would have. `step`:
-    scores are rounded to multiples of it, 0 for none. `grouping`: which texts come in groups of five that score alike:
-    none, those of either side, members only, or groups that lie across both sides.
+    `known`: the share of shifted members; `auc` is then the AUC of these members alone. `step`:
+    scores are rounded to multiples of it, 0 for no rounding. `grouping`: the texts in groups of five with correlated scores:
+    none, those of both classes separately, members only, or groups with texts of both classes.
     """
 
     auc: float = 0.5
@@ -42,11 +42,11 @@ class Population:
 
     @property
     def distance(self) -> float:
-        """How much higher a member that is known scores."""
+        """The shift of a member's score."""
         return math.sqrt(2) * float(ndtri(self.auc))
 
     def above(self, threshold: Float[np.ndarray, " *shape"], *, member: bool) -> Float[np.ndarray, " *shape"]:
-        """Share of members, or of non-members, whose score lies above the threshold."""
+        """Share of members, or of non-members, with a score above the threshold."""
         chance = ndtr(-threshold)
         return self.known * ndtr(self.distance - threshold) + (1 - self.known) * chance if member else chance
 
@@ -71,7 +71,7 @@ class Population:
 
 @cache
 def layout(grouping: Grouping, texts: int) -> tuple[Bool[np.ndarray, " texts"], tuple[str, ...]]:
-    """Membership and groups of so many texts a side."""
+    """Membership and groups of this number of texts per class."""
     place = np.arange(2 * texts)
     membership = place < texts
     grouped = {"alone": place < 0, "both": place >= 0, "members": membership, "across": place >= 0}[grouping]
@@ -81,7 +81,7 @@ def layout(grouping: Grouping, texts: int) -> tuple[Bool[np.ndarray, " texts"], 
 
 
 def drawn(population: Population, texts: int, chance: np.random.Generator) -> Drawn:
-    """Draw so many members and as many non-members."""
+    """Draw this number of members and of non-members."""
     membership, groups = layout(population.grouping, texts)
     scores = alike(population.grouping, texts, chance)
     known = membership if population.known == 1 else membership & (chance.random(2 * texts) < population.known)
@@ -92,7 +92,7 @@ def drawn(population: Population, texts: int, chance: np.random.Generator) -> Dr
 
 
 def alike(grouping: Grouping, texts: int, chance: np.random.Generator) -> Float[np.ndarray, " texts"]:
-    """Draw a normal number of spread 1 for each text of both sides, those of a group correlated."""
+    """Draw a standard normal number for each text of both classes, correlated within groups."""
     own = chance.normal(size=2 * texts)
     if grouping == "alone":
         return own
@@ -103,14 +103,14 @@ def alike(grouping: Grouping, texts: int, chance: np.random.Generator) -> Float[
 
 @dataclass(frozen=True)
 class Readings:
-    """Texts' mean NLL and lengths. `tail`: spread of ln NLL; 0 for a gamma of shape 16, hard texts then being longer."""
+    """Texts' mean NLL and lengths. `tail`: standard deviation of ln NLL; 0 for a gamma of shape 16 with longer difficult texts."""
 
     tail: float = 0.0
     grouped: bool = False
     truth: float = 3.0
 
     def evidence(self, texts: int, chance: np.random.Generator) -> LogProbs:
-        """Draw so many texts' log-probabilities, every token of a text having the text's mean."""
+        """Draw the log-probabilities of this number of texts; every token has the mean of its text."""
         units = -(-texts // SIZE) if self.grouped else texts
         if self.tail:
             level = self.truth * np.exp(self.tail * chance.normal(size=units) - self.tail**2 / 2)

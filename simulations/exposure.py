@@ -31,7 +31,7 @@ LAWS: Mapping[str, Any] = {
 
 
 def named(name: str, count: int) -> Texts:
-    """Return so many different texts."""
+    """Return this number of different texts."""
     return Texts(tuple(f"{name}{i}" for i in range(count)), tuple(f"{name} {i}" for i in range(count)))
 
 
@@ -68,12 +68,12 @@ def study(law: Any, bits: int, chance: np.random.Generator) -> dict[str, bool]:
 
 
 def holds(estimate: Estimate, truth: float) -> bool:
-    """Whether an interval contains the truth; one without an end is open there."""
+    """Whether an interval contains the true value; a missing end is infinite."""
     return (estimate.low or 0.0) <= truth <= (math.inf if estimate.high is None else estimate.high)
 
 
 def without_test(canaries: np.ndarray, references: np.ndarray) -> Estimate:
-    """Return the mean exposure of the paper's fit, whether it fits or not, with the interval of the mean alone."""
+    """Return the mean exposure of the paper's fit without a test of fit, with the interval of the mean alone."""
     shape, location, scale = skewnorm.fit(-references)
     with np.errstate(divide="ignore"):
         nats = -skewnorm.logcdf((-canaries - location) / scale, shape)

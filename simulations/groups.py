@@ -33,13 +33,13 @@ SIZES: Mapping[str, Callable[[np.random.Generator], np.ndarray]] = {
 
 @cache
 def texts_of(count: int) -> Texts:
-    """Return so many different texts."""
+    """Return this number of different texts."""
     ids = tuple(map(str, range(count)))
     return Texts(ids, tuple(f"text {i}" for i in ids))
 
 
 def drawn_split(sizes: str, chance: np.random.Generator) -> Split:
-    """Draw a data set with groups of such sizes, and split it as a study does."""
+    """Draw a data set with groups of these sizes, and split it as a study does."""
     counts = SIZES[sizes](chance)
     groups = tuple(f"g{i}" for i, size in enumerate(counts) for _ in range(size))
     examples = Examples(texts_of(len(groups)), ("pool",) * len(groups), groups)
@@ -57,7 +57,7 @@ def skewed_scores(groups: tuple[str, ...], alike: float, chance: np.random.Gener
 
 
 def by_split(sizes: str, alike: float, shift: float, chance: np.random.Generator) -> dict[str, bool]:
-    """One study: do the intervals contain .5, and do they lie above it?"""
+    """One study: do the intervals contain 0.5, and are they above it?"""
     study = drawn_split(sizes, chance)
     scores = skewed_scores(study.groups, alike, chance) + shift * study.membership
     labels = (study.membership, study.groups)
@@ -73,7 +73,7 @@ def by_split(sizes: str, alike: float, shift: float, chance: np.random.Generator
 
 
 def by_text(sizes: str, chance: np.random.Generator) -> dict[str, bool]:
-    """One study whose members are drawn text by text and whose non-members are whole groups: is it refused?"""
+    """One study with members sampled by text and non-members by group: is it refused?"""
     study = drawn_split(sizes, chance)
     members = chance.choice(len(study.train), TEXTS, replace=False)
     groups = (*(study.train_groups[i] for i in members), *study.nonmember_groups)

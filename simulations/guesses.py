@@ -22,7 +22,7 @@ Coins = Bool[np.ndarray, " canaries"]
 
 
 class Mechanism(NamedTuple):
-    """What is told of each canary's coin, epsilon at `DELTA`, and the share of canaries that are guessed."""
+    """The released information about each canary's coin, epsilon at `DELTA`, and the share of guessed canaries."""
 
     told: Callable[[Coins, np.random.Generator], Told]
     epsilon: float
@@ -30,18 +30,18 @@ class Mechanism(NamedTuple):
 
 
 def response(epsilon: float, coins: Coins, chance: np.random.Generator) -> Told:
-    """Tell each coin rightly with probability e^epsilon / (1 + e^epsilon)."""
+    """Release each coin correctly with probability e^epsilon / (1 + e^epsilon)."""
     right = chance.random(len(coins)) < 1 / (1 + math.exp(-epsilon))
     return (coins == right) + 0.01 * chance.random(len(coins))
 
 
 def noised(mu: float, coins: Coins, chance: np.random.Generator) -> Told:
-    """Tell each coin with Gaussian noise 1 / mu of it."""
+    """Release each coin with Gaussian noise of standard deviation 1 / mu."""
     return mu * coins + chance.normal(size=len(coins))
 
 
 def leaking(delta: float, coins: Coins, chance: np.random.Generator) -> Told:
-    """Tell one coin in 1 / delta outright, and nothing of the others."""
+    """Release one coin in 1 / delta without noise, and nothing about the others."""
     return np.where(chance.random(len(coins)) < delta, 2.0 * coins - 1, 0.01 * chance.normal(size=len(coins)))
 
 
@@ -57,12 +57,12 @@ OUTRIGHT = 0.02
 
 @cache
 def bound(kind: Callable[..., float], canaries: int, guesses: int, right: int, delta: float) -> float:
-    """Return a bound, worked out once for all studies."""
+    """Return a bound, computed once for all studies."""
     return kind(canaries, guesses, right, delta=delta)
 
 
 def by_guesses(mechanism: Mechanism, canaries: int, chance: np.random.Generator) -> dict[str, bool]:
-    """One run on so many canaries, each with a coin."""
+    """One run on this number of canaries, each with a coin."""
     coins = chance.random(canaries) < 0.5
     guesses = round(mechanism.share * canaries)
     right = correct_guesses(mechanism.told(coins, chance), coins, guesses)
@@ -75,7 +75,7 @@ def by_guesses(mechanism: Mechanism, canaries: int, chance: np.random.Generator)
 
 
 def by_outright(canaries: int, chance: np.random.Generator) -> dict[str, bool]:
-    """One run on what has no epsilon at all, but at its own delta; and the same bound told at a far smaller delta."""
+    """One run of a mechanism with an epsilon only at its own delta, and the same bound at a much smaller delta."""
     coins = chance.random(canaries) < 0.5
     guesses = max(8, round(OUTRIGHT * canaries))
     right = correct_guesses(leaking(OUTRIGHT, coins, chance), coins, guesses)
@@ -86,7 +86,7 @@ def by_outright(canaries: int, chance: np.random.Generator) -> dict[str, bool]:
 
 
 def by_runs(mechanism: Mechanism, runs: int, chance: np.random.Generator) -> dict[str, bool]:
-    """So many runs, each with one coin and one guess; half of the mechanism's range above is guessed to be trained on."""
+    """This number of runs, each with one coin and one guess; values in the upper half of the range are guessed to be trained on."""
     coins = chance.random(runs) < 0.5
     guessed = mechanism.told(coins, chance) > 0.5 + mechanism.share
     counts = (guessed[coins].sum(), coins.sum(), guessed[~coins].sum(), (~coins).sum())

@@ -50,7 +50,7 @@ def holds(found: Estimate, truth: float) -> bool:
 
 
 def by_scores(population: Population, texts: int, chance: np.random.Generator) -> dict[str, bool]:
-    """One attack's scores: do the intervals of AUC and TPR hold the truth, and do they lie above chance?"""
+    """One attack's scores: do the intervals of AUC and TPR contain the true value, and are they above chance?"""
     study = drawn(population, texts, chance)
     area, strict, lax = auc(*study), tpr_at_fpr(*study, fpr=0.01), tpr_at_fpr(*study, fpr=0.1)
     return {
@@ -64,7 +64,7 @@ def by_scores(population: Population, texts: int, chance: np.random.Generator) -
 
 
 def by_pairs(first: Population, second: Population, texts: int, chance: np.random.Generator) -> dict[str, bool]:
-    """Two attacks on the same texts, which score alike."""
+    """Two attacks with correlated scores on the same texts."""
     membership, groups = layout(first.grouping, texts)
     shared = alike(first.grouping, texts, chance)
     one, other = (
@@ -94,7 +94,7 @@ def by_readings(readings: Readings, texts: int, chance: np.random.Generator) -> 
 def by_seeds(
     seeds: int, spread: float, shared: float, population: Population, texts: int, chance: np.random.Generator
 ) -> dict[str, bool]:
-    """Several seeds of one method on the same texts. `spread`: of the seeds' distances, in the texts' standard errors."""
+    """Several seeds of one method on the same texts. `spread`: standard deviation over seeds, in standard errors of the texts."""
     membership, groups = layout(population.grouping, texts)
     texts_alike = alike(population.grouping, texts, chance)
     distances = population.distance + spread * math.sqrt(2 / texts) * chance.normal(size=seeds)

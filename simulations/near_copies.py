@@ -29,7 +29,7 @@ Units = list[str]
 
 
 class Script(NamedTuple):
-    """A script: its letters, letters a unit, and what stands between units and after a sentence."""
+    """A script: its letters, letters per unit, and the separators of units and sentences."""
 
     letters: str
     unit_letters: int

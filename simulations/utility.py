@@ -1,4 +1,4 @@
-"""Leakage at equal perplexity, from rows, scores and losses: paths with a known AUC at each perplexity, seen at few or at many epochs."""
+"""Leakage at equal perplexity, from rows, scores and losses: paths with a known AUC at each perplexity, few or many observed epochs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ MORE = 0.12  # AUC that the slow method leaks beyond the fast one where it ends,
 
 
 def leaked(way: float, bend: float) -> float:
-    """Return the AUC at a place on the way, from 0 (the base model) to 1."""
+    """Return the AUC at a position on the path, from 0 (the base model) to 1."""
     return 0.5 + LEAKS * (math.expm1(bend * way) / math.expm1(bend) if bend else way)
 
 
 def way_at(epoch: float) -> float:
-    """Return where a method is after an epoch: most of the way lies in the first one."""
+    """Return a method's position after an epoch; the first epoch covers most of the path."""
     return math.expm1(-2 * epoch) / math.expm1(-6)
 
 
@@ -80,7 +80,7 @@ class Study:
 
 
 def at_equal_perplexity(observed: str, bend: float, more: float, chance: np.random.Generator) -> dict[str, bool]:
-    """One study: what the table says of the fast method where the slow one ends, and what straight lines say."""
+    """One study: the table's value of the fast method at the slow one's final perplexity, and that of straight lines."""
     study = Study(OBSERVED[observed], bend, more, chance)
     truth = leaked(HALFWAY, bend)
     table = matched_utility(study.rows, study.scores.__getitem__, lambda row: study.losses[row.scores])

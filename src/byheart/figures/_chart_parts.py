@@ -1,4 +1,4 @@
-"""Shared parts of figures: selection parameters, series styles, chance levels, labels at the ends of lines.
+"""Shared parts of figures: selection parameters, chance levels, labels at the ends of lines.
 
 altair is imported inside functions, so that the shelf can be listed without it.
 """
@@ -6,13 +6,11 @@ altair is imported inside functions, so that the shelf can be listed without it.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from byheart.analysis import labels
-from byheart.analysis.chart import LIGHT_BACKGROUND, legible_color
 from byheart.core.types import Row
+from byheart.figures._series_style import SeriesStyle, series_encodings
 
 if TYPE_CHECKING:
     import altair as alt
@@ -22,11 +20,6 @@ PANEL_HEIGHT, PANEL_WIDTH, SINGLE_PANEL_WIDTH = 190, 230, 250
 LABEL_GAP = 11
 """Vertical distance (pixels) between two labels."""
 MOST_TICKS = 8
-MAX_END_LABELS, MAX_END_LABEL_CHARACTERS = 9, 24
-"""Maximum number of lines, and of characters of a name, for labels at the ends of lines; else a legend has the names."""
-MAX_BLACK_SHARE = 0.55
-"""Share of black mixed into the color of a method's last setting."""
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-left", "triangle-right")
 SEED_FILTER = "datum.seed === pick_seed"
 PANEL_FILTER = "pick_panel === '' || datum.panel === pick_panel"
 EPOCH_FILTER = "datum.epoch === min(pick_epoch, datum.last)"
@@ -35,68 +28,11 @@ TRAINED_FILTER = "!datum.initialized"
 LEAKAGE_FILTER = f"{PICKED_LEAKAGE_FILTER} && {TRAINED_FILTER}"
 
 
-class SeriesStyle(NamedTuple):
-    """Style of each series: the color shows the method, the dashes its family, the marker its settings."""
-
-    color: alt.Scale
-    dashes: alt.Scale
-    shape: alt.Scale
-    has_end_labels: bool
-
-
-def series_style(series: labels.DisplayNames) -> SeriesStyle:
-    """Return the style of each series; further settings of a method have darker colors and other markers."""
-    import altair as alt
-
-    settings = Counter(method for method, *_ in series.names)
-    styled: Counter[str] = Counter()
-    colors: list[str] = []
-    shapes: list[str] = []
-    for method, *_ in series.names:
-        number = styled[method]
-        brightness = 1 - MAX_BLACK_SHARE * number / max(settings[method] - 1, 1)
-        color = labels.method_color(method)
-        mixed = "#" + "".join(f"{round(int(color[i : i + 2], 16) * brightness):02x}" for i in (1, 3, 5))
-        colors.append(legible_color(mixed, LIGHT_BACKGROUND))
-        shapes.append(SHAPES[number % len(SHAPES)])
-        styled[method] += 1
-    names = list(series.names.values())
-    dashes = [[5, 3] if method in labels.PROMPT_BASED else [1, 0] for method, *_ in series.names]
-    return SeriesStyle(
-        alt.Scale(domain=names, range=colors),
-        alt.Scale(domain=names, range=dashes),
-        alt.Scale(domain=names, range=shapes),
-        len(names) <= MAX_END_LABELS and max(map(len, names)) <= MAX_END_LABEL_CHARACTERS,
-    )
-
-
 def pick_parameters(**chosen: object) -> list[alt.Parameter]:
     """Return the selection parameters of a figure: attack="Loss" is the parameter `pick_attack`."""
     import altair as alt
 
     return [alt.param(name=f"pick_{name}", value=value) for name, value in chosen.items()]
-
-
-def series_encodings(
-    style: SeriesStyle, *, dashed: bool = False, shaped: bool = False, named: bool = True
-) -> dict[str, Any]:
-    """Return the encodings of a series: its color, and on request its dashes and marker.
-
-    A legend is drawn if the lines have no labels at their ends: too many or too long names, or `named` false.
-    """
-    import altair as alt
-
-    legend = (
-        None
-        if style.has_end_labels and named
-        else alt.Legend(title=None, orient="bottom", columns=3, symbolType="stroke", symbolOpacity=1)
-    )
-    encodings: dict[str, Any] = {"color": alt.Color("series:N", scale=style.color, legend=legend)}
-    if dashed:
-        encodings["strokeDash"] = alt.StrokeDash("series:N", scale=style.dashes, legend=legend)
-    if shaped:
-        encodings["shape"] = alt.Shape("series:N", scale=style.shape, legend=legend)
-    return encodings
 
 
 def small_multiples(  # noqa: PLR0913 - settings are keyword-only
@@ -193,12 +129,20 @@ def height_transforms(*, log: bool = False, independent_scales: bool = False) ->
     ]
 
 
-def end_label_layers(base: alt.Chart, style: SeriesStyle, x: str, *, aside: bool) -> list[alt.Chart]:
-    """Return layers that label each line at its last point; no layers if a legend has the names.
+def end_label_layers(
+    base: alt.Chart,
+    style: SeriesStyle,
+    x: str,
+    *,
+    aside: bool,
+    at: str = "datum.epoch === datum.last",
+    rise: int = 0,
+) -> list[alt.Chart]:
+    """Return layers that label each line at one point (`at`: its last); no layers if a legend has the names.
 
     Labels keep the order of the points and do not overlap. The largest displacement of a label is minimal: isotonic
     regression in the maximum norm is midway between two running extremes. With `aside`, labels are right of the panel
-    with a line to the point; else they are beside the point.
+    with a line to the point; else they are beside the point, and `rise` pixels higher.
     """
     import altair as alt
 
@@ -212,7 +156,7 @@ def end_label_layers(base: alt.Chart, style: SeriesStyle, x: str, *, aside: bool
 
     placed: Any = base.copy()
     placed.transform = [
-        filter_transform("datum.epoch === datum.last"),
+        filter_transform(at),
         window("row_number", "", "nth", [None, None]),
         alt.CalculateTransform(calculate="datum.height - gap * datum.nth", **{"as": "slack"}),
         window("max", "slack", "pushed", [None, 0]),
@@ -222,8 +166,8 @@ def end_label_layers(base: alt.Chart, style: SeriesStyle, x: str, *, aside: bool
     place = alt.Y("place:Q", scale=None, axis=None)
     if not aside:
         beside = {"x": x, "y": place, "text": "series:N"}
-        halo = placed.mark_text(align="left", dx=8, style="halo", aria=False).encode(**beside)
-        return [halo, placed.mark_text(align="left", dx=8, style="ink").encode(**beside)]
+        halo = placed.mark_text(align="left", dx=8, dy=-rise, style="halo", aria=False).encode(**beside)
+        return [halo, placed.mark_text(align="left", dx=8, dy=-rise, style="ink").encode(**beside)]
     stroke = placed.mark_rule(strokeWidth=0.8, x2Offset=9, aria=False).encode(
         x=x,
         x2=alt.value("width"),

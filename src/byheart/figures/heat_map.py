@@ -30,6 +30,8 @@ CELL_SIZE = (54, 30)
 """Width and height of a cell (pixels)."""
 HEADING_WIDTH = 600
 """Maximum width of a label (pixels)."""
+MAX_LEVEL_NAME_CHARACTERS = 11
+"""Maximum number of characters of a column's name that fits its cell."""
 AUC_METRICS = {"auc", "group_auc"}
 """Metrics with chance level 0.5 and maximum 1: their colors start and end there, whatever was measured."""
 
@@ -86,7 +88,7 @@ def _layers(columns: Sequence[str], lines: Mapping[str, Sequence[str]], headings
         "column:N",
         sort=list(columns),
         title=None,
-        axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False),
+        axis=alt.Axis(orient="top", domain=False, ticks=False, **_column_style(columns)),
     )
     axis = alt.Axis(domain=False, ticks=False, **_heading_style(headings))
     domain = alt.ExprRef(f"{json.dumps(lines)}[pick_metric]")
@@ -118,6 +120,13 @@ def _layers(columns: Sequence[str], lines: Mapping[str, Sequence[str]], headings
         numbers,
         intervals.encode(x=x, y=y, text="ends:N", color=ink),
     ]
+
+
+def _column_style(columns: Sequence[str]) -> dict[str, Any]:
+    """Return the style of the columns' names: above their cells if they fit, else all at an angle, so that none overlap."""
+    if max(map(len, columns)) <= MAX_LEVEL_NAME_CHARACTERS:
+        return {"labelAngle": 0}
+    return {"labelAngle": -35, "labelAlign": "left", "labelBaseline": "bottom", "labelOffset": -6}
 
 
 def _heading_style(headings: Sequence[str]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from byheart.analysis.risk_profile import estimate_at_perplexity, measured_risks
 from byheart.analysis.utility_curves import common_perplexities
 from byheart.core.errors import DataError
 from byheart.core.types import Row
-from byheart.figures._chart_parts import PANEL_FILTER, filter_transform, pick_parameters, series_style, small_multiples
+from byheart.figures._chart_parts import PANEL_FILTER, filter_transform, pick_parameters, small_multiples
+from byheart.figures._series_style import series_style
 
 METHOD_HEIGHT = 20
 """Height of a method's line (pixels)."""

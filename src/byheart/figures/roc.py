@@ -16,16 +16,9 @@ from byheart.analysis.chart import Figure
 from byheart.analysis.chart_points import ALL_SEEDS, attack_and_metric_names, chart_names
 from byheart.core.errors import DataError
 from byheart.core.types import Row, ScoreSet
-from byheart.figures._chart_parts import (
-    PANEL_FILTER,
-    SeriesStyle,
-    filter_transform,
-    pick_parameters,
-    series_encodings,
-    series_style,
-    small_multiples,
-)
+from byheart.figures._chart_parts import PANEL_FILTER, filter_transform, pick_parameters, small_multiples
 from byheart.figures._scores import auc_rows_with_scores, rocs
+from byheart.figures._series_style import SeriesStyle, series_encodings, series_style
 
 SEED_FILTER = "pick_seed === '' ? datum.first : datum.seed === pick_seed"
 

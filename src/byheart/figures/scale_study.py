@@ -23,10 +23,9 @@ from byheart.figures._chart_parts import (
     filter_transform,
     pick_parameters,
     point_tooltips,
-    series_encodings,
-    series_style,
     small_multiples,
 )
+from byheart.figures._series_style import series_encodings, series_style
 
 
 def scale_study(

@@ -21,9 +21,9 @@ from byheart.figures._chart_parts import (
     filter_transform,
     height_transforms,
     pick_parameters,
-    series_style,
     small_multiples,
 )
+from byheart.figures._series_style import series_style
 
 
 def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:

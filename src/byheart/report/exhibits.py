@@ -23,6 +23,7 @@ EXHIBIT_ORDER = (
     "trajectory",
     "heat_map",
     "methods",
+    "seeds",
     "published",
     "gains",
     "extraction",

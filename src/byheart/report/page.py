@@ -18,8 +18,9 @@ from byheart.analysis import formats, labels
 from byheart.analysis.base_model_check import panel_gates
 from byheart.analysis.chart_points import attacks_by_adversary
 from byheart.analysis.exposed_records import exposed_records
+from byheart.analysis.method_verdict import MethodVerdict
 from byheart.analysis.precisions import precision_warning
-from byheart.analysis.verdicts import MethodVerdict, last_epoch_auc_rows, verdicts
+from byheart.analysis.verdicts import last_epoch_auc_rows, verdicts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.types import Row, Table
@@ -54,13 +55,10 @@ def report(
     rows = report_content.rows
     if not rows:
         raise DataError("report: no rows. Run a study first.")
-    from markupsafe import Markup
-
     gates = panel_gates(rows, report_content.scores, report_content.gates)
     method_verdicts = {} if verdict_summary else verdicts(rows, report_content.scores, gates)
     figures_by_name = make_figures(report_content, figures)
-    leaking = _leaking_methods(rows, method_verdicts, verdict_summary)
-    records = exposed_records(rows, report_content.scores, leaking, report_content.texts)
+    records = _records_of_leaking_methods(report_content, method_verdicts, verdict_summary)
     settings = {f"{c.name} {c.label}".strip(): c.explicit_settings for c in figures}
     slugs = {name: _slug(name, number) for number, name in enumerate(figures_by_name)}
     switch_options = page_data.switches(rows)
@@ -92,12 +90,34 @@ def report(
         adversaries=attacks_by_adversary(rows),
         picked=content["picked"],
         records=len(records),
-        policy=" ".join(map(page_data.csp_hash, scripts)) or "'none'",
-        scripts=[Markup(s) for s in scripts],  # noqa: S704 - files of this package
-        style=Markup(page_data.style()),  # noqa: S704 - a file of this package
+        **_style_and_scripts(scripts),
         data=page_data.compress_json(content),
         place=_axis_position(method_verdicts),
     )
+
+
+def _records_of_leaking_methods(
+    report_content: ReportContent,
+    method_verdicts: Mapping[str, Sequence[MethodVerdict]],
+    verdict_summary: VerdictSummary | None,
+) -> list[dict[str, Any]]:
+    """Return the most exposed records of the methods that leak, in either direction."""
+    rows, scores, texts = report_content.rows, report_content.scores, report_content.texts
+    leaking, reversed_methods = (
+        _methods_with_verdict(word, rows, method_verdicts, verdict_summary) for word in ("leaks", "reversed")
+    )
+    return exposed_records(rows, scores, leaking, texts, reversed_methods=reversed_methods)
+
+
+def _style_and_scripts(scripts: Sequence[str]) -> dict[str, Any]:
+    """Return the page's style and scripts, and the content security policy that allows only these scripts."""
+    from markupsafe import Markup
+
+    return {
+        "policy": " ".join(map(page_data.csp_hash, scripts)) or "'none'",
+        "scripts": [Markup(s) for s in scripts],  # noqa: S704 - files of this package
+        "style": Markup(page_data.style()),  # noqa: S704 - a file of this package
+    }
 
 
 def _template() -> Any:
@@ -110,14 +130,17 @@ def _template() -> Any:
     return environment.from_string(source)
 
 
-def _leaking_methods(
-    rows: Sequence[Row], method_verdicts: Mapping[str, Sequence[MethodVerdict]], verdict_summary: VerdictSummary | None
+def _methods_with_verdict(
+    word: str,
+    rows: Sequence[Row],
+    method_verdicts: Mapping[str, Sequence[MethodVerdict]],
+    verdict_summary: VerdictSummary | None,
 ) -> set[tuple[str, str]]:
-    """Return the panel and name of each method that leaks; all of them if an audit's verdict is `leaks`."""
-    if verdict_summary and verdict_summary.word == "leaks":
+    """Return the panel and name of each method with this verdict; all of them if an audit has it."""
+    if verdict_summary and verdict_summary.word == word:
         panels, variants = labels.panels(rows), labels.variants(rows)
         return {(panels(r), variants(r)) for r in rows}
-    return {(panel, v.method) for panel, verdict in method_verdicts.items() for v in verdict if v.word == "leaks"}
+    return {(panel, v.method) for panel, verdict in method_verdicts.items() for v in verdict if v.word == word}
 
 
 def _axis_position(method_verdicts: Mapping[str, Sequence[MethodVerdict]]) -> Callable[[float], float]:

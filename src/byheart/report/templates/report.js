@@ -265,13 +265,13 @@
     matches.sort((a, b) => {
       const [x, y] = [a[order.by], b[order.by]];
       const sign = x < y ? -1 : x > y ? 1 : 0;
-      return (order.down ? -sign : sign) || b.score - a.score;
+      return (order.down ? -sign : sign) || (cell.reversed ? a.score - b.score : b.score - a.score);
     });
     const summary = `${matches.length} of the ${cell.ids.length} most exposed records among ${cell.members} members; attack ${attack}, epoch ${cell.epochs[epochIndex]}${content.seeds.length > 1 ? `, seed ${cell.seed}` : ""}.`;
     note.textContent = cell.leaks ? summary : `${summary} No leakage is shown for this method, so this order may be chance.`;
     const made = make("table", null, { class: "records" });
     const head = made.createTHead().insertRow();
-    for (const [title, by] of [["record", "id"], ["non-members with a lower score", "share"], ["score", "score"]]) {
+    for (const [title, by] of [["record", "id"], [`non-members with a ${cell.reversed ? "higher" : "lower"} score`, "share"], ["score", "score"]]) {
       const cellHead = make("th", null, { scope: "col", "aria-sort": order.by === by ? (order.down ? "descending" : "ascending") : "none" });
       const button = make("button", title, { type: "button", "data-sort": by });
       button.addEventListener("click", () => {
@@ -324,7 +324,7 @@
     }
     const scroll = make("div", null, { class: "scroll plain", tabindex: "0", role: "region", "aria-label": `scores of ${record.id}` });
     scroll.append(inner);
-    wide.append(make("p", "Share of non-members with a lower score than this record; the record's score in small print.", { class: "note" }), scroll);
+    wide.append(make("p", `Share of non-members with a ${cell.reversed ? "higher" : "lower"} score than this record; the record's score in small print.`, { class: "note" }), scroll);
     const view = cell.texts[record.i];
     if (view) wide.append(tokenView(record, view));
     line.append(wide);

@@ -1,0 +1,30 @@
+"""Table of the blind classifiers' printed AUC on fair splits."""
+
+from __future__ import annotations
+
+from simulations.blind import CLASSIFIERS, NOMINAL_ABOVE, TEXTS
+from simulations.table_parts import LEAST, Pieces, markdown_table, pieces_of_table, rate, study_count
+
+
+def blind_classifiers(pieces: Pieces) -> str:
+    """Return the coverage of each classifier's interval, and the shares of intervals and of AUCs above one half."""
+    found = pieces_of_table(pieces, "blind")
+    rows = [
+        [
+            population,
+            *(
+                f"{rate(one, c, LEAST, 1)}; {rate(one, f'{c}, interval above', 0, NOMINAL_ABOVE)}; "
+                f"{rate(one, f'{c}, AUC above', 0, 1)}"
+                for c in CLASSIFIERS
+            ),
+            study_count([one]),
+        ]
+        for (population, _), one in found.items()
+    ]
+    head = ("fair split", *CLASSIFIERS, "splits")
+    caption = (
+        f"{TEXTS} texts per class, from data set or files to the printed AUC, members and non-members alike, in %: 95 % "
+        "intervals that contain 0.5; "
+        "intervals above 0.5; AUCs above 0.5."
+    )
+    return f"{caption}\n\n{markdown_table(head, rows)}"
