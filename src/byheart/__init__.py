@@ -3,6 +3,7 @@
 - `byheart.run(study)` trains models, attacks them and measures leakage.
 - `byheart.audit(model, tokenizer, members=..., nonmembers=...)` audits a model that byheart did not train.
 - `byheart.audit_endpoint(url, name, members, nonmembers)` audits a model behind a server.
+- `byheart.plant(dataset)` plants canaries in training data, for an audit with `canaries=`.
 - `byheart.MemorizationCallback` attacks a model during training with the Hugging Face Trainer.
 - `byheart.token_stats(model, tokenizer, texts)` returns the evidence that attacks read. Each attack is a plain function:
   `byheart.attacks.loss.loss(stats)`.
@@ -17,6 +18,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from byheart.auditing.canaries.plant import plant
     from byheart.auditing.local import audit
     from byheart.auditing.server.audit import audit_endpoint
     from byheart.auditing.training.callback import MemorizationCallback
@@ -24,7 +26,17 @@ if TYPE_CHECKING:
     from byheart.lm.score import token_stats
     from byheart.study.run_study import run
 
-__all__ = ["LogProbs", "MemorizationCallback", "Texts", "TokenStats", "audit", "audit_endpoint", "run", "token_stats"]
+__all__ = [
+    "LogProbs",
+    "MemorizationCallback",
+    "Texts",
+    "TokenStats",
+    "audit",
+    "audit_endpoint",
+    "plant",
+    "run",
+    "token_stats",
+]
 
 _MODULE_OF_NAME = {
     "LogProbs": "byheart.core.types",
@@ -33,6 +45,7 @@ _MODULE_OF_NAME = {
     "TokenStats": "byheart.core.types",
     "audit": "byheart.auditing.local",
     "audit_endpoint": "byheart.auditing.server.audit",
+    "plant": "byheart.auditing.canaries.plant",
     "run": "byheart.study.run_study",
     "token_stats": "byheart.lm.score",
 }

@@ -17,7 +17,8 @@ from byheart.core.defaults import DEFAULT_ATTACKS, EXTRACTION_METRICS
 from byheart.core.dependencies import INPUTS, depends_on, known_records_needed, observation_name, required_observations
 from byheart.core.errors import DataError, SettingError
 from byheart.core.make_evidence import make_evidence
-from byheart.core.registry import Choice, choose, entry_names, module_constant, parse_entry
+from byheart.core.registry import Choice, choose, entry_names, module_constant
+from byheart.core.setting_values import parse_entry
 
 ATTACK_SETS = {"default": DEFAULT_ATTACKS, "all": ()}
 """Names of sets of attacks. "all" means every attack on the shelf."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from byheart.auditing.texts import AuditedText, render_texts
+from byheart.auditing.render_texts import render_texts
+from byheart.auditing.texts import AuditedText
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.split import Split

@@ -10,8 +10,10 @@ from byheart.analysis.token_view import PieceReader
 from byheart.auditing.attack_evidence import extraction_metrics
 from byheart.auditing.audit import Audit
 from byheart.auditing.compare import AuditComparison
+from byheart.auditing.pass_bounds import judge_pass_bounds, parse_pass_bounds
+from byheart.auditing.render_texts import private_values
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
-from byheart.auditing.texts import AuditedText, private_values
+from byheart.auditing.texts import AuditedText
 from byheart.auditing.verdict import Ruling, members_only_ruling, ruling
 from byheart.core.ragged import slice_texts
 from byheart.core.registry import Choice, choose
@@ -80,6 +82,13 @@ def build_audit(
         ruling=_ruling(comparison, results, rows),
         gate=comparison.gate,
         doubts=(*audited_model.doubts, *missing_base, *doubts, *comparison.doubts),
+        bounds=judge_pass_bounds(
+            parse_pass_bounds(settings.get("pass_below", ()), fpr=settings["fpr"]),
+            scores[FINETUNED_EPOCH],
+            record_labels,
+            comparison.gate,
+            fpr=settings["fpr"],
+        ),
         left_out=results.left_out,
         ids=split.audited.ids,
         scores=scores,

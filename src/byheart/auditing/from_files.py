@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from byheart.auditing.audit import Audit
+from byheart.auditing.canaries.texts import audited_canaries
+from byheart.auditing.exported_weights import export_doubts
+from byheart.auditing.input_hashes import input_hashes
 from byheart.auditing.local import run_audit
+from byheart.auditing.preregistration import compare_with_plan, preregistration_text, write_preregistration
 from byheart.auditing.save import check_output_folder
 from byheart.auditing.server.audit import RequestProgressCallback, run_endpoint_audit
 from byheart.auditing.server.client import Endpoint
@@ -19,6 +24,7 @@ from byheart.auditing.target import AuditTarget, ModelOpener
 from byheart.auditing.texts import AuditedText, check_overlaps, parse_text
 from byheart.auditing.thresholds import Bound, check_bounds
 from byheart.core.errors import DataError
+from byheart.data.canary_manifest import PlantedSet, read_planted_set
 from byheart.data.formats import SourceRow
 from byheart.data.sources import read_source
 from byheart.lm.attach_adapter import attach_adapter
@@ -27,6 +33,7 @@ from byheart.lm.load import LanguageModel
 from byheart.lm.load import load_tokenizer as named_tokenizer
 from byheart.lm.placement import Placement
 from byheart.lm.preserve_state import as_base_model, preserve_training_state
+from byheart.store.seal import SEAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +42,7 @@ class AuditRequest:
 
     `sources` are files, folders or Hub splits by part ("member", "nonmember", ...). `field_names` are the files' names
     for `id`, `group` and the fields of a record shape. `private_fields` are fields with private values. `response` is the
-    scored side of preference pairs.
+    scored side of preference pairs. `plan` is a preregistration, `canaries` the manifest of planted canaries.
     """
 
     sources: Mapping[str, str]
@@ -45,12 +52,25 @@ class AuditRequest:
     response: Literal["chosen", "rejected", "both"] = "chosen"
     bounds: tuple[Bound, ...] = ()
     output: Path | None = None
+    plan: Mapping[str, Any] | None = None
+    canaries: Path | None = None
+
+    @functools.cached_property
+    def planted(self) -> PlantedSet | None:
+        """The planted canaries; raises `DataError` for a manifest that cannot be read or was edited."""
+        return None if self.canaries is None else read_planted_set(self.canaries)
+
+    @property
+    def hashed_sources(self) -> dict[str, str]:
+        """The sources of texts, and the manifest of canaries, by part."""
+        return {**self.sources, **({} if self.canaries is None else {"canaries": str(self.canaries)})}
 
     def read_texts(self) -> dict[str, tuple[AuditedText, ...]]:
         """Return the texts by part; raises `RequestError` for errors that the files, bounds and output folder show."""
         if self.output is not None:
             check_output_folder(self.output)
-        texts = {part: _read_texts(part, source, self) for part, source in self.sources.items()}
+        texts = {} if self.planted is None or "member" in self.sources else audited_canaries(self.planted)
+        texts |= {part: _read_texts(part, source, self) for part, source in self.sources.items()}
         check_overlaps(texts)
         members, nonmembers = (
             min(len(texts.get(part, ())), self.settings.max_texts) for part in ("member", "nonmember")
@@ -67,14 +87,22 @@ def audit_files(
     base: str | None,
     placement: Placement,
     on_status: Callable[[str], None],
+    exported_from: str | None = None,
 ) -> Audit:
     """Return the audit of a model by path or id; `on_status` receives a line about each step.
 
-    Raises `RequestError` before a model is loaded for every error that names and files alone show.
+    `exported_from` are the weights that the model was exported from; a warning states how far its log-probabilities are from
+    theirs. Raises `RequestError` before a model is loaded for every error that names and files alone show.
     """
     texts = request.read_texts()
     files = model_files(model, adapter, base)
-    return run_audit(_target_from_files(files, placement), texts, request.settings, on_status)
+    target = _target_from_files(files, placement)
+    if exported_from is not None:
+        weights = _target_from_files(model_files(exported_from, None, None), placement)
+        on_status(f"comparing the model with {exported_from}")
+        doubts = export_doubts(target.open_model, weights.open_model, texts, request.settings, exported_from)
+        target = replace(target, doubts=(*target.doubts, *doubts))
+    return _with_evidence(run_audit(target, texts, request.settings, on_status, request.planted), request, files.parts)
 
 
 def audit_files_endpoint(
@@ -91,7 +119,35 @@ def audit_files_endpoint(
     """
     texts = request.read_texts()
     tokenizer = None if tokenizer_name is None else named_tokenizer(tokenizer_name)
-    return run_endpoint_audit(endpoint, names, texts, request.settings, tokenizer=tokenizer, on_progress=on_progress)
+    audit = run_endpoint_audit(endpoint, names, texts, request.settings, tokenizer=tokenizer, on_progress=on_progress)
+    return _with_evidence(audit, request, {})
+
+
+def write_plan(request: AuditRequest, path: Path) -> str:
+    """Write the preregistration of an audit to a new file and return its seal; no model is loaded.
+
+    Raises `RequestError` for every error that texts, settings and bounds show, and for a file that exists.
+    """
+    fail_above = [str(bound) for bound in request.bounds]
+    canaries = input_hashes(request.hashed_sources, {}).get("canaries", {})
+    text = preregistration_text(request.read_texts(), request.settings, fail_above, canaries)
+    write_preregistration(path, text)
+    return json.loads(text)[SEAL]
+
+
+def _with_evidence(audit: Audit, request: AuditRequest, weights: Mapping[str, str]) -> Audit:
+    """Return the audit with hashes of its input files, and with the comparison with the preregistration, if there is one."""
+    inputs = input_hashes(request.hashed_sources, weights)
+    audit = replace(audit, provenance={**audit.provenance, "inputs": inputs})
+    if request.plan is None:
+        return audit
+    fail_above = [str(bound) for bound in request.bounds]
+    preregistration = compare_with_plan(request.plan, audit.provenance, audit.left_out, fail_above)
+    bounds = audit.bounds
+    if preregistration.deviations:
+        reason = f"the preregistration was not followed: {preregistration.deviations[0]}"
+        bounds = tuple(b._replace(is_shown=False, reason=b.reason or reason) for b in bounds)
+    return replace(audit, bounds=bounds, preregistration=preregistration)
 
 
 def _read_texts(part: str, path: str, request: AuditRequest) -> tuple[AuditedText, ...]:

@@ -21,6 +21,7 @@ from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
 from byheart.report.exhibits import ReportContent
 from byheart.report.page import VerdictSummary, report
+from byheart.store.seal import MANIFEST, sealed_json, sha256
 
 
 def check_output_folder(folder: Path) -> None:
@@ -60,15 +61,18 @@ def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private
     for own_file in ("rows", "exposed"):
         del manifest[own_file]
     members = int(audit.record_labels.membership.sum())
-    return {
+    files: dict[str, str | bytes] = {
         "report.html": audit_page(audit, command, show_text=show_text, show_private=show_private),
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores_parquet(audit),
         "exposed.csv": formats.as_csv(exposed_table(audit, members, show_text=show_text, show_private=show_private)),
-        "manifest.json": json.dumps(manifest, ensure_ascii=False, indent=1, allow_nan=False) + "\n",
         "model_card.md": model_card(audit, command),
     }
+    hashes = {
+        name: sha256(content if isinstance(content, bytes) else content.encode()) for name, content in files.items()
+    }
+    return {**files, MANIFEST: sealed_json({**manifest, "files": hashes})}
 
 
 def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False) -> TokenView:

@@ -6,9 +6,11 @@ import dataclasses
 from typing import Any, Literal
 
 from byheart.auditing.attack_evidence import parse_attacks
-from byheart.core.config import Tokenization
+from byheart.auditing.pass_bounds import parse_pass_bounds
+from byheart.core.config import TokenFormat, Tokenization
 from byheart.core.errors import SettingError
-from byheart.core.registry import Choice, choose, setting_types, validate_setting
+from byheart.core.registry import Choice, choose, setting_types
+from byheart.core.setting_values import validate_setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class AuditSettings:
     token_budget: int = 4096
     end_token: bool = False
     tokenization: Tokenization = "joined"
+    pass_below: Any = ()
 
     def __post_init__(self) -> None:
         """Raise `SettingError` for sizes below 1 and rates outside (0, 1), `UnknownNameError` for unknown attacks."""
@@ -33,6 +36,7 @@ class AuditSettings:
         validate_setting("precision", Literal["float32", "bfloat16"], self.precision)
         validate_setting("fpr", setting_types(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)
         object.__setattr__(self, "attacks", parse_attacks(self.attacks))
+        object.__setattr__(self, "pass_below", parse_pass_bounds(self.pass_below, fpr=self.fpr))
 
     @property
     def metrics(self) -> tuple[Choice, ...]:
@@ -40,10 +44,16 @@ class AuditSettings:
         return choose("metrics", "auc"), choose("metrics", "tpr_at_fpr", {"fpr": self.fpr})
 
     @property
+    def token_format(self) -> TokenFormat:
+        """How the texts become tokens."""
+        return TokenFormat(end_token=self.end_token, tokenization=self.tokenization)
+
+    @property
     def recipe(self) -> dict[str, Any]:
         """All settings as plain values, to repeat the audit."""
-        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}}
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "pass_below"}
+        bounds = {"pass_below": [str(bound) for bound in self.pass_below]} if self.pass_below else {}
+        return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}, **bounds}
 
 
 MODEL_EQUALS_BASE = (

@@ -105,6 +105,14 @@ def _weights_digest(module: torch.nn.Module) -> str:
                 parameters[name] = (
                     name,
                     str(tuple(p.shape)),
-                    p.detach().flatten()[:4096].float().cpu().numpy().tobytes().hex(),
+                    _first_numbers(p).float().cpu().numpy().tobytes().hex(),
                 )
     return digest(parameters[name] for name, _ in module.named_parameters())
+
+
+def _first_numbers(weight: torch.Tensor) -> torch.Tensor:
+    """Return the first 4,096 numbers of a weight."""
+    try:
+        return weight.flatten()[:4096].detach()
+    except NotImplementedError:  # quantized weights of torchao have no reshaping
+        return weight.dequantize().flatten()[:4096].detach()

@@ -1,4 +1,4 @@
-"""Parse strings, pairs, records and chats into audited texts, and render them as `Texts`.
+"""Parse strings, pairs, records and chats into audited texts.
 
 Every check that needs no tokenizer runs when the texts are parsed, before any training. Of a chat, only the assistant's
 turns are scored: one text per turn, with all earlier messages as its prompt, in the tokenizer's chat template. The turns
@@ -11,18 +11,13 @@ import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
-
-import numpy as np
+from typing import Any, Literal, cast
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
-from byheart.data.records import RECORD_SHAPES, identifier, parse_record
-from byheart.lm.special_tokens import chat_end_id, chat_prompt, end_id
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+from byheart.data.record_fields import identifier
+from byheart.data.records import RECORD_SHAPES, parse_record
 
 TEXT_FORMATS = f"a string, a (prompt, completion) pair, or a record with {RECORD_SHAPES}"
 
@@ -140,53 +135,6 @@ def check_overlaps(texts: Mapping[str, Sequence[AuditedText]]) -> None:
             check_disjoint(part, texts[part], other, texts[other])
 
 
-def sample(texts: Sequence[AuditedText], maximum: int) -> tuple[AuditedText, ...]:
-    """Return a random sample of whole groups with at most `maximum` texts, in their order; the seed is fixed.
-
-    Duplicates are one group. Of the last group, a random subset is used if all of it is too much. Every assistant turn of a
-    chat counts. A chat is never divided; the first one always fits. A sample contains every smaller sample.
-    """
-    if sum(map(_scored_count, texts)) <= maximum:
-        return tuple(texts)
-    rng = np.random.default_rng(0)
-    groups: dict[tuple[bool, str], list[int]] = {}
-    for i, text in enumerate(texts):
-        groups.setdefault((bool(text.group), text.group or text.content), []).append(i)
-    ordered = list(groups.values())
-    chosen: list[int] = []
-    count = 0
-    for group in (ordered[i] for i in rng.permutation(len(ordered))):
-        is_divided = count + sum(_scored_count(texts[i]) for i in group) > maximum
-        for i in rng.permutation(group).tolist() if is_divided else group:
-            count += _scored_count(texts[i])
-            if chosen and count > maximum:
-                return tuple(texts[i] for i in sorted(chosen))
-            chosen.append(i)
-    return tuple(texts[i] for i in sorted(chosen))
-
-
-def _scored_count(text: AuditedText) -> int:
-    """Number of scored texts: one, or the number of assistant turns of a chat."""
-    return sum(1 for _ in chat_messages.assistant_turns(text.chat, text.first_turn)) if text.chat else 1
-
-
-def render_texts(
-    part: str, texts: Sequence[AuditedText], maximum: int, tokenizer: PreTrainedTokenizerBase | None
-) -> tuple[Texts, tuple[str, ...]]:
-    """Return at most `maximum` texts (see `sample`) and the group of each.
-
-    Raises `DataError` for a chat without a tokenizer, or if the tokenizer's chat template fails on it.
-    """
-    rendered: list[tuple[str, str, str, str]] = []
-    for text in sample(texts, maximum):
-        turns = [(f"{part}/{text.name}", text.prompt, text.scored)] if not text.chat else _turns(part, text, tokenizer)
-        # A named group may span parts. A copy in an exclusive part raised an error before.
-        rendered += [(*turn, f"group/{text.group}" if text.group else text.content) for turn in turns]
-    names, prompts, scored, contents = zip(*rendered, strict=True)
-    groups = {c: c if c.startswith("group/") else f"{part}/{i}" for i, c in enumerate(dict.fromkeys(contents))}
-    return Texts(names, scored, prompts), tuple(groups[c] for c in contents)
-
-
 def parse_text(part: str, name: str, item: Any, *, response: Literal["chosen", "rejected"] = "chosen") -> AuditedText:
     """Return one text, named by its own `id` if it has one. `response` is the scored side of a preference pair.
 
@@ -229,40 +177,3 @@ def _private_attributes(item: Mapping[str, Any]) -> dict[str, str]:
     return {
         str(name): str(value) for name, value in values.items() if isinstance(value, str | int) and str(value).strip()
     }
-
-
-def private_values(part: str, texts: Sequence[AuditedText]) -> dict[str, Mapping[str, str]]:
-    """Return the private values of texts by the ids of `render_texts`; every turn of a chat has the chat's values."""
-    values_by_id: dict[str, Mapping[str, str]] = {}
-    for text in (t for t in texts if t.attributes):
-        turns = [f"#{i}" for i, _ in chat_messages.assistant_turns(text.chat, text.first_turn)] if text.chat else [""]
-        values_by_id |= {f"{part}/{text.name}{turn}": text.attributes for turn in turns}
-    return values_by_id
-
-
-def _turns(part: str, text: AuditedText, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:
-    """Return id, prompt and scored string of every assistant turn."""
-    if tokenizer is None:
-        raise DataError(
-            f"{part} text {text.name!r}: it is a chat, which requires the model's tokenizer for the chat template. Name the "
-            "tokenizer with --tokenizer, or write prompt and completion."
-        )
-    location = f"{part} text {text.name!r}"
-    return [
-        (f"{part}/{text.name}#{i}", chat_prompt(tokenizer, text.chat[: i + 1], location=location), reply)
-        for i, reply in chat_messages.assistant_turns(text.chat, text.first_turn)
-    ]
-
-
-def check_chats_end_with_eos(tokenizer: PreTrainedTokenizerBase, texts: Mapping[str, Sequence[AuditedText]]) -> None:
-    """Raise `DataError` if the chat template ends a turn with another token than EOS, which `end_token` scores."""
-    for part, part_texts in texts.items():
-        for text in (t for t in part_texts if t.chat):
-            last, _ = list(chat_messages.assistant_turns(text.chat, text.first_turn))[-1]
-            location = f"{part} text {text.name!r}"
-            if chat_end_id(tokenizer, text.chat[: last + 1], location=location) != end_id(tokenizer):
-                raise DataError(
-                    f"{location}: the chat template ends a turn with another token than the tokenizer's EOS. "
-                    "Set end_token to false, or set the tokenizer's EOS to the template's end of a turn."
-                )
-            return

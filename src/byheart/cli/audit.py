@@ -1,4 +1,7 @@
-"""The command `byheart audit`. Exit 0: done. 2: invalid request. 3: a --fail-above bound is exceeded."""
+"""The command `byheart audit`.
+
+Exit 0: done. 2: invalid request. 3: a --fail-above bound is exceeded. 4: a --pass-below bound is not shown.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,30 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from byheart.cli.audit_options import (
-    AttackOptions,
-    EndpointOptions,
-    ModelOptions,
-    OutputOptions,
-    TextOptions,
-    check_one_model,
-)
+from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions, check_one_model
+from byheart.cli.evidence_options import EvidenceOptions
 from byheart.cli.option_groups import with_option_groups
+from byheart.cli.text_options import TextOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from byheart.auditing.audit import Audit
     from byheart.auditing.from_files import AuditRequest
     from byheart.auditing.thresholds import Bound
 
 EXIT_BOUND_EXCEEDED = 3
+EXIT_BOUND_NOT_SHOWN = 4
 
 
 @with_option_groups
 def audit(
-    texts: TextOptions, model: ModelOptions, endpoint: EndpointOptions, attacks: AttackOptions, output: OutputOptions
+    texts: TextOptions,
+    model: ModelOptions,
+    endpoint: EndpointOptions,
+    attacks: AttackOptions,
+    evidence: EvidenceOptions,
+    output: OutputOptions,
 ) -> None:
     """Audit a fine-tuned model: measure what it leaks about its training texts, and list the most exposed records."""
     from byheart.auditing.from_files import AuditRequest
@@ -52,14 +58,34 @@ def audit(
             precision=model.precision,
             end_token=attacks.end_token,
             tokenization=attacks.tokenization,
+            pass_below=evidence.pass_below or (),
         ),
         output=output.output,
+        plan=_plan(evidence),
+        canaries=texts.canaries,
     )
+    if evidence.preregister is not None:
+        _preregister(request, evidence.preregister)
+        return
     check_one_model(model, endpoint, texts)
     result = _audit_model(request, model) if endpoint.endpoint is None else _audit_endpoint(request, endpoint)
     if output.output is not None:
         result.save(output.output, command=shlex.join(["byheart", *sys.argv[1:]]), **output.show)
     _print_result(result, request.bounds, output)
+
+
+def _plan(evidence: EvidenceOptions) -> dict[str, Any] | None:
+    from byheart.auditing.preregistration import read_preregistration
+
+    return None if evidence.preregistered is None else read_preregistration(evidence.preregistered)
+
+
+def _preregister(request: AuditRequest, path: Path) -> None:
+    """Write the plan of an audit and print its seal; no model is loaded."""
+    from byheart.auditing.from_files import write_plan
+
+    seal = write_plan(request, path)
+    typer.echo(f"preregistered: {path.absolute()}\nseal: {seal}")
 
 
 def _audit_model(request: AuditRequest, model: ModelOptions) -> Audit:
@@ -73,6 +99,7 @@ def _audit_model(request: AuditRequest, model: ModelOptions) -> Audit:
             base=model.base,
             placement=model.placement,
             on_status=on_status,
+            exported_from=model.exported_from,
         )
 
 
@@ -93,23 +120,30 @@ def _audit_endpoint(request: AuditRequest, options: EndpointOptions) -> Audit:
 
 
 def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOptions) -> None:
-    """Print the audit and its bounds; exit with code 3 if a bound is exceeded."""
+    """Print the audit and its bounds; exit with code 3 if a bound is exceeded, 4 if a bound to pass is not shown."""
     from byheart.auditing.thresholds import crossed_bounds
+    from byheart.store.seal import MANIFEST, SEAL, read_sealed
 
     exceeded, undecided = crossed_bounds(result, bounds)
+    folder = output.output and str(output.output)
+    seal = "" if output.output is None else read_sealed(output.output / MANIFEST)[SEAL]
     if output.json:
-        folder = output.output and str(output.output)
         content: dict[str, Any] = {**result.as_dict(), "crossed": exceeded, "near": undecided, "output": folder}
+        content |= {"seal": seal} if seal else {}
         typer.echo(json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False))
     else:
         typer.echo(result.text(**output.show))
         if output.output is not None:
             typer.echo(f"report: {(output.output / 'report.html').absolute()}")
+            typer.echo(f"seal: {seal}")
         for line in undecided:
             typer.echo(f"note: {line}")
     for line in exceeded:
         typer.echo(f"byheart: bound exceeded: {line}", err=True)
-    raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else 0)
+    not_shown = [r for r in result.bounds if not r.is_shown]
+    for bound_result in not_shown:
+        typer.echo(f"byheart: bound not shown: {bound_result.bound}: {bound_result.reason}", err=True)
+    raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else EXIT_BOUND_NOT_SHOWN if not_shown else 0)
 
 
 @contextmanager

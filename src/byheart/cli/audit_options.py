@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from byheart.cli.options import JsonOutput, ShowPrivate, ShowText, check_show_options
+from byheart.cli.text_options import TextOptions, comma_separated
 from byheart.core.errors import SettingError
 
 if TYPE_CHECKING:
@@ -22,97 +22,6 @@ class Bits(Enum):
 
     FOUR = "4"
     EIGHT = "8"
-
-
-class Response(Enum):
-    """Sides of a preference pair."""
-
-    CHOSEN = "chosen"
-    REJECTED = "rejected"
-    BOTH = "both"
-
-
-SHAPE_FIELDS = ("text", "prompt", "completion", "messages", "tools")
-"""Fields of a record that `--fields` can name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """Texts."""
-
-    members: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXTS", help="Texts that the model was trained on: a file, a folder, or hub:OWNER/NAME:SPLIT."
-        ),
-    ]
-    nonmembers: Annotated[
-        str | None, typer.Option(metavar="TEXTS", help="Similar texts that the model was not trained on.")
-    ] = None
-    validation: Annotated[
-        str | None, typer.Option(metavar="TEXTS", help="Other texts that it was not trained on, for perplexity.")
-    ] = None
-    known_members: Annotated[
-        str | None,
-        typer.Option(metavar="TEXTS", help="Members that the adversary knows, for attacks such as con_recall."),
-    ] = None
-    known_nonmembers: Annotated[
-        str | None,
-        typer.Option(metavar="TEXTS", help="Non-members that the adversary knows, for attacks such as recall."),
-    ] = None
-    id_field: Annotated[
-        str | None, typer.Option("--id", metavar="FIELD", help="Name of the field with a record's id (default: id).")
-    ] = None
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="FIELD", help="Name of the field with a record's group, such as a user (default: group)."),
-    ] = None
-    fields: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAMES",
-            help="Names of other fields, such as prompt=question,completion=answer (or text=..., messages=...).",
-        ),
-    ] = None
-    response: Annotated[Response, typer.Option(help="Scored side of preference pairs (prompt, chosen, rejected).")] = (
-        Response.CHOSEN
-    )
-    attributes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELDS", help="Fields with private values, comma-separated. Shown texts mask these values."
-        ),
-    ] = None
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """The sources of texts by part."""
-        sources = {
-            "member": self.members,
-            "nonmember": self.nonmembers,
-            "validation": self.validation,
-            "known_member": self.known_members,
-            "known_nonmember": self.known_nonmembers,
-        }
-        return {part: source for part, source in sources.items() if source is not None}
-
-    @property
-    def field_names(self) -> Mapping[str, str]:
-        """The files' names for the fields `id`, `group`, and those of a record shape."""
-        names = {field: name for field, name in (("id", self.id_field), ("group", self.group)) if name}
-        for item in _comma_separated(self.fields or ""):
-            standard, _, name = item.partition("=")
-            if standard not in SHAPE_FIELDS or not name:
-                raise SettingError(
-                    f"--fields {item}: is not a field and its name. Write {'=..., '.join(SHAPE_FIELDS)}=..., comma-separated."
-                )
-            names[standard] = name
-        return names
-
-    @property
-    def private_fields(self) -> list[str]:
-        """The names of fields with private values."""
-        return _comma_separated(self.attributes or "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +44,7 @@ class AttackOptions:
     @property
     def names(self) -> str | list[str]:
         """`default`, `all`, or a list of names."""
-        return self.attacks if self.attacks in {"default", "all"} else _comma_separated(self.attacks)
+        return self.attacks if self.attacks in {"default", "all"} else comma_separated(self.attacks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +58,19 @@ class ModelOptions:
         str | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of an adapter for --model, which is then the base model. With none, an adapter beside the weights is ignored.",
+            help="Folder of an adapter for --model, which is then the base model; or the name of one of several adapters in the folder "
+            "--model. With none, an adapter beside the weights is ignored.",
         ),
     ] = None
     base: Annotated[
         str | None, typer.Option(metavar="PATH_OR_ID", help="Base model that --model was fine-tuned from.")
+    ] = None
+    exported_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH_OR_ID",
+            help="Weights that --model, such as a GGUF file, was exported from. A warning states how far their log-probabilities differ.",
+        ),
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto"
     device_map: Annotated[
@@ -239,10 +156,15 @@ def check_one_model(model: ModelOptions, endpoint: EndpointOptions, texts: TextO
         if model.model is None:
             raise SettingError("byheart audit: no model is named. Add --model, or --endpoint and --model-name.")
         return
-    if model.model is not None or model.adapter is not None or model.base is not None:
+    if any(name is not None for name in (model.model, model.adapter, model.base, model.exported_from)):
         raise SettingError(
-            "--endpoint: cannot be combined with --model, --adapter and --base. Remove them, and name the base model at the "
-            "endpoint with --base-name."
+            "--endpoint: cannot be combined with --model, --adapter, --base and --exported-from. Remove them, and name "
+            "the base model at the endpoint with --base-name."
+        )
+    if texts.canaries is not None:
+        raise SettingError(
+            "--endpoint: cannot be combined with --canaries, because exposure requires the weights. Audit the files included.jsonl and "
+            "held_out.jsonl beside the manifest as --members and --nonmembers, or name the weights with --model."
         )
     if not endpoint.model_name:
         raise SettingError("--endpoint: the name of the model is missing. Add --model-name NAME.")
@@ -251,7 +173,3 @@ def check_one_model(model: ModelOptions, endpoint: EndpointOptions, texts: TextO
             "--endpoint: cannot be combined with --device-map, --quantize, --known-members and --known-nonmembers. Remove them, or "
             "audit the weights with --model."
         )
-
-
-def _comma_separated(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]

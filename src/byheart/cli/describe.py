@@ -19,7 +19,6 @@ from byheart.core.registry import (
     choose,
     default_settings,
     entry_names,
-    format_setting,
     load_function,
     module_constant,
     module_docstring,
@@ -27,6 +26,7 @@ from byheart.core.registry import (
     setting_types,
     summary,
 )
+from byheart.core.setting_values import format_setting
 
 
 def shelves_text() -> str:

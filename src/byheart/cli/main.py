@@ -1,7 +1,7 @@
 """The command line.
 
 Exit 0: done. 1: some cells failed and the others are stored (or the reader of the output closed the pipe). 2: invalid
-request. 3: an audit exceeds a bound. 130: interrupted by Ctrl-C.
+request. 3: an audit exceeds a bound. 4: an audit does not show a bound. 130: interrupted by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from byheart.cli.audit import audit
+from byheart.cli.canaries import canaries
+from byheart.cli.check import check
+from byheart.cli.demo import demo
+from byheart.cli.evidence_commands import compare, verify
 from byheart.cli.messages import print_error, print_interruption, show_warning
 from byheart.cli.options import (
     DEFAULT_STORE,
@@ -30,6 +34,7 @@ from byheart.cli.options import (
     check_show_options,
     open_existing_store,
 )
+from byheart.cli.status import status, submit_and_print
 from byheart.core.errors import ByheartError, FormerNameWarning, RequestError
 from byheart.core.library_warnings import silence_library_warnings
 
@@ -39,6 +44,7 @@ app = typer.Typer(
     help="Measure what a fine-tuned language model memorized: fine-tune it, attack every epoch, report what leaked.",
 )
 
+Executor = Literal["local", "ray", "slurm"]
 Formats = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
 EXIT_INTERRUPTED = 130
 _UsageError: Any = typer.BadParameter.__base__  # a wrong option or command; Typer has no public name for it
@@ -63,6 +69,8 @@ def run(
     overrides: Overrides = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:1.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of processes that run cells.")] = None,
+    executor: Annotated[Executor | None, typer.Option(help="Where the workers run.")] = None,
+    ray_address: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="The Ray cluster, or auto.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Train, attack and measure every cell of a study; reuse the results of earlier runs."""
@@ -72,8 +80,12 @@ def run(
     from byheart.study import run_study
     from byheart.study.study_file import read_study
 
-    machine = {n: v for n, v in (("device", device), ("workers", workers)) if v is not None}
-    parsed = read_study(study, [*(overrides or []), *(f"machine.{n}={v}" for n, v in machine.items())])
+    machine = {"device": device, "workers": workers, "executor": executor, "ray_address": ray_address}
+    changes = [f"machine.{n}={v}" for n, v in machine.items() if v is not None]
+    parsed = read_study(study, [*(overrides or []), *changes])
+    if parsed.machine.executor == "slurm":
+        submit_and_print(parsed, store, as_json=json)
+        return
     # Of several processes that train together, only rank 0 prints.
     is_silent = os.environ.get("RANK", "0") != "0"
     stream = sys.stdout if json else sys.stderr
@@ -115,28 +127,13 @@ def plan(
         typer.echo(as_text(plan_table(parsed.name, cells)))
 
 
-@app.command()
-def check(
-    study: Annotated[Path | None, typer.Argument(metavar="[STUDY.yaml]", help="The study file.")] = None,
-    *,
-    members: Annotated[Path | None, typer.Option(metavar="FILE", help="Training texts, instead of a study.")] = None,
-    nonmembers: Annotated[Path | None, typer.Option(metavar="FILE", help="Texts that were not trained on.")] = None,
-    group: Annotated[
-        str | None, typer.Option(metavar="FIELD", help="Field with a record's group in these files.")
-    ] = None,
-    store: StoreFolder = DEFAULT_STORE,
-    overrides: Overrides = None,
-    json: JsonOutput = False,
-) -> None:
-    """Check without a model whether members and non-members are comparable: sound, doubtful, or broken (exit 1)."""
-    from byheart.study.check import gates_json, gates_text, requested_gates
-
-    gates = requested_gates(study, members, nonmembers, group=group, store=store, overrides=overrides or [])
-    typer.echo(gates_json(gates) if json else gates_text(gates))
-    raise typer.Exit(1 if any(g.verdict == "broken" for g in gates.values()) else 0)
-
-
+app.command()(status)
+app.command()(check)
 app.command()(audit)
+app.add_typer(canaries, name="canaries")
+app.command()(verify)
+app.command()(compare)
+app.command()(demo)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from byheart.core.row import is_base_row
 from byheart.core.types import Row
 from byheart.store.rows import last_epoch_rows
 from byheart.study.planned_cell import PlannedCell
-from byheart.study.train_and_observe import Event
+from byheart.study.progress_events import Event
 from byheart.study.workers import CellOutcome
 
 if TYPE_CHECKING:

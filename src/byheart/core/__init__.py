@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from byheart.core import ragged
+    from byheart.core.activations import Activations, Drift
+    from byheart.core.completions import Completions
     from byheart.core.errors import DataError, SettingError
     from byheart.core.evidence import (
         Candidates,
@@ -30,8 +32,11 @@ if TYPE_CHECKING:
     from byheart.core.types import Estimate, Extraction, LogProbs, Row, Scores, Table, Texts, TokenStats
 
 __all__ = [
+    "Activations",
     "Candidates",
+    "Completions",
     "DataError",
+    "Drift",
     "Estimate",
     "Examples",
     "Extraction",
@@ -57,6 +62,8 @@ __all__ = [
 ]
 
 _NAMES_OF_MODULE = {
+    "activations": ("Activations", "Drift"),
+    "completions": ("Completions",),
     "errors": ("DataError", "SettingError"),
     "evidence": (
         "Candidates",

@@ -21,9 +21,9 @@ from byheart.core.errors import RequestError, UnknownNameError
 from byheart.core.former_names import current_name
 from byheart.core.registry import Choice, annotation_name, choose, entry_names
 
-TEXT_TYPES = frozenset({"Generations", "GreedyContinuation"})
+TEXT_TYPES = frozenset({"Completions", "Generations", "GreedyContinuation"})
 """Types of evidence that consist of generated text."""
-WEIGHT_TYPES = frozenset({"Gradients"})
+WEIGHT_TYPES = frozenset({"Activations", "Drift", "Gradients"})
 """Types of evidence that require the model's weights."""
 DISTRIBUTION_TYPES = frozenset({"TokenStats", "SamplingLogProbs"})
 """Types of evidence that require the next-token distributions, not only the log-probabilities of the text's tokens."""

@@ -11,17 +11,42 @@ from byheart.core.errors import SettingError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Slurm:
+    """Settings of Slurm jobs, which have the names of `sbatch`; None is the cluster's default.
+
+    `minutes` is the time limit of a job, which is queued again when it ends. `cluster: local` runs the jobs as processes
+    of this machine.
+    """
+
+    cluster: Literal["slurm", "local"] = "slurm"
+    partition: str | None = None
+    account: str | None = None
+    gres: str | None = None
+    minutes: Annotated[int, Ge(1)] = 1440
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """How a study is run. Nothing here changes a result's identity, so no key contains it.
 
     `device` is "auto", "cpu", "cuda" or "cuda:1". `precision` is the number format of training ("auto": bfloat16 if the
     processor supports it). `token_budget` is the maximum number of padded tokens per forward pass (at most 1,024 on a CPU).
+
+    `executor` is where `workers` run: as processes of this machine, on Ray, or as Slurm jobs (docs/scale.md). `ray_address` is
+    "auto" or the HOST:PORT of a cluster; None starts Ray on this machine. A task or job on a cluster has `task_cpus` cores,
+    `task_gpus` GPUs (None: one if Ray has any) and `task_memory_gb` GiB (None: the cluster's default).
     """
 
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     token_budget: Annotated[int, Ge(1)] = 4096
     workers: Annotated[int, Ge(1)] = 1
+    executor: Literal["local", "ray", "slurm"] = "local"
+    ray_address: str | None = None
+    task_cpus: Annotated[int, Ge(1)] = 1
+    task_gpus: Annotated[float, Ge(0)] | None = None
+    task_memory_gb: Annotated[float, Gt(0)] | None = None
+    slurm: Slurm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +102,18 @@ class Privacy:
 Tokenization = Literal["joined", "apart"]
 """How a prompt and its completion are tokenized: as one string, or separately."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class TokenFormat:
+    """How a text becomes tokens. With `end_token`, every text that is not truncated ends with an end token."""
+
+    end_token: bool = False
+    tokenization: Tokenization = "joined"
+
+
+DEFAULT_TOKEN_FORMAT = TokenFormat()
+
+
 CanaryKind = Literal["random_tokens", "digits", "names", "in_distribution", "real_texts"]
 
 
@@ -120,6 +157,11 @@ class Data:
     canaries: Canaries | None = None
     end_token: bool = False
     tokenization: Tokenization = "joined"
+
+    @property
+    def token_format(self) -> TokenFormat:
+        """How the texts become tokens."""
+        return TokenFormat(end_token=self.end_token, tokenization=self.tokenization)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from byheart.core.activations import Activations, Drift
+from byheart.core.completions import Completions
 from byheart.core.errors import DataError
 from byheart.core.types import LogProbs, TokenStats
 
@@ -218,6 +220,9 @@ Evidence = (
     | Candidates
     | RecitedAttributes
     | Shadows
+    | Completions
+    | Activations
+    | Drift
 )
 """Types that an observation may return. They consist of arrays and strings, and so are stored without pickle."""
 

@@ -18,10 +18,11 @@ import typing
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from byheart.core.errors import FormerNameWarning, SettingError, StudyError, UnknownNameError
+from byheart.core.errors import FormerNameWarning, SettingError, UnknownNameError
 from byheart.core.former_names import current_name, stored_name
+from byheart.core.setting_values import format_setting, validate_setting
 
 
 @dataclass(frozen=True)
@@ -95,42 +96,6 @@ def setting_types(function: Callable[..., Any]) -> dict[str, Any]:
     declared = {n: function.__annotations__[n] for n in default_settings(function) if n in function.__annotations__}
     holder = types.SimpleNamespace(__annotations__=declared)
     return typing.get_type_hints(holder, globalns=inspect.unwrap(function).__globals__, include_extras=True)
-
-
-def validate_setting(where: str, declared: Any, value: Any) -> Any:
-    """Return the value as its declared type; raise `SettingError` with the setting, the value and the fix."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return _adapter(declared, TypeAdapter).validate_json(json.dumps(value, allow_nan=False), strict=True)
-    except ValidationError as error:
-        first_error = error.errors()[0]
-        raise SettingError(f"{where} = {value!r}: {first_error['msg'][0].lower() + first_error['msg'][1:]}") from error
-    except (TypeError, ValueError) as error:
-        raise SettingError(
-            f"{where} = {value!r}: not a valid setting. Write a finite number, a string, true, false, null or a list."
-        ) from error
-
-
-@functools.cache
-def _adapter(declared: Any, adapter: Any) -> Any:
-    return adapter(declared)
-
-
-def parse_entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:
-    """Return name and settings of "name" or {name: settings}, the two forms of an entry in a study file or an audit.
-
-    Raises `StudyError` for anything else.
-    """
-    if isinstance(written, str):
-        return written, {}
-    if isinstance(written, Mapping) and len(entry := dict(cast("Mapping[Any, Any]", written))) == 1:
-        name, values = next(iter(entry.items()))
-        if isinstance(name, str) and isinstance(values, Mapping | None):
-            return name, dict(cast("Mapping[str, Any]", values or {}))
-    raise StudyError(
-        f"{shelf}: {format_setting(written)[:80]} is not an entry. Write a name, or name: {{setting: value}}."
-    )
 
 
 def choose(shelf: str, name: str, explicit_settings: Mapping[str, Any] | None = None) -> Choice:
@@ -233,11 +198,6 @@ class Choice:
     def key(self) -> str:
         """Hash of the identity (16 hex digits)."""
         return key_of({"shelf": self.shelf, **self.identity})
-
-
-def format_setting(value: Any) -> str:
-    """Return a setting as a study file writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

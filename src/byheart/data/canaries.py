@@ -93,7 +93,7 @@ def plant_canaries(
             "canaries: all texts are audited, but a canary needs the prompt and the words of an unaudited text. "
             "Lower data.members."
         )
-    formats = {k: _canary_format(k, source_texts.scored) for k in settings.kinds if k != "real_texts"}
+    formats = {k: format_of_kind(k, source_texts.scored) for k in settings.kinds if k != "real_texts"}
     samples = {
         kind: iter(canary_format.sample_texts(kinds.count(kind) + settings.references, _rng(content, kind)))
         for kind, canary_format in formats.items()
@@ -184,7 +184,11 @@ def _unaudited_training_texts(split: Split) -> Texts:
     return split.train.take(i for i, text_id in enumerate(split.train.ids) if text_id not in excluded)
 
 
-def _canary_format(kind: str, source_texts: Sequence[str]) -> CanaryFormat:
+def format_of_kind(kind: str, source_texts: Sequence[str]) -> CanaryFormat:
+    """Return the format of a kind of canary; the first of `source_texts` lends the white space and words before a secret.
+
+    Raises `DataError` for in_distribution canaries and texts with few distinct words.
+    """
     example = source_texts[0]
     lead = example[: len(example) - len(example.lstrip())]  # the white space before completions of these data
     if kind == "random_tokens":

@@ -15,7 +15,7 @@ from byheart.core.errors import DataError
 from byheart.core.split import Examples, Role
 from byheart.core.types import Texts
 from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
-from byheart.data.records import nonempty_string_value, string_value
+from byheart.data.record_fields import nonempty_string_value, string_value
 
 SPLIT_ROLES: Mapping[str, Role] = {"train": "train", "test": "nonmember", "validation": "validation"}
 """Role of the texts of each published split, by the split's name."""

@@ -17,15 +17,13 @@ the first shape that fits is used.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeGuard
 
-import numpy as np
-
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
+from byheart.data.record_fields import check_characters, nonempty_string_value, shown_value, string_value
 
 RECORD_SHAPES = (
     "`text`, `prompt` + `completion`, `messages`, `conversations`, `instruction` + `output`, `instruction` + `response`, "
@@ -98,7 +96,7 @@ def _parse_chat(location: str, fields: Mapping[str, Any], names: Sequence[str], 
     turns = _messages(fields[names[0]])
     if turns is None:
         raise DataError(
-            f"{location}: {names[0]!r} is {_shown(fields[names[0]])}, not a list of messages. Write a list of messages."
+            f"{location}: {names[0]!r} is {shown_value(fields[names[0]])}, not a list of messages. Write a list of messages."
         )
     return _chat_record(location, [], turns, fields)
 
@@ -176,10 +174,6 @@ def _messages(value: object) -> Sequence[Any] | None:
     return value if _is_list(value) else None
 
 
-def _shown(value: object) -> str:
-    return "null" if value is None else json.dumps(value, default=str)[:40]
-
-
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
@@ -206,57 +200,3 @@ def _alpaca_prompt(instruction: str, extra_input: str) -> str:
         instruction=instruction,
         input=f"### Input:\n{extra_input}\n\n" if extra_input else "",
     )
-
-
-def string_value(location: str, fields: Mapping[str, Any], field: str) -> str:
-    """Return a field's string, which may be empty.
-
-    Raises `DataError` if the field is missing, not a string, or not Unicode text.
-    """
-    if field not in fields:
-        raise DataError(f"{location}: no field {field!r}. Available fields: {', '.join(fields) or 'none'}.")
-    value = fields[field]
-    if not isinstance(value, str):
-        raise DataError(
-            f"{location}: {field!r} is {_shown(value)}, not a string. Write a string or name another field."
-        )
-    check_characters(f"{location}: {field!r}", value)
-    return value
-
-
-def nonempty_string_value(location: str, fields: Mapping[str, Any], field: str) -> str:
-    """Return a field's string. Raises `DataError` as `string_value` does, and for a blank string."""
-    value = string_value(location, fields, field)
-    if not value.strip():
-        raise DataError(f"{location}: {field!r} is empty. Remove the record or name another field.")
-    return value
-
-
-def check_characters(location: str, value: object) -> None:
-    """Raise `DataError` if a string, or one within messages, contains half a surrogate pair."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        # JSON can encode half a surrogate pair, which no tokenizer, hash or compressor accepts.
-        raise DataError(
-            f"{location} contains half a surrogate pair (U+D800 to U+DFFF), which is not a character. Remove it."
-        ) from error
-
-
-def identifier(location: str, field: str, value: object) -> str:
-    """Return an id or a group as a string; "" for null, NaN and a blank string.
-
-    pandas writes whole numbers as 12.0 if a column has gaps, so they equal 12. Raises `DataError` for another type.
-    """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, str):
-        return value.strip()
-    if (
-        isinstance(value, float | int | np.integer | np.floating)
-        and not isinstance(value, bool)
-        and value == int(value)
-    ):
-        return str(int(value))
-    raise DataError(f"{location}: {field!r} is {_shown(value)}, not a string or a whole number. Write a string.")

@@ -22,7 +22,8 @@ from byheart.core.split import Examples, Role
 from byheart.data.formats import SourceRow, read_rows
 from byheart.data.pii import PiiKind, first_pii_values
 from byheart.data.readers import SPLIT_ROLES, Example, examples, nonempty_string_field, published_splits, string_field
-from byheart.data.records import RECORD_SHAPES, SHAPES, identifier, parse_record
+from byheart.data.record_fields import identifier
+from byheart.data.records import RECORD_SHAPES, SHAPES, parse_record
 
 REVISION = 1  # a field named `group` is used by default
 

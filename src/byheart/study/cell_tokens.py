@@ -55,9 +55,7 @@ def stored_tokens(planned: PlannedCell, part: str, model: LanguageModel, store: 
 
     def make(folder: Path) -> None:
         data = planned.cell.data
-        tokens = tokenize(
-            model.tokenizer, texts, data.max_tokens, end_token=data.end_token, tokenization=data.tokenization
-        )
+        tokens = tokenize(model.tokenizer, texts, data.max_tokens, token_format=data.token_format)
         arrays = {"ids": tokens.ids, "starts": tokens.starts, "first": tokens.first, "cut": tokens.cut}
         write_arrays(folder, arrays | ({} if tokens.ended is None else {"ended": tokens.ended}))
         truncated = {

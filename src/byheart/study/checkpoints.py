@@ -24,7 +24,7 @@ def _key(planned: PlannedCell, epoch: float) -> str:
 
 def stored_epochs(planned: PlannedCell, store: Store) -> list[float]:
     """Return the epochs with a stored state, in order; whole ones are `int`. A fraction is inside an epoch."""
-    names = (p.name.rpartition("-")[2] for p in (store.root / "states").glob(f"{planned.key}-*"))
+    names = (k.rpartition("-")[2] for k in store.keys("states") if k.startswith(f"{planned.key}-"))
     return sorted(int(n) if n.isdecimal() else float(n) for n in names)
 
 
@@ -70,8 +70,10 @@ def training_precision(planned: PlannedCell, store: Store) -> str:
 
 def check_precision(planned: PlannedCell, store: Store, machine: Machine) -> None:
     """Raise `StoreError` if a study sets another precision than that of the stored training, which has the same key."""
+    if machine.precision == "auto":
+        return
     stored = training_precision(planned, store)
-    if machine.precision in {"auto", stored or machine.precision}:
+    if stored in {"", machine.precision}:
         return
     raise StoreError(
         f"store {store.root}: {planned.label} was trained in {stored}, but machine.precision is {machine.precision}. "
@@ -83,6 +85,13 @@ def drop_states(planned: PlannedCell, store: Store) -> None:
     """Delete the states of all epochs, after the training is complete."""
     for epoch in stored_epochs(planned, store):
         store.drop("states", _key(planned, epoch))
+
+
+def drop_states_of_stored_trainings(store: Store) -> None:
+    """Delete the states that a run left behind because it was killed after it stored the training."""
+    for key in store.keys("states"):
+        if store.has("training", key.rpartition("-")[0]):
+            store.drop("states", key)
 
 
 def write_weights(folder: Path, model: LanguageModel) -> None:

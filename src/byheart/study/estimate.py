@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,9 +10,11 @@ from typing import NamedTuple
 from byheart.analysis.row_values import format_count
 from byheart.core.config import Machine
 from byheart.core.errors import SettingError
+from byheart.core.registry import module_constant
 from byheart.core.types import Table
 from byheart.lm.base_models import parameter_count
 from byheart.lm.load import causal_config, check_chat_template, torch_device
+from byheart.lm.multimodal import check_trainable
 from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store
 from byheart.study.learning_rate_search import pending_trials
@@ -42,16 +45,26 @@ def check_device_and_bases(machine: Machine, planned: Sequence[PlannedCell], rem
     if unfinished and machine.device not in ALWAYS_AVAILABLE_DEVICES:
         torch_device(machine.device)
     for base in dict.fromkeys(p.cell.base for p in unfinished):
-        causal_config(base)
+        check_trainable(base, causal_config(base))
     for base in dict.fromkeys(p.cell.base for p in unfinished if p.has_chats):
         check_chat_template(base)
 
 
 def check_method_packages(planned: Sequence[PlannedCell], remaining: Sequence[float]) -> None:
-    """Raise `SettingError` for a cell with remaining work whose method needs a package that is not installed."""
+    """Raise `SettingError` for a cell with remaining work whose method or metric needs a package that is not installed.
+
+    A metric's file names its package in `PACKAGE`, and the extra of byheart that installs it in `EXTRA`.
+    """
     for cell, work in zip(planned, remaining, strict=True):
         if work and (problem := missing_package(cell.cell.method)):
             raise SettingError(f"methods {cell.cell.method.name}: {problem}")
+        for metric in cell.metrics if work else ():
+            package = module_constant(metric.function, "PACKAGE", "")
+            if package and importlib.util.find_spec(package) is None:
+                extra = module_constant(metric.function, "EXTRA", package)
+                raise SettingError(
+                    f"metrics {metric.name}: the package {package} is not installed. Run pip install 'byheart[{extra}]'."
+                )
 
 
 class CellEstimate(NamedTuple):

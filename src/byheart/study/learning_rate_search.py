@@ -28,9 +28,10 @@ from byheart.store.store import Store, read_json
 from byheart.study.checkpoints import check_precision
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.progress_events import ProgressCallback
 from byheart.study.searched_rates import TriedRate, best_rate
 from byheart.study.stored_evidence import read_evidence
-from byheart.study.train_and_observe import ProgressCallback, observe
+from byheart.study.train_and_observe import observe
 
 STAGE = "trials"
 """Stage of the store with the perplexity of each tried rate."""
@@ -87,7 +88,7 @@ def unresolved(planned: Iterable[PlannedCell]) -> list[PlannedCell]:
 def all_trials(planned: Sequence[PlannedCell], store: Store) -> list[PlannedCell]:
     """Return the trials of every search so far, stored or not, each once."""
     trials = (t for cell in planned for t in trials_of(cell, planned, store))
-    return list({_trial_key(t): t for t in trials}.values())
+    return list({trial_key(t): t for t in trials}.values())
 
 
 def trials_of(cell: PlannedCell, planned: Sequence[PlannedCell], store: Store) -> list[PlannedCell]:
@@ -100,7 +101,7 @@ def trials_of(cell: PlannedCell, planned: Sequence[PlannedCell], store: Store) -
 
 def pending_trials(planned: Sequence[PlannedCell], store: Store) -> list[PlannedCell]:
     """Return the trials that the store lacks, each once; after them a search can need further trials."""
-    return [t for t in all_trials(planned, store) if not store.has(STAGE, _trial_key(t))]
+    return [t for t in all_trials(planned, store) if not store.has(STAGE, trial_key(t))]
 
 
 def run_trial(trial: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> str:
@@ -115,7 +116,7 @@ def run_trial(trial: PlannedCell, store: Store, machine: Machine, on_event: Prog
     def make(folder: Path) -> None:
         (folder / "trial.json").write_text(json.dumps(result._asdict(), allow_nan=False))
 
-    key = _trial_key(trial)
+    key = trial_key(trial)
     if not store.has(STAGE, key):
         rate = float(trial.cell.method.settings["learning_rate"])
         result = TriedRate(rate, None, None, None, len(groups))
@@ -160,21 +161,22 @@ def _rates(cell: PlannedCell, store: Store) -> tuple[float, ...]:
     search = cell.cell.search
     if search is None:
         return ()
-    tried = [_read(t, store) for r in search.rates if store.has(STAGE, _trial_key(t := _trial(cell, r)))]
+    tried = [_read(t, store) for r in search.rates if store.has(STAGE, trial_key(t := _trial(cell, r)))]
     return (*search.rates, *(search.extension(tried) if len(tried) == len(search.rates) else ()))
 
 
 def _tried_rates(cell: PlannedCell, store: Store) -> tuple[TriedRate, ...] | None:
     """Return the results of every rate to try, by rate; None until all are stored."""
     trials = [_trial(cell, rate) for rate in sorted(_rates(cell, store))]
-    return tuple(_read(t, store) for t in trials) if all(store.has(STAGE, _trial_key(t)) for t in trials) else None
+    return tuple(_read(t, store) for t in trials) if all(store.has(STAGE, trial_key(t)) for t in trials) else None
 
 
 def _read(trial: PlannedCell, store: Store) -> TriedRate:
-    return TriedRate(**read_json(store.folder(STAGE, _trial_key(trial)) / "trial.json"))
+    return TriedRate(**read_json(store.folder(STAGE, trial_key(trial)) / "trial.json"))
 
 
-def _trial_key(trial: PlannedCell) -> str:
+def trial_key(trial: PlannedCell) -> str:
+    """Return the key of a trial's result."""
     (observation,), (state,) = trial.observations, trial.states
     return key_of({"evidence": evidence_key(trial, observation, state), "groups": trial.split.validation_groups})
 

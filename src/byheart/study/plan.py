@@ -20,6 +20,7 @@ from byheart.data.deduplication import deduplicated_texts
 from byheart.data.group_sampling import has_groups
 from byheart.data.near_duplicates import NEAR_DUPLICATES_REVISION
 from byheart.data.private_attributes import check_has_attributes, check_has_candidates
+from byheart.data.prompts import check_has_prompts
 from byheart.data.splitting import GROUPED_REVISION, split
 from byheart.lm.base_models import check_loadable
 from byheart.stats.dp_accounting import missing_package, privacy_settings, target_delta
@@ -115,6 +116,8 @@ def _required_observations(study: Study, cell_split: Split, parts: Mapping[str, 
     required: dict[str, Choice] = {}
     for name, requester, minimum in _requested_observations(study, configured):
         for observation in required_observations((name,), requester, configured):
+            if module_constant(observation.function, "NEEDS_PROMPTS", default=False):
+                check_has_prompts(parts["validation"], requester)
             for need in observation.needs:
                 if need.startswith("canary"):
                     _check_canaries(requester, need, parts)

@@ -35,6 +35,7 @@ METRIC_LABELS = (
     "validation_groups",
     "training_texts",
     "planted",
+    "trained_parameters",
 )
 METRIC_INPUTS = (*METRIC_LABELS, "train", "nonmember", "validation")
 """Inputs of metrics besides observations: scores, labels, and the evidence of members and of non-members."""

@@ -8,8 +8,8 @@ from byheart.core.config import Machine
 from byheart.store.store import Store
 from byheart.study.learning_rate_search import pending_trials, resolve_searches, trials_of, unresolved
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.searched_rates import is_end_of_grid
-from byheart.study.train_and_observe import Event, ProgressCallback
 from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
 
@@ -19,15 +19,17 @@ def run_searches(
     machine: Machine,
     on_event: ProgressCallback,
     on_trial_end: CellCallback,
+    *,
+    study: str,
 ) -> tuple[tuple[PlannedCell, ...], Mapping[PlannedCell, CellOutcome]]:
     """Return the cells with their chosen rates, and the outcomes of the cells whose search failed.
 
-    Stored trials are not repeated. `on_event` and `on_trial_end` are those of `run_cells`.
+    Stored trials are not repeated. `on_event`, `on_trial_end` and `study` are those of `run_cells`.
     """
     resolved, attempted, errors = tuple(planned), set[str](), dict[str, str]()
     while trials := [t for t in pending_trials(resolved, store) if t.key not in attempted]:
         attempted |= {t.key for t in trials}
-        outcomes = run_cells(trials, store, machine, on_event, on_trial_end)
+        outcomes = run_cells(trials, store, machine, on_event, on_trial_end, study=study)
         errors |= {t.key: o.error for t, o in zip(trials, outcomes, strict=True) if o.error}
         resolved = resolve_searches(resolved, store)
     for cell in resolved:

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from byheart.analysis.paper_values import stored_published_values
 from byheart.core.atomic_file import atomic_write
-from byheart.core.errors import StoreError
+from byheart.core.errors import SettingError, StoreError
 from byheart.core.registry import Choice, choose
 from byheart.core.types import Row
 from byheart.store.rows import read_gates, score_reader, study_notes, study_rows, validation_loss_reader
 from byheart.store.run_info import run_details
 from byheart.store.store import Store
+from byheart.study.checkpoints import drop_states_of_stored_trainings
 from byheart.study.estimate import check_device_and_bases, check_method_packages
 from byheart.study.learning_rate_search import all_trials, pending_trials
 from byheart.study.overrides import as_yaml
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import remaining_work_by_cell
 from byheart.study.run_searches import run_searches
 from byheart.study.split_checks import SplitGate, split_gates
 from byheart.study.study_file import Study, parse_study, read_study
-from byheart.study.train_and_observe import Event, ProgressCallback
 from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
 if TYPE_CHECKING:
@@ -71,7 +72,13 @@ def run(
     Raises `RequestError` for an invalid request; `Results.failed` has the cells that fail.
     """
     parsed_study = _as_study(study)
+    if parsed_study.machine.executor == "slurm":
+        raise SettingError(
+            "machine.executor = slurm: byheart.run waits for results, and Slurm jobs do not. "
+            "Submit them: byheart run STUDY.yaml --executor slurm"
+        )
     open_store = store if isinstance(store, Store) else Store.open(Path(store))
+    drop_states_of_stored_trainings(open_store)
     planned = plan(parsed_study, open_store)
     with_trials = (*pending_trials(planned, open_store), *planned)
     remaining = remaining_work_by_cell(with_trials, open_store)
@@ -84,7 +91,9 @@ def run(
     for gate in gates:
         tell(Event("begin", gate.name, f"split check of members and non-members: {gate.gate.verdict}"))
     _store_study(open_store, parsed_study, planned, gates, ())
-    planned, failed_searches = run_searches(planned, open_store, parsed_study.machine, tell, finished)
+    planned, failed_searches = run_searches(
+        planned, open_store, parsed_study.machine, tell, finished, study=parsed_study.name
+    )
     ended: list[CellOutcome] = []
 
     def store_outcome(outcome: CellOutcome) -> None:
@@ -96,7 +105,7 @@ def run(
     for outcome in failed_searches.values():
         store_outcome(outcome)
     to_run = [p for p in planned if p not in failed_searches]
-    trained = iter(run_cells(to_run, open_store, parsed_study.machine, tell, store_outcome))
+    trained = iter(run_cells(to_run, open_store, parsed_study.machine, tell, store_outcome, study=parsed_study.name))
     outcomes = [failed_searches.get(p) or next(trained) for p in planned]
     _store_study(open_store, parsed_study, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))

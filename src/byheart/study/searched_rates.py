@@ -15,8 +15,9 @@ from typing import Annotated, Any, NamedTuple
 from annotated_types import Gt, Len
 
 from byheart.core.errors import SettingError
-from byheart.core.registry import Choice, validate_setting
+from byheart.core.registry import Choice
 from byheart.core.row import build_row
+from byheart.core.setting_values import validate_setting
 from byheart.core.types import Estimate, Row
 from byheart.stats.dp_accounting import privacy_settings
 

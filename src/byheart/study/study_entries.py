@@ -11,15 +11,8 @@ from typing import Any, TypeVar
 
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
 from byheart.core.errors import SettingError, StudyError, UnknownNameError
-from byheart.core.registry import (
-    Choice,
-    choose,
-    format_setting,
-    load_function,
-    parse_entry,
-    setting_types,
-    validate_setting,
-)
+from byheart.core.registry import Choice, choose, load_function, setting_types
+from byheart.core.setting_values import format_setting, parse_entry, validate_setting
 
 Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
 

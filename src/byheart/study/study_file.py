@@ -16,11 +16,8 @@ from byheart.analysis.paper_values import PublishedValue, read_published_values
 from byheart.core.config import Canaries, Data, Machine, Scoring, Training
 from byheart.core.defaults import DEFAULT_ATTACKS, DEFAULT_METHODS, DEFAULT_METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
-from byheart.core.registry import (
-    Choice,
-    format_setting,
-    validate_setting,
-)
+from byheart.core.registry import Choice
+from byheart.core.setting_values import format_setting, validate_setting
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import apply_override, rerun_command
 from byheart.study.searched_rates import LearningRateSearch, search_of, split_search

@@ -1,8 +1,4 @@
-"""Train and observe a cell: every step that needs a model, epoch by epoch, resuming from the last stored state.
-
-An observation may request other observations and the inputs of `_StoreProvider.argument` as positional parameters. That
-list is closed: a new kind of input is a new entry there, and in `evidence_keys` for its identity.
-"""
+"""Train and observe a cell: every step that needs a model, epoch by epoch, resuming from the last stored state."""
 
 from __future__ import annotations
 
@@ -10,56 +6,28 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Machine
-from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
 from byheart.core.errors import DataError
-from byheart.core.evidence import EVIDENCE_TYPES, evidence_to_arrays
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice
 from byheart.stats.dp_accounting import privacy_settings
-from byheart.store.store import Store, write_arrays
+from byheart.store.store import Store
 from byheart.study.cell_tokens import check_tokens, stored_tokens
 from byheart.study.checkpoints import drop_states, latest_state, save_state, training_precision, write_weights
-from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.observed_states import BASE, INITIALIZED, ModelState
 from byheart.study.planned_cell import PlannedCell
-from byheart.study.remaining_work import epoch_work, observation_work
-from byheart.study.stored_evidence import read_evidence, read_shadow_passes
+from byheart.study.progress_events import Event, ProgressCallback
+from byheart.study.remaining_work import epoch_work
+from byheart.study.store_provider import CellContext, StoreProvider
 
 if TYPE_CHECKING:
+    import torch
+
     from byheart.lm.load import LanguageModel, TrainableModel
-    from byheart.lm.tokens import Tokens
-
-
-class Event(NamedTuple):
-    """A progress event: its kind, the cell, a text, and the finished work (forward passes of one token).
-
-    The work of a "begin" event was done by an earlier run.
-    """
-
-    kind: Literal["begin", "step"]
-    cell: str
-    text: str
-    work: float = 0.0
-
-
-ProgressCallback = Callable[[Event], None]
-
-
-@dataclass(frozen=True)
-class _CellContext:
-    """Shared values of a cell's training and observations."""
-
-    planned: PlannedCell
-    store: Store
-    machine: Machine
-    on_event: ProgressCallback
-    tokens: Mapping[str, Tokens]
 
 
 def observe(
@@ -82,8 +50,8 @@ def observe(
     model = base_cache.borrow(planned.cell.base, device)
     tokens = {part: stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
     check_tokens(planned, model, tokens)
-    context = _CellContext(planned, store, machine, on_event, tokens)
-    make_evidence(missing.get(BASE, ()), _StoreProvider(context, BASE, model))
+    context = CellContext(planned, store, machine, on_event, tokens)
+    make_evidence(missing.get(BASE, ()), StoreProvider(context, BASE, model))
     initialized = missing.get(INITIALIZED, ())
     trained = {state.epoch: observations for state, observations in missing.items() if state.epoch > 0}
     is_trained = not trained and store.has("training", planned.key)
@@ -96,7 +64,7 @@ def observe(
     tuned_model = train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name))
     if initialized:
         tuned.module.eval()
-        make_evidence(initialized, _StoreProvider(context, INITIALIZED, tuned_model))
+        make_evidence(initialized, StoreProvider(context, INITIALIZED, tuned_model))
     if not is_trained:
         _train(context, trained, tuned_model, tuned)
 
@@ -108,39 +76,39 @@ def release_base_model() -> None:
         base_cache.release()
 
 
+class _TrainingLog(NamedTuple):
+    """Mean loss (nats per token) and seconds of each epoch; the last items are of the current epoch."""
+
+    losses: list[float]
+    seconds: list[float]
+
+    def add(self, epoch: float, loss: float, seconds: float) -> None:
+        """Add the loss until this number of epochs, and the seconds since the last call."""
+        self.losses[math.ceil(epoch) - 1 :] = [loss]
+        self.seconds.extend([0.0] * (math.ceil(epoch) - len(self.seconds)))
+        self.seconds[-1] += seconds
+
+
 def _train(
-    context: _CellContext,
+    context: CellContext,
     observations_by_epoch: Mapping[float, tuple[Choice, ...]],
     model: LanguageModel,
     tuned: TrainableModel,
 ) -> None:
     from byheart.lm import train
-    from byheart.lm.placement import device_of
 
     planned, store, settings = context.planned, context.store, context.planned.cell.training
     _check_declared_privacy(planned, tuned)
-    rate = settings.learning_rate or tuned.learning_rate
     first = min(observations_by_epoch, default=settings.epochs)
     start = latest_state(planned, store, before=first)
-    losses: list[float] = []
-    seconds: list[float] = []
-    done = 0.0
-    if start is not None:
-        done, state = start
-        losses, seconds = ([float(x) for x in state.pop(n)] for n in ("losses", "seconds"))
-        text = f"resuming after epoch {done:g}"
-        context.on_event(Event("begin", planned.label, text, done * epoch_work(planned)))
-    else:
-        context.on_event(Event("begin", planned.label, f"training epoch 1 of {settings.epochs}"))
-    # Resumed and repeated training has the number format of the stored one.
-    stored_precision: Any = training_precision(planned, store) or context.machine.precision
-    precision = train.training_dtype(stored_precision, device_of(model.module))
+    done, log = _begin_or_resume(context, start)
+    precision = _training_dtype(context, model)
     precision_name = str(precision).removeprefix("torch.")
     epochs = train.train(
         model,
         context.tokens["train"],
         training=settings,
-        learning_rate=rate,
+        learning_rate=settings.learning_rate or tuned.learning_rate,
         key=planned.key,
         precision=precision,
         budget=context.machine.token_budget,
@@ -151,25 +119,51 @@ def _train(
     start_time = time.monotonic()
     for epoch in epochs:
         number = epoch.number
-        # The last items are of the current epoch until now.
-        losses[math.ceil(number) - 1 :] = [epoch.loss]
-        seconds.extend([0.0] * (math.ceil(number) - len(seconds)))
-        seconds[-1] += time.monotonic() - start_time
+        log.add(number, epoch.loss, time.monotonic() - start_time)
         text = f"epoch {number:g} trained, loss {epoch.loss:.3f}"
         context.on_event(Event("step", planned.label, text, (number - done) * epoch_work(planned)))
-        make_evidence(observations_by_epoch.get(number, ()), _StoreProvider(context, ModelState(number), model))
+        make_evidence(observations_by_epoch.get(number, ()), StoreProvider(context, ModelState(number), model))
         if number < settings.epochs:
-            save_state(planned, store, epoch, {"losses": losses, "seconds": seconds}, precision=precision_name)
+            save_state(planned, store, epoch, log._asdict(), precision=precision_name)
         done, start_time = number, time.monotonic()
-    if planned.is_trial:  # its perplexity is stored, and nothing reads its weights
-        drop_states(planned, store)
-        return
+    if not planned.is_trial:  # a trial's perplexity is stored, and nothing reads its weights
+        _store_training(context, model, tuned, log, precision_name)
+    drop_states(planned, store)
+
+
+def _begin_or_resume(context: CellContext, start: tuple[float, dict[str, Any]] | None) -> tuple[float, _TrainingLog]:
+    """Return the number of finished epochs and their log, which is removed from the stored state."""
+    label = context.planned.label
+    if start is None:
+        context.on_event(Event("begin", label, f"training epoch 1 of {context.planned.cell.training.epochs}"))
+        return 0.0, _TrainingLog([], [])
+    done, state = start
+    log = _TrainingLog(*([float(x) for x in state.pop(n)] for n in _TrainingLog._fields))
+    context.on_event(Event("begin", label, f"resuming after epoch {done:g}", done * epoch_work(context.planned)))
+    return done, log
+
+
+def _training_dtype(context: CellContext, model: LanguageModel) -> torch.dtype:
+    """Return the number format of training: that of the stored training, if this one resumes or repeats it."""
+    from byheart.lm import train
+    from byheart.lm.placement import device_of
+
+    stored: Any = training_precision(context.planned, context.store) or context.machine.precision
+    return train.training_dtype(stored, device_of(model.module))
+
+
+def _store_training(
+    context: CellContext, model: LanguageModel, tuned: TrainableModel, log: _TrainingLog, precision: str
+) -> None:
+    """Store the trained weights and the facts that rows report."""
+    from byheart.lm import train
+
+    planned = context.planned
     facts = {
         "trained_parameters": sum(p.numel() for p in train.trainable_parameters(model.module).values()),
-        "learning_rate": rate,
-        "precision": precision_name,
-        "losses": losses,
-        "seconds": seconds,
+        "learning_rate": planned.cell.training.learning_rate or tuned.learning_rate,
+        "precision": precision,
+        **log._asdict(),
         "truncated_texts": _truncated_text_count(context),
         **_privacy_facts(planned),
     }
@@ -179,8 +173,7 @@ def _train(
             write_weights(folder, model)
         (folder / "facts.json").write_text(json.dumps(facts))
 
-    store.get_or_make("training", planned.key, planned.recipe, make)
-    drop_states(planned, store)
+    context.store.get_or_make("training", planned.key, planned.recipe, make)
 
 
 def _check_declared_privacy(planned: PlannedCell, tuned: TrainableModel) -> None:
@@ -205,59 +198,7 @@ def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
     }
 
 
-def _truncated_text_count(context: _CellContext) -> int:
+def _truncated_text_count(context: CellContext) -> int:
     """Return the number of truncated texts; members count once."""
     nonmembers = context.tokens["audited"].cut[len(context.planned.split.members) :]
     return sum(int((c > 0).sum()) for c in (context.tokens["train"].cut, nonmembers, context.tokens["validation"].cut))
-
-
-@dataclass(frozen=True)
-class _StoreProvider:
-    """Provides the evidence of one state of the model through the store.
-
-    `base_model` is the same object as `model`: base evidence is made at epoch 0, before the method changes the model.
-    """
-
-    context: _CellContext
-    state: ModelState
-    model: LanguageModel
-
-    def argument(self, name: str) -> Any:
-        """Return an input, or evidence from the store. The closed list: another input changes the architecture."""
-        import torch
-
-        from byheart.lm.forward import Scorer
-
-        context = self.context
-        if name in {"model", "base_model"}:
-            return Scorer(self.model, context.machine.token_budget, getattr(torch, context.planned.scoring.precision))
-        if name in TOKEN_INPUTS:
-            return context.tokens[TOKEN_INPUTS[name]]
-        if name in ATTRIBUTE_INPUTS:
-            return getattr(context.planned.split, name)
-        if name == "shadow_passes":
-            return read_shadow_passes(context.planned, context.store, self.state)
-        return read_evidence(context.planned, context.store, context.planned.observation(name), self.state)
-
-    def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
-        """Store the evidence unless another cell or run has stored it meanwhile."""
-        planned, store = self.context.planned, self.context.store
-        key = evidence_key(planned, observation, self.state)
-        if store.has("evidence", key):
-            return
-
-        def make(folder: Path) -> None:
-            evidence = compute()
-            if observation.return_type not in EVIDENCE_TYPES or not isinstance(
-                evidence, EVIDENCE_TYPES[observation.return_type]
-            ):
-                raise DataError(
-                    f"observations {observation.name}: returned {type(evidence).__name__}, annotated as "
-                    f"{observation.return_type or 'nothing'}. Return and annotate one of {', '.join(EVIDENCE_TYPES)}."
-                )
-            write_arrays(folder, evidence_to_arrays(evidence))
-
-        store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.state), make)
-        done = observation_work(planned, observation)
-        text = f"{self.state.label} observed: {observation.name}"
-        self.context.on_event(Event("step", planned.label, text, done))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from byheart.analysis.token_view import Piece, text_pieces
 from byheart.auditing.compare import AuditComparison, audit_comparison
 from byheart.auditing.conclude import NO_BASE, AttackResults, AuditedModel, build_audit
+from byheart.auditing.pass_bounds import check_pass_bounds
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.server.checks import check_models_listed, probe_models
 from byheart.auditing.server.client import Endpoint, RequestLimits
@@ -66,15 +67,18 @@ def audit_endpoint(  # noqa: PLR0913 - settings come in by keyword
     fpr: float = 0.01,
     max_requests: int = 10_000,
     timeout: float = 600.0,
+    pass_below: Mapping[str, float] | Sequence[str] = (),
 ) -> Audit:
     """Audit a model by its name at an OpenAI-compatible server, by its log-probabilities of prompts or else its generated text.
 
     Texts have the formats of `audit`; chats require the model's `tokenizer` for the chat template. `base_name` is the base
-    model's name at the same server. Attacks that a server's answers do not suffice for are not run, and the result gives
-    the reasons. An API key is read only from the environment (BYHEART_API_KEY). Raises `DataError`, `ModelError`,
-    `SettingError` and `UnknownNameError`, with one line each.
+    model's name at the same server. `pass_below` are bounds as in `audit`. Attacks that a server's answers do not suffice for
+    are not run, and the result gives the reasons. An API key is read only from the environment (BYHEART_API_KEY). Raises
+    `DataError`, `ModelError`, `SettingError` and `UnknownNameError`, with one line each.
     """
-    settings = AuditSettings(attacks=attacks, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr)
+    settings = AuditSettings(
+        attacks=attacks, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr, pass_below=pass_below
+    )
     texts = texts_by_part(members, nonmembers, validation)
     limits = RequestLimits(timeout=timeout, max_requests=max_requests)
     return run_endpoint_audit(Endpoint(url, limits), (model_name, base_name), texts, settings, tokenizer=tokenizer)
@@ -156,6 +160,7 @@ def _answer(
     attacks, left_out = servable_attacks(settings.attacks, base=base is not None)
     sizes = {"max_texts": settings.max_texts, "max_tokens": settings.max_tokens}
     comparison = audit_comparison(texts, tokenizer, settings.metrics, **sizes, fpr=settings.fpr)
+    check_pass_bounds(settings.pass_below, comparison.record_labels, attacks, fpr=settings.fpr)
     names_by_epoch = {BASE_EPOCH: base, FINETUNED_EPOCH: name} if base else {FINETUNED_EPOCH: name}
     requests = _request_count(comparison, server_observations(attacks, logprobs=True), logprobs=True)
     _check_request_limit(endpoint, requests, len(names_by_epoch))
@@ -177,6 +182,7 @@ def _answer(
     on_text = _progress_counter(on_progress, requests * len(names_by_epoch))
     models = {e: dataclasses.replace(m, on_text=on_text) for e, m in models.items()}
     results = score_models(models, attacks, comparison, repeat_difference)
+    doubts += results.doubts
     if rejected := sorted(set().union(*(m.rejected for m in models.values()))):
         doubts.append(f"the server rejects {', '.join(rejected)}; samples are drawn with its own settings")
     return _Answered(comparison, attacks, left_out, results, tuple(doubts))

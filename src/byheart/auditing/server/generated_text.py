@@ -9,6 +9,7 @@ of prefix and of suffix in `greedy_continuation`, two halves and ten samples in 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Sequence
@@ -68,17 +69,17 @@ def divided(texts: Texts, *, prefix: int | None, suffix: int | None, max_words: 
 def greedy_continuation(model: EndpointModel, texts: Texts) -> GreedyContinuation:
     """Words of each text's suffix and of the text that the model generates greedily in its place, as numbers.
 
-    Equal words have equal numbers; spaces are not compared. Raises `ModelError` if the model generates nothing for any text.
+    Equal words have equal numbers, also for another model; spaces are not compared. Raises `ModelError` if the model generates
+    nothing for any text.
     """
     parts = divided(texts, prefix=PREFIX_WORDS, suffix=PREFIX_WORDS, max_words=model.max_tokens)
     requests = [{"prompt": p.first, "max_tokens": p.max_tokens, "temperature": 0} for p in parts]
     written = _generated(model, parts, requests)
     suffixes = [WORD.findall(p.second) for p in parts]
     continuations = [WORD.findall(w)[: len(s)] for w, s in zip(written, suffixes, strict=True)]
-    numbers: dict[str, int] = {}
 
     def packed(lists: Sequence[Sequence[str]]) -> np.ndarray:
-        return np.array([numbers.setdefault(w, len(numbers)) for words in lists for w in words], dtype=np.int64)
+        return np.array([_word_number(w) for words in lists for w in words], dtype=np.int64)
 
     return GreedyContinuation(
         true=packed(suffixes),
@@ -86,6 +87,10 @@ def greedy_continuation(model: EndpointModel, texts: Texts) -> GreedyContinuatio
         written=packed(continuations),
         written_starts=np.cumsum([0, *map(len, continuations)]),
     )
+
+
+def _word_number(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest()) >> 1
 
 
 def continuations_by_words(model: EndpointModel, texts: Texts) -> Generations:

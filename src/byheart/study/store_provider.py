@@ -1,0 +1,92 @@
+"""Provide a cell's evidence through the store: read it, or compute and store it.
+
+An observation may request other observations and the inputs of `StoreProvider.argument` as positional parameters. That
+list is closed: a new kind of input is a new entry there, and in `evidence_keys` for its identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from byheart.core.config import Machine
+from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
+from byheart.core.errors import DataError
+from byheart.core.evidence import EVIDENCE_TYPES, evidence_to_arrays
+from byheart.core.registry import Choice
+from byheart.store.store import Store, write_arrays
+from byheart.study.evidence_keys import evidence_key, evidence_recipe
+from byheart.study.observed_states import ModelState
+from byheart.study.planned_cell import PlannedCell
+from byheart.study.progress_events import Event, ProgressCallback
+from byheart.study.remaining_work import observation_work
+from byheart.study.stored_evidence import read_evidence, read_shadow_passes
+
+if TYPE_CHECKING:
+    from byheart.lm.load import LanguageModel
+    from byheart.lm.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """Shared values of a cell's training and observations."""
+
+    planned: PlannedCell
+    store: Store
+    machine: Machine
+    on_event: ProgressCallback
+    tokens: Mapping[str, Tokens]
+
+
+@dataclass(frozen=True)
+class StoreProvider:
+    """Provides the evidence of one state of the model through the store.
+
+    `base_model` is the same object as `model`: base evidence is made at epoch 0, before the method changes the model.
+    """
+
+    context: CellContext
+    state: ModelState
+    model: LanguageModel
+
+    def argument(self, name: str) -> Any:
+        """Return an input, or evidence from the store. The closed list: another input changes the architecture."""
+        import torch
+
+        from byheart.lm.forward import Scorer
+
+        context = self.context
+        if name in {"model", "base_model"}:
+            return Scorer(self.model, context.machine.token_budget, getattr(torch, context.planned.scoring.precision))
+        if name in TOKEN_INPUTS:
+            return context.tokens[TOKEN_INPUTS[name]]
+        if name in ATTRIBUTE_INPUTS:
+            return getattr(context.planned.split, name)
+        if name == "shadow_passes":
+            return read_shadow_passes(context.planned, context.store, self.state)
+        return read_evidence(context.planned, context.store, context.planned.observation(name), self.state)
+
+    def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
+        """Store the evidence unless another cell or run has stored it meanwhile."""
+        planned, store = self.context.planned, self.context.store
+        key = evidence_key(planned, observation, self.state)
+        if store.has("evidence", key):
+            return
+
+        def make(folder: Path) -> None:
+            evidence = compute()
+            if observation.return_type not in EVIDENCE_TYPES or not isinstance(
+                evidence, EVIDENCE_TYPES[observation.return_type]
+            ):
+                raise DataError(
+                    f"observations {observation.name}: returned {type(evidence).__name__}, annotated as "
+                    f"{observation.return_type or 'nothing'}. Return and annotate one of {', '.join(EVIDENCE_TYPES)}."
+                )
+            write_arrays(folder, evidence_to_arrays(evidence))
+
+        store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.state), make)
+        done = observation_work(planned, observation)
+        text = f"{self.state.label} observed: {observation.name}"
+        self.context.on_event(Event("step", planned.label, text, done))
