@@ -1,4 +1,4 @@
-"""Tiny models and finished studies of them, a browser, and the command line typed in this process.
+"""Tiny models and finished studies of them, a browser, and the command line in this process.
 
 Shape checks are on for every test. What needs torch is imported by the fixture that needs it: tests of numbers load none.
 """
@@ -6,7 +6,7 @@ Shape checks are on for every test. What needs torch is imported by the fixture 
 import os
 import sys
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a hub
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may contact a hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads that wait for each other cost more than they save
 
 import hypothesis
@@ -26,13 +26,13 @@ with install_import_hook("byheart", "beartype.beartype"):
 from testing import stores
 from testing.made_up import ARCHITECTURES, SENTENCES
 
-hypothesis.settings.register_profile("byheart", deadline=None)  # a busy machine makes no test fail
+hypothesis.settings.register_profile("byheart", deadline=None)  # tests do not fail on a busy machine
 hypothesis.settings.load_profile("byheart")
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory):
-    """A function that fills a folder by name once in a run, whichever of its processes is first to ask for it."""
+    """A function that fills a named folder once per test run; the first process that requests it does."""
     return stores.sharing(tmp_path_factory)
 
 
@@ -50,7 +50,7 @@ def tiny_folder(shared_folder):
 
 @pytest.fixture(scope="session")
 def lora_store(shared_folder, tiny_folder):
-    """A finished study of LoRA and head on a tiny llama. It is read only: take a copy of what is written to."""
+    """A finished study of LoRA and head on a tiny llama. It is read only: tests that write to it take a copy."""
     return stores.finished(shared_folder, "lora", stores.lora_study(tiny_folder("llama")))
 
 
@@ -62,14 +62,14 @@ def shadow_store(shared_folder, tiny_folder):
 
 @pytest.fixture(scope="session")
 def attribute_store(shared_folder, tiny_folder):
-    """A finished study of a model that knows its members' private attributes by heart. It is read only."""
+    """A finished study of a model that memorized its members' private attributes. It is read only."""
     lines = shared_folder("attribute_lines", stores.write_attribute_lines) / "codes.jsonl"
     return stores.finished(shared_folder, "attribute", stores.attribute_study(tiny_folder("llama"), lines))
 
 
 @pytest.fixture(scope="session")
 def real_folder(shared_folder):
-    """The store of a small study of a pre-trained model, and what was told while it ran. It is read only."""
+    """The store of a small study of a pre-trained model, and the printed output. It is read only."""
     return shared_folder("real", stores.type_quickstart)
 
 
@@ -102,7 +102,7 @@ def browser():
 
 @pytest.fixture
 def opened(browser):
-    """A function that opens a page and waits for it; afterwards nothing may have gone wrong, or out."""
+    """A function that opens a page and waits for it; afterwards it checks for errors and requests to other hosts."""
     from testing import browser_page
 
     with browser_page.opening(browser) as opened:
@@ -111,14 +111,14 @@ def opened(browser):
 
 @pytest.fixture
 def typed_audit(monkeypatch, capsys):
-    """A function that types `byheart audit` with these words, in this process, and gives exit code, output and complaints."""
+    """A function that runs `byheart audit` with these arguments in this process and returns exit code, output and errors."""
     from byheart.cli.main import main
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
+        reported = capsys.readouterr()
+        return ended.value.code, reported.out, reported.err
 
     return run

@@ -1,4 +1,4 @@
-"""What holds of every figure on the shelf: names are inert, nothing is refused, one epoch is enough, pictures are what they say."""
+"""Properties of every figure on the shelf: names are escaped, empty input is refused, one epoch suffices, pictures are reproducible."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from byheart.figures.frontier import frontier
 from byheart.figures.perplexity import perplexity
 from byheart.figures.trajectory import trajectory
 from testing.figure_rows import FEW, scores
-from testing.made_up import canary_rows, everything, study
+from testing.made_up import canary_rows, drift_rows, everything, study
 
 HOSTILE = "</svg><script>alert(1)</script>$\\frac{\x07\u202e' + datum.x + '"
 
@@ -28,7 +28,7 @@ def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
         for r in study(datasets=("xsum",), methods=("lora",), settings=("", "targets=mlp"))
         if r.attack in {"", "loss", "min_k"}
     ]
-    rows += list(canary_rows(rows))
+    rows += [*canary_rows(rows), *drift_rows(rows)]
     entry = registry.load_function("figures", name)
     data = {"rows": rows, "scores": scores}
     figure = entry(*(data[n] for n in registry.needs(entry)))
@@ -38,7 +38,7 @@ def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
 
 
 @pytest.mark.parametrize("name", registry.entry_names("figures"))
-def test_a_figure_of_nothing_is_refused(name):
+def test_a_figure_without_rows_is_refused(name):
     entry = registry.load_function("figures", name)
     with pytest.raises(DataError):
         entry(*({"rows": [], "scores": scores}[n] for n in registry.needs(entry)))
@@ -49,9 +49,9 @@ HEADS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*registry.entry_names("figures")} - {"scale_study", "lora_placement", "risks"})
+    "name", sorted({*registry.entry_names("figures")} - {"scale_study", "lora_placement", "risks", "drift"})
 )
-def test_one_epoch_is_enough(name):
+def test_one_epoch_suffices(name):
     entry = registry.load_function("figures", name)
     data = everything(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
     figure = entry(*(data[n] for n in registry.needs(entry)))
@@ -66,8 +66,8 @@ def test_a_picture_fits_a_column_or_a_page_and_is_the_same_every_time():
     for rows, most in ((study(datasets=("xsum",)), 3.6), (study(), 7.1)):
         for kind in (trajectory, perplexity, frontier):
             figure = kind(rows)
-            whole = [float(v) for v in re.search(rb"MediaBox ?\[([^\]]*)\]", figure.picture("pdf"))[1].split()]
-            assert whole[2] / 72 < most, "inches"
+            complete = [float(v) for v in re.search(rb"MediaBox ?\[([^\]]*)\]", figure.picture("pdf"))[1].split()]
+            assert complete[2] / 72 < most, "inches"
             assert figure.picture("svg") == kind(rows).picture("svg")
     assert set(HEADS) == set(PICTURE_FORMATS)
     for form, head in HEADS.items():
@@ -82,11 +82,11 @@ def test_a_notebook_shows_a_figure():
     assert "points" in bundle["application/vnd.vegalite.v6+json"]["datasets"]
 
 
-def test_listing_figures_imports_no_drawing():
+def test_listing_figures_imports_no_plotting_package():
     code = (
         "import sys, byheart.report.page, byheart.core.registry as s\n"
         "[s.load_function('figures', n) for n in s.entry_names('figures')]\n"
         "print([m for m in ('torch', 'altair', 'vl_convert') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert reported.stdout.strip() == "[]"

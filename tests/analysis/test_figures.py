@@ -1,4 +1,4 @@
-"""Figures draw the rows' own numbers: the data, and the picture that Vega makes of them, are asked, not pixels."""
+"""Figures show the numbers of the rows. Tests read the data and Vega's scene graph, not pixels."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ from byheart.analysis import chart, labels
 from byheart.analysis.chart import _contrast, _rgb, legible_color
 from byheart.core.errors import DataError
 from byheart.core.types import ScoreSet
-from byheart.figures._chart_parts import MAX_END_LABELS
+from byheart.figures._series_style import MAX_END_LABELS
 from byheart.figures.frontier import frontier
 from byheart.figures.heat_map import heat_map
 from byheart.figures.lora_placement import lora_placement
@@ -32,7 +32,7 @@ def picks(figure):
 
 
 def scale(figure, channel):
-    """The names and looks of every series on one channel."""
+    """The name and style of every series on one channel."""
     found = [
         layer["encoding"][channel]["scale"]
         for layer in figure.spec_without_data["spec"]["layer"]
@@ -42,7 +42,7 @@ def scale(figure, channel):
 
 
 def words(figure):
-    """Every word in the picture with its place in it, through all groups' translations."""
+    """Every text in the picture with its position, after the translations of all groups."""
     root = ET.fromstring(figure.picture("svg"))  # noqa: S314 - our own
     found = []
 
@@ -62,7 +62,7 @@ def points(figure, **those):
     return [p for p in figure.data["points"] if all(p[k] == v for k, v in those.items())]
 
 
-def test_points_hold_the_rows_numbers_and_counts():
+def test_points_contain_the_numbers_and_counts_of_rows():
     rows = study()
     figure = trajectory(rows)
     for r in rows:
@@ -80,7 +80,7 @@ def test_points_hold_the_rows_numbers_and_counts():
             assert (point["chance"], point["last"], point["seed"]) == (0.5, 3, "")
 
 
-def test_rates_are_named_with_their_false_alarms_and_guessing_is_that_rate():
+def test_rates_are_named_with_their_fpr_which_is_the_chance_level():
     rows = [replace(r, metric_settings="fpr=0.05") if r.metric == "tpr_at_fpr" else r for r in study(**FEW)]
     (point, *_) = points(trajectory(rows), metric="TPR at 5 % FPR")
     assert point["chance"] == 0.05
@@ -102,7 +102,7 @@ def test_trajectory_draws_one_point_for_each_method_and_epoch_of_each_data_set()
     assert not [s for s in seen if "Min-K%" in s]
 
 
-def test_what_is_picked_is_what_is_drawn():
+def test_the_selected_rows_are_drawn():
     rows = study(datasets=("xsum",), seeds=(0, 1))
     for attack, metric in (("min_k", "auc"), ("loss", "tpr_at_fpr")):
         figure = trajectory(rows, attack=attack, metric=metric)
@@ -118,7 +118,7 @@ def test_what_is_picked_is_what_is_drawn():
     assert [s for s in drawn(figure) if "method: full" in s and f"value: {of_one[0]:.5g}" in s and "epoch: 3" in s]
 
 
-def test_seeds_are_pooled_to_their_mean_and_the_figure_says_what_the_band_is():
+def test_seeds_are_averaged_and_the_figure_explains_the_band():
     rows = study(datasets=("xsum",), methods=("full",), seeds=(0, 1))
     figure = trajectory(rows)
     ends = [r.value for r in rows if (r.epoch, r.attack, r.metric) == (3, "loss", "auc")]
@@ -129,27 +129,27 @@ def test_seeds_are_pooled_to_their_mean_and_the_figure_says_what_the_band_is():
     assert len(points(figure, epoch=3, attack="Loss", metric="ROC AUC")) == 3
 
 
-def test_methods_keep_their_colour_and_families_their_dashes_whatever_is_shown():
+def test_methods_have_the_same_colors_and_families_the_same_dashes_in_every_selection():
     everything_, two = trajectory(study()), trajectory(study(methods=("lora", "prefix")))
     for name in ("LoRA", "prefix"):
         assert scale(everything_, "color")[name] == scale(two, "color")[name]
     assert (scale(two, "strokeDash")["LoRA"], scale(two, "strokeDash")["prefix"]) == ([1, 0], [5, 3])
 
 
-def test_every_line_is_seen_on_its_ground_light_or_dark():
+def test_every_line_has_contrast_on_light_and_dark_backgrounds():
     names = scale(trajectory(study(settings=("", "rank=4", "rank=8"))), "color")
     assert len(set(names.values())) == 18
-    for colour in (*names.values(), "#ffffff", "#000000"):
+    for color in (*names.values(), "#ffffff", "#000000"):
         for ground in (chart.LIGHT_BACKGROUND, chart.DARK_BACKGROUND):
-            assert _contrast(_rgb(legible_color(colour, ground)), _rgb(ground)) >= chart.MIN_CONTRAST
+            assert _contrast(_rgb(legible_color(color, ground)), _rgb(ground)) >= chart.MIN_CONTRAST
     assert _contrast(_rgb("#ffffff"), _rgb("#000000")) == pytest.approx(21)
 
 
-def test_settings_of_one_method_are_lines_of_their_own_that_can_be_told_apart():
+def test_settings_of_one_method_are_separate_distinguishable_lines():
     figure = trajectory(study(methods=("lora",), settings=("", "rank=4", "rank=64")))
-    colours, shapes = scale(figure, "color"), scale(figure, "shape")
-    assert list(colours) == ["LoRA", "LoRA rank=4", "LoRA rank=64"]
-    assert len({(colours[n], shapes[n]) for n in colours}) == 3
+    colors, shapes = scale(figure, "color"), scale(figure, "shape")
+    assert list(colors) == ["LoRA", "LoRA rank=4", "LoRA rank=64"]
+    assert len({(colors[n], shapes[n]) for n in colors}) == 3
 
 
 @pytest.mark.parametrize("kind", [trajectory, perplexity, frontier])
@@ -182,7 +182,7 @@ def test_too_many_lines_go_into_a_legend_and_long_names_leave_room():
         assert width < 900
 
 
-def test_an_attack_that_was_not_measured_is_refused_with_those_that_were():
+def test_an_unmeasured_attack_is_refused_with_the_measured_ones():
     with pytest.raises(DataError, match=r"'ghost' .*loss, min_k"):
         trajectory(study(), attack="ghost")
     with pytest.raises(DataError, match=r"'ghost' .*'loss'"):
@@ -212,16 +212,16 @@ def test_a_perplexity_that_overflowed_leaves_a_gap():
     assert len(drawn(perplexity(rows))) == 6 * 4 - 1
 
 
-def test_densities_are_of_the_rows_scores_and_as_many_as_models_and_epochs():
+def test_densities_are_those_of_the_scores_by_model_and_epoch():
     rows = study(datasets=("xsum",))
-    asked = []
-    figure = loss_density(rows, lambda key: asked.append(key) or scores(key))
-    assert {r.scores for r in rows if r.scores} == set(asked)
-    held = figure.data["densities"]
-    assert len(held) == 2 * 5 * (1 + 6 * 3), (
+    requested = []
+    figure = loss_density(rows, lambda key: requested.append(key) or scores(key))
+    assert {r.scores for r in rows if r.scores} == set(requested)
+    stored = figure.data["densities"]
+    assert len(stored) == 2 * 5 * (1 + 6 * 3), (
         "two sides, five attacks, the untuned model once, six methods at three epochs"
     )
-    one = {p["side"]: p for p in held if (p["series"], p["epoch"], p["attack"]) == ("full", 3, "Loss")}
+    one = {p["side"]: p for p in stored if (p["series"], p["epoch"], p["attack"]) == ("full", 3, "Loss")}
     peaks = {side: p["at"][int(np.argmax(p["height"]))] for side, p in one.items()}
     assert peaks == pytest.approx({"members": -2.0, "non-members": -3.0}, abs=0.25)
     for p in one.values():
@@ -241,7 +241,7 @@ def test_densities_of_chosen_methods_at_an_epoch():
         loss_density(rows, scores, epoch=9)
 
 
-def test_scores_that_are_all_equal_are_a_peak_and_no_failure():
+def test_equal_scores_are_drawn_as_a_peak():
     def constant(_):
         return ScoreSet(("a", "b", "c", "d"), np.zeros(4), np.array([True, True, False, False]))
 
@@ -251,33 +251,33 @@ def test_scores_that_are_all_equal_are_a_peak_and_no_failure():
     assert figure.picture("svg")
 
 
-def test_a_roc_is_the_metrics_own_rates_and_its_area_the_auc():
+def test_a_roc_has_the_metrics_rates_and_area():
     rows = study(**FEW)
     look_up = scored(rows)
     figure = roc(rows, look_up)
     row = next(r for r in rows if (r.method, r.epoch, r.attack, r.metric) == ("full", 3, "loss", "auc"))
     (curve,) = [p for p in figure.data["rocs"] if (p["series"], p["epoch"], p["attack"]) == ("full", 3, "Loss")]
-    held = look_up(row.scores)
+    stored = look_up(row.scores)
     for fpr, tpr in zip(curve["fpr"], curve["tpr"], strict=True):
         if fpr < 1:
             assert tpr == pytest.approx(
-                tpr_at_fpr(held.scores, held.members, held.groups, fpr=fpr + 1e-9).value, abs=1e-3
+                tpr_at_fpr(stored.scores, stored.members, stored.groups, fpr=fpr + 1e-9).value, abs=1e-3
             )
     assert curve["fpr"][0] == 1 / 200
     assert curve["tpr"][-1] == 1
     area = np.trapezoid([0, *curve["tpr"]], [0, *curve["fpr"]])
-    assert area == pytest.approx(roc_auc_score(held.members, held.scores), abs=0.02)
+    assert area == pytest.approx(roc_auc_score(stored.members, stored.scores), abs=0.02)
 
 
-def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_once():
+def test_the_heat_map_shows_every_attack_on_every_method_and_the_base_model_once():
     rows = study(datasets=("xsum",))
     shown = [w[0] for w in words(heat_map(rows))]
     assert shown.count("base model") == 1
     last = [r for r in rows if r.metric == "auc" and r.epoch == 3]
     firsts = [r.value for r in rows if (r.metric, r.epoch, r.method) == ("auc", 0, "full")]
 
-    def numbers(told):
-        return [float(w) for w in told if re.fullmatch(r"\d\.\d{3}", w)]
+    def numbers(reported):
+        return [float(w) for w in reported if re.fullmatch(r"\d\.\d{3}", w)]
 
     assert sorted(numbers(shown)) == pytest.approx(sorted([r.value for r in last] + firsts), abs=6e-4)
     assert len([w for w in shown if re.fullmatch(r"\d\.\d\d\W\d\.\d\d", w)]) == 5 * 7
@@ -287,6 +287,12 @@ def test_the_heat_map_shows_every_attack_on_every_method_and_the_untuned_model_o
     )
     with pytest.raises(DataError, match="figure heat_map"):
         heat_map([r for r in rows if r.attack == "loss"])
+
+
+def test_long_names_of_columns_are_at_an_angle_so_that_they_do_not_overlap():
+    for settings, is_angled in (("",), False), (("", "learning_rate=0.003"), True):
+        picture = heat_map(study(**FEW, settings=settings)).picture("svg").decode()
+        assert ("rotate(325)" in picture) == is_angled  # Vega counts -35 degrees as 325
 
 
 def test_the_heat_map_groups_attacks_by_what_their_adversary_has():
@@ -312,13 +318,13 @@ def test_the_heat_map_groups_attacks_by_what_their_adversary_has():
     ]
 
 
-def test_guessing_is_pale_whatever_else_was_measured():
-    """An AUC far below one half makes no leak of guessing; a metric that is no AUC takes the range that it has."""
+def test_chance_level_is_pale_in_every_selection():
+    """An AUC far below 0.5 does not change the color of 0.5; a metric other than AUC uses its own range."""
 
     def shades(rows, metric):
         svg = heat_map(rows, metric=metric).picture("svg").decode()
-        told = re.findall(r'aria-label="[^"]*value: (\S+);[^"]*"[^>]*fill="([^"]+)"', svg)
-        return {float(value.replace("\N{MINUS SIGN}", "-")): shade for value, shade in told}
+        reported = re.findall(r'aria-label="[^"]*value: (\S+);[^"]*"[^>]*fill="([^"]+)"', svg)
+        return {float(value.replace("\N{MINUS SIGN}", "-")): shade for value, shade in reported}
 
     rows = [
         replace(r, value={"loss": 0.5, "reference": 1.0}.get(r.attack, 0.7), low=None, high=None)
@@ -333,7 +339,7 @@ def test_guessing_is_pale_whatever_else_was_measured():
     assert {others[0.2], others[1.0]} == {lower[0.5], lower[1.0]}
 
 
-def test_bases_and_placements_are_compared_only_where_there_are_several():
+def test_single_bases_and_placements_are_not_compared():
     rows = study(**FEW, bases=("x/small", "x/large"), settings=("", "targets=attention"))
     sized = [replace(r, value=9e9) if (r.metric, r.base) == ("trained_parameters", "x/large") else r for r in rows]
     across = [
@@ -342,9 +348,9 @@ def test_bases_and_placements_are_compared_only_where_there_are_several():
         if "x" in layer["encoding"]
     ]
     assert across[0]["sort"] == ["small", "large"]
-    held = lora_placement(rows).data["placements"]
-    assert {p["series"] for p in held} == {"all", "attention"}
-    assert {p["metric"] for p in held} == {"ROC AUC", "TPR at 1 % FPR"}
+    stored = lora_placement(rows).data["placements"]
+    assert {p["series"] for p in stored} == {"all", "attention"}
+    assert {p["metric"] for p in stored} == {"ROC AUC", "TPR at 1 % FPR"}
     with pytest.raises(DataError, match="figure scale_study"):
         scale_study(study(**FEW))
     with pytest.raises(DataError, match="two values of `targets`"):

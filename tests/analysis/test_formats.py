@@ -1,4 +1,4 @@
-"""Every format shows the same strings, and no label can act in any of them."""
+"""Every format shows the same strings, and labels are escaped in all of them."""
 
 import csv
 import io
@@ -46,13 +46,13 @@ def test_text_is_aligned_with_title_and_note():
     assert len(ends) == 1, "numbers are flush right"
 
 
-def test_text_keeps_a_line_a_line_and_no_escape_sequence():
+def test_text_has_no_line_breaks_or_escape_sequences_of_cells():
     table = Table("t", ("a",), (("x\ny\x1b[31mred\r",),))
     assert "\x1b" not in formats.as_text(table)
     assert len(formats.as_text(table).splitlines()) == 5
 
 
-def test_markdown_is_a_pipe_table_in_which_nothing_is_marked_up():
+def test_markdown_is_a_pipe_table_with_escaped_markup():
     lines = formats.as_markdown(hostile()).splitlines()
     assert lines[0] == r"**\\write18{rm} &lt;b&gt;**"
     body = [line for line in lines if line.startswith("|")]
@@ -64,7 +64,7 @@ def test_markdown_is_a_pipe_table_in_which_nothing_is_marked_up():
     assert r"\[x\](http" in text
 
 
-def test_latex_is_booktabs_and_runs_no_command_of_a_label():
+def test_latex_uses_booktabs_and_escapes_commands_in_labels():
     text = formats.as_latex(TABLE)
     assert [rule for rule in (r"\toprule", r"\midrule", r"\bottomrule") if rule in text] == [
         r"\toprule",
@@ -83,7 +83,7 @@ def test_latex_is_booktabs_and_runs_no_command_of_a_label():
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_latex_specials_are_always_escaped(text):
     mathematical = [c for c, tex in formats._LATEX_ESCAPES.items() if tex.startswith("$")]
-    out = formats._escape_latex(text)  # what `as_latex` says of every cell
+    out = formats._escape_latex(text)  # what `as_latex` returns for every cell
     for special in "#$%&_":
         assert out.count(special) - out.count("\\" + special) == (
             2 * sum(text.count(c) for c in mathematical) if special == "$" else 0
@@ -91,7 +91,7 @@ def test_latex_specials_are_always_escaped(text):
     assert out.count("{") - out.count(r"\{") == out.count("}") - out.count(r"\}")
 
 
-def test_csv_cells_never_run_and_numbers_stay_numbers():
+def test_csv_cells_are_no_formulas_and_numbers_stay_numbers():
     table = Table(
         "t", ("=h", "b"), (("=1+1", "-0.25"), (" +1+1", "+2"), ("-x", "y"), ("\uff1d1", "0.5"), ("\t=1", "a,b"))
     )
@@ -103,9 +103,9 @@ def test_csv_cells_never_run_and_numbers_stay_numbers():
     assert read[5][1] == "a,b"
 
 
-def test_json_holds_the_whole_table():
-    held = json.loads(formats.as_json(TABLE))
-    assert held == {
+def test_json_contains_the_complete_table():
+    stored = json.loads(formats.as_json(TABLE))
+    assert stored == {
         "title": TABLE.title,
         "header": list(TABLE.header),
         "rows": [list(r) for r in TABLE.rows],
@@ -152,6 +152,6 @@ def test_every_format_shows_every_cell(name):
 
 
 @pytest.mark.parametrize("name", formats.ROW_FORMATS)
-def test_every_format_of_rows_takes_none_and_some(name):
+def test_every_format_of_rows_accepts_empty_and_filled_lists(name):
     assert isinstance(formats.ROW_FORMATS[name]([]), bytes)
     assert formats.ROW_FORMATS[name]([ROW])

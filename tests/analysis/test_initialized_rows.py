@@ -1,4 +1,4 @@
-"""Rows of initialized methods have epoch 0 and are never taken for the base model: only comparisons at equal utility read them."""
+"""Rows of initialized methods have epoch 0 and never count as the base model: only comparisons at equal utility read them."""
 
 import itertools
 from dataclasses import replace
@@ -33,7 +33,7 @@ READERS = {"tables": {"matched_utility", "risks"}, "figures": {"frontier", "risk
 
 
 def content(rows):
-    """The rows in their order, and the initialized ones before all others, where a first match would be one of them."""
+    """The rows in order, and the rows with the initialized ones first, so that a first match would be one of them."""
     return ReportContent(**everything(rows))
 
 
@@ -42,7 +42,7 @@ def both():
     return content(ROWS), content([*INITIALIZED, *ROWS])
 
 
-def test_no_table_takes_them_for_the_base_model(both):
+def test_no_table_counts_them_as_the_base_model(both):
     without, within = (make_tables(c) for c in both)
     assert without.keys() == within.keys()
     assert len(without) > 12
@@ -51,7 +51,7 @@ def test_no_table_takes_them_for_the_base_model(both):
             assert within[name] == table, name
 
 
-def test_no_figure_takes_them_for_the_base_model(both):
+def test_no_figure_counts_them_as_the_base_model(both):
     without, within = (make_figures(c) for c in both)
     assert without.keys() == within.keys()
     for name, figure in without.items():
@@ -59,14 +59,14 @@ def test_no_figure_takes_them_for_the_base_model(both):
             assert within[name].picture("svg") == figure.picture("svg"), name
 
 
-def test_no_verdict_and_no_line_takes_them_for_the_base_model(both):
-    for said in (
+def test_no_verdict_counts_them_as_the_base_model(both):
+    for stated in (
         lambda c: verdict_lines(c.rows, c.scores, panel_gates(c.rows, c.scores, c.gates)),
         lambda c: trajectories(c.rows, color=False),
         lambda c: exposed_records(c.rows, c.scores, set()),
         lambda c: last_epoch_rows(c.rows, "auc"),
     ):
-        first, second = map(said, both)
+        first, second = map(stated, both)
         assert first == second
 
 
@@ -98,6 +98,6 @@ def test_they_are_selected_by_their_column():
         filter_rows(rows, ["initialized=True", "method=full"])
 
 
-def test_every_shelf_entry_that_reads_them_says_so():
+def test_every_shelf_entry_that_reads_them_declares_it():
     for shelf, names in READERS.items():
         assert set(itertools.chain(names)) <= set(registry.entry_names(shelf))

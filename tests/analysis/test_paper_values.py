@@ -1,4 +1,4 @@
-"""Published values stand beside ours: read and refused in one line, matched as a plain loop does, shown on the page."""
+"""Published values next to ours: parsing and one-line errors, matching against a plain loop, the page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +23,9 @@ SOURCE = '"A, 2025, arXiv 2507.00258, Table 2"'
 HEAD = "dataset,method,epoch,attack,metric,value,source\n"
 
 
-def said(**told):
+def stated(**reported):
     return PublishedValue(
-        **{"dataset": "webnlg", "metric": "auc", "attack": "loss", "value": 0.9, "source": "A", **told}
+        **{"dataset": "webnlg", "metric": "auc", "attack": "loss", "value": 0.9, "source": "A", **reported}
     )
 
 
@@ -88,18 +88,18 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("content", "says"), WRONG, ids=range(len(WRONG)))
-def test_what_cannot_be_right_is_refused_by_file_and_line(tmp_path, content, says):
+def test_invalid_values_are_refused_with_file_and_line(tmp_path, content, says):
     (tmp_path / "bad.csv").write_text(content)
-    with pytest.raises(RequestError, match=says) as told:
+    with pytest.raises(RequestError, match=says) as reported:
         read_published_values("bad.csv", tmp_path)
-    assert str(told.value).startswith("published bad.csv")
-    assert "\n" not in str(told.value)
+    assert str(reported.value).startswith("published bad.csv")
+    assert "\n" not in str(reported.value)
 
 
 @pytest.mark.parametrize(
     ("written", "kind"), [("none.csv", DataError), (3, SettingError), ([["a"]], SettingError), ("/", DataError)]
 )
-def test_what_is_no_file_is_refused(tmp_path, written, kind):
+def test_a_path_that_is_not_a_file_is_refused(tmp_path, written, kind):
     with pytest.raises(kind, match="published"):
         read_published_values(written, tmp_path)
 
@@ -110,53 +110,53 @@ def test_plan_refuses_a_bad_file_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["byheart", "plan", str(tmp_path / "study.yaml")])
     with pytest.raises(SystemExit) as ended:
         main()
-    told = capsys.readouterr()
+    reported = capsys.readouterr()
     assert ended.value.code == 2
-    assert told.err.count("\n") == 1
-    assert "study.yaml: published bad.csv line 2: value 87" in told.err
+    assert reported.err.count("\n") == 1
+    assert "study.yaml: published bad.csv line 2: value 87" in reported.err
 
 
-# --- what the papers' files hold
+# --- contents of the papers' files
 
 
 @pytest.mark.parametrize(("table", "values"), [(1, 9), (2, 75), (3, 36), (4, 24)])
 def test_each_value_of_the_papers_tables_is_of_a_cell_of_the_study(table, values):
-    whole = read_study(PAPER / f"table_{table}.yaml")
-    assert len(whole.published) == values
-    for value in whole.published:
+    complete = read_study(PAPER / f"table_{table}.yaml")
+    assert len(complete.published) == values
+    for value in complete.published:
         assert value.source == f"Hou, Wu, Luo, Zeng, 2025, arXiv 2507.00258, Table {table}"
         cells = [
             c
-            for c in whole.cells
+            for c in complete.cells
             if c.dataset.name == value.dataset
             and value.base in ("", c.base)
             and value.method in ("", c.method.name)
             and value.method_settings in ("", f"targets={c.method.settings.get('targets')}")
         ]
         assert cells, value
-        assert value.attack in {"", *(a.name for a in whole.attacks)}
+        assert value.attack in {"", *(a.name for a in complete.attacks)}
         assert value.epoch in {None, *(c.training.epochs for c in cells)}
         assert value.train_texts is None or {c.data.train for c in cells} <= {None, value.train_texts}
         assert value.members is None or {c.data.members for c in cells} == {value.members}
         assert value.split in {"", *(c.data.split for c in cells)}
 
 
-def test_some_of_the_papers_values_as_printed():
-    held = {p.identity[:-2]: p.value for n in (2, 3, 4) for p in read_study(PAPER / f"table_{n}.yaml").published}
+def test_some_values_equal_those_printed_in_the_paper():
+    stored = {p.identity[:-2]: p.value for n in (2, 3, 4) for p in read_study(PAPER / f"table_{n}.yaml").published}
     llama = "meta-llama/Llama-2-7b-hf"
-    assert held[llama, "webnlg", "head", "", "loss", "", "auc", ""] == 0.9047
-    assert held[llama, "xsum", "p_tuning", "", "", "", "perplexity", ""] == 4.1559
-    assert held[llama, "wikitext", "lora", "", "zlib_ratio", "", "auc", ""] == 0.8405
-    assert held["openai-community/gpt2-xl", "wikitext", "full", "", "loss", "", "auc", ""] == 0.9897
-    assert held[llama, "webnlg", "lora", "targets=projection", "min_k", "", "auc", ""] == 0.6061
+    assert stored[llama, "webnlg", "head", "", "loss", "", "auc", ""] == 0.9047
+    assert stored[llama, "xsum", "p_tuning", "", "", "", "perplexity", ""] == 4.1559
+    assert stored[llama, "wikitext", "lora", "", "zlib_ratio", "", "auc", ""] == 0.8405
+    assert stored["openai-community/gpt2-xl", "wikitext", "full", "", "loss", "", "auc", ""] == 0.9897
+    assert stored[llama, "webnlg", "lora", "targets=projection", "min_k", "", "auc", ""] == 0.6061
 
 
 # --- the table
 
 
-def test_ours_the_published_value_their_difference_and_where_it_lies():
+def test_lines_contain_our_value_the_published_value_and_the_difference():
     rows = study()
-    papers = [said(method=m, dataset=d, attack=a, epoch=e, value=0.6)
+    papers = [stated(method=m, dataset=d, attack=a, epoch=e, value=0.6)
               for d in ("webnlg", "wikitext") for m in ("full", "prompt") for a in ("loss", "min_k") for e in (1, 3)]  # fmt: skip
     lines = found(published(rows, papers))
     assert len(lines) == len(papers)
@@ -180,14 +180,14 @@ def test_ours_the_published_value_their_difference_and_where_it_lies():
 def test_seeds_are_pooled_and_their_range_is_the_interval():
     rows = study(seeds=(0, 1, 2), methods=("full",), datasets=("webnlg",))
     ours = [r.value for r in rows if (r.metric, r.attack, r.epoch) == ("auc", "loss", 3)]
-    (line,) = found(published(rows, [said(method="full", epoch=3, value=max(ours))]))
+    (line,) = found(published(rows, [stated(method="full", epoch=3, value=max(ours))]))
     assert line["this study"] == f"{sum(ours) / 3:.3f} [{min(ours):.3f}, {max(ours):.3f}]"
     assert line["published value is"] == "inside"
-    assert "lowest and highest of 3 seeds" in published(rows, [said(method="full", epoch=3)]).note
+    assert "lowest and highest of 3 seeds" in published(rows, [stated(method="full", epoch=3)]).note
 
 
 def test_an_empty_epoch_is_the_last_and_an_empty_method_is_each():
-    lines = found(published(study(methods=("full", "lora")), [said()]))
+    lines = found(published(study(methods=("full", "lora")), [stated()]))
     assert [(line["method"], line["epoch"]) for line in lines] == [("full", "3"), ("LoRA", "3")]
 
 
@@ -195,22 +195,22 @@ def test_a_setting_that_rows_leave_out_because_it_is_the_default_is_still_that_s
     rows = study(methods=("lora",), settings=("", "targets=attention, rank=4"), datasets=("webnlg",))
     lines = found(
         published(
-            rows, [said(method="lora", method_settings=f"targets={t}") for t in ("all", "attention", "projection")]
+            rows, [stated(method="lora", method_settings=f"targets={t}") for t in ("all", "attention", "projection")]
         )
     )
     assert [line["method"] for line in lines] == ["LoRA", "LoRA targets=attention, rank=4"]
 
 
-def test_counts_of_the_data_stand_once_and_are_equal_or_not():
-    papers = [said(attack="", metric=m, value=v) for m, v in (("train_texts", 5000.0), ("member_texts", 1779.0))]
+def test_data_counts_are_listed_once_and_compared():
+    papers = [stated(attack="", metric=m, value=v) for m, v in (("train_texts", 5000.0), ("member_texts", 1779.0))]
     lines = found(published(study(datasets=("webnlg",)), papers))
     assert [(x["method"], x["this study"], x["published"], x["published value is"]) for x in lines] == [
         (row_values.MISSING, "5,000", "5,000", "equal"), (row_values.MISSING, "200", "1,779", "apart")
     ]  # fmt: skip
 
 
-def test_one_base_stands_beside_another_and_the_note_says_so():
-    paper = said(
+def test_a_comparison_with_another_base_is_noted():
+    paper = stated(
         base="meta-llama/Llama-2-7b-hf",
         method="full",
         epoch=3,
@@ -225,35 +225,35 @@ def test_one_base_stands_beside_another_and_the_note_says_so():
         "Known differences: WebNLG: base model gpt2 here, Llama-2-7b-hf in the paper, texts trained on 5,000 here, 35,426 in "
         "the paper, members 200 here, 1,779 in the paper, split group here, published in the paper."
     )
-    alike = said(
+    alike = stated(
         base="somewhere/gpt2", method="full", epoch=3, train_texts=5000, members=200, nonmembers=200, split="group"
     )
     assert NO_KNOWN_DIFFERENCE in published(study(datasets=("webnlg",)), [alike]).note
 
 
-def test_several_bases_pair_up_by_name_and_others_are_told():
+def test_bases_are_matched_by_name_and_others_are_reported():
     rows = study(bases=("/here/one.gguf", "hub/two"), datasets=("webnlg",), methods=("full",))
-    papers = [said(base=f"x/{b}", method="full", value=v) for b, v in (("one", 0.7), ("two", 0.8), ("three", 0.9))]
+    papers = [stated(base=f"x/{b}", method="full", value=v) for b, v in (("one", 0.7), ("two", 0.8), ("three", 0.9))]
     table = published(rows, papers)
     assert [(line["model"], line["published"]) for line in found(table)] == [("one", "0.7"), ("two", "0.8")]
     assert "missing here: base model three (1 value)" in table.note
 
 
-def test_what_has_nothing_of_ours_beside_it_is_counted_by_what_is_lacking():
+def test_unmatched_values_are_counted_by_reason():
     papers = [
-        said(method="full"),
-        said(method="dp_lora"),
-        said(method="dp_lora", attack="min_k"),
-        said(dataset="records"),
-        said(method="full", epoch=9),
-        said(method="full", attack="rmia"),
-        said(method="full", metric="group_auc"),
-        said(method="full", metric="tpr_at_fpr", metric_settings="fpr=0.1"),
+        stated(method="full"),
+        stated(method="dp_lora"),
+        stated(method="dp_lora", attack="min_k"),
+        stated(dataset="records"),
+        stated(method="full", epoch=9),
+        stated(method="full", attack="rmia"),
+        stated(method="full", metric="group_auc"),
+        stated(method="full", metric="tpr_at_fpr", metric_settings="fpr=0.1"),
     ]
     table = published(study(datasets=("webnlg",)), papers)
     assert len(table.rows) == 1
-    told = table.note.partition("missing here: ")[2]
-    assert told == (
+    reported = table.note.partition("missing here: ")[2]
+    assert reported == (
         "method DP LoRA (2 values), data set records (1 value), epoch 9 (1 value), attack RMIA (1 value), "
         "measure ROC AUC over groups (1 value), TPR at low FPR fpr=0.1 (1 value)."
     )
@@ -267,25 +267,25 @@ def test_without_values_there_is_no_table():
         published(study(), ())
 
 
-def test_the_page_shows_them_behind_the_methods_or_says_that_none_is_matched():
+def test_the_page_shows_them_after_the_methods_or_reports_that_none_matches():
     rows = study(datasets=("webnlg",), methods=("full", "prompt"))
     assert EXHIBIT_ORDER.index("published") == EXHIBIT_ORDER.index("methods") + 1
-    for papers, told in (
-        ((said(method="full", value=0.8125),), "0.8125"),
-        ((said(dataset="records"),), "data set records"),
+    for papers, reported in (
+        ((stated(method="full", value=0.8125),), "0.8125"),
+        ((stated(dataset="records"),), "data set records"),
     ):
         html = report(ReportContent(rows, scored(rows), judged(), papers=papers), title="x", provenance={})
         section = html.partition("Published values beside this study</h2>")[2].partition("</section>")[0]
-        assert told in section
+        assert reported in section
     assert "Published values beside this study" not in report(
         ReportContent(rows, scored(rows), judged()), title="x", provenance={}
     )
 
 
-# --- from end to end
+# --- the complete path
 
 
-def test_a_study_carries_its_published_values_into_the_store_and_the_page(tiny_folder, tmp_path):
+def test_published_values_of_a_study_are_stored_and_shown(tiny_folder, tmp_path):
     (tmp_path / "paper.csv").write_text(
         f"dataset,method,epoch,attack,metric,value,members,split,source\nrecords,head,1,loss,auc,0.4321,99,published,{SOURCE}\n"
         f"records,full,1,loss,auc,0.5,,,{SOURCE}\n"
@@ -317,10 +317,10 @@ def test_an_unknown_name_keeps_its_kind(tmp_path):
         read_published_values("bad.csv", tmp_path)
 
 
-def test_rows_of_a_hostile_name_are_only_text():
+def test_markup_in_names_is_escaped():
     rows = [replace(r, method="<b>x</b>") for r in study(datasets=("webnlg",), methods=("full",))]
     html = report(
-        ReportContent(rows, scored(rows), judged(), papers=(said(source="<i>A</i>"),)), title="x", provenance={}
+        ReportContent(rows, scored(rows), judged(), papers=(stated(source="<i>A</i>"),)), title="x", provenance={}
     )
     assert "<i>A</i>" not in html
     assert "&lt;i&gt;A" in html

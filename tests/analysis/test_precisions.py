@@ -1,4 +1,4 @@
-"""A mixture of training precisions is named under every table and on the page; fractions of epochs are picked from a list."""
+"""A mixture of training precisions is named under every table and on the page; fractions of epochs are chosen from a list."""
 
 from dataclasses import replace
 
@@ -27,6 +27,15 @@ def test_a_mixture_names_the_models():
     assert "\n" not in warning
 
 
+def test_many_models_of_a_precision_are_counted():
+    rows = study(datasets=("webnlg",), methods=("full", "lora"), seeds=range(5))
+    warning = precision_warning([replace(r, precision="bfloat16" if r.method == "lora" else "float32") for r in rows])
+    assert (
+        "bfloat16 (5 models, such as WebNLG, LoRA, seed 0); float32 (5 models, such as WebNLG, full, seed 0)" in warning
+    )
+    assert "seed 1" not in warning
+
+
 def test_every_table_and_the_page_warn():
     for rows, warned in ((SAME, False), (MIXED, True)):
         content = ReportContent(**everything(rows))
@@ -37,8 +46,8 @@ def test_every_table_and_the_page_warn():
 
 
 def test_the_page_offers_the_observed_epochs():
-    whole = report(ReportContent(**everything(SAME)), title="tiny", provenance={})
-    assert 'type="range" data-pick="epoch"' in whole
+    complete = report(ReportContent(**everything(SAME)), title="tiny", provenance={})
+    assert 'type="range" data-pick="epoch"' in complete
     rows = study(datasets=("webnlg",), methods=("full", "lora"), epochs=(0, 0.25, 1, 3))
     page = report(ReportContent(**everything(rows)), title="tiny", provenance={})
     assert 'type="range" data-pick="epoch"' not in page

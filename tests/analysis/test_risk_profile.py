@@ -1,4 +1,4 @@
-"""Four risks beside one another, read where methods reach one perplexity."""
+"""Four risks, interpolated at one perplexity."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from byheart.figures.risks import risks as drawn
 from byheart.tables.risks import risks
 from testing.made_up import study
 
-# By method: validation perplexity after each epoch, and how far each risk is above nothing then.
+# By method: validation perplexity after each epoch, and the excess of each risk above 0 at that epoch.
 PATHS = {"full": ((40.0, 20.0, 10.0), (0.0, 0.2, 0.4)), "prompt": ((40.0, 30.0, 20.0), (0.0, 0.0, 0.0))}
 NOTHING = {
     ("auc", "loss", ""): 0.5,
@@ -30,9 +30,9 @@ def measured(*, without=()):
             found.append(replace(row, metric="perplexity", value=perplexity, low=perplexity - 1, high=perplexity + 1))
             for (metric, attack, settings), nothing in NOTHING.items():
                 value = nothing + more
-                told = {"metric": metric, "attack": attack, "metric_settings": settings}
+                reported = {"metric": metric, "attack": attack, "metric_settings": settings}
                 if metric not in without:
-                    found.append(replace(row, **told, value=value, low=value - 0.05, high=value + 0.05))
+                    found.append(replace(row, **reported, value=value, low=value - 0.05, high=value + 0.05))
     return found
 
 
@@ -45,7 +45,7 @@ def line(table, method, perplexity):
     )
 
 
-def test_each_risk_is_read_where_the_methods_reach_one_perplexity():
+def test_each_risk_is_interpolated_at_one_perplexity():
     table = risks(measured())
     full, prompt = (line(table, method, "20.00") for method in ("full", "prompt"))
     assert full["membership"] == "0.700* [0.650, 0.750]"
@@ -57,7 +57,7 @@ def test_each_risk_is_read_where_the_methods_reach_one_perplexity():
     assert prompt["leaks by"] == "none"
 
 
-def test_between_epochs_it_is_read_along_the_logarithm_of_perplexity():
+def test_between_epochs_risks_are_interpolated_in_log_perplexity():
     near = [replace(r, low=r.value - 0.25, high=r.value + 0.25) if r.metric == "auc" else r for r in measured()]
     at = line(risks(near, perplexity=20 / 2**0.5), "full", "14.14")
     assert at["membership"].startswith("0.800 [0.450, ")
@@ -67,23 +67,23 @@ def test_between_epochs_it_is_read_along_the_logarithm_of_perplexity():
     assert there["membership"] == there["canaries"] == "not reached"
 
 
-def test_where_the_risks_disagree_it_says_which_of_them_see_a_leak():
+def test_the_risks_that_detect_a_leak_are_named():
     quiet = [replace(r, value=0.5, low=0.45, high=0.55) if r.metric == "auc" else r for r in measured()]
     assert line(risks(quiet), "full", "20.00")["leaks by"] == "extraction, attributes, canaries"
 
 
-def test_an_interval_is_widened_for_all_that_stand_beside_it():
+def test_intervals_are_corrected_for_the_number_of_entries():
     close = [replace(r, low=r.value - 0.17) if r.metric == "extraction_excess" else r for r in measured()]
     cell = line(risks(close), "full", "20.00")["extraction"]
     assert cell.startswith("0.200 ["), "above nothing alone, but not among eight"
 
 
-def test_one_risk_has_nothing_to_stand_beside():
+def test_one_risk_gives_no_profile():
     with pytest.raises(DataError, match="risks: 1 of 4"):
         risks(measured(without={"extraction_excess", "attribute_inference", "exposure"}))
 
 
-def test_the_figure_draws_what_the_table_says():
+def test_the_figure_shows_the_tables_numbers():
     figure = drawn(measured())
     points = {(p["risk"], p["series"]): p for p in figure.data["risks"]}
     assert len(points) == 8

@@ -1,4 +1,4 @@
-"""Tables show the rows' own numbers, under names that never mix two things."""
+"""Tables show the numbers of the rows under unique names."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from byheart.tables.data_splits import data_splits
 from byheart.tables.lora_placement import lora_placement
 from byheart.tables.methods import methods
 from byheart.tables.models import models
-from testing.made_up import ATTACKS, METHODS, attributed, canary_rows, everything, recited, scored, study
+from testing.made_up import ATTACKS, METHODS, attributed, canary_rows, drift_rows, everything, recited, scored, study
 
 
 def methods_of(rows, **settings):
@@ -33,10 +33,10 @@ def found(table, *leading):
     return dict(zip(table.header, lines[0], strict=True))
 
 
-def of(rows, **labelled):
-    held = [r for r in rows if all(getattr(r, name) == value for name, value in labelled.items())]
-    assert len(held) == 1, labelled
-    return held[0]
+def of(rows, **labeled):
+    stored = [r for r in rows if all(getattr(r, name) == value for name, value in labeled.items())]
+    assert len(stored) == 1, labeled
+    return stored[0]
 
 
 def spelled(row):
@@ -44,7 +44,7 @@ def spelled(row):
 
 
 def private(cell, row, *, epochs=(0, 1, 2, 3)):
-    """The rows that a private cell has besides others'."""
+    """The additional rows of a private cell."""
     facts = {"noise_multiplier": 0.54, "delta": 0.0142}
     return [
         *(replace(row, metric=m, value=v, epoch=None, cell=cell, attack="", scores="") for m, v in facts.items()),
@@ -72,7 +72,7 @@ def test_methods_shows_every_attack_of_every_method_at_the_last_epoch():
 
 
 def with_attack(rows, attack, adversary=""):
-    """The rows with those of another attack, which are copies of loss's."""
+    """The rows with another attack's, which are copies of those of loss."""
     return [*rows, *(replace(r, attack=attack, adversary=adversary) for r in rows if r.attack == "loss")]
 
 
@@ -144,7 +144,7 @@ def test_several_seeds_give_their_mean_and_range_and_the_note_says_so():
     assert len(values) == 3
     assert found(table, "WebNLG", "Loss")["full"] == f"{sum(values) / 3:.3f} [{min(values):.3f}, {max(values):.3f}]"
     assert "lowest and highest of 3 seeds around their mean" in table.note
-    # The untuned model is one model, whatever the seed: it keeps its own interval, and the note says that too.
+    # The base model is the same for every seed: it has its own interval, and the note states this.
     assert found(table, "WebNLG", "Loss")["base model"] == "0.500 [0.470, 0.530]"
     assert "(base model: 95 % interval)" in table.note
 
@@ -189,7 +189,7 @@ def test_several_bases_have_a_column_and_are_named_by_the_end_of_their_address()
     assert {row[1] for row in table.rows} == {"SmolLM2-135M.Q4_1", "gpt2"}
 
 
-def test_what_was_not_measured_is_a_dash():
+def test_a_missing_measurement_is_a_dash():
     rows = [r for r in study() if not (r.method == "head" and r.attack == "loss")]
     assert found(methods_of(rows), "WebNLG", "Loss")["head"] == row_values.MISSING
 
@@ -197,7 +197,7 @@ def test_what_was_not_measured_is_a_dash():
 # --- the other tables
 
 
-def test_models_compares_bases_by_size_where_full_tuning_tells_it():
+def test_models_are_ordered_by_size_if_full_tuning_reports_it():
     rows = study(bases=("hub/b", "hub/a"))
     rows = [replace(r, value=9.0) if (r.metric, r.base) == ("trained_parameters", "hub/b") else r for r in rows]
     table = models(rows)
@@ -206,7 +206,7 @@ def test_models_compares_bases_by_size_where_full_tuning_tells_it():
     assert found(table, "WikiText", "a")["prefix"] == spelled(expected)
 
 
-def test_models_needs_two_bases_and_an_attack_that_was_measured():
+def test_models_requires_two_bases_and_a_measured_attack():
     with pytest.raises(DataError, match="table models"):
         models(study())
     with pytest.raises(DataError, match=r"attack 'ghost'.*loss auc"):
@@ -254,9 +254,15 @@ def test_cells_gives_every_seed_its_own_line():
 
 
 @pytest.mark.parametrize("name", registry.entry_names("tables"))
-def test_a_table_of_nothing_is_refused(name):
+def test_a_table_without_rows_is_refused(name):
     with pytest.raises(DataError):
         called(name, [])
+
+
+def test_capacity_multiplies_bits_by_parameters():
+    rows = study(datasets=("xsum",), methods=("lora",))
+    made = called("capacity", [*rows, *drift_rows(rows)])
+    assert made.rows == ((*made.rows[0][:-4], "1,234,567", "1,481 [-1.23, 1,235]", "1.20e-03 [-1.0e-06, 1.0e-03]", "3.00e-04 [-1.0e-06, 1.0e-03]"),)  # fmt: skip
 
 
 def test_costs_are_of_tuned_epochs():
@@ -273,7 +279,8 @@ def test_a_table_is_the_same_whatever_the_order_of_rows(name):
     few = {"datasets": ("webnlg",), "methods": ("full", "lora"), "epochs": (0, 1)}
     rows = study(bases=("a", "b"), settings=("", "targets=attention"), seeds=(1, 0), **few)
     rows += [r for row in {r.cell: r for r in rows}.values() for r in private(row.cell, row, epochs=(0, 1))]
-    rows += list(canary_rows(rows))
+    rows += [*canary_rows(rows), *drift_rows(rows)]
+    rows += [replace(r, metric=m) for r in rows if r.metric == "perplexity" for m in ("chrf", "rouge")]
     rows += [r for row in {r.cell: r for r in rows}.values() for epoch in (0, 1) for r in recited(row, epoch=epoch)]
     rows += attributed(rows)
     table = called(name, rows)
@@ -302,7 +309,7 @@ def test_a_list_in_a_setting_is_one_setting():
     ]
 
 
-def test_a_method_keeps_its_colour_whatever_else_is_shown():
+def test_a_method_has_the_same_color_in_every_selection():
     assert labels.method_color("lora") == "#CC79A7"
     assert labels.method_color("their.module:mine") == labels.method_color("their.module:mine")
 
@@ -323,10 +330,10 @@ def test_numbers(value, shown):
     assert row_values.format_number(value) == shown
 
 
-# --- what private training spent
+# --- epsilon of private training
 
 
-def test_what_was_spent_stands_beside_what_was_shown():
+def test_the_accountants_epsilon_is_shown_with_the_lower_bound():
     rows = study(datasets=("webnlg",), methods=("full", "dp_lora"), seeds=(0, 1))
     own = [next(r for r in rows if r.method == "dp_lora" and r.seed == seed) for seed in (0, 1)]
     rows += private(own[0].cell, own[0]) + private(own[1].cell, own[1])
@@ -341,7 +348,7 @@ def test_what_was_spent_stands_beside_what_was_shown():
     assert second["epsilon at least"] == "0.700 (delta=0.0142)"
 
 
-def test_without_private_training_nothing_was_spent():
+def test_without_private_training_there_is_no_accountants_epsilon():
     with pytest.raises(DataError, match=r"table privacy_spent.* dp_lora or dp_full"):
         called("privacy_spent", study())
 

@@ -1,4 +1,4 @@
-"""Leakage at equal perplexity: read along the path, never beyond it, with draws that a plain loop would make."""
+"""Leakage at equal perplexity: interpolated along the path, never extrapolated, with the bootstrap samples of a plain loop."""
 
 import itertools
 import re
@@ -60,21 +60,21 @@ def test_between_two_epochs_the_logarithm_of_perplexity_is_linear():
     assert read([20, 10, 5], [0.5, 0.7, 0.8], 5) == pytest.approx(0.8)
 
 
-def test_of_several_crossings_the_first_counts():
+def test_the_first_of_several_crossings_counts():
     assert read([20, 10, 20, 10], [0.5, 0.6, 0.8, 0.9], np.sqrt(200)) == pytest.approx(0.55)
 
 
-def test_a_path_that_stands_still_is_read_where_it_stands():
+def test_a_constant_path_has_its_constant_value():
     assert read([20, 10, 10, 5], [0.5, 0.6, 0.8, 0.9], 10) == pytest.approx(0.6)
 
 
-def test_a_draw_that_does_not_reach_a_level_takes_the_nearest_epoch_and_never_more():
+def test_a_bootstrap_sample_outside_a_level_uses_the_nearest_epoch():
     assert read([20, 10, 12], [0.5, 0.7, 0.9], 8) == pytest.approx(0.7)
     assert read([20, 15, 11], [0.5, 0.7, 0.9], 8) == pytest.approx(0.9)
     assert read([20, 10, 12], [0.5, 0.7, 0.9], 30) == pytest.approx(0.5)
 
 
-def test_a_path_reaches_what_lies_between_its_ends():
+def test_a_path_reaches_all_values_between_its_ends():
     path = np.array([20.0, 10.0, 12.0])
     assert [is_level_in_range(path, level) for level in (9.9, 10.0, 15.0, 20.0, 20.1)] == [
         False,
@@ -85,24 +85,24 @@ def test_a_path_reaches_what_lies_between_its_ends():
     ]
 
 
-# --- draws
+# --- bootstrap samples
 
 
-def test_a_drawn_auc_is_that_of_the_texts_as_often_as_they_are_drawn():
+def test_a_bootstrap_auc_weights_texts_by_their_draws():
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(0)
     members = np.arange(30) < 14
-    held = ScoreSet(tuple(map(str, range(30))), rng.integers(0, 6, 30).astype(float), members)
-    weights = audited_weights(held, rng)
+    stored = ScoreSet(tuple(map(str, range(30))), rng.integers(0, 6, 30).astype(float), members)
+    weights = audited_weights(stored, rng)
     assert (weights[0] == 1).all()
-    drawn = bootstrap_aucs(held, counts_by_class(weights, held.members))
+    drawn = bootstrap_aucs(stored, counts_by_class(weights, stored.members))
     for nth in (0, 1, 2, 77):
         texts = np.repeat(np.arange(30), weights[nth])
-        assert drawn[nth] == pytest.approx(roc_auc_score(members[texts], held.scores[texts]))
+        assert drawn[nth] == pytest.approx(roc_auc_score(members[texts], stored.scores[texts]))
 
 
-def test_groups_are_drawn_whole():
+def test_complete_groups_are_drawn():
     members = np.arange(24) < 12
     names = tuple(f"g{i // 3}" for i in range(24))
     weights = audited_weights(ScoreSet(names, np.zeros(24), members, names), np.random.default_rng(1))
@@ -110,7 +110,7 @@ def test_groups_are_drawn_whole():
     assert (weights.sum(axis=1) == 24).all()
 
 
-def test_a_drawn_perplexity_weighs_every_token_alike():
+def test_a_bootstrap_perplexity_weights_tokens_equally():
     losses = TextLosses(np.array([3.0, 8.0, 1.0]), np.array([1, 4, 2]))
     weights = validation_weights(3, np.random.default_rng(2))
     drawn = bootstrap_perplexities(losses, weights)
@@ -125,7 +125,7 @@ def test_a_drawn_perplexity_weighs_every_token_alike():
 def test_methods_are_compared_at_the_perplexity_that_all_reach_and_that_half_reach():
     table = matched_utility(*(everything(slowed(study(**FEW)))[n] for n in ("rows", "scores", "losses")))
     assert {row[1] for row in table.rows} == {"19.00", "17.00", row_values.MISSING}
-    # At 19 the others stand where epoch 1 left them; at 17 at their last epoch.
+    # At 19 the others are at epoch 1; at 17 they are at their last epoch.
     assert line(table, "WebNLG", "19.00", "Loss")["full"].startswith("0.613")
     assert line(table, "WebNLG", "19.00", "Loss")["prompt"].startswith("0.515")
     assert line(table, "WebNLG", "17.00", "Loss")["full"].startswith("0.838 [")
@@ -159,7 +159,7 @@ def test_states_inside_epochs_give_the_number():
     assert line(table, "WebNLG", "18.60", "Loss")["full"].startswith("0.657 [")
 
 
-def test_methods_differ_only_beyond_what_the_states_leave_open():
+def test_methods_differ_only_beyond_the_uncertainty_between_states():
     level = LeakageAtPerplexity(Estimate(0.6), np.zeros(2), 0.58, 0.62)
     assert smallest_difference(level, level) == 0
     assert smallest_difference(level, level._replace(least=0.6, most=0.7)) == 0
@@ -199,7 +199,7 @@ def test_the_interval_is_never_narrower_than_the_rows_own():
     assert high >= 0.755 - 1e-9
 
 
-def test_without_the_texts_losses_it_is_approximate_and_says_so():
+def test_without_losses_per_text_the_interval_is_marked_approximate():
     rows = study(**FEW)
     table = matched_utility(rows, scored(rows), lambda _: None, perplexity=18.0)
     assert line(table, "WebNLG", "18.00", "Loss")["full"] == "0.725 [0.695, 0.755]"
@@ -207,7 +207,7 @@ def test_without_the_texts_losses_it_is_approximate_and_says_so():
     assert LEAST_MARK not in table.note
 
 
-def test_one_method_or_one_epoch_is_nothing_to_compare():
+def test_one_method_or_one_epoch_gives_no_comparison():
     for few in ({"methods": ("full",)}, {"epochs": (3,)}):
         rows = study(**{**FEW, **few})
         with pytest.raises(DataError, match="two methods"):
@@ -223,29 +223,31 @@ def test_a_method_that_never_improves_sets_no_level():
     assert common_perplexities(paths_by_attack_and_method(worse)["Loss"]) == [17.0]
 
 
-def test_the_interval_holds():
+def test_the_interval_has_nominal_coverage():
     """A path whose AUC and perplexity are known: .62 to .68 while perplexity halves; at the middle about .65."""
     rng, inside, studies = np.random.default_rng(3), 0, 60
     blank = next(r for r in study(**FEW) if r.metric == "auc")
     for _ in range(60):
         hard, hard_scores = rng.normal(size=40), np.sqrt(1 - 0.4**2) * rng.normal(size=100)
-        rows, held, losses = list[Row](), {}, {}
+        rows, stored, losses = list[Row](), {}, {}
         for method, epoch in itertools.product(("full", "lora"), (0, 1)):
             rows.append(replace(blank, method=method, cell=method, epoch=epoch, scores=f"{method}{epoch}"))
             rows.append(replace(rows[-1], metric="perplexity", attack="", scores="", value=0.0))
             members = np.arange(100) < 50
             apart = np.sqrt(2) * ndtri(0.62 + 0.06 * epoch)
-            held[f"{method}{epoch}"] = ScoreSet(
+            stored[f"{method}{epoch}"] = ScoreSet(
                 tuple(map(str, range(100))), hard_scores + 0.4 * rng.normal(size=100) + apart * members, members
             )
             nats = 10 * (np.log(20 / 2**epoch) + 0.3 * hard)
             losses[method, epoch] = TextLosses(nats, np.full(40, 10))
             rows[-1] = replace(rows[-1], value=float(np.exp(nats.sum() / 400)))
-            value = bootstrap_aucs(held[f"{method}{epoch}"], counts_by_class(np.ones((1, 100), dtype=int), members))[0]
+            value = bootstrap_aucs(stored[f"{method}{epoch}"], counts_by_class(np.ones((1, 100), dtype=int), members))[
+                0
+            ]
             rows[-2] = replace(rows[-2], value=float(value), low=float(value), high=float(value))
         level = rows[1].value / np.sqrt(2)
         table = matched_utility(
-            rows, held.__getitem__, lambda r, kept=losses: kept[r.method, r.epoch], perplexity=level
+            rows, stored.__getitem__, lambda r, kept=losses: kept[r.method, r.epoch], perplexity=level
         )
         if NOT_OBSERVED_CLOSELY in table.rows[0]:
             studies -= 1
@@ -259,7 +261,7 @@ def test_the_interval_holds():
 # --- the figure
 
 
-def test_the_frontier_draws_a_path_for_each_method_from_the_untuned_model():
+def test_the_frontier_draws_a_path_for_each_method_from_the_base_model():
     rows = study(**FEW)
     figure = frontier(rows)
     path = [

@@ -1,4 +1,4 @@
-"""CAMIA: each signal against its definition as a loop, the p-values, and where the authors' code goes another way."""
+"""CAMIA: each signal against its definition as a loop, the p-values, and differences from the authors' code."""
 
 import math
 
@@ -32,7 +32,7 @@ NAMES = (
     "entropy",
 )
 
-# Sixteenths of a nat: sums are exact, so that what is above a mean is the same for a loop.
+# Sixteenths of a nat: sums are exact, so comparisons with a mean equal those of a loop.
 losses = st.lists(st.lists(st.integers(0, 100).map(lambda k: k / 16), min_size=1, max_size=20), min_size=1, max_size=5)
 
 
@@ -94,7 +94,7 @@ def plain(first, second):
 
 @settings(deadline=None, max_examples=60)
 @given(losses, st.integers(1, 8))
-def test_every_signal_is_what_it_says(texts, divisor):
+def test_every_signal_equals_its_definition(texts, divisor):
     second = [[x / divisor for x in text] for text in texts]
     found = module._signals(read(texts), read(second), ())
     rounded = [[float(np.float32(x)) for x in text] for text in second]
@@ -104,7 +104,7 @@ def test_every_signal_is_what_it_says(texts, divisor):
 
 
 @given(losses, st.integers(1, 12))
-def test_a_cut_takes_the_beginning(texts, cut):
+def test_a_cut_selects_the_beginning(texts, cut):
     given_ = read(texts)
     with_cut = module._signals(given_, given_, (cut,))
     shortened = read([text[:cut] for text in texts])
@@ -112,15 +112,15 @@ def test_a_cut_takes_the_beginning(texts, cut):
     assert np.array_equal(np.delete(with_cut, [3, 4, 5], axis=0), module._signals(given_, given_, ()))
 
 
-def test_words_worked_out():
-    # 1 | 0 | 01 | 11, the example of the parsing's usual explanation; a rest that is known already is no word
+def test_word_signals_by_hand():
+    # 1 | 0 | 01 | 11, the usual example of the parsing; a known remainder is not a word
     assert module._lempel_ziv_complexity(np.array([1.0, 0, 0, 1, 1, 1]), 2) == 4 / 6
     assert module._lempel_ziv_complexity(np.array([1.0, 0, 0, 1, 1, 1, 0]), 2) == 4 / 7
     assert module._lempel_ziv_complexity(np.zeros(10), 3) == 4 / 10  # 0 | 00 | 000 | 0000
     assert module._lempel_ziv_complexity(np.array([2.5]), 3) == 1.0
 
 
-def test_entropy_worked_out():
+def test_entropy_by_hand():
     assert module._approximate_entropy(np.full(40, 0.25)) == 0.0
     regular = module._approximate_entropy(np.tile([0.0, 1.0], 40))
     irregular = module._approximate_entropy(np.random.default_rng(0).integers(0, 2, 80).astype(float))
@@ -128,7 +128,7 @@ def test_entropy_worked_out():
 
 
 def texts_of(generator, count, gain):
-    """Losses of texts read twice; where they were trained on, every loss is lower, the second time none is by much."""
+    """Losses of texts that are read twice. Losses of members are lower in the first reading and hardly lower in the second."""
     first = [generator.gamma(1.0, 3.0, n) * math.exp(-gain) for n in generator.integers(15, 60, count)]
     return read(first), read([x * generator.uniform(0.1, 0.3, len(x)) * math.exp(gain) for x in first])
 
@@ -149,26 +149,26 @@ def test_signs_of_all_signals_follow_from_theory():
     nonmembers, members = (module._signals(*texts_of(generator, 300, gain), ()) for gain in (0.0, 1.0))
     for name, fresh, trained in zip(NAMES, nonmembers, members, strict=True):
         lower = (trained[:, None] < fresh).mean() + (trained[:, None] == fresh).mean() / 2
-        # Losses that are all scaled alike keep their shape, of which some signals speak alone.
+        # A common factor does not change the shape of losses, and some signals depend only on the shape.
         shape = name.startswith(("words", "above", "entropy"))
         assert 0.4 < lower < 0.6 if shape else lower > 0.45, (name, lower)
 
 
 def by_heart(generator, count):
-    """Losses of texts known by heart: low and even, with a few peaks, and hardly lower the second time."""
+    """Losses of memorized texts: low and even, with a few peaks, and hardly lower in the second reading."""
     peaks = [np.where(generator.random(n) < 0.05, 2.0, 1e-3) for n in generator.integers(15, 60, count)]
     return read(peaks), read([x * 0.9 for x in peaks])
 
 
-def test_a_text_known_by_heart_has_less_of_everything():
+def test_a_memorized_text_has_lower_signals():
     generator = np.random.default_rng(5)
     nonmembers = module._signals(*texts_of(generator, 200, 0.0), ())
     for name, fresh, heart in zip(NAMES, nonmembers, module._signals(*by_heart(generator, 200), ()), strict=True):
         assert (heart[:, None] < fresh).mean() > 0.85, name
 
 
-def test_entropy_of_long_runs_would_turn_round_in_a_short_text():
-    """With the authors' m = 8 what is least regular recurs nowhere, and comes out lowest."""
+def test_entropy_of_long_runs_would_be_reversed_in_a_short_text():
+    """With the authors' m = 8, the least regular text has no repeated pattern and gets the lowest entropy."""
     generator = np.random.default_rng(6)
     fresh, heart = [generator.gamma(1.0, 3.0, 75) for _ in range(20)], [np.zeros(75) for _ in range(20)]
     for series in heart:
@@ -178,7 +178,7 @@ def test_entropy_of_long_runs_would_turn_round_in_a_short_text():
     assert short_runs[0] > short_runs[1]
 
 
-def test_a_text_known_by_heart_scores_highest_whatever_the_combination():
+def test_a_memorized_text_scores_highest_in_every_combination():
     generator = np.random.default_rng(2)
     known, fresh = texts_of(generator, 40, 0.0), texts_of(generator, 100, 0.0)
     heart = by_heart(generator, 100)
@@ -187,13 +187,13 @@ def test_a_text_known_by_heart_scores_highest_whatever_the_combination():
         assert (members[:, None] > nonmembers).mean() > 0.97
 
 
-def test_shortest_texts_say_nothing_where_they_have_no_signal():
+def test_one_token_texts_are_neutral_in_missing_signals():
     known = read([[1.0, 2.0, 0.5] * 8, [0.2]]), read([[0.5, 1.0, 0.1] * 8, [0.1]])
     judged = read([[0.7]]), read([[0.2]])
     signals = dict(zip(NAMES, module._signals(*judged, ())[:, 0], strict=True))
     assert signals["above previous"] == signals["entropy"] == math.inf
     assert np.isfinite(camia(*judged, *known)).all()
-    # The authors' entropy of such a text is 0, the lowest there is.
+    # The authors' entropy of such a text is 0, the minimum.
     longer = module._signals(*known, ())[NAMES.index("entropy"), 0]
     assert 0 < longer < math.inf
 
@@ -206,20 +206,20 @@ def test_a_cut_that_no_known_text_reaches_is_left_out():
     assert not np.array_equal(camia(*judged, *known, cuts=(10,)), camia(*judged, *known, cuts=()))
 
 
-def test_labels_of_the_judged_do_not_turn_signs_as_the_authors_code_does():
-    """Among texts whose members happen to be the unlikelier ones, theirs turns the loss round and calls it membership."""
+def test_labels_of_audited_texts_do_not_flip_signs_unlike_the_authors_code():
+    """If members happen to be less likely texts, the authors' code flips the sign of the loss."""
     generator = np.random.default_rng(4)
     known = texts_of(generator, 50, 0.0)
-    easy, hard = texts_of(generator, 50, 0.7), texts_of(generator, 50, -0.7)  # nobody was trained on any
+    easy, hard = texts_of(generator, 50, 0.7), texts_of(generator, 50, -0.7)  # no text is a member
     loss = np.concatenate([module._signals(*x, ())[0] for x in (easy, hard)])
-    members = np.arange(100) >= 50  # the hard ones, say
+    members = np.arange(100) >= 50  # the difficult texts
     theirs = -loss if loss[members].mean() > loss[~members].mean() else loss
-    assert (theirs[members][:, None] < theirs[~members]).mean() > 0.9  # "less" means member, and so it comes out
+    assert (theirs[members][:, None] < theirs[~members]).mean() > 0.9  # "less" means member
     ours = np.concatenate([camia(*x, *known) for x in (easy, hard)])
     assert (ours[members][:, None] > ours[~members]).mean() < 0.2
 
 
-def test_known_texts_are_needed_and_settings_checked():
+def test_known_texts_are_required_and_settings_checked():
     one = read([[1.0, 2.0]])
     none = LogProbs(logp=np.zeros(0), starts=np.array([0]))
     with pytest.raises(DataError, match=r"attacks camia: .*data\.known"):

@@ -1,4 +1,4 @@
-"""Attacks that read a text after other texts: ReCaLL, Con-ReCall and ICP-MIA against loops, and what their texts are read after."""
+"""Attacks that read a text after other texts: ReCaLL, Con-ReCall and ICP-MIA against loops, and their contexts."""
 
 import itertools
 import math
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byheart.core import registry
+from byheart.core.config import TokenFormat
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Variants
 from byheart.core.types import LogProbs, digest
@@ -40,7 +41,7 @@ def probed(*texts):
 
 
 def other(texts, data):
-    """The same tokens, read after something else."""
+    """The same tokens after another context."""
     return [[data.draw(values) for _ in text] for text in texts]
 
 
@@ -67,7 +68,7 @@ def test_icp_is_minus_the_gain_from_the_best_probe(texts, data):
 
 
 def test_by_hand():
-    """A member: likely alone, much less so after strangers, as likely after its like, nothing gained from a hint."""
+    """A member: likely alone, much less likely after non-members, equally likely after members, no gain from a probe."""
     target = read([-0.5, -0.5], [-3.0])
     strange, familiar = read([-1.0, -2.0], [-3.0]), read([-0.5, -0.5], [-2.0])
     assert ATTACKS["recall"](target, strange).tolist() == [3.0, 1.0]
@@ -92,7 +93,7 @@ def test_other_tokens_and_other_texts_are_refused():
         ATTACKS["icp"](two, probed([-1.0]))
 
 
-def test_settings_out_of_range_are_refused():
+def test_settings_out_of_range_raise_an_error():
     for entry, wrong in {
         "nonmember_prefix": {"shots": 0},
         "after_masked": {"share": 0.0},
@@ -116,7 +117,7 @@ def plain_loop(model, before, prompt, scored):
         logits = model.module(
             input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
         ).logits[0]
-    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens stand first
+    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens come first
     unscored = 0 if bos or lead else 1
     return [
         float(torch.log_softmax(logits[at - 1].double(), 0)[ids[at]])
@@ -125,17 +126,17 @@ def plain_loop(model, before, prompt, scored):
 
 
 def orders(known, prompts, separator):
-    """Every order of the known texts as shots, each with its parts as strings that are cut into tokens apart."""
+    """Every order of the known texts as shots, each with its separately tokenized parts."""
     shots = [(prompt, scored, separator) for prompt, scored in zip(prompts, known, strict=True)]
     return [[part for shot in order for part in shot] for order in itertools.permutations(shots)]
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])
-def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, method):
+def test_shots_precede_prompt_and_text_in_a_fixed_order(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
-    asked, given_ = ["Who?", "", " ", ""], ["Does she?", "", "Far:"]
-    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64, tokenization="apart")
-    known = tokenize(model.tokenizer, texts_of(KNOWN, given_), 64, tokenization="apart")
+    requested, given_ = ["Who?", "", " ", ""], ["Does she?", "", "Far:"]
+    tokens = tokenize(model.tokenizer, texts_of(SHORT, requested), 64, token_format=TokenFormat(tokenization="apart"))
+    known = tokenize(model.tokenizer, texts_of(KNOWN, given_), 64, token_format=TokenFormat(tokenization="apart"))
     alone = observed(scorer(model), tokens)
     after = nonmember_prefix(scorer(model), tokens, known, shots=3)
     assert type(after) is LogProbs
@@ -144,7 +145,7 @@ def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, met
     same = [
         np.allclose(
             after.logp,
-            np.concatenate([plain_loop(model, before, p, s) for p, s in zip(asked, SHORT, strict=True)]),
+            np.concatenate([plain_loop(model, before, p, s) for p, s in zip(requested, SHORT, strict=True)]),
             atol=1e-4,
         )
         for before in orders(KNOWN, given_, "\n\n")
@@ -154,23 +155,25 @@ def test_shots_stand_before_prompt_and_text_in_one_order(tiny, architecture, met
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])
-def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
+def test_each_probe_precedes_prompt_and_text(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
-    asked = ["Who?", "", "Where is", ""]
-    tokens = tokenize(model.tokenizer, texts_of(SHORT, asked), 64, tokenization="apart")
+    requested = ["Who?", "", "Where is", ""]
+    tokens = tokenize(model.tokenizer, texts_of(SHORT, requested), 64, token_format=TokenFormat(tokenization="apart"))
     found = after_masked(scorer(model), tokens, probes=3, separator="\n")
     assert found.starts.tolist() == [0, 3, 6, 9, 12]
     expected = []
-    for prompt, scored in zip(asked, SHORT, strict=True):
+    for prompt, scored in zip(requested, SHORT, strict=True):
         chance = np.random.default_rng(int(digest([(prompt, scored)]), 16))
         for _ in range(3):
             before = [prompt, masked(scored, 0.7, chance), "\n"]
             expected.append(np.mean(plain_loop(model, before, prompt, scored)))
     np.testing.assert_allclose(found.loglik, expected, atol=1e-4)
 
-    known = tokenize(model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64, tokenization="apart")
+    known = tokenize(
+        model.tokenizer, texts_of(KNOWN, ["Does she?", "", "Far:"]), 64, token_format=TokenFormat(tokenization="apart")
+    )
     found = after_similar(scorer(model), tokens, known, probes=3).loglik.reshape(4, 3)
-    for row, prompt, scored in zip(found, asked, SHORT, strict=True):
+    for row, prompt, scored in zip(found, requested, SHORT, strict=True):
         each = [
             np.mean(plain_loop(model, [p, s, "\n\n"], prompt, scored))
             for p, s in zip(known.texts.prompts, known.texts.scored, strict=True)
@@ -178,24 +181,24 @@ def test_each_probe_stands_before_prompt_and_text(tiny, architecture, method):
         np.testing.assert_allclose(sorted(row), sorted(each), atol=1e-4)
 
 
-def test_nothing_depends_on_order_or_company(tiny):
+def test_evidence_does_not_depend_on_order_or_other_texts(tiny):
     model = tiny("llama")
     tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     turned = tokenize(model.tokenizer, texts_of(KNOWN[::-1], name="other"), 64)
     few = tokenize(model.tokenizer, texts_of([SHORT[2], SHORT[0]], name="few"), 64)
-    whole = nonmember_prefix(scorer(model), tokens, known, shots=2)
+    complete = nonmember_prefix(scorer(model), tokens, known, shots=2)
     again = nonmember_prefix(scorer(model), few, turned, shots=2)
-    parts = np.split(whole.logp, whole.starts[1:-1])
+    parts = np.split(complete.logp, complete.starts[1:-1])
     np.testing.assert_allclose(again.logp, np.concatenate([parts[2], parts[0]]), atol=1e-5)
-    for whole, again in (
+    for complete, again in (
         (after_masked(scorer(model), tokens), after_masked(scorer(model), few)),
         (after_similar(scorer(model), tokens, known, probes=2), after_similar(scorer(model), few, turned, probes=2)),
     ):
-        rows = whole.loglik.reshape(4, -1)
+        rows = complete.loglik.reshape(4, -1)
         np.testing.assert_allclose(again.loglik.reshape(2, -1), rows[[2, 0]], atol=1e-5)
 
 
-def test_more_probes_keep_the_first_ones_and_another_seed_draws_other_shots(tiny):
+def test_more_probes_include_the_first_ones_and_another_seed_selects_other_shots(tiny):
     model = tiny("gpt2")
     tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     few, many = (after_masked(scorer(model), tokens, probes=n).loglik.reshape(4, n) for n in (2, 5))
@@ -207,8 +210,8 @@ def test_more_probes_keep_the_first_ones_and_another_seed_draws_other_shots(tiny
     assert len(drawn) == 3
 
 
-def test_bos_stands_first_once_where_the_authors_put_a_second_and_score_it(tiny):
-    """The authors cut the shots and the text into tokens apart, each with its BOS, and score all of the text's."""
+def test_bos_occurs_once_although_the_authors_score_a_second_one(tiny):
+    """The authors tokenize shots and text separately, each with BOS, and score all tokens of the text."""
     model = tiny("gemma")
     tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT[:1], KNOWN[:1]))
     seen = []
@@ -248,15 +251,15 @@ def test_without_bos_the_authors_score_one_token_more_after_shots_than_alone(tin
 
 
 def long(model, count):
-    """A text of so many tokens."""
-    whole = " The painter wrote nine letters in Lisbon" * 30
-    ids = ids_of(model, whole)[:count]
+    """A text with this number of tokens."""
+    complete = " The painter wrote nine letters in Lisbon" * 30
+    ids = ids_of(model, complete)[:count]
     text = model.tokenizer.decode(ids)
     assert ids_of(model, text) == ids
     return text
 
 
-def test_fewer_shots_where_the_longest_text_leaves_no_room_for_all(tiny):
+def test_fewer_shots_are_used_if_the_longest_text_leaves_no_room(tiny):
     model = tiny("llama")
     known = [long(model, 30), long(model, 26) + "!", long(model, 10)]
     gap = len(ids_of(model, "\n\n"))
@@ -265,16 +268,16 @@ def test_fewer_shots_where_the_longest_text_leaves_no_room_for_all(tiny):
         tokens, shots = (tokenize(model.tokenizer, texts_of(s), 128) for s in (strings, known))
         found = nonmember_prefix(scorer(model), tokens, shots, shots=3)
         short = found.logp[found.starts[1] :]
-        told = [
+        reported = [
             n
             for n in (1, 2, 3)
             for chosen in itertools.permutations(known, n)
             if np.allclose(short, plain_loop(model, [p for k in chosen for p in (k, "\n\n")], "", SHORT[0]), atol=1e-4)
         ]
-        assert told == [fitting]
+        assert reported == [fitting]
 
 
-def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
+def test_no_room_for_a_shot_or_a_probe_raises_an_error(tiny):
     model = tiny("llama")
     tokens = tokenize(model.tokenizer, texts_of([long(model, 126)]), 128)
     known = tokenize(model.tokenizer, texts_of(KNOWN), 128)
@@ -292,7 +295,7 @@ def test_no_room_for_a_shot_or_a_probe_is_refused(tiny):
 
 
 @pytest.mark.parametrize("method", [None, "prompt", "prefix"])
-def test_a_probe_that_is_too_long_loses_its_beginning(tiny, method):
+def test_a_long_probe_loses_its_beginning(tiny, method):
     model = tuned(tiny("llama"), method)
     text, probe = long(model, 90), long(model, 60)
     tokens, known = (tokenize(model.tokenizer, texts_of(s), 128) for s in ([text], [probe]))
@@ -306,7 +309,7 @@ def test_a_probe_that_is_too_long_loses_its_beginning(tiny, method):
     assert abs(after_similar(scorer(bare), tokens, known, probes=1).loglik - found.loglik) > 1e-4
 
 
-def test_fewer_known_texts_than_asked_for_are_refused(tiny):
+def test_too_few_known_texts_are_refused(tiny):
     model = tiny("gpt2")
     tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     with pytest.raises(

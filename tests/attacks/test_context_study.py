@@ -1,4 +1,4 @@
-"""Which texts stand before others in studies: masked, similar, few; prompts and completions."""
+"""Context texts in studies: masked, similar, few; prompts and completions."""
 
 import dataclasses
 import itertools
@@ -24,7 +24,7 @@ from testing.wrapped import tuned
 
 
 @given(st.text(max_size=60).filter(str.strip), st.floats(0.01, 1), st.integers(0, 99))
-def test_masking_replaces_a_share_of_the_words_and_nothing_else(text, share, seed):
+def test_masking_replaces_only_a_share_of_the_words(text, share, seed):
     found = masked(text, share, np.random.default_rng(seed))
     before, after = re.split(r"(\S+)", text), re.split(r"(\S+)", found)
     assert before[::2] == after[::2]  # the spaces
@@ -35,8 +35,8 @@ def test_masking_replaces_a_share_of_the_words_and_nothing_else(text, share, see
     assert len(changed) <= max(1, int(share * len(words)))
 
 
-def test_masking_where_the_authors_leave_the_text_as_it_is():
-    """Their code masks int(share N) of the words that hold one of a to z."""
+def test_masking_changes_texts_that_the_authors_leave_unchanged():
+    """The authors' code masks int(share N) of the words that contain a letter a to z."""
     for text, ours in (("Lisbon", "word"), ("Москва 1812", None), ("?!", "word")):
         found = masked(text, 0.7, np.random.default_rng(0))
         theirs = int(0.7 * sum(bool(re.search("[a-zA-Z]", w)) for w in text.split()))
@@ -98,10 +98,10 @@ def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
     assert len(auc) == 3 * 2 * 5
     observed_, base = {}, {}
     for recipe in (store.root / "evidence").glob("*/recipe.json"):
-        told = json.loads(recipe.read_text())["recipe"]
-        if told["observation"]["name"].startswith("after_"):
-            kind = observed_ if "cell" in told["inputs"]["model"] else base
-            kind.setdefault(told["observation"]["name"], []).append(read_arrays(recipe.parent))
+        reported = json.loads(recipe.read_text())["recipe"]
+        if reported["observation"]["name"].startswith("after_"):
+            kind = observed_ if "cell" in reported["inputs"]["model"] else base
+            kind.setdefault(reported["observation"]["name"], []).append(read_arrays(recipe.parent))
     assert {n: len(v) for n, v in base.items()} == dict.fromkeys(observed_, 1)  # once for all methods
     for found in observed_.values():
         assert len(found) == 4, "three trained methods and the initialized prompt"
@@ -111,16 +111,16 @@ def test_a_study_of_prompts_and_completions(tiny_folder, pairs, tmp_path):
 
 def test_a_study_without_enough_known_texts_is_refused_before_training(tiny_folder, pairs, tmp_path, monkeypatch):
     monkeypatch.setattr("byheart.lm.train.train", lambda *_, **__: pytest.fail("trained"))
-    asked = content(tiny_folder("llama"), pairs, observations=[], attacks=["recall"], methods=["lora"])
+    requested = content(tiny_folder("llama"), pairs, observations=[], attacks=["recall"], methods=["lora"])
     with pytest.raises(DataError, match=r"\b4\b.* data\.known,? to 7 .*shots"):
-        byheart.run(asked, store=tmp_path / "store")
-    asked["data"] = {**asked["data"], "known": 0}
+        byheart.run(requested, store=tmp_path / "store")
+    requested["data"] = {**requested["data"], "known": 0}
     with pytest.raises(DataError, match=r"attacks recall\b.* data\.known"):
-        byheart.run(asked, store=tmp_path / "store")
+        byheart.run(requested, store=tmp_path / "store")
 
 
-def test_hidden_states_that_are_kept_are_those_of_the_same_context(tiny):
-    """A head's trunk is passed once for a set of texts; the same texts after shots are another set."""
+def test_cached_hidden_states_are_those_of_the_same_context(tiny):
+    """A head's trunk runs once for a set of texts; the same texts after shots are another set."""
     model = tuned(tiny("llama"), "head")
     tokens, known = (tokenize(model.tokenizer, texts_of(strings), 64) for strings in (SHORT, KNOWN))
     alone = observed(scorer(model), tokens)

@@ -1,4 +1,4 @@
-"""DC-PDD and the frequencies that it rests on, against plain loops and the authors' own arithmetic."""
+"""DC-PDD and its token frequencies, against plain loops and the authors' arithmetic."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def made(texts):
 
 
 @given(readings, st.floats(1e-3, 20))
-def test_the_papers_formula(texts, a):
+def test_it_equals_the_papers_formula(texts, a):
     target, common = made(texts)
     expected = []
     for i, j in zip(target.starts, target.starts[1:], strict=False):
@@ -53,7 +53,7 @@ def test_hand_made_numbers():
     target, common = made([[(half, math.exp(-4), True), (half, math.exp(-9), False), (half, math.exp(-2), True)]])
     assert dc_pdd(target, common, ceiling=10.0) == pytest.approx([1.5])
     assert dc_pdd(target, common, ceiling=1.5) == pytest.approx([1.25])
-    assert dc_pdd(target, common).tolist() == [0.01]  # both are likelier than one in a thousand
+    assert dc_pdd(target, common).tolist() == [0.01]  # both have a probability above 0.001
 
 
 def test_a_likely_rare_token_counts_more_than_a_likely_common_one():
@@ -94,7 +94,7 @@ def texts_of(sentences, name="t", prompts=()):
 
 
 @pytest.mark.parametrize("prompted", [False, True])
-def test_frequencies_are_counted_as_a_plain_loop_counts_them(tiny, architecture, sentences, prompted):
+def test_frequencies_equal_a_plain_loop(tiny, architecture, sentences, prompted):
     model = tiny(architecture)
     scorer = Scorer(model, 4096, torch.float32)
     prompts = ["Who wrote a letter?"] * 6 if prompted else ()
@@ -131,7 +131,7 @@ def test_frequencies_of_all_tokens_sum_to_one(tiny, sentences):
     np.testing.assert_allclose(unseen * (len(known.scored_ids) + 300), 1.0)
 
 
-def test_a_text_has_the_same_frequencies_whoever_stands_beside_it(tiny, sentences):
+def test_frequencies_do_not_depend_on_other_texts(tiny, sentences):
     model = tiny("llama")
     scorer = Scorer(model, 4096, torch.float32)
     known = tokenize(model.tokenizer, texts_of(sentences[6:10], "k"), 64)
@@ -155,7 +155,7 @@ def test_a_corpus_is_counted_too(tiny, sentences, tmp_path, monkeypatch):
     for text in corpus:
         counts += np.bincount(model.tokenizer(text, add_special_tokens=False)["input_ids"], minlength=300)
     np.testing.assert_allclose(found.frequency, ((counts + 1) / (counts.sum() + 300))[tokens.scored_ids], rtol=1e-12)
-    assert counts[1] == 0  # no BOS is counted, though the tokenizer puts one before every text
+    assert counts[1] == 0  # BOS is not counted, although the tokenizer adds one to every text
 
 
 def test_a_corpus_that_cannot_be_read_is_refused(tiny, sentences, tmp_path):

@@ -1,4 +1,4 @@
-"""Attacks weighed together on known texts: what is learned, from whom, and that nobody who is audited teaches."""
+"""Attacks combined on known texts: what is fitted, on which texts, and that audited texts are never used for fitting."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ NAMES = ("target", "base", "known_members", "known_members_base", "known_nonmemb
 
 
 def read(seed, gains, lengths=None):
-    """Target's and base's statistics of texts that fine-tuning made likelier by `gains` nats a token."""
+    """Target and base statistics of texts whose log-probabilities fine-tuning raised by `gains` nats per token."""
     chance = np.random.default_rng(seed)
     lengths = chance.integers(5, 40, len(gains)) if lengths is None else lengths
     starts = np.concatenate(([0], np.cumsum(lengths)))
@@ -50,7 +50,7 @@ def columns(target, base, of=DEFAULT_ATTACKS):
     )
 
 
-def test_logistic_is_scikit_learns_on_standardised_scores():
+def test_logistic_equals_scikit_learn_on_standardized_scores():
     known, _ = evidence()
     inside = columns(known["known_members"], known["known_members_base"])
     outside = columns(known["known_nonmembers"], known["known_nonmembers_base"])
@@ -61,10 +61,10 @@ def test_logistic_is_scikit_learns_on_standardised_scores():
     np.testing.assert_allclose(ensemble(*known.values()), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_quantile_is_the_gaussian_of_largest_likelihood():
-    """The same penalised likelihood, written as a loop over texts and maximised without gradients."""
+def test_quantile_is_the_maximum_likelihood_gaussian():
+    """The same penalized likelihood as a loop over texts, maximized without gradients."""
     known, _ = evidence()
-    of = ("loss", "min_k", "reference")  # reference needs two models: the base alone cannot say it
+    of = ("loss", "min_k", "reference")  # reference requires two models
 
     def features(base):
         return [
@@ -73,9 +73,9 @@ def test_quantile_is_the_gaussian_of_largest_likelihood():
 
     fitted, wanted = np.array(features(known["known_nonmembers_base"])), np.array(features(known["base"]))
     mean, spread = fitted.mean(0), fitted.std(0)
-    told = columns(known["known_nonmembers"], known["known_nonmembers_base"], ("loss",))[:, 0]
+    reported = columns(known["known_nonmembers"], known["known_nonmembers_base"], ("loss",))[:, 0]
     found = columns(known["target"], known["base"], ("loss",))[:, 0]
-    rows, scores = (fitted - mean) / spread, (told - told.mean()) / told.std()
+    rows, scores = (fitted - mean) / spread, (reported - reported.mean()) / reported.std()
 
     def loss(w):
         total = sum(w[i] ** 2 / 2 for i in (1, 2, 3, 5, 6, 7))
@@ -85,13 +85,15 @@ def test_quantile_is_the_gaussian_of_largest_likelihood():
 
     best = minimize(loss, np.zeros(8), method="BFGS").x
     rows = (wanted - mean) / spread
-    expected = ((found - told.mean()) / told.std() - best[0] - rows @ best[1:4]) / np.exp(best[4] + rows @ best[5:])
+    expected = ((found - reported.mean()) / reported.std() - best[0] - rows @ best[1:4]) / np.exp(
+        best[4] + rows @ best[5:]
+    )
     got = ensemble(*known.values(), of=of, regression="quantile")
     np.testing.assert_allclose(got, expected, rtol=0.01, atol=0.01)
 
 
 def test_quantile_of_nonmembers_is_a_standard_normal():
-    """Accused at a rate are about as many non-members as the rate says: what the scores are for."""
+    """At a threshold for a false positive rate, about this share of non-members is above it."""
     known, _ = evidence(known=2000)
     others = dict(zip(("target", "base"), read(9, np.zeros(2000)), strict=True))
     scores = ensemble(*{**known, **others}.values(), regression="quantile")
@@ -100,22 +102,22 @@ def test_quantile_of_nonmembers_is_a_standard_normal():
 
 
 @pytest.mark.parametrize("regression", ["logistic", "quantile"])
-def test_it_finds_what_was_planted_and_nothing_where_there_is_nothing(regression):
+def test_it_detects_a_planted_signal_and_nothing_without_one(regression):
     planted, members = evidence(gain=0.6)
     assert auc(ensemble(*planted.values(), regression=regression), members) > 0.8
     flat = [auc(ensemble(*evidence(gain=0)[0].values(), regression=regression), members)]
     assert 0.3 < flat[0] < 0.7
 
 
-def test_quantile_beats_loss_where_texts_differ_in_ease():
+def test_quantile_beats_loss_if_texts_differ_in_difficulty():
     planted, members = evidence(gain=0.5)
     scores = ensemble(*planted.values(), regression="quantile")
     assert auc(scores, members) > auc(columns(planted["target"], planted["base"], ("loss",))[:, 0], members) + 0.1
 
 
 @pytest.mark.parametrize("regression", ["logistic", "quantile"])
-def test_no_audited_text_teaches(regression):
-    """Another audited text's evidence, or absence, moves no score: the fit cannot have seen it."""
+def test_no_audited_text_is_used_for_fitting(regression):
+    """Changing or removing an audited text does not change other scores, so the fit does not use it."""
     known, _ = evidence()
     scores = ensemble(*known.values(), regression=regression)
     target, base = known["target"], known["base"]
@@ -134,7 +136,7 @@ def test_no_audited_text_teaches(regression):
     assert np.array_equal(ensemble(*fewer.values(), regression=regression), scores[:30])
 
 
-def test_quantile_asks_no_member():
+def test_quantile_needs_no_known_members():
     known, _ = evidence()
     strangers = dict(zip(("known_members", "known_members_base"), read(7, np.full(3, 5.0)), strict=True))
     assert np.array_equal(
@@ -144,8 +146,8 @@ def test_quantile_asks_no_member():
 
 
 @pytest.mark.parametrize("regression", ["logistic", "quantile"])
-def test_one_model_for_target_and_base_is_scored_finitely(regression):
-    """As at epoch 0: gains are all zero, and the base tells the target's score exactly."""
+def test_equal_target_and_base_have_finite_scores(regression):
+    """As at epoch 0: all gains are zero, and the base determines the target's score exactly."""
     known, members = evidence()
     same = {n: known[n if n.endswith("base") else {"target": "base"}.get(n, f"{n}_base")] for n in NAMES}
     scores = ensemble(*same.values(), regression=regression)
@@ -154,7 +156,7 @@ def test_one_model_for_target_and_base_is_scored_finitely(regression):
 
 
 @pytest.mark.parametrize("regression", ["logistic", "quantile"])
-def test_evidence_without_any_spread_and_far_outside_is_scored_finitely(regression):
+def test_constant_evidence_and_outliers_have_finite_scores(regression):
     constant = {n: read(3, np.zeros(25), np.full(25, 4)) for n in range(3)}
     flat = dataclasses.replace(constant[0][0], logp=np.full(100, -1.0))
     known = dict.fromkeys(NAMES, flat)
@@ -172,7 +174,7 @@ def test_too_few_known_texts_are_refused(side, regression):
         ensemble(*{**known, **few}.values(), regression=regression)
 
 
-def test_attacks_that_cannot_be_weighed_are_refused_when_they_are_asked_for():
+def test_attacks_that_cannot_be_combined_are_refused_immediately():
     with pytest.raises(SettingError, match="attacks ensemble: of: zlib_ratio needs texts"):
         registry.choose("attacks", "ensemble", {"of": ["loss", "zlib_ratio"]})
     with pytest.raises(SettingError, match="ensemble needs known_members"):
@@ -210,7 +212,7 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path):
 
 def test_too_few_known_texts_are_refused_before_anything_is_trained(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
-    asked = content(tiny_folder("gemma"))
-    asked["data"] = {**asked["data"], "known": 19}
+    requested = content(tiny_folder("gemma"))
+    requested["data"] = {**requested["data"], "known": 19}
     with pytest.raises(DataError, match=r"attacks ensemble\b.* data\.known,? to 20"):
-        byheart.run(asked, store=tmp_path / "store")
+        byheart.run(requested, store=tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Extraction attacks against the papers' formulas as plain loops, on written and true tokens made by hand."""
+"""Extraction attacks against the papers' formulas as plain loops, on made-up generated and true tokens."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ cases = st.lists(st.tuples(suffixes, st.lists(st.integers(0, 4), max_size=9)), m
 
 
 def read(texts):
-    """Texts as pairs of the suffix and what was written in its place."""
+    """Texts as pairs of the suffix and the generated tokens."""
     true, written = zip(*texts, strict=True)
     return GreedyContinuation(
         true=np.array([t for text in true for t in text], dtype=np.int64),
@@ -33,7 +33,7 @@ def read(texts):
 
 
 @given(cases)
-def test_discoverable_is_every_token_and_its_score_those_before_the_first_wrong_one(texts):
+def test_discoverable_requires_every_token_and_scores_the_correct_prefix(texts):
     found = discoverable(read(texts))
     for i, (true, written) in enumerate(texts):
         right = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(true, written, strict=False)))
@@ -43,7 +43,7 @@ def test_discoverable_is_every_token_and_its_score_those_before_the_first_wrong_
 
 
 def levenshtein(one, other):
-    """Its definition, by recursion."""
+    """The definition by recursion."""
     if not one or not other:
         return len(one) + len(other)
     changed = levenshtein(one[1:], other[1:]) + (one[0] != other[0])
@@ -78,7 +78,7 @@ def plain_substring(written, true):
 @given(
     st.lists(st.tuples(suffixes.map(lambda s: s[:6]), st.lists(st.integers(0, 2), max_size=6)), min_size=1, max_size=3)
 )
-def test_likeness_is_what_the_definitions_say(texts):
+def test_similarity_equals_the_definitions(texts):
     for by, plain in (
         ("bleu", plain_bleu),
         ("edit", lambda w, t: 1 - levenshtein(w, t) / max(len(w), len(t))),
@@ -89,7 +89,7 @@ def test_likeness_is_what_the_definitions_say(texts):
 
 
 def test_by_hand():
-    """Twenty tokens of which one is wrong: near enough for every measure, and no copy."""
+    """Twenty tokens with one wrong token: approximate by every measure, and not verbatim."""
     true = list(range(20))
     one_off, two_off, three_off = (true.copy() for _ in range(3))
     for text, places in ((one_off, [3]), (two_off, [0, 19]), (three_off, [3, 9, 15])):
@@ -109,8 +109,8 @@ def test_by_hand():
     assert approximate(found, by="substring", threshold=0.85).extracted.tolist() == [False, True, False, True, False]
 
 
-def test_a_copy_of_a_short_suffix_is_a_copy():
-    """BLEU of four-grams would be 0 where there are fewer than four tokens."""
+def test_a_copy_of_a_short_suffix_counts_as_a_copy():
+    """BLEU of four-grams would be 0 for fewer than four tokens."""
     found = approximate(read([([1, 2], [1, 2]), ([1], [1]), ([1, 2], [1])]))
     assert found.scores.tolist() == [1, 1, 0]
 
@@ -126,27 +126,27 @@ def chances(texts):
     st.integers(1, 5000),
     st.floats(0.01, 0.99),
 )
-def test_n_tries_find_it_with_a_probability_of_p(texts, n, p):
+def test_n_samples_extract_with_probability_p(texts, n, p):
     found = probabilistic(chances(texts), n=n, p=p)
     for i, text in enumerate(texts):
         once = math.prod(math.exp(v) for v in text)
         assert found.scores[i] == pytest.approx(once)
-        # The paper's own form: so many tries are needed.
+        # The paper's form: the number of samples that is needed.
         needed = 1 if once >= 1 else math.log(1 - p) / math.log1p(-once)
         if abs(needed - n) > 1e-6 * n:
             assert found.extracted[i] == (n >= needed)
 
 
-def test_what_cannot_be_drawn_is_never_extracted_and_what_is_certain_at_once():
+def test_impossible_suffixes_are_never_and_certain_ones_always_extracted():
     found = probabilistic(chances([[-1.0, -np.inf], [0.0, 0.0], [-30.0, -6.0]]), n=10**9, p=0.01)
     assert found.scores.tolist() == pytest.approx([0.0, 1.0, math.exp(-36)])
     assert found.extracted.tolist() == [False, True, False]
-    # One minus so small a number is one: without log1p no number of tries would do.
+    # One minus such a small number is 1.0: without log1p no number of samples would suffice.
     assert probabilistic(chances([[-34.0, -6.0]]), n=10**18, p=0.5).extracted.tolist() == [True]
     assert probabilistic(chances([[0.0]]), n=1, p=0.99).extracted.tolist() == [True]
 
 
-def test_settings_out_of_range_are_refused():
+def test_settings_out_of_range_raise_an_error():
     for name, wrong in (
         ("probabilistic", {"n": 0}),
         ("probabilistic", {"p": 1.0}),
@@ -157,7 +157,7 @@ def test_settings_out_of_range_are_refused():
             registry.choose("attacks", name, wrong)
 
 
-def test_an_attack_that_extracts_says_so():
+def test_extraction_attacks_are_recognized():
     honest, other = registry.choose("attacks", "discoverable"), registry.choose("attacks", "loss")
     assert is_extraction_attack(honest)
     assert not is_extraction_attack(other)
@@ -171,7 +171,7 @@ def test_an_attack_that_extracts_says_so():
         output_arrays(honest, found, 3)
 
 
-def test_what_was_recited_is_kept_without_pickle():
+def test_extractions_are_stored_without_pickle():
     for kind, found in (
         ("GreedyContinuation", read([([1, 2], [1]), ([3], [])])),
         ("SamplingLogProbs", chances([[-1.0, -np.inf]])),
@@ -180,7 +180,7 @@ def test_what_was_recited_is_kept_without_pickle():
         assert all(np.array_equal(a, evidence_to_arrays(found)[n]) for n, a in evidence_to_arrays(again).items())
 
 
-def test_a_number_that_is_none_is_refused():
+def test_scores_that_are_not_numbers_are_refused():
     for wrong in (np.nan, 0.1):
         with pytest.raises(DataError, match="at most 0"):
             chances([[wrong]])

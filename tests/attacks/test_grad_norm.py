@@ -1,4 +1,4 @@
-"""Norms of each text's own gradient against the plainest loop, and the attack that they are for."""
+"""Gradient norms of each text against a plain loop, and the attack that uses them."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def scorer(model, precision=torch.float32):
 
 
 def plain_norm(model, prompt, scored):
-    """Loss of one text over the model's own logits, backward, all trained weights' gradients in one long vector."""
+    """Gradient of one text's loss, computed from the model's logits, for all trained weights as one vector."""
     tokenizer = model.tokenizer
     before = bos_ids(tokenizer) + (tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else [])
     ids = before + tokenizer(scored, add_special_tokens=False)["input_ids"]
@@ -33,17 +33,19 @@ def plain_norm(model, prompt, scored):
     logits = model.module(
         input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
     ).logits[0]
-    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens stand first
+    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens come first
     first = max(len(before), 1)
     loss = -sum(torch.log_softmax(logits[at - 1], 0)[ids[at]] for at in range(first, len(ids))) / (len(ids) - first)
     loss.backward()
-    whole = torch.cat([p.grad.flatten() for p in model.module.parameters() if p.requires_grad and p.grad is not None])
+    complete = torch.cat(
+        [p.grad.flatten() for p in model.module.parameters() if p.requires_grad and p.grad is not None]
+    )
     model.module.zero_grad()
-    return float(whole.double().norm())
+    return float(complete.double().norm())
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])
-def test_each_texts_norm_is_the_plain_loops(tiny, architecture, method, sentences):
+def test_norms_equal_a_plain_loop(tiny, architecture, method, sentences):
     model = tuned(tiny(architecture), method)
     texts = texts_of([*sentences[:3], "Hi there."], ["", "Once upon", "", ""])
     found = gradients(scorer(model), tokenize(model.tokenizer, texts, 64))
@@ -52,7 +54,7 @@ def test_each_texts_norm_is_the_plain_loops(tiny, architecture, method, sentence
 
 
 @pytest.mark.parametrize("method", [None, "head", "prefix", "lora"])
-def test_a_norm_is_a_texts_own_whatever_stands_beside_it(tiny, method, sentences):
+def test_norms_do_not_depend_on_other_texts(tiny, method, sentences):
     model = tuned(tiny("llama"), method)
     chosen = [s * (1 + i % 3) for i, s in enumerate(sentences[:5])]
     together = gradients(scorer(model), tokenize(model.tokenizer, texts_of(chosen), 128)).norm
@@ -61,7 +63,7 @@ def test_a_norm_is_a_texts_own_whatever_stands_beside_it(tiny, method, sentences
         np.testing.assert_allclose(alone, together[i], rtol=1e-6)
 
 
-def test_remembered_hidden_states_give_what_the_whole_model_gives(tiny, sentences):
+def test_cached_hidden_states_give_the_norms_of_the_complete_model(tiny, sentences):
     model = tuned(tiny("gpt2"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
     assert model.hidden == {}
@@ -72,7 +74,7 @@ def test_remembered_hidden_states_give_what_the_whole_model_gives(tiny, sentence
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prompt"])
-def test_the_model_is_left_as_it_was(tiny, method, sentences):
+def test_the_model_is_not_changed(tiny, method, sentences):
     model = tuned(tiny("gpt2"), method)
     model.module.train()
     model.module.get_input_embeddings().eval()
@@ -82,7 +84,7 @@ def test_the_model_is_left_as_it_was(tiny, method, sentences):
     before = {n: (p.requires_grad, p.detach().clone()) for n, p in model.module.named_parameters()}
     one = gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64)).norm
     two = gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64)).norm
-    assert (one == two).all()  # in training mode dropout would move them
+    assert (one == two).all()  # in training mode dropout would change them
     assert [m.training for m in model.module.modules()] == modes
     for name, parameter in model.module.named_parameters():
         assert before[name][0] == parameter.requires_grad
@@ -101,14 +103,14 @@ def test_bfloat16_is_near_float32(tiny, method, sentences):
     assert (rough != exact).any()
 
 
-def test_a_model_of_which_nothing_is_trained_is_refused(tiny, sentences):
+def test_a_model_without_trained_parameters_is_refused(tiny, sentences):
     model = tiny("gpt2")
     model.module.requires_grad_(False)
     with pytest.raises(ModelError, match="no parameter requires gradients"):
         gradients(scorer(model), tokenize(model.tokenizer, texts_of(sentences[:2]), 64))
 
 
-def test_numbers_that_overflow_are_refused(tiny, sentences):
+def test_overflowing_numbers_are_refused(tiny, sentences):
     model = tiny("gpt2")
     with torch.no_grad():
         model.module.lm_head.weight[3, 2] = float("nan")

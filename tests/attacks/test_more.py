@@ -1,4 +1,4 @@
-"""Attacks against the base, on surprising tokens and on lower case: each paper's formula as a plain loop, and its edges."""
+"""Attacks that compare with the base, on surprising tokens and on lowercase texts: formulas as plain loops, and edge cases."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ from testing.wrapped import tuned
 ADDED = ("error_zone", "wbc", "surp", "min_k_plus_plus_calibrated", "lowercase")
 ATTACKS = {name: registry.load_function("attacks", name) for name in (*ADDED, "min_k", "min_k_plus_plus")}
 
-# Multiples of 1/64: sums of them are exact, so that the loop and the code agree on which windows are equal.
+# Multiples of 1/64 have exact sums, so the loop and the code agree on equal windows.
 exact = st.integers(-640, -1).map(lambda n: n / 64)
 tokens = st.tuples(exact, exact, st.sampled_from([0.0, 0.5, 2.0]), st.floats(0, 5, width=32), st.integers(0, 3))
 readings = st.lists(st.lists(tokens, min_size=1, max_size=50), min_size=1, max_size=6)
@@ -47,7 +47,7 @@ def simple(*texts, rank=1, entropy=1.0):
 
 
 def other(texts, data):
-    """The same tokens as another model reads them."""
+    """The same tokens under another model."""
     return [[(data.draw(exact), data.draw(exact), *rest) for _, _, *rest in text] for text in texts]
 
 
@@ -67,12 +67,12 @@ def test_error_zone_is_the_share_of_gains_at_errors(texts, data):
 
 
 def test_error_zone_by_hand():
-    """Gains of 3 and 1, a loss of 1, and a gain of 9 where the target is right, which does not count."""
+    """Gains of 3 and 1, a loss of 1, and a gain of 9 at a correct prediction, which does not count."""
     ours = read([[(-1.0, 0, 1, 1, 2), (-2.0, 0, 1, 1, 1), (-4.0, 0, 1, 1, 9), (-0.5, 0, 1, 1, 0)]])
     assert ATTACKS["error_zone"](ours, simple([-4.0, -3.0, -3.0, -9.5])).tolist() == [4 / 5]
 
 
-def test_the_best_memorised_texts_are_highest_where_the_authors_put_them_lowest():
+def test_the_best_memorized_texts_score_highest_unlike_in_the_authors_code():
     flawless = [(-0.1, 0, 1, 1, 0)] * 3
     gained = [(-1.0, 0, 1, 1, 1)] * 3
     mixed = [(-1.0, 0, 1, 1, 1), (-1.0, 0, 1, 1, 1), (-4.0, 0, 1, 1, 1)]
@@ -87,8 +87,8 @@ def test_the_best_memorised_texts_are_highest_where_the_authors_put_them_lowest(
     assert scores.tolist() == [1.0, 1.0, 0.8]
 
 
-def test_one_error_says_neither_member_nor_nonmember():
-    """One error up by 0.01, one down by 3, two errors, none: the first two were 1 and 0, whatever the size of the change."""
+def test_one_error_gives_a_neutral_score():
+    """One error up by 0.01, one down by 3, two errors, none: the first two scores are 1 and 0 for every size of the change."""
     right, wrong = (-0.1, 0, 1, 1, 0), (-1.0, 0, 1, 1, 1)
     ours = read([[wrong, right], [wrong, right], [wrong, wrong], [right, right]])
     base = simple([-1.01, -0.1], [2.0, -0.1], [-2.0, -0.5], [-0.2, -0.2])
@@ -98,7 +98,7 @@ def test_one_error_says_neither_member_nor_nonmember():
     assert ATTACKS["error_zone"](ours, base, min_errors=3).tolist()[2:] == [0.5, 1.0]
 
 
-def test_where_target_and_base_are_one_model_all_texts_are_equal():
+def test_equal_target_and_base_give_equal_scores():
     same = simple([-1.0, -3.0], [-2.0])
     assert ATTACKS["error_zone"](same, same).tolist() == [1.0, 1.0]
     assert ATTACKS["wbc"](same, same).tolist() == [0.0, 0.0]
@@ -109,7 +109,7 @@ def test_where_target_and_base_are_one_model_all_texts_are_equal():
 
 
 @given(readings, st.data(), st.lists(st.integers(1, 60), min_size=1, max_size=8))
-def test_wbc_is_the_share_of_windows_that_the_target_knows_better(texts, data, windows):
+def test_wbc_is_the_share_of_windows_with_lower_loss_under_the_target(texts, data, windows):
     base = other(texts, data)
     expected = []
     for mine, theirs in zip(texts, base, strict=True):
@@ -125,20 +125,20 @@ def test_wbc_is_the_share_of_windows_that_the_target_knows_better(texts, data, w
 
 
 def test_wbc_by_hand():
-    """Gains of +1, -3, +1, +1: of widths 2, 3 and 4 win 1 of 3, 0 of 2 and 0 of 1 windows."""
+    """Gains of +1, -3, +1, +1: 1 of 3, 0 of 2 and 0 of 1 windows of widths 2, 3 and 4 have a lower loss."""
     ours, base = simple([-1.0, -4.0, -1.0, -1.0]), simple([-2.0, -1.0, -2.0, -2.0])
     assert ATTACKS["wbc"](ours, base, windows=(2, 3, 4)).tolist() == [(1 / 3) / 3]
     assert ATTACKS["wbc"](ours, base, windows=(1,)).tolist() == [3 / 4]
 
 
-def test_widths_above_a_text_count_once_together():
+def test_widths_above_the_text_length_count_once():
     ours, base = simple([-1.0, -3.5, -1.0], [-1.0]), simple([-2.0, -2.0, -2.0], [-2.0])
-    # Widths 2 (no window of two), 3 (the whole, won by half a nat), and 4, 5, 6 clipped to that same 3.
+    # Widths 2 (no window of two), 3 (the complete text, lower by half a nat), and 4, 5, 6 clipped to 3.
     assert ATTACKS["wbc"](ours, base, windows=(2, 3, 4, 5, 6)).tolist() == [0.5, 1.0]
     assert ATTACKS["wbc"](ours, base, windows=(2, 4, 5, 6)).tolist() == [0.5, 1.0]
 
 
-def test_wbc_defaults_to_the_widths_of_the_paper_and_refuses_others():
+def test_wbc_defaults_to_the_papers_widths_and_refuses_invalid_ones():
     assert registry.default_settings(ATTACKS["wbc"])["windows"] == (2, 3, 4, 6, 9, 13, 18, 25, 32, 40)
     assert registry.choose("attacks", "wbc", {"windows": [2, 5]}).non_default_settings == {"windows": (2, 5)}
     for wrong in ([], [0], [2.5], 3):
@@ -181,22 +181,22 @@ def test_calibrated_is_the_difference_of_two_min_k_plus_plus(texts, data, k):
     base = other(texts, data)
 
     def lowest(text):
-        standardised = sorted((x - mean) / max(std, 1e-6) for x, mean, std, *_ in text)
-        return np.mean(standardised[: max(1, math.floor(k * len(text)))])
+        standardized = sorted((x - mean) / max(std, 1e-6) for x, mean, std, *_ in text)
+        return np.mean(standardized[: max(1, math.floor(k * len(text)))])
 
     expected = [lowest(mine) - lowest(theirs) for mine, theirs in zip(texts, base, strict=True)]
     found = ATTACKS["min_k_plus_plus_calibrated"](read(texts), read(base), k=k)
     assert np.allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_calibrated_by_hand_and_where_a_model_is_certain():
+def test_calibrated_by_hand_and_for_certain_predictions():
     ours = read([[(-1.0, -2.0, 0.5, 1, 1), (-3.0, -2.0, 0.5, 1, 1)], [(-0.5, -0.5, 0.0, 0, 0)]])
     base = read([[(-4.0, -2.0, 1.0, 1, 1), (-2.0, -2.0, 1.0, 1, 1)], [(-2.5, -1.5, 0.5, 1, 1)]])
     assert ATTACKS["min_k_plus_plus_calibrated"](ours, base, k=0.5).tolist() == [-2.0 - -2.0, 0.0 - -2.0]
 
 
 @pytest.mark.parametrize("name", ["error_zone", "wbc", "min_k_plus_plus_calibrated"])
-def test_another_tokenisation_is_refused(name):
+def test_another_tokenization_is_refused(name):
     with pytest.raises(DataError, match=f"{name}.* same tokens"):
         ATTACKS[name](simple([-1.0] * 3, [-1.0] * 2), simple([-1.0] * 2, [-1.0] * 3))
 
@@ -214,7 +214,7 @@ def test_lowercase_is_the_quotient_of_likelihoods(texts, lower):
     assert np.allclose(ATTACKS["lowercase"](read(texts), read(lower)), expected, rtol=1e-12)
 
 
-def test_lowercase_is_higher_for_a_text_known_to_the_letter():
+def test_lowercase_is_higher_for_a_verbatim_memorized_text():
     known, unknown, already = [-0.1, -0.3], [-3.0, -1.0], [-2.5]
     lower = simple([-3.0, -1.0, -2.0], [-3.0, -1.0, -2.0], already)
     assert ATTACKS["lowercase"](simple(known, unknown, already), lower).tolist() == pytest.approx([10.0, 1.0, 1.0])
@@ -233,7 +233,7 @@ def plain_loop(model, before, after):
     ids = torch.tensor([[*before, *after]])
     with torch.no_grad():
         logits = model.module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
-    logits = logits[logits.shape[0] - ids.shape[1] :]  # virtual tokens stand first
+    logits = logits[logits.shape[0] - ids.shape[1] :]  # virtual tokens come first
     places = range(max(len(before), 1), ids.shape[1])
     return [float(torch.log_softmax(logits[t - 1].double(), 0)[ids[0, t]]) for t in places]
 
@@ -258,7 +258,7 @@ def test_lowercased_equals_a_plain_loop(tiny, architecture, method, prompts):
     model = tiny(architecture)
     model = tuned(model, method) if method else model
     read_texts = tokenize(model.tokenizer, texts_of(STRINGS, prompts), 64)
-    observed(scorer(model), read_texts)  # what is remembered of the texts must not be taken for these
+    observed(scorer(model), read_texts)  # cached hidden states of the texts must not be used for these
     found = lowercased(scorer(model), read_texts)
     bos = bos_ids(model.tokenizer)
     expected = [
@@ -269,11 +269,11 @@ def test_lowercased_equals_a_plain_loop(tiny, architecture, method, prompts):
     np.testing.assert_allclose(found.logp, np.concatenate(expected), atol=2e-5)
 
 
-def test_a_text_in_lower_case_has_the_very_same_reading(tiny, architecture):
+def test_a_lowercase_text_has_equal_log_probabilities(tiny, architecture):
     model = tiny(architecture)
     strings = [*(s.lower() for s in STRINGS[:3]), "ö" * 20]
     again = []
-    for most in (13, 14):  # one of them cuts an ö in two, and what is left of it has other tokens
+    for most in (13, 14):  # one of them divides an ö, and the remaining part has other tokens
         read_texts = tokenize(model.tokenizer, texts_of(strings, PROMPTS), most)
         last = read_texts.ids[read_texts.starts[3] + read_texts.first[3] :].tolist()
         again.append(plain(model, read_texts.texts.scored[3]) == last)
@@ -284,7 +284,7 @@ def test_a_text_in_lower_case_has_the_very_same_reading(tiny, architecture):
     assert not all(again)
 
 
-def test_a_cut_text_is_lower_cased_as_it_was_cut_after_the_prompt_as_it_was_cut(tiny, architecture):
+def test_truncated_texts_and_prompts_are_lowercased_as_truncated(tiny, architecture):
     model = tiny(architecture)
     read_texts = tokenize(model.tokenizer, texts_of(["THE OLD SAILOR WROTE.", "Hi There."], ["Who Wrote?", "Hm"]), 16)
     kept = read_texts.texts.scored[0]
@@ -295,7 +295,7 @@ def test_a_cut_text_is_lower_cased_as_it_was_cut_after_the_prompt_as_it_was_cut(
     np.testing.assert_allclose(found.logp[: found.starts[1]], expected, atol=2e-5)
 
 
-def test_what_is_longer_in_lower_case_loses_its_end(tiny):
+def test_a_text_that_is_longer_in_lower_case_loses_its_end(tiny):
     model = tiny("llama")
     text = "İİİİ"  # in lower case an i and a combining dot each
     read_texts = tokenize(model.tokenizer, texts_of([text]), 64)
@@ -305,15 +305,17 @@ def test_what_is_longer_in_lower_case_loses_its_end(tiny):
     np.testing.assert_allclose(found.logp, plain_loop(model, [], longer[: len(read_texts.ids)]), atol=2e-5)
 
 
-def test_a_text_of_one_token_in_lower_case_is_read_as_it_stands(tiny):
+def test_a_text_with_one_lowercase_token_is_scored_unchanged(tiny):
     model = tiny("llama")
-    whole = next(t for t in ("THE", "IN", "TO", "IT", "HE") if len(plain(model, t)) > 1 == len(plain(model, t.lower())))
-    read_texts = tokenize(model.tokenizer, texts_of([whole, "Hi There."]), 64)
+    complete = next(
+        t for t in ("THE", "IN", "TO", "IT", "HE") if len(plain(model, t)) > 1 == len(plain(model, t.lower()))
+    )
+    read_texts = tokenize(model.tokenizer, texts_of([complete, "Hi There."]), 64)
     same, lower = observed(scorer(model), read_texts), lowercased(scorer(model), read_texts)
     assert np.array_equal(same.logp[: same.starts[1]], lower.logp[: lower.starts[1]])
     assert ATTACKS["lowercase"](same, lower)[0] == 1.0
-    after = tokenize(model.tokenizer, texts_of([whole], ["Say"]), 64)
-    assert len(lowercased(scorer(model), after).logp) == 1  # behind a prompt one token can be scored
+    after = tokenize(model.tokenizer, texts_of([complete], ["Say"]), 64)
+    assert len(lowercased(scorer(model), after).logp) == 1  # after a prompt one token can be scored
 
 
 def test_a_study_with_every_attack(shadow_store):
@@ -324,4 +326,4 @@ def test_a_study_with_every_attack(shadow_store):
     assert {a for a, _, _ in found} == set(registry.entry_names("attacks"))
     assert ("wbc", "windows=[1, 5]", 2) in found
     for name in ("error_zone", "wbc", "min_k_plus_plus_calibrated"):
-        assert found[name, "", 0] == 0.5  # the untuned model against itself tells nothing
+        assert found[name, "", 0] == 0.5  # the base model compared with itself gives no signal

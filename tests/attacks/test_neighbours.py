@@ -1,4 +1,4 @@
-"""Neighbourhood and SPV-MIA: the papers' formulas as plain loops; neighbours that the base proposes; how they are read."""
+"""Neighbourhood and SPV-MIA: the papers' formulas as plain loops; neighbors that the base proposes; their evidence."""
 
 import dataclasses
 import json
@@ -46,14 +46,14 @@ def variants(texts):
 
 
 @given(readings)
-def test_neighbourhood_is_the_texts_mean_less_its_neighbours_mean(found):
+def test_neighbourhood_is_the_mean_of_the_text_minus_that_of_its_neighbors(found):
     expected = [math.fsum(own) / len(own) - math.fsum(others) / len(others) for own, others in found]
     scores = ATTACKS["neighbourhood"](packed([t for t, _ in found]), variants([n for _, n in found]))
     assert np.allclose(scores, expected, atol=1e-9)
 
 
 @given(readings, st.randoms(use_true_random=False))
-def test_spv_is_the_peak_under_the_target_less_that_under_the_base(found, chance):
+def test_spv_is_the_peak_under_the_target_minus_that_under_the_base(found, chance):
     base = [([min(0, x + chance.uniform(-2, 2)) for x in t], [x - chance.uniform(0, 2) for x in n]) for t, n in found]
 
     def variation(own, others):
@@ -65,7 +65,7 @@ def test_spv_is_the_peak_under_the_target_less_that_under_the_base(found, chance
     )
     scores = ATTACKS["spv"](ours, theirs, near, near_base)
     assert np.allclose(scores, expected, atol=1e-9)
-    # The authors' code: members are class 0, and this number is what they hand to the ROC as class 1's score.
+    # The authors' code: members are class 0, and this number is class 1's score for the ROC.
     authors = [variation(*t) - variation(*b) for t, b in zip(found, base, strict=True)]
     assert np.allclose(-scores, authors, atol=1e-9)
 
@@ -83,19 +83,19 @@ def test_by_hand():
 
 
 def test_a_member_is_a_peak_that_the_base_does_not_have():
-    """Both texts gained as much; of the member only the text itself did, of the other all that is near it."""
+    """Both texts gained equally; only the non-member's neighbors gained too."""
     target, base = packed([[-1.0] * 4, [-1.0] * 4]), packed([[-3.0] * 4, [-3.0] * 4])
     near, near_base = variants([[-2.9] * 5, [-1.3] * 5]), variants([[-3.3] * 5, [-3.3] * 5])
     for scores in (ATTACKS["neighbourhood"](target, near), ATTACKS["spv"](target, base, near, near_base)):
         assert scores[0] > scores[1]
 
 
-def test_where_target_and_base_are_one_model_spv_tells_nothing():
+def test_spv_is_zero_if_target_and_base_are_equal():
     one, near = packed([[-1.0, -0.5], [-2.0]]), variants([[-1.0], [-9.0, -0.1]])
     assert ATTACKS["spv"](one, one, near, near).tolist() == [0.0, 0.0]
 
 
-def test_a_certain_and_a_hopeless_model_have_finite_scores():
+def test_certain_and_impossible_predictions_have_finite_scores():
     sure, lost = packed([[0.0]]), packed([[-1e4, -1e4]])
     for own in (sure, lost):
         for near in (variants([[0.0]]), variants([[-1e4, -1e4]])):
@@ -140,12 +140,12 @@ def test_the_base_proposes_the_pairs_of_the_highest_swap_score(tiny, architectur
         changed = [[(t, v) for t, v in enumerate(row) if v != own[t]] for row in near]
         assert [len(c) for c in changed] == [1] * 7
         assert all(len(row) == len(own) for row in near)
-        got = [score[c[0]] for c in changed]  # a KeyError tells a place that is not scored, or a special token
+        got = [score[c[0]] for c in changed]  # a KeyError means an unscored position or a special token
         assert len({c[0] for c in changed}) == 7
         np.testing.assert_allclose(got, sorted(score.values(), reverse=True)[:7], rtol=1e-4)
 
 
-def test_a_true_token_of_probability_one_leaves_a_swap_score():
+def test_a_true_token_of_probability_one_has_a_swap_score():
     from byheart.lm.token_swaps import top_swaps
 
     logits = torch.tensor([[200.0, 1.0, 0.0, 2.0]])
@@ -155,7 +155,7 @@ def test_a_true_token_of_probability_one_leaves_a_swap_score():
     np.testing.assert_allclose(log_score.exp(), [math.exp(2) / others, math.exp(1) / others], rtol=1e-6)
 
 
-def test_neighbours_are_no_more_than_the_vocabulary_has(tiny):
+def test_neighbors_are_limited_by_the_vocabulary(tiny):
     model = tiny("llama")
     tokens = read_texts(model, ["Who?"], ["a"])
     assert len(tokens.scored_ids) == 1
@@ -204,7 +204,7 @@ def packed_rows(rows):
     )
 
 
-# Reading them
+# Their evidence
 
 
 @pytest.mark.parametrize("method", [None, "head", "lora", "prefix", "prompt", "p_tuning"])
@@ -212,10 +212,10 @@ def test_readings_equal_a_plain_loop(tiny, architecture, method, monkeypatch):
     base = tiny(architecture)
     tokens = read_texts(base, PROMPTS)
     made = rows_of(neighbour_texts(scorer(base), tokens, count=3))
-    made[1] = made[1][:1]  # texts need not have as many
-    made[2][0] = [*made[2][0], 7, 8]  # by words, a neighbour may be longer
+    made[1] = made[1][:1]  # texts may have different numbers of neighbors
+    made[2][0] = [*made[2][0], 7, 8]  # with replaced words, a neighbor may be longer
     model = tuned(base, method) if method else base
-    monkeypatch.setattr(_neighbours, "BLOCK", 50)  # several blocks, some of one neighbour
+    monkeypatch.setattr(_neighbours, "BLOCK", 50)  # several blocks, some with one neighbor
     found = neighbours(scorer(model), tokens, packed_rows(made))
     expected = []
     for i, near in enumerate(made):
@@ -226,7 +226,7 @@ def test_readings_equal_a_plain_loop(tiny, architecture, method, monkeypatch):
     assert found.starts.tolist() == [0, 3, 4, 7, 10]
 
 
-def test_the_text_itself_reads_as_the_target_does(tiny, architecture):
+def test_the_text_itself_has_the_targets_log_probabilities(tiny, architecture):
     model = tuned(tiny(architecture), "prompt")
     tokens = read_texts(model, PROMPTS)
     itself = packed_rows([[own_ids(tokens, i)] for i in range(len(tokens))])
@@ -234,7 +234,7 @@ def test_the_text_itself_reads_as_the_target_does(tiny, architecture):
     np.testing.assert_allclose(scores, 0, atol=1e-5)
 
 
-def test_hidden_states_of_neighbours_are_not_remembered(tiny):
+def test_hidden_states_of_neighbors_are_not_cached(tiny):
     model = tuned(tiny("llama"), "head")
     tokens = read_texts(model)
     base = dataclasses.replace(model, hidden=None)
@@ -242,7 +242,7 @@ def test_hidden_states_of_neighbours_are_not_remembered(tiny):
     assert model.hidden == {}
 
 
-def test_settings_out_of_range_are_refused():
+def test_settings_out_of_range_raise_an_error():
     for wrong in ({"count": 0}, {"masked_model": 3}):
         with pytest.raises(SettingError, match="observations neighbour_texts"):
             registry.choose("observations", "neighbour_texts", wrong)
@@ -278,10 +278,10 @@ def pairs(tmp_path_factory):
 
 
 @pytest.mark.parametrize("base", ["llama", "gemma"])
-def test_a_study_makes_neighbours_once_and_reads_the_base_once(tiny_folder, pairs, tmp_path, base):
+def test_a_study_generates_neighbors_once_and_scores_the_base_once(tiny_folder, pairs, tmp_path, base):
     store = Store.open(tmp_path / "store")
-    asked = content(tiny_folder(base), pairs)
-    results = byheart.run(asked, store=store)
+    requested = content(tiny_folder(base), pairs)
+    results = byheart.run(requested, store=store)
     assert not results.failed, results.failed
     rows = [r for r in results.rows if r.metric == "auc" and not r.initialized]
     auc = {(r.method, r.attack, r.epoch): r.value for r in rows}
@@ -294,7 +294,7 @@ def test_a_study_makes_neighbours_once_and_reads_the_base_once(tiny_folder, pair
     # Keys contain the former name of neighbour_texts, so that stored results stay valid.
     names = sorted(n for n in made if n.startswith(("sub", "nei")))
     assert names == ["neighbours"] * 5 + ["neighbours_base", "substitutes"]
-    for planned in plan(parsed(asked), store):
+    for planned in plan(parsed(requested), store):
         assert remaining_work(planned, store, set()) == 0
         found = read_arrays(
             store.folder("evidence", evidence_key(planned, planned.observation("neighbours"), ModelState(2)))
@@ -306,10 +306,10 @@ def test_the_cost_of_neighbours_is_planned(tiny_folder, pairs, tmp_path):
     store = Store.open(tmp_path)
     work = []
     for count in (4, 40):
-        asked = content(
+        requested = content(
             tiny_folder("llama"), pairs, methods=["lora"], observations=[{"neighbour_texts": {"count": count}}]
         )
-        (planned,) = plan(parsed(asked), store)
+        (planned,) = plan(parsed(requested), store)
         work.append({o.name: observation_work(planned, o) for o in planned.observations})
     for name in ("neighbours", "neighbours_base"):
         assert work[1][name] == 10 * work[0][name] == 40 * work[0]["neighbour_texts"]

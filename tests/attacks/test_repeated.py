@@ -35,7 +35,9 @@ def plain_second(model, prompt, scored):
             input_ids=torch.tensor([row]), attention_mask=torch.ones(1, len(row), dtype=torch.long)
         ).logits[0]
     logp = torch.log_softmax(logits[logits.shape[0] - len(row) :].double(), 1)
-    count = len(ids(scored)) - (not prompt and not bos)  # what nothing stands before is scored in neither reading
+    count = len(ids(scored)) - (
+        not prompt and not bos
+    )  # a token without a preceding token is scored in neither reading
     return [float(logp[at - 1, row[at]]) for at in range(len(row) - count, len(row))]
 
 
@@ -52,12 +54,12 @@ def test_the_second_reading_equals_the_plain_loop(tiny, architecture, method, se
     expected = [plain_second(model, p, s) for p, s in zip(prompts, tokens.texts.scored, strict=True)]
     np.testing.assert_allclose(found.logp, np.concatenate(expected), atol=1e-4)
     assert found.starts.tolist() == before.starts.tolist()
-    assert np.abs(found.logp - before.logp).max() > 1e-2  # another reading, and not one that was remembered
+    assert np.abs(found.logp - before.logp).max() > 1e-2  # another forward pass, not a cached one
     np.testing.assert_allclose(known_nonmembers_repeated(scorer, tokens).logp, found.logp, atol=1e-6)
     np.testing.assert_allclose(scorer(tokens).logp, before.logp, atol=1e-6)
 
 
-def test_a_second_reading_does_not_depend_on_who_else_is_read(tiny, sentences):
+def test_a_second_reading_does_not_depend_on_other_texts(tiny, sentences):
     model = tiny("llama")
     scorer = Scorer(model, 100, torch.float32)
     many = repeated(scorer, tokenize(model.tokenizer, texts_of(sentences[:5]), 64))
@@ -67,7 +69,7 @@ def test_a_second_reading_does_not_depend_on_who_else_is_read(tiny, sentences):
 
 
 @pytest.mark.parametrize("method", [None, "prompt", "prefix"])
-def test_where_there_is_no_room_the_first_reading_loses_its_beginning(tiny, sentences, method, monkeypatch):
+def test_without_room_the_first_reading_loses_its_beginning(tiny, sentences, method, monkeypatch):
     model = tiny("gpt2")  # 128 tokens
     model = tuned(model, method) if method else model
     longest = model.max_text_tokens
@@ -87,9 +89,9 @@ def test_where_there_is_no_room_the_first_reading_loses_its_beginning(tiny, sent
         row = read.ids[read.starts[i] : read.starts[i + 1]]
         assert row[len(row) - len(own) :].tolist() == own.tolist()
         between = model.tokenizer(_repetition.SEPARATOR, add_special_tokens=False)["input_ids"]
-        whole = [*own.tolist(), *between]
+        complete = [*own.tolist(), *between]
         first = row[: len(row) - len(own)].tolist()
-        assert first == whole[len(whole) - len(first) :]
+        assert first == complete[len(complete) - len(first) :]
     np.testing.assert_allclose(
         found.logp[found.starts[2] :], forward(scorer, tokens).logp[found.starts[2] :], atol=1e-4
     )
@@ -98,7 +100,7 @@ def test_where_there_is_no_room_the_first_reading_loses_its_beginning(tiny, sent
 forward = Scorer.__call__
 
 
-def test_a_context_that_is_not_known_bounds_nothing(tiny, sentences, monkeypatch):
+def test_an_unknown_context_length_is_no_limit(tiny, sentences, monkeypatch):
     model = tiny("llama")
     assert model.max_text_tokens == 128
     monkeypatch.setattr(type(model), "context_length", None)
@@ -135,9 +137,9 @@ def content(folder, dataset, methods):
 def test_a_study_with_prompts_and_a_prompt_method(tiny_folder, tmp_path):
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows(80))))
     (tmp_path / "corpus.txt").write_text("\n".join(r["completion"] for r in list(rows(200))[80:]))
-    asked = content(tiny_folder("gpt2"), {"files": {"path": str(tmp_path / "pairs.jsonl")}}, ["prefix", "lora"])
-    asked["observations"] = [{"frequencies": {"source": str(tmp_path / "corpus.txt")}}]
-    results = byheart.run(asked, store=tmp_path / "store")
+    requested = content(tiny_folder("gpt2"), {"files": {"path": str(tmp_path / "pairs.jsonl")}}, ["prefix", "lora"])
+    requested["observations"] = [{"frequencies": {"source": str(tmp_path / "corpus.txt")}}]
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     measured = [r for r in results.rows if r.metric == "auc" and not r.initialized]
     found = {(r.method, r.epoch, r.attack, r.attack_settings): r.value for r in measured}
@@ -154,10 +156,10 @@ def test_a_study_with_prompts_and_a_prompt_method(tiny_folder, tmp_path):
     )  # the base once, the initialized prefix
 
 
-def test_a_study_of_plain_texts_that_are_learnt_by_heart(tiny_folder, tmp_path):
-    asked = content(tiny_folder("llama"), {"records": {"count": 80}}, ["full"])
-    asked["training"] = {"epochs": 12, "batch_size": 4, "learning_rate": 0.005, "schedule": "constant"}
-    results = byheart.run(asked, store=tmp_path / "store")
+def test_a_study_of_memorized_plain_texts(tiny_folder, tmp_path):
+    requested = content(tiny_folder("llama"), {"records": {"count": 80}}, ["full"])
+    requested["training"] = {"epochs": 12, "batch_size": 4, "learning_rate": 0.005, "schedule": "constant"}
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     last = {(r.attack, r.attack_settings): r.value for r in results.rows if r.metric == "auc" and r.epoch == 12}
     assert min(last.values()) > 0.6, last

@@ -1,4 +1,4 @@
-"""What a model writes after half a text, and how much of the other half it recalls."""
+"""Continuations of the first half of a text, and the recall of its second half."""
 
 import zlib
 from collections import Counter
@@ -27,7 +27,7 @@ cases = st.lists(st.tuples(words, st.lists(words, min_size=1, max_size=4)), min_
 
 
 def read(texts):
-    """Texts as pairs of the second half and what was written in its place."""
+    """Texts as pairs of the second half and the generated tokens."""
     written = [w for _, several in texts for w in several]
     starts = np.cumsum([0, *(len(several) for _, several in texts)])
     return Generations(written=tuple(written), rest=tuple(rest for rest, _ in texts), starts=starts)
@@ -54,12 +54,12 @@ def test_the_score_is_the_mean_recall(texts):
 
 
 def test_by_hand():
-    """Of four words one was written twice where the text has it once: it counts once."""
+    """One of four words was generated twice and occurs once in the text: it counts once."""
     texts = [("a b b c", ["b a a x", "c  b\nb a"]), ("d", ["x"]), ("", ["d"]), ("d d d", [""])]
     assert samia(read(texts)).tolist() == [(2 / 4 + 1) / 2, 0, 0, 0]
 
 
-def test_scores_are_a_texts_own_and_finite():
+def test_scores_are_finite_and_independent_of_other_texts():
     texts = [("a b", ["a", "b b"]), ("\udc80 c", ["\udc80"]), (" ", ["\x00"])]
     scores = samia(read(texts), compressed=True)
     assert scores.dtype == np.float64
@@ -75,8 +75,8 @@ def test_members_score_higher():
     assert scores[:3].min() > scores[3:].max()
 
 
-def test_the_authors_rest_of_a_nominal_length_is_not_the_texts_other_half():
-    """Their rest starts at half of 32 words whatever the text has: of one with 16 words there is nothing to recall."""
+def test_the_authors_suffix_of_a_nominal_length_is_not_the_second_half():
+    """The authors' second half starts after 16 words for every text, so a text with 16 words has nothing to recall."""
 
     def authors(text, candidate, nominal=32):
         rest, written = text.split(" ")[round(nominal * 0.5) :], candidate.split(" ")[round(nominal * 0.5) :]
@@ -89,10 +89,12 @@ def test_the_authors_rest_of_a_nominal_length_is_not_the_texts_other_half():
     assert authors(half, half) == 0
     assert samia(read([(" ".join(half.split()[8:]), [" ".join(half.split()[8:])])])) == 1
     longer = full + " " + " ".join(f"w{i}" for i in range(16, 32) if i % 2)
-    assert authors(full, " ".join(full.split()[:16]) + longer[len(full) :]) == 0.5  # what ours would cut off recalls
+    assert (
+        authors(full, " ".join(full.split()[:16]) + longer[len(full) :]) == 0.5
+    )  # the part that we truncate has a recall too
 
 
-# What the model writes
+# Generated continuations
 
 
 def observed(model, texts, budget=200, **settings):
@@ -112,11 +114,11 @@ def test_the_two_halves_are_the_text(tiny, architecture, sentences):
         assert scored.endswith(rest)
         count = tokens.lengths[i] - tokens.first[i]
         ids = model.tokenizer(rest, add_special_tokens=False)["input_ids"]
-        assert abs(len(ids) - (count - count // 2)) <= 1  # cut into tokens again, a half may come out otherwise
+        assert abs(len(ids) - (count - count // 2)) <= 1  # tokenized again, a half may have other tokens
 
 
 @pytest.mark.parametrize("method", [None, "lora", "head", "prefix", "prompt", "p_tuning"])
-def test_a_text_is_continued_the_same_whatever_the_order_and_batch(tiny, method, sentences):
+def test_continuations_do_not_depend_on_order_and_batch(tiny, method, sentences):
     model = tuned(tiny("llama"), method)
     texts = texts_of([s * (1 + i % 2) for i, s in enumerate(sentences[:6])], ["", "Once", "", "", "Then", ""])
     found = observed(model, texts, samples=2)
@@ -128,17 +130,17 @@ def test_a_text_is_continued_the_same_whatever_the_order_and_batch(tiny, method,
         expected = [found.written[2 * i + j] for i in order for j in range(2)]
         differing += sum(a != b for a, b in zip(other.written, expected, strict=True))
     differing += sum(a != b for a, b in zip(observed(model, texts, samples=1).written, found.written[::2], strict=True))
-    assert differing <= 1  # a chance at the very border of two tokens
+    assert differing <= 1  # a random number at the exact border of two tokens
 
 
-def test_texts_that_differ_draw_other_chances(tiny, sentences):
+def test_different_texts_use_different_random_numbers(tiny, sentences):
     model = tiny("llama")
     twins = Texts(("a", "b"), (sentences[0],) * 2)
     written = observed(model, twins, samples=1, top_k=300, temperature=5.0).written
     assert written[0] != written[1]
 
 
-def test_a_model_that_knows_a_text_by_heart_recalls_it(tiny, sentences):
+def test_a_model_that_memorized_a_text_recalls_it(tiny, sentences):
     model = tiny("llama")
     texts = texts_of(sentences[:4])
     tokens = tokenize(model.tokenizer, texts_of(sentences[:2]), 100)
@@ -151,7 +153,7 @@ def test_a_model_that_knows_a_text_by_heart_recalls_it(tiny, sentences):
     assert scores[:2].min() > scores[2:].max()
 
 
-def test_generations_are_kept_without_pickle():
+def test_generations_are_stored_without_pickle():
     found = read([("a b", ["", "b\udc80"]), ("", ["北", "x"])])
     again = evidence_from_arrays("Generations", evidence_to_arrays(found))
     assert again.written == found.written
@@ -165,7 +167,7 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path, method, sentences):
         f'{{"id": "{i}", "prompt": "Number {i}:", "completion": "{s} ({i * 37})"}}' for i, s in enumerate(sentences * 2)
     ]
     (tmp_path / "pairs.jsonl").write_text("\n".join(rows))
-    asked = {
+    requested = {
         "name": "continued",
         "models": str(tiny_folder("gemma")),
         "datasets": [{"files": {"path": str(tmp_path / "pairs.jsonl")}}],
@@ -176,7 +178,7 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path, method, sentences):
         "observations": [{"continuations": {"samples": 2}}],
         "metrics": ["auc"],
     }
-    results = byheart.run(asked, store=tmp_path / "store")
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     # The base, the initialized prompt or prefix, and one epoch.
     assert sorted((r.epoch, r.initialized) for r in results.rows if r.metric == "auc") == [

@@ -1,4 +1,4 @@
-"""How much shadow attacks find: near the best there is on drawn numbers, and what a tiny model learnt by heart."""
+"""Power of shadow attacks: near the optimum on simulated numbers, and on texts that a tiny model memorized."""
 
 import json
 
@@ -25,7 +25,7 @@ def best(target, seed=0, spreads=1.0):
     return auc(norm.logpdf(target.logp, level + GAIN, s_in) - norm.logpdf(target.logp, level, s_out))
 
 
-def test_lira_comes_near_the_best_there_is_and_offline_stays_below():
+def test_lira_is_near_optimal_and_offline_lira_is_below():
     target, shadows, population = drawn(32)
     optimum = best(target)
     assert 0.9 < optimum < 0.93
@@ -36,14 +36,14 @@ def test_lira_comes_near_the_best_there_is_and_offline_stays_below():
     assert auc(target.logp) < 0.65 < auc(rmia(target, shadows, population)) < optimum + 0.005
 
 
-def test_few_shadows_cost_some_and_pooling_saves_most_of_it():
+def test_few_shadow_models_reduce_auc_and_pooling_restores_most_of_it():
     target, shadows, _ = drawn(2)
     pooled, own = (auc(lira(target, shadows, variance=v)) for v in ("pooled", "text"))
     assert own + 0.05 < pooled < best(target)
     assert pooled > 0.85
 
 
-def test_many_shadows_know_each_texts_own_spread():
+def test_many_shadow_models_estimate_each_texts_variance():
     spreads = np.exp(np.random.default_rng(9).normal(0, 0.7, 3000))
     target, shadows, _ = drawn(32, spreads=spreads)
     pooled, own = (auc(lira(target, shadows, variance=v)) for v in ("pooled", "text"))
@@ -53,7 +53,7 @@ def test_many_shadows_know_each_texts_own_spread():
 
 @pytest.fixture(scope="module")
 def hard(tiny_folder, tmp_path_factory):
-    asked = {
+    requested = {
         "name": "hard",
         "models": str(tiny_folder("llama")),
         "datasets": [{"records": {"count": 160}}],
@@ -65,26 +65,26 @@ def hard(tiny_folder, tmp_path_factory):
         "metrics": ["auc"],
         "machine": {"precision": "float32"},
     }
-    found = byheart.run(asked, store=Store.open(tmp_path_factory.mktemp("store")))
+    found = byheart.run(requested, store=Store.open(tmp_path_factory.mktemp("store")))
     assert not found.failed, found.failed
     return [r for r in found.rows if r.metric == "auc"]
 
 
-def test_what_was_learnt_by_heart_is_told_from_what_was_not(hard):
+def test_memorized_texts_are_distinguished_from_others(hard):
     last = {(r.attack, r.attack_settings): r for r in hard if r.epoch == 4}
     assert len(last) == 5
     for row in last.values():
         assert row.low > 0.5, row
 
 
-def test_the_untuned_base_leaks_nothing_at_all(hard):
+def test_the_base_model_does_not_leak(hard):
     assert {r.value for r in hard if r.epoch == 0} == {0.5}
 
 
-def test_prompts_and_virtual_tokens_are_read_as_ever(tiny_folder, tmp_path):
+def test_shadow_attacks_condition_on_prompts_and_virtual_tokens(tiny_folder, tmp_path):
     rows = [{"prompt": f"Number {i} is", "completion": f" written {i * i} or {i * 7 % 31} times."} for i in range(60)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    asked = {
+    requested = {
         "name": "prompted",
         "models": str(tiny_folder("gpt2")),
         "datasets": [{"files": {"path": str(tmp_path / "rows.jsonl")}}],
@@ -95,6 +95,6 @@ def test_prompts_and_virtual_tokens_are_read_as_ever(tiny_folder, tmp_path):
         "observations": [{"shadows": {"models": 4}}],
         "metrics": ["auc"],
     }
-    found = byheart.run(asked, store=tmp_path / "store")
+    found = byheart.run(requested, store=tmp_path / "store")
     assert not found.failed, found.failed
     assert {(r.attack, r.epoch) for r in found.rows if r.metric == "auc"} == {(a, e) for a in ATTACKS for e in (0, 1)}

@@ -1,4 +1,4 @@
-"""Attacks by shadow models: the papers' formulas as loops, their edges, what is gained by them, and a tiny study with all."""
+"""Attacks with shadow models: the papers' formulas as loops, edge cases, and gains over other attacks."""
 
 import dataclasses
 import math
@@ -14,7 +14,7 @@ from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import Shadows
 from byheart.core.types import LogProbs
-from testing.shadow_numbers import ATTACKS, asked, drawn, info_rmia, lira, rmia
+from testing.shadow_numbers import ATTACKS, drawn, info_rmia, lira, requested, rmia
 
 FORMS = [
     (lira, {"mode": "online", "variance": "pooled"}),
@@ -36,7 +36,7 @@ def logprobs(texts):
 
 
 def shadowed(models, inside, population=()):
-    """Each shadow's texts and population as lists of log-probabilities, and which texts it was tuned on."""
+    """Each shadow model's texts and population as lists of log-probabilities, and its training texts."""
     read, others = [logprobs(m) for m in models], [logprobs(p) for p in population]
     return Shadows(
         logp=np.stack([r.logp for r in read]),
@@ -49,7 +49,7 @@ def shadowed(models, inside, population=()):
 
 @st.composite
 def studies(draw):
-    """A target and an even number of shadows in pairs, over a few ragged texts and a population."""
+    """A target and pairs of shadow models, with a few ragged texts and a population."""
     lengths = draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
     pairs = draw(st.integers(2, 4))
@@ -107,8 +107,8 @@ def test_lira_shares_the_variance_below_64_shadows():
         assert not np.allclose(lira(target, shadows), lira(target, shadows, variance=other))
 
 
-def test_lira_does_not_take_what_is_less_likely_than_under_any_shadow_for_a_member():
-    """The authors' code scores offline by minus the density: to it, a text three spreads below is as good as one above."""
+def test_a_text_less_likely_than_under_every_shadow_model_is_no_member():
+    """The authors' offline score is minus the density, which is equal for a text three standard deviations below and above."""
     models = [[[-1.0], [-1.0]], [[-2.0], [-2.0]]] * 2
     target, shadows = logprobs([[-0.5], [-2.5]]), shadowed(models, [[1, 1], [0, 0], [0, 0], [1, 1]])
     out = [[m[i][0] for m, row in zip(models, shadows.inside, strict=True) if not row[i]] for i in (0, 1)]
@@ -118,8 +118,8 @@ def test_lira_does_not_take_what_is_less_likely_than_under_any_shadow_for_a_memb
     assert above > 0 > below
 
 
-def test_lira_shares_what_varies_within_texts_where_the_authors_code_takes_what_differs_between_them():
-    """Texts that lie 10 nats apart, and shadows that differ by .1 inside and .4 outside: the target is at .3 below inside."""
+def test_lira_pools_the_variance_within_texts_unlike_the_authors_code():
+    """Texts that differ by 10 nats, and shadow models with deviations .1 inside and .4 outside: the target is .3 below inside."""
     inside = [[1] * 4, [0] * 4, [1] * 4, [0] * 4]
     level, shift = np.array([-1.0, -11.0, -21.0, -31.0]), [0.1, -0.4, -0.1, 0.4]
     target = logprobs([[x - 0.3] for x in level])
@@ -132,7 +132,7 @@ def test_lira_shares_what_varies_within_texts_where_the_authors_code_takes_what_
 
 
 def prior(values, within, mode, a):
-    """Of likelihoods: the mean of both sides' means; offline the authors' line from those outside."""
+    """The mean likelihood of both sides; offline, the authors' linear approximation from models without the text."""
     out = [v for v, w in zip(values, within, strict=True) if not w]
     if mode == "offline":
         return ((1 + a) * mean(out) + (1 - a)) / 2
@@ -158,24 +158,24 @@ def test_rmia_is_the_share_of_the_population_that_gains_less(study, mode, a, gam
 
 
 @given(studies(), st.sampled_from(["online", "offline"]), st.sampled_from([0.0, 0.3, 1.0]))
-def test_info_rmia_is_what_the_target_gained_over_the_shadows(study, mode, a):
+def test_info_rmia_is_the_gain_of_the_target_over_the_shadow_models(study, mode, a):
     ours, models, inside, _, _ = study
-    whole, tokens = [], []
+    complete, tokens = [], []
     for i, text in enumerate(ours):
         within = inside[:, i]
-        whole.append(mean(text) - math.log(prior([math.exp(mean(m[i])) for m in models], within, mode, a)))
+        complete.append(mean(text) - math.log(prior([math.exp(mean(m[i])) for m in models], within, mode, a)))
         tokens.append(
             mean(
                 [x - math.log(prior([math.exp(m[i][t]) for m in models], within, mode, a)) for t, x in enumerate(text)]
             )
         )
     read = logprobs(ours), shadowed(models, inside)
-    assert np.allclose(info_rmia(*read, unit="text", mode=mode, a=a), whole, atol=1e-9)
+    assert np.allclose(info_rmia(*read, unit="text", mode=mode, a=a), complete, atol=1e-9)
     assert np.allclose(info_rmia(*read, unit="token", mode=mode, a=a), tokens, atol=1e-9)
 
 
 def test_rmia_by_hand():
-    """A likelihood of .5 where shadows say .3 and .1 gains 2.5; of the population one text gains 2, one 3."""
+    """A likelihood of .5 against .3 and .1 under shadow models is a ratio of 2.5; the population has ratios 2 and 3."""
     x, z = math.log, math.log
     shadows = shadowed([[[x(0.3)]], [[x(0.1)]]], [[1], [0]], [[[z(0.1)], [z(0.2)]], [[z(0.3)], [z(0.2)]]])
     target, population = logprobs([[x(0.5)]]), logprobs([[z(0.4)], [z(0.6)]])
@@ -187,7 +187,7 @@ def test_rmia_by_hand():
     assert info_rmia(target, shadows, unit="text") == pytest.approx([math.log(2.5)])
 
 
-def test_rmia_ranks_as_its_own_ratio_and_gamma_only_moves_the_steps():
+def test_rmia_ranks_by_its_ratio_and_gamma_only_changes_ties():
     target, shadows, population = drawn(4, texts=200, population=150)
     ratio = info_rmia(target, shadows, unit="text")
     for gamma in (1.0, 1.2, 1.5):
@@ -198,13 +198,13 @@ def test_rmia_ranks_as_its_own_ratio_and_gamma_only_moves_the_steps():
 
 @pytest.mark.parametrize(("attack", "settings"), FORMS)
 @pytest.mark.parametrize("pairs", [2, 3, 5])
-def test_where_target_and_shadows_are_one_model_all_texts_tie(attack, settings, pairs):
+def test_equal_target_and_shadow_models_give_equal_scores(attack, settings, pairs):
     chance = np.random.default_rng(5)
     ours, others = ([(-chance.gamma(2.0, size=n)).tolist() for n in lengths] for lengths in ([1, 7, 30, 3], [2, 9, 1]))
     firsts = [[1, 0, 1, 0], [1, 1, 0, 0], [0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0]][:pairs]
     inside = [half for first in firsts for half in (first, [1 - x for x in first])]
     shadows = shadowed([ours] * len(inside), inside, [others] * len(inside))
-    found = attack(*asked(attack, logprobs(ours), shadows, logprobs(others)), **settings)
+    found = attack(*requested(attack, logprobs(ours), shadows, logprobs(others)), **settings)
     assert len(set(found.tolist())) == 1
     assert found[0] == {rmia: float(settings.get("gamma", 1.0) == 1.0)}.get(attack, 0.0)
 
@@ -212,47 +212,49 @@ def test_where_target_and_shadows_are_one_model_all_texts_tie(attack, settings, 
 @pytest.mark.parametrize(
     ("attack", "settings"), [*FORMS, (rmia, {"mode": "offline"}), (info_rmia, {"mode": "offline"})]
 )
-def test_scores_are_finite_at_the_ends(attack, settings):
-    """Shadows that agree to the bit, certainty, and likelihoods that no float holds."""
+def test_scores_are_finite_at_extreme_probabilities(attack, settings):
+    """Bit-equal shadow models, certain predictions, and likelihoods that underflow."""
     ours = [[0.0], [-2000.0] * 3, [-1e-9, -500.0], [-3.0]]
     inside = [[1, 0, 1, 0], [0, 1, 0, 1]] * 2
     for models in ([[[-1.0], [-1.0] * 3, [0.0, 0.0], [-9.0]]] * 4, [ours, [[-700.0 * k for k in t] for t in ours]] * 2):
         read = [[[-min(abs(x), 3000.0) for x in t] for t in m] for m in models]
         shadows = shadowed(read, inside, [[[-2000.0], [-1.0]]] * 4)
-        found = attack(*asked(attack, logprobs(ours), shadows, logprobs([[-1.0], [-2000.0]])), **settings)
+        found = attack(*requested(attack, logprobs(ours), shadows, logprobs([[-1.0], [-2000.0]])), **settings)
         assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize(("attack", "settings"), FORMS)
-def test_the_order_of_texts_changes_nothing_and_their_company_only_what_is_pooled(attack, settings):
+def test_order_does_not_change_scores_and_other_texts_only_pooled_variances(attack, settings):
     target, shadows, population = drawn(8, texts=30, population=20, tokens=3)
-    scores = attack(*asked(attack, target, shadows, population), **settings)
+    scores = attack(*requested(attack, target, shadows, population), **settings)
     for order in (np.random.default_rng(3).permutation(30), np.array([4, 2, 9]), np.array([4])):
         places = (target.starts[:-1][order][:, None] + np.arange(3)).ravel()
         starts = np.arange(0, 3 * len(order) + 1, 3)
         some = dataclasses.replace(
             shadows, logp=shadows.logp[:, places], starts=starts, inside=shadows.inside[:, order]
         )
-        again = attack(*asked(attack, LogProbs(logp=target.logp[places], starts=starts), some, population), **settings)
+        again = attack(
+            *requested(attack, LogProbs(logp=target.logp[places], starts=starts), some, population), **settings
+        )
         if len(order) == 30 or settings.get("variance") != "pooled":
             assert np.array_equal(again, scores[order])
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values())
-def test_shadows_of_other_texts_and_texts_inside_all_or_none_are_refused(attack):
+def test_shadow_models_of_other_texts_or_without_both_sides_are_refused(attack):
     name = attack.__name__
     ours, models = [[-1.0], [-2.0]], [[[-1.0], [-2.0]]] * 4
     population, others = logprobs([[-1.0]]), [[[-1.0]]] * 4
     paired = [[1, 0], [0, 1]] * 2
-    attack(*asked(attack, logprobs(ours), shadowed(models, paired, others), population))
+    attack(*requested(attack, logprobs(ours), shadowed(models, paired, others), population))
     with pytest.raises(DataError, match=f"attacks {name}: .* 3 tokens of 2 texts, .* 2 tokens of 2"):
-        attack(*asked(attack, logprobs([[-1.0, -1.0], [-2.0]]), shadowed(models, paired, others), population))
+        attack(*requested(attack, logprobs([[-1.0, -1.0], [-2.0]]), shadowed(models, paired, others), population))
     for wrong, many in (([[1, 0]] * 4, 4), ([[0, 1]] * 4, 0)):
         with pytest.raises(DataError, match=rf"text number 0 .* {many} of 4 shadow models"):
-            attack(*asked(attack, logprobs(ours), shadowed(models, wrong, others), population))
+            attack(*requested(attack, logprobs(ours), shadowed(models, wrong, others), population))
 
 
-def test_lira_needs_two_shadows_on_either_side():
+def test_lira_requires_two_shadow_models_per_side():
     with pytest.raises(
         DataError,
         match=r"^attacks lira: text number 0 is in the training half of 1 of 2 shadow models; at least 2 must",
@@ -260,7 +262,7 @@ def test_lira_needs_two_shadows_on_either_side():
         lira(logprobs([[-1.0]]), shadowed([[[-1.0]], [[-2.0]]], [[1], [0]]))
 
 
-def test_rmia_needs_a_population_and_the_same_under_all_models():
+def test_rmia_requires_one_population_for_all_models():
     ours, models, paired = logprobs([[-1.0]]), [[[-1.0]]] * 2, [[1], [0]]
     with pytest.raises(DataError, match=r"attacks rmia: .*population.*data\.known"):
         rmia(ours, shadowed(models, paired), logprobs([]))
@@ -268,7 +270,7 @@ def test_rmia_needs_a_population_and_the_same_under_all_models():
         rmia(ours, shadowed(models, paired), logprobs([[-1.0]]))
 
 
-def test_settings_out_of_range_are_refused():
+def test_settings_out_of_range_raise_an_error():
     for name, wrong in (
         ("lira", {"mode": "both"}), ("lira", {"variance": "fixed"}), ("rmia", {"gamma": 0.5}), ("rmia", {"a": 1.1}),
         ("info_rmia", {"unit": "byte"}),

@@ -1,4 +1,4 @@
-"""WEL-MIA against its formula as a loop, and against what its authors' code does."""
+"""WEL-MIA against its formula as a loop, and against its authors' code."""
 
 import bisect
 from itertools import pairwise
@@ -68,7 +68,7 @@ def test_hand_made_numbers():
     np.testing.assert_allclose(found, [high, 0.0, high / 2], atol=1e-12)
 
 
-def test_before_tuning_there_is_nothing_to_tell():
+def test_the_base_model_has_equal_scores():
     generator = np.random.default_rng(0)
     logp = -generator.gamma(2.0, size=60).astype(np.float32)
     same = LogProbs(logp=logp, starts=np.array([0, 20, 60]))
@@ -77,7 +77,7 @@ def test_before_tuning_there_is_nothing_to_tell():
         assert np.isnan(authors([logp[:20], logp[20:40]], [logp[:20], logp[20:40]])).all()
 
 
-def test_other_tokens_and_no_known_texts_are_refused():
+def test_other_tokens_and_missing_known_texts_are_refused():
     one, two = read([[(-1.0, -1.0)] * 3])[0], read([[(-1.0, -1.0)] * 2])[0]
     with pytest.raises(DataError, match="wel: the target model scored"):
         wel(one, two, one, one)
@@ -91,7 +91,7 @@ def test_other_tokens_and_no_known_texts_are_refused():
 
 
 def synthetic(generator, count, tokens, gain):
-    """Texts of which fine-tuning has moved every token a little, and by `gain` nats more where they were trained on."""
+    """Texts whose tokens fine-tuning changed a little, and by `gain` nats more for members."""
     base = -generator.gamma(1.0, 3.0, size=(count, tokens))
     target = np.minimum(
         base + generator.normal(0.1, 0.4, (count, tokens)) + gain, -generator.uniform(0, 1e-4, (count, tokens))
@@ -104,16 +104,16 @@ def packed(*rows):
     return tuple(LogProbs(logp=r.ravel(), starts=starts) for r in rows)
 
 
-def test_members_score_higher_even_those_known_by_heart():
+def test_members_score_higher_also_if_the_base_memorized_them():
     generator = np.random.default_rng(1)
     known = packed(*synthetic(generator, 50, 60, 0.0))
     nonmembers = wel(*packed(*synthetic(generator, 100, 60, 0.0)), *known)
-    for gain in (0.2, 1.0, 20.0):  # of 20 nats nothing is left to gain: every token is in the easiest bin
+    for gain in (0.2, 1.0, 20.0):  # no gain is possible: every token is in the easiest bin
         members = wel(*packed(*synthetic(generator, 100, 60, gain)), *known)
         assert (members[:, None] > nonmembers).mean() > 0.85, gain
 
 
-def test_the_bases_difficulty_keeps_what_is_known_by_heart_apart():
+def test_the_bases_difficulty_separates_pretraining_memorization():
     generator = np.random.default_rng(6)
     known = packed(*synthetic(generator, 50, 60, 0.0))
     members = packed(*synthetic(generator, 100, 60, 20.0))
@@ -122,7 +122,7 @@ def test_the_bases_difficulty_keeps_what_is_known_by_heart_apart():
 
 
 def authors(target, base, bins=10, temperature=2):
-    """What the authors' code computes: bins, quantiles and moments from the judged texts themselves."""
+    """The authors' code: bins, quantiles and moments from the audited texts themselves."""
     hard = -np.concatenate(target)
     gain = np.concatenate(target) - np.concatenate(base)
     edges = np.percentile(hard, np.linspace(0, 100, bins + 1))
@@ -142,7 +142,7 @@ def authors(target, base, bins=10, temperature=2):
     return np.array([part.mean() for part in np.split(weighted, np.cumsum([len(t) for t in target])[:-1])])
 
 
-def test_a_score_does_not_depend_on_who_else_is_judged_as_the_authors_does():
+def test_a_score_does_not_depend_on_other_texts_unlike_the_authors_code():
     generator = np.random.default_rng(2)
     known = packed(*synthetic(generator, 40, 50, 0.0))
     target, base = synthetic(generator, 20, 50, 0.0)
@@ -155,7 +155,7 @@ def test_a_score_does_not_depend_on_who_else_is_judged_as_the_authors_does():
     assert abs(theirs[0] - theirs[1]) > 0.1
 
 
-def test_bins_from_nonmembers_see_what_bins_from_members_alone_cannot():
+def test_bins_from_nonmembers_detect_what_bins_from_members_miss():
     generator = np.random.default_rng(3)
     known = packed(*synthetic(generator, 40, 50, 0.0))
     trained = synthetic(generator, 40, 50, 1.0)
@@ -163,10 +163,10 @@ def test_bins_from_nonmembers_see_what_bins_from_members_alone_cannot():
     ours = [wel(*packed(*who), *known).mean() for who in (fresh, trained)]
     theirs = [authors(*who).mean() for who in (fresh, trained)]
     assert ours[1] - ours[0] > 0.5
-    assert abs(theirs[1] - theirs[0]) < 0.5  # each pool is its own yardstick
+    assert abs(theirs[1] - theirs[0]) < 0.5  # each pool is scaled by itself
 
 
-def test_where_gains_hardly_vary_the_authors_weights_keep_losses_only():
+def test_with_nearly_constant_gains_the_authors_weights_reduce_to_losses():
     generator = np.random.default_rng(4)
     base = -generator.gamma(1.0, 3.0, size=(40, 50)).astype(np.float64)
     narrow = base + generator.normal(0, 0.01, base.shape)
@@ -176,9 +176,9 @@ def test_where_gains_hardly_vary_the_authors_weights_keep_losses_only():
     assert np.corrcoef(ours, gains)[0, 1] > np.corrcoef(theirs, gains)[0, 1] + 0.05
 
 
-def test_the_hardest_token_of_all_counts():
+def test_the_hardest_token_counts():
     known = [[(-k / 10, -k / 10 - (k % 7) / 10) for k in range(1, 60)]]
-    text = [[(-50.0, -60.0)]]  # harder than all that are known, and a gain above them all
+    text = [[(-50.0, -60.0)]]  # more difficult than all known tokens, with a gain above all of them
     assert wel(*read(text), *read(known))[0] > 0.1
     # The authors' bins are open at the upper end, so that the hardest token, here the first, falls between them.
     logp = [np.array([-50.0, *(-k / 10 for k in range(1, 60))])]

@@ -1,4 +1,4 @@
-"""What several files of these tests have in common."""
+"""Shared fixtures of the tests of audits."""
 
 import pytest
 import torch
@@ -6,11 +6,12 @@ from peft import get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, VALIDATION, records, trained
+from testing.served_texts import save_tuned
 
 
 @pytest.fixture(scope="session")
 def training_folders(tiny_folder):
-    """Tell `testing.training` where the tiny models are."""
+    """Set the folder of the tiny models for `testing.training`."""
     from testing.training import FOLDERS
 
     FOLDERS.update({name: str(tiny_folder(name)) for name in ("gpt2", "gemma")})
@@ -18,17 +19,11 @@ def training_folders(tiny_folder):
 
 @pytest.fixture(scope="session")
 def folders(tiny_folder, tmp_path_factory):
-    """A base and a model that is not it, by architecture: llama's tokenizer adds no BOS, gemma's does."""
+    """A base and a different model, by architecture: llama's tokenizer adds no BOS, gemma's does."""
 
     def both(name):
-        torch.manual_seed(3)
-        model = AutoModelForCausalLM.from_pretrained(tiny_folder(name))
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.add_(0.02 * torch.randn_like(weight))
         folder = tmp_path_factory.mktemp(f"{name}-tuned")
-        model.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(tiny_folder(name)).save_pretrained(folder)
+        save_tuned(tiny_folder(name), folder)
         return {"base": str(tiny_folder(name)), "tuned": str(folder)}
 
     made = {}
@@ -65,7 +60,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture
 def command(typed_audit, files):
-    """A function that runs `byheart audit` as a person types it, and gives exit code, output and complaints."""
+    """A function that runs `byheart audit` with typed arguments and returns exit code, output and errors."""
 
     def run(*words, members="members.jsonl", nonmembers="nonmembers.jsonl", device="cpu"):
         sides = ["--members", str(files / members), "--nonmembers", str(files / nonmembers)]

@@ -1,4 +1,4 @@
-"""When the callback says that a model leaks, or leaks more: p-values over attacks and evaluations, what chance alone gives."""
+"""When the callback reports a leak or rising leakage: p-values over attacks and evaluations, false alarm rates."""
 
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from byheart.stats.roc_auc import auc_interval
 
 
 def looks_of(generator, *, texts, count, attacks=3, gain=0.0, perplexities=()):
-    """Looks at scores that depend on each other across looks and attacks, as one model's on the same texts do."""
+    """Evaluations whose scores are correlated over time and attacks, as those of one model on the same texts are."""
     members = np.arange(2 * texts) < texts
     shared, past = generator.normal(size=2 * texts), []
     for k in range(count + 1):
@@ -45,9 +45,9 @@ def perplexity_row(value):
     return Row(**{**{name: kinds[kind] for name, kind in Row.__annotations__.items()}, "metric": "perplexity"})
 
 
-def test_a_p_value_is_that_of_the_interval_it_belongs_to():
+def test_p_values_agree_with_intervals():
     generator = np.random.default_rng(0)
-    for gain in (0.3, 1.0, 9.0):  # the last separates without exception: Hoeffding's
+    for gain in (0.3, 1.0, 9.0):  # the last one separates perfectly: Hoeffding's bound
         past, sides = looks_of(generator, texts=40, count=1, gain=gain)
         scores = past[1].scores["0"]
         _, (low, _) = auc_interval(scores, *sides)
@@ -55,7 +55,7 @@ def test_a_p_value_is_that_of_the_interval_it_belongs_to():
     assert p_value_auc_above(-scores, sides, 0.5) > 0.99
 
 
-def test_a_p_value_holds_over_all_attacks_and_looks():
+def test_p_values_are_corrected_over_all_attacks_and_evaluations():
     p_values = {"a": 0.004, "b": 0.0009, "c": 0.5, "d": 0.0024}
     for looks in (1, 4, 10):
         kept, left = set(), len(p_values)
@@ -69,7 +69,7 @@ def test_a_p_value_holds_over_all_attacks_and_looks():
     assert significant_attacks(p_values, 10) == ("b",)
 
 
-def test_looks_do_not_wear_chance_out():
+def test_repeated_evaluations_do_not_raise_the_false_alarm_rate():
     generator = np.random.default_rng(4)
     alarms = naive = 0
     for _ in range(150):
@@ -80,12 +80,12 @@ def test_looks_do_not_wear_chance_out():
     assert naive > 30
 
 
-def test_a_leak_must_rise_above_what_the_untuned_model_shows():
+def test_a_leak_must_exceed_the_auc_on_the_base_model():
     past, sides = looks_of(np.random.default_rng(5), texts=80, count=2, attacks=1)
     skewed = [x._replace(scores={"0": x.scores["0"] + 2.0 * sides.membership}) for x in past]
     assert separable_on_base(skewed[0], sides) == ("0",)
     assert leaking_attacks(skewed, sides, 2) == ()
-    assert leaking_attacks(skewed[1:], sides, 2) == ("0",)  # without the untuned look nothing is known of that
+    assert leaking_attacks(skewed[1:], sides, 2) == ("0",)  # without an evaluation of the base model this is unknown
     more = [*skewed[:2], skewed[2]._replace(scores={"0": skewed[2].scores["0"] + 9.0 * sides.membership})]
     assert leaking_attacks(more, sides, 2) == ("0",)
 
@@ -93,14 +93,14 @@ def test_a_leak_must_rise_above_what_the_untuned_model_shows():
 @pytest.mark.parametrize(
     ("perplexities", "stops"), [((9.0, 8.0, 8.5), True), ((8.0, 8.0, 8.5), True), ((9.0, 8.0, 7.5), False), ((), False)]
 )
-def test_leakage_rises_only_where_the_validation_perplexity_no_longer_improves(perplexities, stops):
+def test_leakage_rises_only_after_the_best_validation_perplexity(perplexities, stops):
     past, sides = looks_of(np.random.default_rng(6), texts=80, count=2, gain=1.0, perplexities=perplexities)
     assert bool(rising_attacks(past, sides, 2)) == stops
     still, sides = looks_of(np.random.default_rng(7), texts=80, count=2, perplexities=(9.0, 8.0, 8.5))
     assert rising_attacks(still, sides, 2) == ()
 
 
-def test_what_the_texts_alone_show_raises_no_alarm_and_no_stop():
+def test_differences_between_texts_cause_no_alarm_and_no_stop():
     members = np.arange(400) < 200
     sides = RecordLabels(members, tuple(map(str, range(400))))
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""An audit of a finished model: the numbers are those of the model, bad input is one line, a result is whole or not there."""
+"""An audit of a finished model: its numbers equal the model's, errors are one line, a result is complete or does not exist."""
 
 import json
 
@@ -19,10 +19,10 @@ from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, opened, record
 
 
 @pytest.mark.parametrize("name", ["full", *ADAPTERS])
-def test_scores_are_those_of_the_model_and_of_its_base(base, saved, files, command, name):
+def test_scores_equal_those_of_the_model_and_its_base(base, saved, files, command, name):
     words = ["--base", base] if name == "full" else []
     code, out, _ = command("--model", saved / name, *words, "--attacks", "loss,reference", "--json")
-    told = json.loads(out)
+    reported = json.loads(out)
     assert code == 0
 
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -37,16 +37,16 @@ def test_scores_are_those_of_the_model_and_of_its_base(base, saved, files, comma
         attacks=SHORT,
     )
     np.testing.assert_allclose(in_memory.scores[1]["loss"], loss(own), atol=1e-5)
-    np.testing.assert_allclose(in_memory.scores[0]["loss"], loss(plain), atol=1e-5)  # the adapter switched off
+    np.testing.assert_allclose(in_memory.scores[0]["loss"], loss(plain), atol=1e-5)  # the adapter disabled
     np.testing.assert_allclose(in_memory.scores[1]["reference"], reference(own, plain), atol=1e-5)
     assert not in_memory.scores[0]["reference"].any()
-    aucs = {(r["attack"], r["epoch"]): r["value"] for r in told["rows"] if r["metric"] == "auc"}
+    aucs = {(r["attack"], r["epoch"]): r["value"] for r in reported["rows"] if r["metric"] == "auc"}
     ours = {(r.attack, r.epoch): r.value for r in in_memory.rows if r.metric == "auc"}
     assert aucs == pytest.approx(ours)
-    assert {r.method for r in in_memory.rows} == {r["method"] for r in told["rows"]} == {name}
+    assert {r.method for r in in_memory.rows} == {r["method"] for r in reported["rows"]} == {name}
 
 
-def test_a_model_in_memory_is_left_as_it_was(base, saved):
+def test_a_model_in_memory_is_not_changed(base, saved):
     model = opened(base, saved, "lora").train()
     model.base_model.model.model.layers[0].eval()
     frozen = next(p for n, p in model.named_parameters() if "lora_A" in n)
@@ -65,7 +65,7 @@ def test_a_model_in_memory_is_left_as_it_was(base, saved):
     )
 
 
-def test_one_pass_over_the_base_and_one_over_the_model_serve_all_plain_attacks(base, saved, monkeypatch):
+def test_all_likelihood_attacks_share_one_pass_of_each_model(base, saved, monkeypatch):
     passes, call = [], Scorer.__call__
     monkeypatch.setattr(Scorer, "__call__", lambda self, tokens: passes.append(len(tokens)) or call(self, tokens))
     attacks = ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus", "wbc"]
@@ -75,12 +75,12 @@ def test_one_pass_over_the_base_and_one_over_the_model_serve_all_plain_attacks(b
     assert passes == [64, 64]
 
 
-def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
+def test_all_selects_every_attack_with_available_evidence(saved, command):
     done = command("--model", saved / "lora", "--attacks", "all", "--json")
     assert done[0] == 0, done
-    told = json.loads(done[1])
-    run = {r["attack"] for r in told["rows"] if r["attack"]}
-    assert run | set(told["not_run"]) == set(registry.entry_names("attacks"))
+    reported = json.loads(done[1])
+    run = {r["attack"] for r in reported["rows"] if r["attack"]}
+    assert run | set(reported["not_run"]) == set(registry.entry_names("attacks"))
     assert {"loss", "reference", "min_k", "lowercase", "wbc"} <= run
 
     alone = json.loads(command("--model", saved / "full", "--attacks", "all", "--json")[1])
@@ -89,7 +89,7 @@ def test_all_runs_every_attack_whose_evidence_can_be_made(saved, command):
     assert "without a base model" in alone["warnings"][0]
 
 
-def test_chat_and_alpaca_records_are_scored_on_what_was_answered(base, saved):
+def test_chat_and_alpaca_records_are_scored_on_their_answers(base, saved):
     tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
     chats = [
@@ -111,7 +111,7 @@ def test_chat_and_alpaca_records_are_scored_on_what_was_answered(base, saved):
     assert "paired" not in plain.prompt
 
 
-def test_files_of_every_kind_read_alike(saved, files, command, tmp_path):
+def test_equal_texts_in_every_file_format_have_equal_scores(saved, files, command, tmp_path):
     import csv
 
     with (files / "members.csv").open("w", newline="") as stream:
@@ -133,7 +133,7 @@ def test_files_of_every_kind_read_alike(saved, files, command, tmp_path):
     assert as_parquet["exposed"][0]["id"].startswith("row ")
 
 
-def test_somebody_elses_attack_is_named_as_it_was_asked_for(base, saved, tmp_path, monkeypatch):
+def test_an_external_attack_has_its_requested_name(base, saved, tmp_path, monkeypatch):
     (tmp_path / "ours.py").write_text(
         "def odd(target, *, power=1):\n    return target.logp[target.starts[:-1]] * power\n"
     )
@@ -145,7 +145,7 @@ def test_somebody_elses_attack_is_named_as_it_was_asked_for(base, saved, tmp_pat
     assert "ours:odd(power=2)" in {line[0] for line in found.table().rows}
 
 
-def test_groups_of_a_file_widen_the_interval_and_are_found_on_both_sides(saved, files, command):
+def test_groups_of_a_file_widen_the_interval_and_are_compared_between_classes(saved, files, command):
     records(files / "owned.jsonl", [{"user": i % 24, "text": t} for i, t in enumerate(MEMBERS)])
     records(files / "others.jsonl", [{"user": 100 + i % 24, "text": t} for i, t in enumerate(NONMEMBERS)])
     records(files / "shared.jsonl", [{"user": i % 24, "text": t} for i, t in enumerate(NONMEMBERS)])
@@ -158,7 +158,7 @@ def test_groups_of_a_file_widen_the_interval_and_are_found_on_both_sides(saved, 
     assert "'user'" in refusal(command(*words))
 
 
-def test_the_same_texts_are_audited_each_time_and_no_more_than_asked(base, saved):
+def test_the_sample_is_fixed_and_at_most_max_texts(base, saved):
     model, tokenizer = opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base)
     one, two = (byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, attacks=["loss"], max_texts=24) for _ in range(2))
     assert one.ids == two.ids
@@ -167,7 +167,7 @@ def test_the_same_texts_are_audited_each_time_and_no_more_than_asked(base, saved
     assert one.provenance["data"] == two.provenance["data"]
 
 
-def test_what_its_files_say_of_a_model(base, saved):
+def test_a_models_method_is_read_from_its_files(base, saved):
     assert model_files(str(saved / "full"), None, base).method == "full"
     found = model_files(str(saved / "prefix"), None, None)
     assert (found.weights, found.method, found.adapter) == (base, "prefix", saved / "prefix")

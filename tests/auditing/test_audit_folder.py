@@ -1,4 +1,4 @@
-"""An audit's folder, and the tutorial that makes one."""
+"""The folder of an audit, and the tutorial that creates one."""
 
 import importlib.util
 import json
@@ -20,7 +20,7 @@ from testing.audited import MEMBERS, NONMEMBERS, SHORT, TEXTS, VALIDATION, opene
 from testing.stand_in_server import StandIn
 
 
-def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, command, tmp_path):
+def test_the_folder_contains_all_results_and_no_text_by_default(base, saved, command, tmp_path):
     words = ("--model", saved / "full", "--base", base, "--validation", "v")
     words = (*words[:-1], str(records(tmp_path / "v.jsonl", [{"text": t} for t in VALIDATION])))
     assert command(*words, "-o", tmp_path / "out")[0] == 0
@@ -52,7 +52,7 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     assert exposed[1].startswith("m-")
     page = (out / "report.html").read_text()
     answer = page.partition('<section id="answer"')[2].partition("</section>")[0]
-    assert "Leaks: " in answer  # the audit's own verdict, and no other beside it
+    assert "Leaks: " in answer  # only the verdict of the audit
     assert page.count('id="summary"') == 1
     assert "A method is said to leak" not in page
 
@@ -63,7 +63,7 @@ def test_the_folder_holds_everything_and_no_text_unless_asked(base, saved, comma
     assert any(text in (tmp_path / "shown" / "exposed.csv").read_text() for text in MEMBERS)
 
 
-def test_a_folder_is_written_whole_or_not_at_all(base, saved, tmp_path, monkeypatch):
+def test_a_folder_is_written_completely_or_not_at_all(base, saved, tmp_path, monkeypatch):
     found = byheart.audit(
         opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), MEMBERS, NONMEMBERS, attacks=["loss"]
     )
@@ -82,7 +82,7 @@ def test_a_folder_is_written_whole_or_not_at_all(base, saved, tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_notebook_shows_it_and_labels_are_inert(base, saved):
+def test_a_notebook_shows_the_audit_and_escapes_labels(base, saved):
     texts = [{"id": f"<b>{i}|", "text": t} for i, t in enumerate(MEMBERS)]
     found = byheart.audit(
         opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), texts, NONMEMBERS, attacks=SHORT
@@ -109,8 +109,8 @@ def test_the_python_of_the_tutorial_runs(base, saved, tmp_path, monkeypatch, cap
     assert (tmp_path / "audited" / "report.html").exists()
     with StandIn({"my-model": base}) as server:
         words = served.replace("http://localhost:8000/v1", server.url)
-        exec(words, held := {"byheart": byheart, "members": MEMBERS, "nonmembers": NONMEMBERS})  # noqa: S102 - the same
-    assert set(held["audit"].scores) == {1}
+        exec(words, stored := {"byheart": byheart, "members": MEMBERS, "nonmembers": NONMEMBERS})  # noqa: S102 - the same
+    assert set(stored["audit"].scores) == {1}
 
 
 def test_the_commands_of_the_tutorial_run(base, tmp_path, monkeypatch, capsys):
@@ -134,7 +134,7 @@ def test_the_commands_of_the_tutorial_run(base, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "audit" / "report.html").exists()
 
 
-def test_the_files_of_a_result_are_those_that_the_tutorial_names(base, saved, tmp_path):
+def test_the_tutorial_names_all_files_of_a_result(base, saved, tmp_path):
     found = byheart.audit(
         opened(base, saved, "lora"), AutoTokenizer.from_pretrained(base), MEMBERS, NONMEMBERS, attacks=["loss"]
     )

@@ -1,4 +1,4 @@
-"""What an audit may be given: texts from anywhere, texts that an adversary knows, no held-out texts, gradients."""
+"""Inputs of an audit: texts from files, folders and the Hub, known texts, no non-members, gradients."""
 
 import json
 
@@ -52,7 +52,7 @@ def tokenizer(base):
 
 @pytest.fixture
 def command(typed_audit, lora):
-    """A function that audits the adapter as a person types it, and gives exit code, output and complaints."""
+    """A function that audits the adapter with typed arguments and returns exit code, output and errors."""
     return lambda *words, model=lora: typed_audit("--model", model, "--device", "cpu", *words)
 
 
@@ -61,8 +61,8 @@ def written(place, texts):
     return str(place)
 
 
-def refusal(told):
-    code, _, complaints = told
+def refusal(reported):
+    code, _, complaints = reported
     (line,) = [line for line in complaints.splitlines() if line.startswith("byheart:")]
     assert code == 2
     assert "Traceback" not in complaints
@@ -75,12 +75,12 @@ def texts_of(name):
 
 def test_texts_are_read_from_every_kind_of_folder(tmp_path):
     """Saved by `datasets`, alone and as splits; shards of one kind."""
-    whole = datasets.Dataset.from_dict({"text": MEMBERS, "id": [f"r{i}" for i in range(len(MEMBERS))]})
-    whole.save_to_disk(tmp_path / "saved")
-    datasets.DatasetDict({"train": whole, "test": whole.select([3])}).save_to_disk(tmp_path / "splits")
+    complete = datasets.Dataset.from_dict({"text": MEMBERS, "id": [f"r{i}" for i in range(len(MEMBERS))]})
+    complete.save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict({"train": complete, "test": complete.select([3])}).save_to_disk(tmp_path / "splits")
     (tmp_path / "shards").mkdir()
     for i in range(3):
-        whole.shard(3, i, contiguous=True).to_parquet(tmp_path / "shards" / f"train-0000{i}-of-00003.parquet")
+        complete.shard(3, i, contiguous=True).to_parquet(tmp_path / "shards" / f"train-0000{i}-of-00003.parquet")
     assert texts_of(tmp_path / "saved") == texts_of(tmp_path / "splits" / "train") == MEMBERS
     assert texts_of(tmp_path / "shards") == MEMBERS
     assert texts_of(tmp_path / "splits" / "test") == [MEMBERS[3]]
@@ -97,18 +97,18 @@ def test_texts_are_read_from_every_kind_of_folder(tmp_path):
         read_source(str(tmp_path / "saved"))
 
 
-def test_a_split_of_the_hub_is_asked_for_as_it_is_written(monkeypatch):
+def test_a_hub_split_is_requested_as_written(monkeypatch):
     """No test may reach for the Hub: a stand-in takes its place."""
-    asked = []
+    requested = []
 
     def load(*words, **named):
-        asked.append((*words, named["split"], named["revision"]))
+        requested.append((*words, named["split"], named["revision"]))
         return datasets.Dataset.from_dict({"text": ["a", "b"] if named["split"] != "none" else []})
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     names = ("hub:owner/name:train", "hub:owner/name@v1.0:small-en:test", "hub:squad:train[10:20]")
     rows = [read_source(name) for name in names]
-    assert asked == [
+    assert requested == [
         ("owner/name", None, "train", None),
         ("owner/name", "small-en", "test", "v1.0"),
         ("squad", None, "train[10:20]", None),
@@ -121,37 +121,37 @@ def test_a_split_of_the_hub_is_asked_for_as_it_is_written(monkeypatch):
         read_source("hub:owner/name:none")
 
 
-def test_audits_read_the_hub_and_folders_and_say_in_one_line_what_is_not_there(command, tmp_path, monkeypatch):
+def test_audits_read_the_hub_and_folders_and_report_missing_data_in_one_line(command, tmp_path, monkeypatch):
     plain = [written(tmp_path / "m.jsonl", MEMBERS), written(tmp_path / "n.jsonl", NONMEMBERS)]
     words = ("--attacks", "loss", "--json")
     by_file = json.loads(command("--members", plain[0], "--nonmembers", plain[1], *words)[1])
     datasets.Dataset.from_dict({"text": MEMBERS}).save_to_disk(tmp_path / "saved")
     real = datasets.load_dataset
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_dict({"text": NONMEMBERS}))
-    told = json.loads(command("--members", tmp_path / "saved", "--nonmembers", "hub:a/b:train", *words)[1])
-    assert told["rows"] == by_file["rows"]
-    assert told["exposed"][0]["id"].startswith("row ")
+    reported = json.loads(command("--members", tmp_path / "saved", "--nonmembers", "hub:a/b:train", *words)[1])
+    assert reported["rows"] == by_file["rows"]
+    assert reported["exposed"][0]["id"].startswith("row ")
     monkeypatch.setattr(datasets, "load_dataset", real)
     line = refusal(command("--members", plain[0], "--nonmembers", "hub:nobody/has-this:train"))
     assert line.startswith("byheart: hub:nobody/has-this:train: ")
 
 
-def test_texts_that_an_adversary_knows_serve_the_attacks_that_ask_for_them(command, opened, tokenizer, tmp_path):
+def test_known_texts_are_passed_to_the_attacks_that_use_them(command, opened, tokenizer, tmp_path):
     named = {"members": MEMBERS, "nonmembers": NONMEMBERS}
     named |= {"known-members": KNOWN_MEMBERS, "known-nonmembers": KNOWN_NONMEMBERS}
     words = [w for n, t in named.items() for w in (f"--{n}", written(tmp_path / f"{n}.jsonl", t))]
     attacks = ["recall", "con_recall", "camia", "wel", "dc_pdd", "icp_similar"]
     code, out, err = command(*words, "--attacks", ",".join([*attacks, "ensemble"]), "--json")
     assert code == 0, err
-    told = json.loads(out)
-    assert {r["attack"] for r in told["rows"]} - {""} == set(attacks)
-    assert told["not_run"] == {"ensemble": "requires at least 20 known members, and there are 12; provide more"}
-    assert {"known_member", "known_nonmember"} <= set(told["made"]["data"])
+    reported = json.loads(out)
+    assert {r["attack"] for r in reported["rows"]} - {""} == set(attacks)
+    assert reported["not_run"] == {"ensemble": "requires at least 20 known members, and there are 12; provide more"}
+    assert {"known_member", "known_nonmember"} <= set(reported["made"]["data"])
 
     found = byheart.audit(
         opened(), tokenizer, MEMBERS, NONMEMBERS, known_nonmembers=KNOWN_NONMEMBERS, attacks=["recall", "loss"]
     )
-    aucs = {(r["attack"], r["epoch"]): r["value"] for r in told["rows"] if r["metric"] == "auc"}
+    aucs = {(r["attack"], r["epoch"]): r["value"] for r in reported["rows"] if r["metric"] == "auc"}
     ours = {(r.attack, r.epoch): r.value for r in found.rows if r.metric == "auc"}
     assert aucs["recall", 1] == pytest.approx(ours["recall", 1])
     own = byheart.token_stats(opened(), tokenizer, [*MEMBERS, *NONMEMBERS])
@@ -159,7 +159,7 @@ def test_texts_that_an_adversary_knows_serve_the_attacks_that_ask_for_them(comma
     assert not np.allclose(found.scores[1]["recall"], recall(own, own))
 
 
-def test_fewer_known_texts_than_an_attack_needs_are_told_with_the_number(opened, tokenizer):
+def test_too_few_known_texts_are_reported_with_their_number(opened, tokenizer):
     def run(**how):
         return byheart.audit(opened(), tokenizer, MEMBERS, NONMEMBERS, **how)
 
@@ -178,7 +178,7 @@ def test_fewer_known_texts_than_an_attack_needs_are_told_with_the_number(opened,
         run(known_members=KNOWN, known_nonmembers=KNOWN, attacks=["con_recall"])
 
 
-def test_without_held_out_texts_it_says_what_can_still_be_said(command, tmp_path, lora):
+def test_without_nonmembers_the_audit_reports_scores_only(command, tmp_path, lora):
     members = written(tmp_path / "m.jsonl", MEMBERS)
     code, out, _ = command(
         "--members", members, "--validation", written(tmp_path / "v.jsonl", VALIDATION), "-o", tmp_path / "out"
@@ -198,13 +198,13 @@ def test_without_held_out_texts_it_says_what_can_still_be_said(command, tmp_path
     assert (tmp_path / "out" / "report.html").exists()
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert (manifest["verdict"], manifest["gate"]) == ("uncompared", None)
-    told = json.loads(command("--members", members, "--json")[1])
-    assert all(e["above"] is None for e in told["exposed"])
-    assert [e["attack"] for e in told["exposed"]][:1] == ["reference"]
+    reported = json.loads(command("--members", members, "--json")[1])
+    assert all(e["above"] is None for e in reported["exposed"])
+    assert [e["attack"] for e in reported["exposed"]][:1] == ["reference"]
     assert "auc=0.6: 40 members and 0 non-members" in refusal(command("--members", members, "--fail-above", "auc=0.6"))
 
 
-def test_without_held_out_texts_what_can_be_extracted_is_a_share_of_the_training_texts(opened, tokenizer):
+def test_without_nonmembers_extraction_is_a_share_of_the_members(opened, tokenizer):
     found = byheart.audit(opened(), tokenizer, MEMBERS[:20], attacks=["loss", "discoverable"])
     table = found.tables()[1]
     assert table.header == ("attack", "model", "base model")
@@ -216,13 +216,13 @@ def test_without_held_out_texts_what_can_be_extracted_is_a_share_of_the_training
     assert not any("extraction" in r.metric for r in found.rows)
 
 
-def test_without_held_out_texts_and_without_a_base_little_can_be_said(command, base, tmp_path):
-    told = command("--members", written(tmp_path / "m.jsonl", MEMBERS), "--attacks", "loss", model=base)[1]
-    assert told.startswith("no verdict: ")
-    assert "more likely under" not in told
+def test_without_nonmembers_and_base_the_audit_reports_no_comparison(command, base, tmp_path):
+    reported = command("--members", written(tmp_path / "m.jsonl", MEMBERS), "--attacks", "loss", model=base)[1]
+    assert reported.startswith("no verdict: ")
+    assert "more likely under" not in reported
 
 
-def test_the_share_of_likelier_texts_counts_a_group_once():
+def test_the_share_of_more_likely_texts_counts_a_group_once():
     def passes(*means):
         return LogProbs(
             logp=np.repeat(np.array(means, dtype=np.float32), 2), starts=np.arange(0, 2 * len(means) + 1, 2)

@@ -30,12 +30,12 @@ from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, records, refus
         ),
     ],
 )
-def test_a_bound_that_cannot_be_judged_is_refused(saved, command, bound, says):
+def test_a_bound_on_an_unmeasured_metric_is_refused(saved, command, bound, says):
     assert says in refusal(command("--model", saved / "lora", "--fail-above", bound))
 
 
 def bad(name):
-    """Files that are wrong, by name, each with what the refusal says."""
+    """Invalid files by name, each with a part of its error message."""
     first = {"text": MEMBERS[0]}
     return {
         "fields": ([{"a": "1", "body": "x"}], "a, body"),
@@ -55,8 +55,8 @@ def test_bad_texts_are_refused_in_one_line(saved, files, command, tmp_path, name
     content, says = bad(name)
     path = files / f"bad-{name}.jsonl"
     path.write_text(content) if isinstance(content, str) else records(path, content)
-    told = command("--model", saved / "lora", "-o", tmp_path / "out", nonmembers=path.name)
-    assert says in refusal(told)
+    reported = command("--model", saved / "lora", "-o", tmp_path / "out", nonmembers=path.name)
+    assert says in refusal(reported)
     assert not list(tmp_path.iterdir())
 
 
@@ -106,7 +106,7 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     assert not (tmp_path / "out").exists()
 
 
-def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_path, command):
+def test_an_adapter_with_trained_biases_has_no_inner_base(tiny_folder, tmp_path, command):
     gpt2 = str(tiny_folder("gpt2"))
     config = LoraConfig(r=4, target_modules=["c_attn"], task_type="CAUSAL_LM", bias="all")
     tokenizer = AutoTokenizer.from_pretrained(gpt2)
@@ -122,22 +122,24 @@ def test_an_adapter_that_trained_biases_has_no_base_inside_it(tiny_folder, tmp_p
     assert set(byheart.audit(model, tokenizer, MEMBERS, NONMEMBERS, base=own, attacks=SHORT).scores) == {0, 1}
 
 
-def test_another_base_than_the_adapters_own_is_said_first(base, saved, command):
-    told = json.loads(command("--model", saved / "lora", "--base", saved / "full", "--attacks", "loss", "--json")[1])
-    assert base in told["warnings"][0]
+def test_a_base_other_than_the_adapters_is_reported_first(base, saved, command):
+    reported = json.loads(
+        command("--model", saved / "lora", "--base", saved / "full", "--attacks", "loss", "--json")[1]
+    )
+    assert base in reported["warnings"][0]
     same = json.loads(command("--model", base, "--adapter", saved / "lora", "--attacks", "loss", "--json")[1])
     assert not any(base in w for w in same["warnings"])
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(saved, command, monkeypatch):
     monkeypatch.setattr(memory_check, "_free_ram", lambda: 100_000)
-    told = refusal(command("--model", saved / "lora"))
-    assert "billion parameters" in told
-    assert "--precision bfloat16" in told
-    assert "--quantize 8" in told
+    reported = refusal(command("--model", saved / "lora"))
+    assert "billion parameters" in reported
+    assert "--precision bfloat16" in reported
+    assert "--quantize 8" in reported
 
 
-def test_a_model_in_memory_that_says_what_its_base_says_is_refused(base):
+def test_a_model_in_memory_equal_to_its_base_is_refused(base):
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), ADAPTERS["lora"][0])
     with pytest.raises(ModelError, match="identical log-probabilities"):
@@ -155,12 +157,12 @@ def test_a_model_in_memory_that_says_what_its_base_says_is_refused(base):
         ({"precision": "int4"}, SettingError),
     ],
 )
-def test_wrong_settings_are_refused_when_asked(how, kind):
+def test_wrong_settings_are_refused_immediately(how, kind):
     with pytest.raises(kind):
         AuditSettings(**how)
 
 
-def test_in_memory_what_is_no_model_or_no_texts_is_refused(base):
+def test_invalid_models_and_texts_in_memory_are_refused(base):
     tokenizer = AutoTokenizer.from_pretrained(base)
     with pytest.raises(ModelError, match="causal language model"):
         byheart.audit("path", tokenizer, MEMBERS, NONMEMBERS)

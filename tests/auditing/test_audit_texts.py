@@ -1,4 +1,4 @@
-"""Exposed texts of an audit: none unasked; asked for, token by token against the base, what records name as private masked."""
+"""Exposed texts of an audit: shown on request only, token by token with the base, with private values masked."""
 
 import base64
 import json
@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
 from byheart.analysis.token_view import text_pieces
+from byheart.auditing.render_texts import private_values
 from byheart.auditing.save import audited_token_view
-from byheart.auditing.texts import parse_texts, private_values
+from byheart.auditing.texts import parse_texts
 from testing.stand_in_server import StandIn
 
 PEOPLE = [
@@ -27,7 +28,7 @@ ATTACKS = ["loss", "reference"]
 
 @pytest.fixture(scope="module")
 def folders(tiny_folder, tmp_path_factory):
-    """A base and a model that is not it."""
+    """A base and a different model."""
     torch.manual_seed(3)
     model = AutoModelForCausalLM.from_pretrained(tiny_folder("gemma"))
     with torch.no_grad():
@@ -53,12 +54,12 @@ def payload(folder):
 
 
 def texts(folder):
-    """Each exposed record's text as the page holds it, by id."""
+    """The text of each exposed record on the page, by id."""
     (cell,) = payload(folder)["records"]
     return dict(zip(cell["ids"], cell["texts"], strict=True)) if cell["texts"] else {}
 
 
-def test_surprise_is_the_models_own_beside_its_bases(audit, tmp_path):
+def test_token_views_show_the_surprisal_of_model_and_base(audit, tmp_path):
     audit.save(tmp_path / "out", show_text=True, show_private=True)
     shown = texts(tmp_path / "out")
     assert len(shown) == len(MEMBERS)
@@ -66,15 +67,15 @@ def test_surprise_is_the_models_own_beside_its_bases(audit, tmp_path):
     for name, one in shown.items():
         assert "".join(one["pieces"]) == by_id[name]
         at = audit.ids.index(f"member/{name}")
-        held = {e: audit.passes[e].logp[slice(*audit.passes[e].starts[at : at + 2])] for e in (0, 1)}
-        assert sum(one["tuned"]) == pytest.approx(held[1].sum(), rel=0.01)
-        assert sum(one["base"]) == pytest.approx(held[0].sum(), rel=0.01)
+        stored = {e: audit.passes[e].logp[slice(*audit.passes[e].starts[at : at + 2])] for e in (0, 1)}
+        assert sum(one["tuned"]) == pytest.approx(stored[1].sum(), rel=0.01)
+        assert sum(one["base"]) == pytest.approx(stored[0].sum(), rel=0.01)
         assert len(one["tuned"]) == len(one["base"]) == len(one["pieces"])
-        gain = (sum(one["tuned"]) - sum(one["base"])) / len(held[1])
+        gain = (sum(one["tuned"]) - sum(one["base"])) / len(stored[1])
         assert gain == pytest.approx(audit.scores[1]["reference"][at], abs=0.02)
 
 
-def test_no_text_unasked_and_no_private_value_unless_asked_again(audit, tmp_path):
+def test_texts_and_private_values_are_shown_only_on_request(audit, tmp_path):
     values = [v for m in MEMBERS for v in m["attributes"].values()]
     for name, more in (
         ("bare", {}),
@@ -99,7 +100,7 @@ def test_no_text_unasked_and_no_private_value_unless_asked_again(audit, tmp_path
     assert not [v for v in values if v in audit.exposed_table(show_text=True).rows[0][-1]]
 
 
-def test_behind_a_server_the_same_tokens_with_the_same_surprise(folders, audit):
+def test_a_server_gives_the_same_tokens_and_surprisal(folders, audit):
     with StandIn(folders, bos=True) as server:
         served = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", attacks=ATTACKS)
     for i in (0, 7):
@@ -110,7 +111,7 @@ def test_behind_a_server_the_same_tokens_with_the_same_surprise(folders, audit):
         assert audited_token_view(served, i).pieces == audited_token_view(audit, i).pieces != ours.pieces
 
 
-def test_tokens_by_their_beginnings_are_the_text():
+def test_tokens_joined_by_their_offsets_equal_the_text():
     assert text_pieces("a🙂b", [0, 1, 2, 2, 2]) == [("a", 1), ("🙂", 3), ("b", 1)]
     assert text_pieces("ab", [1]) == [("b", 1)], "what stands before the first scored token is not scored"
     assert text_pieces("ab", [0, 1, 2]) == [("a", 1), ("b", 2)], "a token that adds no letter belongs to the last"
@@ -118,7 +119,7 @@ def test_tokens_by_their_beginnings_are_the_text():
         assert sum(n for _, n in text_pieces("a🙂b", begins)) == len(begins)
 
 
-def test_private_values_are_found_by_the_ids_that_texts_are_given():
+def test_private_values_are_stored_by_the_ids_of_rendered_texts():
     chat = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Ada."},
             {"role": "user", "content": "And?"}, {"role": "assistant", "content": "Bob."}]  # fmt: skip
     items = [{"text": "Ada", "id": "a", "attributes": {"name": "Ada", "age": 36, "none": None, "blank": " "}},
@@ -132,7 +133,7 @@ def test_private_values_are_found_by_the_ids_that_texts_are_given():
 
 @pytest.fixture
 def command(typed_audit, folders, tmp_path):
-    """A function that types `byheart audit` on these texts, with the private values as fields of their own."""
+    """A function that runs `byheart audit` on these texts, with the private values in separate fields."""
     for name, those in (("members", MEMBERS), ("nonmembers", NONMEMBERS)):
         lines = [{"id": r["id"], "text": r["text"], **r.get("attributes", {})} for r in those]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -145,9 +146,9 @@ def command(typed_audit, folders, tmp_path):
 def test_fields_of_private_values_are_named_at_the_command_line(command, tmp_path):
     code, _, err = command("--attributes", "name, email", "--show-text", "-o", tmp_path / "out")
     assert code == 0, err
-    told = (tmp_path / "out" / "exposed.csv").read_text()
-    assert "Call [name] at [email] soon" in told
-    assert "Ada Byron" not in told
+    reported = (tmp_path / "out" / "exposed.csv").read_text()
+    assert "Call [name] at [email] soon" in reported
+    assert "Ada Byron" not in reported
     assert texts(tmp_path / "out")
 
 
@@ -158,7 +159,7 @@ def test_fields_of_private_values_are_named_at_the_command_line(command, tmp_pat
         (["--attributes", "mail"], "'mail'"),
     ],
 )
-def test_wrong_words_are_refused_in_one_line(command, words, says):
+def test_invalid_options_raise_an_error_in_one_line(command, words, says):
     code, out, err = command(*words)
     assert (code, out) == (2, "")
     assert says in err

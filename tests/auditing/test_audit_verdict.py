@@ -1,4 +1,4 @@
-"""What an audit says: leaks, differs or nothing, by rules that chance seldom meets."""
+"""Verdicts of an audit (leaks, differs, nothing) and their false positive rates."""
 
 import json
 import math
@@ -20,7 +20,7 @@ from byheart.stats.roc_auc import auc_interval
 from testing.audited import MEMBERS, NONMEMBERS, opened, records, refusal
 
 
-def test_it_says_that_a_model_leaks_only_where_it_does(base, saved, command):
+def test_the_verdict_is_leaks_only_for_a_leaking_model(base, saved, command):
     assert command("--model", saved / "full", "--base", base)[1].startswith("leaks: ")
     calm = command("--model", base, "--attacks", "loss,min_k")
     assert calm[1].startswith("no leakage detectable by these attacks at this power (smallest detectable AUC: 0.7")
@@ -52,16 +52,16 @@ def test_few_texts_give_numbers_and_no_verdict(base, saved, files, command):
     records(files / "ten.jsonl", [{"text": t} for t in MEMBERS[:10]])
     records(files / "nine.jsonl", [{"text": t} for t in NONMEMBERS[:9]])
     words = ("--model", saved / "full", "--base", base, "--json")
-    told = json.loads(command(*words, members="ten.jsonl", nonmembers="nine.jsonl")[1])
-    assert told["verdict"] == "refused"
-    assert "smallest detectable AUC: 0." in told["sentence"]
-    assert told["gate"] is None
-    assert told["rows"]
+    reported = json.loads(command(*words, members="ten.jsonl", nonmembers="nine.jsonl")[1])
+    assert reported["verdict"] == "refused"
+    assert "smallest detectable AUC: 0." in reported["sentence"]
+    assert reported["gate"] is None
+    assert reported["rows"]
     limit = (*words, "--fail-above", "auc=0.5")
     assert "auc=0.5" in refusal(command(*limit, members="ten.jsonl", nonmembers="nine.jsonl"))
 
 
-def test_copies_and_cut_texts_are_said_first(base, saved):
+def test_copies_and_truncated_texts_are_reported_first(base, saved):
     found = byheart.audit(
         opened(base, saved, "lora"),
         AutoTokenizer.from_pretrained(base),
@@ -113,7 +113,7 @@ def judged(shift, base_shift, *, size=200, attacks=("loss",), tpr=None):
 def test_the_rules_of_the_verdict():
     assert judged(1.0, 0.0).word == "leaks"
     assert judged(1.0, None).word == "leaks"
-    assert judged(1.0, 1.0).word == "differs"  # the base tells them apart as well
+    assert judged(1.0, 1.0).word == "differs"  # the base separates them as well
     assert judged(0.0, 0.0).word == "nothing"
     assert judged(3.0, 0.0, size=19).word == "refused"
     assert judged(1.0, 0.0, tpr=(0.23, 0.18, 0.29)).sentence == (
@@ -140,7 +140,7 @@ def judged_with(finding, auc, *, size=200, base=False):
     return ruling({"loss": scores}, before, rows, sides, Gate(size, size, (finding,)))
 
 
-def test_an_attack_that_a_bag_of_words_equals_does_not_leak():
+def test_an_attack_no_better_than_a_bag_of_words_does_not_leak():
     for base in (False, True):
         same = judged_with(WORDS_ALONE, 0.60, base=base)
         assert same.word == "differs"
@@ -164,7 +164,7 @@ def test_a_blind_classifier_at_chance_stops_only_small_aucs():
 
 
 def test_the_p_value_above_a_blind_classifier():
-    """By formula: difference of logits over the root of the summed variances; more than an attack alone has to show."""
+    """By formula: the difference of logits divided by the root of the summed variances."""
     sides = sides_of(150, 150)
     scores = np.random.default_rng(1).normal(size=300) + 0.5 * sides.membership
     value, (low, high) = auc_interval(scores, *sides)
@@ -183,8 +183,8 @@ def test_the_p_value_above_a_blind_classifier():
     assert p_value_auc_above_blind(perfect, sides, Finding("blind: words", "sound", "", "", 1.0, 0.97, 1.0)) == 1
 
 
-def test_many_attacks_at_chance_raise_few_alarms():
-    """Twelve attacks that know nothing: at most 2.5 % of audits may say that a model leaks."""
+def test_many_attacks_at_chance_have_the_nominal_false_positive_rate():
+    """Twelve attacks at chance: at most 2.5 % of audits may report a leak."""
     sides, chance = sides_of(40, 40), np.random.default_rng(0)
     names = [f"a{i}" for i in range(12)]
     rows = [_row("auc", 0.6, 0.5, 0.7, attack=n) for n in names]
@@ -194,7 +194,7 @@ def test_many_attacks_at_chance_raise_few_alarms():
     assert alarms <= 10  # Binomial(200, .025) is above 10 once in 80
 
 
-def test_the_power_told_is_that_of_corrected_tests():
+def test_the_reported_power_is_that_of_corrected_tests():
     sides = sides_of(50, 50)
     assert smallest_detectable_auc(sides, 10) > smallest_detectable_auc(sides, 1)
     together = RecordLabels(sides.membership, tuple(str(i // 2) for i in range(100)))

@@ -1,4 +1,4 @@
-"""The callback leaves training bit for bit as it was, logs what the attacks find, and says no more than they show."""
+"""The callback does not change training (bit-equal weights), logs the results of attacks, and warns only of significant ones."""
 
 import json
 import os
@@ -58,12 +58,17 @@ RUNS = {
     "sft, packed": (sft, lambda: lora(gpt2()), {"packing": True, "packing_strategy": "wrapped"}),
     "sft, completions": (sft, gpt2, {"pairs": True, "completion_only_loss": True}),
 }
-ALL_KINDS = ["loss", "reference", "lowercase", "discoverable"]  # read once, against the base, otherwise, written
+ALL_KINDS = [
+    "loss",
+    "reference",
+    "lowercase",
+    "discoverable",
+]  # scored once, compared with the base, scored otherwise, generated
 
 
 @QUIET
 @pytest.mark.parametrize("run", list(RUNS))
-def test_the_final_weights_are_the_same_bit_for_bit(run, tmp_path):
+def test_the_final_weights_are_bit_equal(run, tmp_path):
     trainer, model, how = RUNS[run]
     found = []
     for callbacks in ([], [watched(every=2, validation=TEXTS[1:6:2], attacks=ALL_KINDS)]):
@@ -86,7 +91,7 @@ def test_the_final_weights_are_the_same_bit_for_bit(run, tmp_path):
         assert torch.equal(weight, with_it[name]), name
 
 
-def test_random_states_gradients_and_modes_are_put_back():
+def test_random_states_gradients_and_modes_are_restored():
     model = lora(gpt2())
     model.train()
     model.base_model.model.transformer.h[1].eval()
@@ -115,7 +120,7 @@ def auc_by_loops(scores):
 
 @QUIET
 @pytest.mark.parametrize("wrap", [lambda m: m, lora, prompt], ids=["full", "lora", "prompt"])
-def test_the_last_look_is_of_the_final_model_and_the_reference_of_the_untuned_one(wrap, tmp_path):
+def test_the_last_evaluation_is_of_the_final_model_and_the_reference_is_the_base(wrap, tmp_path):
     model, base = wrap(gpt2()), gpt2().eval()
     watch = watched(validation=NONMEMBERS[:5], output=tmp_path / "rows.parquet")
     plain(tmp_path, model, [watch]).train()
@@ -152,7 +157,7 @@ class Recorder(TrainerCallback):
 
 @QUIET
 @pytest.mark.parametrize("trainer", [plain, sft])
-def test_numbers_reach_loggers_that_come_first_and_take_nothing_from_the_trainers_own(trainer, tmp_path):
+def test_numbers_reach_all_loggers_and_do_not_replace_the_trainers(trainer, tmp_path):
     logs = []
     for callbacks in ([Recorder()], [Recorder(), watched(every=3)]):
         made = trainer(tmp_path, gpt2(), callbacks)
@@ -172,13 +177,15 @@ def test_numbers_reach_loggers_that_come_first_and_take_nothing_from_the_trainer
         ]
 
     assert lasting(logs[0]) == lasting(logs[1])
-    held = [h for h in made.state.log_history if "eval_memorization/auc/loss" in h]
-    assert [h["step"] for h in held] == [0, 3, 6, 9, 10]
-    assert [h["eval_memorization/auc/loss"] for h in held] == [x.value("auc", "loss") for x in callbacks[1].evaluations]
+    stored = [h for h in made.state.log_history if "eval_memorization/auc/loss" in h]
+    assert [h["step"] for h in stored] == [0, 3, 6, 9, 10]
+    assert [h["eval_memorization/auc/loss"] for h in stored] == [
+        x.value("auc", "loss") for x in callbacks[1].evaluations
+    ]
 
 
 @QUIET
-def test_tensorboard_is_written_to(tmp_path):
+def test_tensorboard_receives_the_numbers(tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -191,14 +198,14 @@ def test_tensorboard_is_written_to(tmp_path):
     assert [e.step for e in written.Scalars("eval/memorization/auc/loss")] == [0, 5, 10]
 
 
-def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path, monkeypatch):
-    # Places separate these members from non-members, so the split check is broken and nothing would warn.
+def test_it_warns_once_per_attack_and_stops_at_the_bound(tmp_path, monkeypatch):
+    # Places separate these members from non-members, so the split check is broken and there would be no warning.
     monkeypatch.setattr(TrainingMonitor, "gate", None)
     watch = watched(stop_above=0.6, attacks=["loss"])
     made = plain(tmp_path, gpt2(), [watch], num_train_epochs=8, learning_rate=2e-2)
-    with pytest.warns(MemorizationWarning) as told:
+    with pytest.warns(MemorizationWarning) as reported:
         made.train()
-    texts = [str(w.message) for w in told]
+    texts = [str(w.message) for w in reported]
     assert sum("leaks its training texts" in t and ": loss has AUC" in t for t in texts) == 1
     assert sum("training stops" in t and "above 0.6" in t for t in texts) == 1
     assert sum("100 non-members" in t for t in texts) == 1
@@ -207,7 +214,7 @@ def test_it_warns_once_of_each_attack_and_stops_where_told(tmp_path, monkeypatch
 
 
 @QUIET
-def test_a_resumed_training_says_that_the_untuned_model_is_not_here(tmp_path):
+def test_a_resumed_training_warns_that_the_base_model_is_missing(tmp_path):
     plain(tmp_path, gpt2(), [], save_strategy="epoch").train()
     watch = watched()
     with pytest.warns(MemorizationWarning, match="step 5"):
@@ -218,12 +225,12 @@ def test_a_resumed_training_says_that_the_untuned_model_is_not_here(tmp_path):
     plain(tmp_path / "lora", lora(gpt2()), [watch], save_strategy="epoch").train(
         str(tmp_path / "lora" / "checkpoint-5")
     )
-    assert [x.step for x in watch.evaluations] == [0, 10]  # an adapter is switched off, and the base is there
+    assert [x.step for x in watch.evaluations] == [0, 10]  # an adapter can be disabled, so the base is available
     assert not any(watch.evaluations[0].scores["reference"])
 
 
 @QUIET
-def test_a_model_that_diverges_is_not_the_callbacks_to_judge(tmp_path):
+def test_a_diverged_model_does_not_fail_in_the_callback(tmp_path):
     class Poison(TrainerCallback):
         def on_step_end(self, _args, state, _control, model=None, **_kwargs):
             if state.global_step == 7:
@@ -237,7 +244,7 @@ def test_a_model_that_diverges_is_not_the_callbacks_to_judge(tmp_path):
 
 
 @QUIET
-def test_outputs_are_whole_and_a_notebook_shows_the_curve(tmp_path, monkeypatch):
+def test_outputs_are_complete_and_a_notebook_shows_the_curve(tmp_path, monkeypatch):
     shown = []
     place = types.SimpleNamespace(update=shown.append)
     kernel = type("ZMQInteractiveShell", (), {})()
@@ -255,7 +262,7 @@ def test_outputs_are_whole_and_a_notebook_shows_the_curve(tmp_path, monkeypatch)
     assert sorted(p.name for p in tmp_path.iterdir() if p.is_file()) == ["curve.svg", "rows.jsonl"]
     assert [Row(**json.loads(line)) for line in (tmp_path / "rows.jsonl").read_text().splitlines()] == watch.rows
     assert {r.members for r in watch.rows} == {12}
-    assert not {"_monitor", "_trainer"} & set(vars(watch))  # rows that are kept keep no model
+    assert not {"_monitor", "_trainer"} & set(vars(watch))  # stored rows do not reference the model
     assert [r.training_settings for r in watch.rows[::2]] == ["step=0", "step=4", "step=8", "step=10"]
     assert 0 < watch.overhead < 1
 
@@ -279,9 +286,9 @@ def test_the_python_of_the_tutorial_runs(tmp_path):
     }
     for block in blocks:
         exec(block, names)  # noqa: S102 - the tutorial's own code
-    told = (ROOT / "docs/tutorials/watch_training.md").read_text()
+    reported = (ROOT / "docs/tutorials/watch_training.md").read_text()
     for name in ("auc/loss", "auc_low/loss", "perplexity", "seconds"):
-        assert f"eval_memorization/{name}" in told
+        assert f"eval_memorization/{name}" in reported
         assert f"eval_memorization/{name}" in names["trainer"].state.log_history[0]
     assert len(names["watch"].evaluations) == 3
 

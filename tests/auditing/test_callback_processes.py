@@ -1,4 +1,4 @@
-"""The callback where several processes train: the same steps, one verdict, weights that they share out."""
+"""The callback in training by several processes: the same steps, one verdict, sharded weights."""
 
 import ast
 import os
@@ -18,7 +18,7 @@ from testing.training import FOLDERS, gpt2, plain, watched
 pytestmark = pytest.mark.usefixtures("training_folders")
 
 
-def test_shared_out_weights_are_refused(monkeypatch):
+def test_sharded_weights_raise_an_error(monkeypatch):
     from torch.distributed.fsdp import fully_shard
 
     model = gpt2()
@@ -94,9 +94,9 @@ for wrap, watches in ((t.gpt2, (None, t.watched(), stopping)), (lambda: t.lora(t
             assert bool(watch.evaluations) == (rank == 0)
             own = wrap().eval()
             own.load_state_dict(whole, strict=False)
-            told = byheart.token_stats(own, t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
+            stats = byheart.token_stats(own, t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
             for look in watch.evaluations[-1:]:
-                assert abs(look.scores["loss"] - loss(told)).max() < 1e-4
+                assert abs(look.scores["loss"] - loss(stats)).max() < 1e-4
             base = byheart.token_stats(t.gpt2().eval(), t.tokenizer(), [*t.MEMBERS, *t.NONMEMBERS])
             for look in watch.evaluations[:1]:
                 assert abs(look.scores["loss"] - loss(base)).max() < 1e-4
@@ -109,7 +109,7 @@ SCRIPTS = {"shared": SHARED, "alike": ALIKE}
 
 @pytest.fixture(scope="module")
 def two_processes(training_folders, tmp_path_factory):
-    """What each of two processes tells at the end of each script: one launch runs both, since torch loads slowly."""
+    """The report of each of two processes at the end of each script. One launch runs both, because torch loads slowly."""
     folder = tmp_path_factory.mktemp("processes")
     for name, code in SCRIPTS.items():
         (folder / f"{name}.py").write_text(HEAD + code + f'open(f"{folder}/{name}.{{rank}}", "w").write(repr(said))\n')
@@ -130,27 +130,27 @@ def two_processes(training_folders, tmp_path_factory):
     return {n: [ast.literal_eval((folder / f"{n}.{rank}").read_text()) for rank in (0, 1)] for n in SCRIPTS}
 
 
-def test_two_processes_train_as_without_it_stop_together_and_never_wait_for_ever(two_processes):
+def test_two_processes_train_unchanged_stop_together_and_never_deadlock(two_processes):
     first, second = two_processes["alike"]
     assert first[:2] == second[:2]
     assert first[1] < first[0] == 18
     assert (first[2], second[2]) == ("KeyError", "ModelError")
 
 
-def test_weights_that_processes_share_out_are_looked_at_by_all_of_them(two_processes):
-    """FSDP2, full and LoRA: weights as without it, scores those of the whole model, all stop together."""
-    said = two_processes["shared"]
-    assert said[0] == said[1]
-    assert said[0][0] < 9
+def test_sharded_weights_are_evaluated_by_all_processes(two_processes):
+    """FSDP2, full and LoRA: unchanged weights, the scores of the complete model, a common stop."""
+    stated = two_processes["shared"]
+    assert stated[0] == stated[1]
+    assert stated[0][0] < 9
 
 
 @pytest.mark.parametrize("how", ["FSDP1", "DeepSpeed ZeRO-3", "tensor parallelism"])
-def test_weights_shared_out_in_other_ways_are_left_to_the_end_in_plain_words(tmp_path, monkeypatch, how):
+def test_other_shardings_warn_and_recommend_an_audit_after_training(tmp_path, monkeypatch, how):
     monkeypatch.setattr("byheart.auditing.training.callback.sharding", lambda _: how)
     trained = plain(tmp_path, gpt2(), [watch := watched()])
-    with pytest.warns(MemorizationWarning) as said:
+    with pytest.warns(MemorizationWarning) as stated:
         trained.train()
-    (message,) = [str(w.message) for w in said if w.category is MemorizationWarning]
+    (message,) = [str(w.message) for w in stated if w.category is MemorizationWarning]
     assert how in message
     assert "byheart audit --model" in message
     assert watch.rows == []

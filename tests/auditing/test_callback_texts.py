@@ -1,10 +1,11 @@
-"""What the callback is given: chats, copies and shapes of texts, and requests that are refused before any training."""
+"""Texts for the callback: chats, copies and record shapes, and requests that are refused before training."""
 
 import pytest
 from transformers import AutoTokenizer
 
 import byheart
-from byheart.auditing.texts import render_texts, texts_by_part
+from byheart.auditing.render_texts import render_texts
+from byheart.auditing.texts import texts_by_part
 from byheart.auditing.training.callback import MemorizationCallback, MemorizationWarning
 from byheart.core.errors import DataError, ModelError, SettingError, UnknownNameError
 from testing.training import FOLDERS, MEMBERS, NONMEMBERS, gpt2, halves, plain, tokenizer, watched
@@ -23,10 +24,10 @@ TEMPLATE = (
 )
 
 
-def test_of_a_chat_only_what_the_assistant_says_is_scored():
-    held = {"messages": CHAT}, {"prompt": CHAT[:3], "completion": CHAT[3:]}
+def test_only_assistant_turns_of_a_chat_are_scored():
+    stored = {"messages": CHAT}, {"prompt": CHAT[:3], "completion": CHAT[3:]}
     texts, groups = render_texts(
-        "member", texts_by_part(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=TEMPLATE)
+        "member", texts_by_part(stored, MEMBERS, None)["member"], 9, tokenizer(chat_template=TEMPLATE)
     )
     assert texts.scored == ("im", "The queen of Lisbon.", "The queen of Lisbon.")
     assert texts.prompts[0] == "<|im_start|>user\nWho wrote letters?<|im_end|>\n<|im_start|>assistant\n"
@@ -35,19 +36,19 @@ def test_of_a_chat_only_what_the_assistant_says_is_scored():
     assert groups[0] == groups[1] != groups[2]
     with_bos = AutoTokenizer.from_pretrained(FOLDERS["gemma"])
     with_bos.chat_template = "<s>" + TEMPLATE
-    assert render_texts("m", texts_by_part(held, MEMBERS, None)["member"], 9, with_bos)[0].prompts == texts.prompts
-    most = render_texts("m", texts_by_part(held * 9, MEMBERS, None)["member"], 4, tokenizer(chat_template=TEMPLATE))
+    assert render_texts("m", texts_by_part(stored, MEMBERS, None)["member"], 9, with_bos)[0].prompts == texts.prompts
+    most = render_texts("m", texts_by_part(stored * 9, MEMBERS, None)["member"], 4, tokenizer(chat_template=TEMPLATE))
     assert len(most[0]) <= 4
-    for template, said in (
+    for template, stated in (
         (None, "chat template"),
         ("{{ raise_exception('no') }}", "no"),
         ("x", "chat template"),
     ):
-        with pytest.raises(DataError, match=said):
-            render_texts("m", texts_by_part(held, MEMBERS, None)["member"], 9, tokenizer(chat_template=template))
+        with pytest.raises(DataError, match=stated):
+            render_texts("m", texts_by_part(stored, MEMBERS, None)["member"], 9, tokenizer(chat_template=template))
 
 
-def test_copies_are_one_group_and_other_shapes_are_the_same_texts():
+def test_copies_are_one_group_and_all_record_shapes_give_the_same_texts():
     pair = halves(MEMBERS[0])
     record = {"prompt": pair[0], "completion": pair[1], "id": 3}
     given = texts_by_part([pair, list(pair), record, {"text": "x y"}], byheart.Texts(("a",), ("b",), ("c",)), None)
@@ -90,13 +91,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", list(REFUSED))
 def test_a_bad_request_is_refused_in_one_line_before_any_training(case):
-    kind, said, texts, how = REFUSED[case]
-    with pytest.raises(kind, match=said) as caught:
+    kind, stated, texts, how = REFUSED[case]
+    with pytest.raises(kind, match=stated) as caught:
         MemorizationCallback(*texts, **how)
     assert "\n" not in str(caught.value)
 
 
-def test_what_only_the_trainer_shows_is_refused_before_the_first_step(tmp_path):
+def test_errors_that_depend_on_the_trainer_are_raised_before_the_first_step(tmp_path):
     made = plain(tmp_path, gpt2(), [watched()])
     made.processing_class = made.callback_handler.processing_class = None
     with pytest.raises(DataError, match="tokenizer=tokenizer"):
@@ -113,8 +114,8 @@ def test_what_only_the_trainer_shows_is_refused_before_the_first_step(tmp_path):
 def test_few_texts_give_numbers_and_no_verdict(tmp_path):
     watch = MemorizationCallback(MEMBERS[:19], NONMEMBERS, attacks=["loss"], stop_above=0.5)
     made = plain(tmp_path, gpt2(), [watch], num_train_epochs=6)
-    with pytest.warns(MemorizationWarning, match="fewer than 20 .*texts per class") as told:
+    with pytest.warns(MemorizationWarning, match="fewer than 20 .*texts per class") as reported:
         made.train()
-    assert len(told) == 2  # the other: 1 % cannot be resolved
+    assert len(reported) == 2  # the other: 1 % cannot be resolved
     assert watch.evaluations[-1].value("auc", "loss") > 0.95
     assert made.state.global_step == 30

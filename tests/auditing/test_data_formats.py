@@ -42,7 +42,7 @@ def read(path, **settings):
 @pytest.mark.parametrize(
     "name", ["a.parquet", "a.csv", "a.csv.gz", "a.tsv", "a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.json", "b.json"]
 )
-def test_files_of_other_libraries_hold_the_same_texts(tmp_path, name):
+def test_files_of_other_libraries_contain_the_same_texts(tmp_path, name):
     texts = read(
         write(tmp_path / name, ROWS, to="wrapped" if name == "b.json" else None), field_names={"group": "user"}
     )

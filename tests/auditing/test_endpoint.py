@@ -1,4 +1,4 @@
-"""An audit of a model behind a server: its numbers are those of the weights, bad input is one line, nothing is left half done."""
+"""An audit of a model behind a server: its numbers equal the weights', errors are one line, no partial results remain."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ VALIDATION = [TEXTS[i] for i in ORDER[48:]]
 
 
 @pytest.mark.parametrize(("name", "bos"), [("llama", False), ("gemma", True)])
-def test_scores_are_those_of_the_weights(folders, name, bos):
+def test_scores_equal_those_of_the_weights(folders, name, bos):
     attacks = ["loss", "min_k", "reference", "zlib_ratio", "wbc", "lowercase"]
-    asked = {"attacks": attacks, "validation": VALIDATION}
-    own = weights(folders(name), **asked)
+    requested = {"attacks": attacks, "validation": VALIDATION}
+    own = weights(folders(name), **requested)
     with StandIn(folders(name), bos=bos) as server:
-        found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", **asked)
+        found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, base_name="base", **requested)
     for epoch in (0, 1):
         for attack in attacks:
             np.testing.assert_allclose(
@@ -37,7 +37,7 @@ def test_scores_are_those_of_the_weights(folders, name, bos):
     assert found.provenance["weights"].keys() == {"base", "tuned"}
 
 
-def test_without_held_out_texts_there_are_scores_and_no_rate(folders):
+def test_without_nonmembers_there_are_scores_and_no_rate(folders):
     base, tuned = (AutoModelForCausalLM.from_pretrained(folders("llama")[n]) for n in ("base", "tuned"))
     tokenizer = AutoTokenizer.from_pretrained(folders("llama")["tuned"])
     own = byheart.audit(tuned, tokenizer, MEMBERS, base=base, attacks=["loss", "reference"])
@@ -47,7 +47,7 @@ def test_without_held_out_texts_there_are_scores_and_no_rate(folders):
     np.testing.assert_allclose(found.scores[1]["reference"], own.scores[1]["reference"], atol=2e-4)
 
 
-def test_answers_like_llama_cpps_are_read_without_the_first_token(folders):
+def test_answers_in_llama_cpps_format_lack_the_first_token(folders):
     model, tokenizer = (c.from_pretrained(folders("gemma")["tuned"]) for c in (AutoModelForCausalLM, AutoTokenizer))
     stats = byheart.token_stats(model, tokenizer, MEMBERS + NONMEMBERS)
     later = [stats.logp[lo + 1 : hi].mean() for lo, hi in zip(stats.starts[:-1], stats.starts[1:], strict=True)]
@@ -56,8 +56,8 @@ def test_answers_like_llama_cpps_are_read_without_the_first_token(folders):
     np.testing.assert_allclose(found.scores[1]["loss"], later, atol=2e-4)
 
 
-def test_numbers_one_token_off_are_refused(folders):
-    """As llama-cpp-python gives them where its model's tokenizer adds no BOS."""
+def test_numbers_shifted_by_one_token_raise_an_error(folders):
+    """As in llama-cpp-python's answers for a model whose tokenizer adds no BOS."""
     with (
         StandIn(folders("llama"), like="llama_cpp") as server,
         pytest.raises(ModelError, match=r"off by one token.*add_bos_token"),
@@ -71,14 +71,14 @@ def test_numbers_one_token_off_are_refused(folders):
 
 
 def early(answer):
-    """Put each place's likeliest token one place too early, all tokens listed."""
+    """Put the most likely token of each position one position too early, with all tokens listed."""
     listed = answer["choices"][0]["logprobs"]
     listed["top_logprobs"] = [None, *listed["top_logprobs"][2:], {"?": -0.001}]
     listed["token_logprobs"][-1] = -9.0
     return answer
 
 
-def test_all_runs_what_answers_suffice_for_and_names_the_rest(folders):
+def test_all_selects_the_attacks_that_answers_allow_and_names_the_others(folders):
     with StandIn(folders("llama"), context=100) as server:
         found = byheart.audit_endpoint(
             server.url, "tuned", MEMBERS[:4], NONMEMBERS[:4], base_name="base", attacks="all"
@@ -96,19 +96,19 @@ def test_all_runs_what_answers_suffice_for_and_names_the_rest(folders):
     assert set(alone.scores) == {1}
 
 
-def test_attacks_that_ask_for_log_probabilities_need_nothing_else():
-    """What decides which attacks a server suffices for are their annotations, so these must be true."""
+def test_attacks_with_log_probabilities_need_no_other_evidence():
+    """Annotations decide which attacks can use a server, so they must be correct."""
     chance = np.random.default_rng(0)
     starts = np.arange(7) * 40
     for name in registry.entry_names("attacks"):
         attack = registry.choose("attacks", name)
-        said = {n: registry.annotation_name(attack.function, n) for n in attack.needs}
-        if not set(said.values()) <= {"LogProbs", "TokenStats"}:
+        stated = {n: registry.annotation_name(attack.function, n) for n in attack.needs}
+        if not set(stated.values()) <= {"LogProbs", "TokenStats"}:
             continue
-        whole = {}
+        complete = {}
         for need in attack.needs:
             logp, rest = chance.exponential(size=240), chance.exponential(size=(3, 240))
-            whole[need] = TokenStats(
+            complete[need] = TokenStats(
                 logp=-logp,
                 starts=starts,
                 mean=-rest[0],
@@ -116,19 +116,21 @@ def test_attacks_that_ask_for_log_probabilities_need_nothing_else():
                 entropy=rest[2],
                 rank=chance.integers(9, size=240),
             )
-        bare = {n: LogProbs(logp=s.logp, starts=s.starts) if said[n] == "LogProbs" else s for n, s in whole.items()}
-        if "TokenStats" not in said.values():
-            np.testing.assert_array_equal(attack(*bare.values()), attack(*whole.values()), err_msg=name)
+        bare = {
+            n: LogProbs(logp=s.logp, starts=s.starts) if stated[n] == "LogProbs" else s for n, s in complete.items()
+        }
+        if "TokenStats" not in stated.values():
+            np.testing.assert_array_equal(attack(*bare.values()), attack(*complete.values()), err_msg=name)
 
 
-def test_an_attack_that_does_not_say_what_it_takes_is_left_out(tmp_path, monkeypatch):
+def test_an_attack_without_annotations_is_left_out(tmp_path, monkeypatch):
     (tmp_path / "unsaid.py").write_text("def odd(target):\n    return target.mean\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     attacks = {n: registry.choose("attacks", n) for n in ("loss", "unsaid:odd")}
     assert "annotate" in servable_attacks.servable_attacks(attacks, base=False)[1]["unsaid:odd"]
 
 
-def test_what_is_doubtful_is_said(folders):
+def test_doubts_are_reported(folders):
     jitter = np.random.default_rng(0)
     shaken = changed(token_logprobs=lambda v: [x and x - abs(jitter.normal(scale=0.01)) for x in v[:-1]] + v[-1:])
     with StandIn(folders("llama"), fail=shaken) as server:

@@ -1,4 +1,4 @@
-"""What a server answers is checked before it is believed: numbers that are none, other weights, other spellings of tokens."""
+"""Checks of a server's answers: invalid numbers, other weights, other spellings of tokens."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,16 @@ from testing.stand_in_server import StandIn
 pytestmark = pytest.mark.usefixtures("short_waits")
 
 
-def audited(server, **asked):
-    return byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, **{"attacks": FEW, **asked})
+def audited(server, **requested):
+    return byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, **{"attacks": FEW, **requested})
 
 
 def loss(found):
     return found.scores[1]["loss"]
 
 
-def test_a_server_that_reads_with_other_weights_than_it_writes_with_is_refused(folders, monkeypatch):
-    """As vLLM, which leaves a LoRA on the output layer out of prompt log-probabilities."""
+def test_a_server_that_scores_and_generates_with_different_weights_is_refused(folders, monkeypatch):
+    """As in vLLM, which ignores a LoRA on the output layer in prompt log-probabilities."""
 
     def prompt_without_adapter(answer):
         listed = answer["choices"][0]["logprobs"]
@@ -37,14 +37,14 @@ def test_a_server_that_reads_with_other_weights_than_it_writes_with_is_refused(f
         assert audited(server).ruling.word == "nothing"
 
 
-def test_a_server_that_reads_as_it_writes_is_believed_without_a_doubt(folders):
+def test_a_consistent_server_raises_no_doubt(folders):
     for name, bos in (("llama", False), ("gemma", True)):
         with StandIn(folders(name), bos=bos) as server:
             assert not any("generate" in w for w in audited(server).warnings), name
 
 
 @pytest.mark.parametrize("number", [-9999.0, -3.4028234663852886e38])
-def test_a_placeholder_for_minus_infinity_is_no_log_probability(folders, number):
+def test_a_placeholder_for_minus_infinity_is_not_a_log_probability(folders, number):
     with (
         StandIn(folders("llama"), fail=changed(token_logprobs=lambda v: [*v[:2], number, *v[3:]])) as server,
         pytest.raises(ModelError, match="not finite"),
@@ -53,7 +53,7 @@ def test_a_placeholder_for_minus_infinity_is_no_log_probability(folders, number)
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0])
-def test_equal_numbers_for_all_tokens_are_no_log_probabilities(folders, number):
+def test_equal_numbers_for_all_tokens_are_not_log_probabilities(folders, number):
     with (
         StandIn(folders("llama"), fail=changed(token_logprobs=lambda v: [None, *[number] * (len(v) - 1)])) as server,
         pytest.raises(ModelError, match="no log-probabilities of what it reads"),
@@ -61,7 +61,7 @@ def test_equal_numbers_for_all_tokens_are_no_log_probabilities(folders, number):
         audited(server)
 
 
-def test_a_zero_in_the_first_tokens_place_counts_as_none(folders):
+def test_a_zero_for_the_first_token_counts_as_missing(folders):
     with StandIn(folders("llama"), fail=changed(token_logprobs=lambda v: [0.0, *v[1:]])) as server:
         np.testing.assert_allclose(loss(audited(server)), loss(weights(folders("llama"), attacks=FEW)), atol=2e-4)
 
@@ -76,7 +76,7 @@ def respelled(folder, spell):
 TEXTS_OF_LETTERS = [[t for t in side if t.isascii()] for side in (MEMBERS, NONMEMBERS)]
 
 
-def test_ids_in_place_of_tokens_are_read_or_refused_with_the_mend(folders):
+def test_token_ids_are_decoded_or_refused_with_the_fix(folders):
     members, nonmembers = TEXTS_OF_LETTERS
     as_ids = changed(tokens=respelled(folders("llama")["tuned"], lambda _, i: f"token_id:{i}"))
     own = loss(weights(folders("llama"), members, nonmembers, attacks=FEW))
@@ -103,11 +103,11 @@ def test_ids_in_place_of_tokens_are_read_or_refused_with_the_mend(folders):
         ([" the", "bytes:\\xc3", "bytes:\\xc3\\xa9"], [" the", "\ufffd", "é"]),
     ],
 )
-def test_raw_spellings_are_undone(spelt, read):
+def test_raw_token_spellings_are_decoded(spelt, read):
     assert tuple(read) in list(spellings.spellings(spelt))
 
 
-def test_two_names_for_the_same_weights_are_noticed_though_answers_shake(folders):
+def test_two_names_for_the_same_weights_are_detected_with_noisy_answers(folders):
     jitter = np.random.default_rng(0)
     shaken = changed(token_logprobs=lambda v: [x and x - abs(jitter.normal(scale=1e-4)) for x in v])
     same = {"base": folders("llama")["base"], "tuned": folders("llama")["base"]}
@@ -127,5 +127,5 @@ def test_two_names_for_the_same_weights_are_noticed_though_answers_shake(folders
         ("http://localhost:8080/v1/chat/completions", "http://localhost:8080/v1"),
     ],
 )
-def test_the_urls_of_own_interfaces_lead_to_the_openai_compatible_one(written, url):
+def test_urls_of_native_apis_are_replaced_by_the_openai_compatible_one(written, url):
     assert address.api_url(written) == url

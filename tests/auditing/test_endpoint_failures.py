@@ -1,4 +1,4 @@
-"""A server that fails: what may pass is tried again, the rest is one line, and keys are never shown."""
+"""A failing server: temporary failures are retried, others are one line, and keys are never shown."""
 
 import json
 import time
@@ -16,12 +16,12 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 
 
 def at_first(passing):
-    """A fault of the first attempt of every request, however many threads ask."""
+    """A failure of the first attempt of every request, with any number of threads."""
     tried = set()
 
     def first(number, body):
-        asked = body["prompt"] if body else ""
-        known, _ = asked in tried, tried.add(asked)
+        requested = body["prompt"] if body else ""
+        known, _ = requested in tried, tried.add(requested)
         return None if known else passing
 
     return first
@@ -30,7 +30,7 @@ def at_first(passing):
 @pytest.mark.parametrize(
     "passing", [(429, {"error": "slow down"}, {"Retry-After": "0"}), (500, "oops"), (503, "<html>"), "hang up"]
 )
-def test_what_may_pass_is_tried_again(folders, passing):
+def test_temporary_failures_are_retried(folders, passing):
     with StandIn(folders("llama"), fail=at_first(passing)) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
         assert len(server.requests) == found.provenance["settings"]["requests"] > 100
@@ -39,18 +39,18 @@ def test_what_may_pass_is_tried_again(folders, passing):
     np.testing.assert_array_equal(found.scores[1]["loss"], calm.scores[1]["loss"])
 
 
-def test_waits_double_and_heed_the_server(folders, monkeypatch):
+def test_waiting_times_double_and_follow_the_server(folders, monkeypatch):
     waits = []
     monkeypatch.setattr(client, "LONGEST_WAIT", 30.0)
     with StandIn(
         folders("llama"), fail=lambda n, body: (503, "no", {"Retry-After": "7"}) if n == 2 else (503, "no")
     ) as server:
-        asked = client.Endpoint(server.url, client.RequestLimits(wait=1.0))
-        monkeypatch.setattr(asked._closed, "wait", waits.append)
+        requested = client.Endpoint(server.url, client.RequestLimits(wait=1.0))
+        monkeypatch.setattr(requested._closed, "wait", waits.append)
         with pytest.raises(ModelError, match=r"503: no \(5 attempts\)"):
-            asked.models()
+            requested.models()
     assert [low <= w <= 1.25 * low for w, low in zip(waits, (1, 2, 7, 14), strict=True)] == [True] * 4
-    assert asked.requests_sent == len(server.requests) == client.MAX_ATTEMPTS
+    assert requested.requests_sent == len(server.requests) == client.MAX_ATTEMPTS
 
 
 def test_requests_are_limited(folders, monkeypatch):
@@ -69,7 +69,7 @@ def test_requests_are_limited(folders, monkeypatch):
 
 @pytest.fixture
 def command(typed_audit, tmp_path):
-    """A function that runs `byheart audit` on a server as a person types it, and gives exit code, output and complaints."""
+    """A function that runs `byheart audit` on a server with typed arguments and returns exit code, output and errors."""
     for side, texts in (("members", MEMBERS), ("nonmembers", NONMEMBERS)):
         (tmp_path / f"{side}.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in texts))
 
@@ -82,13 +82,13 @@ def command(typed_audit, tmp_path):
 
 
 def without_prompt(answer):
-    """Log-probabilities of what is written only, as llama.cpp's own server gives them."""
+    """Log-probabilities of generated text only, as in the answers of llama.cpp's server."""
     answer["choices"][0]["logprobs"] = {n: v[-1:] for n, v in answer["choices"][0]["logprobs"].items()}
     return answer
 
 
 def cut_short(answer):
-    """What a server that reads a part of its prompt says."""
+    """The error of a server that reads a part of its prompt."""
     listed = answer["choices"][0]["logprobs"]
     answer["choices"][0]["logprobs"] = {n: [*v[:4], v[-1]] for n, v in listed.items()}
     return answer
@@ -134,32 +134,32 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_server_that_fails_is_one_line_and_leaves_nothing(folders, command, fault):
+def test_a_failing_server_gives_one_line_and_no_files(folders, command, fault):
     fail, says = FAULTS[fault]
     with StandIn(folders("llama"), fail=fail) as server:
-        told = command(server.url, "--model-name", "tuned", "--timeout", "0.3" if "0.3" in says else "30")
-    assert says in refusal(told)
-    assert MEMBERS[0] not in told[2]
+        reported = command(server.url, "--model-name", "tuned", "--timeout", "0.3" if "0.3" in says else "30")
+    assert says in refusal(reported)
+    assert MEMBERS[0] not in reported[2]
     assert {p.name for p in command.folder.iterdir()} == {"members.jsonl", "nonmembers.jsonl"}
 
 
-def refusal(told):
-    """The one line that a refusal is."""
-    code, out, complaints = told
+def refusal(reported):
+    """The one-line error message."""
+    code, out, complaints = reported
     lines = [line for line in complaints.splitlines() if line.startswith("byheart:")]
     assert (code, len(lines), out) == (2, 1, "")
     assert "Traceback" not in complaints
     return lines[0]
 
 
-def test_a_server_that_fails_halfway_leaves_nothing(folders, command):
+def test_a_server_that_fails_halfway_leaves_no_files(folders, command):
     with StandIn(folders("llama"), fail=lambda n, body: (400, {"error": "gone"}) if n > 30 else None) as server:
         assert "POST /completions returned status 400: gone" in refusal(command(server.url, "--model-name", "tuned"))
-        assert len(server.requests) < 40  # what was not under way is not sent any more
+        assert len(server.requests) < 40  # requests that had not started are not sent
     assert not (command.folder / "out").exists()
 
 
-def test_a_failure_does_not_wait_for_what_waits(folders, monkeypatch):
+def test_a_failure_does_not_wait_for_other_requests(folders, monkeypatch):
     monkeypatch.setattr(client, "LONGEST_WAIT", 30.0)
 
     def failing(number, body):
@@ -189,31 +189,31 @@ def test_a_failure_does_not_wait_for_what_waits(folders, monkeypatch):
         (("", "--model-name", "tuned"), "is not an HTTP URL"),
     ],
 )
-def test_wrong_words_are_refused_in_one_line(folders, command, words, says):
+def test_invalid_options_raise_an_error_in_one_line(folders, command, words, says):
     with StandIn(folders("llama")) as server:
-        told = command(words[0].format(server.url), *words[1:])
-    assert says in refusal(told)
+        reported = command(words[0].format(server.url), *words[1:])
+    assert says in refusal(reported)
     assert not (command.folder / "out").exists()
 
 
 def test_keys_come_from_the_environment_and_are_never_shown(folders, command, monkeypatch):
     key = "sk-very-secret"
     for url in (f"http://me:{key}@127.0.0.1:9/v1", f"http://127.0.0.1:9/v1?key={key}"):
-        told = command(url, "--model-name", "tuned")
-        assert "a user, a password or a query" in refusal(told)
-        assert key not in "".join(told[1:])
+        reported = command(url, "--model-name", "tuned")
+        assert "a user, a password or a query" in refusal(reported)
+        assert key not in "".join(reported[1:])
     with StandIn(folders("llama"), key=key) as server:
         assert client.API_KEY_VARIABLE in refusal(command(server.url, "--model-name", "tuned"))
         monkeypatch.setenv(client.API_KEY_VARIABLE, f"{key}-not")
-        told = command(server.url, "--model-name", "tuned")
-        assert "Invalid: Bearer ***" in refusal(told)
+        reported = command(server.url, "--model-name", "tuned")
+        assert "Invalid: Bearer ***" in refusal(reported)
         monkeypatch.setenv(client.API_KEY_VARIABLE, "two lines\n of a key")
         assert f"{client.API_KEY_VARIABLE}: " in refusal(command(server.url, "--model-name", "tuned"))
         monkeypatch.setenv(client.API_KEY_VARIABLE, key)
-        told = command(server.url, "--model-name", "tuned", "--base-name", "base")
-    assert told[0] == 0
+        reported = command(server.url, "--model-name", "tuned", "--base-name", "base")
+    assert reported[0] == 0
     everything = b"".join(p.read_bytes() for p in (command.folder / "out").iterdir())
-    assert key not in "".join(told[1:])
+    assert key not in "".join(reported[1:])
     assert key.encode() not in everything
     manifest = json.loads((command.folder / "out" / "manifest.json").read_text())
     assert manifest["made"]["model"] == f"tuned behind {server.url}"

@@ -1,4 +1,4 @@
-"""A server without log-probabilities of what it reads is audited by what it generates; other attacks are named."""
+"""A server without log-probabilities of prompts is audited by its generated text; other attacks are named."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ PAIRS = [[(t[: len(t) // 2], t[len(t) // 2 :]) for t in side] for side in SIDES]
 
 
 def text_only(n, body):
-    """As llama.cpp's own server and Ollama answer: nothing about the prompt."""
+    """As llama.cpp's server and Ollama answer: without numbers of the prompt."""
 
     def bare(answer):
         choice = answer["choices"][0]
@@ -32,7 +32,7 @@ def chat_only(n, body):
 
 
 @pytest.mark.parametrize("fail", [text_only, chat_only])
-def test_a_service_of_text_alone_runs_what_needs_text_alone(folders, tmp_path, fail):
+def test_a_text_only_service_runs_the_attacks_on_text(folders, tmp_path, fail):
     with StandIn(folders("llama"), fail=fail) as server:
         found = byheart.audit_endpoint(server.url, "tuned", *SIDES, fpr=0.2)
     assert set(found.scores[1]) == {"samia"}
@@ -44,7 +44,7 @@ def test_a_service_of_text_alone_runs_what_needs_text_alone(folders, tmp_path, f
     assert not any(r.metric == "perplexity" for r in found.rows)
 
 
-def test_what_is_extracted_is_what_the_weights_generate(folders):
+def test_extractions_equal_those_of_the_weights(folders):
     model, tokenizer = (c.from_pretrained(folders("llama")["tuned"]) for c in (AutoModelForCausalLM, AutoTokenizer))
     text = MEMBERS[0]
     # A member that the model generates: its own continuation.
@@ -59,7 +59,7 @@ def test_what_is_extracted_is_what_the_weights_generate(folders):
     assert found.extractions[1]["discoverable"].extracted.tolist()[:2] == [True, False]
 
 
-def test_explicit_attacks_that_need_more_are_refused_with_what_can_run(folders):
+def test_explicit_attacks_that_need_more_are_refused_with_the_possible_ones(folders):
     with StandIn(folders("llama"), fail=text_only) as server:
         with pytest.raises(ModelError, match=r"--attacks samia,discoverable,approximate"):
             byheart.audit_endpoint(server.url, "tuned", *SIDES, attacks=["loss"], fpr=0.2)
@@ -78,7 +78,7 @@ def test_settings_that_a_service_rejects_are_left_out_and_named(folders):
     assert any("rejects top_k" in w for w in found.warnings)
 
 
-def test_members_alone_get_no_verdict_and_a_service_that_writes_nothing_is_refused(folders):
+def test_members_alone_get_no_verdict_and_empty_answers_are_refused(folders):
     with StandIn(folders("llama"), fail=text_only) as server:
         found = byheart.audit_endpoint(server.url, "tuned", SIDES[0], attacks=["samia", "discoverable"])
     assert found.ruling.word == "uncompared"

@@ -1,4 +1,4 @@
-"""A server's tokens: laid along the text, cut where the weights cut it, without those before it."""
+"""Tokens of a server: aligned with the text, truncated as with the weights, without preceding tokens."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from testing.stand_in_server import StandIn
 pytestmark = pytest.mark.usefixtures("short_waits")
 
 
-def test_only_the_completion_is_scored_and_as_much_of_it_as_of_the_weights(folders):
+def test_the_completion_is_scored_as_with_the_weights(folders):
     sides = [[("It is said:", f" {t}") for t in side] for side in (MEMBERS, NONMEMBERS)]
     own = weights(folders("llama"), *sides, attacks=FEW)
     with StandIn(folders("llama")) as server:
@@ -24,7 +24,7 @@ def test_only_the_completion_is_scored_and_as_much_of_it_as_of_the_weights(folde
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma"])
-def test_a_text_is_cut_where_the_weights_cut_it(folders, name):
+def test_a_text_is_truncated_as_with_the_weights(folders, name):
     own = weights(folders(name), attacks=["loss", "zlib_ratio"], max_tokens=9)
     with StandIn(folders(name), bos=name == "gemma") as server:
         found = byheart.audit_endpoint(
@@ -35,7 +35,7 @@ def test_a_text_is_cut_where_the_weights_cut_it(folders, name):
     assert found.provenance["texts"]["cut"] == own.provenance["texts"]["cut"] > 0
 
 
-def test_a_text_that_the_context_cannot_hold_loses_its_end(folders):
+def test_a_text_longer_than_the_context_loses_its_end(folders):
     with StandIn(folders("llama"), context=20) as server:
         found = byheart.audit_endpoint(server.url, "tuned", MEMBERS, NONMEMBERS, attacks=FEW)
         assert found.provenance["texts"]["cut"] > 40
@@ -61,9 +61,9 @@ def test_chats_need_the_models_tokenizer(folders):
     np.testing.assert_allclose(found.scores[1]["loss"], own.scores[1]["loss"], atol=2e-4)
 
 
-def laid(tokens, sent, **asked):
+def laid(tokens, sent, **requested):
     logp = [None, *(-float(i) for i in range(1, len(tokens)))]
-    return parse_echo(answer(tokens, logp, text=sent + tokens[-1], **asked), sent)
+    return parse_echo(answer(tokens, logp, text=sent + tokens[-1], **requested), sent)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def laid(tokens, sent, **asked):
         (["The", " cat", " sat"], "The cat", [0, 3]),
         (["Z", "o", "ë", " ate", " ", "", "", " now", ","], "Zoë ate 🍕 now", None),
         (["caf", "\ufffd", "\ufffd", " x", "!"], "café x", None),
-        ([" The", " cat", "!"], "The cat", [0, 3]),  # a space that a tokenizer puts before every text
+        ([" The", " cat", "!"], "The cat", [0, 3]),  # a space that a tokenizer adds before every text
         (["The", "cat", "!"], "The cat", [0, 3]),  # a decoder that loses spaces
         (["user", "\n", "Hi", "", "\n", "I"], "<|im_start|>user\nHi<|im_end|>\n", [0, 16, 17, 19, 29]),
         (["", "", "本", "", "", "の"], "日本語", None),
     ],
 )
-def test_tokens_are_laid_along_the_text_however_they_are_spelt(tokens, sent, begins):
+def test_tokens_are_aligned_with_the_text_in_every_spelling(tokens, sent, begins):
     found = laid(tokens, sent)
     assert found.tokens == tuple(tokens[:-1])
     assert (np.diff(found.token_starts) >= 0).all()
@@ -87,19 +87,19 @@ def test_tokens_are_laid_along_the_text_however_they_are_spelt(tokens, sent, beg
     assert found.logp[1:].tolist() == [-float(i) for i in range(1, len(tokens) - 1)]
 
 
-def test_a_listed_bos_is_no_token_of_the_text_and_a_hidden_one_is_counted():
+def test_a_listed_bos_is_not_scored_and_a_hidden_one_is_counted():
     found = laid(["<s>", "The", " cat", " sat"], "The cat")
     assert (found.tokens, found.leading_tokens, found.logp.tolist()) == (("The", " cat"), 1, [-1.0, -2.0])
     assert laid(["The", " cat", " sat"], "The cat", read=3).leading_tokens == 1
 
 
-def test_numbers_without_a_listed_bos_are_kept_for_the_first_token():
+def test_without_a_listed_bos_the_first_token_is_scored():
     found = parse_echo(answer(["The", " cat", " sat"], [-4.0, -1.0, -2.0], text="The cat sat", read=3), "The cat")
     assert found.logp.tolist() == [-4.0, -1.0]
     assert loss(LogProbs(logp=found.logp, starts=np.array([0, 2]))).tolist() == [-2.5]
 
 
-def test_a_written_character_of_several_tokens_and_a_model_that_ends_are_read():
+def test_characters_of_several_tokens_and_early_ends_are_parsed():
     found = parse_echo(
         answer(["a", " b", "", "", ""], [None, -1.0, -2.0, -2.0, -2.0], text="a b🍕", written=3, read=2), "a b"
     )

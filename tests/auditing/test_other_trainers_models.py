@@ -1,4 +1,4 @@
-"""Model folders and objects as other trainers leave them: the right numbers, or one line that names what is wrong."""
+"""Model folders and objects of other trainers: correct numbers, or a one-line error."""
 
 import json
 import shutil
@@ -83,7 +83,7 @@ def test_a_folder_with_weights_and_an_adapter_is_refused_with_the_choices(both, 
     assert scores("--model", base, "--adapter", both) == scores("--model", saved / "lora")
 
 
-def test_a_config_beside_an_adapter_makes_no_model_of_it(saved, base, command, tmp_path):
+def test_a_config_beside_an_adapter_is_not_a_model(saved, base, command, tmp_path):
     folder = tmp_path / "axolotl"
     shutil.copytree(saved / "lora", folder)
     shutil.copy(f"{base}/config.json", folder)
@@ -91,7 +91,7 @@ def test_a_config_beside_an_adapter_makes_no_model_of_it(saved, base, command, t
         assert command(*words, "--attacks", "loss")[0] == 0
 
 
-def test_files_that_are_not_the_models_count_for_nothing(saved, tmp_path):
+def test_unrelated_files_are_ignored(saved, tmp_path):
     from byheart.lm import base_models
 
     folder = tmp_path / "mistral"
@@ -127,7 +127,7 @@ def test_checkpoints_and_named_adapters_in_subfolders_are_named(saved, base, com
     ],
     ids=["embedding", "tokens", "saved head", "saved embedding", "dora"],
 )
-def test_adapters_give_the_numbers_of_the_object_and_leave_it(settings, fresh, tokenizer):
+def test_adapters_have_the_numbers_of_the_object_and_do_not_change_it(settings, fresh, tokenizer):
     torch.manual_seed(0)
     model = trained(get_peft_model(fresh(), lora(**settings)), tokenizer, 1e-2).eval()
     before = weights_of(model)
@@ -166,7 +166,7 @@ def edited(folder, saved, change=lambda tensors: tensors, **config):
     return folder
 
 
-def test_adapters_that_cannot_be_audited_are_refused_with_what_mends_it(saved, command, tmp_path):
+def test_adapters_that_cannot_be_audited_are_refused_with_the_fix(saved, command, tmp_path):
     empty = edited(tmp_path / "zero3", saved, lambda tensors: {name: torch.zeros(0) for name in tensors})
     assert "ZeRO-3" in refusal(command("--model", empty))
     line = refusal(command("--model", edited(tmp_path / "future", saved, peft_type="FUTURE")))
@@ -214,7 +214,7 @@ def test_a_model_that_reads_later_tokens_is_refused_in_memory(fresh, tokenizer):
         byheart.audit(bidirectional, tokenizer, MEMBERS, NONMEMBERS)
 
 
-def test_an_adapter_that_changed_the_base_weights_has_no_base_inside_it(fresh, tokenizer, base, command, tmp_path):
+def test_an_adapter_that_changed_the_base_weights_has_no_inner_base(fresh, tokenizer, base, command, tmp_path):
     torch.manual_seed(0)
     model = get_peft_model(fresh(), lora(init_lora_weights="pissa"))
     model = trained(model, tokenizer, 1e-2).eval()
@@ -260,13 +260,13 @@ def test_a_base_with_other_tokens_is_left_out_with_the_reason(fresh, base, token
         "--model", tmp_path / "tuned", "--base", base, "--attacks", "loss,reference", "--json"
     )
     assert code == 0, complaints
-    told = json.loads(output)
-    assert "differently" in told["not_run"]["reference"]
-    assert any("differently" in w for w in told["warnings"])
-    assert {r["epoch"] for r in told["rows"]} == {1}
+    reported = json.loads(output)
+    assert "differently" in reported["not_run"]["reference"]
+    assert any("differently" in w for w in reported["warnings"])
+    assert {r["epoch"] for r in reported["rows"]} == {1}
 
 
-def test_a_long_text_changes_no_score_of_a_short_one(tokenizer):
+def test_a_long_text_does_not_change_the_score_of_a_short_one(tokenizer):
     torch.manual_seed(0)
     rope = {
         "rope_type": "longrope",
@@ -302,7 +302,7 @@ def test_a_dynamic_rope_beyond_its_context_is_refused(fresh, tokenizer, base):
 
 
 @pytest.mark.parametrize("error", [AttributeError("no such part"), RuntimeError("broken kernel")])
-def test_an_error_of_the_callback_ends_no_training(error, fresh, tmp_path, monkeypatch, training_folders):
+def test_an_error_of_the_callback_does_not_end_training(error, fresh, tmp_path, monkeypatch, training_folders):
     from byheart.auditing.training import callback
     from testing import training
 

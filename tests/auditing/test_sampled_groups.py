@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byheart.auditing.texts import parse_texts, render_texts, sample
+from byheart.auditing.render_texts import render_texts, sample
+from byheart.auditing.texts import parse_texts
 
 
 def records(sizes):
@@ -50,7 +51,7 @@ def test_texts_without_groups_are_the_sample_of_older_audits():
     assert sample(texts, 100) == tuple(texts[i] for i in chosen)
 
 
-def test_chats_are_sampled_whole_and_not_in_the_order_of_the_file():
+def test_complete_chats_are_sampled_at_random():
     texts = parse_texts("member", [chat(i, 1 + i % 4) for i in range(100)])
     assert sum(1 + i % 4 for i in range(100)) == 250
     sampled = sample(texts, 120)
@@ -60,7 +61,7 @@ def test_chats_are_sampled_whole_and_not_in_the_order_of_the_file():
 
 
 @pytest.mark.parametrize("maximum", [40, 1000])
-def test_rendered_groups_are_whole(maximum):
+def test_rendered_groups_are_complete(maximum):
     rendered, groups = render_texts("member", records([4] * 50), maximum, None)
     assert len(rendered) == min(maximum, 200)
     assert set(Counter(groups).values()) == {4}

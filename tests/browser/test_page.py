@@ -132,9 +132,9 @@ def test_tooltips_show_the_exact_number_and_its_counts(page, rows):
     tip = page.locator("#vg-tooltip-element")
     expect(tip).to_contain_text("full")
     value = expected(rows, **FIRST)["full", "2"][0]
-    said = dict(tip.locator("tr").evaluate_all("all => all.map(r => [...r.cells].map(c => c.textContent))"))
-    assert float(said["value"]) == pytest.approx(value, abs=1e-5)
-    assert (said["members"], said["non-members"], said["epoch"]) == ("200", "200", "2")
+    stated = dict(tip.locator("tr").evaluate_all("all => all.map(r => [...r.cells].map(c => c.textContent))"))
+    assert float(stated["value"]) == pytest.approx(value, abs=1e-5)
+    assert (stated["members"], stated["non-members"], stated["epoch"]) == ("200", "200", "2")
 
 
 def test_records_are_filtered_sorted_and_opened(page, rows):
@@ -144,13 +144,13 @@ def test_records_are_filtered_sorted_and_opened(page, rows):
         if (r.dataset, r.base, r.method, r.seed, r.attack, r.metric, r.epoch)
         == ("webnlg", "x/large", "full", 0, "loss", "auc", 2)
     )
-    held = scored(rows)(row.scores)
+    stored = scored(rows)(row.scores)
     lines = page.locator("#records-list > table > tbody > tr")
-    best = str(int(np.argmax(np.where(held.members, held.scores, -np.inf))))
+    best = str(int(np.argmax(np.where(stored.members, stored.scores, -np.inf))))
     expect(lines.first.locator("th")).to_have_text(best)
     shown = float(lines.first.locator("td").nth(1).inner_text())
-    assert shown == pytest.approx(held.scores[int(best)], rel=1e-3)
-    below = (held.scores[~held.members] < held.scores[int(best)]).mean()
+    assert shown == pytest.approx(stored.scores[int(best)], rel=1e-3)
+    below = (stored.scores[~stored.members] < stored.scores[int(best)]).mean()
     assert lines.first.locator("td").first.inner_text() == f"{int(1000 * below) / 10:.1f} %"
     count = lines.count()
     page.locator("#records-more").click()
@@ -214,7 +214,7 @@ def test_it_prints(opened, path):
     assert page.locator(".drawn svg.marks").first.bounding_box()["width"] <= 700
 
 
-def test_without_scripts_words_tables_and_stills_are_there(opened, path):
+def test_without_scripts_the_page_has_text_tables_and_pictures(opened, path):
     page = opened(path, java_script_enabled=False)
     expect(page.locator(".drawn img")).to_have_count(7)
     assert page.locator(".drawn img").first.evaluate("e => e.naturalWidth") > 200
@@ -242,8 +242,8 @@ def test_names_and_ids_cannot_inject_scripts_or_break_the_page(opened, tmp_path)
     look_up = scored(rows)
 
     def hostile(key):
-        held = look_up(key)
-        return held._replace(ids=tuple(f"{LONG if i % 10 == 3 else HOSTILE}{i}" for i in range(len(held.ids))))
+        stored = look_up(key)
+        return stored._replace(ids=tuple(f"{LONG if i % 10 == 3 else HOSTILE}{i}" for i in range(len(stored.ids))))
 
     page = opened(written(tmp_path, rows, scores=hostile, title=HOSTILE), PHONE)
     page.fill("#records-filter", "xxx")
@@ -259,7 +259,7 @@ def test_names_and_ids_cannot_inject_scripts_or_break_the_page(opened, tmp_path)
 
 def test_a_study_of_ten_thousand_texts_stays_small_and_opens_soon(opened, tmp_path):
     rows = study(datasets=("webnlg",), epochs=(0, 1, 4))
-    tables = [choose("tables", "methods")]  # others draw texts anew by the thousand, which is theirs to be tested
+    tables = [choose("tables", "methods")]  # other tests cover the rendering of thousands of texts
     path = written(tmp_path, rows, scores=scored(rows, count=5000), tables=tables)
     assert path.stat().st_size < 5_000_000
     began = time.monotonic()

@@ -44,7 +44,7 @@ def audited(real_folder, tmp_path_factory):
     return folder / "audit"
 
 
-def test_it_shows_its_rows_its_records_and_their_texts(opened, audited):
+def test_it_shows_rows_records_and_texts(opened, audited):
     rows = [Row(**r) for r in json.loads((audited / "rows.json").read_text())]
     page = opened(audited / "report.html")
     assert "Leaks: " in page.locator("main").inner_text()

@@ -71,7 +71,7 @@ def turned(page, what, value):
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-def test_the_study_is_six_methods_on_two_data_sets_by_every_attack_that_ranks(rows):
+def test_the_study_has_six_methods_two_data_sets_and_every_ranking_attack(rows):
     ranking = {n for n in registry.entry_names("attacks") if not is_extraction_attack(registry.choose("attacks", n))}
     assert len(ranking) == 25
     assert {(r.dataset, r.method, r.epoch, r.attack) for r in rows if r.metric == "auc"} == set(
@@ -93,8 +93,8 @@ def test_every_attack_every_data_set_and_every_metric_shows_its_rows(page, rows)
     for (metric, of), (where, dataset), (attack, by) in positions:
         for what, value in (("metric", metric), ("data", where), ("attack", attack)):
             turned(page, what, value)
-        said = page.locator("figure:has(.drawn[data-name=trajectory]) .picked").inner_text()
-        assert said == f"{attack} · {metric} · {where}"
+        stated = page.locator("figure:has(.drawn[data-name=trajectory]) .picked").inner_text()
+        assert stated == f"{attack} · {metric} · {where}"
         for shown in (points(page, "trajectory"), points(page, "frontier"), numbers(page, "trajectory")):
             same(shown, rows, attack=by, metric=of, dataset=dataset, base=rows[0].base)
 
@@ -114,7 +114,7 @@ def test_the_slider_shows_every_attack_and_method_of_that_epoch(page, rows):
                 assert float(line["value"]) == pytest.approx(value, abs=1e-5)
 
 
-def test_densities_and_roc_are_the_scores_of_the_attack_that_is_picked(page, rows, store):
+def test_densities_and_roc_show_the_scores_of_the_selected_attack(page, rows, store):
     for attack, epoch in (("LiRA", 2), ("Loss", 1)):
         turned(page, "attack", attack)
         slide(page, epoch)
@@ -130,14 +130,14 @@ def dataset_shown(page, rows):
 def test_records_are_ordered_filtered_and_opened_by_their_scores(page, rows, store):
     turned(page, "attack", "Loss")
     page.select_option("#records-method", "full")
-    held = score_reader(store)(
+    stored = score_reader(store)(
         measured(rows, method="full", epoch=2, attack="loss", dataset=dataset_shown(page, rows)).scores
     )
     lines = page.locator("#records-list > table > tbody > tr")
-    best = held.ids[int(np.argmax(np.where(held.members, held.scores, -np.inf)))]
+    best = stored.ids[int(np.argmax(np.where(stored.members, stored.scores, -np.inf)))]
     expect(lines.first.locator("th")).to_have_text(best)
     shown = float(lines.first.locator("td").nth(1).inner_text())
-    assert shown == pytest.approx(held.scores[held.members].max(), rel=1e-3)
+    assert shown == pytest.approx(stored.scores[stored.members].max(), rel=1e-3)
     lines.first.get_by_role("button").press("Enter")
     assert page.locator("tr.drill table tbody tr").count() == 25
     page.fill("#records-filter", best)
@@ -146,7 +146,7 @@ def test_records_are_ordered_filtered_and_opened_by_their_scores(page, rows, sto
     expect(lines.locator("th")).to_have_count(0)
 
 
-def test_on_a_phone_in_the_dark_it_is_accessible_fits_turns_light_and_prints(opened, path):
+def test_on_a_dark_phone_it_is_accessible_fits_turns_light_and_prints(opened, path):
     assert path.stat().st_size < 5_000_000
     reads_well(opened(path, PHONE, color_scheme="dark"), PHONE, dark=True)
 

@@ -1,4 +1,4 @@
-"""A tiny study, its store, and commands that are typed in this process."""
+"""A tiny study, its store, and the command line in this process."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from testing.command_line import THEIRS, content
 
 @pytest.fixture
 def theirs(tmp_path, monkeypatch):
-    """Somebody else's module `theirs`, importable here and in what is started from here."""
+    """The external module `theirs`, importable in this process and its subprocesses."""
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "theirs.py").write_text(THEIRS)
     monkeypatch.syspath_prepend(tmp_path / "lib")
@@ -24,7 +24,7 @@ def theirs(tmp_path, monkeypatch):
 
 @pytest.fixture
 def typed(monkeypatch, capfdbinary):
-    """A function from what is typed to exit code, output and errors, in this process."""
+    """A function from arguments to exit code, output and errors, in this process."""
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["byheart", *map(str, words)])
@@ -39,7 +39,7 @@ def typed(monkeypatch, capfdbinary):
 
 @pytest.fixture
 def refused(typed):
-    """A function from what is typed to its one line of refusal; fails for a traceback, a second line, another code."""
+    """A function from arguments to the one-line error; fails for a traceback, a second line, or another exit code."""
 
     def run(*words, code=2):
         ended, out, err = typed(*words)
@@ -55,7 +55,7 @@ def refused(typed):
 
 @pytest.fixture
 def failed(typed):
-    """A function from what is typed to the one line that tells the failed cell."""
+    """A function from arguments to the line that reports the failed cell."""
 
     def run(*words):
         code, _, err = typed(*words)
@@ -83,7 +83,7 @@ def study(tiny_folder, tmp_path):
 
 @pytest.fixture(scope="session")
 def finished(tiny_folder, tmp_path_factory):
-    """The store of a finished study, to be copied before it is touched."""
+    """The store of a finished study; tests copy it before they change it."""
     import byheart
 
     store = tmp_path_factory.mktemp("finished") / "store"

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions, TextOptions
+from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions
 from byheart.cli.main import app
+from byheart.cli.text_options import TextOptions
 from byheart.core import registry
 from byheart.core.adversary import adversary_order, default_adversary_label
 from byheart.store.rows import study_rows
@@ -26,16 +27,16 @@ def assert_named(named, message):
 COMMANDS = tuple(c.name or c.callback.__name__ for c in app.registered_commands)
 
 
-def test_help_lists_every_command_and_each_explains_itself(typed):
+def test_help_lists_every_command_with_its_description(typed):
     code, listed, _ = typed("--help")
     assert code == 0
     assert typed()[:2] == (0, listed)
     for command in COMMANDS:
         assert re.search(rf"\b{command}\b", listed)
-        code, told, _ = typed(command, "--help")
+        code, reported, _ = typed(command, "--help")
         assert code == 0
-        assert "Usage" in told
-        assert len(told.splitlines()) > 8
+        assert "Usage" in reported
+        assert len(reported.splitlines()) > 8
     assert {"run", "plan", "rows", "report", "shelf"} <= set(COMMANDS)
 
 
@@ -51,19 +52,19 @@ def test_fields_of_option_groups_are_options_under_the_title_of_their_group(type
 
 @pytest.mark.parametrize("name", [(s, n) for s in registry.SHELVES for n in registry.entry_names(s)], ids="/".join)
 def test_every_shelf_entry_is_explained(typed, name):
-    code, told, err = typed("shelf", *name)
+    code, reported, err = typed("shelf", *name)
     assert (code, err) == (0, "")
-    assert told.startswith(f"{name[0]}/{name[1]}: ")
+    assert reported.startswith(f"{name[0]}/{name[1]}: ")
     function = registry.load_function(*name)
     for setting in registry.default_settings(function):
-        assert re.search(rf"^  {setting}: \S.* = .*$", told, re.MULTILINE), setting
-    assert "Source:" in told
+        assert re.search(rf"^  {setting}: \S.* = .*$", reported, re.MULTILINE), setting
+    assert "Source:" in reported
 
 
 def test_shelves_are_listed(typed):
-    code, told, _ = typed("shelf")
+    code, reported, _ = typed("shelf")
     assert code == 0
-    assert [line.split()[0] for line in told.splitlines()] == list(registry.SHELVES)
+    assert [line.split()[0] for line in reported.splitlines()] == list(registry.SHELVES)
     for name in registry.SHELVES:
         listed = typed("shelf", name)[1]
         lines = [line for line in listed.splitlines() if line and not line.startswith("The adversary has ")]
@@ -90,7 +91,7 @@ def test_shelves_are_listed(typed):
         (["shelf", "attacks", ".x:y"], "module:function"),
     ],
 )
-def test_a_mistyped_command_is_one_line(refused, words, named):
+def test_a_mistyped_command_gives_one_line(refused, words, named):
     assert_named(named, refused(*words))
 
 
@@ -130,14 +131,14 @@ def test_a_wrong_study_is_refused_before_any_work(refused, study, tmp_path, chan
         ("name: a\n---\nname: b", "document"),
     ],
 )
-def test_a_study_file_that_makes_no_sense(refused, tmp_path, written, named):
+def test_an_invalid_study_file_raises_an_error(refused, tmp_path, written, named):
     place = tmp_path / "odd.yaml"
     place.write_text(written)
     line = refused("plan", place, "--store", tmp_path / "st")
     assert_named((named, str(place)), line)
 
 
-def test_a_study_that_is_no_file(refused, tmp_path):
+def test_a_study_path_that_is_not_a_file_raises_an_error(refused, tmp_path):
     assert_named(("No such file or directory", "no.yaml"), refused("run", tmp_path / "no.yaml"))
     assert_named(("Is a directory", str(tmp_path)), refused("run", tmp_path))
 
@@ -153,14 +154,12 @@ def test_a_study_that_is_no_file(refused, tmp_path):
         ("machine.device=banana", ("'banana'", "auto, cpu, cuda or cuda:1")),
     ],
 )
-def test_an_override_that_makes_no_sense(refused, study, tmp_path, override, named):
+def test_an_invalid_override_raises_an_error(refused, study, tmp_path, override, named):
     assert_named(named, refused("plan", study(), "--store", tmp_path / "st", "--set", override))
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_gpu_that_is_not_there_is_refused_before_training(
-    refused, typed, study, store, tmp_path, monkeypatch, device
-):
+def test_a_missing_gpu_is_refused_before_training(refused, typed, study, store, tmp_path, monkeypatch, device):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     for words in (("run", study(), "--device", device), ("plan", study(), "--set", f"machine.device={device}")):
         line = refused(*words, "--store", tmp_path / "st")
@@ -170,20 +169,20 @@ def test_a_gpu_that_is_not_there_is_refused_before_training(
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_a_plan_for_any_machine_asks_torch_for_no_device(typed, study, tmp_path, monkeypatch, device):
+def test_a_plan_does_not_ask_torch_for_a_device(typed, study, tmp_path, monkeypatch, device):
     monkeypatch.setattr("byheart.study.estimate.torch_device", lambda _: pytest.fail("torch was asked"))
     assert typed("plan", study(), "--store", tmp_path / "st", "--set", f"machine.device={device}")[0] == 0
 
 
 def test_rows_parse_back_in_every_format(typed, finished):
     rows = study_rows(Store.open(finished), "tiny")
-    told = {f: typed("rows", "--store", finished, "--format", f) for f in ("json", "csv", "parquet")}
-    assert {code for code, _, _ in told.values()} == {0}
-    from_json = json.loads(told["json"][1])
-    from_csv = list(csv.DictReader(io.StringIO(told["csv"][1])))
+    reported = {f: typed("rows", "--store", finished, "--format", f) for f in ("json", "csv", "parquet")}
+    assert {code for code, _, _ in reported.values()} == {0}
+    from_json = json.loads(reported["json"][1])
+    from_csv = list(csv.DictReader(io.StringIO(reported["csv"][1])))
     import pyarrow.parquet
 
-    content = told["parquet"][1].encode("utf-8", "surrogateescape")
+    content = reported["parquet"][1].encode("utf-8", "surrogateescape")
     from_parquet = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
     assert len(rows) == len(from_json) == len(from_csv) == len(from_parquet) > 10
     for row, one, two, three in zip(rows, from_json, from_csv, from_parquet, strict=True):
@@ -200,7 +199,7 @@ def test_rows_parse_back_in_every_format(typed, finished):
         assert not any(r.scores in text for r in rows if r.scores)
 
 
-def test_a_finished_study_is_planned_as_in_the_store_and_run_again_at_once(typed, study, store, monkeypatch):
+def test_a_finished_study_is_planned_as_cached_and_rerun_without_work(typed, study, store, monkeypatch):
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
     code, _, _ = typed("plan", study(), "--store", store)
     assert code == 0
@@ -212,11 +211,11 @@ def test_a_finished_study_is_planned_as_in_the_store_and_run_again_at_once(typed
     assert f"byheart rows --store {store} --study tiny" in printed
 
 
-def test_run_as_json_is_one_object_a_line(typed, study, tmp_path, theirs):
+def test_run_prints_one_json_object_per_line(typed, study, tmp_path, theirs):
     place = study(seeds=[0, 1], attacks=["loss"])
-    code, told, err = typed("run", place, "--store", tmp_path / "st", "--json")
+    code, reported, err = typed("run", place, "--store", tmp_path / "st", "--json")
     assert (code, err) == (0, "")
-    events = [json.loads(line) for line in told.splitlines()]
+    events = [json.loads(line) for line in reported.splitlines()]
     assert [e["event"] for e in events if e["event"] in {"begun", "done", "closed"}] == [
         "begun",
         "done",
@@ -224,15 +223,15 @@ def test_run_as_json_is_one_object_a_line(typed, study, tmp_path, theirs):
         "closed",
     ]
     assert sum(len(e.get("rows", ())) for e in events) == len(study_rows(Store.open(tmp_path / "st")))
-    code, told, err = typed("run", study(attacks=["theirs:nan"]), "--store", tmp_path / "st", "--json")
+    code, reported, err = typed("run", study(attacks=["theirs:nan"]), "--store", tmp_path / "st", "--json")
     assert (code, err) == (1, "")
-    assert [json.loads(line)["event"] for line in told.splitlines()][-2:] == ["failed", "closed"]
+    assert [json.loads(line)["event"] for line in reported.splitlines()][-2:] == ["failed", "closed"]
 
 
-def test_rows_can_be_picked_by_what_they_say(typed, refused, finished):
+def test_rows_are_filtered_by_their_fields(typed, refused, finished):
     rows = study_rows(Store.open(finished), "tiny")
 
-    def told(*words):
+    def reported(*words):
         code, out, _ = typed(
             "rows", "--store", finished, "--format", "json", *(w for one in words for w in ("--where", one))
         )
@@ -242,8 +241,8 @@ def test_rows_can_be_picked_by_what_they_say(typed, refused, finished):
     metrics = {"auc", "perplexity"}
     wanted = [(r.metric, r.epoch, r.value) for r in rows if r.metric in metrics and r.epoch == 1]
     assert 2 <= len(wanted) < len(rows)
-    assert told("metric=auc", "epoch=1", "metric=perplexity") == wanted
-    assert told("attack=", "metric=perplexity", "epoch=1") == [w for w in wanted if w[0] == "perplexity"]
+    assert reported("metric=auc", "epoch=1", "metric=perplexity") == wanted
+    assert reported("attack=", "metric=perplexity", "epoch=1") == [w for w in wanted if w[0] == "perplexity"]
     for words, named in {
         "metric": ("--where metric", "FIELD=VALUE"),
         "atack=loss": ("'atack'", "'attack'"),

@@ -28,7 +28,7 @@ def parts(name_of):
         (b'{"text": "again and again"}\n' * 60, r"\b59\b"),
     ],
 )
-def test_texts_that_will_not_do_are_refused_with_their_line(refused, study, tmp_path, content, named):
+def test_invalid_texts_are_refused_with_their_line(refused, study, tmp_path, content, named):
     place = tmp_path / "texts.jsonl"
     if content is not None:
         place.write_bytes(content)

@@ -16,13 +16,13 @@ import pytest
         ("nothing", "22 scores"),
     ],
 )
-def test_a_foreign_attack_that_fails_is_one_line(theirs, failed, study, store, attack, named):
+def test_a_failing_external_attack_gives_one_line(theirs, failed, study, store, attack, named):
     line = failed("run", study(attacks=["loss", f"theirs:{attack}"]), "--store", store)
     assert re.search(rf"attacks theirs:{attack}\b.*{named}", line)
     assert list((store / "rows").iterdir()), "what was there stays"
 
 
-def test_a_foreign_metric_without_a_number_is_one_line(theirs, failed, study, store):
+def test_an_external_metric_without_a_number_gives_one_line(theirs, failed, study, store):
     line = failed("run", study(metrics=["theirs:unmeasured"]), "--store", store)
     assert re.search(r"metrics theirs:unmeasured\b.*\bnan\b", line)
 
@@ -35,7 +35,7 @@ def test_a_foreign_metric_without_a_number_is_one_line(theirs, failed, study, st
         ("theirs:asks", "'for_what_is_not_there'"),
     ],
 )
-def test_foreign_code_that_cannot_be_used_is_refused_up_front(theirs, refused, study, tmp_path, name, named):
+def test_invalid_external_code_is_refused_before_training(theirs, refused, study, tmp_path, name, named):
     line = refused("run", study(attacks=[name]), "--store", tmp_path / "st")
     assert name in line
     assert named in line

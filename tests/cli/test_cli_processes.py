@@ -36,12 +36,12 @@ for words in (["--help"], ["rows", "--store", sys.argv[1]], ["shelf", "attacks",
 """
 
 
-def test_what_has_only_numbers_to_do_and_help_and_rows_load_no_torch(store):
+def test_help_rows_and_numeric_commands_do_not_load_torch(store):
     made = subprocess.run([sys.executable, "-c", FREE, store], capture_output=True, text=True, check=False, timeout=120)
     assert made.returncode == 0, made.stderr
 
 
-def test_a_reader_who_has_seen_enough_gets_no_traceback(store):
+def test_a_closed_pipe_causes_no_traceback(store):
     note = json.loads((store / "studies" / "tiny.json").read_text())
     rows = store / "rows" / note["rows"][0] / "rows.json"
     rows.write_text(json.dumps(json.loads(rows.read_text()) * 600))  # more than a pipe holds
@@ -62,7 +62,7 @@ def interrupted(running):
     assert "Traceback" not in err
 
 
-def test_ctrl_c_leaves_one_line_and_what_was_made(theirs, study, tmp_path):
+def test_ctrl_c_prints_one_line_and_keeps_complete_results(theirs, study, tmp_path):
     st = tmp_path / "st"
     running = byheart("run", study(attacks=["theirs:slow"]), "--store", st, start_new_session=True)
     for line in running.stderr:
@@ -73,7 +73,7 @@ def test_ctrl_c_leaves_one_line_and_what_was_made(theirs, study, tmp_path):
     assert len(list(st.glob("evidence/*/recipe.json"))) == 4
 
 
-def test_ctrl_c_ends_every_worker_whatever_it_is_at(theirs, study, tmp_path):
+def test_ctrl_c_ends_every_worker_at_every_step(theirs, study, tmp_path):
     place = study(attacks=["theirs:slow"], seeds=[0, 1, 2])
     running = byheart("run", place, "--store", tmp_path / "st", "--workers", "2", start_new_session=True)
     assert running.stderr.readline() == "3 cells\n"

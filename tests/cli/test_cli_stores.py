@@ -12,7 +12,7 @@ from byheart.store.rows import study_rows
 from byheart.store.store import Store
 
 
-def test_a_store_that_is_no_store(refused, study, tmp_path):
+def test_a_folder_that_is_not_a_store_raises_an_error(refused, study, tmp_path):
     file = tmp_path / "file"
     file.write_text("in the way")
     for place in (file, file / "below"):
@@ -29,26 +29,26 @@ def test_a_store_that_is_no_store(refused, study, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b'{"format": "x"}', b"[1", b"{}", b"\xff\xfe", b"3"])
-def test_a_store_whose_label_is_not_ours(refused, store, content):
+def test_a_store_with_an_unknown_label_raises_an_error(refused, store, content):
     (store / "store.json").write_bytes(content)
     assert re.search(r"store\.json.*--store", refused("rows", "--store", store))
 
 
-def test_a_store_of_a_newer_version(refused, store, study):
+def test_a_store_of_a_newer_version_raises_an_error(refused, store, study):
     (store / "store.json").write_text('{"format": 99}')
     for words in (["rows"], ["report"], ["run", study()]):
         assert re.search(r"format 99\b.*\b1\b", refused(*words, "--store", store))
 
 
-def test_rows_and_report_of_what_is_not_there(refused, store, tmp_path):
+def test_rows_and_report_of_a_missing_study_raise_an_error(refused, store, tmp_path):
     Store.open(tmp_path / "empty")
     for command in ("rows", "report"):
         assert "byheart run" in refused(command, "--store", tmp_path / "empty")
         assert re.search("'tiyn'.*'tiny'", refused(command, "--store", store, "--study", "tiyn"))
 
 
-def test_a_report_that_cannot_be_written(typed, refused, store, tmp_path, monkeypatch):
-    monkeypatch.setattr("byheart.report.page.report", lambda *_, **__: "a page")  # what is drawn is another matter
+def test_a_report_that_cannot_be_written_raises_an_error(typed, refused, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("byheart.report.page.report", lambda *_, **__: "a page")  # pictures are tested elsewhere
     (tmp_path / "file").write_text("in the way")
     for place in (tmp_path, tmp_path / "file" / "r.html", "/proc/nowhere/r.html"):
         assert str(place) in refused("report", "--store", store, "-o", place)
@@ -57,7 +57,7 @@ def test_a_report_that_cannot_be_written(typed, refused, store, tmp_path, monkey
     assert re.fullmatch(rf"byheart: .*{tmp_path / 'file'}.*File exists.*\n", err)
 
 
-def test_a_changed_default_is_told_and_the_rest_is_kept(failed, study, store):
+def test_a_changed_default_is_reported_and_other_results_remain(failed, study, store):
     place = next((store / "scores").glob("*/recipe.json"))
     kept = json.loads(place.read_text())
     kept["recipe"]["attack"]["settings"]["power"] = 2
@@ -80,7 +80,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("size", ["half", "nothing"])
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_result_is_named_with_the_mend(refused, study, store, tmp_path, name, size):
+def test_a_damaged_result_is_named_with_the_fix(refused, study, store, tmp_path, name, size):
     pattern, command = DAMAGED[name]
     places = list(store.glob(pattern))
     for place in places:
@@ -94,20 +94,20 @@ def test_a_damaged_result_is_named_with_the_mend(refused, study, store, tmp_path
 @pytest.mark.parametrize(
     "pattern", ["evidence/*/arrays.npz", "tokens/*/cut.json", "training/*/facts.json", "rows/*/rows.json"]
 )
-def test_a_damaged_result_fails_the_cell_and_the_mend_works(typed, failed, study, store, pattern):
+def test_a_damaged_result_fails_the_cell_and_the_fix_works(typed, failed, study, store, pattern):
     before = study_rows(Store.open(store))
     if not pattern.startswith("rows"):
         shutil.rmtree(store / "rows")
         shutil.rmtree(store / "scores")
     for place in store.glob(pattern):
         place.write_bytes(place.read_bytes()[:-5])
-    told = [failed("run", study(), "--store", store)]
-    while "is damaged" in told[-1] and len(told) < 9:
-        shutil.rmtree(re.search(r"(\S+) is damaged", told[-1])[1])
+    reported = [failed("run", study(), "--store", store)]
+    while "is damaged" in reported[-1] and len(reported) < 9:
+        shutil.rmtree(re.search(r"(\S+) is damaged", reported[-1])[1])
         code, _, err = typed("run", study(), "--store", store)
-        told.append(err)
-    assert code == 0, told
-    clock = "seconds"  # what is made anew takes its own time
+        reported.append(err)
+    assert code == 0, reported
+    clock = "seconds"  # recomputed results have other times
     after = study_rows(Store.open(store))
     assert [r for r in after if r.metric != clock] == [r for r in before if r.metric != clock]
 
@@ -136,7 +136,7 @@ def test_a_damaged_state_is_named(study, tmp_path, tiny_folder):
         lambda: pytest.importorskip("safetensors").SafetensorError("I/O error: No space left on device (os error 28)"),
     ],
 )
-def test_a_full_disk_is_one_line_and_the_run_goes_on_from_there(typed, failed, study, tmp_path, monkeypatch, fault):
+def test_a_full_disk_gives_one_line_and_the_run_can_resume(typed, failed, study, tmp_path, monkeypatch, fault):
     def full(*_arguments, **_named):
         raise fault()
 
@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_from_there(typed, failed, s
     assert typed("run", study(), "--store", tmp_path / "st")[0] == 0
 
 
-def test_a_disk_that_is_full_before_or_after_the_cells(refused, store, monkeypatch, tmp_path, study):
+def test_a_full_disk_before_or_after_the_cells_gives_one_line(refused, store, monkeypatch, tmp_path, study):
     def full(*_arguments, **_named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -161,7 +161,7 @@ def test_a_disk_that_is_full_before_or_after_the_cells(refused, store, monkeypat
     assert code in refused("rows", "--store", store, "--format", "csv")
 
 
-def test_a_store_that_may_not_be_written_is_told(monkeypatch, store):
+def test_a_read_only_store_gives_one_line(monkeypatch, store):
     def closed(*_arguments, **_named):
         raise OSError(errno.EROFS, "Read-only file system")
 

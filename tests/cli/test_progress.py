@@ -18,7 +18,7 @@ from byheart.cli.progress import (
     ProgressBar,
     outcome_line,
 )
-from byheart.study.train_and_observe import Event
+from byheart.study.progress_events import Event
 from byheart.study.workers import CellOutcome
 from testing.made_up import study, tiny_study
 
@@ -31,7 +31,7 @@ def attacked(aucs):
     return CellOutcome("full", "key", (*found, *(r for r in rows if r.metric == "perplexity")))
 
 
-def test_few_attacks_are_all_named_in_their_order():
+def test_few_attacks_are_all_named_in_order():
     line = outcome_line(attacked([0.6, 0.9, 0.7, 0.5, 0.8]))
     assert line == (
         "done    full  attack0 0.60 [0.50, 0.70]  attack1 0.90 [0.80, 1.00]  attack2 0.70 [0.60, 0.80]  "
@@ -39,19 +39,19 @@ def test_few_attacks_are_all_named_in_their_order():
     )
 
 
-def test_of_many_attacks_the_strongest_are_named_and_the_others_counted():
+def test_the_strongest_of_many_attacks_are_named_and_the_others_counted():
     for number in (MAX_ATTACKS_NAMED + 1, 25):
         aucs = np.random.default_rng(number).permutation(np.linspace(0.3, 0.9, number))
         line = outcome_line(attacked(aucs.tolist()))
         strongest = np.argsort(-aucs)[:ATTACKS_NAMED_OF_MANY]
-        told = "  ".join(f"attack{i} {aucs[i]:.2f} [{aucs[i] - 0.1:.2f}, {aucs[i] + 0.1:.2f}]" for i in strongest)
+        reported = "  ".join(f"attack{i} {aucs[i]:.2f} [{aucs[i] - 0.1:.2f}, {aucs[i] + 0.1:.2f}]" for i in strongest)
         assert (
             line
-            == f"done    full  {told}  and {number - ATTACKS_NAMED_OF_MANY} others, none stronger  perplexity 20.00 → 19.00"
+            == f"done    full  {reported}  and {number - ATTACKS_NAMED_OF_MANY} others, none stronger  perplexity 20.00 → 19.00"
         )
 
 
-def test_an_attack_with_several_settings_is_several():
+def test_an_attack_with_several_settings_counts_as_several():
     outcome = attacked([0.6, 0.9])
     rows = [replace(r, attack="min_k", attack_settings=f"k=0.{r.attack[-1]}") if r.attack else r for r in outcome.rows]
     line = outcome_line(replace(outcome, rows=tuple(rows)))
@@ -63,7 +63,7 @@ def step(work):
 
 
 @pytest.mark.parametrize("shown", [LogLines, ProgressBar])
-def test_what_is_in_the_store_counts_from_the_beginning(shown):
+def test_stored_results_count_from_the_beginning(shown):
     stream = io.StringIO()
     show = shown(stream)
     show.on_plan((None, None), 30.0, 70.0)
@@ -78,7 +78,7 @@ def test_what_is_in_the_store_counts_from_the_beginning(shown):
     show.close()
 
 
-def test_the_time_left_follows_from_this_runs_work_alone(monkeypatch):
+def test_the_remaining_time_depends_only_on_this_runs_work(monkeypatch):
     seconds = [0.0]
     monkeypatch.setattr("byheart.cli.progress.time.monotonic", lambda: seconds[0])
     show = LogLines(io.StringIO())
@@ -90,7 +90,7 @@ def test_the_time_left_follows_from_this_runs_work_alone(monkeypatch):
     assert show.clock.progress_text() == "78 %, about 10 s left", "ten in five seconds, twenty to do"
 
 
-def test_a_run_that_has_nothing_to_make_says_so():
+def test_a_run_without_work_reports_it():
     for shown in (LogLines, ProgressBar):
         stream = io.StringIO()
         show = shown(stream)
@@ -99,14 +99,14 @@ def test_a_run_that_has_nothing_to_make_says_so():
         assert stream.getvalue().strip() == "1 cell; all results are cached"
 
 
-def test_long_work_is_announced_before_it_is_done(tiny_folder, tmp_path):
+def test_long_work_is_announced_before_it_starts(tiny_folder, tmp_path):
     texts = []
     assert not byheart.run(content(tiny_folder("llama")), store=tmp_path, tell=lambda e: texts.append(e.text)).failed
     started = next(i for i, t in enumerate(texts) if re.match(r"training epoch 1\b", t))
     assert started < next(i for i, t in enumerate(texts) if t.startswith("epoch 1 trained"))
 
 
-def test_a_bar_tells_how_long_it_has_been_at_work():
+def test_a_bar_shows_its_elapsed_time():
     stream = io.StringIO()
     show = ProgressBar(stream)
     show.on_plan((None,), 40.0, 0.0)
@@ -120,7 +120,7 @@ def content(folder, **changes):
 
 
 def shares(written, store, stop="never"):
-    """Run a study, until it says `stop`, and return the shares printed, the one at the beginning first."""
+    """Run a study until it prints `stop`, and return the printed shares, starting with the initial one."""
     stream = io.StringIO()
     show = LogLines(stream)
 
@@ -135,7 +135,7 @@ def shares(written, store, stop="never"):
 
 
 @pytest.mark.parametrize("stop", ["epoch 1 observed", "epoch 2 trained"])
-def test_a_study_that_goes_on_counts_from_where_it_stopped(tiny_folder, tmp_path, stop):
+def test_a_resumed_study_counts_from_where_it_stopped(tiny_folder, tmp_path, stop):
     written = content(tiny_folder("llama"), seeds=[0, 1])
     first = shares(written, tmp_path, stop=stop)
     assert (first[0], first[-1] < 50) == (0, True)
@@ -148,7 +148,7 @@ def test_a_study_that_goes_on_counts_from_where_it_stopped(tiny_folder, tmp_path
     assert rest[-1] == 100
 
 
-def test_for_programs_too_it_is_said_what_the_store_holds():
+def test_json_output_reports_the_stored_work():
     stream = io.StringIO()
     JsonLines(stream).on_plan((), 30.0, 70.0)
     assert json.loads(stream.getvalue()) == {"event": "begun", "cells": [], "work": 30.0, "made": 70.0}

@@ -1,4 +1,4 @@
-"""What is printed fits the screen, loses no number, and is plain where nobody looks."""
+"""Printed output fits the screen, contains every number, and is plain without a terminal."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from testing.made_up import study
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 300])
-def test_no_line_is_wider_than_the_screen_and_no_cell_is_lost(width):
+def test_lines_fit_the_screen_and_all_cells_are_printed(width):
     table = formats.rows_table(study(datasets=("xsum",), methods=("full",), epochs=(0, 1)))
     table = Table(table.title, table.header, tuple(tuple(c[:12] for c in row) for row in table.rows))
     text = fit_table(table, width)
@@ -26,7 +26,7 @@ def test_no_line_is_wider_than_the_screen_and_no_cell_is_lost(width):
         assert sum(bool(re.search(rf"\b{name}\b", line)) for line in [title, *lines]) >= 1, (i, name)
 
 
-def test_what_is_not_a_terminal_gets_the_table_in_one_piece():
+def test_without_a_terminal_the_table_is_printed_unsplit():
     table = formats.rows_table(study(datasets=("xsum",), methods=("full",), epochs=(0,)))
     text = fit_table(table, None)
     title, header, *_ = [line for line in text.splitlines() if line]
@@ -51,12 +51,12 @@ def test_bars_rise_from_chance_to_one():
 
 
 def many_attacks(rows, count):
-    """The same rows, each AUC `count` times over, of attacks the more powerful the higher their number."""
+    """The same rows with `count` attacks, whose AUC rises with their number."""
     aucs = [r for r in rows if r.metric == "auc" and r.attack == "loss"]
     return [replace(r, attack=f"attack{i}", value=r.value + i / 1000) for r in aucs for i in range(count)]
 
 
-def test_of_many_trajectories_those_of_the_strongest_attacks_fit_a_screen():
+def test_the_trajectories_of_the_strongest_attacks_fit_a_screen():
     rows = many_attacks(study(), 25)
     text = trajectories(rows, color=False)
     drawn = [line for line in text.splitlines() if "→" in line]
@@ -72,7 +72,7 @@ def test_of_many_trajectories_those_of_the_strongest_attacks_fit_a_screen():
     assert "byheart report" not in few
 
 
-def test_of_too_many_methods_the_strongest_are_drawn_in_their_order():
+def test_the_strongest_of_too_many_methods_are_drawn_in_order():
     rows = many_attacks(study(settings=("", "rank=4", "rank=8"), methods=("full", "lora", "prompt", "prefix")), 3)
     text = trajectories(rows, color=False)
     named = re.findall(r"^(\w+), (\w+)[^,]*, attack2 ", text, re.MULTILINE)

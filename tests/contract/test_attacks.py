@@ -1,4 +1,4 @@
-"""The exam that every attack on the shelf sits, and each attack against its paper's formula as a plain loop."""
+"""The contract of every attack on the shelf, and each attack against its paper's formula as a plain loop."""
 
 import copy
 import dataclasses
@@ -29,7 +29,7 @@ ATTACKS = {name: registry.load_function("attacks", name) for name in registry.en
 
 COUNT = 60
 MEMBERS = np.arange(COUNT) % 2 == 0
-POOLED = {"lira"}  # learns a spread from all texts that are scored; its own tests see to the form that does not
+POOLED = {"lira"}  # pools a variance over all scored texts; its own tests cover the other form
 WORDS = ["the", "a", "river", "stone", "Löwe", "北", "walks", "under", "bright", "and", "never", "again", "mill"]
 
 
@@ -46,13 +46,13 @@ def stats(logp, starts, generator):
 
 
 def evidence(gain):
-    """Evidence by name, for texts whose members' target log-probabilities are raised by `gain` nats a token."""
+    """Evidence by name, with the members' target log-probabilities raised by `gain` nats per token."""
     audited, other = passes(gain, seed=0), passes(gain, seed=5)
     sides = {"known_members": MEMBERS, "known_nonmembers": ~MEMBERS}
     known = {n: take(other["target"], np.flatnonzero(side)) for n, side in sides.items()}
     bases = {f"{n}_base": take(other["base"], np.flatnonzero(side)) for n, side in sides.items()}
     known["known_nonmembers_repeated"] = take(other["repeated"], np.flatnonzero(~MEMBERS))
-    # The population is what the adversary knows not to be trained on, by the target and by its shadows.
+    # The population: texts that neither the target nor its shadow models were trained on.
     population = bases["known_nonmembers_base"]
     shadows = dataclasses.replace(
         audited["shadows"],
@@ -70,7 +70,7 @@ def evidence(gain):
 
 
 def extracting(gain):
-    """What a model writes in place of suffixes, and how likely it is to: members' right up to a place that grows with `gain`."""
+    """Generated suffixes with their probabilities. Those of members are correct up to a position that grows with `gain`."""
     chance = np.random.default_rng(6)
     lengths = chance.integers(12, 30, COUNT)
     starts = np.concatenate(([0], np.cumsum(lengths)))
@@ -94,22 +94,22 @@ def passes(gain, seed):
     target = np.minimum(base + noise + gain * np.repeat(MEMBERS, lengths), -1e-3)
     strings = tuple(" ".join(generator.choice(WORDS, n)) for n in lengths)
     shared = np.random.default_rng(seed + 1)
-    # In lower case: other tokens, a little less likely, and nothing that fine-tuning has changed.
+    # In lower case: other tokens, a little less likely, and not changed by fine-tuning.
     lower_starts = np.concatenate(([0], np.cumsum(lengths + generator.integers(-5, 6, COUNT))))
     lowered = -0.5 - generator.gamma(3.0, size=lower_starts[-1])
     common = Frequencies(
         frequency=generator.uniform(1e-5, 1e-3, starts[-1]), first=generator.random(starts[-1]) < 0.7, starts=starts
     )
     common.first[starts[:-1]] = True
-    # After other texts: a little less likely, and of what fine-tuning has changed a part is left after members.
+    # After other texts: a little less likely, and after members with a part of the change by fine-tuning.
     strange = np.minimum(base + generator.normal(-0.2, 0.1, starts[-1]), -1e-3)
     familiar = np.minimum(strange + gain / 2 * np.repeat(MEMBERS, lengths), -1e-3)
     probes = np.array([generator.normal(means(base, starts), 0.1) for _ in range(3)])
-    # Neighbours: from one to five a text, a little less likely than the text is to the base, whatever the target learned.
+    # Neighbors: one to five per text, a little less likely than the text under the base, independent of the target.
     counts = generator.integers(1, 6, COUNT)
     near_starts = np.concatenate(([0], np.cumsum(counts)))
     near = np.repeat([m.mean() for m in np.split(base, starts[1:-1])], counts) - generator.gamma(2.0, 0.1, counts.sum())
-    # In pairs of halves, and of another order than who is a member.
+    # In pairs of halves, independent of membership.
     firsts = [generator.permutation(MEMBERS) for _ in range(5)]
     inside = np.array([half for first in firsts for half in (first, ~first)])
     shadows = base + generator.normal(0, 0.1, (10, starts[-1])) + gain * np.repeat(inside, lengths, axis=1)
@@ -117,7 +117,7 @@ def passes(gain, seed):
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
         "lowercased": stats(lowered, lower_starts, shared),
-        # A second reading leaves a fifth of any loss.
+        # A second reading has a fifth of the loss.
         "repeated": stats(target / 5, starts, shared),
         "frequencies": common,
         "nonmember_prefix": LogProbs(logp=strange, starts=starts),
@@ -141,7 +141,7 @@ def means(values, starts):
     return np.add.reduceat(values, starts[:-1]) / np.diff(starts)
 
 
-def asked(attack, known):
+def requested(attack, known):
     unknown = [name for name in registry.needs(attack) if name not in known]
     if unknown:
         pytest.fail(f"tell `evidence` in {__file__} how {unknown} is made for {COUNT} texts")
@@ -180,7 +180,7 @@ def read_and_written(found):
 
 
 def scored(attack, given_):
-    """An attack's scores; of one that extracts texts, the likeness that its rule judges."""
+    """The scores of an attack; for an extraction attack, the similarity that its rule compares."""
     found = attack(*given_)
     if isinstance(found, Extraction):
         assert found.extracted.dtype == np.bool_
@@ -192,7 +192,7 @@ def scored(attack, given_):
 
 
 def taken(attack, given_, order):
-    """What an attack asks for, of these audited texts in this order; the adversary knows as much as before."""
+    """The inputs of an attack for these audited texts in this order; known texts do not change."""
     named = zip(registry.needs(attack), given_, strict=True)
     return [found if name.startswith("known_") else take(found, order) for name, found in named]
 
@@ -202,18 +202,18 @@ def attack(request):
     return ATTACKS[request.param]
 
 
-# The exam. A new file on the shelf sits it with no edit, unless it asks for evidence of a new name.
+# The contract. It covers a new file on the shelf without an edit, unless the file requests evidence of a new name.
 
 
 def test_one_finite_float64_score_for_each_text(attack):
-    scores = scored(attack, asked(attack, evidence(0.5)))
+    scores = scored(attack, requested(attack, evidence(0.5)))
     assert scores.shape == (COUNT,)
     assert scores.dtype == np.float64
     assert np.isfinite(scores).all()
 
 
-def test_the_same_score_whatever_the_order_and_whoever_else_is_scored(attack):
-    given_ = asked(attack, evidence(0.5))
+def test_scores_do_not_depend_on_order_and_other_texts(attack):
+    given_ = requested(attack, evidence(0.5))
     scores = scored(attack, given_)
     generator = np.random.default_rng(3)
     for order in (generator.permutation(COUNT), generator.choice(COUNT, 7, replace=False), np.array([4])):
@@ -223,14 +223,14 @@ def test_the_same_score_whatever_the_order_and_whoever_else_is_scored(attack):
 
 
 def test_higher_means_member(attack):
-    flat, planted = (scored(attack, asked(attack, evidence(gain))) for gain in (0.0, 2.5))
+    flat, planted = (scored(attack, requested(attack, evidence(gain))) for gain in (0.0, 2.5))
     assert auc(planted) > 0.7
     assert 0.3 < auc(flat) < 0.7
     assert (planted >= flat)[MEMBERS].all()
 
 
-def test_evidence_is_left_as_it_was(attack):
-    given_ = asked(attack, evidence(0.5))
+def test_evidence_is_not_changed(attack):
+    given_ = requested(attack, evidence(0.5))
     before = [copy.deepcopy(found) for found in given_]
     attack(*given_)
     for old, new in zip(before, given_, strict=True):
@@ -238,7 +238,7 @@ def test_evidence_is_left_as_it_was(attack):
             assert all(np.array_equal(getattr(old, n), getattr(new, n)) for n in ("logp", "mean", "std", "starts"))
 
 
-def test_shortest_texts_and_a_certain_model(attack):
+def test_one_token_texts_and_certain_predictions(attack):
     starts = np.array([0, 1, 3])
     zeros = np.zeros(3, dtype=np.float32)
     certain = TokenStats(logp=zeros, starts=starts, mean=zeros, std=zeros, entropy=zeros, rank=np.zeros(3, dtype=int))
@@ -264,10 +264,10 @@ def test_shortest_texts_and_a_certain_model(attack):
         ),
         "sampling_logprobs": SamplingLogProbs(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
     }
-    assert np.isfinite(scored(attack, asked(attack, known))).all()
+    assert np.isfinite(scored(attack, requested(attack, known))).all()
 
 
-def test_source_and_help_are_there(attack):
+def test_source_and_help_exist(attack):
     assert re.search(r"arXiv \d{4}\.\d{4,5}|doi", registry.module_docstring(attack)), "the file's head names its paper"
     assert re.search(r"higher (means|is) (a )?member", registry.summary(attack)), "the first line says the direction"
     assert registry.summary(attack).endswith(".")
@@ -276,7 +276,7 @@ def test_source_and_help_are_there(attack):
             assert parameter.default is not parameter.empty, f"{name} has a default"
 
 
-def test_settings_out_of_range_are_refused():
+def test_settings_out_of_range_raise_an_error():
     for name in ("min_k", "min_k_plus_plus"):
         assert registry.choose("attacks", name, {"k": 1}).non_default_settings == {"k": 1.0}
         for wrong in (0, -0.1, 1.01, "0.2"):
@@ -321,7 +321,7 @@ def test_reference_is_the_gain_over_the_base(texts, shift):
     assert np.allclose(ATTACKS["reference"](target, base), expected, atol=1e-9)
 
 
-def test_reference_refuses_another_tokenisation():
+def test_reference_rejects_another_tokenization():
     target, base = read([[(-1, 0, 1)] * 3, [(-1, 0, 1)] * 2]), read([[(-1, 0, 1)] * 2, [(-1, 0, 1)] * 3])
     with pytest.raises(DataError, match="same tokens"):
         ATTACKS["reference"](target, base)
@@ -332,15 +332,15 @@ def test_zlib_divides_by_the_bytes_of_the_compressed_text(texts, data):
     alphabet = st.characters(exclude_categories=("Zs", "Cc", "Cs"))
     strings = tuple(data.draw(st.text(alphabet, min_size=1, max_size=60)) for _ in texts)
     target, named = read(texts), Texts(tuple(map(str, range(len(texts)))), tuple(s + "x" for s in strings))
-    sizes = [len(zlib.compress(bytes(s, "utf-8"))) for s in named.scored]  # the authors' call, at its default level
+    sizes = [len(zlib.compress(bytes(s, "utf-8"))) for s in named.scored]  # the authors' call, with its default level
     sums = [math.fsum(logp for logp, _, _ in text) for text in texts]
     expected = [total / len(text) / size for total, text, size in zip(sums, texts, sizes, strict=True)]
     assert np.allclose(ATTACKS["zlib_ratio"](target, named), expected, rtol=1e-12)
-    whole = [total / size for total, size in zip(sums, sizes, strict=True)]
-    assert np.allclose(ATTACKS["zlib_ratio"](target, named, total=True), whole, rtol=1e-12)
+    complete = [total / size for total, size in zip(sums, sizes, strict=True)]
+    assert np.allclose(ATTACKS["zlib_ratio"](target, named, total=True), complete, rtol=1e-12)
 
 
-def test_zlib_ranks_as_the_authors_do():
+def test_zlib_ranks_like_the_authors_code():
     known = evidence(0.5)
     target, texts = known["target"], known["texts"]
     sizes = np.array([len(zlib.compress(bytes(s, "utf-8"))) for s in texts.scored])
@@ -360,13 +360,13 @@ def test_min_k_is_the_mean_of_the_least_likely_tokens(texts, k):
     assert np.allclose(ATTACKS["min_k"](read(texts), k=k), expected, rtol=1e-12)
 
 
-def test_min_k_of_everything_is_loss():
+def test_min_k_of_all_tokens_is_loss():
     target = evidence(0.5)["target"]
     assert np.allclose(ATTACKS["min_k"](target, k=1.0), ATTACKS["loss"](target), rtol=1e-12)
 
 
 @given(readings, st.floats(0.01, 1))
-def test_min_k_plus_plus_standardises_by_the_models_own_distribution(texts, k):
+def test_min_k_plus_plus_standardizes_by_the_models_distribution(texts, k):
     expected = [lowest(np.array([(x - mu) / max(sigma, 1e-6) for x, mu, sigma in text]), k) for text in texts]
     assert np.allclose(ATTACKS["min_k_plus_plus"](read(texts), k=k), expected, rtol=1e-6)
 

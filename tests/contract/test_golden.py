@@ -1,4 +1,4 @@
-"""Numbers that may not move unnoticed. If one has to, raise the file's REVISION, say why, and write the new number here."""
+"""Golden numbers. To change one, raise the file's REVISION, give the reason, and write the new number here."""
 
 import dataclasses
 
@@ -21,7 +21,7 @@ TEXTS = Texts(("a", "b", "c"), ("A letter to the queen of Lisbon.", "The old sai
 
 
 def evidence():
-    """Token statistics written down as formulas, so that no generator's release can move them."""
+    """Token statistics by formulas, so that no release of a random generator changes them."""
     starts = np.array([0, 8, 17, 20])
     t = np.arange(20)
     logp = -1.5 - np.sin(1.7 * t) - 0.05 * t
@@ -34,7 +34,7 @@ def evidence():
 
 
 def known():
-    """Texts that an adversary knows: 20 a side, as few as an ensemble takes, of 6 to 12 tokens."""
+    """Known texts: 20 per class, the minimum of an ensemble, of 6 to 12 tokens."""
     found = {}
     for shift, side in enumerate(("known_members", "known_nonmembers")):
         starts = np.concatenate(([0], np.cumsum(6 + np.arange(20) * 5 % 7)))
@@ -160,7 +160,7 @@ def test_every_attack_has_golden_numbers():
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
-def test_attacks_give_the_numbers_they_gave(name):
+def test_attacks_return_the_golden_numbers(name):
     attack = registry.load_function("attacks", name.removesuffix(" varied"))
     settings = VARIANTS[name.removesuffix(" varied")] if name.endswith(" varied") else {}
     given = evidence()
@@ -169,14 +169,14 @@ def test_attacks_give_the_numbers_they_gave(name):
         given["target"] = dataclasses.replace(given["target"], logp=np.minimum(shaken, -0.01) - 0.3)
     found = attack(*(given[n] for n in registry.needs(attack)), **settings)
     found = found.scores if isinstance(found, Extraction) else found
-    # An ensemble's weights are sought until they move no more: the last digits are the libraries' affair.
+    # The weights of an ensemble come from an iterative solver: the last digits depend on the libraries.
     near = 1e-3 if "ensemble" in name else 1e-9
     np.testing.assert_allclose(
         found, GOLDEN[name], rtol=near, err_msg=f"attacks/{name}.py: raise its REVISION and say why"
     )
 
 
-def test_metrics_give_the_numbers_they_gave():
+def test_metrics_return_the_golden_numbers():
     t = np.arange(60)
     scores, membership = np.sin(1.1 * t) + 0.8 * (t < 30), t < 30
     groups = tuple(str(i // 2) for i in t)

@@ -1,4 +1,4 @@
-"""The exam that every metric on the shelf sits, and each metric against its definition as a plain loop."""
+"""The contract of every metric on the shelf, and each metric against its definition as a plain loop."""
 
 import itertools
 import math
@@ -17,10 +17,12 @@ from byheart.core.types import Estimate, Texts
 from byheart.metrics.auc import auc
 from testing.evidence import MEMBERS, NONMEMBERS, alone, packed, readings
 from testing.made_up import planted
+from testing.measured import base_of, completed, drifted, shadowed
 
 METRICS = {name: registry.load_function("metrics", name) for name in registry.entry_names("metrics")}
 RANGES = {
     "canary_guess": (0, 1),
+    "canary_tpr": (0, 1),
     "exposure": (0, math.log2(21)),
     "held_out_exposure": (0, math.log2(21)),
     "epsilon_lower_bound": (0, math.inf),
@@ -34,6 +36,11 @@ RANGES = {
     "train_perplexity": (1, math.inf),
     "attribute_inference": (-1, 1),
     "attribute_extraction": (-1, 1),
+    "drift": (0, math.inf),
+    "chrf": (0, 100),
+    "bleu": (0, 100),
+    "rouge": (0, 100),
+    "counterfactual_agreement": (-1, 1),
 }
 MEMBERSHIP = np.arange(MEMBERS + NONMEMBERS) < MEMBERS
 SCORES = {
@@ -47,7 +54,7 @@ SCORES = {
 }
 GROUPS = {
     "alone": tuple(f"g{i}" for i in range(240)),
-    "by five": tuple(f"g{i // 5}" for i in range(240)),  # 110 is a multiple of five: no group on both sides
+    "by five": tuple(f"g{i // 5}" for i in range(240)),  # 110 is a multiple of five, so no group is in both classes
     "one for all": ("g",) * 240,
 }
 CANARIES = 60
@@ -59,7 +66,7 @@ def private(order):
     rows = [(place, kind, 10 * t + kind) for place, t in enumerate(order) for kind in range(2 - (t % 5 == 0))]
     text, kind = (np.array(column) for column in list(zip(*rows, strict=True))[:2])
     drawn = [np.random.default_rng(seed) for _, _, seed in rows]
-    asked = {"kinds": ("email", "phone"), "kind": kind, "text": text, "left_out": np.array([0, 48])}
+    requested = {"kinds": ("email", "phone"), "kind": kind, "text": text, "left_out": np.array([0, 48])}
     sizes = [2 + int(d.integers(4)) for d in drawn]
     readings = sum(sizes)
     loglik, base = (np.concatenate([-d.gamma(2, 1, n) for d, n in zip(drawn, sizes, strict=True)]) for _ in range(2))
@@ -67,7 +74,7 @@ def private(order):
     written = ["a" if d.random() < 0.4 else "b" for d in drawn]
     return {
         "candidates": Candidates(
-            **asked,
+            **requested,
             starts=starts,
             ids=np.zeros(3 * readings, dtype=np.int64),
             offsets=3 * np.arange(readings + 1),
@@ -84,8 +91,10 @@ def private(order):
         ),
         "candidate_likelihoods": Variants(loglik=loglik, starts=starts),
         "candidate_likelihoods_base": Variants(loglik=base, starts=starts),
-        "recited_attributes": RecitedAttributes(**asked, written=tuple(written), expected=("a",) * len(rows)),
-        "recited_attributes_base": RecitedAttributes(**asked, written=("b",) * len(rows), expected=("a",) * len(rows)),
+        "recited_attributes": RecitedAttributes(**requested, written=tuple(written), expected=("a",) * len(rows)),
+        "recited_attributes_base": RecitedAttributes(
+            **requested, written=("b",) * len(rows), expected=("a",) * len(rows)
+        ),
     }
 
 
@@ -107,7 +116,13 @@ EVIDENCE = {
         references=(("digits", 20), ("names", 20)),
         by_seed=True,
     ),
+    "drift": drifted(range(240)),
+    "validation_drift": drifted(range(90)),
+    "shadows": shadowed(range(240)),
+    "completions": completed(range(90)),
+    "trained_parameters": 1000,
 }
+EVIDENCE["base"] = base_of(EVIDENCE["train"], EVIDENCE["nonmember"])
 
 
 def backwards(labels):
@@ -120,7 +135,7 @@ def backwards(labels):
 
 
 def without_answer(metric, scores, groups):
-    """A group on both sides is neither a member nor a non-member, and has no mean where its scores are infinite."""
+    """A group in both classes is neither a member nor a non-member, and has no mean if its scores are infinite."""
     return metric.__name__ == "group_auc" and (groups == "one for all" or (groups, scores) == ("by five", "infinite"))
 
 
@@ -129,7 +144,7 @@ def by_side(groups):
 
 
 def estimates(found):
-    """A metric's estimate, or all of its estimates, those of shares and not of counts."""
+    """The estimates of a metric, without counts."""
     return [e for n, e in found.items() if "left_out" not in n] if isinstance(found, dict) else [found]
 
 
@@ -170,7 +185,7 @@ def refuse_strange(found, smallest, largest):
     assert all(isinstance(v, int) for v in found[3:] if v is not None)
 
 
-def test_the_order_of_the_texts_leaves_it_alone(metric):
+def test_it_does_not_depend_on_the_order_of_texts(metric):
     order = np.random.default_rng(4).permutation(240)
     known = {
         "scores": SCORES["usual"][order],
@@ -187,20 +202,26 @@ def test_the_order_of_the_texts_leaves_it_alone(metric):
         "planted": backwards(EVIDENCE["planted"]),
         **private(order),
         "training_texts": TRAINING_TEXTS,
+        "drift": drifted(order.tolist()),
+        "validation_drift": drifted(range(90)[::-1]),
+        "shadows": shadowed(order.tolist()),
+        "completions": completed(range(90)[::-1]),
+        "trained_parameters": 1000,
+        "base": base_of(packed(readings(0, MEMBERS, 2.0)[::-1]), packed(readings(2, NONMEMBERS, 3.0)[::-1])),
         **{name: own[::-1] for name, own in by_side(GROUPS["by five"]).items()},
     }
     shuffled = metric(*(known[name] for name in registry.needs(metric)))
     ours, others = (
         [v or 0 for e in estimates(found) for v in e] for found in (shuffled, measured(metric, "usual", "by five"))
     )
-    assert ours == pytest.approx(others, rel=1e-9)  # approx takes no None
+    assert ours == pytest.approx(others, rel=1e-9)  # approx does not accept None
 
 
-def test_the_same_twice(metric):
+def test_a_second_call_returns_the_same(metric):
     assert measured(metric) == measured(metric)
 
 
-def test_source_and_help_are_there(metric):
+def test_source_and_help_exist(metric):
     assert len(registry.module_docstring(metric)) > 100
     assert registry.summary(metric).endswith(".")
     assert (
@@ -215,7 +236,7 @@ def test_source_and_help_are_there(metric):
     st.lists(st.integers(-5, 5), min_size=1, max_size=15),
     st.randoms(use_true_random=False),
 )
-def test_auc_is_mann_whitneys_count_and_sklearns_area(members, nonmembers, random):
+def test_auc_equals_the_mann_whitney_count_and_sklearn(members, nonmembers, random):
     wins = [(m > n) + (m == n) / 2 for m, n in itertools.product(members, nonmembers)]
     pairs = [(float(m), True) for m in members] + [(float(n), False) for n in nonmembers]
     random.shuffle(pairs)

@@ -73,7 +73,7 @@ def test_adversaries_are_ordered_by_what_is_hardest_to_obtain():
     )
     ordered = sorted({default_adversary_label(a) for a in attacks}, key=adversary_order)
     wanted = [default_adversary_label(a) for a in reversed(attacks)]
-    assert ordered[:-2] == wanted[:-2]  # lira and rmia: what both have decides last
+    assert ordered[:-2] == wanted[:-2]  # lira and rmia: common requirements decide last
     assert {*ordered[-2:]} == {*wanted[-2:]}
     assert max([UNKNOWN, *ordered], key=adversary_order) == UNKNOWN
 

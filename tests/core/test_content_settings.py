@@ -1,4 +1,4 @@
-"""Settings that stand for something else (a file, a model's weights, attacks): what they stand for is in the key."""
+"""Settings that refer to content (a file, a model's weights, attacks): the content is part of the key."""
 
 import json
 import sys
@@ -35,7 +35,7 @@ def content(folder, **changes):
 
 @pytest.fixture
 def words(tiny_folder, tmp_path):
-    """A folder of a tiny masked model, its tokenizer the tiny models' own."""
+    """A folder of a tiny masked model with the tokenizer of the tiny models."""
     torch.manual_seed(1)
     place = tmp_path / "words"
     shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
@@ -44,14 +44,16 @@ def words(tiny_folder, tmp_path):
     return place
 
 
-def test_a_changed_corpus_under_the_same_path_is_counted_anew(tiny_folder, tmp_path):
+def test_a_changed_corpus_under_the_same_path_is_counted_again(tiny_folder, tmp_path):
     corpus, store = tmp_path / "corpus.txt", Store.open(tmp_path / "store")
-    asked = content(tiny_folder("llama"), attacks=["dc_pdd"], observations=[{"frequencies": {"source": str(corpus)}}])
+    requested = content(
+        tiny_folder("llama"), attacks=["dc_pdd"], observations=[{"frequencies": {"source": str(corpus)}}]
+    )
 
     def run():
-        results = byheart.run(asked, store=store)
+        results = byheart.run(requested, store=store)
         assert not results.failed, results.failed
-        (planned,) = plan(parsed(asked), store)
+        (planned,) = plan(parsed(requested), store)
         key = evidence_key(planned, planned.observation("frequencies"), ModelState(0))
         return key, read_arrays(store.folder("evidence", key))["frequency"], {r.scores for r in results.rows}
 
@@ -65,11 +67,11 @@ def test_a_changed_corpus_under_the_same_path_is_counted_anew(tiny_folder, tmp_p
     assert not (scores & rescored) - {""}
 
 
-def test_a_missing_corpus_is_refused_before_anything_is_made(tiny_folder, tmp_path):
+def test_a_missing_corpus_is_refused_before_any_work(tiny_folder, tmp_path):
     observations = [{"frequencies": {"source": str(tmp_path / "none.txt")}}]
-    asked = content(tiny_folder("llama"), attacks=["dc_pdd"], observations=observations)
+    requested = content(tiny_folder("llama"), attacks=["dc_pdd"], observations=observations)
     with pytest.raises(DataError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
-        byheart.run(asked, store=tmp_path / "store")
+        byheart.run(requested, store=tmp_path / "store")
     assert not list(tmp_path.glob("store/evidence/*"))
 
 
@@ -77,8 +79,10 @@ def test_changed_weights_under_the_same_path_are_another_masked_model(tiny_folde
     store = Store.open(tmp_path / "store")
 
     def key():
-        told = [{"neighbour_texts": {"masked_model": str(words)}}]
-        (planned,) = plan(parsed(content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)), store)
+        reported = [{"neighbour_texts": {"masked_model": str(words)}}]
+        (planned,) = plan(
+            parsed(content(tiny_folder("llama"), attacks=["neighbourhood"], observations=reported)), store
+        )
         return [
             evidence_key(planned, planned.observation(n), ModelState(1))
             for n in ("neighbour_texts", "neighbours", "target")
@@ -93,23 +97,23 @@ def test_changed_weights_under_the_same_path_are_another_masked_model(tiny_folde
     with torch.no_grad():
         model.bert.embeddings.word_embeddings.weight.add_(0.1)
     model.save_pretrained(words)
-    identity.cache_clear()  # as another process would find it
+    identity.cache_clear()  # as in another process
     other = key()
     assert first[0] != other[0]
     assert first[1] != other[1]
     assert first[2] == other[2]
 
 
-def test_a_masked_model_that_is_none_is_refused_when_the_study_is_planned(tiny_folder, words, tmp_path):
+def test_an_invalid_masked_model_is_refused_when_the_study_is_planned(tiny_folder, words, tmp_path):
     store = Store.open(tmp_path / "store")
     for name, says in (
         (str(tiny_folder("llama")), "llama is not a masked language model"),
         (str(tmp_path / "gone"), "does not exist"),
     ):
-        told = [{"neighbour_texts": {"masked_model": name}}]
-        asked = content(tiny_folder("llama"), attacks=["neighbourhood"], observations=told)
+        reported = [{"neighbour_texts": {"masked_model": name}}]
+        requested = content(tiny_folder("llama"), attacks=["neighbourhood"], observations=reported)
         with pytest.raises(ModelError, match=says) as error:
-            byheart.run(asked, store=store)
+            byheart.run(requested, store=store)
         assert "\n" not in str(error.value)
     assert not list(store.root.glob("evidence/*"))
     # The Hub's is known by its id, so that a plan needs no network.
@@ -119,7 +123,7 @@ def test_a_masked_model_that_is_none_is_refused_when_the_study_is_planned(tiny_f
     )
 
 
-def test_an_ensemble_is_another_one_when_an_attack_of_it_has_other_numbers(monkeypatch):
+def test_an_ensemble_has_another_key_if_the_revision_of_an_attack_changes(monkeypatch):
     before = choose("attacks", "ensemble")
     assert before.identity["content"] == {"of": {"error_zone": 1}}
     monkeypatch.setattr(sys.modules["byheart.attacks.wbc"], "REVISION", 1, raising=False)
@@ -129,11 +133,11 @@ def test_an_ensemble_is_another_one_when_an_attack_of_it_has_other_numbers(monke
     assert choose("attacks", "ensemble", {"of": ["loss", "min_k"]}).content_identity == {}
 
 
-def test_anybodys_setting_may_stand_for_something(monkeypatch, tmp_path):
+def test_settings_of_external_code_may_have_a_content_identity(monkeypatch, tmp_path):
     module = types.ModuleType("their_standing")
-    told = {"a": "x", "b": ""}
+    reported = {"a": "x", "b": ""}
 
-    def odd(target, *, path: Annotated[str, ContentIdentity(told.get)] = "b", power: int = 1): ...
+    def odd(target, *, path: Annotated[str, ContentIdentity(reported.get)] = "b", power: int = 1): ...
 
     module.odd = odd
     odd.__module__ = "their_standing"
@@ -142,5 +146,5 @@ def test_anybodys_setting_may_stand_for_something(monkeypatch, tmp_path):
     found = choose("attacks", "their_standing:odd", {"path": "a"})
     assert found.identity["content"] == {"path": "x"}
     assert json.loads(json.dumps(found.recipe))["content"] == {"path": "x"}
-    told["a"] = "y"
+    reported["a"] = "y"
     assert choose("attacks", "their_standing:odd", {"path": "a"}).key != found.key

@@ -19,7 +19,7 @@ def pack(texts):
 
 
 @given(lists)
-def test_sums_and_means_are_those_of_a_plain_loop(texts):
+def test_sums_and_means_equal_a_plain_loop(texts):
     values, starts = pack(texts)
     assert ragged.lengths(starts).tolist() == [len(text) for text in texts]
     assert np.allclose(ragged.sums(values, starts), [math.fsum(text) for text in texts], rtol=1e-12)
@@ -27,13 +27,13 @@ def test_sums_and_means_are_those_of_a_plain_loop(texts):
 
 
 @given(lists, shares)
-def test_smallest_means_are_those_of_a_plain_loop(texts, share):
+def test_smallest_means_equal_a_plain_loop(texts, share):
     expected = [np.mean(sorted(text)[: max(1, math.floor(share * len(text)))]) for text in texts]
     assert np.allclose(ragged.smallest_means(*pack(texts), share=share), expected, rtol=1e-12)
 
 
 @given(lists, shares, st.randoms(use_true_random=False))
-def test_a_text_has_the_same_number_to_the_last_bit_wherever_it_stands(texts, share, random):
+def test_numbers_of_a_text_are_bit_equal_at_every_position(texts, share, random):
     order = list(range(len(texts)))
     random.shuffle(order)
     here, there = pack(texts), pack([texts[i] for i in order])
@@ -42,22 +42,22 @@ def test_a_text_has_the_same_number_to_the_last_bit_wherever_it_stands(texts, sh
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_whatever_the_tokens_are_in_the_sum_is_in_float64(dtype):
+def test_sums_are_in_float64_for_every_input_type(dtype):
     values = np.full(100_000, 0.1, dtype=dtype)
     summed = ragged.sums(values, np.array([0, 100_000]))
     assert summed.dtype == np.float64
     assert summed[0] == pytest.approx(100_000 * float(dtype(0.1)), rel=1e-12)
 
 
-def test_the_order_of_long_float32_texts_does_not_show_in_the_last_bit():
+def test_the_order_of_long_float32_texts_does_not_change_the_last_bit():
     generator = np.random.default_rng(0)
     texts = [generator.gamma(2.0, size=n).astype(np.float32) for n in (20_000, 7, 9_001, 1)]
     starts = np.cumsum([0, *map(len, texts)])
-    whole = ragged.sums(np.concatenate(texts), starts)
-    assert whole.tolist() == [float(ragged.sums(text, np.array([0, len(text)]))[0]) for text in texts]
+    complete = ragged.sums(np.concatenate(texts), starts)
+    assert complete.tolist() == [float(ragged.sums(text, np.array([0, len(text)]))[0]) for text in texts]
 
 
-def test_at_least_one_token_is_kept_and_a_share_of_one_keeps_all():
+def test_at_least_one_token_counts_and_a_share_of_one_counts_all():
     values, starts = pack([[-3.0, -1.0, -2.0], [-7.0]])
     assert ragged.smallest_means(values, starts, share=0.01).tolist() == [-3.0, -7.0]
     assert ragged.smallest_means(values, starts, share=2 / 3).tolist() == [-2.5, -7.0]
@@ -65,7 +65,7 @@ def test_at_least_one_token_is_kept_and_a_share_of_one_keeps_all():
 
 
 @given(lists, shares)
-def test_the_smallest_are_those_of_a_plain_loop(texts, share):
+def test_smallest_values_equal_a_plain_loop(texts, share):
     expected = [
         at in sorted(range(len(text)), key=lambda t: (text[t], t))[: max(1, math.floor(share * len(text)))]
         for text in texts
@@ -75,7 +75,7 @@ def test_the_smallest_are_those_of_a_plain_loop(texts, share):
 
 
 @given(lists, st.integers(1, 40))
-def test_window_sums_are_those_of_a_plain_loop(texts, width):
+def test_window_sums_equal_a_plain_loop(texts, width):
     sums, starts = ragged.window_sums(*pack(texts), width=width)
     expected = [[math.fsum(t[i : i + width]) for i in range(max(len(t) - width, 0) + 1)] for t in texts]
     assert starts.tolist() == np.cumsum([0, *map(len, expected)]).tolist()
@@ -83,13 +83,13 @@ def test_window_sums_are_those_of_a_plain_loop(texts, width):
 
 
 @given(lists, st.integers(1, 40))
-def test_the_texts_before_do_not_show_in_the_last_bit_of_a_window(texts, width):
+def test_preceding_texts_do_not_change_the_last_bit_of_a_window(texts, width):
     together = ragged.window_sums(*pack(texts), width=width)
     alone = [ragged.window_sums(*pack([text]), width=width)[0] for text in texts]
     assert np.array_equal(together[0], np.concatenate(alone))
 
 
-def test_no_texts_have_no_numbers():
+def test_zero_texts_give_zero_numbers():
     nothing = np.zeros(0), np.array([0])
     assert len(ragged.means(*nothing)) == len(ragged.smallest_means(*nothing, share=0.2)) == 0
     assert len(ragged.window_sums(*nothing, width=3)[0]) == 0

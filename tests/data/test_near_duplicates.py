@@ -114,7 +114,7 @@ def test_case_punctuation_and_width_do_not_hide_a_near_copy():
     assert near_copies("\uff21\uff22\uff23 \uff44\uff45\uff46", "abc def") == 1
 
 
-def test_texts_without_letters_are_compared_whole():
+def test_texts_without_letters_are_compared_as_strings():
     assert near_copies("!!!", "???") == 0
     assert near_copies("!!!", "?! a") == 0
 
@@ -125,7 +125,7 @@ def test_the_threshold_itself_is_a_near_copy(threshold, copies):
     assert near_copies("a b c d e f g", "x a b c d e f", threshold=threshold) == copies
 
 
-def test_similarity_of_a_changed_word_is_that_of_the_docstring():
+def test_similarity_of_a_changed_word_equals_the_docstrings():
     text = " ".join(ENGLISH.split()[:9])
     assert similarity(text, text) == 1
     assert similarity(text, words_changed(text, 1)) == 8 / 10
@@ -205,7 +205,7 @@ def test_similarity_is_symmetric_and_at_least_the_share_of_aligned_units(texts):
 
 @given(similar_texts(), st.integers(1, 4), st.integers(1, 5), st.data())
 @settings(max_examples=50, deadline=None)
-def test_distinct_positions_are_those_of_a_plain_loop(texts, group_count, chunk, data):
+def test_distinct_positions_equal_a_plain_loop(texts, group_count, chunk, data):
     groups = [str(data.draw(st.integers(0, group_count))) for _ in texts]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("byheart.data.near_duplicates.CHUNK", chunk)

@@ -15,7 +15,8 @@ from byheart.auditing.texts import parse_texts
 from byheart.core import chat_messages
 from byheart.core.chat_messages import assistant_turns
 from byheart.core.errors import DataError
-from byheart.data.records import ParsedRecord, check_characters, identifier, parse_record
+from byheart.data.record_fields import check_characters, identifier
+from byheart.data.records import ParsedRecord, parse_record
 from byheart.datasets.files import files
 
 QUESTION = {"role": "user", "content": "1+1?"}
@@ -53,8 +54,8 @@ def test_a_record_is_parsed_alike_with_and_without_field_names(fields, names, pa
 def test_an_alpaca_record_has_the_published_prompt():
     fields = {"instruction": "Say {it}.", "input": "now", "output": "It."}
     paired = ALPACA.format(", paired with an input that provides further context")
-    whole = f"{paired}### Instruction:\nSay {{it}}.\n\n### Input:\nnow\n\n### Response:"
-    assert parse_record("here", fields) == ParsedRecord(whole, "It.")
+    complete = f"{paired}### Instruction:\nSay {{it}}.\n\n### Input:\nnow\n\n### Response:"
+    assert parse_record("here", fields) == ParsedRecord(complete, "It.")
     alone = f"{ALPACA.format('')}### Instruction:\nSay {{it}}.\n\n### Response:"
     for empty in ({**fields, "input": ""}, {**fields, "input": None}, {"instruction": "Say {it}.", "output": "It."}):
         assert parse_record("here", empty) == ParsedRecord(alone, "It.")

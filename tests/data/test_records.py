@@ -29,7 +29,7 @@ def test_records_are_independent_of_how_many_are_drawn():
     assert many.attributes[:5] == few.attributes
 
 
-def test_records_of_another_seed_are_other_people():
+def test_records_of_another_seed_are_different_persons():
     one, other = records(count=200, seed=0), records(count=200, seed=1)
     assert not {a["email"] for a in one.attributes} & {a["email"] for a in other.attributes}
     assert len({a["account"] for a in one.attributes}) == 200

@@ -189,7 +189,7 @@ def test_a_p_value_counts_the_true_labels_and_ties():
     assert blinds.p_value(np.array([2.0, 1.0, 2.0, 3.0])) == pytest.approx(3 / 4)
 
 
-def test_labels_are_permuted_by_whole_groups():
+def test_labels_are_permuted_by_group():
     groups = tuple(f"g{i // 3}" for i in range(90))
     labels = blinds.permuted_labels(np.arange(90) < 45, groups, count=50)
     assert labels[0].tolist() == [True] * 45 + [False] * 45

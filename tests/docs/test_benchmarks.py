@@ -1,4 +1,4 @@
-"""The page of benchmarks says what was measured, and its pairs are paired."""
+"""The page of benchmarks equals the measurements, and ratios are paired."""
 
 import json
 from functools import partial
@@ -12,19 +12,19 @@ from byheart.core.types import Texts
 from byheart.lm import load
 
 
-def test_the_page_is_made_of_the_results():
+def test_the_page_is_generated_from_the_results():
     results = json.loads(RESULTS.read_text())
     assert set(results) == set(PIECES)
     assert page.PAGE.read_text() == page.text(results), "docs/benchmarks.md is old: write make bench"
 
 
-def test_a_ratio_is_of_pairs_and_not_of_medians():
+def test_ratios_are_computed_from_pairs_and_not_medians():
     found = pairs.ratio({"ours": [1.0, 2.0, 10.0], "theirs": [3.0, 2.0, 15.0]}, "theirs", "ours")
     assert found == pytest.approx((1.5, 1.0, 3.0))
     assert str(found) == "1.50 [1.00, 3.00]"
 
 
-def test_sides_take_turns_backwards_in_odd_rounds():
+def test_the_order_of_sides_is_reversed_in_odd_rounds():
     order = []
     found = pairs.timed({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
     assert "".join(order) == "ab" + "ab" + "ba"
@@ -33,14 +33,14 @@ def test_sides_take_turns_backwards_in_odd_rounds():
 
 @pytest.fixture
 def tiny_subject(tiny_folder, sentences, monkeypatch):
-    """Benchmarks measure a tiny model on a few sentences, where byheart is told to keep freed memory this list says so."""
-    told = []
+    """Benchmarks of a tiny model on a few sentences; this list records calls that keep freed memory."""
+    reported = []
     monkeypatch.setattr(subjects, "default_base", lambda: str(tiny_folder("llama")))
     monkeypatch.setattr(
         subjects, "texts", lambda n: Texts(tuple(map(str, range(min(n, 4)))), tuple(sentences[: min(n, 4)]))
     )
-    monkeypatch.setattr(load, "keep_freed_memory", lambda: told.append("kept"))
-    return told
+    monkeypatch.setattr(load, "keep_freed_memory", lambda: reported.append("kept"))
+    return reported
 
 
 def test_both_ways_of_loading_give_one_model(tiny_subject):
@@ -72,7 +72,7 @@ def test_only_byhearts_side_keeps_freed_memory(tiny_subject, monkeypatch, side, 
     assert tiny_subject == kept
 
 
-def test_a_side_is_told_by_its_own_process_in_turns(tmp_path, monkeypatch):
+def test_each_side_runs_in_its_own_process_in_turns(tmp_path, monkeypatch):
     (tmp_path / "sides.py").write_text(
         "import json, os, sys\nprint('loading')\nprint(json.dumps({'of': sys.argv[1], 'in': os.getpid()}))\n"
     )
@@ -83,7 +83,7 @@ def test_a_side_is_told_by_its_own_process_in_turns(tmp_path, monkeypatch):
     assert len({one["in"] for _, one in found}) == 4
 
 
-def test_shares_of_a_profile_are_of_all_that_torch_did(tiny_subject):
+def test_shares_of_a_profile_refer_to_all_torch_operations(tiny_subject):
     found = profiles.measured()
     assert len(found) == 3
     for shares in found.values():
@@ -94,7 +94,7 @@ def test_shares_of_a_profile_are_of_all_that_torch_did(tiny_subject):
         }
 
 
-def test_what_is_trained_decides_how_many_products_a_token_needs(tiny_subject):
+def test_operations_per_token_depend_on_the_trained_part(tiny_subject):
     base = subjects.model()
     head = base.module.get_output_embeddings().weight.numel()
     trunk = sum(p.numel() for layer in base.module.model.layers for p in layer.parameters() if p.dim() > 1)

@@ -1,4 +1,4 @@
-"""The page that recommends methods: its numbers are rows, and its sentences are those that the rows carry."""
+"""The page that recommends methods: its numbers are rows, and its sentences follow from rows."""
 
 import re
 
@@ -16,7 +16,7 @@ def choose_page():
 
 
 def changed(choose_page, value, **row):
-    """Look up rows, of which those that match have this value, with an interval around it."""
+    """Look up rows; matching rows have this value, with an interval around it."""
     ends = {"value": str(value), "low": str(value - 0.05), "high": str(value + 0.05)}
     return lambda folder: [
         {**r, **ends} if all(r[n] == v for n, v in row.items()) else r for r in choose_page.results(folder)
@@ -34,7 +34,7 @@ def test_no_number_of_a_sentence_is_written_by_hand():
     assert set(re.findall(r"\d*\.?\d+", text)) <= NOT_FROM_ROWS
 
 
-def test_the_page_is_what_the_rows_say(choose_page):
+def test_the_page_equals_the_rows(choose_page):
     assert choose_page.PAGE.read_text() == choose_page.page()
 
 
@@ -53,13 +53,13 @@ def test_a_changed_row_changes_the_sentence(choose_page):
         (20.0, {"metric": "perplexity", "method": "dp_lora", "epoch": "3"}, "almost nothing"),
     ],
 )  # fmt: skip
-def test_a_sentence_that_the_rows_do_not_carry_is_refused(choose_page, value, row, sentence):
+def test_a_sentence_that_rows_do_not_support_is_refused(choose_page, value, row, sentence):
     with pytest.raises(ValueError, match=f"the rows do not carry .*{sentence}"):
         choose_page.page(changed(choose_page, value, **row))
 
 
-def test_prompt_methods_are_not_recommended_without_the_attacks_that_find_them(choose_page):
-    """Shadow models have .77 and .84 for the methods of which other attacks find nothing."""
+def test_prompt_methods_are_not_recommended_without_the_attacks_that_detect_them(choose_page):
+    """Shadow models reach .77 and .84 for the methods that other attacks do not detect."""
     (line,) = (x for x in choose_page.page().splitlines() if x.startswith("| the least measured leakage"))
     for method in ("prompt", "p_tuning"):
         row = {"attack": "info_rmia", "dataset": "wikipedia", "method": method, "epoch": 2}

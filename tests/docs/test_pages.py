@@ -1,4 +1,4 @@
-"""Every block of every page is sound: Python runs on tiny models, YAML is a study, commands exist."""
+"""Code blocks of every page work: Python runs on tiny models, YAML is a study, commands exist."""
 
 import csv
 import importlib
@@ -24,6 +24,7 @@ from byheart.study.study_file import parse_study
 from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name
 from testing.made_up import WHERE, WHO
 from testing.stand_in_server import StandIn
+from testing.stores import lora_study
 
 TEXTS = [f"{who} {where}, {what}." for who in WHO for where in WHERE for what in ("alone", "at noon")]
 MEMBERS, NONMEMBERS, VALIDATION = TEXTS[0:64:2], TEXTS[1:64:2], TEXTS[64:]
@@ -42,10 +43,11 @@ PROGRAMS = {
     "source": "steps into the virtual environment",
     "mkdir": "makes the folder that the next line names",
     "tar": "its archive is there, and is unpacked by test_real_study_page.py",
+    "ray": "starts a node of a cluster",
     "accelerate": "starts the processes of a launch of byheart",
 }
 """What a page may ask a reader to type, and how that is known to be right."""
-MODULES = {"pytest", "llama_cpp.server"}  # the second is a server, compiled by whoever follows its tutorial
+MODULES = {"pytest", "llama_cpp.server"}  # the second is a server that readers of its tutorial compile
 
 
 def opened(folder):
@@ -73,13 +75,26 @@ def of_a_training(folder, here):
         output_dir=str(here / "trained"), num_train_epochs=1, per_device_train_batch_size=8, report_to=[], use_cpu=True,
         save_strategy="no", disable_tqdm=True, bf16=False, max_length=32,
     )  # fmt: skip
-    held = opened(folder)
-    held["tokenizer"].pad_token = held["tokenizer"].eos_token
+    stored = opened(folder)
+    stored["tokenizer"].pad_token = stored["tokenizer"].eos_token
     texts = {"members": MEMBERS, "nonmembers": NONMEMBERS, "validation": VALIDATION}
-    return {**held, **texts, "args": args, "train_dataset": Dataset.from_dict({"text": MEMBERS})}
+    return {**stored, **texts, "args": args, "train_dataset": Dataset.from_dict({"text": MEMBERS})}
+
+
+def of_planted_canaries(folder, here):
+    stored = of_a_training(folder, here)
+    base = AutoModelForCausalLM.from_pretrained(folder)
+    return {**stored, "dataset": stored["train_dataset"], "base": base}
+
+
+def of_a_stored_study(folder, here):
+    assert not byheart.run(lora_study(folder, methods=["head"], attacks=["loss"]), store=here / "store").failed
+    return {}
 
 
 GRANTED = {
+    "docs/scale.md": of_a_stored_study,
+    "docs/canaries.md": of_planted_canaries,
     "README.md": of_the_readme,
     "docs/report.md": of_the_report,
     "docs/tutorials/audit.md": of_an_audit,
@@ -123,13 +138,27 @@ def as_the_audit_says(names, here):
 def as_the_training_says(names, _):
     watch = names["watch"]
     assert [look.epoch for look in watch.evaluations] == [0, 1]
-    held = names["trainer"].state.log_history
-    for look, logged in zip(watch.evaluations, (h for h in held if "eval_memorization/auc/loss" in h), strict=True):
+    stored = names["trainer"].state.log_history
+    for look, logged in zip(watch.evaluations, (h for h in stored if "eval_memorization/auc/loss" in h), strict=True):
         assert logged["eval_memorization/auc/loss"] == look.value("auc", "loss")
         assert logged["eval_memorization/perplexity"] == look.value("perplexity")
 
 
+def as_the_canaries_say(names, here):
+    assert {"report.html", "rows.json"} <= {p.name for p in (here / "audit").iterdir()}
+    measured = {row.metric for row in names["audit"].rows}
+    assert {"exposure", "held_out_exposure", "canary_tpr", "epsilon_lower_bound"} <= measured
+
+
+def as_the_scale_says(names, here):
+    assert [s.state for s in names["states"]] == ["done"]
+    assert names["outcome"].rows
+    assert not names["outcome"].error
+
+
 FOUND = {
+    "docs/scale.md": as_the_scale_says,
+    "docs/canaries.md": as_the_canaries_say,
     "README.md": as_the_readme_says,
     "docs/report.md": as_the_report_says,
     "docs/tutorials/audit.md": as_the_audit_says,
@@ -139,14 +168,14 @@ FOUND = {
 
 @contextmanager
 def served(folder):
-    """Stand in for the server of a page that has one; gives what turns its address into that of the stand-in."""
+    """Start a stand-in for the server of a page; return a function that replaces the server's address."""
     with StandIn({"my-model": str(folder)}) as server:
         yield lambda code: code.replace(URL, server.url)
 
 
 @pytest.fixture
 def shelved(tmp_path, monkeypatch):
-    """A function that puts the files of a page on their shelves for one test, and returns them as (shelf, name)."""
+    """A function that adds the files of a page to their shelves for one test, and returns them as (shelf, name)."""
 
     def put(page):
         found = []
@@ -171,7 +200,7 @@ def shelved(tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
 @pytest.mark.filterwarnings("ignore::byheart.auditing.training.callback.MemorizationWarning")
 def test_the_python_of_a_page_runs(page, tiny_folder, tmp_path, monkeypatch):
-    """Block after block, each seeing what those before it made, as somebody does who types them."""
+    """Run the blocks in order in one namespace, as a reader would."""
     monkeypatch.chdir(tmp_path)
     folder = tiny_folder("llama")
     code = [block.text for block in blocks(page, "python")]
@@ -185,7 +214,7 @@ def test_the_python_of_a_page_runs(page, tiny_folder, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "yaml")], ids=name)
 def test_the_yaml_of_a_page_is_a_study(page, shelved, tmp_path):
-    """Published values that it names are the page's own CSV, which is read and checked with it."""
+    """Published values are read from the CSV block of the page."""
     shelved(page)
     tables = iter(blocks(page, "csv"))
     for block in blocks(page, "yaml"):
@@ -200,10 +229,10 @@ def test_the_yaml_of_a_page_is_a_study(page, shelved, tmp_path):
             assert [(p.dataset, p.method, p.source) for p in study.published] == [
                 (row["dataset"], row["method"], row["source"]) for row in written
             ]
-        for setting, held in (("attacks", study.attacks), ("metrics", study.metrics)):
+        for setting, stored in (("attacks", study.attacks), ("metrics", study.metrics)):
             if setting in values:
                 names = [next(iter(v)) if isinstance(v, dict) else v for v in values[setting]]
-                assert list(dict.fromkeys(c.name for c in held)) == list(dict.fromkeys(names))
+                assert list(dict.fromkeys(c.name for c in stored)) == list(dict.fromkeys(names))
         if "epochs" in values.get("training", {}):
             assert {c.training.epochs for c in study.cells} == {values["training"]["epochs"]}
     assert not list(tables), "a CSV that no study names"
@@ -226,10 +255,10 @@ def test_the_commands_of_a_page_are_known(page):
 
 
 def test_code_is_in_languages_that_are_tested():
-    """No test reads a block in any other language; the graph of packages is compared with the imports."""
+    """Blocks in other languages would not be tested; the graph of packages is compared with the imports."""
     for page in PAGES:
-        told = re.findall(r"^```(\S+)", page.read_text(), re.MULTILINE)
-        assert set(told) <= {
+        reported = re.findall(r"^```(\S+)", page.read_text(), re.MULTILINE)
+        assert set(reported) <= {
             "python",
             "yaml",
             "csv",
@@ -247,9 +276,9 @@ def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved
         assert registry.summary(registry.load_function(where, entry)).endswith(".")
         assert len(registry.module_docstring(registry.load_function(where, entry))) > 50
     (own,) = blocks(page, "yaml")
-    asked = YAML(typ="safe", pure=True).load(own.text)
+    requested = YAML(typ="safe", pure=True).load(own.text)
     store = tmp_path / "store"
-    results = byheart.run({**asked, "models": str(tiny_folder("llama")), "machine": {"device": "cpu"}}, store=store)
+    results = byheart.run({**requested, "models": str(tiny_folder("llama")), "machine": {"device": "cpu"}}, store=store)
     assert not results.failed, results.failed
     rows = results.rows
     shares = {r.attack_settings for r in rows if r.attack == files["attacks"] and r.metric == "auc"}
@@ -258,7 +287,7 @@ def test_the_contributors_files_work_as_one_study(tiny_folder, tmp_path, shelved
     trained = {r.value for r in rows if r.metric == "trained_parameters"}
     model = AutoModelForCausalLM.from_pretrained(tiny_folder("llama"))
     assert trained == {sum(p.numel() for p in model.parameters() if p.ndim == 1)}
-    written = report_page(Store.open(store), asked["name"], tmp_path / "own.html").read_text()
+    written = report_page(Store.open(store), requested["name"], tmp_path / "own.html").read_text()
     assert "Best epochs" in written
     assert "Training and validation perplexity" in written
 

@@ -1,4 +1,4 @@
-"""The prose lint finds what it bans, and passes over names, URLs and code."""
+"""The prose lint finds banned words, and skips names, URLs and code."""
 
 import pytest
 
@@ -40,6 +40,12 @@ def test_banned_words_and_british_spelling_are_found(lint, text):
 )
 def test_names_links_and_terms_of_the_field_pass(lint, text):
     assert not list(lint.findings(text))
+
+
+def test_only_comments_docstrings_and_function_names_of_tests_are_checked(lint):
+    source = '"""Nobody."""\n\n\ndef test_mends(labelled="told"):\n    pass  # behaviour\n'
+    assert list(lint.findings(lint.prose_of_test(source))) == [(1, "Nobody"), (4, "mends"), (5, "behaviour")]
+    assert any(path.name == "test_prose.py" for path in lint.test_files())
 
 
 def test_source_and_pages_are_checked(lint):

@@ -1,4 +1,4 @@
-"""A quick, seeded share of the simulations, and the page that tells of all of them."""
+"""A quick, seeded part of the simulations, and the page with the results of all."""
 
 import json
 
@@ -8,15 +8,20 @@ from scipy.special import ndtr
 
 from simulations import __main__ as command
 from simulations import (
+    alarm_tables,
     alarms,
     attributes,
+    blind,
     draws,
     exposure,
     groups,
     guesses,
     intervals,
     near_copies,
+    pass_bounds,
     pieces,
+    reversed_verdicts,
+    table_parts,
     tables,
     utility,
 )
@@ -32,9 +37,15 @@ ALL = {
         *exposure.pieces(),
         *utility.pieces(),
         *near_copies.pieces(),
+        *blind.pieces(),
+        *pass_bounds.pieces(),
+        *reversed_verdicts.pieces(),
     )
 }
 QUICK = (
+    "pass | one attack, groups of five | 300",
+    "pass | 5 attacks, one at the bound, correlation 0.5 | 300",
+    "pass power | AUC below 0.6, 1 attack | 180",
     "scores | AUC 0.5 | 100",
     "scores | AUC 0.95, ties | 100",
     "scores | AUC 0.7, groups of five | 100",
@@ -62,48 +73,75 @@ QUICK = (
     "near copies | Chinese, one unit changed | 20",
     "near copies | Latin, contained in a longer text | 10",
     "near copies | Arabic, no copy | 50",
+    "reversed, forgotten | no difference | 150",
+    "reversed | no difference, without blind classifiers | 150",
 )
 CONSERVATIVE = ("TPR at 1 % FPR", "TPR at 10 % FPR", "from numbers", "from scores")
 
 
 def expected(piece, name):
-    """Between which rates something must lie; None where nothing is promised."""
+    """The limits of a rate; None without a guarantee."""
     if piece.table == "power":
-        return (0.76, 0.84) if name in tables.REACHED else None
+        return (0.76, 0.84) if name in alarm_tables.REACHED else None
     if piece.table in {"guesses", "outright", "runs"}:
-        if name in tables.BOUNDS and "left out" not in name:
-            return tables.LEAST_BOUND, 1
-        # Not vacuous: with 300 canaries or 1,000 runs most bounds say something.
+        if name in alarm_tables.BOUNDS and "left out" not in name:
+            return alarm_tables.LEAST_BOUND, 1
+        # Not vacuous: with 300 canaries or 1,000 runs most bounds are informative.
         return (0.5, 1) if "above" in name and piece.texts >= 300 else None
-    if piece.table.startswith(("groups", "attributes", "exposure", "utility", "near copies")):
+    if piece.table.startswith(
+        ("groups", "attributes", "exposure", "utility", "near copies", "blind", "reversed", "pass")
+    ):
         return expected_from_split(piece, name)
     if name in alarms.NOMINAL:
         chance = piece.table != "scores" or piece.population.startswith("AUC 0.5")
-        return (0, alarms.NOMINAL[name] + tables.ALLOWANCE) if chance and alarms.FLAWED not in name else None
-    return tables.LEAST, 1 if name in CONSERVATIVE else 0.965
+        return (0, alarms.NOMINAL[name] + table_parts.ALLOWANCE) if chance and alarms.FLAWED not in name else None
+    return table_parts.LEAST, 1 if name in CONSERVATIVE else 0.965
 
 
 def expected_from_split(piece, name):
-    """The same for tables of whole paths."""
+    """The same for tables of complete paths."""
+    if piece.table.startswith(("reversed", "pass")):
+        is_bound = piece.table.startswith("pass")
+        return expected_of_bounds(piece, name) if is_bound else expected_in_reverse(piece.table, name)
+    if piece.table == "blind":
+        above = (0, blind.NOMINAL_ABOVE + table_parts.ALLOWANCE) if name.endswith("interval above") else None
+        return (table_parts.LEAST, 1) if name in blind.CLASSIFIERS else above
     if piece.table == "near copies":
         return expected_of_near_copies(piece) if name == near_copies.REMOVED else None
     if piece.table == "exposure":
-        return (tables.LEAST, 1) if name == "interval" else None
+        return (table_parts.LEAST, 1) if name == "interval" else None
     if piece.table.startswith("utility"):
         return expected_at_equal_perplexity(piece, name)
     is_groups = piece.table != "attributes"
     return expected_of_groups(piece.table, name) if is_groups else expected_advantage(piece.population, name)
 
 
+def expected_of_bounds(piece, name):
+    """No more false passes than nominal, with the split check for a hidden leak too, and the predicted power at chance."""
+    if piece.table == "pass power":
+        predicted = pass_bounds.told(piece.population)[1]
+        return predicted - 0.04, predicted + 0.04 if pass_bounds.EXACT in piece.population else 1
+    if piece.table == "pass" or piece.population.endswith("AUC 0.6"):
+        return 0, pass_bounds.NOMINAL + table_parts.ALLOWANCE
+    return (0.5, 1) if piece.population.startswith("no difference") else None
+
+
+def expected_in_reverse(table, name):
+    """No false claim in either direction; a model that forgot the members leaks in reverse, and an alarm is raised."""
+    if table == "reversed" or name.startswith("leaks"):
+        return 0, reversed_verdicts.NOMINAL[name] + table_parts.ALLOWANCE
+    return None if name == "reversed, no base" else (0.8, 1)
+
+
 def expected_of_near_copies(piece):
-    """Every copy is removed and nothing else; two swapped sentences of five units are too short to be found."""
+    """Only copies are removed; two swapped sentences of five units are too short to be detected."""
     is_copy = near_copies.NO_COPY not in piece.population
     is_missed = "swapped" in piece.population and piece.texts == 10
     return (0.999, 1) if is_copy and not is_missed else (0, 0.001)
 
 
 def expected_at_equal_perplexity(piece, name):
-    """Few observed states give no value, many give one that is right; a study without a value has no interval."""
+    """Few observed states give no value, many give a correct one; a study without a value has no interval."""
     is_close = "11 states" in piece.population
     if name in {"value", "covered"} and is_close:
         return 0.7, 1
@@ -113,18 +151,18 @@ def expected_at_equal_perplexity(piece, name):
 
 
 def expected_of_groups(table, name):
-    """Coverage and few refusals of whole groups; a class drawn text by text is refused. A refused study counts as no interval."""
+    """Coverage and few refusals for complete groups; a class sampled by text is refused. A refused study has no interval."""
     if name == "refused":
-        return (0.99, 1) if table == "groups by text" else (0, 0.01 + tables.ALLOWANCE)
+        return (0.99, 1) if table == "groups by text" else (0, 0.01 + table_parts.ALLOWANCE)
     if table == "groups":
-        return (0, 0.025 + tables.ALLOWANCE) if "above" in name else (tables.LEAST - 0.01, 1)
+        return (0, 0.025 + table_parts.ALLOWANCE) if "above" in name else (table_parts.LEAST - 0.01, 1)
     return (0.2, 1) if "above" in name else None
 
 
 def expected_advantage(model, name):
-    """No alarm where the advantage is 0, and power where the model knows whose the values are."""
+    """No alarm if the advantage is 0, and power if the model associates values with persons."""
     if name in attributes.promised(model):
-        return 0, attributes.NOMINAL + tables.ALLOWANCE
+        return 0, attributes.NOMINAL + table_parts.ALLOWANCE
     return (0.9, 1) if attributes.MODELS[model].bound and name.startswith("trained") else None
 
 
@@ -139,29 +177,29 @@ def judge(piece, lots):
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_what_is_promised_holds(name):
+def test_rates_are_within_their_limits(name):
     judge(ALL[name], 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n, p in ALL.items() if p.table != "gate"])
-def test_what_is_promised_holds_everywhere(name):
+@pytest.mark.parametrize("name", [n for n, p in ALL.items() if p.table not in {"gate", "blind", "pass path"}])
+def test_rates_are_within_their_limits_everywhere(name):
     judge(ALL[name], 5)
 
 
-def test_the_page_tells_what_was_simulated():
+def test_the_page_contains_the_simulated_tables():
     results = json.loads(command.RESULTS.read_text())
     assert set(results["pieces"]) == set(ALL), "write make simulate"
     assert tables.text(results["pieces"]) in tables.PAGE.read_text()
 
 
-def test_a_lot_is_the_same_twice_and_another_lot_is_not():
+def test_a_lot_is_reproducible_and_differs_from_others():
     piece = pieces.Piece("any", "coin", 1, lambda chance: {"heads": bool(chance.random() < 0.5)})
     assert piece.counted(3) == piece.counted(3)
     assert len({piece.counted(n)["heads"] for n in range(8)}) > 1
 
 
-def test_counts_are_judged_by_how_sure_they_are():
+def test_counts_are_compared_with_their_uncertainty():
     assert pieces.may_be(380, 400, 0.94, 0.96)
     assert pieces.may_be(362, 400, 0.94, 0.96)
     assert not pieces.may_be(3620, 4000, 0.94, 0.96)
@@ -170,7 +208,7 @@ def test_counts_are_judged_by_how_sure_they_are():
 
 
 @pytest.mark.parametrize("population", intervals.POPULATIONS.values())
-def test_the_truth_of_a_population_is_what_many_texts_say(population):
+def test_the_true_value_of_a_population_equals_that_of_many_texts(population):
     scores, membership, _ = draws.drawn(population, 100_000, np.random.default_rng(0))
     members, nonmembers = scores[membership], np.sort(scores[~membership])
     below = np.searchsorted(nonmembers, members, "left") + np.searchsorted(nonmembers, members, "right")
@@ -184,6 +222,6 @@ def test_the_truth_of_a_population_is_what_many_texts_say(population):
 
 
 @pytest.mark.parametrize("readings", intervals.READINGS.values())
-def test_the_truth_of_readings_is_what_many_texts_say(readings):
+def test_the_true_loss_of_a_population_equals_that_of_many_texts(readings):
     evidence = readings.evidence(100_000, np.random.default_rng(0))
     assert -evidence.logp.mean() == pytest.approx(readings.truth, abs=0.03)

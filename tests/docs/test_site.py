@@ -1,4 +1,4 @@
-"""The site: built strictly and without a network, every page in its menu, nothing fetched when it is read."""
+"""The site: built strictly and offline, with every page in its menu and no requests to other hosts."""
 
 import functools
 import re
@@ -29,7 +29,7 @@ FETCHED = {
 
 
 def written(folder, **changes):
-    """Build the site into a folder as `make site` does; a network that is asked for is a fault."""
+    """Build the site into a folder as `make site` does; a network request is an error."""
 
     def refused(*_):
         raise AssertionError("the site is built without a network")
@@ -57,9 +57,9 @@ class Fetched(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        told = dict(attrs)
-        where = told.get(FETCHED.get(tag, ""))
-        if where and told.get("rel") not in {"canonical", "next", "prev"}:
+        reported = dict(attrs)
+        where = reported.get(FETCHED.get(tag, ""))
+        if where and reported.get("rel") not in {"canonical", "next", "prev"}:
             self.found.append(where)
 
 
@@ -73,7 +73,7 @@ def test_every_page_is_in_the_menu_once():
     assert sorted(menu) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
 
 
-def test_the_site_holds_every_page_and_what_pages_link_to(site):
+def test_the_site_contains_every_page_and_linked_file(site):
     for page in DOCS.rglob("*.md"):
         file = page.relative_to(DOCS).with_suffix(".html")
         assert (site / (file.with_name("index.html") if file.stem == "README" else file)).is_file()
@@ -83,7 +83,7 @@ def test_the_site_holds_every_page_and_what_pages_link_to(site):
     assert not list(site.glob("*.py"))
 
 
-def test_a_packed_study_lies_beside_its_page(site, browser):
+def test_a_packed_study_is_next_to_its_page(site, browser):
     assert 'href="results/attacks/report.html"' in (site / "report.html").read_text()
     page = browser.new_page()
     page.goto((site / "results" / "attacks" / "report.html").as_uri())
@@ -91,14 +91,14 @@ def test_a_packed_study_lies_beside_its_page(site, browser):
     page.close()
 
 
-def test_tables_and_code_of_the_contributors_page_are_such(site):
+def test_tables_and_code_of_the_contributors_page_are_rendered(site):
     made = (site / "contributing.html").read_text()
     assert made.count('class="filename"') == 7
     assert "<table>" in made
     assert "```" not in made
 
 
-def test_pages_and_styles_fetch_nothing_from_elsewhere(site):
+def test_pages_and_styles_load_nothing_from_other_hosts(site):
     for page in site.rglob("*.html"):
         outside = [f for f in Fetched(page.read_text()).found if re.match(r"(\w+:)?//", f)]
         assert not outside, page.relative_to(site)
@@ -115,7 +115,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def offered(folder):
-    """Serve a folder as `python -m http.server` does, and give its address."""
+    """Serve a folder as `python -m http.server` does, and return its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -125,18 +125,18 @@ def offered(folder):
         server.server_close()
 
 
-def test_in_a_browser_pages_are_searched_and_nothing_is_fetched_from_elsewhere(site, browser):
+def test_in_a_browser_search_works_and_nothing_is_loaded_from_other_hosts(site, browser):
     with offered(site) as address:
         page = browser.new_page()
-        asked, faults = [], []
-        page.on("request", lambda request: asked.append(request.url))
+        requested, faults = [], []
+        page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.goto(f"{address}index.html")
         box, wanted = (
             page.get_by_role("textbox", name="Search"),
             page.locator(".md-search-result__link[href*='defences']"),
         )
-        for _ in range(20):  # what is typed before the page's script listens is lost
+        for _ in range(20):  # keys typed before the page's script listens are lost
             box.fill("")
             box.press_sequentially("goldfish")
             page.wait_for_timeout(1_000)
@@ -145,7 +145,7 @@ def test_in_a_browser_pages_are_searched_and_nothing_is_fetched_from_elsewhere(s
         assert wanted.count()
         page.close()
     assert faults == []
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert [url for url in requested if not url.startswith((address, "data:", "blob:"))] == []
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_in_a_browser_pages_are_searched_and_nothing_is_fetched_from_elsewhere(s
         ("A menu that holds no page.", ["index.md", "other.md", "gone.md"]),
     ],
 )
-def test_what_leads_nowhere_ends_the_build(tmp_path, text, menu):
+def test_a_broken_link_fails_the_build(tmp_path, text, menu):
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "index.md").write_text(f"# One\n\n{text}\n")
@@ -172,7 +172,7 @@ def test_what_leads_nowhere_ends_the_build(tmp_path, text, menu):
 
 
 def test_a_sound_page_builds(tmp_path):
-    """So that what ends the builds above is what is wrong with them."""
+    """Without errors the build succeeds, so the failures above have the tested cause."""
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "index.md").write_text("# One\n\n## Two\n\n[here](#two), [there](other.md#place), [outside](../own.py)\n")

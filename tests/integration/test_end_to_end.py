@@ -1,4 +1,4 @@
-"""The real thing, as a person types it: a pre-trained model, private records, training, attacks, a report."""
+"""The complete path from the command line: a pre-trained model, private records, training, attacks, a report."""
 
 import json
 import re
@@ -14,7 +14,7 @@ def store(real_folder):
 
 
 def test_the_run_ends_with_a_table(real_folder):
-    assert "ROC AUC by attack and fine-tuning method" in (real_folder / "told.txt").read_text()
+    assert "ROC AUC by attack and fine-tuning method" in (real_folder / "output.txt").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def one(rows, **labels):
     return found[0]
 
 
-def test_the_untuned_model_is_at_chance(rows):
+def test_the_base_model_is_at_chance(rows):
     for attack in ("loss", "zlib_ratio", "min_k", "min_k_plus_plus"):
         start = one(rows, method="full", epoch=0, attack=attack, metric="auc")
         assert start["low"] < 0.5 < start["high"], attack
@@ -47,12 +47,12 @@ def test_prefix_tuning_learns_and_leaks_less(rows):
 
 
 @pytest.mark.parametrize("method", ["full", "prefix"])
-def test_every_method_is_better_than_the_base_on_texts_it_never_saw(rows, method):
+def test_every_method_improves_on_the_base_on_unseen_texts(rows, method):
     perplexity = [one(rows, method=method, epoch=e, metric="perplexity")["value"] for e in (0, 2)]
     assert perplexity[1] < 0.6 * perplexity[0]
 
 
-def test_the_report_is_one_page_that_says_what_leaked(store, tmp_path):
+def test_the_report_is_one_page_that_states_what_leaked(store, tmp_path):
     made = byheart("report", "--store", store, "-o", tmp_path / "report.html", "--export", tmp_path / "shown")
     assert made.returncode == 0, made.stderr
     page = (tmp_path / "report.html").read_text()
@@ -64,7 +64,7 @@ def test_the_report_is_one_page_that_says_what_leaked(store, tmp_path):
     assert {p.suffix for p in (tmp_path / "shown").iterdir()} >= {".svg", ".png", ".pdf", ".md", ".tex", ".csv", ".txt"}
 
 
-def test_scores_are_the_same_whatever_the_batch_order_and_padding():
+def test_scores_do_not_depend_on_batch_order_and_padding():
     from byheart.core import registry
     from byheart.core.types import Texts
     from byheart.lm.base_models import default_base

@@ -1,4 +1,4 @@
-"""An audit of the small model behind llama-cpp-python's own server: the same ranking of texts as of its weights."""
+"""An audit of the small model behind llama-cpp-python's server ranks texts as an audit of its weights does."""
 
 import importlib.util
 import socket
@@ -29,7 +29,7 @@ MEMBERS, NONMEMBERS = ([f"The {a} wrote {n} letters." for n in (two, two + 1) fo
 
 @pytest.fixture(scope="module")
 def started():
-    """A function that starts a server with these words and gives its URL; all are stopped at the end."""
+    """A function that starts a server with these arguments and returns its URL; all servers are stopped at the end."""
     running = []
 
     def start(*words):
@@ -62,7 +62,7 @@ def started():
         process.wait(20)
 
 
-def test_texts_rank_as_by_the_weights(started):
+def test_texts_rank_as_with_the_weights(started):
     found = byheart.audit_endpoint(started(*BOS), "small", MEMBERS, NONMEMBERS, attacks=["loss"], fpr=0.2)
     model = load(default_base())
     model.tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
@@ -70,12 +70,12 @@ def test_texts_rank_as_by_the_weights(started):
         special_tokens=[("<|im_start|>", model.tokenizer.convert_tokens_to_ids("<|im_start|>"))],
     )
     stats = byheart.token_stats(model.module, model.tokenizer, MEMBERS + NONMEMBERS)
-    # The server gives a text's first token no number, though a BOS stands before it.
+    # The server returns no number for the first token of a text, although BOS precedes it.
     own = [stats.logp[lo + 1 : hi].mean() for lo, hi in zip(stats.starts[:-1], stats.starts[1:], strict=True)]
     assert spearmanr(found.scores[1]["loss"], own).statistic > 0.9
     np.testing.assert_allclose(found.scores[1]["loss"], own, atol=0.2)  # it computes with weights of 4 bits
 
 
-def test_numbers_one_token_off_are_refused(started):
+def test_numbers_shifted_by_one_token_raise_an_error(started):
     with pytest.raises(ModelError, match="off by one token"):
         byheart.audit_endpoint(started(), "small", MEMBERS, NONMEMBERS, attacks=["loss"], fpr=0.2)

@@ -48,11 +48,11 @@ def study(folder, architecture):
 
 
 @pytest.fixture(scope="module")
-def told(tiny_folder, tmp_path_factory):
-    """A function from what was done to what was found, all done in one process."""
+def reported(tiny_folder, tmp_path_factory):
+    """A function from the name of a task to its result; all tasks run in one process."""
     folder = tmp_path_factory.mktemp("elsewhere")
-    asked = {"audit": str(tiny_folder("llama")), "studies": {n: study(tiny_folder(n), n) for n in STUDIES}}
-    (folder / "asked.json").write_text(json.dumps(asked))
+    requested = {"audit": str(tiny_folder("llama")), "studies": {n: study(tiny_folder(n), n) for n in STUDIES}}
+    (folder / "asked.json").write_text(json.dumps(requested))
     words = [sys.executable, "-m", "testing.run_on_other_device", folder]
     made = subprocess.run(words, cwd=HERE, capture_output=True, text=True, check=False, timeout=900)
     assert made.returncode == 0, made.stderr[-3000:]
@@ -66,19 +66,19 @@ def told(tiny_folder, tmp_path_factory):
     return of
 
 
-def test_the_device_refuses_what_a_gpu_refuses(told):
-    assert told("refusals") == []
+def test_the_device_rejects_what_a_gpu_rejects(reported):
+    assert reported("refusals") == []
 
 
-def test_an_audit_finds_the_same_on_another_device(told):
-    found = told("audit")
+def test_an_audit_has_the_same_results_on_another_device(reported):
+    found = reported("audit")
     assert found["numbers"][0] > 70
     assert found["apart"] < 1e-3
 
 
 @pytest.mark.parametrize("architecture", STUDIES)
-def test_a_study_gives_the_same_rows_on_another_device(told, architecture):
-    found = told(architecture)
+def test_a_study_gives_the_same_rows_on_another_device(reported, architecture):
+    found = reported(architecture)
     assert found["failed"] == []
     assert found["differ"] == {}
     assert found["rows"] > 20

@@ -1,4 +1,4 @@
-"""What a process frees it keeps, where the C library can be told to."""
+"""A process keeps freed memory if the C library allows it."""
 
 import platform
 import subprocess
@@ -21,7 +21,7 @@ print(faults())
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="requires glibc")
 def test_a_large_array_is_paged_in_once():
     def faults(word):
         made = subprocess.run([sys.executable, "-c", SCRIPT, word], check=True, capture_output=True, text=True)

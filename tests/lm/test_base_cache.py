@@ -1,4 +1,4 @@
-"""The base that a process keeps: what one cell does to it, the next one never sees."""
+"""The cached base model of a process: changes by one cell do not reach the next one."""
 
 import copy
 from dataclasses import replace
@@ -33,18 +33,18 @@ def trained(model, tokens, method):
     train.seed_rngs("0b")
     made = choose("methods", method)(model)
     base_cache.copy_shared_trainable_weights(made.module)
-    whole = train.with_hidden_cache(replace(model, module=made.module))
+    complete = train.with_hidden_cache(replace(model, module=made.module))
     settings = Training(epochs=1, batch_size=4)
     for _ in train.train(
-        whole, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.bfloat16, budget=200
+        complete, tokens, training=settings, learning_rate=1e-2, key="0b", precision=torch.bfloat16, budget=200
     ):
         pass
-    return whole
+    return complete
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_cell_finds_the_base_as_it_was_loaded(tiny_folder, name, sentences, monkeypatch):
-    """Every method on one architecture; on the others one that changes the base's own weights, and one that adds to it."""
+def test_every_cell_gets_the_base_as_loaded(tiny_folder, name, sentences, monkeypatch):
+    """Every method on one architecture; on the others a method that changes the base's weights and one that adds weights."""
     folder = str(tiny_folder(name))
     fresh = load.load(folder)
     tokens = tokens_of(fresh, sentences)
@@ -62,12 +62,12 @@ def test_every_cell_finds_the_base_as_it_was_loaded(tiny_folder, name, sentences
     assert loads == [folder]
 
 
-def test_tied_weights_stay_tied_in_what_is_borrowed(tiny_folder):
+def test_tied_weights_stay_tied_in_borrowed_models(tiny_folder):
     module = base_cache.borrow(str(tiny_folder("gpt2")), CPU).module
     assert module.get_output_embeddings().weight is module.get_input_embeddings().weight
 
 
-def test_another_base_or_a_released_one_is_loaded(tiny_folder, monkeypatch):
+def test_another_or_a_released_base_is_loaded(tiny_folder, monkeypatch):
     loads = []
     monkeypatch.setattr(load, "load", lambda base, load=load.load: loads.append(base) or load(base))
     one, other = str(tiny_folder("gpt2")), str(tiny_folder("llama"))
@@ -78,10 +78,10 @@ def test_another_base_or_a_released_one_is_loaded(tiny_folder, monkeypatch):
     assert loads == [one, other, one, one]
 
 
-def test_a_base_that_was_written_to_in_place_is_loaded_again(tiny_folder):
+def test_a_base_changed_in_place_is_loaded_again(tiny_folder):
     folder = str(tiny_folder("llama"))
-    whole = load.load(folder).module.state_dict()
+    complete = load.load(folder).module.state_dict()
     with torch.no_grad():
         next(base_cache.borrow(folder, CPU).module.parameters())[0, 0] += 1
     again = base_cache.borrow(folder, CPU).module.state_dict()
-    assert all(torch.equal(again[n], whole[n]) for n in whole)
+    assert all(torch.equal(again[n], complete[n]) for n in complete)

@@ -1,4 +1,4 @@
-"""How texts are put together: each once, within the budget, and a step's with as little padding as can be."""
+"""Batches of texts: each text once, within the budget, with minimal padding in a training step."""
 
 from itertools import combinations, pairwise
 
@@ -22,7 +22,7 @@ def cost(lengths, found, apart):
 
 
 @given(LENGTHS, st.integers(1, 1200), st.integers(0, 1200))
-def test_each_text_comes_once_longest_first_within_the_budget(lengths, budget, apart):
+def test_each_text_is_in_one_batch_longest_first_within_the_budget(lengths, budget, apart):
     lengths = np.array(lengths, dtype=np.int64)
     for found in (list(batches(lengths, budget)), list(least_padded_batches(lengths, budget, apart))):
         order = np.concatenate([np.empty(0, dtype=int), *found])
@@ -32,7 +32,7 @@ def test_each_text_comes_once_longest_first_within_the_budget(lengths, budget, a
 
 
 @given(LENGTHS, st.integers(1, 1200), st.integers(0, 1200))
-def test_no_other_borders_cost_less(lengths, budget, apart):
+def test_no_other_batching_costs_less(lengths, budget, apart):
     lengths = np.array(lengths, dtype=np.int64)
     found = list(least_padded_batches(lengths, budget, apart))
     order = np.argsort(-lengths, kind="stable")
@@ -44,15 +44,15 @@ def test_no_other_borders_cost_less(lengths, budget, apart):
     assert cost(lengths, found, apart) == min((cost(lengths, way, apart) for way in allowed), default=0)
 
 
-def test_a_long_text_is_not_what_short_ones_are_padded_to(tiny):
-    """On a CPU; two lengths far apart are two batches, two near one another are one."""
+def test_short_texts_are_not_padded_to_a_long_text(tiny):
+    """On a CPU: two very different lengths are two batches, two similar lengths are one."""
     module = tiny("llama").module
     far, near = np.array([40, 200, 200, 40, 40]), np.array([190, 200, 200, 190, 190])
     assert [b.tolist() for b in step_batches(module, far, 4096)] == [[1, 2], [0, 3, 4]]
     assert [b.tolist() for b in step_batches(module, near, 4096)] == [[1, 2, 0, 3, 4]]
 
 
-def test_a_step_passes_texts_of_unlike_length_apart(tiny, sentences, monkeypatch):
+def test_a_step_batches_texts_of_different_lengths_separately(tiny, sentences, monkeypatch):
     model = tiny("llama")
     chosen = [sentences[0] * 4, *sentences[1:6]]
     tokens = tokenize(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)
@@ -63,7 +63,7 @@ def test_a_step_passes_texts_of_unlike_length_apart(tiny, sentences, monkeypatch
     assert passed[0] == [0]
 
 
-def test_a_head_without_its_trunk_takes_a_step_whole(tiny, sentences, monkeypatch):
+def test_a_head_with_a_cached_trunk_trains_on_one_batch_per_step(tiny, sentences, monkeypatch):
     model = tuned(tiny("llama"), "head")
     chosen = [sentences[0] * 4, *sentences[1:6]]
     tokens = tokenize(model.tokenizer, Texts(tuple(map(str, range(6))), tuple(chosen)), 120)

@@ -1,4 +1,4 @@
-"""Defences that are training settings or choices of rows: goldfish loss, early stopping."""
+"""Defenses by training settings or selection of rows: goldfish loss, early stopping."""
 
 import json
 from dataclasses import replace
@@ -32,7 +32,7 @@ def tokens_of(model, sentences, prompts=(), *, longest=64):
 
 
 def mixed_plainly(before, k):
-    """Whether a token after these counts, with Python's own integers."""
+    """Whether a token after these counts, with Python's integers."""
     word = 2**64
     mixed = sum((int(t) + 1) * pow(0x9E3779B97F4A7C15, back, word) for back, t in enumerate(reversed(before), 1)) % word
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % word
@@ -41,7 +41,7 @@ def mixed_plainly(before, k):
 
 
 @pytest.mark.parametrize("k", [2, 3, 4])
-def test_tokens_left_out_are_those_of_a_plain_loop(tiny, sentences, k):
+def test_left_out_tokens_equal_those_of_a_plain_loop(tiny, sentences, k):
     for name in ("llama", "gemma"):  # without and with BOS
         tokens = tokens_of(tiny(name), sentences[:9], ["", "To whom? ", "Who wrote to whom, and where? "] * 3)
         expected = []
@@ -60,7 +60,7 @@ def test_one_token_in_k_is_left_out(tiny):
         assert left_out.mean() == pytest.approx(1 / k, abs=4 * np.sqrt(1 / k / len(left_out)))
 
 
-def test_the_same_passage_loses_the_same_tokens_wherever_it_stands(tiny, sentences):
+def test_a_passage_loses_the_same_tokens_at_every_position(tiny, sentences):
     model = tiny("llama")
     passage = " ".join(sentences[:4])
     alone, later = (tokens_of(model, [s], longest=500) for s in (passage, f"{sentences[5]} Then: {passage}"))
@@ -71,8 +71,8 @@ def test_the_same_passage_loses_the_same_tokens_wherever_it_stands(tiny, sentenc
     assert 0 < a.mean() < 1
 
 
-def test_what_is_left_out_has_no_gradient(tiny, sentences):
-    """Steps equal those on the mean over the tokens that count, and a text of which none does is stepped over."""
+def test_left_out_tokens_have_no_gradient(tiny, sentences):
+    """Steps equal those on the mean over counted tokens, and a text without counted tokens is skipped."""
     ours, plain = tiny("llama"), tiny("llama")
     tokens = tokens_of(ours, sentences[:4])
     kept = goldfish_mask(tokens, 2)
@@ -81,7 +81,7 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
     steps = train.train(
         ours, tokens, training=settings, learning_rate=1e-3, key="0a", precision=torch.float32, budget=50
     )
-    told = next(iter(steps)).loss
+    reported = next(iter(steps)).loss
     optimizer = torch.optim.AdamW(plain.module.parameters(), lr=1e-3, weight_decay=0)
     logp = []
     for i in range(4):
@@ -90,7 +90,7 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
         first = int(tokens.first[i])
         logp.append(own[first - 1 : -1].gather(1, ids[first:, None])[:, 0])
     loss = -torch.cat(logp)[torch.from_numpy(kept)].mean()
-    assert told == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert reported == pytest.approx(float(loss.detach()), rel=1e-5)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(plain.module.parameters(), 1.0)
     optimizer.step()
@@ -98,7 +98,7 @@ def test_what_is_left_out_has_no_gradient(tiny, sentences):
         assert (a - b).abs().max() < 2e-4, name
 
 
-def test_texts_without_a_token_that_counts_are_stepped_over(tiny, monkeypatch):
+def test_texts_without_a_counted_token_are_skipped(tiny, monkeypatch):
     model = tiny("llama")
     tokens = tokens_of(model, ["The old sailor", "A judge in Oslo"])
     monkeypatch.setattr(
@@ -117,8 +117,8 @@ def test_texts_without_a_token_that_counts_are_stepped_over(tiny, monkeypatch):
     assert any(not torch.equal(p, before[n]) for n, p in model.module.named_parameters())
 
 
-def test_a_goldfish_recites_less(tiny, sentences):
-    """Trained until it has its six texts by heart, a model goes on from their beginnings; a goldfish leaves the track."""
+def test_goldfish_loss_reduces_extraction(tiny, sentences):
+    """A model that memorized six texts continues their beginnings verbatim; with goldfish loss it does not."""
 
     def recited(goldfish):
         model = tiny("llama")
@@ -150,7 +150,7 @@ def test_a_goldfish_recites_less(tiny, sentences):
 
 
 def on_path(perplexities, seed=0):
-    """Rows of one method whose perplexity takes this path, and whose AUC is the epoch's own."""
+    """Rows of one method with this perplexity by epoch, and a different AUC at every epoch."""
     rows = study(datasets=("webnlg",), methods=("full",), epochs=range(len(perplexities)), seeds=(seed,))
     return [
         replace(r, value=float(perplexities[r.epoch]), low=None, high=None) if r.metric == "perplexity" else r
@@ -175,7 +175,7 @@ def kept(rows, **settings):
         ([20, 18, 18, 16], 1, 1),
     ],
 )
-def test_the_epoch_kept_is_that_of_the_lowest_perplexity_before_patience_ends(path, patience, epoch):
+def test_early_stopping_selects_the_lowest_perplexity_within_patience(path, patience, epoch):
     rows = on_path(path)
     line = kept(rows, patience=patience)
     assert line["chosen epoch"] == str(epoch)
@@ -188,13 +188,13 @@ def test_the_epoch_kept_is_that_of_the_lowest_perplexity_before_patience_ends(pa
     assert f"→ {last.value:.3f} [{last.low:.3f}" in line["Loss AUC"]
 
 
-def test_every_seed_is_stopped_by_itself():
+def test_every_seed_is_stopped_separately():
     line = kept(on_path([20, 15, 16, 17]) + on_path([20, 15, 14, 17], seed=1))
     assert line["chosen epoch"] == "1 to 2"
     assert line["validation perplexity"].startswith("14.50 [14.00, 15.00]")
 
 
-def test_without_tuned_epochs_there_is_nothing_to_stop():
+def test_without_trained_epochs_nothing_is_stopped():
     with pytest.raises(DataError, match="table early_stopping"):
         early_stopping(on_path([20]))
 
@@ -204,7 +204,7 @@ def test_without_tuned_epochs_there_is_nothing_to_stop():
 
 @pytest.fixture
 def repeated(tmp_path):
-    """A study of texts of which each group says some twice, with and without deduplication."""
+    """A study with duplicate texts in each group, with and without deduplication."""
     lines = [
         {"text": f"Note {g}: the {w} of house {g * 7} was painted green by {w} number {g}.", "group": str(g)}
         for g in range(40)
@@ -222,22 +222,22 @@ def repeated(tmp_path):
     }
 
 
-def test_copies_are_trained_on_once_and_the_audited_stay(repeated, tmp_path):
-    whole, copies, near = plan_cells(parsed(repeated), Store.open(tmp_path / "store"))
-    assert len({p.split.audited.digest for p in (whole, copies, near)}) == 1
-    assert len({p.key for p in (whole, copies, near)}) == 3
-    trained = whole.texts["train"].scored
+def test_copies_are_trained_on_once_and_audited_texts_remain(repeated, tmp_path):
+    complete, copies, near = plan_cells(parsed(repeated), Store.open(tmp_path / "store"))
+    assert len({p.split.audited.digest for p in (complete, copies, near)}) == 1
+    assert len({p.key for p in (complete, copies, near)}) == 3
+    trained = complete.texts["train"].scored
     assert len(trained) == 60 > len(set(trained)) >= 40
     assert copies.texts["train"].scored == tuple(dict.fromkeys(trained))
-    # Door and gate of one house share most of their words' runs; of those, the first is kept.
+    # Door and gate of one house share most of their n-grams; the first one remains.
     assert len(near.texts["train"]) < len(copies.texts["train"])
     assert set(near.texts["train"].scored) < set(trained)
     for shadow in shadow_cells(copies):
         assert len(set(shadow.texts["train"].scored)) == len(shadow.texts["train"])
 
 
-def test_results_of_before_the_settings_were_there_are_still_read(repeated, tmp_path):
-    """Neither key nor recipe of a cell tells apart a setting that is not there and one that is left alone."""
+def test_results_stored_without_the_settings_are_read(repeated, tmp_path):
+    """Key and recipe of a cell are equal for a missing setting and for its default."""
     one, *_ = plan_cells(parsed(repeated), Store.open(tmp_path / "store"))
     old = {n: v for n, v in one.recipe["training"].items() if n not in {"goldfish", "deduplicate"}}
     assert not _first_difference({**one.recipe, "training": old}, one.recipe)

@@ -1,4 +1,4 @@
-"""Private training against a plain loop: clipping, noise, drawing, the accountant; what is refused; how it resumes."""
+"""Private training against a plain loop: clipping, noise, sampling, the accountant, errors, resumption."""
 
 import math
 import sys
@@ -52,14 +52,14 @@ def run(model, tokens, training, spent, *, start=None, rate=1e-2):
 
 
 def quiet(**changed):
-    """Spending whose noise is next to nothing."""
+    """Privacy parameters with almost no noise."""
     return DpSgdParameters(
         **{"noise_multiplier": 1e-9, "clip": 0.05, "delta": 1e-3, "rate": 0.4, "steps": 3, **changed}
     )
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_gradients_are_the_clipped_ones_of_a_plain_loop(tiny, architecture, method, sentences):
+def test_clipped_gradients_equal_a_plain_loop(tiny, architecture, method, sentences):
     model = made(tiny(architecture), method)
     tokens = tokens_of(model, sentences[:5])
     parameters = list(train.trainable_parameters(model.module).values())
@@ -114,19 +114,19 @@ def test_noise_has_its_standard_deviation_even_where_no_text_is_drawn():
     assert abs(float(torch.corrcoef(torch.stack([first.flatten(), weight.grad.flatten()]))[0, 1])) < 0.02
 
 
-def test_texts_are_drawn_by_themselves():
+def test_texts_are_sampled_independently():
     weight = torch.nn.Parameter(torch.zeros(1))
     private = PrivateGradients(torch.optim.AdamW([weight]), quiet(rate=0.1, steps=4000), 30)
     drawn = list(private.sampled_batches(np.random.default_rng(3)))
     assert len(drawn) == 4000
     inside = np.array([np.isin(np.arange(30), d) for d in drawn])
     np.testing.assert_allclose(inside.mean(0), 0.1, atol=5 * math.sqrt(0.09 / 4000))
-    # As many at a step as thirty coins give, and no text's coin tells of another's.
+    # The number per step is that of thirty coins, and coins of different texts are independent.
     assert inside.sum(1).var() == pytest.approx(30 * 0.09, rel=0.1)
     assert np.abs(np.corrcoef(inside.T) - np.eye(30)).max() < 0.09
 
 
-def test_epsilon_is_the_accountants_own():
+def test_epsilon_equals_the_accountants():
     from opacus.accountants import PRVAccountant
 
     spent = dp_sgd_parameters(
@@ -142,13 +142,13 @@ def test_epsilon_is_the_accountants_own():
 
 
 @pytest.mark.parametrize("epsilon", [1.0, 8.0, 100.0])
-def test_a_promised_epsilon_is_spent_by_the_last_epoch_and_not_passed(epsilon):
+def test_a_target_epsilon_is_reached_at_the_last_epoch_and_not_exceeded(epsilon):
     training = Training(epochs=4, batch_size=10)
     spent = dp_sgd_parameters(Privacy(epsilon=epsilon, noise_multiplier=None, delta=1e-4, clip=1.0), 100, training)
     assert 0.85 * epsilon < spent.epsilon(4) <= epsilon
 
 
-def test_a_batch_larger_than_the_texts_is_all_of_them():
+def test_a_batch_larger_than_the_data_contains_all_texts():
     spent = dp_sgd_parameters(
         Privacy(epsilon=None, noise_multiplier=1.0, delta=None, clip=1.0), 50, Training(batch_size=80)
     )
@@ -163,14 +163,14 @@ def test_a_batch_larger_than_the_texts_is_all_of_them():
         ({"epsilon": None}, "epsilon = None and noise_multiplier = None"),
     ],
 )
-def test_promises_that_mean_nothing_are_refused(settings, message):
-    asked = Privacy(**{"epsilon": 8.0, "noise_multiplier": None, "delta": None, "clip": 1.0, **settings})
+def test_meaningless_privacy_settings_raise_an_error(settings, message):
+    requested = Privacy(**{"epsilon": 8.0, "noise_multiplier": None, "delta": None, "clip": 1.0, **settings})
     with pytest.raises(SettingError, match=message):
-        dp_sgd_parameters(asked, 100, Training())
+        dp_sgd_parameters(requested, 100, Training())
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_model_that_remembers_texts_is_refused(tiny, method):
+def test_a_model_with_batch_statistics_raises_an_error(tiny, method):
     class Centred(torch.nn.BatchNorm1d):
         def forward(self, hidden):
             return super().forward(hidden.transpose(1, 2)).transpose(1, 2)
@@ -185,15 +185,15 @@ def test_a_model_that_remembers_texts_is_refused(tiny, method):
 def test_resumed_private_training_takes_the_same_steps(tiny, method, sentences):
     training = Training(epochs=3, batch_size=4)
     spent = dp_sgd_parameters(Privacy(epsilon=8.0, noise_multiplier=None, delta=None, clip=0.1), 12, training)
-    whole = made(tiny("gpt2"), method)
-    tokens = tokens_of(whole, sentences[:12])
-    state = next(e.state() for e in run(whole, tokens, training, spent) if e.number == 1)
-    whole = made(tiny("gpt2"), method)
-    losses = [e.loss for e in run(whole, tokens, training, spent)]
+    complete = made(tiny("gpt2"), method)
+    tokens = tokens_of(complete, sentences[:12])
+    state = next(e.state() for e in run(complete, tokens, training, spent) if e.number == 1)
+    complete = made(tiny("gpt2"), method)
+    losses = [e.loss for e in run(complete, tokens, training, spent)]
     resumed = made(tiny("gpt2"), method)
     assert [e.loss for e in run(resumed, tokens, training, spent, start=(1, state))] == losses[1:]
     for (name, a), b in zip(
-        train.trainable_parameters(whole.module).items(),
+        train.trainable_parameters(complete.module).items(),
         train.trainable_parameters(resumed.module).values(),
         strict=True,
     ):
@@ -201,7 +201,7 @@ def test_resumed_private_training_takes_the_same_steps(tiny, method, sentences):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_private_training_learns_where_noise_is_small(tiny, architecture, method, sentences):
+def test_private_training_with_little_noise_learns(tiny, architecture, method, sentences):
     model = made(tiny(architecture), method)
     tokens = tokens_of(model, sentences[:12])
     training = Training(epochs=4, batch_size=4, schedule="constant")
@@ -221,12 +221,12 @@ def content(folder, **changes):
 
 @pytest.fixture(scope="module")
 def spent(tiny_folder, tmp_path_factory):
-    """A study that is finished, its store, and its results."""
+    """A finished study: its content, store, and results."""
     written, store = content(tiny_folder("llama")), Store.open(tmp_path_factory.mktemp("spent"))
     return written, store, byheart.run(written, store=store)
 
 
-def test_plans_and_rows_tell_what_is_spent(spent, tmp_path):
+def test_plans_and_rows_report_epsilon(spent, tmp_path):
     written, _, results = spent
     store = Store.open(tmp_path)
     free, private = cell_estimates(parsed(written), store)
@@ -236,21 +236,21 @@ def test_plans_and_rows_tell_what_is_spent(spent, tmp_path):
     assert [row[-1] for row in table.rows] == ["no bound", f"{private.epsilon:.2f}"]
     assert not results.failed
     rows = [r for r in results.rows if r.method == "dp_lora"]
-    told = {r.epoch: r.value for r in rows if r.metric == "accountant_epsilon"}
-    assert told[0] == 0 < told[1] < told[2] == private.epsilon
+    reported = {r.epoch: r.value for r in rows if r.metric == "accountant_epsilon"}
+    assert reported[0] == 0 < reported[1] < reported[2] == private.epsilon
     facts = {r.metric: r.value for r in rows if r.epoch is None}
     assert facts["delta"] == pytest.approx(12**-1.1)
     assert facts["noise_multiplier"] > 0.3
     assert not [r for r in results.rows if r.method == "lora" and r.metric in {"accountant_epsilon", "delta"}]
 
 
-def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_folder, tmp_path, monkeypatch):
+def test_a_private_study_killed_between_epochs_ends_with_equal_rows(tiny_folder, tmp_path, monkeypatch):
     written = content(tiny_folder("llama"), methods=[{"dp_lora": {"rank": 2}}], training={"epochs": 3, "batch_size": 4})
-    whole = byheart.run(written, store=tmp_path / "whole")
+    complete = byheart.run(written, store=tmp_path / "whole")
     kept = train_and_observe.save_state
 
-    def stopped(planned, store, epoch, facts, **told):
-        kept(planned, store, epoch, facts, **told)
+    def stopped(planned, store, epoch, facts, **reported):
+        kept(planned, store, epoch, facts, **reported)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(train_and_observe, "save_state", stopped)
@@ -258,11 +258,11 @@ def test_killed_between_epochs_a_private_study_ends_as_one_that_was_not(tiny_fol
         byheart.run(written, store=tmp_path / "killed")
     monkeypatch.undo()
     resumed = byheart.run(written, store=tmp_path / "killed")
-    strip = [[r for r in found.rows if r.metric != "seconds"] for found in (whole, resumed)]
+    strip = [[r for r in found.rows if r.metric != "seconds"] for found in (complete, resumed)]
     assert strip[0] == strip[1]
 
 
-def test_a_promise_that_means_nothing_is_refused_before_any_work(tiny_folder, tmp_path):
+def test_a_meaningless_privacy_setting_raises_an_error_before_any_work(tiny_folder, tmp_path):
     written = content(tiny_folder("llama"), methods=[{"dp_full": {"delta": 0.2}}])
     with pytest.raises(SettingError, match=r"methods dp_full: delta = 0\.2: publishing one of 12 training texts"):
         byheart.run(written, store=tmp_path)
@@ -276,7 +276,7 @@ def test_without_opacus_the_error_names_the_fix(tiny_folder, tmp_path, monkeypat
     assert not (tmp_path / "training").exists()
 
 
-def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, monkeypatch):
+def test_a_plan_runs_without_opacus_and_reports_that_a_run_requires_it(tiny_folder, tmp_path, monkeypatch):
     store, written = Store.open(tmp_path), content(tiny_folder("llama"))
     known = cell_estimates(parsed(written), store)
     monkeypatch.setitem(sys.modules, "opacus", None)
@@ -294,7 +294,7 @@ def test_a_plan_needs_no_opacus_and_says_that_a_run_does(tiny_folder, tmp_path, 
         cell_estimates(parsed(senseless), store)
 
 
-def test_what_the_store_holds_needs_no_opacus(spent, monkeypatch):
+def test_stored_results_are_read_without_opacus(spent, monkeypatch):
     written, store, results = spent
     monkeypatch.setitem(sys.modules, "opacus", None)
     assert byheart.run(written, store=store).rows == results.rows
@@ -302,7 +302,7 @@ def test_what_the_store_holds_needs_no_opacus(spent, monkeypatch):
     assert (kept.lacks, kept.epsilon) == ("", None)
 
 
-def test_a_method_that_says_one_thing_and_gives_another_is_refused(tiny_folder, tmp_path, monkeypatch):
+def test_a_method_with_undeclared_privacy_settings_raises_an_error(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("byheart.methods.dp_lora.PRIVATE", False)
     results = byheart.run(content(tiny_folder("llama"), methods=["dp_lora"]), store=tmp_path)
     assert "PRIVATE = True" in results.failed[0].error

@@ -1,4 +1,4 @@
-"""End tokens: trained and scored where asked for, with pad = EOS; every other token is read as without them."""
+"""End tokens: trained and scored on request, with pad = EOS; all other tokens are scored as without them."""
 
 import json
 
@@ -8,6 +8,7 @@ import torch
 from accelerate import Accelerator
 
 import byheart
+from byheart.core.config import TokenFormat
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
 from byheart.lm.loss import StepLoss
@@ -32,10 +33,13 @@ def model(tiny, architecture):
     return found
 
 
-def test_a_whole_text_ends_once_and_a_truncated_text_does_not(model, sentences):
+def test_an_untruncated_text_ends_once_and_a_truncated_text_does_not(model, sentences):
     eos, limit = model.tokenizer.eos_token_id, 16
     strings = [*sentences[:6], "Short</s>", "Brief"]
-    plain, ended = (tokenize(model.tokenizer, texts_of(strings), limit, end_token=e) for e in (False, True))
+    plain, ended = (
+        tokenize(model.tokenizer, texts_of(strings), limit, token_format=TokenFormat(end_token=e))
+        for e in (False, True)
+    )
     for i, n in enumerate(ended.ended):
         expected = own_ids(plain, i) + ([eos] if n and own_ids(plain, i)[-1:] != [eos] else [])
         assert own_ids(ended, i) == expected
@@ -49,18 +53,22 @@ def test_a_whole_text_ends_once_and_a_truncated_text_does_not(model, sentences):
     assert plain.text_lengths.tolist() == plain.lengths.tolist()
 
 
-def test_a_text_that_leaves_no_room_for_its_end_is_whole_without_it(tiny):
+def test_a_text_of_maximum_length_has_no_end_token(tiny):
     model = tiny("llama")
-    whole = tokenize(model.tokenizer, texts_of(["Brief words"]), 64)
-    full = tokenize(model.tokenizer, texts_of(["Brief words"]), int(whole.lengths[0]), end_token=True)
-    assert own_ids(full, 0) == own_ids(whole, 0)
-    assert full.texts == whole.texts
+    complete = tokenize(model.tokenizer, texts_of(["Brief words"]), 64)
+    full = tokenize(
+        model.tokenizer, texts_of(["Brief words"]), int(complete.lengths[0]), token_format=TokenFormat(end_token=True)
+    )
+    assert own_ids(full, 0) == own_ids(complete, 0)
+    assert full.texts == complete.texts
     assert (full.ended.tolist(), full.cut.tolist()) == ([0], [1])
 
 
 def test_the_end_is_scored_and_no_other_token_changes(model, sentences):
     strings = sentences[:5]
-    plain, ended = (tokenize(model.tokenizer, texts_of(strings), 64, end_token=e) for e in (False, True))
+    plain, ended = (
+        tokenize(model.tokenizer, texts_of(strings), 64, token_format=TokenFormat(end_token=e)) for e in (False, True)
+    )
     before, after = scorer(model)(plain), scorer(model)(ended)
     assert np.diff(after.starts).tolist() == (np.diff(before.starts) + 1).tolist()
     is_end = np.zeros(len(after.logp), dtype=bool)
@@ -73,7 +81,7 @@ def test_the_end_receives_loss_although_it_is_the_pad_token(model, sentences):
     for part in model.module.modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
-    tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64, end_token=True)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64, token_format=TokenFormat(end_token=True))
     loss = StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 200)
     assert int(loss.loss_token_counts.sum()) == len(tokens.scored_ids)
     assert loss.gradients(np.arange(5)) == pytest.approx(-float(scorer(model)(tokens).logp.mean()), rel=1e-4)
@@ -81,7 +89,7 @@ def test_the_end_receives_loss_although_it_is_the_pad_token(model, sentences):
 
 def test_training_on_ends_makes_the_model_end(tiny, sentences):
     model = tiny("llama")
-    tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64, end_token=True)
+    tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64, token_format=TokenFormat(end_token=True))
     ends = scorer(model)(tokens).starts[1:] - 1
     before = scorer(model)(tokens).logp[ends]
     optimizer = torch.optim.SGD(model.module.parameters(), lr=0.05)
@@ -93,14 +101,17 @@ def test_training_on_ends_makes_the_model_end(tiny, sentences):
     assert (scorer(model)(tokens).logp[ends] > before).all()
 
 
-def test_extraction_and_variants_leave_the_end_alone(tiny, sentences):
+def test_extraction_and_variants_ignore_the_end_token(tiny, sentences):
     model = tiny("llama")
     eos = model.tokenizer.eos_token_id
-    plain, ended = (tokenize(model.tokenizer, texts_of(sentences[:5]), 64, end_token=e) for e in (False, True))
+    plain, ended = (
+        tokenize(model.tokenizer, texts_of(sentences[:5]), 64, token_format=TokenFormat(end_token=e))
+        for e in (False, True)
+    )
     for settings in ({}, {"prefix": 3, "suffix": 40}):
-        asked, without = prefix_suffix_split(ended, **settings), prefix_suffix_split(plain, **settings)
-        assert asked.begin.tolist() == without.begin.tolist()
-        assert asked.end.tolist() == without.end.tolist()
+        requested, without = prefix_suffix_split(ended, **settings), prefix_suffix_split(plain, **settings)
+        assert requested.begin.tolist() == without.begin.tolist()
+        assert requested.end.tolist() == without.end.tolist()
     for i, rows in enumerate(token_neighbours(scorer(model), ended, 6)):
         assert all(row[-1] == eos and len(row) == ended.lengths[i] for row in rows)
     assert [ids.tolist() for ids in _prefix.shot_ids(model, ended)] == [own_ids(plain, i) for i in range(5)]
@@ -113,18 +124,18 @@ def test_a_chat_ends_as_its_template_ends_a_turn(tiny):
     tokenizer.chat_template = TEMPLATE
     chat = json.dumps([{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Nobody."}])
     texts = Texts(("a", "b"), ("Nobody.", "Nobody."), ("", "Who?"), (chat, ""))
-    tokens = tokenize(tokenizer, texts, 64, end_token=True)
+    tokens = tokenize(tokenizer, texts, 64, token_format=TokenFormat(end_token=True))
     ends = [own_ids(tokens, i)[-1] for i in range(2)]
     assert ends == [tokenizer.unk_token_id, tokenizer.eos_token_id]
 
 
-def test_a_tokenizer_without_eos_is_refused(tiny):
+def test_a_tokenizer_without_eos_raises_an_error(tiny):
     tokenizer = tiny("llama").tokenizer
     tokenizer.eos_token = None
     with pytest.raises(DataError, match=r"data.end_token.*no EOS"):
-        tokenize(tokenizer, texts_of(["Brief words"]), 64, end_token=True)
+        tokenize(tokenizer, texts_of(["Brief words"]), 64, token_format=TokenFormat(end_token=True))
     with pytest.raises(DataError, match="no token to score"):
-        tokenize(tiny("llama").tokenizer, texts_of(["a"]), 64, end_token=True)
+        tokenize(tiny("llama").tokenizer, texts_of(["a"]), 64, token_format=TokenFormat(end_token=True))
 
 
 def test_only_studies_with_end_tokens_get_other_keys(tiny_folder, tmp_path):
@@ -163,7 +174,7 @@ def test_an_audit_scores_ends_on_request(tiny):
     assert not np.array_equal(*(audit.scores[1]["loss"] for audit in found))
 
 
-def test_an_audit_of_chats_refuses_another_end_than_eos(tiny):
+def test_an_audit_of_chats_rejects_an_end_other_than_eos(tiny):
     model = tiny("llama")
     model.tokenizer.chat_template = TEMPLATE
     chat = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Nobody."}]}

@@ -42,7 +42,7 @@ def test_ranks_in_bfloat16_do_not_count_ties_as_correct(large_logits, weights, s
     monkeypatch.setattr(forward, "logits", lambda *a: trunk_and_head.raw_logits(*a).float())
     rounded = forward.token_stats(model, tokens, budget=10_000, precision=BFLOAT16)
     assert (rounded.rank == expected).mean() < 0.9
-    assert (rounded.rank <= got.rank).mean() > 0.99  # ties only ever lower a rank
+    assert (rounded.rank <= got.rank).mean() > 0.99  # ties can only lower a rank
 
 
 @pytest.mark.parametrize("weights", [torch.float32, BFLOAT16])
@@ -59,14 +59,14 @@ def test_products_are_summed_in_float32(weights, has_bias, monkeypatch):
     np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=1e-5)
 
 
-def test_settings_of_torch_are_as_before():
+def test_torch_settings_are_restored():
     before = torch.get_float32_matmul_precision()
     float32_logits.float32_linear(torch.randn(3, 4), torch.randn(5, 4))
     assert torch.get_float32_matmul_precision() == before
     assert torch.backends.mkldnn.matmul.fp32_precision == "none"
 
 
-def test_a_float32_model_is_called_as_before(tiny, sentences, monkeypatch):
+def test_a_float32_model_is_called_without_changes(tiny, sentences, monkeypatch):
     model = tiny("gpt2")
     monkeypatch.setattr(float32_logits, "float32_linear", None)
     forward.token_stats(model, tokenize(model.tokenizer, texts_of(sentences[:2]), 64))
@@ -82,7 +82,7 @@ def test_tokens_are_generated_from_unrounded_logits(large_logits, sentences, mon
 
     ids = tokenize(model.tokenizer, texts_of(sentences[:2]), 64).ids[:4]
     requests = [generate.GenerationRequest(ids, 3)]
-    generate._generate(model, requests, lambda _: choose, 100, BFLOAT16)
+    generate.generate(model, requests, lambda _: choose, 100, BFLOAT16)
     assert len(seen) == 3
     for logits in seen:
         assert (logits != logits.to(BFLOAT16).float()).float().mean() > 0.9

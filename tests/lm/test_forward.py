@@ -1,4 +1,4 @@
-"""The one-pass scorer against the plainest loop: one text at a time, log-softmax over the model's own logits."""
+"""The one-pass scorer against a plain loop: one text at a time, log-softmax over the model's logits."""
 
 import dataclasses
 
@@ -26,7 +26,7 @@ def plain_loop(model, prompt, scored):
         logits = model.module(
             input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
         ).logits[0]
-    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens stand first
+    logits = logits[logits.shape[0] - len(ids) :]  # virtual tokens come first
     found = []
     for at in range(max(len(before), 1), len(ids)):
         logp = torch.log_softmax(logits[at - 1].double(), 0)
@@ -61,7 +61,7 @@ def test_the_same_tokens_are_scored_for_every_method(tiny, architecture, method,
     assert (forward.token_stats(tuned(model, method), tokens).starts == bare.starts).all()
 
 
-def test_a_prompt_conditions_and_is_not_scored(tiny, architecture, sentences):
+def test_a_prompt_is_read_and_not_scored(tiny, architecture, sentences):
     model = tiny(architecture)
     tokens = tokenize(model.tokenizer, texts_of([" wrote a letter.", " was tall."], ["The queen", "Nobody here"]), 64)
     stats = forward.token_stats(model, tokens)
@@ -100,7 +100,7 @@ def test_scores_do_not_depend_on_batch_order_or_padding(tiny, architecture, meth
 
 
 def test_logits_are_changed_as_the_model_changes_them(tiny_folder):
-    """Gemma 2 caps its logits after the head; a head that is called bare would miss that."""
+    """Gemma 2 caps its logits after the head; calling only the head would miss this."""
     from transformers import AutoModelForCausalLM, Gemma2Config
 
     torch.manual_seed(0)
@@ -145,21 +145,21 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_pass_does_not_copy_the_heads_weights(tiny, sentences, precision):
+def test_a_forward_pass_does_not_copy_the_heads_weights(tiny, sentences, precision):
     """As torch does for a batch of rows, each of which it multiplies by a matrix of its own."""
     model = tiny("llama")
     model.module.requires_grad_(False)
     tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)
     weight = model.module.lm_head.weight
-    whole = model.module.to(precision)  # no cast is asked for
-    with forward.scoring_mode(whole, precision), torch.profiler.profile(record_shapes=True) as seen:
-        forward.hidden_rows(whole, tokens, np.arange(4))
+    complete = model.module.to(precision)  # no cast is requested
+    with forward.scoring_mode(complete, precision), torch.profiler.profile(record_shapes=True) as seen:
+        forward.hidden_rows(complete, tokens, np.arange(4))
     copied = [e.input_shapes[0] for e in seen.events() if e.name == "aten::copy_" and e.input_shapes]
     assert copied
     assert not any(sorted(shape[-2:]) == sorted(weight.shape) for shape in copied)
 
 
-def test_scoring_leaves_the_model_as_it_was(tiny, sentences):
+def test_scoring_does_not_change_the_model(tiny, sentences):
     model = tiny("llama")
     model.module.train()
     model.module.model.layers[0].eval()
@@ -171,7 +171,7 @@ def test_scoring_leaves_the_model_as_it_was(tiny, sentences):
     assert "forward" not in vars(trunk_and_head.trunk(model.module))
 
 
-def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny, sentences):
+def test_truncation_is_counted_and_keeps_the_end_of_the_prompt(tiny, sentences):
     tokenizer = tiny("llama").tokenizer
     long = sentences[0] * 3
     tokens = tokenize(tokenizer, texts_of([long, "Short one."], ["A prompt that goes on and on", ""]), 20)
@@ -183,12 +183,12 @@ def test_truncation_is_counted_and_keeps_what_stands_next_to_the_completion(tiny
     assert tokens.ids[0] == prompt_ids[-1]
 
 
-def test_a_text_without_a_token_to_score_is_refused(tiny):
+def test_a_text_without_a_scored_token_raises_an_error(tiny):
     with pytest.raises(byheart.core.errors.DataError, match="'t1': no token to score"):
         tokenize(tiny("llama").tokenizer, texts_of(["Two words", "a"]), 64)
 
 
-def test_python_face(tiny, sentences):
+def test_token_stats_in_python(tiny, sentences):
     model = tiny("gpt2")
     stats = byheart.token_stats(model.module, model.tokenizer, sentences[:3])
     assert len(stats) == 3

@@ -1,4 +1,4 @@
-"""What models write with a cache, in batches, against one row at a time without: greedily and sampled."""
+"""Generation with a cache in batches, against one row at a time without a cache: greedy and sampled."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from byheart.lm.generate import GenerationRequest, generate_greedy, generate_sam
 from testing.wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
-LENGTHS = ((5, 12), (1, 6), (9, 12), (9, 3), (14, 1), (3, 20))  # tokens of the opening, tokens to write
+LENGTHS = ((5, 12), (1, 6), (9, 12), (9, 3), (14, 1), (3, 20))  # tokens of the prefix, tokens to generate
 
 
 def openings_of(model, sentences, lengths=LENGTHS):
@@ -20,7 +20,7 @@ def openings_of(model, sentences, lengths=LENGTHS):
 
 
 def plain(model, opening, choose):
-    """One row, one token at a time, everything read again for every token."""
+    """One row, one token at a time, with a complete forward pass for every token."""
     ids = opening.ids.tolist()
     for step in range(opening.max_new_tokens):
         with torch.no_grad():
@@ -36,17 +36,17 @@ def without_end(monkeypatch):
 
 
 @pytest.mark.parametrize("method", [None, *METHODS])
-def test_greedy_is_the_plain_loop(tiny, architecture, method, sentences, monkeypatch):
+def test_greedy_generation_equals_a_plain_loop(tiny, architecture, method, sentences, monkeypatch):
     without_end(monkeypatch)
     model = tuned(tiny(architecture), method)
     openings = openings_of(model, sentences)
-    found = generate_greedy(model, openings, budget=60)  # three batches, openings of several lengths in one
+    found = generate_greedy(model, openings, budget=60)  # three batches, with prefixes of several lengths in one
     expected = [plain(model, o, lambda logits, _: int(logits.argmax())) for o in openings]
     assert [f.tolist() for f in found] == expected
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prefix", "prompt", "p_tuning"])
-def test_samples_are_the_plain_loops(tiny, architecture, method, sentences, monkeypatch):
+def test_samples_equal_a_plain_loop(tiny, architecture, method, sentences, monkeypatch):
     without_end(monkeypatch)
     model = tuned(tiny(architecture), method)
     openings = openings_of(model, sentences)[:4]
@@ -69,7 +69,7 @@ def test_samples_are_the_plain_loops(tiny, architecture, method, sentences, monk
             assert got.tolist() == plain(model, opening, choose)
 
 
-def test_transformers_own_generation_agrees_where_no_row_is_padded(tiny, architecture, sentences, monkeypatch):
+def test_generation_equals_transformers_without_padding(tiny, architecture, sentences, monkeypatch):
     without_end(monkeypatch)
     model = tuned(tiny(architecture), "prompt")
     openings = openings_of(model, sentences, [(6, 10)] * 3)
@@ -81,7 +81,7 @@ def test_transformers_own_generation_agrees_where_no_row_is_padded(tiny, archite
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prefix", "prompt"])
-def test_a_row_writes_the_same_whatever_is_written_beside_it(tiny, method, sentences):
+def test_generated_rows_do_not_depend_on_other_rows(tiny, method, sentences):
     model = tuned(tiny("llama"), method)
     openings, seeds = openings_of(model, sentences), [3, 1, 4, 1, 5, 9]
     settings = {"samples": 3, "top_k": 300, "temperature": 1.5}
@@ -96,11 +96,11 @@ def test_a_row_writes_the_same_whatever_is_written_beside_it(tiny, method, sente
             differing += sum(a.tolist() != b.tolist() for a, b in zip(shuffled[place], together[i], strict=True))
     few = generate_samples(model, openings[:1], seeds[:1], **{**settings, "samples": 2})
     differing += sum(a.tolist() != b.tolist() for a, b in zip(few[0], together[0], strict=False))
-    assert differing <= 1  # a chance at the very border of two tokens
+    assert differing <= 1  # a random number at the exact border of two tokens
     assert len({tuple(a) for a in together[0]}) == 3
 
 
-def test_tokens_are_drawn_as_often_as_they_are_likely(tiny, sentences):
+def test_tokens_are_sampled_by_their_probabilities(tiny, sentences):
     model = tiny("llama")
     (opening,) = openings_of(model, sentences, [(5, 1)])
     with torch.no_grad():
@@ -121,18 +121,18 @@ def test_one_candidate_is_greedy(tiny, sentences):
     assert [s[0].tolist() for s in single] == [g.tolist() for g in generate_greedy(model, openings)]
 
 
-def test_writing_stops_before_an_end_token(tiny, sentences, monkeypatch):
+def test_generation_stops_before_an_end_token(tiny, sentences, monkeypatch):
     model = tiny("llama")
     openings = openings_of(model, sentences)
     without_end(monkeypatch)
-    whole = [w.tolist() for w in generate_greedy(model, openings)]
-    end = whole[0][4]
+    complete = [w.tolist() for w in generate_greedy(model, openings)]
+    end = complete[0][4]
     monkeypatch.setattr(generate, "end_tokens", lambda _: [end])
-    for found, before, opening in zip(generate_greedy(model, openings), whole, openings, strict=True):
+    for found, before, opening in zip(generate_greedy(model, openings), complete, openings, strict=True):
         assert found.tolist() == before[: before.index(end) if end in before else opening.max_new_tokens]
 
 
-def test_end_tokens_are_the_models_and_the_tokenizers(tiny):
+def test_end_tokens_are_those_of_model_and_tokenizer(tiny):
     model = tiny("gpt2")
     model.module.generation_config.eos_token_id = [7, 2]
     assert generate.end_tokens(model) == [2, 7]
@@ -140,7 +140,7 @@ def test_end_tokens_are_the_models_and_the_tokenizers(tiny):
     assert generate.end_tokens(model) == [2]
 
 
-def test_the_model_is_left_as_it_was_and_remembers_nothing(tiny, sentences):
+def test_generation_does_not_change_the_model_or_leave_a_cache(tiny, sentences):
     model = tuned(tiny("gpt2"), "prompt")
     model.module.train()
     modes = [m.training for m in model.module.modules()]
@@ -170,7 +170,7 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     assert "forward" not in vars(trunk_and_head.trunk(model.module))
 
 
-def test_nothing_to_write_is_nothing_written(tiny, sentences):
+def test_zero_tokens_generate_nothing(tiny, sentences):
     model = tiny("llama")
     found = generate_greedy(model, openings_of(model, sentences, [(4, 0), (4, 3)]))
     assert len(found[0]) == 0

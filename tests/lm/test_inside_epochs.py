@@ -58,14 +58,14 @@ def same(first, second):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_weights_are_bit_equal_with_and_without_observations_inside(tiny, sentences, method):
+def test_weights_are_bit_equal_with_and_without_observations_inside_epochs(tiny, sentences, method):
     plain, watched = (Trained(tiny, sentences, method) for _ in range(2))
-    whole, observed = plain.run({}), watched.run(INSIDE)
-    assert list(whole) == [1, 2]
+    complete, observed = plain.run({}), watched.run(INSIDE)
+    assert list(complete) == [1, 2]
     assert list(observed) == [0.25, 0.75, 1, 1.5, 2]
-    assert [type(e) for e in whole] == [int, int]
+    assert [type(e) for e in complete] == [int, int]
     assert same(plain.weights(), watched.weights())
-    assert [whole[e][0] for e in whole] == [observed[e][0] for e in whole]
+    assert [complete[e][0] for e in complete] == [observed[e][0] for e in complete]
     steps = [s["step/" + next(iter(plain.weights()))].item() for _, s in observed.values()]
     assert steps == [1, 3, 4, 6, 8]
 
@@ -73,22 +73,22 @@ def test_weights_are_bit_equal_with_and_without_observations_inside(tiny, senten
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("epoch", [0.25, 0.75, 1, 1.5])
 def test_training_resumed_inside_an_epoch_takes_the_same_steps(tiny, sentences, method, epoch):
-    whole, resumed = (Trained(tiny, sentences, method) for _ in range(2))
-    observed = whole.run(INSIDE)
+    complete, resumed = (Trained(tiny, sentences, method) for _ in range(2))
+    observed = complete.run(INSIDE)
     again = resumed.run(INSIDE, (epoch, observed[epoch][1]))
     assert list(again) == [e for e in observed if e > epoch]
-    assert same(whole.weights(), resumed.weights())
+    assert same(complete.weights(), resumed.weights())
     assert [again[e][0] for e in again] == [observed[e][0] for e in again]
 
 
-def test_lower_precision_is_left_and_entered_again(tiny, sentences):
+def test_training_returns_to_lower_precision_after_an_observation(tiny, sentences):
     plain, watched = (Trained(tiny, sentences, "lora") for _ in range(2))
     plain.run({}, precision=torch.bfloat16)
     watched.run(INSIDE, precision=torch.bfloat16)
     assert same(plain.weights(), watched.weights())
 
 
-def test_every_method_says_whether_it_starts_at_the_base_model(tiny, sentences):
+def test_every_method_declares_whether_it_starts_at_the_base_model(tiny, sentences):
     """The declaration is measured: outputs before the first step, against the base model's."""
     for name in registry.entry_names("methods"):
         base = tiny("llama")

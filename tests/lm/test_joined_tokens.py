@@ -1,4 +1,4 @@
-"""Prompt and completion are tokenized as training tokenized them: as one string, or apart."""
+"""Prompt and completion are tokenized as in training: as one string, or separately."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import byheart
+from byheart.core.config import TokenFormat
 from byheart.core.types import Texts
 from byheart.lm.tokens import texts_with_other_tokens, tokenize
 from testing.audited import MEMBERS, NONMEMBERS
@@ -29,14 +30,14 @@ def texts(pairs):
     return Texts(tuple(map(str, range(len(pairs)))), tuple(c for _, c in pairs), tuple(p for p, _ in pairs))
 
 
-def test_joined_tokens_are_those_of_the_whole_string(spaced):
+def test_joined_tokens_equal_those_of_the_complete_string(spaced):
     found = tokenize(spaced, texts(PAIRS), 99)
     for i, (prompt, completion) in enumerate(PAIRS):
         ids = spaced(prompt + completion, add_special_tokens=False)["input_ids"]
         assert found.ids[found.starts[i] : found.starts[i + 1]].tolist() == ids
         scored = ids[found.first[i] :]
         assert spaced.decode(scored).strip() == completion
-    apart = tokenize(spaced, texts(PAIRS), 99, tokenization="apart")
+    apart = tokenize(spaced, texts(PAIRS), 99, token_format=TokenFormat(tokenization="apart"))
     assert apart.ids.tolist() != found.ids.tolist()
     assert texts_with_other_tokens(spaced, texts(PAIRS)) == len(PAIRS)
 
@@ -44,23 +45,26 @@ def test_joined_tokens_are_those_of_the_whole_string(spaced):
 def test_a_token_that_covers_the_boundary_is_scored(tiny_folder):
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder("gpt2"))
     text = "The old sailor wrote to the queen, alone."
-    whole = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
-    start, end = next((a, b) for a, b in whole["offset_mapping"][3:] if b - a > 2)
+    complete = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    start, end = next((a, b) for a, b in complete["offset_mapping"][3:] if b - a > 2)
     pair = (text[: start + 1], text[start + 1 :])
     found = tokenize(tokenizer, texts([pair]), 99)
-    assert found.ids.tolist()[-len(whole["input_ids"]) :] == whole["input_ids"]
-    first = whole["offset_mapping"][int(found.first[0]) - (len(found.ids) - len(whole["input_ids"]))]
+    assert found.ids.tolist()[-len(complete["input_ids"]) :] == complete["input_ids"]
+    first = complete["offset_mapping"][int(found.first[0]) - (len(found.ids) - len(complete["input_ids"]))]
     assert first == (start, end)
 
 
 def test_texts_without_prompts_are_tokenized_alike(spaced):
     alone = texts([("", m) for m in MEMBERS])
-    joined, apart = tokenize(spaced, alone, 99), tokenize(spaced, alone, 99, tokenization="apart")
+    joined, apart = (
+        tokenize(spaced, alone, 99),
+        tokenize(spaced, alone, 99, token_format=TokenFormat(tokenization="apart")),
+    )
     assert joined.digest == apart.digest
     assert texts_with_other_tokens(spaced, alone) == 0
 
 
-def test_an_audit_scores_what_training_read_and_reports_the_difference(spaced):
+def test_an_audit_scores_the_tokens_of_training_and_reports_the_difference(spaced):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 

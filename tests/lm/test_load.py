@@ -121,7 +121,7 @@ def one_line(error):
 
 
 @pytest.mark.parametrize("name", FILES_SHOW_IT)
-def test_files_that_show_it_are_refused_without_loading(edited, name, monkeypatch):
+def test_invalid_files_raise_an_error_without_loading(edited, name, monkeypatch):
     edit, message = FILES_SHOW_IT[name]
     folder = edited(edit)
     with pytest.raises(ModelError, match=message) as refused:
@@ -133,7 +133,7 @@ def test_files_that_show_it_are_refused_without_loading(edited, name, monkeypatc
 
 
 @pytest.mark.parametrize("name", CONFIG_SHOWS_IT)
-def test_a_config_that_shows_it_is_refused_without_weights(edited, name):
+def test_an_invalid_config_raises_an_error_without_weights(edited, name):
     edit, message = CONFIG_SHOWS_IT[name]
     folder = edited(edit)
     base_models.check_loadable(folder)
@@ -143,7 +143,7 @@ def test_a_config_that_shows_it_is_refused_without_weights(edited, name):
 
 
 @pytest.mark.parametrize("name", LOADING_SHOWS_IT)
-def test_what_loading_shows_is_refused_in_one_line(edited, name):
+def test_errors_of_loading_are_reported_in_one_line(edited, name):
     edit, message = LOADING_SHOWS_IT[name]
     folder = edited(edit)
     base_models.check_loadable(folder)
@@ -154,7 +154,7 @@ def test_what_loading_shows_is_refused_in_one_line(edited, name):
 
 @pytest.mark.parametrize("kind", ["bert", "t5"])
 def test_a_model_that_is_not_causal_is_refused_by_its_config(edited, kind):
-    """BERT is on transformers' list of causal models, and would be trained and scored without a word."""
+    """BERT is on transformers' list of causal models, and would be trained and scored without an error."""
     made = (
         BertConfig(**TINY)
         if kind == "bert"
@@ -166,13 +166,13 @@ def test_a_model_that_is_not_causal_is_refused_by_its_config(edited, kind):
     one_line(refused)
 
 
-def test_a_bert_made_a_decoder_is_causal_and_can_be_loaded(edited):
+def test_a_bert_decoder_is_causal_and_can_be_loaded(edited):
     made = AutoModelForCausalLM.from_config(BertConfig(**TINY, is_decoder=True))
     assert load(edited(made.save_pretrained)).vocabulary_size == 300
 
 
-def test_a_model_that_sees_the_tokens_to_come_is_refused_whatever_its_name(edited):
-    # Weights as large as a trained model's: of small ones the tokens to come change less than rounding does.
+def test_a_model_that_reads_later_tokens_is_refused_under_every_name(edited):
+    # Weights as large as a trained model's: with small ones, the effect of later tokens is below rounding errors.
     config = XLNetConfig(vocab_size=300, d_model=32, n_layer=1, n_head=2, d_inner=32, initializer_range=0.5)
     made = AutoModelForCausalLM.from_config(config)
     folder = edited(made.save_pretrained)
@@ -216,14 +216,14 @@ def test_a_tokenizer_without_a_pad_token_works(tiny):
         ("package:json/decoder.py", "is not a .gguf file"),
     ],
 )
-def test_a_name_that_leads_nowhere(base, message):
+def test_an_unknown_model_name_raises_an_error(base, message):
     with pytest.raises(ModelError) as refused:
         base_models.check_loadable(base)
     assert message in one_line(refused)
 
 
 @pytest.mark.parametrize("base", ["some/model", "gpt2", "some/model@main", "some/model@refs/pr/1"])
-def test_a_hub_id_is_left_to_the_hub(base):
+def test_a_hub_id_is_not_checked_locally(base):
     assert base_models.locate(base) is None
     base_models.check_loadable(base)
     assert base_models.identity(base) == base
@@ -238,7 +238,7 @@ def test_an_unreachable_hub_is_reported_in_one_line(base):
 @pytest.mark.parametrize(
     ("content", "early"), [(b"", True), (b"garbage" * 20, True), (b"GGUF\x03\0\0\0" + b"\xff" * 64, False)]
 )
-def test_a_gguf_file_that_is_garbage(tmp_path, monkeypatch, content, early):
+def test_an_invalid_gguf_file_raises_an_error(tmp_path, monkeypatch, content, early):
     monkeypatch.setenv("BYHEART_CACHE", str(tmp_path / "cache"))
     place = tmp_path / "model.gguf"
     place.write_bytes(content)
@@ -251,20 +251,20 @@ def test_a_gguf_file_that_is_garbage(tmp_path, monkeypatch, content, early):
     assert not (tmp_path / "cache").exists()
 
 
-def test_weights_that_cannot_be_kept_name_the_cache(tmp_path, monkeypatch, tiny):
+def test_weights_that_cannot_be_stored_raise_an_error_with_the_cache(tmp_path, monkeypatch, tiny):
     monkeypatch.setenv("BYHEART_CACHE", str(tmp_path / "file"))
     (tmp_path / "file").write_text("in the way")
     place = tmp_path / "model.gguf"
     place.write_bytes(b"GGUF")
-    whole = tiny("llama")
-    monkeypatch.setattr("byheart.lm.gguf.read_module", lambda *_, **__: whole.module)
-    monkeypatch.setattr("byheart.lm.gguf.read_tokenizer", lambda *_, **__: whole.tokenizer)
+    complete = tiny("llama")
+    monkeypatch.setattr("byheart.lm.gguf.read_module", lambda *_, **__: complete.module)
+    monkeypatch.setattr("byheart.lm.gguf.read_tokenizer", lambda *_, **__: complete.tokenizer)
     with pytest.raises(ModelError, match="BYHEART_CACHE") as refused:
         load(str(place))
     one_line(refused)
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch):
+def test_a_missing_device_raises_an_error(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert str(torch_device("cuda:0")) == "cuda:0"
     with pytest.raises(SettingError, match="'cuda:1': torch detects 1 GPUs"):

@@ -1,4 +1,4 @@
-"""Neighbours by a masked language model: the proposals against a plain loop, words for words, and what is refused."""
+"""Neighbors by a masked language model: the proposals against a plain loop, replaced words, and errors."""
 
 import json
 import shutil
@@ -117,8 +117,8 @@ def read_texts(model, strings=STRINGS, prompts=(), most=64):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_proposals_are_those_of_the_highest_swap_score(masked_folder, kind):
-    """A pass a word over the whole of the model's own code, its logits read where the embedding was dropped."""
+def test_proposals_have_the_highest_swap_scores(masked_folder, kind):
+    """One complete forward pass per word, with the logits at the position of the dropped embedding."""
     model = masked_lm.load_masked(str(masked_folder(kind)))
     text = STRINGS[0].lower()
     words = masked_lm.whole_words(model)
@@ -146,7 +146,7 @@ def test_proposals_are_those_of_the_highest_swap_score(masked_folder, kind):
         np.testing.assert_allclose([score[t] for t in found[:6]], best, rtol=1e-3)
 
 
-def test_words_are_whole_and_of_letters(masked_folder):
+def test_words_are_complete_and_consist_of_letters(masked_folder):
     for kind in ("bert", "roberta"):
         words = masked_lm.whole_words(masked_lm.load_masked(str(masked_folder(kind))))
         assert {"queen", "hats", "wrote"} <= set(words.values())
@@ -190,14 +190,14 @@ def read_back(rows):
     )
 
 
-def test_a_new_word_takes_the_case_of_the_old():
+def test_a_new_word_has_the_case_of_the_replaced_word():
     assert masked_lm._replace_word("in LISBON.", (3, 9), "oslo") == "in OSLO."
     assert masked_lm._replace_word("in Lisbon.", (3, 9), "oslo") == "in Oslo."
     assert masked_lm._replace_word("I sing", (0, 1), "we") == "We sing"
     assert masked_lm._replace_word("in lisbon", (3, 9), "Oslo") == "in Oslo"
 
 
-def test_parts_of_words_and_numbers_are_no_words():
+def test_parts_of_words_and_numbers_are_not_words():
     assert masked_lm._is_word("the queen's", (4, 9))
     for text, span in (("queens", (0, 5)), ("inked", (1, 5)), ("R2", (0, 1)), ("20", (0, 2)), ("a", (0, 0))):
         assert not masked_lm._is_word(text, span)
@@ -211,7 +211,7 @@ def test_neighbours_by_words_do_not_depend_on_order_or_batch(tiny, masked_folder
     assert rows_of(neighbour_texts(scorer(model, 17), turned, count=5, masked_model=name)) == [there[i] for i in order]
 
 
-def test_a_text_longer_than_the_masked_model_reads_is_read_in_windows(masked_folder):
+def test_a_text_longer_than_the_masked_models_context_is_read_in_windows(masked_folder):
     model = masked_lm.load_masked(str(masked_folder("bert")))
     text = " ".join([SENTENCE] * 5)
     windows = masked_lm._windows(model, text)
@@ -222,19 +222,19 @@ def test_a_text_longer_than_the_masked_model_reads_is_read_in_windows(masked_fol
     assert max(places) > 0.9 * len(text)
 
 
-def test_a_cut_text_keeps_its_end_and_no_neighbour_is_longer_than_the_longest_text(tiny, masked_folder):
+def test_a_truncated_text_keeps_its_end_and_neighbors_are_not_longer(tiny, masked_folder):
     model = tiny("llama")
     seen = []
     text = "The queen wrote letters to 🙂🙂🙂🙂🙂🙂"
-    whole = len(model.tokenizer(text)["input_ids"])
-    for most in range(whole - 18, whole + 1):  # cut in the middle of a character, mostly
+    complete = len(model.tokenizer(text)["input_ids"])
+    for most in range(complete - 18, complete + 1):  # cut in the middle of a character, mostly
         tokens = read_texts(model, [text], most=most)
         own = own_ids(tokens, 0)
         plain = model.tokenizer(tokens.texts.scored[0], add_special_tokens=False)["input_ids"]
         seen.append(plain != own)
         (near,) = rows_of(neighbour_texts(scorer(model), tokens, count=4, masked_model=str(masked_folder("bert"))))
         assert all(len(row) <= most for row in near)
-        # Only where the text grew is its end lost.
+        # Only longer texts lose their end.
         kept = [row for row in near if len(row) < most]
         assert all(row[-3:] == own[-3:] for row in kept)
     assert any(seen)
@@ -255,7 +255,7 @@ def refused(tiny, name, match):
     assert len(str(error.value)) < 450
 
 
-def test_what_is_not_a_masked_model_is_refused(tiny, tiny_folder, masked_folder, tmp_path):
+def test_a_model_without_masked_predictions_raises_an_error(tiny, tiny_folder, masked_folder, tmp_path):
     refused(tiny, str(tiny_folder("llama")), "llama is not a masked language model")
     shape = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
     edit = BartForConditionalGeneration(BartConfig(vocab_size=300, **shape)).save_pretrained
@@ -266,7 +266,7 @@ def test_what_is_not_a_masked_model_is_refused(tiny, tiny_folder, masked_folder,
     refused(tiny, "nobody/bert", "nobody/bert.*the Hub did not return it")
 
 
-def test_pickled_weights_and_remote_code_are_refused(tiny, masked_folder, tmp_path):
+def test_pickled_weights_and_remote_code_raise_an_error(tiny, masked_folder, tmp_path):
     def pickled(folder):
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -282,10 +282,8 @@ def test_pickled_weights_and_remote_code_are_refused(tiny, masked_folder, tmp_pa
 
 
 @pytest.mark.parametrize("method", ["lora", "prefix"])
-def test_a_study_with_a_masked_model_and_one_that_is_refused_before_training(
-    tiny_folder, masked_folder, tmp_path, method
-):
-    asked = {
+def test_a_study_uses_a_masked_model_and_rejects_others_before_training(tiny_folder, masked_folder, tmp_path, method):
+    requested = {
         "name": "words",
         "models": str(tiny_folder("gpt2")),
         "datasets": [{"records": {"count": 60}}],
@@ -296,12 +294,12 @@ def test_a_study_with_a_masked_model_and_one_that_is_refused_before_training(
         "observations": [{"neighbour_texts": {"count": 3, "masked_model": str(masked_folder("bert"))}}],
         "metrics": ["auc"],
     }
-    results = byheart.run(asked, store=tmp_path / "store")
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     assert len([r for r in results.rows if r.metric == "auc" and not r.initialized]) == 4
-    asked["observations"] = [{"neighbour_texts": {"masked_model": str(tiny_folder("llama"))}}]
+    requested["observations"] = [{"neighbour_texts": {"masked_model": str(tiny_folder("llama"))}}]
     with pytest.raises(ModelError, match="llama is not a masked"):
-        byheart.run(asked, store=tmp_path / "fresh")
+        byheart.run(requested, store=tmp_path / "fresh")
     assert not list((tmp_path / "fresh").glob("evidence/*"))
 
 
@@ -315,7 +313,7 @@ KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
 
 
 def grammatical(count, seed):
-    """Sentences of one grammar, each of their words drawn from its kind."""
+    """Sentences of one grammar, each word sampled from its class."""
     chance = np.random.default_rng(seed)
     for _ in range(count):
         a, b = (f"{chance.choice(KINDS['of people'])} {chance.choice(KINDS['people'])}" for _ in range(2))
@@ -324,7 +322,7 @@ def grammatical(count, seed):
 
 @pytest.fixture(scope="module", params=["taught", "untaught"])
 def grammarian(request, tmp_path_factory):
-    """A small BERT, pre-trained on the grammar by masking words, and the same one before."""
+    """A small BERT before and after pre-training on the grammar by masking words."""
     torch.manual_seed(0)
     vocabulary = [*SPECIAL, "the", "in", ".", *(word.lower() for word in KIND_OF)]
     made = Tokenizer(models.WordPiece({w: i for i, w in enumerate(vocabulary)}, unk_token="[UNK]"))
@@ -354,8 +352,8 @@ def grammarian(request, tmp_path_factory):
     return request.param, str(place)
 
 
-def test_a_model_that_knows_the_grammar_puts_like_words_for_like(tiny, grammarian):
-    """What a real masked model is for: its neighbours could have been written, those of a random one could not."""
+def test_neighbors_of_a_grammar_model_have_words_of_the_same_class(tiny, grammarian):
+    """Neighbors by a trained masked model are plausible sentences, those by a random model are not."""
     taught, name = grammarian
     model = tiny("llama")
     strings = list(grammatical(12, 1))

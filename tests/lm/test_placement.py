@@ -1,4 +1,4 @@
-"""Where weights lie, and in how many bits: scores are the model's, and what does not fit is refused with an estimate."""
+"""Placement and quantization of weights: scores equal the model's, and models that do not fit are refused with an estimate."""
 
 import json
 
@@ -36,7 +36,7 @@ WIDE = LlamaConfig(  # 4 bits are packed in blocks of 64
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """A folder with a model wide enough to be packed, and beside it a LoRA of it."""
+    """A folder with a model wide enough for quantization, and a LoRA of it."""
     torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("wide")
     model = AutoModelForCausalLM.from_config(WIDE)
@@ -77,7 +77,7 @@ def scores(model, tokenizer):
 
 
 def offloaded(folder, place, adapter=None):
-    """The model with a layer on the disk and the rest where it was: weights that are fetched when they are needed."""
+    """The model with one layer offloaded to disk."""
     model = plain(folder)
     where = {"model.embed_tokens": "disk", "model.layers.0": "disk", "model.layers.1": "cpu"}
     where |= {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "disk"}
@@ -85,13 +85,13 @@ def offloaded(folder, place, adapter=None):
     return model if adapter is None else PeftModel.from_pretrained(model, adapter)
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["a part", "all"])
-def test_weights_that_wait_on_the_disk_give_the_same_scores_and_hashes(tiny_folder, tmp_path, whole):
+@pytest.mark.parametrize("complete", [False, True], ids=["a part", "all"])
+def test_offloaded_weights_have_the_same_scores_and_hashes(tiny_folder, tmp_path, complete):
     folder = tiny_folder("mixtral")  # its head is not tied
     tokenizer = AutoTokenizer.from_pretrained(folder)
     there = plain(folder)
     there = (
-        disk_offload(there, tmp_path, execution_device=torch.device("cpu")) if whole else offloaded(folder, tmp_path)
+        disk_offload(there, tmp_path, execution_device=torch.device("cpu")) if complete else offloaded(folder, tmp_path)
     )
     assert any(p.device.type == "meta" for p in there.parameters())
     assert device_of(there).type == "cpu"
@@ -113,7 +113,7 @@ def test_weights_that_wait_on_the_disk_give_the_same_scores_and_hashes(tiny_fold
     assert [w.tolist() for w in one] == [w.tolist() for w in two]
 
 
-def test_an_adapter_over_weights_on_the_disk_is_switched_off_and_on(wide, tmp_path):
+def test_an_adapter_over_offloaded_weights_is_disabled_and_enabled(wide, tmp_path):
     tokenizer = AutoTokenizer.from_pretrained(wide / "base")
     there = plain(wide / "base", wide / "lora")
     disk_offload(there, tmp_path, execution_device=torch.device("cpu"))
@@ -124,7 +124,7 @@ def test_an_adapter_over_weights_on_the_disk_is_switched_off_and_on(wide, tmp_pa
     assert not np.allclose(theirs[0]["loss"], theirs[1]["loss"], atol=1e-3)
 
 
-def test_a_spread_model_says_what_it_says_on_one_device(wide, command):
+def test_a_distributed_model_has_the_scores_of_one_device(wide, command):
     one, spread = (
         json.loads(command("--model", wide / "lora", *how)[1])
         for how in (["--device", "cpu"], ["--device-map", "auto"])
@@ -137,7 +137,7 @@ def test_a_spread_model_says_what_it_says_on_one_device(wide, command):
 
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("model", ["base", "lora"])
-def test_packed_weights_are_read_as_the_library_reads_them(wide, bits, model):
+def test_quantized_weights_have_the_scores_of_the_library(wide, bits, model):
     from transformers import BitsAndBytesConfig
 
     placing = Placement(device="cpu", bits=bits)
@@ -157,14 +157,14 @@ def test_packed_weights_are_read_as_the_library_reads_them(wide, bits, model):
         ids = torch.from_numpy(read.ids[read.starts[i] : read.starts[i + 1]])[None]
         with torch.no_grad():
             logp = theirs(input_ids=ids).logits[0, :-1].float().log_softmax(1).gather(1, ids[0, 1:, None])[:, 0]
-        # 8 bits: a row that is far from the others is rounded by itself, and which that is depends on the batch.
+        # 8 bits: outlier rows are not rounded, and the selection of outliers depends on the batch.
         np.testing.assert_allclose(found.logp[found.starts[i] : found.starts[i + 1]], logp, atol=0.05)
-    whole = Scorer(load_model(str(wide / "base"), Placement(device="cpu")), 512, torch.float32)(read)
-    assert np.abs(whole.logp - found.logp).max() > 1e-3
+    complete = Scorer(load_model(str(wide / "base"), Placement(device="cpu")), 512, torch.float32)(read)
+    assert np.abs(complete.logp - found.logp).max() > 1e-3
     assert ours.module.get_memory_footprint() < 0.6 * plain(wide / "base").get_memory_footprint()
 
 
-def test_models_that_were_saved_in_few_bits_are_audited_and_not_packed_again(wide, tmp_path, command):
+def test_saved_quantized_models_are_audited_and_not_quantized_again(wide, tmp_path, command):
     pytest.importorskip("bitsandbytes")
     model = load_model(str(wide / "base"), Placement(device="cpu", bits=4))
     model.module.save_pretrained(tmp_path / "four")
@@ -180,7 +180,7 @@ def test_models_that_were_saved_in_few_bits_are_audited_and_not_packed_again(wid
     assert "--quantize" in complaints
 
 
-def test_what_is_not_here_is_refused(wide, command, monkeypatch):
+def test_a_missing_device_or_package_raises_an_error(wide, command, monkeypatch):
     monkeypatch.setattr("byheart.lm.placement.find_spec", lambda _: None)
     code, _, complaints = command("--model", wide / "base", "--quantize", "4")
     assert code == 2
@@ -190,18 +190,18 @@ def test_what_is_not_here_is_refused(wide, command, monkeypatch):
 
 
 @pytest.mark.parametrize("bits", [4, 8])
-def test_the_estimate_is_that_of_the_library(wide, bits):
-    held = memory_check._model_tensors(str(wide / "base"))
-    whole = memory_check.weight_bytes(held, 4, None, 300)
-    assert whole == sum(p.numel() for p in plain(wide / "base").parameters()) * 4
+def test_the_memory_estimate_equals_the_librarys(wide, bits):
+    stored = memory_check._model_tensors(str(wide / "base"))
+    complete = memory_check.weight_bytes(stored, 4, None, 300)
+    assert complete == sum(p.numel() for p in plain(wide / "base").parameters()) * 4
     packed = load_model(str(wide / "base"), Placement(device="cpu", bits=bits)).module.get_memory_footprint()
-    assert memory_check.weight_bytes(held, 4, bits, 300) == pytest.approx(packed, rel=0.1)
+    assert memory_check.weight_bytes(stored, 4, bits, 300) == pytest.approx(packed, rel=0.1)
 
 
 def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     base = str(wide / "base")
-    whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.8 * whole))
+    complete = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.8 * complete))
     for placing in (Placement(device="cpu"), Placement(spread=True)):
         with pytest.raises(
             ModelError, match=r"Use --precision bfloat16, --quantize 8, a smaller model or a larger machine\."
@@ -211,13 +211,13 @@ def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     memory_check.check_memory(base, Placement(device="cpu", bits=8), causal_config(base))
 
 
-def test_spread_over_gpus_their_memory_counts_with_the_machines(wide, monkeypatch):
+def test_with_device_map_the_memory_of_all_gpus_and_the_machine_counts(wide, monkeypatch):
     base = str(wide / "base")
-    whole = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
+    complete = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(memory_check, "_free_device_memory", lambda _: int(0.4 * whole))
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.3 * whole))
+    monkeypatch.setattr(memory_check, "_free_device_memory", lambda _: int(0.4 * complete))
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.3 * complete))
     memory_check.check_memory(base, Placement(spread=True), causal_config(base))
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.1 * whole))
+    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.1 * complete))
     with pytest.raises(ModelError, match="this machine with its GPUs"):
         memory_check.check_memory(base, Placement(spread=True), causal_config(base))

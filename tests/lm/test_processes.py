@@ -34,7 +34,7 @@ if int(__import__("os").environ.get("RANK", 0)) == 0:
 
 @pytest.fixture(scope="module")
 def trained(tiny_folder, tmp_path_factory):
-    """What one process made of each method, and what two made of it."""
+    """The result of each method with one process and with two."""
     import torch
 
     folder = tmp_path_factory.mktemp("processes")

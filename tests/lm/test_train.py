@@ -1,4 +1,4 @@
-"""Training against a plain loop, method by method; what is trained, what is left alone, how it resumes."""
+"""Training against a plain loop for every method: trained weights, unchanged weights, resumption."""
 
 import dataclasses
 import math
@@ -41,7 +41,7 @@ def run(model, tokens, training, *, start=None, budget=200, rate=1e-2, key=KEY, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_training_lowers_the_loss_and_touches_only_what_it_says(tiny, architecture, method, sentences):
+def test_training_lowers_the_loss_and_changes_only_trained_parameters(tiny, architecture, method, sentences):
     model = made(tiny(architecture), method)
     tokens = tokenize(model.tokenizer, texts_of(sentences[:12]), 64)
     trained = set(train.trainable_parameters(model.module))
@@ -57,7 +57,7 @@ def test_training_lowers_the_loss_and_touches_only_what_it_says(tiny, architectu
 
 
 def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
-    """The same AdamW steps on the mean over the completions' tokens, written with the model's own loss."""
+    """The same AdamW steps on the mean over the completions' tokens, with the model's loss."""
     prompts = ["To whom? " * (1 + i % 2) for i in range(6)]
     ours, plain = tiny("llama"), tiny("llama")
     monkeypatch.setattr(
@@ -100,8 +100,8 @@ def test_loss_and_steps_equal_a_plain_loop(tiny, sentences, monkeypatch):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, sentences, monkeypatch):
-    """Against autograd's through the model's own logits, a text at a time, without blocks and without padding."""
+def test_gradients_equal_those_of_cross_entropy(tiny, architecture, method, sentences, monkeypatch):
+    """Compare with autograd through the model's logits, one text at a time, without blocks and padding."""
     model = made(tiny(architecture), method)
     monkeypatch.setattr(batching, "LOGITS_PER_BLOCK", 7 * model.vocabulary_size)
     monkeypatch.setattr(batching, "LOGITS_PER_CPU_REDUCTION", 2 * model.vocabulary_size)
@@ -126,7 +126,7 @@ def test_gradients_are_those_of_cross_entropy(tiny, architecture, method, senten
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_the_slope_in_the_logits_is_not_made_twice(tiny, sentences):
+def test_the_gradient_of_the_logits_is_not_copied(tiny, sentences):
     model = made(tiny("llama"), "lora")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:5]), 64)
     of_all = StepLoss(model, tokens, Accelerator(cpu=True), torch.float32, 200)
@@ -139,17 +139,17 @@ def test_the_slope_in_the_logits_is_not_made_twice(tiny, sentences):
 @pytest.mark.parametrize("method", METHODS)
 def test_resumed_training_takes_the_same_steps(tiny, method, sentences):
     settings = Training(epochs=3, batch_size=4)
-    whole = made(tiny("gpt2"), method)  # GPT-2 has dropout: its draws must be the same too
-    tokens = tokenize(whole.tokenizer, texts_of(sentences[:12]), 64)
+    complete = made(tiny("gpt2"), method)  # GPT-2 has dropout: its draws must be the same too
+    tokens = tokenize(complete.tokenizer, texts_of(sentences[:12]), 64)
     state = None
-    for epoch in run(whole, tokens, settings):
+    for epoch in run(complete, tokens, settings):
         if epoch.number == 1:
             state = epoch.state()
     resumed = made(tiny("gpt2"), method)
     numbers = [e.number for e in run(resumed, tokens, settings, start=(1, state))]
     assert numbers == [2, 3]
     for (name, a), b in zip(
-        train.trainable_parameters(whole.module).items(),
+        train.trainable_parameters(complete.module).items(),
         train.trainable_parameters(resumed.module).values(),
         strict=True,
     ):
@@ -161,7 +161,7 @@ def test_another_seed_gives_another_order(tiny):
     assert (train.seed_rngs(KEY, 1).permutation(50) == train.seed_rngs(KEY, 1).permutation(50)).all()
 
 
-def test_head_is_untied_and_its_trunk_is_passed_once(tiny, sentences, monkeypatch):
+def test_the_head_is_untied_and_its_trunk_runs_once(tiny, sentences, monkeypatch):
     model = made(tiny("llama"), "head")
     module = model.module
     assert set(train.trainable_parameters(module)) == {"lm_head.weight"}
@@ -183,7 +183,7 @@ def test_head_is_untied_and_its_trunk_is_passed_once(tiny, sentences, monkeypatc
         (torch.float32, [torch.bfloat16, torch.float32]),
     ],
 )
-def test_hidden_states_are_made_once_in_each_precision_that_asks(tiny, sentences, monkeypatch, scored_in, made_in):
+def test_hidden_states_are_computed_once_per_precision(tiny, sentences, monkeypatch, scored_in, made_in):
     model = made(tiny("llama"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     passes = []
@@ -197,9 +197,9 @@ def test_hidden_states_are_made_once_in_each_precision_that_asks(tiny, sentences
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_head_tuned_model_is_scored_to_the_bit_as_by_a_plain_pass(tiny, architecture, sentences, precision):
+def test_scores_of_a_head_tuned_model_are_bit_equal_to_a_plain_pass(tiny, architecture, sentences, precision):
     model = made(tiny(architecture), "head")
-    # Longest first, as a pass reads them: the same sums in the same order.
+    # Longest first, as in a forward pass: the same sums in the same order.
     longest = sorted(sentences[:8], key=lambda s: -len(model.tokenizer(s)["input_ids"]))
     tokens = tokenize(model.tokenizer, texts_of(longest), 64)
     for _ in run(model, tokens, Training(epochs=2, batch_size=4), precision=torch.bfloat16):
@@ -210,7 +210,7 @@ def test_a_head_tuned_model_is_scored_to_the_bit_as_by_a_plain_pass(tiny, archit
 
 
 @pytest.mark.parametrize(("method", "lowered"), [("head", False), ("lora", True)])
-def test_a_trunk_is_cast_only_if_it_is_passed(tiny, sentences, monkeypatch, method, lowered):
+def test_a_trunk_is_cast_only_if_it_runs(tiny, sentences, monkeypatch, method, lowered):
     model = made(tiny("llama"), method)
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     weight = trunk_and_head.trunk(model.module).layers[0].input_layernorm.weight
@@ -220,7 +220,7 @@ def test_a_trunk_is_cast_only_if_it_is_passed(tiny, sentences, monkeypatch, meth
     assert found == {torch.bfloat16 if lowered else torch.float32}
 
 
-def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences):
+def test_hidden_states_are_cached_by_tokens(tiny, sentences):
     model = made(tiny("llama"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:3]), 64)
     turned = dataclasses.replace(tokens, ids=tokens.ids[::-1].copy())
@@ -231,13 +231,13 @@ def test_hidden_states_are_kept_by_what_is_read_not_by_the_texts(tiny, sentences
     assert len({tokens.digest, turned.digest, later.digest}) == 3
 
 
-def test_only_a_fixed_trunk_remembers(tiny):
+def test_only_a_frozen_trunk_is_cached(tiny):
     assert made(tiny("llama"), "head").hidden == {}
     for method in ("full", "lora", "prefix", "prompt", "p_tuning"):
         assert made(tiny("llama"), method).hidden is None, method
 
 
-def test_remembered_states_go_to_a_mapped_file_when_large(tiny, sentences, monkeypatch):
+def test_large_cached_states_are_stored_in_a_mapped_file(tiny, sentences, monkeypatch):
     model = made(tiny("llama"), "head")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     expected = forward.token_stats(made(tiny("llama"), "head"), tokens).logp
@@ -246,8 +246,8 @@ def test_remembered_states_go_to_a_mapped_file_when_large(tiny, sentences, monke
 
 
 @pytest.mark.parametrize("method", ["prefix", "prompt", "p_tuning"])
-def test_prompt_methods_start_from_the_words(tiny, method, sentences):
-    """Reading the start text, then the text, must give what the method gives before training."""
+def test_prompt_methods_are_initialized_from_words(tiny, method, sentences):
+    """The initial text followed by a text must have the log-probabilities of the method before training."""
     bare, model = tiny("llama"), made(tiny("llama"), method, virtual_tokens=6, text="The old queen of Lima wrote")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:3]), 64)
     ids = bare.tokenizer("The old queen of Lima wrote", add_special_tokens=False)["input_ids"]
@@ -263,7 +263,7 @@ def test_prompt_methods_start_from_the_words(tiny, method, sentences):
         )
 
 
-def test_lora_sits_where_it_is_told(tiny):
+def test_lora_adapts_the_set_modules(tiny):
     def places(name, targets):
         return {
             n.split(".lora_A")[0].removeprefix("base_model.model.")
@@ -292,7 +292,7 @@ def test_lora_starts_at_the_base(tiny, architecture, sentences):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_frozen_weights_are_given_back_exactly(tiny, method, sentences):
+def test_frozen_weights_are_restored_exactly(tiny, method, sentences):
     model = made(tiny("llama"), method)
     frozen = {n: (p.data_ptr(), p.detach().clone()) for n, p in model.module.named_parameters() if not p.requires_grad}
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
@@ -313,7 +313,7 @@ def test_frozen_weights_are_given_back_exactly(tiny, method, sentences):
             assert torch.equal(parameter, frozen[name][1])
 
 
-def test_a_loss_that_is_not_finite_says_where_and_what_to_try(tiny, sentences):
+def test_a_loss_that_is_not_finite_raises_an_error_with_step_and_fix(tiny, sentences):
     model = made(tiny("llama"), "full")
     tokens = tokenize(model.tokenizer, texts_of(sentences[:8]), 64)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""How a model reads texts with private values exchanged, and how it recites them, against the raw model."""
+"""Log-probabilities of texts with replaced private values, and extraction of the values, against the raw model."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def plain(model, text):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("prompts", [(), PROMPTS], ids=["plain", "prompted"])
-def test_each_candidate_is_read_as_the_text_is(tiny, architecture, method, prompts):
+def test_each_candidate_is_scored_like_the_text(tiny, architecture, method, prompts):
     base = tiny(architecture)
     tokens = read_texts(base, prompts)
     made = candidates(scorer(base), tokens, ATTRIBUTES, OTHERS, count=4)
@@ -58,8 +58,8 @@ def test_each_candidate_is_read_as_the_text_is(tiny, architecture, method, promp
     for i, own in enumerate(ATTRIBUTES):
         for kind, value in sorted(own.items()):
             pools = (sorted({o[kind] for o in texts if kind in o}) for texts in (OTHERS, ATTRIBUTES))
-            whole = tokens.texts.prompts[i] + STRINGS[i]
-            others = other_values(*pools, kind=kind, truth=value, text=whole, limit=3)
+            complete = tokens.texts.prompts[i] + STRINGS[i]
+            others = other_values(*pools, kind=kind, truth=value, text=complete, limit=3)
             values += [value, *others]
             for other in [value, *others]:
                 lead = [*bos_ids(model.tokenizer), *(plain(model, prompts[i]) if prompts and prompts[i] else [])]
@@ -77,7 +77,7 @@ def test_each_candidate_is_read_as_the_text_is(tiny, architecture, method, promp
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_recital_is_greedy_after_the_texts_own_tokens(tiny, architecture, method):
+def test_extraction_is_greedy_after_the_texts_own_tokens(tiny, architecture, method):
     model = tuned(tiny(architecture), method)
     tokens = read_texts(model, PROMPTS)
     found = recited_attributes(scorer(model), tokens, ATTRIBUTES)
@@ -103,15 +103,15 @@ def test_recital_is_greedy_after_the_texts_own_tokens(tiny, architecture, method
     assert next(place, None) is None
 
 
-def test_a_beginning_does_not_end_within_a_character(monkeypatch):
+def test_a_prefix_does_not_end_within_a_character(monkeypatch):
     decoded = ["", "a", "a\ufffd", "a\u00e9"]
     monkeypatch.setattr(_attributes, "_decoded", lambda _, ids: decoded[len(ids)])
     assert _attributes._tokens_and_characters_before(None, np.arange(3), "a\u00e9b", 2) == (3, 2)
     assert _attributes._tokens_and_characters_before(None, np.arange(2), "a\u00e9b", 2) == (1, 1)
 
 
-def test_a_model_that_knows_the_text_recites_it(tiny):
-    """The truth written by force: what is compared is what the model would have to write."""
+def test_a_model_that_memorized_the_text_emits_it(tiny):
+    """The true value as forced output: the compared tokens are the tokens that the model would have to generate."""
     model = tiny("llama")
     tokens = read_texts(model)
     found = recited_attributes(scorer(model), tokens, ATTRIBUTES)
@@ -127,7 +127,7 @@ def test_a_model_that_knows_the_text_recites_it(tiny):
 
 
 @pytest.mark.parametrize("prompts", [(), PROMPTS], ids=["plain", "prompted"])
-def test_neither_order_nor_batch_matters(tiny, prompts):
+def test_results_do_not_depend_on_order_and_batch(tiny, prompts):
     model, order = tiny("llama"), [2, 0, 3, 1]
     found = []
     for chosen, budget in ((range(4), 4096), (order, 30)):
@@ -145,7 +145,7 @@ def test_neither_order_nor_batch_matters(tiny, prompts):
         np.testing.assert_allclose(loglik, found[1][0][name], atol=1e-5)
 
 
-def test_what_is_cut_off_is_left_out_and_counted(tiny):
+def test_truncated_attributes_are_left_out_and_counted(tiny):
     model = tiny("llama")
     tokens = read_texts(model, most=10)
     assert tokens.cut.max() > 0
@@ -161,7 +161,7 @@ def test_what_is_cut_off_is_left_out_and_counted(tiny):
     assert recited.left_out.tolist() == [made.left_out[0] + 1, made.left_out[1]]
 
 
-def test_an_attribute_that_is_all_of_its_text_needs_something_before_it(tiny):
+def test_an_attribute_without_preceding_text_requires_a_prompt(tiny):
     strings, own = ["Cairo", "In Cairo."], ({"city": "Cairo"}, {"city": "Cairo"})
     model = tiny("llama")
     made = candidates(scorer(model), read_texts(model, (), strings), own, OTHERS)
@@ -170,13 +170,13 @@ def test_an_attribute_that_is_all_of_its_text_needs_something_before_it(tiny):
     assert (made.text.tolist(), made.left_out.tolist()) == ([0, 1], [0])
 
 
-def test_no_attribute_to_ask_for_is_refused(tiny):
+def test_texts_without_attributes_raise_an_error(tiny):
     model = tiny("llama")
     with pytest.raises(DataError, match="private attribute"):
         recited_attributes(scorer(model), read_texts(model, (), ["Oslo it is."]), ({"city": "Oslo"},))
 
 
-def test_a_value_that_outgrows_the_context_is_refused(tiny):
+def test_a_candidate_longer_than_the_context_raises_an_error(tiny):
     model = tiny("llama")
     tokens = read_texts(model, (), ["In Oslo. " * 20])
     made = candidates(scorer(model), tokens, ({"city": "Oslo"},), ({"city": "Llanfairpwllgwyngyll"},))

@@ -27,7 +27,7 @@ from testing.stores import attribute_study
 
 @pytest.fixture
 def lines(attribute_store):
-    """The file of texts that the study is of."""
+    """The study's file of texts."""
     return Path(attribute_store.content["datasets"][0]["files"]["path"])
 
 
@@ -41,7 +41,7 @@ def of(results, metric, epoch):
     return {r.metric_settings: r for r in results.rows if r.metric == metric and r.epoch == epoch}
 
 
-def test_an_overfitted_model_knows_its_members_codes_and_no_others(done):
+def test_an_overfitted_model_reveals_only_its_members_codes(done):
     _, results = done
     assert not results.failed
     found = of(results, "attribute_inference", 16)
@@ -64,30 +64,30 @@ def test_an_overfitted_model_knows_its_members_codes_and_no_others(done):
 
 
 @pytest.mark.parametrize("by", ["group", "published"])
-def test_every_text_keeps_its_own_attributes(by):
+def test_every_text_has_its_own_attributes(by):
     texts = Texts(tuple(f"t{i}" for i in range(60)), tuple(f"Number {i} of all, {i * 7} in words." for i in range(60)))
     roles = [("train", "nonmember", "validation")[i % 3] for i in range(60)]
     named = tuple({"number": f"Number {i} "} for i in range(60))
     examples = Examples(texts, tuple(roles), texts.ids, named)
-    dealt = split(examples, train=12, members=9, nonmembers=8, validation=7, seed=3, by=by)
-    held = [
-        *zip(dealt.audited.scored, dealt.attributes, strict=True),
-        *zip(dealt.validation.scored, dealt.validation_attributes, strict=True),
+    assigned = split(examples, train=12, members=9, nonmembers=8, validation=7, seed=3, by=by)
+    stored = [
+        *zip(assigned.audited.scored, assigned.attributes, strict=True),
+        *zip(assigned.validation.scored, assigned.validation_attributes, strict=True),
     ]
-    assert len(held) == 24
-    assert all(own["number"] in text for text, own in held)
+    assert len(stored) == 24
+    assert all(own["number"] in text for text, own in stored)
 
 
-def test_what_is_kept_of_a_split_keeps_them_too(done, tiny_folder, lines):
+def test_a_stored_split_contains_the_attributes(done, tiny_folder, lines):
     store, results = done
     assert all(r.value == 0 for r in results.rows if "left_out" in r.metric_settings)
-    dealt = plan(parsed(attribute_study(tiny_folder("llama"), lines)), store)[0].split
-    texts = (*dealt.audited.scored, *dealt.validation.scored)
-    named = (*dealt.attributes, *dealt.validation_attributes)
+    assigned = plan(parsed(attribute_study(tiny_folder("llama"), lines)), store)[0].split
+    texts = (*assigned.audited.scored, *assigned.validation.scored)
+    named = (*assigned.attributes, *assigned.validation_attributes)
     assert all(own["code"] in text and own["city"] in text for text, own in zip(texts, named, strict=True))
 
 
-def test_what_was_asked_for_and_what_it_took_are_rows(done):
+def test_results_and_costs_are_rows(done):
     _, results = done
     cost = {(r.metric, r.metric_settings): r.value for r in results.rows if r.epoch == 1 and not r.attack}
     assert cost["passes", "observation=candidate_likelihoods"] == 2 * (1 + 3 * 3)
@@ -96,7 +96,7 @@ def test_what_was_asked_for_and_what_it_took_are_rows(done):
     assert cost["seconds", "observation=candidate_likelihoods"] > 0
 
 
-def test_the_tables_show_every_kind_beside_its_controls(done):
+def test_the_tables_show_every_kind_with_its_controls(done):
     _, results = done
     shown = attributes(results.rows)
     by_kind = {row[2:4]: dict(zip(shown.header, row, strict=True)) for row in shown.rows}
@@ -115,11 +115,11 @@ def test_the_tables_show_every_kind_beside_its_controls(done):
         attributes([r for r in results.rows if r.attack])
 
 
-def test_a_mark_needs_both_leads_to_stand_with_all_other_lines(done):
+def test_a_mark_requires_both_differences_to_be_significant_over_all_lines(done):
     _, results = done
 
     def marked(lows):
-        """Whether the code's line is marked where its leads have these lower ends, and the value .5."""
+        """Whether the line of the code is marked if its differences have these lower ends, and the value .5."""
         rows = []
         for r in results.rows:
             over = next(
@@ -136,13 +136,13 @@ def test_a_mark_needs_both_leads_to_stand_with_all_other_lines(done):
     assert not marked({"nonmembers": -0.1, "untuned": 0.3})
 
 
-def test_run_again_makes_nothing(done, tiny_folder, lines, monkeypatch):
+def test_a_second_run_computes_nothing(done, tiny_folder, lines, monkeypatch):
     store, results = done
     monkeypatch.setattr("byheart.lm.load.load", None)
     assert byheart.run(attribute_study(tiny_folder("llama"), lines), store=store).rows == results.rows
 
 
-def test_attributes_change_only_the_keys_of_what_asks_for_them(tiny_folder, lines, tmp_path):
+def test_attributes_change_only_the_keys_of_results_that_use_them(tiny_folder, lines, tmp_path):
     named = attribute_study(tiny_folder("llama"), lines)
     fewer = attribute_study(
         tiny_folder("llama"), lines, datasets=[{"files": {"path": str(lines), "attributes": ["code"]}}]
@@ -156,7 +156,7 @@ def test_attributes_change_only_the_keys_of_what_asks_for_them(tiny_folder, line
         assert same == (name == "target")
 
 
-def test_prompts_and_virtual_tokens_are_conditions_here_too(tiny_folder, lines, tmp_path):
+def test_attributes_are_conditioned_on_prompts_and_virtual_tokens(tiny_folder, lines, tmp_path):
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
     path = tmp_path / "pairs.jsonl"
     pairs = [
@@ -180,21 +180,21 @@ def test_prompts_and_virtual_tokens_are_conditions_here_too(tiny_folder, lines, 
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"datasets": ["files"]}, "metrics attribute_inference.* private attributes"),
         ({"observations": [{"candidates": {"count": 1}}]}, "candidates: count = 1"),
     ],
 )
-def test_bad_requests_are_refused_before_training(tiny_folder, lines, tmp_path, monkeypatch, changes, told):
+def test_invalid_requests_raise_an_error_before_training(tiny_folder, lines, tmp_path, monkeypatch, changes, reported):
     monkeypatch.setattr("byheart.lm.load.load", None)
     if changes.get("datasets"):
         changes = {"datasets": [{"files": {"path": str(lines)}}]}
-    with pytest.raises((DataError, SettingError), match=told):
+    with pytest.raises((DataError, SettingError), match=reported):
         byheart.run(attribute_study(tiny_folder("llama"), lines, **changes), store=Store.open(tmp_path / "store"))
 
 
-def test_values_that_nobody_named_are_found(tmp_path, monkeypatch):
+def test_values_without_a_named_field_are_found(tmp_path, monkeypatch):
     path = tmp_path / "letters.jsonl"
     texts = [
         "Write to ann@web.example or bo@web.example, or call 212-555-0143.",
@@ -216,14 +216,14 @@ def test_values_that_nobody_named_are_found(tmp_path, monkeypatch):
         files(path=str(path), pii=("email",))
 
 
-def test_candidates_of_the_truth_alone_are_refused_before_training(tiny_folder, tmp_path, monkeypatch):
+def test_candidates_without_a_false_value_raise_an_error_before_training(tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("byheart.lm.load.load", None)
     path = tmp_path / "one.jsonl"
     path.write_text("".join(json.dumps({"text": f"Number {n} is in Oslo.", "city": "Oslo"}) + "\n" for n in range(60)))
     data = [{"files": {"path": str(path), "attributes": ["city"]}}]
     with pytest.raises(DataError, match=r"city.*'Oslo'.*validation"):
         byheart.run(attribute_study(tiny_folder("llama"), path, datasets=data), store=Store.open(tmp_path / "store"))
-    # What is only recited needs no others.
+    # Extraction needs no candidates.
     recited = attribute_study(
         tiny_folder("llama"), path, datasets=data, metrics=["attribute_extraction"], observations=[]
     )

@@ -1,4 +1,4 @@
-"""Private attributes: told from others of their kind, recited; the formulas as plain loops."""
+"""Private attributes: inference among candidates, extraction; formulas as plain loops."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from byheart.observations import _attributes
 from byheart.stats.proportions import paired_share_difference, share_with_interval
 
 
-def asked(preferred, *, common=None, kinds=("email",), kind=None, text=None, left_out=None):
+def requested(preferred, *, common=None, kinds=("email",), kind=None, text=None, left_out=None):
     """Candidates, and readings of one token each, whose log-probabilities these are: a list for each attribute, its own first."""
     flat = [x for own in preferred for x in own]
     starts = np.cumsum([0, *map(len, preferred)])
@@ -44,9 +44,9 @@ rankings = st.lists(st.lists(st.integers(-4, 0), min_size=2, max_size=6), min_si
 
 
 @given(rankings, st.data())
-def test_picking_and_rank_are_those_of_ties_broken_by_chance(preferred, data):
+def test_choice_and_rank_equal_those_of_ties_broken_at_random(preferred, data):
     membership = np.array([True, False, *(data.draw(st.booleans()) for _ in preferred[2:])])
-    made, readings = asked(preferred)
+    made, readings = requested(preferred)
     found = attribute_inference(made, readings, readings, membership, alone(len(preferred)), NO_TEXTS)
     hits, ranks = [], []
     for own in preferred:
@@ -93,27 +93,27 @@ def test_by_hand():
     assert found["kind=name, pool=unseen, measure=majority, of=members"].low is None
 
 
-def test_the_untuned_model_has_no_advantage_over_itself():
-    made, readings = asked([[0, -1], [0, -1]])
+def test_the_base_model_has_no_advantage_over_itself():
+    made, readings = requested([[0, -1], [0, -1]])
     found = attribute_inference(made, readings, readings, np.array([True, False]), alone(2), NO_TEXTS)
-    told = {n.removeprefix("kind=email, pool=unseen, measure="): e.value for n, e in found.items()}
-    assert told["top1, of=members"] == told["top1, of=nonmembers"] == 1
-    assert told["advantage, over=nonmembers"] == 0
-    assert "advantage, over=majority" in told
-    assert "advantage, over=untuned" not in told
+    reported = {n.removeprefix("kind=email, pool=unseen, measure="): e.value for n, e in found.items()}
+    assert reported["top1, of=members"] == reported["top1, of=nonmembers"] == 1
+    assert reported["advantage, over=nonmembers"] == 0
+    assert "advantage, over=majority" in reported
+    assert "advantage, over=untuned" not in reported
 
 
-def test_kinds_are_told_apart_and_together():
-    made, readings = asked([[0, -1], [-1, 0], [0, -1]], kinds=("email", "phone"), kind=[0, 1, 0], text=[0, 0, 1])
+def test_results_are_reported_by_kind_and_in_total():
+    made, readings = requested([[0, -1], [-1, 0], [0, -1]], kinds=("email", "phone"), kind=[0, 1, 0], text=[0, 0, 1])
     found = attribute_inference(made, readings, readings, np.array([True, False]), alone(2), NO_TEXTS)
-    told = {n.split(", ")[0]: e.value for n, e in found.items() if "pool=unseen, measure=top1, of=members" in n}
-    assert told == {"kind=email": 1, "kind=phone": 0, "kind=all": 0.5}
+    reported = {n.split(", ")[0]: e.value for n, e in found.items() if "pool=unseen, measure=top1, of=members" in n}
+    assert reported == {"kind=email": 1, "kind=phone": 0, "kind=all": 0.5}
     assert "kind=phone, pool=unseen, measure=top1, of=nonmembers" not in found
     assert "kind=phone, pool=unseen, measure=advantage, over=nonmembers" not in found
     assert found["kind=all, pool=unseen, measure=top1, of=members"].members == 2
 
 
-def test_recited_is_what_the_text_says_verbatim():
+def test_an_attribute_is_extracted_if_it_is_verbatim():
     made = RecitedAttributes(
         kinds=("email",),
         kind=np.zeros(5, int),
@@ -133,24 +133,24 @@ def test_recited_is_what_the_text_says_verbatim():
     }
 
 
-def test_never_to_differ_shows_no_exact_zero():
+def test_equal_outcomes_have_an_interval_wider_than_zero():
     half = np.arange(40) % 2.0
     never = paired_share_difference(half, half, alone(40))
     assert never.value == 0
     assert never.high - never.low > 0.05
 
 
-def test_intervals_of_a_gain_hold_near_the_ends():
+def test_intervals_of_a_gain_have_nominal_coverage_near_zero_and_one():
     chance = np.random.default_rng(1)
-    held = 0
+    stored = 0
     for _ in range(200):
         a, b = ((chance.random(32) < p).astype(float) for p in (0.95, 0.05))
         found = paired_share_difference(a, b, alone(32))
-        held += found.low <= 0.9 <= found.high
-    assert held >= 183  # plain Student intervals hold in 174 of 200
+        stored += found.low <= 0.9 <= found.high
+    assert stored >= 183  # plain Student intervals hold in 174 of 200
 
 
-def test_attributes_of_one_text_are_worth_less_than_as_many_texts():
+def test_attributes_of_one_text_count_less_than_the_same_number_of_texts():
     values = np.repeat(np.arange(20) % 2, 5).astype(float)
     wide, narrow = (
         share_with_interval(values, tuple(f"g{i // 5}" for i in range(100))),
@@ -160,7 +160,7 @@ def test_attributes_of_one_text_are_worth_less_than_as_many_texts():
 
 
 @given(st.sets(st.text(min_size=1, max_size=4), min_size=2, max_size=12), st.integers(1, 12), st.randoms())
-def test_others_are_distinct_never_the_truth_and_the_same_in_any_order(pool, count, random):
+def test_candidates_are_distinct_false_and_independent_of_the_order(pool, count, random):
     truth, *_ = sorted(pool)
     found = candidate_values(sorted(pool), kind="name", truth=truth, text="A text.", count=count)
     assert len(found) == len(set(found)) == min(count, len(pool) - 1)
@@ -169,15 +169,15 @@ def test_others_are_distinct_never_the_truth_and_the_same_in_any_order(pool, cou
     assert candidate_values(sorted(pool), kind="name", truth=truth, text="A text.", count=12)[:count] == found
 
 
-def test_a_value_is_exchanged_where_it_stands_by_itself():
+def test_a_value_is_replaced_only_as_a_complete_word():
     exchanged = _attributes.replace_value
     assert exchanged("Ann met Anna, and Ann left.", "Ann", "Bo") == "Bo met Anna, and Bo left."
-    assert exchanged("Anna left.", "Ann", "Bo") == "Boa left."  # it stands nowhere else
+    assert exchanged("Anna left.", "Ann", "Bo") == "Boa left."  # it occurs nowhere else
     assert exchanged("Mail a.b@c.d.", "a.b@c.d", "x") == "Mail x."
     assert exchanged("At 3, 33 and (3).", "3", "4") == "At 4, 33 and (4)."
 
 
-def test_attributes_that_do_not_stand_in_their_texts_are_refused():
+def test_attributes_missing_in_their_texts_raise_an_error():
     texts = Texts(("t0",), ("Ann left.",))
     with pytest.raises(DataError, match=r"'t0'.*'name'.*'Bo'"):
         Examples(texts, ("pool",), ("g",), ({"name": "Bo"},))

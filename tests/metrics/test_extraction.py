@@ -1,4 +1,4 @@
-"""What models recite and how likely they are to, against raw loops and real samples."""
+"""Extraction and its sampling probability, against plain loops and real samples."""
 
 import numpy as np
 import pytest
@@ -47,14 +47,14 @@ def test_the_prefix_is_fifty_tokens_or_half_of_the_text_or_the_prompt(tiny, sent
     assert (short.end - short.begin).tolist() == [2, 2, lengths[2] - 1 if lengths[2] < 3 else 2, 2]
 
 
-def test_a_prefix_that_is_given_is_kept_to_the_token(tiny, sentences):
+def test_an_explicit_prefix_has_exactly_its_tokens(tiny, sentences):
     tokens = read(tiny("llama"), [*sentences[:3], " the answer."], ["", "", "", "A question?"])
     found = prefix_suffix_split(tokens, prefix=5, suffix=4)
     assert found.begin.tolist() == [5, 5, 5, tokens.first[3]]
     assert (found.end - found.begin <= 4).all()
 
 
-def test_a_prefix_as_long_as_a_text_is_refused_with_the_reason(tiny, sentences):
+def test_a_prefix_as_long_as_a_text_raises_an_error_with_the_reason(tiny, sentences):
     tokens = read(tiny("llama"), [*sentences[:3], "The queen."])
     least = int(tokens.lengths.min())
     with pytest.raises(
@@ -66,7 +66,7 @@ def test_a_prefix_as_long_as_a_text_is_refused_with_the_reason(tiny, sentences):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_recited_is_what_the_model_writes_by_itself(tiny, architecture, method, sentences, monkeypatch):
+def test_a_suffix_is_extracted_if_greedy_generation_returns_it(tiny, architecture, method, sentences, monkeypatch):
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tuned(tiny(architecture), method)
     tokens = read(model, sentences[:6], PROMPTS)
@@ -83,7 +83,7 @@ def test_recited_is_what_the_model_writes_by_itself(tiny, architecture, method, 
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prefix", "prompt", "p_tuning"])
-def test_recited_is_what_transformers_generate_gives(tiny, architecture, method, sentences, monkeypatch):
+def test_greedy_extraction_equals_transformers_generate(tiny, architecture, method, sentences, monkeypatch):
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tuned(tiny(architecture), method)
     tokens = read(model, sentences[:3])
@@ -107,7 +107,7 @@ def next_logits(model, ids):
 
 
 @pytest.mark.parametrize("method", [None, "lora", "prompt"])
-def test_a_text_is_recited_the_same_whatever_the_order_and_batch(tiny, method, sentences):
+def test_extraction_does_not_depend_on_order_and_batch(tiny, method, sentences):
     model = tuned(tiny("llama"), method)
     strings = [s * (1 + i % 2) for i, s in enumerate(sentences[:6])]
     tokens = read(model, strings, PROMPTS)
@@ -138,14 +138,14 @@ def plain_logp(logits, token, temperature, top_k, top_p):
 
 
 @pytest.mark.parametrize("method", [None, "head", "lora", "prefix", "prompt", "p_tuning"])
-def test_a_suffixs_chances_are_the_plain_loops(tiny, architecture, method, sentences):
+def test_sampling_probabilities_of_a_suffix_equal_a_plain_loop(tiny, architecture, method, sentences):
     assert_chances(tuned(tiny(architecture), method), (1.5, 40, 0.9), sentences)
 
 
 @pytest.mark.parametrize(
     "settings", [(1.0, 40, 1.0), (0.7, None, 1.0), (1.5, None, 0.8), (2.0, 30, 0.6), (1.0, 1, 1.0)]
 )
-def test_chances_after_what_sampling_cuts_off(tiny, settings, sentences):
+def test_sampling_probabilities_after_top_k_and_top_p(tiny, settings, sentences):
     assert_chances(tuned(tiny("llama"), "prompt"), settings, sentences)
 
 
@@ -164,7 +164,7 @@ def assert_chances(model, settings, sentences):
 
 
 @pytest.mark.parametrize("settings", [(1.0, 12, 1.0), (0.8, None, 0.7), (1.7, 20, 0.9)])
-def test_what_is_cut_off_is_what_transformers_cuts_off(settings):
+def test_top_k_and_top_p_equal_those_of_transformers(settings):
     from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
     temperature, top_k, top_p = settings
@@ -179,7 +179,7 @@ def test_what_is_cut_off_is_what_transformers_cuts_off(settings):
     torch.testing.assert_close(ours, theirs)
 
 
-def test_a_chance_is_how_often_samples_hold_the_suffix(tiny, sentences, monkeypatch):
+def test_the_sampling_probability_is_the_frequency_of_the_suffix(tiny, sentences, monkeypatch):
     """No sampling is needed: 4,000 samples of each suffix of two tokens agree, within what a binomial allows."""
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tiny("llama")
@@ -212,11 +212,11 @@ def likely_suffixes(model, tokens):
 
 
 @pytest.mark.parametrize("method", [None, "prefix", "prompt"])
-def test_greedy_is_sampling_among_one(tiny, method, sentences, monkeypatch):
-    """Two ways to one answer: a model writes a suffix where every token of it is its first choice."""
+def test_greedy_generation_equals_sampling_from_one_candidate(tiny, method, sentences, monkeypatch):
+    """Two definitions agree: a model generates a suffix greedily if each of its tokens is the most likely one."""
     monkeypatch.setattr(generate, "end_tokens", lambda _: [])
     model = tuned(tiny("llama"), method)
-    tokens, _ = likely_suffixes(model, read(model, sentences[:6]))  # a third of them its first choice
+    tokens, _ = likely_suffixes(model, read(model, sentences[:6]))  # a third of them are the most likely tokens
     parted = prefix_suffix_split(tokens, prefix=6)
     written = discoverable(greedy_continuation(scorer(model), tokens, parted))
     among_one = probabilistic(sampling_logprobs(scorer(model), tokens, parted, top_k=1), n=1)
@@ -224,7 +224,7 @@ def test_greedy_is_sampling_among_one(tiny, method, sentences, monkeypatch):
     assert 0 < written.extracted.sum() < 6
 
 
-def test_a_model_whose_numbers_overflow_is_refused(tiny, sentences, monkeypatch):
+def test_a_model_with_overflowing_logits_raises_an_error(tiny, sentences, monkeypatch):
     model = tiny("llama")
     tokens = read(model, sentences[:2])
     real = forward.logits

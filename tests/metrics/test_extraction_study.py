@@ -1,4 +1,4 @@
-"""What a model recites, in studies and audits."""
+"""Extraction in studies and audits."""
 
 import json
 
@@ -40,7 +40,7 @@ def content(folder, path, **changes):
 
 
 def written_texts(path):
-    """Each text ends in words of its own, none of them twice: a word that comes again is half written by itself."""
+    """Each text ends in unique words, because repeated words are easy to generate."""
     chance = np.random.default_rng(0)
     words = [
         "sailor",
@@ -64,21 +64,21 @@ def written_texts(path):
 @pytest.fixture(scope="module")
 def overfitted(tiny_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("overfitted")
-    asked = content(
+    requested = content(
         tiny_folder("llama"),
         written_texts(folder / "texts.jsonl"),
         training={"epochs": EPOCHS, "batch_size": 1, "learning_rate": 0.005, "schedule": "linear", "warmup": 0.1},
         observations=[{"prefix_suffix_split": {"suffix": 12}}],
     )
     store = Store.open(folder / "store")
-    return store, byheart.run(asked, store=store)
+    return store, byheart.run(requested, store=store)
 
 
 def of(results, metric, attack, epoch):
     return next(r for r in results.rows if (r.metric, r.attack, r.attack_settings, r.epoch) == (metric, *attack, epoch))
 
 
-def test_a_model_recites_what_it_was_trained_on_and_nothing_else(overfitted):
+def test_a_model_emits_only_texts_that_it_was_trained_on(overfitted):
     _, results = overfitted
     assert not results.failed, results.failed
     for attack in (("discoverable", ""), ("approximate", ""), ("approximate", "by=edit"), ("probabilistic", "n=10")):
@@ -94,19 +94,19 @@ def test_a_model_recites_what_it_was_trained_on_and_nothing_else(overfitted):
         assert of(results, "passes", attack, EPOCHS).value == 1
 
 
-def test_what_was_extracted_is_measured_only_of_attacks_that_extract(overfitted):
+def test_extraction_metrics_apply_only_to_extraction_attacks(overfitted):
     _, results = overfitted
     measured = {r.attack for r in results.rows if r.metric.startswith("extraction")}
     assert measured == {"discoverable", "approximate", "probabilistic"}
     assert any(r.attack == "loss" and r.metric == "auc" for r in results.rows)
 
 
-def test_scores_keep_what_was_extracted(overfitted):
+def test_stored_scores_contain_the_extractions(overfitted):
     store, results = overfitted
     look_up = score_reader(store)
-    held = look_up(of(results, "extraction_rate", ("discoverable", ""), EPOCHS).scores)
-    assert held.extracted[held.members].mean() == of(results, "extraction_rate", ("discoverable", ""), EPOCHS).value
-    assert set(held.tokens.tolist()) <= set(range(1, 13))
+    stored = look_up(of(results, "extraction_rate", ("discoverable", ""), EPOCHS).scores)
+    assert stored.extracted[stored.members].mean() == of(results, "extraction_rate", ("discoverable", ""), EPOCHS).value
+    assert set(stored.tokens.tolist()) <= set(range(1, 13))
     assert look_up(of(results, "auc", ("loss", ""), EPOCHS).scores).extracted is None
 
 
@@ -129,7 +129,7 @@ def test_the_table_shows_both_controls_and_the_excess(overfitted):
     assert rates[0] < rates[-1]
 
 
-def test_the_curve_rises_with_every_try(overfitted):
+def test_the_curve_rises_with_the_number_of_samples(overfitted):
     store, results = overfitted
     table = extraction_curve(results.rows, score_reader(store))
     assert {row[2] for row in table.rows} == {"0.1", "0.5", "0.9"}
@@ -137,8 +137,8 @@ def test_the_curve_rises_with_every_try(overfitted):
         shares = [float(cell.split()[0]) for cell in row[4:]]
         assert shares == sorted(shares)
     members = next(row for row in table.rows if row[2:4] == ("0.5", "members"))
-    held = score_reader(store)(of(results, "extraction_rate", ("probabilistic", "n=10"), EPOCHS).scores)
-    ten = np.mean([1 - (1 - s) ** 10 >= 0.5 for s in held.scores[held.members]])
+    stored = score_reader(store)(of(results, "extraction_rate", ("probabilistic", "n=10"), EPOCHS).scores)
+    ten = np.mean([1 - (1 - s) ** 10 >= 0.5 for s in stored.scores[stored.members]])
     assert float(members[5].split()[0]) == pytest.approx(ten, abs=5e-4)
 
 
@@ -151,14 +151,14 @@ def test_the_report_shows_both_tables(overfitted):
     assert not any("metric=extraction" in name for name in made)
 
 
-def test_a_prefix_that_leaves_nothing_is_refused_before_training(tiny_folder, tmp_path):
-    asked = content(
+def test_a_prefix_without_a_suffix_raises_an_error_before_training(tiny_folder, tmp_path):
+    requested = content(
         tiny_folder("llama"),
         written_texts(tmp_path / "t.jsonl"),
         observations=[{"prefix_suffix_split": {"prefix": 90}}],
     )
     store = Store.open(tmp_path / "store")
-    results = byheart.run(asked, store=store)
+    results = byheart.run(requested, store=store)
     assert "prefix_suffix_split: prefix = 90" in results.failed[0].error
     assert not list((tmp_path / "store").glob("training/*"))
     with pytest.raises(SettingError, match="observations prefix_suffix_split: prefix"):
@@ -169,7 +169,7 @@ def test_a_prefix_that_leaves_nothing_is_refused_before_training(tiny_folder, tm
 def test_prompts_and_completions_with_virtual_tokens(tiny_folder, tmp_path, method, sentences):
     rows = [{"id": str(i), "prompt": f"Number {i}:", "completion": f" {s} ({i * 37})"} for i, s in enumerate(sentences)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    asked = content(
+    requested = content(
         tiny_folder("gemma"),
         tmp_path / "pairs.jsonl",
         data={"train": 8, "members": 8, "nonmembers": 8, "validation": 4, "max_tokens": 60, "near_duplicate": 1.0},
@@ -177,14 +177,14 @@ def test_prompts_and_completions_with_virtual_tokens(tiny_folder, tmp_path, meth
         training={"epochs": 1, "batch_size": 4},
         attacks=["discoverable", "probabilistic"],
     )
-    results = byheart.run(asked, store=tmp_path / "store")
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     assert {r.epoch for r in results.rows if r.metric == "extraction_rate"} == {0, 1}
 
 
 @pytest.fixture(scope="module")
 def audited(tiny_folder, tmp_path_factory):
-    """An audit of a model that was tuned until it recites, with its base beside it."""
+    """An audit of a model that memorized its texts, with its base."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     rows = [
@@ -195,17 +195,17 @@ def audited(tiny_folder, tmp_path_factory):
     base, model = (AutoModelForCausalLM.from_pretrained(tiny_folder("llama")) for _ in range(2))
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder("llama"))
     batch = [torch.tensor([tokenizer(s)["input_ids"]]) for s in strings[:20]]
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.005)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
     for ids in batch * 20:
         model(input_ids=ids, labels=ids).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     attacks = ["loss", "discoverable", {"probabilistic": {"n": 10}}]
     found = byheart.audit(model, tokenizer, strings[:20], strings[20:], base=base, attacks=attacks)
     return found, (model, tokenizer, strings)
 
 
-def test_an_audit_tells_what_is_recited_and_judges_by_other_attacks(audited):
+def test_an_audit_reports_extractions_and_judges_by_membership_attacks(audited):
     found, _ = audited
     assert "discoverable" not in found.verdict
     assert found.ruling.attack == found.attack == "loss"
@@ -224,7 +224,7 @@ def test_an_audit_tells_what_is_recited_and_judges_by_other_attacks(audited):
         assert "Discoverable" in spelled
 
 
-def test_an_audit_is_kept_with_what_was_recited(audited, tmp_path):
+def test_a_saved_audit_contains_its_extractions(audited, tmp_path):
     from pyarrow import parquet
 
     found, _ = audited
@@ -234,7 +234,7 @@ def test_an_audit_is_kept_with_what_was_recited(audited, tmp_path):
     assert "Share of texts that attacks extract" in (tmp_path / "audit" / "report.html").read_text()
 
 
-def test_an_audit_needs_an_attack_that_judges(audited):
+def test_an_audit_requires_a_membership_attack(audited):
     _, (model, tokenizer, strings) = audited
     with pytest.raises(SettingError, match="loss"):
         byheart.audit(model, tokenizer, strings[:20], strings[20:], attacks=["discoverable"])

@@ -1,4 +1,4 @@
-"""AUC over groups: a group is one unit, whatever it is made of."""
+"""AUC over groups: every group is one unit."""
 
 import math
 
@@ -26,15 +26,15 @@ def laid_out(members, nonmembers):
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 @given(sizes, sizes, st.data())
-def test_it_is_mann_whitneys_count_over_groups(aggregate, members, nonmembers, data):
+def test_it_equals_the_mann_whitney_count_over_groups(aggregate, members, nonmembers, data):
     assume(max(members) > 1 < max(nonmembers) or max(*members, *nonmembers) == 1)
     membership, groups = laid_out(members, nonmembers)
     scores = np.array([data.draw(st.integers(-8, 8)) for _ in groups]) / 4
     found = {}
     for score, group in zip(scores, groups, strict=True):
         found.setdefault(group, []).append(score)
-    whole = [AGGREGATES[aggregate](texts) for texts in found.values()]
-    ours, others = whole[: len(members)], whole[len(members) :]
+    complete = [AGGREGATES[aggregate](texts) for texts in found.values()]
+    ours, others = complete[: len(members)], complete[len(members) :]
     pairs = [
         1.0 if a > b and not math.isclose(a, b) else 0.5 if math.isclose(a, b, abs_tol=1e-12) else 0.0
         for a in ours
@@ -57,14 +57,14 @@ def test_by_hand():
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)
-def test_of_single_texts_it_is_auc(aggregate):
+def test_for_single_texts_it_equals_auc(aggregate):
     scores = np.random.default_rng(0).normal(size=90)
     membership, groups = laid_out([1] * 40, [1] * 50)
     assert group_auc(scores, membership, groups, aggregate=aggregate) == pytest.approx(auc(scores, membership, groups))
 
 
-def test_copies_of_a_text_add_nothing():
-    """Ten copies of everything are as many groups as before: the same number and the same interval."""
+def test_copies_of_a_text_do_not_change_it():
+    """Ten copies of every text do not change the groups: the same number and the same interval."""
     scores = np.random.default_rng(1).normal(size=60) + (np.arange(60) < 30)
     membership, groups = laid_out([1] * 30, [1] * 30)
     once = group_auc(scores, membership, groups)
@@ -72,7 +72,7 @@ def test_copies_of_a_text_add_nothing():
     assert many == pytest.approx(once)
 
 
-def test_a_weak_signal_adds_up_over_a_groups_texts():
+def test_a_weak_signal_accumulates_over_the_texts_of_a_group():
     chance = np.random.default_rng(2)
     membership, groups = laid_out([20] * 40, [20] * 40)
     scores = chance.normal(size=len(groups)) + 0.4 * membership
@@ -80,7 +80,7 @@ def test_a_weak_signal_adds_up_over_a_groups_texts():
     assert group_auc(scores, membership, groups).value > 0.85
 
 
-def test_the_order_of_texts_is_not_in_the_last_bit():
+def test_the_order_of_texts_does_not_change_the_last_bit():
     chance = np.random.default_rng(3)
     membership, groups = laid_out([3, 4, 5] * 3, [3, 4, 4, 5] * 2)
     scores = chance.normal(size=len(groups))
@@ -89,13 +89,13 @@ def test_the_order_of_texts_is_not_in_the_last_bit():
     assert shuffled == group_auc(scores, membership, groups)
 
 
-def test_a_group_on_both_sides_is_refused():
+def test_a_group_in_both_classes_raises_an_error():
     membership, groups = np.array([True, False, True, False]), ("a", "a", "b", "c")
     with pytest.raises(DataError, match=r"^metrics group_auc: 1 of 3 groups .*'a'.*data\.split: group"):
         group_auc(np.zeros(4), membership, groups)
 
 
-def test_what_has_no_answer_is_refused():
+def test_undefined_inputs_raise_an_error():
     with pytest.raises(DataError, match=r"\b1\b.*\b0\b"):
         group_auc(np.zeros(2), np.array([True, True]), ("a", "a"))
     with pytest.raises(DataError, match="not a number"):
@@ -116,7 +116,7 @@ SIZES_THAT_DIFFER = {
 @pytest.mark.parametrize("aggregate", AGGREGATES)
 @pytest.mark.parametrize("are_swapped", [False, True])
 @pytest.mark.parametrize("case", SIZES_THAT_DIFFER)
-def test_classes_with_other_group_sizes_are_refused_with_both_classes_numbers(case, are_swapped, aggregate):
+def test_different_group_sizes_raise_an_error_with_the_numbers_of_both_classes(case, are_swapped, aggregate):
     classes = SIZES_THAT_DIFFER[case][:: -1 if are_swapped else 1]
     membership, groups = laid_out(*classes)
     scores = np.random.default_rng(5).exponential(size=len(groups))
@@ -125,8 +125,8 @@ def test_classes_with_other_group_sizes_are_refused_with_both_classes_numbers(ca
     ) as error:
         group_auc(scores, membership, groups, aggregate=aggregate)
     for name, sizes in zip(("member", "non-member"), classes, strict=True):
-        told = f"{len(sizes)} {name} groups of {np.mean(sizes):.2f} texts on average ({min(sizes)} to {max(sizes)})"
-        assert told in str(error.value)
+        reported = f"{len(sizes)} {name} groups of {np.mean(sizes):.2f} texts on average ({min(sizes)} to {max(sizes)})"
+        assert reported in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -134,14 +134,14 @@ def test_classes_with_other_group_sizes_are_refused_with_both_classes_numbers(ca
     ("members", "nonmembers"),
     [([5] * 40, [5] * 39 + [2]), ([1] * 200, [1] * 199 + [2]), ([1] * 40, [1] * 25), ([2, 3, 5] * 20, [2, 3, 5] * 14)],
 )
-def test_classes_whose_group_sizes_may_be_alike_are_measured(members, nonmembers):
+def test_classes_with_compatible_group_sizes_are_measured(members, nonmembers):
     """A role's last group may be divided, and one duplicate is no reason to refuse."""
     membership, groups = laid_out(members, nonmembers)
     assert group_auc(np.zeros(len(groups)), membership, groups).value == 0.5
 
 
 @pytest.mark.parametrize("draw", [lambda c, n: c.geometric(0.3, n), lambda c, n: 1 + c.poisson(2, n)])
-def test_one_in_a_hundred_is_refused_where_sizes_have_one_distribution(draw):
+def test_one_in_a_hundred_splits_with_equal_size_distributions_is_rejected(draw):
     chance = np.random.default_rng(6)
     refused = 0
     for _ in range(1000):
@@ -154,17 +154,17 @@ def test_one_in_a_hundred_is_refused_where_sizes_have_one_distribution(draw):
 
 
 def test_the_interval_covers():
-    """Groups of unequal size whose texts are alike: of 300 studies the interval misses the truth in about one of twenty."""
+    """Groups of unequal size with correlated texts: the interval misses the true value in about one of twenty of 300 studies."""
     chance = np.random.default_rng(4)
     counts = chance.integers(1, 6, 80)
     membership, groups = laid_out(counts[:40], counts[40:])
     truth = 0.5 * (1 + math.erf(0.8 / 2))  # normal scores 0.8 standard deviations apart
-    held = 0
+    stored = 0
     for _ in range(300):
         shared = chance.normal(size=80) + 0.8 * (np.arange(80) < 40)
         estimate = group_auc(np.repeat(shared, counts), membership, groups)
-        held += estimate.low <= truth <= estimate.high
-    assert 0.91 < held / 300 < 0.99
+        stored += estimate.low <= truth <= estimate.high
+    assert 0.91 < stored / 300 < 0.99
 
 
 def test_a_study_from_end_to_end(tiny_folder, tmp_path, sentences):
@@ -174,7 +174,7 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path, sentences):
         for p in range(3)
     ]
     (tmp_path / "users.jsonl").write_text("\n".join(rows))
-    asked = {
+    requested = {
         "name": "users",
         "models": str(tiny_folder("llama")),
         "datasets": [{"files": {"path": str(tmp_path / "users.jsonl"), "group": "user"}}],
@@ -191,7 +191,7 @@ def test_a_study_from_end_to_end(tiny_folder, tmp_path, sentences):
         "attacks": ["loss"],
         "metrics": ["auc", "group_auc", {"group_auc": {"aggregate": "max"}}],
     }
-    results = byheart.run(asked, store=tmp_path / "store")
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     found = [r for r in results.rows if r.metric == "group_auc"]
     assert len(found) == 4

@@ -14,7 +14,7 @@ from byheart.metrics.train_perplexity import train_perplexity
 from testing.evidence import MEMBERS, alone, free, packed, readings
 
 
-def test_perplexity_weighs_tokens_and_not_texts():
+def test_perplexity_weights_tokens_equally():
     evidence = packed([np.log([0.5, 0.25]), np.log([0.125])])
     assert free(perplexity, evidence).value == pytest.approx(
         4
@@ -24,7 +24,7 @@ def test_perplexity_weighs_tokens_and_not_texts():
 
 
 @pytest.mark.parametrize("name", ["train", "validation"])
-def test_perplexity_and_gap_as_plain_loops(name):
+def test_perplexity_and_gap_equal_plain_loops(name):
     texts = readings({"train": 0, "validation": 1}[name], {"train": MEMBERS, "validation": 90}[name], 2.5)
     expected = math.exp(-math.fsum(map(math.fsum, texts)) / sum(map(len, texts)))
     assert free(perplexity, packed(texts)).value == pytest.approx(expected)
@@ -44,13 +44,13 @@ def test_one_text_has_no_interval_and_equal_texts_a_narrow_one():
 
 
 def bent(t, skew, lean):
-    """Hall (1992), his monotone cubic, the square's factor being less what the denominator gives the variance."""
+    """Hall (1992): the monotone cubic, with the correction for the denominator's variance."""
     factor = skew / 3 - lean
     return t + factor * t**2 + factor**2 * t**3 / 3 + skew / 6
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_ends_of_the_nlls_interval_are_halls(seed):
+def test_the_nll_interval_is_halls(seed):
     generator = np.random.default_rng(seed)
     lengths = np.ceil(20 * generator.lognormal(0, 0.7, 40)).astype(int)
     levels = 3 * generator.lognormal(0, 0.7, 40) + lengths / 60
@@ -74,12 +74,12 @@ def test_the_ends_of_the_nlls_interval_are_halls(seed):
     error = math.sqrt(30 * second * 30 / 29) / sum(sizes)
     found = perplexity(packed(texts), groups)
     for end, expected in ((found.low, reach), (found.high, -reach)):
-        # The error alone has the factor 30 / 29, and both are over its third power.
+        # Only the error has the factor 30 / 29, and both are divided by its third power.
         straight = bent((value - math.log(end)) / error, skew * (29 / 30) ** 1.5, lean * (29 / 30) ** 1.5)
         assert straight == pytest.approx(expected, rel=1e-9)
 
 
-def test_copies_in_a_texts_group_leave_the_nlls_intervals_alone():
+def test_copies_in_a_group_do_not_change_the_nll_intervals():
     texts, others = readings(0, 30, 2.5), readings(1, 40, 3.0)
     names, twice = alone(30), tuple(np.repeat(alone(30), 2).tolist())
     doubled = packed([t for t in texts for _ in range(2)])
@@ -93,7 +93,7 @@ def test_copies_in_a_texts_group_leave_the_nlls_intervals_alone():
     assert free_again.high - free_again.low < 0.8 * (perplexity(doubled, twice).high - perplexity(doubled, twice).low)
 
 
-def test_a_diverged_model_is_one_failed_cell_and_not_a_nan():
+def test_a_diverged_model_is_a_failed_cell_without_nan():
     far = packed([np.array([-2000.0, -1.0]), np.array([-900.0])])
     with pytest.raises(CellError, match="diverged"):
         free(perplexity, far)
@@ -106,9 +106,9 @@ def test_a_diverged_model_is_one_failed_cell_and_not_a_nan():
     assert wide.low == 1
 
 
-def test_the_intervals_of_perplexity_and_gap_hold():
+def test_the_intervals_of_perplexity_and_gap_have_nominal_coverage():
     """Texts differ in difficulty and length, hard texts being longer: the ratio of sums is neither mean of means."""
-    held, gap_held, repeats = 0, 0, 300
+    stored, gap_held, repeats = 0, 0, 300
     generator = np.random.default_rng(0)
 
     def texts(count, shift):
@@ -122,8 +122,8 @@ def test_the_intervals_of_perplexity_and_gap_hold():
     for _ in range(repeats):
         seen, unseen = texts(60, 0.0), texts(40, 0.3)
         found = free(train_perplexity, seen)
-        held += found.low <= math.exp(truth) <= found.high
+        stored += found.low <= math.exp(truth) <= found.high
         gap = free(generalisation_gap, seen, unseen)
         gap_held += gap.low <= 0.3 <= gap.high
-    assert 0.91 <= held / repeats <= 0.985
+    assert 0.91 <= stored / repeats <= 0.985
     assert 0.91 <= gap_held / repeats <= 0.985

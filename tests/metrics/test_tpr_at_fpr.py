@@ -1,4 +1,4 @@
-"""TPR at a low FPR: the highest that is allowed, its resolution, and where its interval ends."""
+"""TPR at a low FPR: the highest allowed threshold, the resolution, and the interval."""
 
 import math
 import time
@@ -18,7 +18,7 @@ from testing.evidence import alone
 
 
 def highest_tpr(members, nonmembers, fpr):
-    """Over every threshold that the data can tell apart, the highest TPR whose realised FPR is at most `fpr`."""
+    """The highest TPR with an FPR of at most `fpr`, over all distinct thresholds."""
     thresholds = [-math.inf, *members, *nonmembers, math.inf]
     realised = [(sum(n > c for n in nonmembers) / len(nonmembers), sum(m > c for m in members)) for c in thresholds]
     return max(hits for rate, hits in realised if rate <= fpr + 1e-12) / len(members)
@@ -29,7 +29,7 @@ def highest_tpr(members, nonmembers, fpr):
     st.lists(st.integers(-6, 6), min_size=10, max_size=40),
     st.sampled_from([0.1, 0.2, 0.25, 0.5, 0.9]),
 )
-def test_tpr_is_the_highest_whose_realised_fpr_is_allowed(members, nonmembers, fpr):
+def test_tpr_is_the_highest_with_an_allowed_fpr(members, nonmembers, fpr):
     scores = np.array(members + nonmembers, dtype=float)
     membership = np.arange(len(scores)) < len(members)
     found = tpr_at_fpr(scores, membership, alone(len(scores)), fpr=fpr)
@@ -39,21 +39,21 @@ def test_tpr_is_the_highest_whose_realised_fpr_is_allowed(members, nonmembers, f
     assert found.value == pytest.approx(shares[rates <= fpr + 1e-12].max())
 
 
-def test_tied_texts_are_accused_together_or_not_at_all():
+def test_tied_texts_are_all_positive_or_all_negative():
     scores = np.concatenate([np.full(10, 2.0), np.full(20, 2.0), np.zeros(80)])
     membership = np.arange(110) < 10
     assert tpr_at_fpr(scores, membership, alone(110), fpr=0.19).value == 0
     assert tpr_at_fpr(scores, membership, alone(110), fpr=0.2).value == 1
 
 
-def test_no_false_positive_more_than_asked_for():
+def test_the_fpr_never_exceeds_its_limit():
     scores = np.concatenate([[8.5, 9.5], np.arange(10.0)])
     membership = np.arange(12) < 2
     assert tpr_at_fpr(scores, membership, alone(12), fpr=0.1).value == 1  # one of ten is above 8.5
     assert tpr_at_fpr(scores - 1e-3 * membership * 600, membership, alone(12), fpr=0.1).value == 0.5
 
 
-def test_a_rate_below_the_resolution_is_refused():
+def test_a_rate_below_the_resolution_raises_an_error():
     scores, membership = np.arange(164.0), np.arange(164) < 100
     with pytest.raises(DataError, match=r"100 non-members.* 64.*0\.016"):
         tpr_at_fpr(scores, membership, alone(164))
@@ -63,17 +63,17 @@ def test_a_rate_below_the_resolution_is_refused():
             registry.choose("metrics", "tpr_at_fpr", {"fpr": wrong})
 
 
-def test_with_no_more_nonmembers_than_the_resolution_nothing_rules_out_zero():
+def test_with_too_few_nonmembers_the_interval_includes_zero():
     membership = np.arange(200) < 100
     found = tpr_at_fpr(membership.astype(float), membership, alone(200), fpr=0.01)
     assert (found.value, found.high) == (1, 1)
-    assert found.low == 0  # one non-member in a hundred may well stand above them all, and none was drawn
+    assert found.low == 0  # one non-member in a hundred may be above them all, without being in the sample
     more = np.arange(2100) < 100
     assert tpr_at_fpr(more.astype(float), more, alone(2100), fpr=0.01).low > 0.95
 
 
 @pytest.mark.parametrize(("nonmembers", "vouched"), [(367, False), (368, True)])
-def test_a_threshold_above_all_nonmembers_is_ruled_out_where_chance_is_below_its_share(nonmembers, vouched):
+def test_a_threshold_above_all_nonmembers_is_excluded_if_improbable(nonmembers, vouched):
     """0.99 ** 367 is 0.02502: with 1 % of the population above them all, 367 non-members show none so often."""
     membership = np.arange(500 + nonmembers) < 500
     found = tpr_at_fpr(membership + np.linspace(0, 0.5, 500 + nonmembers), membership, alone(500 + nonmembers))
@@ -81,7 +81,7 @@ def test_a_threshold_above_all_nonmembers_is_ruled_out_where_chance_is_below_its
     assert (found.low > 0.5) == vouched
 
 
-def test_where_texts_tie_the_ends_hold_the_members_at_every_threshold_that_may_be():
+def test_with_ties_the_interval_covers_every_possible_threshold():
     generator = np.random.default_rng(11)
     membership = np.arange(2000) < 1000
     scores = np.round(4 * (generator.normal(size=2000) + 2 * membership)) / 4
@@ -96,8 +96,8 @@ def test_where_texts_tie_the_ends_hold_the_members_at_every_threshold_that_may_b
     assert found.high >= mid_p(float(best), 1000.0)[1] - 1e-12
 
 
-def test_how_groups_agree_is_seen_near_the_threshold():
-    """Scores that go together below it and not above it leave as many texts as there are."""
+def test_correlation_within_groups_is_estimated_near_the_threshold():
+    """Correlated scores below the threshold only do not reduce the effective number of texts."""
     generator = np.random.default_rng(2)
     membership = np.arange(4000) < 2000
     own = generator.normal(size=4000) + membership
@@ -108,7 +108,7 @@ def test_how_groups_agree_is_seen_near_the_threshold():
     assert together.high - together.low < 1.15 * (free.high - free.low)
 
 
-def test_copies_within_a_group_do_not_make_it_surer():
+def test_copies_within_a_group_do_not_narrow_the_interval():
     generator = np.random.default_rng(2)
     membership = np.arange(400) < 200
     scores = generator.normal(size=400) + membership
@@ -122,7 +122,7 @@ def test_copies_within_a_group_do_not_make_it_surer():
     assert ungrouped.high - ungrouped.low < 0.8 * (once.high - once.low)
 
 
-def test_groups_count_on_the_side_that_they_are_on():
+def test_groups_count_in_their_own_class():
     membership = np.arange(400) < 200
     level = np.repeat(np.random.default_rng(5).normal(size=40), 10)
     names = tuple(f"g{i // 10}" for i in range(400))
@@ -134,14 +134,14 @@ def test_groups_count_on_the_side_that_they_are_on():
     assert free.value == members.value == nonmembers.value
 
 
-def test_one_group_a_side_rules_nothing_out():
+def test_one_group_per_class_excludes_no_value():
     membership = np.arange(400) < 200
     scores = np.random.default_rng(5).normal(size=400) + membership
     found = tpr_at_fpr(scores, membership, ("a",) * 200 + ("b",) * 200, fpr=0.1)
     assert (found.low, found.high) == (0, 1)
 
 
-def test_a_thousand_texts_take_no_time():
+def test_a_thousand_texts_are_measured_quickly():
     generator = np.random.default_rng(0)
     started = time.perf_counter()
     for _ in range(5):

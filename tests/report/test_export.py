@@ -18,13 +18,13 @@ def test_saving_by_suffix_makes_equal_files(tmp_path):
             save_figure(trajectory(study(datasets=("xsum",))), path)
             made.append(path.read_bytes())
         assert made[0].startswith(head)
-        # The order of a PDF's resources is the converter's chance, and their places are numbers in it.
+        # The order of resources in a PDF is random, and the PDF contains their positions.
         assert len(made[0]) == len(made[1]) if suffix == ".PDF" else made[0] == made[1]
     with pytest.raises(SettingError, match=r"x\.gif.*\.svg, \.png, \.pdf"):
         save_figure(trajectory(study()), tmp_path / "x.gif")
 
 
-def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_path):
+def test_an_export_contains_every_table_and_figure_and_all_rows_as_parquet(tmp_path):
     import pyarrow.parquet as pq
 
     rows = study(datasets=("xsum",), methods=("full",))
@@ -36,8 +36,8 @@ def test_an_export_holds_every_table_and_figure_and_the_whole_as_parquet(tmp_pat
         "scores.parquet",
     }
     assert pq.read_table(tmp_path / "rows.parquet").num_rows == len(rows)
-    held = pq.read_table(tmp_path / "scores.parquet").to_pylist()
+    stored = pq.read_table(tmp_path / "scores.parquet").to_pylist()
     row = next(r for r in rows if r.scores and r.epoch == 3)
-    own = [h for h in held if h["scores"] == row.scores]
+    own = [h for h in stored if h["scores"] == row.scores]
     assert [h["score"] for h in own] == scored(rows)(row.scores).scores.tolist()
     assert sum(h["member"] for h in own) == 200

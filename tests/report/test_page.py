@@ -17,7 +17,7 @@ import pytest
 import byheart.figures
 import byheart.tables
 from byheart.analysis.base_model_check import NO_SPLIT_CHECK
-from byheart.analysis.verdicts import CLAIMS
+from byheart.analysis.method_verdict import CLAIMS
 from byheart.core.errors import DataError, UnknownNameError
 from byheart.report.exhibits import make_figures, make_tables
 from byheart.report.page import report
@@ -61,7 +61,7 @@ def plain():
     return page(study())
 
 
-def test_the_page_nests_and_its_ids_are_unique_and_its_links_lead_somewhere(plain):
+def test_tags_are_nested_ids_unique_and_links_valid(plain):
     read = Read(plain)
     assert read.open == []
     ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
@@ -89,16 +89,16 @@ def test_the_page_loads_nothing_and_runs_only_its_own_two_scripts(plain):
     assert "url(" not in style
     assert "@import" not in style
     policy = next(a["content"] for _, a in read.tags if a.get("http-equiv") == "Content-Security-Policy")
-    told = dict(part.strip().partition(" ")[::2] for part in policy.split(";"))
+    reported = dict(part.strip().partition(" ")[::2] for part in policy.split(";"))
     _, run = scripts(plain)
     hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in run]
-    assert told["default-src"] == "'none'"
-    assert told["script-src"].split() == hashes
-    assert "connect-src" not in told
+    assert reported["default-src"] == "'none'"
+    assert reported["script-src"].split() == hashes
+    assert "connect-src" not in reported
     assert len(run) == 2
 
 
-def test_pictures_are_whole_and_have_words_beside_them(plain):
+def test_pictures_are_complete_and_have_text_alternatives(plain):
     pictures = [a for tag, a in Read(plain).tags if tag == "img"]
     assert len(pictures) == len(make_figures(shown(study()))) == 6
     for picture in pictures:
@@ -109,19 +109,19 @@ def test_pictures_are_whole_and_have_words_beside_them(plain):
         assert outside == []
 
 
-def test_the_page_holds_the_rows_numbers_once(plain):
-    held, _ = scripts(plain)
+def test_the_page_contains_the_numbers_of_rows_once(plain):
+    stored, _ = scripts(plain)
     rows = [r for r in study() if r.attack and r.metric in {"auc", "tpr_at_fpr"}]
-    told = [p for p in held["data"]["points"] if p["attack"]]
-    assert sorted(p["value"] for p in told) == pytest.approx(sorted(r.value for r in rows), rel=1e-5)
-    assert held["reads"]["trajectory"] == held["reads"]["frontier"] == ["points"]
-    assert not any("datasets" in spec for spec in held["figures"].values())
+    reported = [p for p in stored["data"]["points"] if p["attack"]]
+    assert sorted(p["value"] for p in reported) == pytest.approx(sorted(r.value for r in rows), rel=1e-5)
+    assert stored["reads"]["trajectory"] == stored["reads"]["frontier"] == ["points"]
+    assert not any("datasets" in spec for spec in stored["figures"].values())
 
 
 def test_records_are_the_members_with_the_highest_scores_by_id_alone():
     rows = study(datasets=("xsum",), methods=("full",))
-    held, _ = scripts(page(rows))
-    (cell,) = held["records"]
+    stored, _ = scripts(page(rows))
+    (cell,) = stored["records"]
     row = next(r for r in rows if (r.attack, r.metric, r.epoch) == ("min_k", "auc", 3))
     scores = scored(rows)(row.scores)
     best = int(np.argmax(np.where(scores.members, scores.scores, -np.inf)))
@@ -199,7 +199,7 @@ def test_a_difference_on_the_base_model_is_reported(plain):
     assert re.search(rf"Min-K% [^.]*{re.escape(warning)}", Read(page(rows)).words)
 
 
-def test_tables_on_the_page_hold_the_tables_cells(plain):
+def test_tables_on_the_page_contain_all_cells(plain):
     words = Read(plain).words
     for table in make_tables(shown(study())).values():
         assert table.title in words
@@ -208,7 +208,7 @@ def test_tables_on_the_page_hold_the_tables_cells(plain):
             assert cell in words
 
 
-def test_how_it_was_made_is_shown():
+def test_the_page_shows_how_it_was_made():
     words = Read(page(study(datasets=("xsum",)), made={"command": "byheart run x.yaml", "versions": "torch 2"})).words
     assert "command byheart run x.yaml versions torch 2" in words
 
@@ -263,7 +263,7 @@ def test_a_study_without_attacks_makes_a_page():
     assert "No verdict on leakage" in Read(page([r for r in study() if not r.attack])).words
 
 
-def test_no_rows_are_refused():
+def test_a_report_without_rows_raises_an_error():
     with pytest.raises(DataError, match=r"^report: no rows\. Run a study first\.$"):
         page([])
 
@@ -318,7 +318,7 @@ def dropped(monkeypatch, folder, shelf, name, body):
     monkeypatch.setattr(shelf, "__path__", [*shelf.__path__, str(folder)])
 
 
-def test_entries_that_are_dropped_on_a_shelf_appear(tmp_path, monkeypatch):
+def test_new_shelf_entries_appear(tmp_path, monkeypatch):
     shown = "Table('A dropped table', ('n',), ((str(len(rows)),),))"
     table = f"def dropped_table(rows):\n    'Dropped in.'\n    return {shown}\n"
     dropped(monkeypatch, tmp_path, byheart.tables, "dropped_table", "from byheart.core.types import Table\n" + table)
@@ -334,7 +334,7 @@ def test_entries_that_are_dropped_on_a_shelf_appear(tmp_path, monkeypatch):
     assert "Ours Ours Drawn in." in words
 
 
-def test_an_entry_with_an_unknown_input_is_refused(tmp_path, monkeypatch):
+def test_an_entry_with_an_unknown_input_raises_an_error(tmp_path, monkeypatch):
     dropped(monkeypatch, tmp_path, byheart.tables, "greedy", "def greedy(rows, weights):\n    return 1\n")
     with pytest.raises(UnknownNameError, match=r"tables greedy.* 'weights'"):
         page(study(datasets=("xsum",)))
@@ -351,11 +351,11 @@ def test_the_page_is_the_same_every_time():
     assert page(rows) == page(rows[::-1])
 
 
-def test_tables_figures_and_report_import_without_what_they_need_later():
+def test_tables_figures_and_report_import_without_plotting_packages():
     code = (
         "import sys, byheart.report.page, byheart.analysis.formats, byheart.analysis.labels, byheart.core.registry as s\n"
         "[s.load_function(shelf, n) for shelf in ('tables', 'figures') for n in s.entry_names(shelf)]\n"
         "print([m for m in ('torch', 'altair', 'vl_convert', 'scipy', 'jinja2') if m in sys.modules])"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[]"
+    reported = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert reported.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Exposure: the paper's rank as a plain loop, the skew-normal tail where floats end, means with their intervals."""
+"""Exposure: the paper's rank as a plain loop, the skew-normal tail beyond floating point, means with intervals."""
 
 import math
 
@@ -35,7 +35,7 @@ def plain_exposure(canary, references):
     return math.log2(len(references) + 1) - math.log2(rank)
 
 
-def test_by_sampling_it_is_the_papers():
+def test_sampled_exposure_equals_the_papers_formula():
     chance = np.random.default_rng(0)
     references, canaries = chance.normal(-40, 3, 99), chance.normal(-35, 4, 20)
     expected = [plain_exposure(c, references) for c in canaries]
@@ -43,11 +43,11 @@ def test_by_sampling_it_is_the_papers():
     assert exposure_by_sampling(np.array([0.0, -100.0]), references).tolist() == pytest.approx([math.log2(100), 0])
 
 
-def test_a_model_that_tells_nothing_apart_exposes_nothing():
+def test_a_model_with_equal_likelihoods_has_zero_exposure():
     assert exposure_by_sampling(np.full(3, -5.0), np.full(50, -5.0)) == pytest.approx(0)
 
 
-def test_canaries_never_seen_have_as_much_as_said():
+def test_held_out_canaries_have_the_documented_mean_exposure():
     chance = np.random.default_rng(1)
     found = exposure_by_sampling(chance.normal(size=20_000), chance.normal(size=20_000))
     assert found.mean() == pytest.approx(1 / math.log(2), abs=0.05)
@@ -57,7 +57,7 @@ def test_canaries_never_seen_have_as_much_as_said():
 
 @pytest.mark.parametrize("shape", [-20.0, -3.0, 0.0, 0.5, 3.0, 20.0])
 @pytest.mark.parametrize("z", [-1.0, -4.0, -10.0, -40.0])
-def test_the_tail_is_what_many_small_steps_sum_to(shape, z):
+def test_the_tail_equals_a_numerical_integral(shape, z):
     from scipy.special import log_ndtr
 
     slope = abs(z) * (1 + max(shape, 0.0) ** 2)
@@ -67,12 +67,12 @@ def test_the_tail_is_what_many_small_steps_sum_to(shape, z):
     assert log_skewnorm_cdf(z, shape) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_tail_meets_scipys_where_both_hold():
+def test_the_tail_equals_scipys_where_scipy_is_accurate():
     for shape in (-2.0, 0.0, 2.0):
         for z in (-1.0, 0.0, 1.5):
             assert log_skewnorm_cdf(z, shape) == pytest.approx(math.log(skewnorm.cdf(z, shape)), rel=1e-6)
     assert log_skewnorm_cdf(-1000.0, 0.0) == pytest.approx(norm.logcdf(-1000.0), rel=1e-9)
-    assert skewnorm.cdf(-60.0, 0.0) == 0  # where a share in floats would end
+    assert skewnorm.cdf(-60.0, 0.0) == 0  # beyond the precision of a share
 
 
 def normal_references(number, *, spread=2.0):
@@ -80,7 +80,7 @@ def normal_references(number, *, spread=2.0):
     return -50 + spread * norm.ppf((np.arange(number) + 0.5) / number)
 
 
-def test_extrapolation_grows_up_to_twice_what_sampling_shows():
+def test_extrapolated_exposure_is_at_most_twice_the_sampled_range():
     references = normal_references(500)
     canaries = np.array([-50.0, -46.0, -44.0, -40.0, -30.0, -1.0])
     found = exposure_by_extrapolation(canaries, references, bits=60.0)
@@ -97,7 +97,7 @@ def test_extrapolation_grows_up_to_twice_what_sampling_shows():
 
 @pytest.mark.parametrize("kind", ["laplace", "t"])
 def test_references_that_are_not_skew_normal_give_a_lower_bound(kind):
-    """A canary of 20 bits, 200 references: the fit says 68 (Laplace) and 93 bits (t5)."""
+    """A canary of 20 bits, 200 references: the fits give 68 (Laplace) and 93 bits (t5)."""
     law = {"laplace": laplace(), "t": student(5)}[kind]
     references = law.isf((np.arange(200) + 0.5) / 200)
     canaries = law.isf(2.0 ** -np.array([20.0, 3.0]))
@@ -117,7 +117,7 @@ def test_few_or_very_skewed_references_are_not_extrapolated():
     assert not exposure_by_extrapolation(np.array([1e9]), normal_references(50), bits=30.0).is_bound.any()
 
 
-def test_the_test_of_fit_refuses_one_in_ten_that_fit():
+def test_the_fit_test_rejects_one_in_ten_skew_normal_samples():
     chance = np.random.default_rng(6)
     p_values = []
     for _ in range(60):
@@ -127,7 +127,7 @@ def test_the_test_of_fit_refuses_one_in_ten_that_fit():
     assert 0.3 < np.median(p_values) < 0.7
 
 
-def test_the_anderson_darling_statistic_is_the_papers_sum():
+def test_the_anderson_darling_statistic_equals_the_papers_sum():
     sample = np.random.default_rng(7).normal(5, 2, 40)
     fitted = skew_normal.fit(sample)
     law = skewnorm(float(fitted.shape), float(fitted.location), float(fitted.scale))
@@ -147,7 +147,7 @@ def test_the_tail_limit_covers_light_and_heavy_tails():
     assert log_tail_limit(np.array([-9.0]), norm.rvs(size=200, random_state=chance)).tolist() == [0]
 
 
-def test_both_ways_agree_within_the_references():
+def test_sampled_and_extrapolated_exposure_agree_within_the_references():
     references = normal_references(3000)
     canaries = np.array([-52.0, -50.0, -48.0, -46.0])
     assert exposure_by_sampling(canaries, references) == pytest.approx(
@@ -172,7 +172,7 @@ def test_references_of_one_likelihood_cannot_be_extrapolated():
         exposure_by_extrapolation(np.zeros(2), np.full(20, -3.0), bits=30.0)
 
 
-def test_canaries_are_ranked_within_their_kind_and_counted_by_repetitions():
+def test_canaries_are_ranked_within_their_kind_and_grouped_by_repetitions():
     labels = planted(
         [True, True, True, False],
         [1, 4, 1, 1],
@@ -192,7 +192,7 @@ def test_canaries_are_ranked_within_their_kind_and_counted_by_repetitions():
     assert out.nonmembers == 1
 
 
-def test_intervals_hold_the_mean_and_stay_where_exposures_are():
+def test_intervals_contain_the_mean_and_stay_within_possible_exposures():
     labels = planted([True] * 6 + [False] * 6, [1] * 12, ["digits"] * 12)
     references = np.arange(-30.0, 0.0)
     mixed = packed([-25.0, -20.0, -15.0, -10.0, -5.0, 5.0] * 2)
@@ -200,7 +200,7 @@ def test_intervals_hold_the_mean_and_stay_where_exposures_are():
     assert 0 <= some.low < some.value < some.high <= math.log2(31)
     alike = exposure(packed([5.0] * 12), packed(references), labels)
     assert alike.low < alike.value == pytest.approx(alike.high) == pytest.approx(math.log2(31))
-    assert alike.low > 2  # six equal ones are no certainty
+    assert alike.low > 2  # six equal values do not give certainty
 
 
 def test_kinds_without_a_format_have_no_exposure():
@@ -211,7 +211,7 @@ def test_kinds_without_a_format_have_no_exposure():
         exposure(packed([0.0, 9.0]), packed([]), bare)
 
 
-def test_canaries_that_are_not_there_are_refused():
+def test_missing_canaries_raise_an_error():
     labels = planted([True, False], [1, 4], ["digits"] * 2)
     evidence = packed([0.0, 1.0]), packed(np.arange(-30.0, 0.0)), labels
     with pytest.raises(DataError, match=r"repeated 4 times.* repeated 1 times"):
@@ -230,7 +230,7 @@ def audited(chance, *, gain, number=60, kinds=("digits", "names")):
     return packed(after), packed(base), planted(included, [1] * number, own, references=(("digits", 3), ("names", 3)))
 
 
-def test_the_bound_guesses_by_gain_over_the_base_within_a_kind():
+def test_the_bound_ranks_canaries_by_gain_over_the_base_within_a_kind():
     after, base, labels = audited(np.random.default_rng(5), gain=3.0)
     found = epsilon_lower_bound(after, base, labels, guesses=50)
     gains = after.logp[::2] * 2 - base.logp[::2] * 2
@@ -244,7 +244,7 @@ def test_the_bound_guesses_by_gain_over_the_base_within_a_kind():
     assert epsilon_lower_bound(after, base, labels, guesses=50, assume="gaussian").value > found.value
 
 
-def test_an_untuned_model_gives_no_bound_but_by_chance():
+def test_a_base_model_gives_a_positive_bound_only_by_chance():
     chance = np.random.default_rng(6)
     found = []
     for _ in range(100):
@@ -253,7 +253,7 @@ def test_an_untuned_model_gives_no_bound_but_by_chance():
     assert np.mean(np.array(found) > 0) <= 0.1
 
 
-def test_only_canaries_of_so_many_repetitions_are_guessed():
+def test_only_canaries_with_the_set_repetitions_are_guessed():
     after, base, labels = audited(np.random.default_rng(7), gain=30.0)
     often = planted(labels.included, [1, 4] * 30, labels.kinds, references=(("digits", 3), ("names", 3)))
     found = epsilon_lower_bound(after, base, often)
@@ -261,7 +261,7 @@ def test_only_canaries_of_so_many_repetitions_are_guessed():
     assert found.value == one_run(30, 15, 15, delta=1e-5)
 
 
-def test_bounds_that_assume_what_is_not_so_are_refused():
+def test_bounds_with_violated_assumptions_raise_an_error():
     after, base, labels = audited(np.random.default_rng(8), gain=1.0)
     unfair = planted(labels.included, labels.repetitions, labels.kinds, coin=0.7)
     with pytest.raises(DataError, match=r"data\.canaries\.coin is 0\.7.* 0\.5"):
@@ -279,7 +279,7 @@ def test_bounds_that_assume_what_is_not_so_are_refused():
         epsilon_lower_bound(after, base, labels, repeated=3)
 
 
-def test_one_guess_a_run_is_of_the_first_canary_among_references():
+def test_with_one_guess_per_run_the_first_canary_is_ranked_among_references():
     references = packed(np.arange(-40.0, -10.0))
     for own, trained in ((0.0, True), (-25.0, True), (0.0, False), (-25.0, False)):
         labels = planted([True, trained], [4, 1], ["digits"] * 2, by_seed=True)

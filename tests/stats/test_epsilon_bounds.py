@@ -1,4 +1,4 @@
-"""Privacy lower bounds: the papers' formulas as plain loops, the values that the papers print, mechanisms of known epsilon."""
+"""Privacy lower bounds: the papers' formulas as plain loops, the papers' values, mechanisms with known epsilon."""
 
 import functools
 import math
@@ -13,7 +13,7 @@ from byheart.stats import epsilon_bounds
 
 
 def plain_p_value(m, r, v, epsilon, delta):
-    """Theorem of arXiv 2305.08846 with every probability summed on its own."""
+    """Theorem of arXiv 2305.08846 with every probability summed separately."""
     q = math.exp(epsilon) / (math.exp(epsilon) + 1)
     chance = [math.comb(r, k) * q**k * (1 - q) ** (r - k) for k in range(r + 1)]
     worst = max((2 / i * sum(chance[max(0, v - i) : v]) for i in range(1, m + 1)), default=0)
@@ -22,25 +22,25 @@ def plain_p_value(m, r, v, epsilon, delta):
 
 @pytest.mark.parametrize(("m", "r", "v"), [(30, 20, 17), (20, 20, 20), (40, 8, 8), (25, 10, 6), (12, 5, 0)])
 @pytest.mark.parametrize("epsilon", [0.0, 0.7, 2.0])
-def test_the_p_value_is_the_papers(m, r, v, epsilon):
+def test_the_p_value_equals_the_papers(m, r, v, epsilon):
     for delta in (1e-5, 1e-3, 0.02):
         ours = epsilon_bounds.one_run_p_value(m, r, v, epsilon=epsilon, delta=delta)
         assert ours == pytest.approx(plain_p_value(m, r, v, epsilon, delta), rel=1e-9)
 
 
-def test_published_values_come_out():
+def test_bounds_equal_published_values():
     assert epsilon_bounds.one_run(1000, 200, 180, delta=1e-3) == pytest.approx(1.134, abs=1e-3)
     assert epsilon_bounds.one_run(1000, 100, 75, delta=1e-4) == pytest.approx(0.673, abs=5e-4)  # the paper's appendix D
     assert epsilon_bounds.one_run(100_000, 1510, 1439, delta=1e-5) == pytest.approx(2.675, abs=1e-3)  # its section 7
 
 
-def test_without_the_delta_term_the_bound_would_be_another():
+def test_the_delta_term_changes_the_bound():
     loose = epsilon_bounds.one_run(1000, 200, 180, delta=1e-12)
     assert loose == pytest.approx(1.799, abs=1e-3)
 
 
 @pytest.mark.parametrize("bound", [epsilon_bounds.one_run, epsilon_bounds.one_run_gaussian])
-def test_more_right_guesses_show_more(bound):
+def test_more_correct_guesses_raise_the_bound(bound):
     found = [bound(100, 40, v, delta=1e-5) for v in range(41)]
     assert found == sorted(found)
     assert found[20] == 0
@@ -49,12 +49,12 @@ def test_more_right_guesses_show_more(bound):
     assert bound(100, 40, 36, delta=1e-3) < found[36]
 
 
-def test_few_guesses_show_nothing_even_if_all_are_right():
+def test_few_correct_guesses_give_no_bound():
     assert epsilon_bounds.one_run(8, 4, 4, delta=1e-5) == 0  # one in sixteen
     assert epsilon_bounds.one_run(8, 5, 5, delta=1e-5) > 0
 
 
-def test_a_gaussians_epsilon_at_delta_is_where_its_curve_meets_delta():
+def test_a_gaussians_epsilon_solves_the_equation_of_its_delta_curve():
     for mu in (0.3, 1.0, 4.0):
         epsilon = epsilon_bounds.gaussian_epsilon(mu, delta=1e-5)
         curve = norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)
@@ -63,8 +63,8 @@ def test_a_gaussians_epsilon_at_delta_is_where_its_curve_meets_delta():
     assert epsilon_bounds.gaussian_epsilon(0.0, delta=1e-5) == 0
 
 
-def test_gaussian_chances_of_a_real_mechanism_are_never_refused():
-    """All guesses on a mechanism whose chances are known: Binomial(m, Phi(mu / 2)) right guesses."""
+def test_probabilities_of_a_gaussian_mechanism_are_never_rejected():
+    """All guesses on a mechanism with known probabilities: Binomial(m, Phi(mu / 2)) correct guesses."""
     m, mu = 60, 1.0
     epsilon = epsilon_bounds.gaussian_epsilon(mu, delta=1e-5)
     rate = norm.cdf(mu / 2)
@@ -85,19 +85,19 @@ def counted(mechanism, bound, *, canaries, guesses, delta, studies=300):
     return np.array(found)
 
 
-def test_it_holds_and_says_something_of_randomised_response():
+def test_the_bound_is_valid_and_informative_for_randomized_response():
     epsilon = 2.0
 
     def response(coins, chance):
-        told = np.where(chance.random(len(coins)) < 1 / (1 + math.exp(-epsilon)), coins, ~coins)
-        return told + 0.01 * chance.random(len(coins))
+        reported = np.where(chance.random(len(coins)) < 1 / (1 + math.exp(-epsilon)), coins, ~coins)
+        return reported + 0.01 * chance.random(len(coins))
 
     found = counted(response, epsilon_bounds.one_run, canaries=400, guesses=200, delta=1e-6)
     assert (found <= epsilon).mean() >= 0.93
     assert np.median(found) > 1.4
 
 
-def test_they_hold_and_say_something_of_gaussian_noise():
+def test_bounds_are_valid_and_informative_for_gaussian_noise():
     def noised(coins, chance):
         return 2.0 * coins + chance.normal(size=len(coins))
 
@@ -108,8 +108,8 @@ def test_they_hold_and_say_something_of_gaussian_noise():
     assert np.median(gaussian) > np.median(plain) > 2
 
 
-def test_a_mechanism_that_fails_with_chance_delta_is_not_said_to_have_an_epsilon():
-    """It tells one text in 25 outright and nothing of the others: epsilon 0 at delta 0.04."""
+def test_a_mechanism_that_fails_with_probability_delta_gets_no_bound():
+    """It reveals one text in 25 and nothing about the others: epsilon 0 at delta 0.04."""
 
     def leaky(coins, chance):
         outright = chance.random(len(coins)) < 0.04
@@ -117,10 +117,12 @@ def test_a_mechanism_that_fails_with_chance_delta_is_not_said_to_have_an_epsilon
 
     assert counted(leaky, epsilon_bounds.one_run, canaries=500, guesses=20, delta=0.04).max() == 0
     blind = functools.partial(epsilon_bounds.one_run, confidence=0.95)
-    assert np.median(counted(leaky, blind, canaries=500, guesses=20, delta=1e-9)) > 1  # what the term prevents
+    assert (
+        np.median(counted(leaky, blind, canaries=500, guesses=20, delta=1e-9)) > 1
+    )  # the error that the term prevents
 
 
-def test_guesses_are_the_highest_and_the_lowest():
+def test_guesses_are_the_highest_and_lowest_scores():
     scores = np.array([5.0, 1.0, 4.0, 2.0, 3.0, 0.0])
     coins = np.array([True, False, True, False, False, True])
     assert epsilon_bounds.correct_guesses(scores, coins, 6) == 4
@@ -135,7 +137,7 @@ def test_guesses_are_the_highest_and_the_lowest():
     )
 
 
-def test_scores_that_are_all_equal_are_guesses_by_chance():
+def test_equal_scores_are_random_guesses():
     chance = np.random.default_rng(0)
     right = [epsilon_bounds.correct_guesses(np.zeros(200), chance.random(200) < 0.5, 100) for _ in range(300)]
     assert np.mean(right) == pytest.approx(50, abs=1)
@@ -148,7 +150,7 @@ def exact_end(successes, trials, tail, *, upper):
 
 
 @pytest.mark.parametrize("counts", [(90, 100, 5, 100), (100, 100, 60, 100), (40, 100, 0, 100), (50, 100, 50, 100)])
-def test_many_runs_take_both_ratios(counts):
+def test_the_bound_of_many_runs_uses_both_ratios(counts):
     found, members, alarms, nonmembers = counts
     low = exact_end(found, members, 0.025, upper=False)
     high = exact_end(alarms, nonmembers, 0.025, upper=True)
@@ -159,28 +161,28 @@ def test_many_runs_take_both_ratios(counts):
     assert epsilon_bounds.many_runs(*counts, delta=1e-5) == pytest.approx(expected, rel=1e-9)
 
 
-def test_many_runs_see_a_text_whose_absence_is_what_shows():
+def test_the_bound_of_many_runs_detects_a_text_by_its_absence():
     assert (
         epsilon_bounds.many_runs(200, 200, 120, 200, delta=1e-5) > 2
-    )  # never missed where it is, missing half where it is not
+    )  # always detected if present, detected in half of the runs if absent
     assert epsilon_bounds.many_runs(80, 200, 0, 200, delta=1e-5) > 2
 
 
-def test_many_runs_hold_on_gaussian_noise():
+def test_the_bound_of_many_runs_is_valid_for_gaussian_noise():
     chance, mu = np.random.default_rng(1), 1.0
     epsilon = epsilon_bounds.gaussian_epsilon(mu, delta=1e-5)
     found = []
     for _ in range(400):
         coins = chance.random(500) < 0.5
-        told = coins * mu + chance.normal(size=500) > 2.0
-        counts = (told[coins].sum(), coins.sum(), told[~coins].sum(), (~coins).sum())
+        reported = coins * mu + chance.normal(size=500) > 2.0
+        counts = (reported[coins].sum(), coins.sum(), reported[~coins].sum(), (~coins).sum())
         found.append(epsilon_bounds.many_runs(*map(int, counts), delta=1e-5))
     assert (np.array(found) <= epsilon).mean() >= 0.95
     assert np.median(found) > 0.5
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, 1.5, -1e-3])
-def test_a_delta_that_is_no_chance_is_refused(delta):
+def test_a_delta_outside_zero_and_one_raises_an_error(delta):
     for bound in (epsilon_bounds.one_run, epsilon_bounds.one_run_gaussian):
         with pytest.raises(DataError, match=f"delta = {delta:g}: "):
             bound(100, 20, 15, delta=delta)
@@ -188,7 +190,7 @@ def test_a_delta_that_is_no_chance_is_refused(delta):
         epsilon_bounds.many_runs(5, 10, 1, 10, delta=delta)
 
 
-def test_counts_that_do_not_fit_are_refused():
+def test_inconsistent_counts_raise_an_error():
     for canaries, guesses, right in ((10, 11, 5), (10, 5, 6), (10, 0, 0), (10, 5, -1)):
         with pytest.raises(DataError, match=f"{right} right of {guesses} guesses on {canaries} canaries"):
             epsilon_bounds.one_run(canaries, guesses, right, delta=1e-5)

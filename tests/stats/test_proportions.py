@@ -1,4 +1,4 @@
-"""Shares and their differences: where nothing and everything was extracted, and how often their intervals hold."""
+"""Shares and their differences: shares of zero and one, and coverage of the intervals."""
 
 import functools
 
@@ -22,7 +22,7 @@ def alone(count):
     return tuple(map(str, range(count)))
 
 
-def test_a_share_of_none_and_of_all_has_an_interval():
+def test_shares_of_zero_and_one_have_an_interval():
     none, every = (
         share_with_interval(np.zeros(30, dtype=bool), alone(30)),
         share_with_interval(np.ones(30, dtype=bool), alone(30)),
@@ -33,17 +33,17 @@ def test_a_share_of_none_and_of_all_has_an_interval():
     assert every.low == pytest.approx(1 - none.high)
 
 
-def test_texts_of_a_group_count_as_one_where_they_say_the_same():
-    held = np.repeat([True, False, True, False, False, True], 10)
+def test_equal_outcomes_in_a_group_count_as_one_text():
+    stored = np.repeat([True, False, True, False, False, True], 10)
     groups = tuple(str(i // 10) for i in range(60))
-    assert share_with_interval(held, groups)[1:] == pytest.approx(mid_p(3.0, 6.0), abs=0.1)
+    assert share_with_interval(stored, groups)[1:] == pytest.approx(mid_p(3.0, 6.0), abs=0.1)
     assert (
-        share_with_interval(held, groups).high - share_with_interval(held, groups).low
-        > share_with_interval(held, alone(60)).high - share_with_interval(held, alone(60)).low
+        share_with_interval(stored, groups).high - share_with_interval(stored, groups).low
+        > share_with_interval(stored, alone(60)).high - share_with_interval(stored, alone(60)).low
     )
 
 
-def test_members_and_nonmembers_are_counted_apart():
+def test_members_and_nonmembers_are_counted_separately():
     membership = np.array([True, False, True, False, True])
     members, others = member_and_nonmember_shares(np.array([True, True, False, False, True]), membership, alone(5))
     assert members == share_with_interval(np.array([True, False, True]), alone(3))
@@ -52,12 +52,12 @@ def test_members_and_nonmembers_are_counted_apart():
         member_and_nonmember_shares(membership, np.ones(5, dtype=bool), alone(5))
 
 
-def test_a_difference_adds_its_ends_in_squares():
+def test_half_widths_of_a_difference_are_added_in_squares():
     found = share_difference(Share(0.5, 0.4, 0.7), Share(0.1, 0.0, 0.2))
     assert found == pytest.approx((0.4, 0.4 - np.hypot(0.1, 0.1), 0.4 + np.hypot(0.2, 0.1)))
 
 
-def test_texts_that_go_together_make_a_paired_difference_surer():
+def test_positive_correlation_narrows_a_paired_difference():
     first = np.arange(100) < 30
     second = np.arange(100) < 20
     close, far = (
@@ -72,19 +72,19 @@ def test_texts_that_go_together_make_a_paired_difference_surer():
     assert same.low < 0 < same.high
 
 
-def test_several_seeds_have_the_outermost_ends():
+def test_the_interval_over_seeds_has_the_outermost_ends():
     assert pooled_share([Share(0.2, 0.1, 0.3), Share(0.4, 0.3, 0.5)]) == pytest.approx((0.3, 0.1, 0.5))
 
 
 @pytest.mark.parametrize(
     ("texts", "truth", "together"), [(32, (0.3, 0.02, 0.02, 0.02), 0.5), (60, (0.9, 0.1, 0.05, 0.05), 0.9)]
 )
-def test_intervals_hold_as_often_as_they_say(texts, truth, together, monkeypatch):
-    """Members and non-members, tuned and untuned: the share, its excess, its rise, and the excess of its rise."""
+def test_intervals_have_nominal_coverage(texts, truth, together, monkeypatch):
+    """Members and non-members of the fine-tuned and the base model: the share, its excess, its rise, and the excess of its rise."""
     monkeypatch.setattr(proportions, "mid_p", functools.cache(mid_p))
     chance = np.random.default_rng(0)
     names, (tuned, others, before, others_before) = alone(texts), truth
-    held, rounds = np.zeros(4), 400
+    stored, rounds = np.zeros(4), 400
 
     def both(after, first):
         drawn = chance.random(texts)
@@ -101,5 +101,5 @@ def test_intervals_hold_as_often_as_they_say(texts, truth, together, monkeypatch
             rises[0],
             share_difference(*rises),
         )
-        held += [f.low <= true <= f.high for f, true in zip(found, expected, strict=True)]
-    assert (held / rounds > 0.92).all(), held / rounds
+        stored += [f.low <= true <= f.high for f, true in zip(found, expected, strict=True)]
+    assert (stored / rounds > 0.92).all(), stored / rounds

@@ -24,7 +24,7 @@ def kernel(member, nonmember):
 
 
 def delong(scores, membership):
-    """The structural components of DeLong et al. (1988), equations 4 to 6, as they are printed."""
+    """The structural components of DeLong et al. (1988), equations 4 to 6."""
     members, nonmembers = scores[membership], scores[~membership]
     m, n = len(members), len(nonmembers)
     theta = sum(kernel(x, y) for x, y in itertools.product(members, nonmembers)) / (m * n)
@@ -56,7 +56,7 @@ def obuchowski(scores, membership, groups):
 
 
 def drawn(seed, counts, *, auc=0.8, groups_of=(1, 0.0), digits=12):
-    """Normal scores of members and non-members with this AUC, in groups of a size whose texts correlate so much."""
+    """Normal scores of members and non-members with this AUC, in groups of this size with this correlation."""
     size, within = groups_of
     generator = np.random.default_rng(seed)
     scores, groups = [], []
@@ -69,9 +69,9 @@ def drawn(seed, counts, *, auc=0.8, groups_of=(1, 0.0), digits=12):
     return np.round(np.concatenate(scores), digits), np.arange(sum(counts)) < counts[0], tuple(groups)
 
 
-@pytest.mark.parametrize("digits", [12, 0])  # 0: nearly everything ties
+@pytest.mark.parametrize("digits", [12, 0])  # 0: nearly all scores tie
 @pytest.mark.parametrize("auc", [0.5, 0.8, 0.95])
-def test_delong_is_the_printed_formula(auc, digits):
+def test_delong_equals_the_printed_formula(auc, digits):
     scores, membership, groups = drawn(0, (23, 31), auc=auc, digits=digits)
     theta, variance = delong(scores, membership)
     placed = roc_auc.placements(scores, membership)
@@ -80,7 +80,7 @@ def test_delong_is_the_printed_formula(auc, digits):
     assert roc_auc.placement_variance(placed, membership, groups).variance == pytest.approx(variance, rel=1e-12)
 
 
-def test_clustered_variance_is_the_printed_formula_also_where_groups_hold_both_sides():
+def test_clustered_variance_equals_the_printed_formula_also_if_groups_contain_both_classes():
     scores, membership, _ = drawn(1, (24, 30))
     for groups in (
         tuple(f"g{i % 9}" for i in range(54)),
@@ -92,7 +92,7 @@ def test_clustered_variance_is_the_printed_formula_also_where_groups_hold_both_s
         assert found == pytest.approx(obuchowski(scores, membership, groups), rel=1e-12)
 
 
-def test_copies_of_a_text_in_its_own_group_tell_nothing_new():
+def test_copies_of_a_text_in_its_group_do_not_narrow_the_interval():
     scores, membership, groups = drawn(2, (20, 25))
     twice = np.concatenate([scores, scores]), np.concatenate([membership, membership]), (*groups, *groups)
     value, (low, high) = roc_auc.auc_interval(scores, membership, groups)
@@ -102,7 +102,7 @@ def test_copies_of_a_text_in_its_own_group_tell_nothing_new():
     assert ungrouped[1] - ungrouped[0] < 0.8 * (high - low)
 
 
-def test_the_order_of_the_texts_leaves_the_interval_alone():
+def test_the_interval_does_not_depend_on_the_order_of_texts():
     scores, membership, groups = drawn(3, (30, 40), groups_of=(3, 0.5))
     order = np.random.default_rng(0).permutation(70)
     shuffled = roc_auc.auc_interval(scores[order], membership[order], tuple(groups[i] for i in order))
@@ -110,7 +110,7 @@ def test_the_order_of_the_texts_leaves_the_interval_alone():
     assert (shuffled[0], *shuffled[1]) == pytest.approx((value, *ends), rel=1e-12)
 
 
-def test_the_clustered_variance_is_the_clustered_bootstraps():
+def test_the_clustered_variance_equals_that_of_the_clustered_bootstrap():
     scores, membership, groups = drawn(4, (120, 120), groups_of=(6, 0.6))
     weights = intervals.bootstrap_weights(membership, groups, resamples=2000, generator=np.random.default_rng(0))
     wins = (scores[membership][:, None] > scores[~membership]).astype(float)
@@ -120,7 +120,7 @@ def test_the_clustered_variance_is_the_clustered_bootstraps():
     assert variance == pytest.approx(drawn_again.var(), rel=0.12)
 
 
-def test_bootstrap_draws_groups_whole_and_sides_apart():
+def test_the_bootstrap_draws_complete_groups_for_each_class_separately():
     membership = np.array([True, True, True, False, False, False, True, False])
     groups = ("a", "a", "b", "c", "d", "d", "e", "e")
     weights = intervals.bootstrap_weights(membership, groups, resamples=300, generator=np.random.default_rng(1))
@@ -130,7 +130,7 @@ def test_bootstrap_draws_groups_whole_and_sides_apart():
     assert np.array_equal(weights[:, 4], weights[:, 5])
     assert (weights[:, 0] + weights[:, 2] == 2).all()
     assert (weights[:, 3] + weights[:, 4] == 2).all()
-    assert (weights[:, 6:] == 1).all()  # the one group with both sides is its own stratum
+    assert (weights[:, 6:] == 1).all()  # the group with both classes is its own stratum
     assert len(np.unique(weights, axis=0)) == 9
 
 
@@ -143,14 +143,14 @@ def test_bootstrap_draws_groups_whole_and_sides_apart():
         (1, 29, 0.0009, 0.1776),
     ],
 )
-def test_clopper_pearson_as_published(successes, trials, low, high):
+def test_clopper_pearson_equals_published_values(successes, trials, low, high):
     found = intervals.clopper_pearson(float(successes), float(trials))
     assert [round(float(end), 4) for end in found] == [low, high]
     mirrored = intervals.clopper_pearson(float(trials - successes), float(trials))
     assert [1 - float(end) for end in reversed(mirrored)] == pytest.approx([float(end) for end in found], abs=1e-12)
 
 
-def test_clopper_pearson_takes_many_counts_and_other_confidences():
+def test_clopper_pearson_accepts_arrays_and_other_confidences():
     low, high = intervals.clopper_pearson(np.arange(11.0), 10.0, confidence=0.9)
     assert (low[0], high[10]) == (0, 1)
     assert high[0] == pytest.approx(1 - 0.05**0.1)
@@ -158,7 +158,7 @@ def test_clopper_pearson_takes_many_counts_and_other_confidences():
     assert (np.diff(high) > 0).all()
 
 
-def test_holm_as_worked_by_hand():
+def test_holm_equals_a_worked_example():
     assert intervals.holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert intervals.holm(np.array([0.6, 0.5])).tolist() == [1.0, 1.0]
     assert intervals.holm(np.array([0.02])).tolist() == [0.02]
@@ -166,7 +166,7 @@ def test_holm_as_worked_by_hand():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
-def test_holm_rejects_as_the_step_down_loop_does(p_values, alpha):
+def test_holm_rejects_the_same_hypotheses_as_the_step_down_loop(p_values, alpha):
     rejected, adjusted = set(), intervals.holm(np.array(p_values))
     for step, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         if p_values[i] * (len(p_values) - step) > alpha:
@@ -176,7 +176,7 @@ def test_holm_rejects_as_the_step_down_loop_does(p_values, alpha):
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 200])
-def test_where_no_variance_is_seen_the_interval_is_exact(count):
+def test_without_observed_variance_the_interval_is_exact(count):
     membership = np.arange(2 * count) < count
     value, (low, high) = roc_auc.auc_interval(membership.astype(float), membership, alone(2 * count))
     assert (value, high) == (1, 1)
@@ -187,7 +187,7 @@ def test_where_no_variance_is_seen_the_interval_is_exact(count):
     assert high == pytest.approx(1 - 0.025 ** (1 / count), rel=1e-6)
 
 
-def test_hoeffdings_bound_is_where_the_divergence_says():
+def test_hoeffdings_bound_solves_the_divergence_equation():
     for value, pairs in ((0.5, 50.0), (0.9, 12.5), (0.03, 400.0)):
         for end in intervals.hoeffding(value, pairs):
             divergence = value * math.log(value / end) + (1 - value) * math.log((1 - value) / (1 - end))
@@ -195,7 +195,7 @@ def test_hoeffdings_bound_is_where_the_divergence_says():
     assert intervals.hoeffding(0.5, 0.1) == (0, 1)
 
 
-def test_constant_scores_say_little_and_one_group_next_to_nothing():
+def test_constant_scores_give_a_wide_interval_and_one_group_a_wider_one():
     membership = np.arange(100) < 50
     value, (low, high) = roc_auc.auc_interval(np.zeros(100), membership, alone(100))
     assert value == 0.5
@@ -216,23 +216,23 @@ def test_independent_pairs_are_counted_in_groups():
 
 
 @pytest.mark.parametrize("scores", [[math.nan, 1.0], [1.0, math.nan]])
-def test_scores_that_are_no_numbers_are_refused(scores):
+def test_scores_that_are_not_finite_raise_an_error(scores):
     with pytest.raises(DataError, match="text number"):
         roc_auc.member_and_nonmember_scores(np.array(scores), np.array([True, False]))
 
 
 @pytest.mark.parametrize("member", [True, False])
-def test_one_side_alone_is_refused(member):
+def test_one_class_alone_raises_an_error(member):
     with pytest.raises(DataError, match=r"there are (0 and 3|3 and 0)"):
         roc_auc.member_and_nonmember_scores(np.zeros(3), np.full(3, member))
 
 
-def test_resolution_counts_false_positives_and_refuses_what_cannot_be_realised():
+def test_the_resolution_counts_false_positives_and_rejects_unreachable_rates():
     assert [roc_auc.allowed_false_positives(n, 0.01) for n in (100, 199, 200, 1000)] == [1, 1, 2, 10]
     assert roc_auc.allowed_false_positives(100, 0.29) == 29  # in binary 0.29 * 100 is below 29
     assert roc_auc.allowed_false_positives(1000, 0.001) == 1
-    told = r"1 % FPR.* 100 non-members.* 64.* fpr: 0\.016 or more.* data\.nonmembers"
-    with pytest.raises(DataError, match=told):
+    reported = r"1 % FPR.* 100 non-members.* 64.* fpr: 0\.016 or more.* data\.nonmembers"
+    with pytest.raises(DataError, match=reported):
         roc_auc.allowed_false_positives(64, 0.01)
     for few in (0, 1):
         with pytest.raises(DataError, match=rf"10 % FPR.* 10 non-members.* {few}\. .* data\.nonmembers"):
@@ -240,15 +240,15 @@ def test_resolution_counts_false_positives_and_refuses_what_cannot_be_realised()
 
 
 @given(st.integers(2, 3000))
-def test_the_rate_that_a_refusal_names_is_accepted(nonmembers):
-    with pytest.raises(DataError) as told:
+def test_the_rate_that_the_error_suggests_is_accepted(nonmembers):
+    with pytest.raises(DataError) as reported:
         roc_auc.allowed_false_positives(nonmembers, 1e-5)
-    named = float(str(told.value).split("Write fpr: ")[1].split(" ")[0])
+    named = float(str(reported.value).split("Write fpr: ")[1].split(" ")[0])
     assert roc_auc.allowed_false_positives(nonmembers, named) >= 1
     assert named < 1.2 / nonmembers + 1e-12
 
 
-def test_a_difference_is_the_difference_and_its_variance_delongs_covariance():
+def test_the_difference_of_aucs_has_delongs_variance():
     first, membership, groups = drawn(5, (25, 35))
     second = first + np.random.default_rng(0).normal(size=60)
     difference = roc_auc.auc_difference(first, second, membership, groups)
@@ -263,14 +263,14 @@ def test_a_difference_is_the_difference_and_its_variance_delongs_covariance():
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_difference_is_found_exactly_where_its_interval_leaves_out_zero(seed):
+def test_a_difference_is_significant_exactly_if_its_interval_excludes_zero(seed):
     first, membership, groups = drawn(seed, (40, 40))
     second = first + np.random.default_rng(seed).normal(size=80)
     difference = roc_auc.auc_difference(first, second, membership, groups)
     assert (difference.p_value < 0.05) == (difference.low > 0 or difference.high < 0)
 
 
-def test_degrees_of_freedom_are_those_of_a_normal_sample_and_fewer_where_few_texts_carry_the_variance():
+def test_degrees_of_freedom_are_those_of_a_normal_sample_or_fewer_if_few_texts_cause_the_variance():
     membership, generator = np.arange(40_000) < 20_000, np.random.default_rng(0)
     spread = roc_auc.placement_variance(generator.normal(size=40_000), membership, alone(40_000))
     assert spread.degrees_of_freedom == pytest.approx(
@@ -286,14 +286,14 @@ def test_degrees_of_freedom_are_those_of_a_normal_sample_and_fewer_where_few_tex
     )  # two values, evenly
 
 
-def test_the_same_ranking_twice_is_no_difference():
+def test_equal_rankings_have_no_difference():
     scores, membership, groups = drawn(6, (20, 20))
     same = roc_auc.auc_difference(scores, np.exp(scores), membership, groups)
     assert (same.value, same.p_value) == (0, 1)
     assert (same.low, same.high) == pytest.approx((-math.sqrt(2 * math.log(40) / 20), math.sqrt(2 * math.log(40) / 20)))
 
 
-def test_right_about_all_against_wrong_about_all_is_a_difference():
+def test_perfect_and_inverted_rankings_differ():
     _, membership, groups = drawn(6, (20, 20))
     opposite = roc_auc.auc_difference(membership.astype(float), -membership.astype(float), membership, groups)
     assert (opposite.value, opposite.high) == (1, 1)
@@ -301,7 +301,7 @@ def test_right_about_all_against_wrong_about_all_is_a_difference():
     assert opposite.p_value < 0.001
 
 
-# By simulation: what an interval says it holds, it holds.
+# Coverage by simulation.
 
 
 @pytest.mark.parametrize("truth", [0.5, 0.8, 0.95])
@@ -310,29 +310,29 @@ def test_right_about_all_against_wrong_about_all_is_a_difference():
 def test_coverage(texts, truth, size):
     tpr = ndtr(math.sqrt(2) * ndtri(truth) + ndtri(0.1))
     within = 0.5 if size > 1 else 0.0
-    repeats, held, tpr_held = 200, 0, 0
+    repeats, stored, tpr_held = 200, 0, 0
     for seed in range(repeats):
         study = drawn(seed, (texts, texts), auc=truth, groups_of=(size, within))
         found = auc(*study)
-        held += found.low <= truth <= found.high
+        stored += found.low <= truth <= found.high
         found = tpr_at_fpr(*study, fpr=0.1)
         tpr_held += found.low <= tpr <= found.high
-    assert 0.90 <= held / repeats <= 0.99  # 0.95 and three standard errors
-    assert tpr_held / repeats >= 0.93  # never too narrow; with few texts it errs on the wide side
+    assert 0.90 <= stored / repeats <= 0.99  # 0.95 minus three standard errors
+    assert tpr_held / repeats >= 0.93  # never too narrow; conservative with few texts
 
 
-def test_at_the_edge_of_its_resolution_a_low_fpr_is_honest():
+def test_a_low_fpr_at_the_limit_of_the_resolution_has_nominal_coverage():
     tpr, repeats = ndtr(math.sqrt(2) * ndtri(0.95) + ndtri(0.01)), 200
     found = [tpr_at_fpr(*drawn(seed, (100, 100), auc=0.95), fpr=0.01) for seed in range(repeats)]
     assert sum(e.low <= tpr <= e.high for e in found) / repeats >= 0.95
 
 
-def test_near_one_a_few_discordant_texts_do_not_make_it_sure():
+def test_near_auc_one_a_few_discordant_texts_do_not_give_significance():
     found = [auc(*drawn(seed, (300, 300), auc=0.999)) for seed in range(300)]
     assert sum(e.low <= 0.999 <= e.high for e in found) / 300 >= 0.93
 
 
-def test_the_paired_test_gives_the_alarms_it_promises():
+def test_the_paired_test_has_its_nominal_false_positive_rate():
     alarms, repeats = 0, 400
     for seed in range(repeats):
         truth, membership, groups = drawn(seed, (60, 60), groups_of=(2, 0.5))
@@ -343,7 +343,7 @@ def test_the_paired_test_gives_the_alarms_it_promises():
 
 @settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(2, 30), st.integers(2, 30))
-def test_the_interval_holds_its_own_value(seed, members, nonmembers):
+def test_the_interval_contains_the_estimate(seed, members, nonmembers):
     value, (low, high) = roc_auc.auc_interval(
         *drawn(seed, (members, nonmembers), auc=0.9, groups_of=(3, 0.5), digits=1)
     )
@@ -351,8 +351,8 @@ def test_the_interval_holds_its_own_value(seed, members, nonmembers):
 
 
 @pytest.mark.parametrize("size", [4, 24, 48])
-def test_perfect_separation_is_a_gain_over_a_model_that_tells_nothing(size):
-    """Over scores that are all tied the difference is that of one AUC from one half, which pairs of texts bound exactly."""
+def test_perfect_separation_is_a_gain_over_chance(size):
+    """If all scores of one model tie, the difference is that of one AUC from 0.5, with an exact bound by pairs of texts."""
     members = np.arange(2 * size) < size
     groups = tuple(map(str, range(2 * size)))
     parted, tied = np.where(members, 1.0, 0.0), np.zeros(2 * size)

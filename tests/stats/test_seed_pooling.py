@@ -1,4 +1,4 @@
-"""Seeds and attacks taken together, and shares by the mid-P rule: against formulas, and where they must agree."""
+"""Pooling over seeds and attacks, and shares by the mid-P rule: against formulas, and for cases that must agree."""
 
 import math
 
@@ -31,18 +31,18 @@ def reach(ends, value):
 # Seeds
 
 
-def test_one_seed_is_itself_and_a_missing_interval_stays_missing():
+def test_one_seed_keeps_its_interval_and_a_missing_interval_stays_missing():
     one = Estimate(0.7, 0.6, 0.8, 100, 90)
     assert seed_pooling.pool_seed_estimates([one]) == pytest.approx(one)
     assert seed_pooling.pool_seed_estimates([one, Estimate(0.6)]) == Estimate(pytest.approx(0.65), None, None, 100, 90)
 
 
-def test_seeds_that_agree_are_as_sure_as_one_and_no_surer():
+def test_equal_seeds_have_the_interval_of_one_seed():
     one = Estimate(0.7, 0.6, 0.85)
     assert seed_pooling.pool_seed_estimates([one] * 5)[:3] == pytest.approx(one[:3])
 
 
-def test_reaches_are_added_in_squares():
+def test_half_widths_are_added_in_squares():
     seeds = [Estimate(0.6, 0.5, 0.65), Estimate(0.7, 0.62, 0.8), Estimate(0.8, 0.71, 0.86)]
     found = seed_pooling.pool_seed_estimates(seeds)
     own = t.ppf(0.975, 2) * 0.1 / math.sqrt(3)
@@ -52,14 +52,14 @@ def test_reaches_are_added_in_squares():
     assert seed_pooling.pool_seed_estimates(seeds, within=(0.6, 0.9))[1:3] == (0.6, 0.9)
 
 
-def test_ends_that_hold_together_lie_farther_out():
+def test_simultaneous_intervals_are_wider():
     seeds = [Estimate(0.6, 0.5, 0.7), Estimate(0.7, 0.6, 0.8)]
     wide = seed_pooling.pool_seed_estimates(seeds, tests=5)
     own = t.ppf(1 - 0.025 / 5, 1) * math.sqrt(0.005) / math.sqrt(2)
     assert wide.high - wide.value == pytest.approx(math.hypot(0.1 * norm.ppf(1 - 0.025 / 5) / norm.ppf(0.975), own))
 
 
-def test_over_one_seed_scores_give_the_auc_interval():
+def test_scores_of_one_seed_give_the_auc_interval():
     scores = drawn(1, 0.5)
     assert seed_pooling.auc_over_seeds(scores, MEMBERSHIP, GROUPS) == roc_auc.auc_interval(
         scores[0], MEMBERSHIP, GROUPS
@@ -67,13 +67,13 @@ def test_over_one_seed_scores_give_the_auc_interval():
 
 
 @pytest.mark.parametrize("count", [2, 3, 6])
-def test_the_same_seed_again_tells_nothing_new(count):
+def test_a_repeated_seed_does_not_narrow_the_interval(count):
     scores = np.repeat(drawn(1, 0.5), count, axis=0)
     once = roc_auc.auc_interval(scores[0], MEMBERSHIP, GROUPS)
     assert seed_pooling.auc_over_seeds(scores, MEMBERSHIP, GROUPS)[1] == pytest.approx(once[1], rel=1e-9)
 
 
-def test_what_seeds_add_is_their_spread_less_what_texts_explain():
+def test_seed_variance_is_the_spread_minus_the_variance_of_the_texts():
     scores = drawn(4, 0.7) + np.array([-0.5, 0.0, 0.3, 0.6])[:, None] * MEMBERSHIP
     placed = np.array([roc_auc.placements(s, MEMBERSHIP) for s in scores])
     middle = placed.mean(axis=0)
@@ -90,7 +90,7 @@ def test_what_seeds_add_is_their_spread_less_what_texts_explain():
     assert reach(ends, value) == pytest.approx(expected / (value * (1 - value)))
 
 
-def test_seeds_that_separate_without_exception_fall_back():
+def test_seeds_with_perfect_separation_use_the_exact_interval():
     scores = np.array([MEMBERSHIP + 0.0, 2.0 * MEMBERSHIP])
     assert seed_pooling.auc_over_seeds(scores, MEMBERSHIP, GROUPS)[1][0] == pytest.approx(0.025 ** (1 / 20), rel=1e-6)
 
@@ -98,7 +98,7 @@ def test_seeds_that_separate_without_exception_fall_back():
 # Attacks
 
 
-def test_attacks_that_rank_alike_cost_nothing_and_strangers_cost_bonferroni():
+def test_equal_rankings_need_no_correction_and_independent_ones_need_bonferroni():
     same = np.array([s for s in drawn(1, 0.5) for _ in range(5)])
     assert seed_pooling.joint_tail(same, MEMBERSHIP, GROUPS) == pytest.approx(0.025, rel=0.03)
     assert seed_pooling.joint_tail(drawn(1, 0.5), MEMBERSHIP, GROUPS) == pytest.approx(0.025, rel=0.03)
@@ -106,7 +106,7 @@ def test_attacks_that_rank_alike_cost_nothing_and_strangers_cost_bonferroni():
     assert 0.025 / 5 <= strange < 0.025 / 5 * 1.1
 
 
-def test_the_joint_level_is_that_of_the_attacks_own_correlation():
+def test_the_joint_level_follows_the_attacks_correlation():
     scores = drawn(3, 0.8)
     placed = [roc_auc.placements(s, MEMBERSHIP) for s in scores]
     variance = [roc_auc.placement_variance(p, MEMBERSHIP, GROUPS).variance for p in placed]
@@ -124,7 +124,7 @@ def test_the_joint_level_is_that_of_the_attacks_own_correlation():
         assert ends[0] < roc_auc.auc_interval(one, MEMBERSHIP, GROUPS)[1][0]
 
 
-def test_an_attack_without_variance_is_no_error():
+def test_an_attack_without_variance_raises_no_error():
     scores = np.array([np.zeros(160), *drawn(2, 0.5)])
     (value, ends), *_ = seed_pooling.joint_auc_intervals(scores, MEMBERSHIP, GROUPS)
     assert ends[0] < value < ends[1]
@@ -142,20 +142,20 @@ def test_an_attack_without_variance_is_no_error():
         (1, 29, 0.0017, 0.1585),
     ],
 )
-def test_mid_p_as_published(successes, trials, low, high):
+def test_mid_p_equals_published_values(successes, trials, low, high):
     assert [round(end, 4) for end in mid_p(float(successes), float(trials))] == [low, high]
     mirrored = mid_p(float(trials - successes), float(trials))
     assert [1 - end for end in reversed(mirrored)] == pytest.approx(mid_p(float(successes), float(trials)), abs=1e-9)
 
 
 @given(st.integers(1, 60), st.data(), st.floats(0.001, 0.999))
-def test_half_of_what_was_seen_counts(trials, data, share):
+def test_mid_p_counts_half_of_the_observed_outcome(trials, data, share):
     count = data.draw(st.integers(0, trials))
     expected = binom.cdf(count, trials, share) - binom.pmf(count, trials, share) / 2
     assert float(mid_p_cdf(float(count), float(trials), share)) == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_group_counts_for_as_much_as_its_texts_differ():
+def test_the_weight_of_a_group_grows_with_differences_within_it():
     generator, group = np.random.default_rng(0), np.arange(4000) // 4
     shared, own = generator.normal(size=1000)[group], generator.normal(size=4000)
     assert effective_size(shared, group) == pytest.approx(1000, rel=0.01)

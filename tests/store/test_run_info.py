@@ -1,4 +1,4 @@
-"""A study's page says what runs it again: the command as given, its settings to paste, the hardware."""
+"""The page of a study states how to repeat it: the command, its settings, the hardware."""
 
 import os
 import re
@@ -36,25 +36,25 @@ def content(folder):
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda p: p.stem)
-def test_a_study_spelled_as_yaml_is_read_as_the_same_study(path, tmp_path):
-    whole = read_study(path, ["training.epochs=7", "data.near_duplicate=0.75"])
+def test_a_study_written_as_yaml_is_read_as_the_same_study(path, tmp_path):
+    complete = read_study(path, ["training.epochs=7", "data.near_duplicate=0.75"])
     again = tmp_path / "again.yaml"
-    again.write_text(as_yaml(whole.content))
+    again.write_text(as_yaml(complete.content))
     for beside in path.parent.glob("*.csv"):
         (tmp_path / beside.name).write_bytes(beside.read_bytes())
-    same = read_study(again, [f"name={whole.name}"])
-    assert same == whole
+    same = read_study(again, [f"name={complete.name}"])
+    assert same == complete
     assert {c.training.epochs for c in same.cells} == {7}
 
 
-def test_the_command_splits_into_what_was_typed():
+def test_the_command_splits_into_its_arguments():
     path, overrides = Path("my study.yaml"), ["methods=[lora, head]", "datasets=[{records: {count: 60}}]", "name=it's"]
     words = shlex.split(rerun_command(path, overrides))
     assert words == ["byheart", "run", "my study.yaml", *(w for o in overrides for w in ("--set", o))]
 
 
 def pasted(page):
-    """The settings that a page shows, as somebody copies them from it."""
+    """The settings of a page, as copied from it."""
     return unescape(re.search(r"<dt>settings as written \(again\)</dt><dd>(.*?)</dd>", page, re.DOTALL)[1])
 
 
@@ -62,8 +62,8 @@ def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its
     given = content(tiny_folder("llama"))
     assert not byheart.run(given, store=tmp_path / "store").failed
     store = Store.open(tmp_path / "store")
-    told = run_details(store, "again")
-    assert "command (again)" not in told
+    reported = run_details(store, "again")
+    assert "command (again)" not in reported
     page = report_page(store, "again", tmp_path / "page.html").read_text()
     (tmp_path / "pasted.yaml").write_text(pasted(page))
     assert read_study(tmp_path / "pasted.yaml") == parsed(given)
@@ -80,20 +80,20 @@ def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its
 def test_notes_of_older_stores_are_still_shown(tiny_folder, tmp_path):
     assert not byheart.run(content(tiny_folder("llama")), store=tmp_path / "store").failed
     store = Store.open(tmp_path / "store")
-    held = store.notes("studies")["again"]
-    store.note("studies", "again", {n: v for n, v in held.items() if n not in {"command", "written", "published"}})
-    told = run_details(store, "again")
-    assert not [n for n in told if n.startswith(("command", "settings"))]
+    stored = store.notes("studies")["again"]
+    store.note("studies", "again", {n: v for n, v in stored.items() if n not in {"command", "written", "published"}})
+    reported = run_details(store, "again")
+    assert not [n for n in reported if n.startswith(("command", "settings"))]
     assert report_page(store, "again", tmp_path / "page.html").exists()
 
 
-def test_a_card_is_told_where_this_process_computed_on_it_and_is_never_woken(monkeypatch):
-    asked = []
+def test_a_gpu_is_recorded_only_if_this_process_used_it(monkeypatch):
+    requested = []
 
     def fake(*, awake, used):
         cuda = types.SimpleNamespace(
             is_initialized=lambda: awake,
-            device_count=lambda: asked.append("count") or 2,
+            device_count=lambda: requested.append("count") or 2,
             max_memory_allocated=lambda i: used[i],
             get_device_name=lambda i: f"Card {i}",
         )
@@ -101,7 +101,7 @@ def test_a_card_is_told_where_this_process_computed_on_it_and_is_never_woken(mon
 
     fake(awake=False, used=[1, 1])
     assert "gpu" not in provenance.result_provenance(0)["machine"]
-    assert asked == []
+    assert requested == []
     fake(awake=True, used=[0, 7])
     assert provenance.result_provenance(0)["machine"]["gpu"] == "Card 1"
     monkeypatch.delitem(sys.modules, "torch")

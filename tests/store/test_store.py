@@ -1,4 +1,4 @@
-"""A result exists whole or not at all; two writers do no harm; a changed default is refused."""
+"""A result exists completely or not at all; two writers do not interfere; a changed default is refused."""
 
 import errno
 import json
@@ -19,7 +19,7 @@ def store(tmp_path):
     return Store.open(tmp_path / "store")
 
 
-def test_made_once_and_read_back(store):
+def test_a_result_is_made_once_and_read_back(store):
     made = []
 
     def make(folder):
@@ -36,7 +36,7 @@ def test_made_once_and_read_back(store):
     assert {"revision", "dirty", "versions", "machine", "seconds", "at"} <= set(recipe["made"])
 
 
-def test_a_maker_that_fails_leaves_nothing(store):
+def test_a_failed_computation_leaves_no_result(store):
     def make(folder):
         (folder / "half").write_text("half")
         raise RuntimeError("broken")
@@ -47,7 +47,7 @@ def test_a_maker_that_fails_leaves_nothing(store):
     assert list((store.root / ".making").iterdir()) == []
 
 
-def test_a_changed_default_is_refused_with_the_mend(store):
+def test_a_changed_default_is_refused_with_the_fix(store):
     store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.2}}}, lambda _: None)
     with pytest.raises(StoreError, match=r"attack\.settings\.k: stored 0\.2, requested 0\.3.* REVISION, or remove"):
         store.get_or_make("scores", "k", {"attack": {"settings": {"k": 0.3}}}, lambda _: None)
@@ -59,13 +59,13 @@ def test_a_newer_store_is_refused(store):
         Store.open(store.root)
 
 
-def test_somebody_elses_folder_is_refused(tmp_path):
+def test_a_folder_of_another_program_is_refused(tmp_path):
     (tmp_path / "store.json").write_text("[1, 2")
     with pytest.raises(StoreError, match=r"store\.json"):
         Store.open(tmp_path)
 
 
-def test_a_full_disk_is_told_in_one_line(store):
+def test_a_full_disk_is_reported_in_one_line(store):
     def make(_folder):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -82,7 +82,7 @@ def _die_while_making(root):
     Store.open(root).get_or_make("scores", "k", {}, make)
 
 
-def test_a_killed_writer_leaves_nothing_that_counts(store):
+def test_a_killed_writer_leaves_no_result(store):
     child = multiprocessing.get_context("fork").Process(target=_die_while_making, args=(store.root,))
     child.start()
     child.join()
@@ -100,7 +100,7 @@ def _write_slowly(root, text):
     Store.open(root).get_or_make("scores", "k", {}, make)
 
 
-def test_of_two_writers_the_first_wins_and_neither_fails(store):
+def test_the_first_of_two_writers_wins_and_both_succeed(store):
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_write_slowly, args=(store.root, str(i))) for i in range(3)]
     for child in children:
@@ -111,18 +111,18 @@ def test_of_two_writers_the_first_wins_and_neither_fails(store):
     assert (store.folder("scores", "k") / "who").read_text() in {"0", "1", "2"}
 
 
-def _hold(root, key, held, done):
+def _hold(root, key, stored, done):
     with Store(root).claim(key, wait=True):
-        held.set()
+        stored.set()
         done.wait()
 
 
-def test_a_claim_is_exclusive_and_dies_with_its_holder(store):
+def test_a_claim_is_exclusive_and_ends_with_its_process(store):
     context = multiprocessing.get_context("fork")
-    held, done = context.Event(), context.Event()
-    child = context.Process(target=_hold, args=(store.root, "cell", held, done))
+    stored, done = context.Event(), context.Event()
+    child = context.Process(target=_hold, args=(store.root, "cell", stored, done))
     child.start()
-    held.wait()
+    stored.wait()
     with store.claim("cell", wait=False) as ours:
         assert not ours
     os.kill(child.pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_a_claim_is_exclusive_and_dies_with_its_holder(store):
         assert ours
 
 
-def test_dropping_what_is_not_there_is_no_error(store):
+def test_dropping_a_missing_result_raises_no_error(store):
     store.drop("states", "nothing")
     store.get_or_make("states", "k", {}, lambda _: None)
     store.drop("states", "k")

@@ -46,8 +46,8 @@ def content(folder, **changes):
 @pytest.fixture(scope="module")
 def done(tiny_folder, tmp_path_factory):
     store = Store.open(tmp_path_factory.mktemp("store"))
-    asked = content(tiny_folder("llama"))
-    return store, asked, byheart.run(asked, store=store)
+    requested = content(tiny_folder("llama"))
+    return store, requested, byheart.run(requested, store=store)
 
 
 def values(results, metric, settings=""):
@@ -55,7 +55,7 @@ def values(results, metric, settings=""):
     return [found[epoch] for epoch in sorted(found)]
 
 
-def test_exposure_grows_with_repetitions_and_epochs_and_twins_stay(done):
+def test_exposure_grows_with_repetitions_and_epochs_but_not_for_held_out_canaries(done):
     _, _, results = done
     assert not results.failed, results.failed
     often, once = values(results, "exposure", "repeated=8"), values(results, "exposure")
@@ -85,8 +85,8 @@ def test_rows_have_the_cost_of_canary_observations(done):
 
 
 def test_rows_count_the_canaries(done):
-    store, asked, results = done
-    (planned,) = plan(parsed(asked), store)
+    store, requested, results = done
+    (planned,) = plan(parsed(requested), store)
     facts = {r.metric: r.value for r in results.rows if r.epoch is None}
     inside = planned.split.planted.included
     assert facts["canaries"] == 32
@@ -97,9 +97,9 @@ def test_rows_count_the_canaries(done):
 
 
 def test_canaries_do_not_change_the_split(done, tmp_path):
-    store, asked, _ = done
-    (with_them,) = plan(parsed(asked), store)
-    bare = {**asked, "data": DATA, "metrics": ["auc"]}
+    store, requested, _ = done
+    (with_them,) = plan(parsed(requested), store)
+    bare = {**requested, "data": DATA, "metrics": ["auc"]}
     (without,) = plan(parsed(bare), store)
     assert with_them.split.train == without.split.train
     assert with_them.split.audited == without.split.audited
@@ -109,19 +109,19 @@ def test_canaries_do_not_change_the_split(done, tmp_path):
 
 
 def test_each_seed_may_flip_its_own_coins(done):
-    store, asked, _ = done
-    data = {**asked["data"], "canaries": {**CANARIES, "by_seed": True}}
-    first, other = plan(parsed({**asked, "data": data, "seeds": [0, 1]}), store)
+    store, requested, _ = done
+    data = {**requested["data"], "canaries": {**CANARIES, "by_seed": True}}
+    first, other = plan(parsed({**requested, "data": data, "seeds": [0, 1]}), store)
     assert first.split.planted.texts == other.split.planted.texts
     assert first.split.planted.included != other.split.planted.included
-    shared = plan(parsed({**asked, "seeds": [0, 1]}), store)
+    shared = plan(parsed({**requested, "seeds": [0, 1]}), store)
     assert shared[0].split.planted is shared[1].split.planted
 
 
-def test_shadows_are_tuned_on_the_canaries_too(done):
-    store, asked, _ = done
+def test_shadow_models_are_trained_on_the_canaries_too(done):
+    store, requested, _ = done
     metrics = ["auc"]
-    shadowed = {**asked, "attacks": ["lira"], "observations": [{"shadows": {"models": 4}}], "metrics": metrics}
+    shadowed = {**requested, "attacks": ["lira"], "observations": [{"shadows": {"models": 4}}], "metrics": metrics}
     (planned,) = plan(parsed(shadowed), store)
     copies = planned.split.planted.copies
     for one in shadow_cells(planned):
@@ -129,8 +129,8 @@ def test_shadows_are_tuned_on_the_canaries_too(done):
 
 
 def test_every_canary_is_trained_on_token_by_token(done):
-    store, asked, _ = done
-    (planned,) = plan(parsed(asked), store)
+    store, requested, _ = done
+    (planned,) = plan(parsed(requested), store)
     parts = {
         p: read_arrays(store.folder("tokens", byheart.core.registry.key_of(planned.tokens_recipe(p))))
         for p in ("train", "canaries")
@@ -144,13 +144,13 @@ def test_every_canary_is_trained_on_token_by_token(done):
         assert rows["train"].count(row) == (often if inside else 0)
 
 
-def test_what_is_measured_follows_from_evidence_and_coins(done):
-    store, asked, results = done
-    (planned,) = plan(parsed(asked), store)
+def test_metrics_are_computed_from_evidence_and_coins(done):
+    store, requested, results = done
+    (planned,) = plan(parsed(requested), store)
     evidence = {
-        n: LogProbs(**{k: v for k, v in held.items() if k in {"logp", "starts"}})
+        n: LogProbs(**{k: v for k, v in stored.items() if k in {"logp", "starts"}})
         for n in ("canaries", "canary_references", "canaries_base")
-        for held in [
+        for stored in [
             read_arrays(store.folder("evidence", evidence_key(planned, planned.observation(n), ModelState(2))))
         ]
     }
@@ -161,13 +161,13 @@ def test_what_is_measured_follows_from_evidence_and_coins(done):
     assert np.array_equal(base["logp"], evidence["canaries_base"].logp)  # one pass serves both
 
 
-def test_a_prompt_method_and_frozen_layers_take_canaries_too(tiny_folder, tmp_path):
-    asked = content(
+def test_canaries_work_with_prompt_methods_and_frozen_layers(tiny_folder, tmp_path):
+    requested = content(
         tiny_folder("gemma"), methods=["head", "prefix"], canaries={**CANARIES, "count": 8, "references": 5}
     )
-    asked["training"]["epochs"] = 1
-    asked["metrics"] = [{"exposure": {"repeated": 8}}, "held_out_exposure"]
-    results = byheart.run(asked, store=tmp_path / "store")
+    requested["training"]["epochs"] = 1
+    requested["metrics"] = [{"exposure": {"repeated": 8}}, "held_out_exposure"]
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     # Head: base and one epoch. Prefix: base, initialized prefix and one epoch.
     assert sorted((r.method, r.epoch, r.initialized) for r in results.rows if r.metric == "exposure") == [
@@ -181,8 +181,10 @@ def test_a_prompt_method_and_frozen_layers_take_canaries_too(tiny_folder, tmp_pa
 
 def test_many_seeds_give_a_bound_of_many_runs(tiny_folder, tmp_path):
     few = {"count": 2, "repetitions": [8], "kinds": ["digits"], "references": 30, "by_seed": True}
-    asked = content(tiny_folder("llama"), canaries=few, metrics=[{"canary_guess": {"repeated": 8}}], attacks=["loss"])
-    results = byheart.run({**asked, "seeds": [0, 1, 2, 3], "training": {"epochs": 1}}, store=tmp_path / "store")
+    requested = content(
+        tiny_folder("llama"), canaries=few, metrics=[{"canary_guess": {"repeated": 8}}], attacks=["loss"]
+    )
+    results = byheart.run({**requested, "seeds": [0, 1, 2, 3], "training": {"epochs": 1}}, store=tmp_path / "store")
     assert not results.failed, results.failed
     guesses = [r for r in results.rows if r.metric == "canary_guess" and r.epoch == 1]
     assert {r.members for r in guesses} == {0, 1}
@@ -191,7 +193,8 @@ def test_many_seeds_give_a_bound_of_many_runs(tiny_folder, tmp_path):
     assert table.rows[0][2] == "4 runs, one guess each"
     with pytest.raises(DataError, match="by_seed"):
         byheart.run(
-            {**asked, "data": {**asked["data"], "canaries": {**few, "by_seed": False}}}, store=tmp_path / "store"
+            {**requested, "data": {**requested["data"], "canaries": {**few, "by_seed": False}}},
+            store=tmp_path / "store",
         )
 
 
@@ -218,7 +221,7 @@ def test_tables_show_exposure_and_bounds(done):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "reported"),
     [
         ({"data": {"max_tokens": 12}}, r"'canary/0'.* truncated at data\.max_tokens = 12\."),
         ({"canaries": {**CANARIES, "repetitions": [1, 17]}}, r"17 .* 16 training texts"),
@@ -231,7 +234,7 @@ def test_tables_show_exposure_and_bounds(done):
         ({"metrics": ["auc", "exposure"], "canaries": {**CANARIES, "kinds": ["real_texts"]}}, r"exposure.*real_texts"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_before_training(tiny_folder, tmp_path, changes, told):
+def test_metrics_without_their_inputs_are_refused_before_training(tiny_folder, tmp_path, changes, reported):
     store = Store.open(tmp_path / "store")
     try:
         results = byheart.run(content(tiny_folder("llama"), **changes), store=store)
@@ -241,6 +244,6 @@ def test_what_cannot_be_measured_is_refused_before_training(tiny_folder, tmp_pat
         message = str(results.failed)
     import re
 
-    assert re.search(told, message), message
+    assert re.search(reported, message), message
     assert not list((store.root / "training").glob("*"))
     assert issubclass(DataError, ByheartError)

@@ -9,7 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.auditing.texts import parse_texts, render_texts
+from byheart.auditing.render_texts import render_texts
+from byheart.auditing.texts import parse_texts
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.datasets.files import files
@@ -137,20 +138,20 @@ def test_the_model_reads_the_template_and_scores_the_answer(spoken, chats, name)
     assert tokens.texts == render_chats(tokenizer, texts)
     assert not any(tokens.texts.chats)
     for i, (scored, known) in enumerate(zip(texts.scored, texts.chats, strict=True)):
-        whole = tokenizer.apply_chat_template(json.loads(known), tokenize=False)
+        complete = tokenizer.apply_chat_template(json.loads(known), tokenize=False)
         read = tokenizer.decode(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])
-        assert whole.startswith(read)
-        assert whole.removeprefix(read) == "</s>\n"
+        assert complete.startswith(read)
+        assert complete.removeprefix(read) == "</s>\n"
         own = tokens.ids[tokens.starts[i] + tokens.first[i] : tokens.starts[i + 1]]
         assert tokenizer.decode(own) == scored
     assert (tokens.ids == 1).sum() == (6 if name == "gemma" else 0)  # BOS once
 
 
-def test_what_is_too_long_loses_the_beginning_of_the_chat(spoken, chats):
+def test_long_chats_lose_their_beginning(spoken, chats):
     tokenizer = AutoTokenizer.from_pretrained(spoken("llama"))
     texts = files(path=str(chats)).texts.take([1])
-    whole, cut = (tokenize(tokenizer, texts, most) for most in (300, 60))
-    assert cut.texts.scored == whole.texts.scored
+    complete, cut = (tokenize(tokenizer, texts, most) for most in (300, 60))
+    assert cut.texts.scored == complete.texts.scored
     assert tokenizer.decode(cut.ids).endswith(texts.scored[0])
     assert len(cut.ids) == 60
 
@@ -167,10 +168,10 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
 
     monkeypatch.setattr(train, "train", spied)
     store = Store.open(tmp_path / "store")
-    asked = content(spoken("llama"), chats)
-    results = byheart.run(asked, store=store)
+    requested = content(spoken("llama"), chats)
+    results = byheart.run(requested, store=store)
     assert not results.failed, results.failed
-    (planned,) = plan(parsed(asked), store)
+    (planned,) = plan(parsed(requested), store)
     (trained,) = seen
     tokenizer = AutoTokenizer.from_pretrained(spoken("llama"))
     audited = tokenize(tokenizer, planned.split.audited, 200)
@@ -195,14 +196,14 @@ def test_training_and_scoring_read_the_same_tokens(spoken, chats, tmp_path, monk
 
 def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
     """Uses other methods than `shadow_store`, where every attack runs on records."""
-    asked = content(
+    requested = content(
         spoken("llama"),
         chats,
         methods=["head", "prompt"],
         attacks=[*registry.entry_names("attacks")],
         observations=FEW,
     )
-    results = byheart.run(asked, store=tmp_path / "store")
+    results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     found = {(r.attack, r.method, r.epoch) for r in results.rows if r.metric == "auc"}
     assert found == {(a, m, e) for a in registry.entry_names("attacks") for m in ("head", "prompt") for e in (0, 1)}
@@ -219,7 +220,7 @@ def test_keys_cover_messages_and_template(spoken, chats, tmp_path):
     assert keys(spoken("llama"), chats) == first
     rows = [json.loads(line) for line in chats.read_text().splitlines()]
     for row in rows:
-        row["messages"][0]["tone"] = "dry"  # no word, and yet a template may write it
+        row["messages"][0]["tone"] = "dry"  # not a word, but a template may render it
     other = keys(spoken("llama"), write(tmp_path / "chats.jsonl", rows))
     template = keys(spoken("llama", TEMPLATE.replace("|", "/")), chats)
     for key, different in ((other, "texts"), (template, "template")):
@@ -227,15 +228,15 @@ def test_keys_cover_messages_and_template(spoken, chats, tmp_path):
 
 
 def test_keys_of_other_texts_do_not_depend_on_the_template(spoken, tmp_path):
-    asked = [
+    requested = [
         content(spoken("llama", t), "", datasets=[{"records": {"count": 150}}])
         for t in (TEMPLATE, TEMPLATE.replace("|", "/"))
     ]
-    first, second = (plan(parsed(a), Store.open(tmp_path / "store"))[0].key for a in asked)
+    first, second = (plan(parsed(a), Store.open(tmp_path / "store"))[0].key for a in requested)
     assert first == second
 
 
-def test_a_base_without_a_template_is_refused_before_anything_is_made(tiny_folder, chats, tmp_path):
+def test_a_base_without_a_template_is_refused_before_any_work(tiny_folder, chats, tmp_path):
     store = tmp_path / "store"
     with pytest.raises(ModelError, match=r"chat template") as error:
         byheart.run(content(tiny_folder("llama"), chats), store=store)

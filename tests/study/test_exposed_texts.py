@@ -90,7 +90,7 @@ def private():
 
 
 def test_pages_contain_texts_and_private_values_only_on_request(store, tmp_path):
-    bare, masked, whole = (
+    bare, masked, complete = (
         "".join(payload(report_page(store, "tiny", tmp_path / f"{n}.html", **more)))
         for n, more in enumerate(({}, {"show_text": True}, {"show_text": True, "show_private": True}))
     )
@@ -103,19 +103,21 @@ def test_pages_contain_texts_and_private_values_only_on_request(store, tmp_path)
     assert len(texts) == 10
     assert not [v for v in private() for t in texts if v.casefold() in t.casefold()]
     texts = [
-        "".join(t["pieces"]) for c in json.loads(whole[whole.rindex('{"figures"') :])["records"] for t in c["texts"]
+        "".join(t["pieces"])
+        for c in json.loads(complete[complete.rindex('{"figures"') :])["records"]
+        for t in c["texts"]
     ]
     assert sum(v in t for v in private() for t in texts) >= 8
 
 
-def test_log_probabilities_are_those_of_both_models(store):
+def test_log_probabilities_of_both_models_are_shown(store):
     row = next(r for r in study_rows(store, "tiny") if (r.epoch, r.attack, r.metric) == (1, "reference", "auc"))
-    told = token_view_reader(store, "tiny", show_private=True)(row, [0, 3])
+    reported = token_view_reader(store, "tiny", show_private=True)(row, [0, 3])
     recipe = store.recipe("scores", row.scores)["recipe"]["evidence"]
-    for place, one in zip((0, 3), told, strict=True):
+    for place, one in zip((0, 3), reported, strict=True):
         for name, shown in (("target", one.tuned), ("base", one.base)):
-            held = read_arrays(store.folder("evidence", recipe[name]))
-            own = held["logp"][held["starts"][place] : held["starts"][place + 1]]
+            stored = read_arrays(store.folder("evidence", recipe[name]))
+            own = stored["logp"][stored["starts"][place] : stored["starts"][place + 1]]
             assert sum(shown) == pytest.approx(own.sum(), rel=0.01)
             assert len(shown) == len(one.pieces)
         scores = read_arrays(store.folder("scores", row.scores))["scores"]

@@ -32,15 +32,15 @@ def rows_of(store):
 
 
 @pytest.fixture(scope="module")
-def asked(tiny_folder):
+def requested(tiny_folder):
     return content(tiny_folder("gpt2"))
 
 
 @pytest.fixture(scope="module")
-def whole(asked, tmp_path_factory):
+def complete(requested, tmp_path_factory):
     """Rows of the uninterrupted study."""
     store = Store.open(tmp_path_factory.mktemp("whole"))
-    results = byheart.run(asked, store=store)
+    results = byheart.run(requested, store=store)
     assert study_rows(store) == list(results.rows)
     return rows_of(store.root)
 
@@ -62,9 +62,9 @@ def killed_at(monkeypatch, nth, moment):
 
         def half(folder):
             make(folder)
-            seen.append(stage)  # behind what it was made of, where that is kept too
+            seen.append(stage)  # after the results that it was computed from
             if len(seen) == nth and moment == "written":
-                # A killed process leaves what it was writing; half of it, under its own name.
+                # A killed process leaves truncated files in its temporary folder.
                 left = store.root / ".making" / f"{platform.node()}-{ENDED}-{uuid.uuid4().hex}"
                 shutil.copytree(folder, left)
                 for file in left.rglob("*.*"):
@@ -84,27 +84,27 @@ STAGES = {"splits", "gates", "tokens", "evidence", "states", "training", "scores
 
 
 @pytest.mark.parametrize(("moment", "nths"), [("written", (1, 2)), ("kept", (1, 1))])
-def test_killed_at_any_write_it_ends_with_the_same_rows(asked, whole, tmp_path, monkeypatch, moment, nths):
+def test_a_run_killed_at_any_write_ends_with_the_same_rows(requested, complete, tmp_path, monkeypatch, moment, nths):
     """Kill the run once at every result: while it is written (after the previous one was stored), or after it was stored."""
     kills = []
     for nth in itertools.chain(nths[:1], itertools.repeat(nths[1])):
         with monkeypatch.context() as patched:
             seen = killed_at(patched, nth, moment)
             try:
-                results = byheart.run(asked, store=tmp_path)
+                results = byheart.run(requested, store=tmp_path)
             except Killed:
                 kills.append(seen[-1])
                 continue
         break
     assert not results.failed, results.failed
     assert set(kills) == STAGES
-    assert rows_of(tmp_path) == whole
+    assert rows_of(tmp_path) == complete
     assert not list((tmp_path / ".making").iterdir())
-    if moment == "written":  # killed between a training and the dropping of its states, those stay
-        assert not list((tmp_path / "states").glob("*/*"))
+    # Also if the run was killed after it stored a training and before it removed the training's states.
+    assert not list((tmp_path / "states").glob("*/*"))
 
 
-def test_notes_of_a_run_that_was_killed_before_them_are_written_by_the_next(asked, whole, tmp_path, monkeypatch):
+def test_notes_that_a_killed_run_did_not_write_are_written_by_the_next(requested, complete, tmp_path, monkeypatch):
     plain = Store.note
     for nth in (1, 2, 3):
         seen = []
@@ -118,15 +118,15 @@ def test_notes_of_a_run_that_was_killed_before_them_are_written_by_the_next(aske
         with monkeypatch.context() as patched:
             patched.setattr(Store, "note", note)
             with pytest.raises(Killed):
-                byheart.run(asked, store=tmp_path)
-    assert not byheart.run(asked, store=tmp_path).failed
-    assert rows_of(tmp_path) == whole
+                byheart.run(requested, store=tmp_path)
+    assert not byheart.run(requested, store=tmp_path).failed
+    assert rows_of(tmp_path) == complete
 
 
 @pytest.fixture
-def typed(asked, tmp_path):
+def typed(requested, tmp_path):
     """Return a function that starts `byheart run` in a subprocess and returns the running process."""
-    (tmp_path / "tiny.yaml").write_text(json.dumps(asked))
+    (tmp_path / "tiny.yaml").write_text(json.dumps(requested))
 
     def start(store):
         words = ["run", str(tmp_path / "tiny.yaml"), "--store", str(store), "--json"]
@@ -148,28 +148,28 @@ def wait_for(running, text):
     pytest.fail(f"the run never printed {text!r}")
 
 
-def test_a_killed_process_ends_with_the_same_rows(typed, asked, whole, tmp_path):
+def test_a_killed_process_ends_with_the_same_rows(typed, requested, complete, tmp_path):
     running = typed(tmp_path / "store")
     wait_for(running, "epoch 2 trained")
     running.send_signal(signal.SIGKILL)
     running.communicate()
     assert running.returncode == -signal.SIGKILL
-    assert not byheart.run(asked, store=tmp_path / "store").failed
-    assert rows_of(tmp_path / "store") == whole
+    assert not byheart.run(requested, store=tmp_path / "store").failed
+    assert rows_of(tmp_path / "store") == complete
 
 
-def test_two_runs_at_once_share_the_work(typed, asked, whole, tmp_path):
+def test_two_runs_at_once_share_the_work(typed, requested, complete, tmp_path):
     other = typed(tmp_path / "both")
     wait_for(other, "epoch 1 trained")
     messages = []
-    results = byheart.run(asked, store=tmp_path / "both", tell=lambda event: messages.append(event.text))
+    results = byheart.run(requested, store=tmp_path / "both", tell=lambda event: messages.append(event.text))
     other.communicate()
     assert other.returncode == 0
     assert not results.failed
     assert any("another run" in text for text in messages)
-    assert rows_of(tmp_path / "both") == whole
+    assert rows_of(tmp_path / "both") == complete
 
 
-def test_two_workers_give_the_rows_of_one(asked, whole, tmp_path):
-    assert not byheart.run({**asked, "machine": {"workers": 2}}, store=tmp_path / "two").failed
-    assert rows_of(tmp_path / "two") == whole
+def test_two_workers_give_the_rows_of_one(requested, complete, tmp_path):
+    assert not byheart.run({**requested, "machine": {"workers": 2}}, store=tmp_path / "two").failed
+    assert rows_of(tmp_path / "two") == complete

@@ -39,15 +39,15 @@ def content(folder, rates="search", **changes):
 @pytest.fixture(scope="module")
 def searched(tiny_folder, tmp_path_factory):
     """A finished study with a search among three rates and two seeds: its content, store and results."""
-    asked = content(tiny_folder("llama"), {"search": RATES}, seeds=[3, 4])
+    requested = content(tiny_folder("llama"), {"search": RATES}, seeds=[3, 4])
     store = Store.open(tmp_path_factory.mktemp("searched"))
-    return asked, store, byheart.run(asked, store=store)
+    return requested, store, byheart.run(requested, store=store)
 
 
 def test_the_rate_with_the_lowest_selection_perplexity_is_chosen_for_all_seeds(searched):
-    asked, store, results = searched
+    requested, store, results = searched
     assert not results.failed
-    planned = plan_cells(parse_study(asked), store)
+    planned = plan_cells(parse_study(requested), store)
     found = {}
     for trial in all_trials(planned, store):
         (observation,), (state,) = trial.observations, trial.states
@@ -72,26 +72,26 @@ def test_rows_have_every_tried_rate(searched):
 
 
 def test_chosen_cells_have_the_keys_of_a_study_that_writes_the_rate(searched, tmp_path):
-    asked, store, _ = searched
-    planned = plan_cells(parse_study(asked), store)
+    requested, store, _ = searched
+    planned = plan_cells(parse_study(requested), store)
     rate = planned[0].cell.method.settings["learning_rate"]
-    written = {**asked, "methods": [{"lora": {"learning_rate": rate}}], "training": {"epochs": 2, "batch_size": 4}}
+    written = {**requested, "methods": [{"lora": {"learning_rate": rate}}], "training": {"epochs": 2, "batch_size": 4}}
     assert [p.key for p in planned] == [p.key for p in plan_cells(parse_study(written), Store.open(tmp_path))]
 
 
 def test_a_default_rate_that_is_chosen_has_the_key_of_the_default(tiny_folder, tmp_path):
     default = choose("methods", "lora").defaults["learning_rate"]
-    store, asked = Store.open(tmp_path), content(tiny_folder("llama"), {"search": [default, 1e-9]})
-    byheart.run(asked, store=store)
-    (searched_cell,) = plan_cells(parse_study(asked), store)
+    store, requested = Store.open(tmp_path), content(tiny_folder("llama"), {"search": [default, 1e-9]})
+    byheart.run(requested, store=store)
+    (searched_cell,) = plan_cells(parse_study(requested), store)
     (plain,) = plan_cells(parse_study(content(tiny_folder("llama"), None)), store)
     assert searched_cell.tried
     assert searched_cell.key == plain.key
 
 
 def test_trials_have_no_audited_text_and_selection_texts_are_not_reported(searched):
-    asked, store, _ = searched
-    (planned, _) = plan_cells(parse_study(asked), store)
+    requested, store, _ = searched
+    (planned, _) = plan_cells(parse_study(requested), store)
     selection = set(planned.split.selection.ids)
     others = (planned.split.train, planned.split.audited, planned.split.validation, planned.split.known_nonmembers)
     assert selection
@@ -106,8 +106,8 @@ def test_trials_have_no_audited_text_and_selection_texts_are_not_reported(search
 
 
 def test_methods_with_and_without_search_are_measured_on_the_same_texts(tiny_folder, tmp_path):
-    asked = content(tiny_folder("llama"), methods=["head", {"lora": {"learning_rate": 0.01}}])
-    head, lora = plan_cells(parse_study(asked), Store.open(tmp_path))
+    requested = content(tiny_folder("llama"), methods=["head", {"lora": {"learning_rate": 0.01}}])
+    head, lora = plan_cells(parse_study(requested), Store.open(tmp_path))
     assert lora.cell.search is None
     assert head.split.validation.ids == lora.split.validation.ids
     assert len(head.split.selection)
@@ -116,8 +116,8 @@ def test_methods_with_and_without_search_are_measured_on_the_same_texts(tiny_fol
 def test_canaries_are_those_of_a_study_without_search(tiny_folder, tmp_path):
     """They are drawn before the validation texts are halved, so no canary is a selection text."""
     data = {**lora_study("")["data"], "canaries": {"kinds": ["real_texts"], "count": 16, "repetitions": [1]}}
-    asked = content(tiny_folder("llama"), {"search": [1e-3, 1e-4]}, data=data)
-    (searched_cell,) = plan_cells(parse_study(asked), Store.open(tmp_path))
+    requested = content(tiny_folder("llama"), {"search": [1e-3, 1e-4]}, data=data)
+    (searched_cell,) = plan_cells(parse_study(requested), Store.open(tmp_path))
     (plain,) = plan_cells(parse_study(content(tiny_folder("llama"), None, data=data)), Store.open(tmp_path))
     assert searched_cell.key == plain.key
     planted, selection = searched_cell.split.planted, searched_cell.split.selection
@@ -126,8 +126,8 @@ def test_canaries_are_those_of_a_study_without_search(tiny_folder, tmp_path):
 
 def test_other_audited_texts_give_the_same_trials(searched):
     """The labels and texts of the audit are not an input of the choice."""
-    asked, store, _ = searched
-    (planned, _) = plan_cells(parse_study(asked), store)
+    requested, store, _ = searched
+    (planned, _) = plan_cells(parse_study(requested), store)
     other_split = dataclasses.replace(
         planned.split,
         members=planned.split.members[:2],
@@ -141,14 +141,14 @@ def test_other_audited_texts_give_the_same_trials(searched):
 
 
 def test_a_second_run_trains_nothing(searched, monkeypatch):
-    asked, store, results = searched
+    requested, store, results = searched
     monkeypatch.setattr(train_and_observe, "_train", lambda *_: pytest.fail("trained again"))
-    assert byheart.run(asked, store=store).rows == results.rows
+    assert byheart.run(requested, store=store).rows == results.rows
 
 
 @pytest.mark.parametrize("moment", ["trained", "selection"])
 def test_an_interrupted_search_resumes(searched, tmp_path, moment):
-    asked, whole, _ = searched
+    requested, complete, _ = searched
     store, events = Store.open(tmp_path), []
 
     def stop(event):
@@ -157,13 +157,13 @@ def test_an_interrupted_search_resumes(searched, tmp_path, moment):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        byheart.run(asked, store=store, **({"tell": stop} if moment == "trained" else {"finished": _interrupt}))
-    planned = plan_cells(parse_study(asked), store)
+        byheart.run(requested, store=store, **({"tell": stop} if moment == "trained" else {"finished": _interrupt}))
+    planned = plan_cells(parse_study(requested), store)
     assert len(pending_trials(planned, store)) == 2
     trials = []
-    byheart.run(asked, store=store, finished=lambda o: trials.append(o) if o.note else None)
+    byheart.run(requested, store=store, finished=lambda o: trials.append(o) if o.note else None)
     assert len(trials) == 2
-    assert _without_seconds(study_rows(store)) == _without_seconds(study_rows(whole))
+    assert _without_seconds(study_rows(store)) == _without_seconds(study_rows(complete))
 
 
 def _interrupt(_outcome):
@@ -175,21 +175,21 @@ def _without_seconds(rows):
 
 
 def test_workers_give_the_same_rows(searched, tmp_path):
-    asked, whole, _ = searched
+    requested, complete, _ = searched
     store = Store.open(tmp_path)
-    results = byheart.run({**asked, "machine": {"workers": 2}}, store=store)
+    results = byheart.run({**requested, "machine": {"workers": 2}}, store=store)
     assert not results.failed
-    assert _without_seconds(study_rows(store)) == _without_seconds(study_rows(whole))
+    assert _without_seconds(study_rows(store)) == _without_seconds(study_rows(complete))
 
 
 def test_the_plan_counts_pending_trials(searched, tiny_folder, tmp_path):
-    asked, store, _ = searched
-    fresh = cell_estimates(parse_study(asked), Store.open(tmp_path))
+    requested, store, _ = searched
+    fresh = cell_estimates(parse_study(requested), Store.open(tmp_path))
     assert [c.is_trial for c in fresh] == [True] * 3 + [False] * 2
     assert [(c.epochs_to_train, c.observations_to_make) for c in fresh[:3]] == [(2, 1)] * 3
     assert all(c.minutes > 0 for c in fresh)
     assert plan_table("tiny", fresh).title == "tiny: 2 cells and 3 trials of learning rates"
-    assert [c.epochs_to_train for c in cell_estimates(parse_study(asked), store)] == [0, 0]
+    assert [c.epochs_to_train for c in cell_estimates(parse_study(requested), store)] == [0, 0]
 
 
 def test_a_rate_that_diverges_is_recorded_and_not_chosen(tiny_folder, tmp_path, monkeypatch):
@@ -239,7 +239,7 @@ def test_the_default_grid_is_around_the_methods_rate(name, tiny_folder):
     assert np.allclose(np.log10(cell.search.rates), np.log10(default) + np.arange(-2, 3) / 2, atol=0.03)
 
 
-def test_half_decades():
+def test_the_grid_has_half_decades():
     assert [half_decades_from(3e-4, n) for n in (-2, -1, 0, 1, 2)] == [3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
     assert half_decades_from(2e-4, 1) == 6.3e-4
 

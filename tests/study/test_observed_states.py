@@ -46,7 +46,7 @@ def numbers(rows):
 
 
 @pytest.fixture(scope="module")
-def asked(tiny_folder):
+def requested(tiny_folder):
     return content(tiny_folder("gpt2"), observe=OBSERVED)
 
 
@@ -59,9 +59,9 @@ def plain(tiny_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def observed(asked, tmp_path_factory):
+def observed(requested, tmp_path_factory):
     store = Store.open(tmp_path_factory.mktemp("observed"))
-    results = byheart.run(asked, store=store)
+    results = byheart.run(requested, store=store)
     assert not results.failed, results.failed
     return store, results
 
@@ -128,12 +128,12 @@ def test_a_path_starts_at_the_initialized_prefix_and_is_drawn_beside_the_base_mo
         assert drawn[0] == pytest.approx(path[-1].leakage.value)
 
 
-def planned_of(asked, store):
-    return {p.cell.method.name: p for p in plan_cells(parse_study(asked), store)}
+def planned_of(requested, store):
+    return {p.cell.method.name: p for p in plan_cells(parse_study(requested), store)}
 
 
-def test_only_new_states_have_new_keys(asked, tiny_folder, plain):
-    within, without = (planned_of(c, plain[0]) for c in (asked, content(tiny_folder("gpt2"))))
+def test_only_new_states_have_new_keys(requested, tiny_folder, plain):
+    within, without = (planned_of(c, plain[0]) for c in (requested, content(tiny_folder("gpt2"))))
     for method in ("full", "prefix"):
         assert within[method].key == without[method].key
         assert within[method].recipe == without[method].recipe
@@ -151,10 +151,10 @@ def test_only_new_states_have_new_keys(asked, tiny_folder, plain):
     assert within["full"].cell.label == without["full"].cell.label, "observed epochs name no model"
 
 
-def test_a_store_without_the_initialized_state_is_completed_without_training(asked, plain, tmp_path, monkeypatch):
+def test_a_store_without_the_initialized_state_is_completed_without_training(requested, plain, tmp_path, monkeypatch):
     import shutil
 
-    written = content(asked["models"])
+    written = content(requested["models"])
     store = Store.open(shutil.copytree(plain[0].root, tmp_path / "store"))
     prefix = planned_of(written, store)["prefix"]
     for observation in prefix.observations:
@@ -164,8 +164,8 @@ def test_a_store_without_the_initialized_state_is_completed_without_training(ask
     assert numbers(study_rows(store)) == numbers(plain[1].rows)
 
 
-def test_a_plan_counts_the_states(asked, tmp_path):
-    full, prefix = cell_estimates(parse_study(asked), Store.open(tmp_path))
+def test_a_plan_counts_the_states(requested, tmp_path):
+    full, prefix = cell_estimates(parse_study(requested), Store.open(tmp_path))
     assert [full.epochs_to_train, prefix.epochs_to_train] == [2, 2]
     assert prefix.observations_to_make == full.observations_to_make, (
         "the initialized prefix, the base model of the first cell"
@@ -177,7 +177,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("stage", ["states", "evidence"])
-def test_killed_at_any_state_it_ends_with_the_same_rows(asked, observed, tmp_path, monkeypatch, stage):
+def test_a_run_killed_at_any_state_ends_with_the_same_rows(requested, observed, tmp_path, monkeypatch, stage):
     plain_make, kills = Store.get_or_make, []
     for _ in itertools.count():
         with monkeypatch.context() as patched:
@@ -192,7 +192,7 @@ def test_killed_at_any_state_it_ends_with_the_same_rows(asked, observed, tmp_pat
 
             patched.setattr(Store, "get_or_make", get_or_make)
             try:
-                byheart.run(asked, store=tmp_path)
+                byheart.run(requested, store=tmp_path)
             except Killed:
                 continue
         break
@@ -202,21 +202,21 @@ def test_killed_at_any_state_it_ends_with_the_same_rows(asked, observed, tmp_pat
     assert not list((tmp_path / "states").glob("*"))
 
 
-def test_a_resumption_may_observe_other_states(asked, observed, tmp_path, monkeypatch):
-    """A state that was stored for other observed epochs is a start like any other, and none is left."""
+def test_a_resumption_may_observe_other_states(requested, observed, tmp_path, monkeypatch):
+    """A state stored for other observed epochs is a valid start, and no state remains."""
     kept = train_and_observe.save_state
 
-    def cut(*told, **named):
-        kept(*told, **named)
+    def cut(*reported, **named):
+        kept(*reported, **named)
         raise Killed
 
     with monkeypatch.context() as patched:
         patched.setattr(train_and_observe, "save_state", cut)
         with pytest.raises(Killed):
-            byheart.run(asked, store=tmp_path)
+            byheart.run(requested, store=tmp_path)
     assert [p.name.partition("-")[2] for p in (tmp_path / "states").glob("*")] == ["0.3"]
     begun = []
-    results = byheart.run(content(asked["models"]), store=tmp_path, tell=lambda event: begun.append(event.text))
+    results = byheart.run(content(requested["models"]), store=tmp_path, tell=lambda event: begun.append(event.text))
     assert "resuming after epoch 0.3" in begun
     assert (
         numbers(observed[1].rows)["full", 2, False, "loss", "auc"]
@@ -248,11 +248,11 @@ def test_rows_have_the_precision_of_the_training(plain):
     assert facts <= {"float32", "bfloat16"}
 
 
-def test_another_precision_than_that_of_the_stored_training_is_refused(asked, plain):
+def test_another_precision_than_that_of_the_stored_training_is_refused(requested, plain):
     store, results = plain
     used = results.rows[0].precision
     other = ({"float32", "bfloat16"} - {used}).pop()
-    written = content(asked["models"])
+    written = content(requested["models"])
     assert not byheart.run({**written, "machine": {"precision": used}}, store=store).failed
     refused = byheart.run({**written, "machine": {"precision": other}}, store=store)
     assert len(refused.failed) == 2
@@ -261,14 +261,14 @@ def test_another_precision_than_that_of_the_stored_training_is_refused(asked, pl
     )
 
 
-def test_states_that_are_added_later_have_the_precision_of_the_stored_training(asked, tmp_path):
+def test_states_that_are_added_later_have_the_precision_of_the_stored_training(requested, tmp_path):
     """`auto` depends on the processor; training that is repeated for its states must not."""
-    written = content(asked["models"])
+    written = content(requested["models"])
     byheart.run({**written, "machine": {"precision": "bfloat16"}}, store=tmp_path)
-    results = byheart.run(asked, store=tmp_path)
+    results = byheart.run(requested, store=tmp_path)
     assert not results.failed
     assert {r.precision for r in results.rows} == {"bfloat16"}
-    other = byheart.run({**asked, "machine": {"precision": "bfloat16"}}, store=tmp_path / "once")
+    other = byheart.run({**requested, "machine": {"precision": "bfloat16"}}, store=tmp_path / "once")
     assert numbers(results.rows) == numbers(other.rows)
 
 

@@ -53,7 +53,7 @@ def test_rows_carry_every_label_and_epoch(done):
     assert facts["max_tokens"] == 60
 
 
-def test_what_has_ended_is_reported_while_the_rest_is_not_there(tiny_folder, tmp_path):
+def test_finished_cells_are_reported_before_the_others_end(tiny_folder, tmp_path):
     store = Store.open(tmp_path)
 
     def stop(outcome):
@@ -65,7 +65,7 @@ def test_what_has_ended_is_reported_while_the_rest_is_not_there(tiny_folder, tmp
     assert run_details(store, "tiny")["study tiny"].startswith("1 of 2 cells ")
 
 
-def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
+def test_a_study_without_a_finished_cell_raises_an_error(tiny_folder, tmp_path):
     store = Store.open(tmp_path)
 
     def stop(event):
@@ -78,7 +78,7 @@ def test_a_study_without_an_ended_cell_says_so(tiny_folder, tmp_path):
         study_rows(store, "tiny")
 
 
-def test_epoch_0_is_the_untuned_base_for_every_method(done):
+def test_epoch_0_is_the_base_model_for_every_method(done):
     _, results = done
     base = {r.value for r in results.rows if r.metric == "perplexity" and r.epoch == 0}
     assert len(base) == 1
@@ -95,7 +95,7 @@ def test_scores_can_be_looked_up_and_give_the_row(done):
     assert roc_auc_score(found.members, found.scores) == pytest.approx(row.value)
 
 
-def test_scores_are_kept_with_their_groups_and_those_of_old_stores_are_read_without(done, tmp_path):
+def test_scores_are_stored_with_groups_and_read_from_old_stores_without(done, tmp_path):
     store, results = done
     row = next(r for r in results.rows if r.metric == "auc")
     found = score_reader(store)(row.scores)
@@ -103,8 +103,8 @@ def test_scores_are_kept_with_their_groups_and_those_of_old_stores_are_read_with
     old = Store.open(tmp_path / "old")
     folder = old.folder("scores", row.scores)
     folder.mkdir(parents=True)
-    held = read_arrays(store.folder("scores", row.scores))
-    np.savez(folder / "arrays.npz", **{n: a for n, a in held.items() if n != "groups"})
+    stored = read_arrays(store.folder("scores", row.scores))
+    np.savez(folder / "arrays.npz", **{n: a for n, a in stored.items() if n != "groups"})
     assert score_reader(old)(row.scores).groups == ()
 
 
@@ -128,7 +128,7 @@ def test_too_few_records_for_the_split_check_are_doubtful_and_the_study_continue
     assert gate.findings[0].found == "not checked"
 
 
-def test_the_losses_behind_each_perplexity_are_found(done):
+def test_the_losses_of_each_perplexity_are_read(done):
     store, results = done
     look_up = validation_loss_reader(store, "tiny")
     rows = [r for r in results.rows if r.metric == "perplexity"]
@@ -140,7 +140,7 @@ def test_the_losses_behind_each_perplexity_are_found(done):
     assert look_up(dataclasses.replace(rows[0], value=rows[0].value * 1.01)) is None
 
 
-def test_run_again_makes_nothing_and_loads_no_model(done, tiny_folder, monkeypatch):
+def test_a_second_run_computes_nothing_and_loads_no_model(done, tiny_folder, monkeypatch):
     store, results = done
     monkeypatch.setattr(train_and_observe, "observe", lambda *_: pytest.fail("a model was loaded"))
     monkeypatch.setattr("byheart.study.run_cell.observe", lambda *_: pytest.fail("a model was loaded"))
@@ -157,7 +157,7 @@ def test_a_new_attack_over_known_evidence_loads_no_model(done, tiny_folder, monk
     assert {r.attack_settings for r in more.rows if r.attack == "min_k"} == {"k=0.5"}
 
 
-def test_the_bases_pass_is_made_once_for_all_methods_and_epochs(done):
+def test_the_base_is_scored_once_for_all_methods_and_epochs(done):
     store, _ = done
     bases = [json.loads(p.read_text())["recipe"] for p in (store.root / "evidence").glob("*/recipe.json")]
     assert sum(r["observation"]["name"] == "base" for r in bases) == 1
@@ -172,7 +172,7 @@ def test_the_bases_pass_is_made_once_for_all_methods_and_epochs(done):
     )
 
 
-def test_checkpoints_are_kept_without_pickle_and_load_elsewhere(done, tiny_folder):
+def test_checkpoints_contain_no_pickle_and_load_in_other_libraries(done, tiny_folder):
     from peft import PeftModel
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
@@ -224,7 +224,7 @@ def test_truncation_is_a_row(tiny_folder, tmp_path):
     assert cut == 12 + 12 + 6
 
 
-def test_a_new_observation_of_a_finished_cell_is_made_by_training_again(done, tiny_folder, tmp_path):
+def test_a_new_observation_of_a_finished_cell_trains_again(done, tiny_folder, tmp_path):
     """An observation added later gives the same numbers as in the first run."""
     store, results = done
     copy = tmp_path / "copy"
@@ -250,7 +250,7 @@ def test_a_run_prints_the_split_checks_verdict(done, tiny_folder, tmp_path, monk
     assert lines[0].split(": ")[1].split(" ")[0] in {"sound", "doubtful", "broken"}
 
 
-def test_evidence_of_a_worker_is_float32_and_whole(done):
+def test_evidence_of_a_worker_is_float32_and_complete(done):
     store, _ = done
     for folder in (store.root / "evidence").iterdir():
         arrays = read_arrays(folder)
@@ -260,7 +260,7 @@ def test_evidence_of_a_worker_is_float32_and_whole(done):
 
 def test_metrics_get_labels_and_attacks_do_not():
     """Membership labels reach metrics only, so that no attack can read them."""
-    labelled = {"membership", "groups", "train", "nonmember"}
+    labeled = {"membership", "groups", "train", "nonmember"}
     for name in registry.entry_names("attacks"):
-        assert not labelled & set(registry.needs(registry.load_function("attacks", name)))
+        assert not labeled & set(registry.needs(registry.load_function("attacks", name)))
     assert {f.name for f in dataclasses.fields(byheart.Texts)} == {"ids", "scored", "prompts", "chats"}

@@ -15,14 +15,14 @@ def written(tmp_path, text):
 
 
 def test_defaults_are_the_papers_methods_and_attacks():
-    whole = parse_study({})
-    assert [c.method.name for c in whole.cells] == ["full", "head", "lora", "prefix", "prompt", "p_tuning"]
-    assert [a.name for a in whole.attacks] == ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus"]
-    assert {c.dataset.name for c in whole.cells} == {"records"}
+    complete = parse_study({})
+    assert [c.method.name for c in complete.cells] == ["full", "head", "lora", "prefix", "prompt", "p_tuning"]
+    assert [a.name for a in complete.attacks] == ["loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus"]
+    assert {c.dataset.name for c in complete.cells} == {"records"}
 
 
 def test_lists_are_sweeps_and_cells_are_their_product():
-    whole = parse_study(
+    complete = parse_study(
         {
             "models": ["a/b", "c/d"],
             "datasets": ["records", {"wikipedia": {"form": ["text", "description"]}}],
@@ -31,38 +31,38 @@ def test_lists_are_sweeps_and_cells_are_their_product():
             "seeds": [0, 1],
         }
     )
-    assert len(whole.cells) == 2 * 3 * 3 * 2 * 2
-    labels = {c.label for c in whole.cells}
-    assert len(labels) == len(whole.cells) / 3 * 2  # the two forms of wikipedia share a line
+    assert len(complete.cells) == 2 * 3 * 3 * 2 * 2
+    labels = {c.label for c in complete.cells}
+    assert len(labels) == len(complete.cells) / 3 * 2  # the two forms of wikipedia share a line
     assert "lora rank=4, targets=attention · records · b · epochs=1 · seed 0" in labels
 
 
-def test_sizes_beside_a_data_set_go_before_the_studys():
-    whole = parse_study(
+def test_sizes_of_a_data_set_override_the_studys():
+    complete = parse_study(
         {
             **SMALL,
             "datasets": ["records", {"wikipedia": {}, "data": {"train": 50, "members": 10}}],
             "data": {"train": 300},
         }
     )
-    assert [c.data.train for c in whole.cells] == [300, 50]
+    assert [c.data.train for c in complete.cells] == [300, 50]
 
 
 def test_numbers_are_read_as_yaml_1_2(tmp_path):
-    whole = read_study(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
-    assert whole.cells[0].method.explicit_settings["learning_rate"] == 1e-4
-    assert whole.name == "trial"
+    complete = read_study(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
+    assert complete.cells[0].method.explicit_settings["learning_rate"] == 1e-4
+    assert complete.name == "trial"
 
 
 def test_overrides(tmp_path):
     path = written(tmp_path, "models: a/b\nmethods: [lora]\ndatasets:\n  - records: {count: 5}\n")
-    whole = read_study(
+    complete = read_study(
         path, ["training.epochs=7", "datasets.0.records.count=9", "machine.workers=2", "methods=[full, head]"]
     )
-    assert {c.training.epochs for c in whole.cells} == {7}
-    assert whole.cells[0].dataset.explicit_settings["count"] == 9
-    assert whole.machine.workers == 2
-    assert [c.method.name for c in whole.cells] == ["full", "head"]
+    assert {c.training.epochs for c in complete.cells} == {7}
+    assert complete.cells[0].dataset.explicit_settings["count"] == 9
+    assert complete.machine.workers == 2
+    assert [c.method.name for c in complete.cells] == ["full", "head"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_an_error_is_one_line_with_the_file_and_the_fix(tmp_path, text, kind, me
     assert "\n" not in line
 
 
-def test_files_that_cannot_be_read(tmp_path):
+def test_files_that_cannot_be_read_raise_an_error(tmp_path):
     with pytest.raises(StudyError, match="No such file"):
         read_study(tmp_path / "missing.yaml")
     path = tmp_path / "latin.yaml"
@@ -123,12 +123,12 @@ def test_files_that_cannot_be_read(tmp_path):
 
 
 @pytest.mark.parametrize("override", ["training", "=3", "methods.x=1", "name.deep=1"])
-def test_overrides_that_make_no_sense(tmp_path, override):
+def test_invalid_overrides_raise_an_error(tmp_path, override):
     with pytest.raises(ByheartError, match="--set"):
         read_study(written(tmp_path, "name: trial\nmethods: [full]\nmodels: a/b"), [override])
 
 
-def test_every_study_file_that_is_shipped_is_sound():
+def test_every_shipped_study_file_is_valid():
     from pathlib import Path
 
     files = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))

@@ -93,6 +93,11 @@ def weighted(kind, model, n):
     return model
 
 
+def weighted_and_other(model, n):
+    weighted("linear", model, n).base_model.set_adapter(["mixed", "second"])
+    return model
+
+
 def merged(model, n):
     model.merge_adapter()
     return model
@@ -182,6 +187,9 @@ KINDS: dict[str, Kind] = {
     "weighted combination: cat": lora(partial(weighted, "cat"), "mixed"),
     "weighted combination: svd": lora(partial(weighted, "svd"), "mixed"),
     "weighted combination: ties": lora(partial(weighted, "ties"), "mixed"),
+    "weighted combination: dare_linear": lora(partial(weighted, "dare_linear"), "mixed"),
+    "weighted combination: magnitude_prune_svd": lora(partial(weighted, "magnitude_prune_svd"), "mixed"),
+    "weighted combination, active with another": lora(weighted_and_other, None),
     "merged in place (merge_adapter)": lora(merged, None),
     "one of two adapters merged": lora(one_merged, None),
     "merged and unloaded": lora(unloaded, None),

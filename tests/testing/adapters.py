@@ -1,6 +1,6 @@
-"""Every adapter type of the installed peft on tiny models: a config for each, and what an audit makes of it.
+"""Every adapter type of the installed peft on tiny models: a config for each, and the outcome of an audit.
 
-`PYTHONPATH=tests python -m testing.adapters` audits every kind and writes the outcomes to docs/formats.json.
+`testing.format_tables` writes the outcomes to docs/formats.json.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import peft
 import torch
-import transformers
 from peft import PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,7 +49,7 @@ def adapted(kind, architecture, base, folder):
 
 
 def state(module):
-    """What an audit must leave as it is: weights, flags, active and merged adapters, hooks, and the attributes of the object."""
+    """What an audit must not change: weights, flags, active and merged adapters, hooks, and the attributes of the object."""
     flags = {
         name: (part.training, part.active_adapters, part.disable_adapters, list(part.merged_adapters))
         if isinstance(part, BaseTunerLayer)
@@ -64,7 +63,7 @@ def state(module):
 
 
 def differences(before, after):
-    """The parts of the state that are no longer the same."""
+    """The changed parts of the state."""
     same = before["weights"].keys() == after["weights"].keys() and all(
         torch.equal(w, after["weights"][n][0]) and grad == after["weights"][n][1]
         for n, (w, grad) in before["weights"].items()
@@ -72,8 +71,8 @@ def differences(before, after):
     return [*([] if same else ["weights"]), *(k for k in before if k != "weights" and before[k] != after[k])]
 
 
-def told(audit, expected, base_expected):
-    """What an audit makes of a kind in words; raises `AssertionError` for numbers that are not those of the plain loop."""
+def reported(audit, expected, base_expected):
+    """The outcome of an audit of a kind in words; raises `AssertionError` for numbers other than the plain loop's."""
     error = np.abs(audit.scores[1]["loss"] - expected).max()
     assert error < TOLERANCE, f"fine-tuned model: {error:.3f} nats off"
     if 0 not in audit.scores:
@@ -84,7 +83,7 @@ def told(audit, expected, base_expected):
 
 
 def attempt(audit):
-    """What an audit returns, or the one line of its refusal."""
+    """The result of an audit, or its one-line error."""
     try:
         return audit()
     except ByheartError as refusal:
@@ -107,9 +106,10 @@ def outcome(kind, architecture, base, folder):
         return {"library": f"{type(error).__name__}: {error}".splitlines()[0]}
     expected = mean_logps(model, tokenizer, TEXTS) if kind.runs else np.full(sum(map(len, SIDES.values())), np.nan)
     results = {}
+    model.train()  # an audit evaluates it, and leaves it in the mode in which it was
     before = state(model)
     results["memory"] = attempt(
-        lambda: told(
+        lambda: reported(
             byheart.audit(model, tokenizer, *SIDES.values(), attacks=["loss", "reference"]), expected, base_expected
         )
     )
@@ -118,7 +118,9 @@ def outcome(kind, architecture, base, folder):
     if kind.part is not None:
         place = folder / "adapter" / kind.part
         results["files"] = attempt(
-            lambda: told(audit_of_files(place, texts), loaded(base, place, tokenizer, runs=kind.runs), base_expected)
+            lambda: reported(
+                audit_of_files(place, texts), loaded(base, place, tokenizer, runs=kind.runs), base_expected
+            )
         )
     return results
 
@@ -168,8 +170,3 @@ def table():
                     outcomes[architecture] = without_paths(result, folder)
             found[name] = {"type": kind.group, "outcomes": outcomes}
     return {"peft": peft.__version__, "adapters": found}
-
-
-if __name__ == "__main__":
-    transformers.utils.logging.disable_progress_bar()
-    OUTCOMES.write_text(json.dumps(table(), indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Texts, tuned models and typed audits."""
+"""Texts, fine-tuned models and audits from the command line."""
 
 import json
 
@@ -38,16 +38,16 @@ SHORT = ("loss", "reference")
 
 
 def trained(module, tokenizer, rate, steps=12):
-    """Train as anybody would: plain torch, all members in one batch."""
+    """Train with plain torch, all members in one batch."""
     torch.manual_seed(0)
     tokenizer.pad_token = tokenizer.eos_token
     batch = tokenizer(MEMBERS, return_tensors="pt", padding=True)
     labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
-    optimiser = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=rate)
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], lr=rate)
     for _ in range(steps):
         module(input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=labels).loss.backward()
-        optimiser.step()
-        optimiser.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
     return module
 
 
@@ -62,9 +62,9 @@ def opened(base, saved, name):
     return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), saved / name)
 
 
-def refusal(told):
-    """The one line that a refusal is."""
-    code, _, complaints = told
+def refusal(reported):
+    """The one-line error message."""
+    code, _, complaints = reported
     lines = [line for line in complaints.splitlines() if line.startswith("byheart:")]
     assert code == 2
     assert len(lines) == 1

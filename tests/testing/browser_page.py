@@ -1,4 +1,4 @@
-"""What a person does with a page in a browser, and what is then to be read on it."""
+"""Actions of a reader on a page in a browser, and the resulting content."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 @contextmanager
 def started():
-    """A headless Chromium: the system's own, else one that playwright has; without any, nothing can be looked at."""
+    """A headless Chromium: the system's, else playwright's; without one, browser tests are skipped."""
     found = next((p for name in BROWSERS if (p := shutil.which(name))), None)
     with sync_playwright() as playwright:
         try:
@@ -31,19 +31,20 @@ def started():
 
 @contextmanager
 def opening(browser):
-    """A function that opens a page and waits for it; at the end nothing may have gone wrong, or out."""
-    contexts, told = [], []
+    """A function that opens a page and waits for it; at the end it checks for errors and requests to other hosts."""
+    contexts, reported = [], []
 
     def opened(path, viewport=DESK, **more):
         context = browser.new_context(viewport=viewport, **more)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: told.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: told.append(f"error: {error}"))
+        page.on("console", lambda message: reported.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: reported.append(f"error: {error}"))
         page.on(
-            "request", lambda request: None if request.url == path.as_uri() else told.append(f"request: {request.url}")
+            "request",
+            lambda request: None if request.url == path.as_uri() else reported.append(f"request: {request.url}"),
         )
-        page.on("dialog", lambda dialog: told.append(f"dialog: {dialog.message}"))
+        page.on("dialog", lambda dialog: reported.append(f"dialog: {dialog.message}"))
         page.goto(path.as_uri())
         if more.get("java_script_enabled", True):
             page.wait_for_selector("html[data-ready=true]", timeout=60_000)
@@ -52,7 +53,7 @@ def opening(browser):
     yield opened
     for context in contexts:
         context.close()
-    assert told == []
+    assert reported == []
 
 
 def switches(page):
@@ -61,7 +62,7 @@ def switches(page):
 
 
 def turn_back(page, positions):
-    """Turn the switches to these positions, and look for no record."""
+    """Set the switches to these positions, and clear the record search."""
     page.evaluate(
         """positions => positions.forEach(([name, value]) => {
             const e = document.querySelector(`[data-pick=${name}]`);
@@ -93,7 +94,7 @@ def slide(page, epoch):
 
 
 def points(page, name):
-    """What the dots of a chart say of themselves, as it stands on the page: a dictionary for each."""
+    """The accessible descriptions of a chart's points on the page, as dictionaries."""
     found = page.locator(f".drawn[data-name={name}] [aria-roledescription=point]").evaluate_all(
         "all => all.map(e => e.getAttribute('aria-label'))"
     )
@@ -102,7 +103,7 @@ def points(page, name):
 
 
 def numbers(page, name):
-    """The table of the numbers behind a picture."""
+    """The table of the numbers in a picture."""
     figure = page.locator("figure", has=page.locator(f".drawn[data-name={name}]"))
     details = figure.locator("details.numbers")
     if details.get_attribute("open") is None:
@@ -114,7 +115,7 @@ def numbers(page, name):
 
 
 def expected(rows, *, dataset, base, attack="loss", metric="auc", seed=None):
-    """Method and epoch to value, low and high, as a plain loop over the rows has them."""
+    """Value, low and high by method and epoch, from a plain loop over the rows."""
     found = {}
     for r in rows:
         if (r.attack, r.metric, r.dataset, r.base) == (attack, metric, dataset, base) and seed in (None, r.seed):
@@ -131,8 +132,8 @@ def same(shown, rows, **those):
     want = expected(rows, **those)
     assert len(shown) == len(want) > 0
     for line in shown:
-        told = tuple(float(line[n]) for n in ("value", "interval low", "interval high"))
-        assert told == pytest.approx(want[line["method"], line["epoch"]], abs=1e-5)
+        reported = tuple(float(line[n]) for n in ("value", "interval low", "interval high"))
+        assert reported == pytest.approx(want[line["method"], line["epoch"]], abs=1e-5)
 
 
 def measured(rows, **which):
@@ -142,7 +143,7 @@ def measured(rows, **which):
 
 
 def checked(page, rows, scores, *, epoch, attack="loss", **where):
-    """Numbers under densities and ROC are the scores' own, of what the switches say; the untuned stands among the densities."""
+    """Numbers of densities and ROC equal those of the selected scores; the densities include the base model."""
     names = {labels.method_name(r.method): r.method for r in rows}
     deciles = numbers(page, "loss_density")
     assert {(line["method"], line["records"]) for line in deciles} == {
@@ -152,25 +153,25 @@ def checked(page, rows, scores, *, epoch, attack="loss", **where):
         if line["method"] == "base model":
             continue
         row = measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where)
-        held = scores(row.scores)
-        own = held.scores[held.members == (line["records"] == "members")]
-        told = [float(line[f"percentile {p}"]) for p in range(10, 100, 10)]
-        assert told == pytest.approx(np.percentile(own, range(10, 100, 10)), rel=1e-3, abs=1e-3)
+        stored = scores(row.scores)
+        own = stored.scores[stored.members == (line["records"] == "members")]
+        reported = [float(line[f"percentile {p}"]) for p in range(10, 100, 10)]
+        assert reported == pytest.approx(np.percentile(own, range(10, 100, 10)), rel=1e-3, abs=1e-3)
         assert float(line["AUC"]) == pytest.approx(row.value, abs=1e-5)
     shares = numbers(page, "roc")
     assert {line["method"] for line in shares} == set(names)
     for line in shares:
-        held = scores(measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where).scores)
-        others = int((~held.members).sum())
-        rates = [r for r in (0.1, 1, 5, 10, 25, 50) if r * others >= 100]  # fewer cannot tell so small a rate
+        stored = scores(measured(rows, method=names[line["method"]], epoch=epoch, attack=attack, **where).scores)
+        others = int((~stored.members).sum())
+        rates = [r for r in (0.1, 1, 5, 10, 25, 50) if r * others >= 100]  # fewer texts cannot resolve this rate
         assert [n for n in line if n.startswith("TPR at")] == [f"TPR at {r:g} % FPR" for r in rates]
         for rate in rates:
-            want = tpr_at_fpr(held.scores, held.members, held.groups, fpr=rate / 100).value
+            want = tpr_at_fpr(stored.scores, stored.members, stored.groups, fpr=rate / 100).value
             assert float(line[f"TPR at {rate:g} % FPR"]) == pytest.approx(want, abs=1e-4)
 
 
 def fits(page, viewport):
-    """With everything open, nothing is wider than the screen."""
+    """With all sections open, no element is wider than the screen."""
     for details in page.locator("details").all():
         details.evaluate("d => { d.open = true }")
     page.locator("#records-list tbody button").first.click()
@@ -178,14 +179,14 @@ def fits(page, viewport):
 
 
 def is_accessible(page):
-    """No violation of accessibility. It takes from each table the lines after the fourth, which are as those before them."""
+    """Check accessibility. Removes the lines after the fourth of each table, which are like those before them."""
     page.evaluate("document.querySelectorAll('tbody tr:nth-child(n+5)').forEach(row => row.remove())")
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
 
 
 def reads_well(page, viewport, dark):
-    """It fits and is accessible; it turns light and dark, and prints. Nothing else can be done with the page then."""
+    """Check that the page fits, is accessible, turns light and dark, and prints. The page cannot be used afterwards."""
     themes = ("dark", "light") if dark else ("light", "dark")
     fits(page, viewport)
     assert page.evaluate("document.documentElement.dataset.theme") == themes[0]

@@ -1,4 +1,4 @@
-"""A tiny study, and the command line in a process of its own."""
+"""A tiny study, and the command line in a separate process."""
 
 import json
 import signal
@@ -51,7 +51,7 @@ def byheart(*words, **how):
     command = [sys.executable, "-m", "byheart", *map(str, words)]
 
     def heed() -> None:
-        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that: these must hear it.
+        # A shell starts background processes with Ctrl-C ignored, and children inherit this: these must receive it.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed, **how)  # noqa: PLW1509 - no threads here

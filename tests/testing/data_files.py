@@ -1,4 +1,4 @@
-"""Files of texts, written."""
+"""Files of texts."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 class Block(NamedTuple):
-    """A fenced block: its content, and the file that it is said to be ("" for none)."""
+    """A fenced block: its content, and the file name in its title ("" for none)."""
 
     text: str
     title: str
@@ -30,7 +30,7 @@ def blocks(page, language):
 
 
 def load_page_script(name):
-    """The module of a script beside the pages."""
+    """The module of a script in the docs folder."""
     spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
@@ -39,7 +39,7 @@ def load_page_script(name):
 
 
 def unpacked(archive, folder):
-    """The store that a packed study becomes in a folder."""
+    """The store of a packed study, unpacked into a folder."""
     with tarfile.open(archive) as opened:
         opened.extractall(folder, filter="data")
     return Store.open(Path(folder))
@@ -54,7 +54,7 @@ def lines(page):
 
 
 def table(page, name):
-    """The cells of the table that stands behind `<!-- from name -->`, a row each, without its head."""
+    """The cells of the table after `<!-- from name -->`, by row, without its head."""
     text = re.search(rf"<!-- from {re.escape(name)} -->\n(.*?)<!-- end -->", page.read_text(), re.DOTALL)[1]
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows]

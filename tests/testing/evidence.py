@@ -21,5 +21,5 @@ def readings(seed, count, mean):
 
 
 def free(metric, *evidence):
-    """The metric where each text is a group of its own."""
+    """The metric with each text as its own group."""
     return metric(*evidence, *(alone(len(one)) for one in evidence))

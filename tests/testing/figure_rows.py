@@ -1,4 +1,4 @@
-"""Rows and scores that figures are drawn of."""
+"""Rows and scores for figures."""
 
 import re
 
@@ -12,12 +12,12 @@ FEW = {"datasets": ("xsum",), "methods": ("full", "lora")}
 
 def scores(_):
     rng = np.random.default_rng(0)
-    held = np.concatenate([rng.normal(-2.0, 0.3, 50), rng.normal(-3.0, 0.3, 50)])
-    return ScoreSet(tuple(map(str, range(100))), held, np.arange(100) < 50)
+    stored = np.concatenate([rng.normal(-2.0, 0.3, 50), rng.normal(-3.0, 0.3, 50)])
+    return ScoreSet(tuple(map(str, range(100))), stored, np.arange(100) < 50)
 
 
 def drawn(figure):
-    """Every point of the picture as Vega draws it: what is said of it to a reader who cannot see it."""
+    """The accessible description of every point in the picture that Vega draws."""
     spec = figure.spec_without_data | {"datasets": figure.data}
     text = vl_convert.vegalite_to_svg(spec)
     return re.findall(r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="point"', text)

@@ -1,4 +1,4 @@
-"""Rows and scores as a study leaves them; every number follows from its labels, so that a test can say what must be shown."""
+"""Rows and scores of a study; every number follows from its labels, so that tests can compute expected values."""
 
 import itertools
 import zlib
@@ -110,7 +110,7 @@ def study(
 
 
 def recited(row, *, epoch):
-    """The rows of extraction attacks at an epoch of a cell, any row of which is given."""
+    """The rows of extraction attacks at an epoch of a cell, from any row of the cell."""
     of = {"epoch": epoch, "metric": "extraction_rate", "members": 200, "nonmembers": 200}
     return [
         replace(row, **of, attack=attack, value=epoch / 10, low=0.0, high=0.5, scores=f"{row.cell}/{epoch}/{attack}")
@@ -119,7 +119,7 @@ def recited(row, *, epoch):
 
 
 def attributed(rows):
-    """Rows of private attributes of two kinds, at every epoch of the cells that these rows are of."""
+    """Rows of private attributes of two kinds, at every epoch of the cells of these rows."""
     found = []
     for r in (r for r in rows if r.metric == "perplexity"):
         shares = {"members": 0.1 + METHODS.get(r.method, 0.3) * r.epoch / 8 + 0.01 * r.seed, "nonmembers": 0.1}
@@ -129,10 +129,10 @@ def attributed(rows):
                 ("attribute_inference", "pool=trained, ", "top1"),
                 ("attribute_extraction", "", "recited"),
             ):
-                told = {f"measure={measure}, of={of}": value for of, value in shares.items()}
-                told["measure=majority, of=members"] = 0.1
+                reported = {f"measure={measure}, of={of}": value for of, value in shares.items()}
+                reported["measure=majority, of=members"] = 0.1
                 for over in ("nonmembers", "untuned", "majority"):
-                    told[f"measure=advantage, over={over}"] = shares["members"] - 0.1
+                    reported[f"measure=advantage, over={over}"] = shares["members"] - 0.1
                 found += [
                     replace(
                         r,
@@ -143,15 +143,15 @@ def attributed(rows):
                         high=v + 0.05,
                         members=50,
                     )
-                    for n, v in told.items()
+                    for n, v in reported.items()
                 ]
     return found
 
 
 def scored(rows, *, count=200, groups=1):
-    """Look up scores whose AUC is the row's value to about 1e-4: two normals apart, each key's in an order of its own.
+    """Look up scores whose AUC is the row's value to about 1e-4: two normal distributions, in a different order for each key.
 
-    A group is so many texts of a side. Of attacks that extract, every tenth of the members is extracted in each epoch.
+    A group has this number of texts of one class. Extraction attacks extract every tenth member in each epoch.
     """
     values = {r.scores: r.value for r in rows if r.metric == "auc"}
     rates = {r.scores: r.value for r in rows if r.metric == "extraction_rate"}
@@ -165,9 +165,9 @@ def scored(rows, *, count=200, groups=1):
             return ScoreSet(ids, likeness * rates[key], members, ids, likeness <= rates[key] * members, tokens)
         apart = np.sqrt(2) * ndtri(min(values[key], 1 - 1e-6))
         chance = np.random.default_rng(zlib.crc32(key.encode()))
-        held = np.concatenate([chance.permutation(grid) + apart, chance.permutation(grid)])
+        stored = np.concatenate([chance.permutation(grid) + apart, chance.permutation(grid)])
         names = tuple(f"{'m' if m else 'n'}{i % count // groups}" for i, m in enumerate(members))
-        return ScoreSet(tuple(map(str, range(2 * count))), held, members, names)
+        return ScoreSet(tuple(map(str, range(2 * count))), stored, members, names)
 
     return look_up
 
@@ -191,7 +191,7 @@ def read_by(row, *, count=60):
 
 
 def printed(rows):
-    """What a paper might print of the rows' AUCs at their last epoch, a little off each."""
+    """Published values for the rows' AUCs at their last epoch, each a little different."""
     last = max((r.epoch or 0 for r in rows), default=0)
     ours = [
         r
@@ -199,20 +199,20 @@ def printed(rows):
         if (r.metric, r.attack, r.epoch) == ("auc", "loss", last) and r.dataset in ("webnlg", "wikitext")
     ]
     ours = sorted((r for r in ours if r.method in METHODS), key=lambda r: r.value)
-    told = {(r.dataset, r.method): min(1.0, r.value + 0.01) for r in ours}
+    reported = {(r.dataset, r.method): min(1.0, r.value + 0.01) for r in ours}
     return tuple(
         PublishedValue(dataset=d, method=m, attack="loss", metric="auc", value=v, source="A, 2025, arXiv 2507.00258")
-        for (d, m), v in sorted(told.items())
+        for (d, m), v in sorted(reported.items())
     )
 
 
 def everything(rows):
-    """What tables and figures may ask for, by name."""
+    """Inputs of tables and figures by name."""
     return {"rows": rows, "scores": scored(rows), "gates": judged(), "losses": read_by, "papers": printed(rows)}
 
 
 def canary_rows(rows):
-    """Exposures, bounds and guesses beside each perplexity of a study."""
+    """Exposures, bounds and guesses for each perplexity row of a study."""
     for row in (r for r in rows if r.metric == "perplexity"):
         for often in (1, 4, 16):
             value = 1.4 + often * (row.epoch or 0) / 10 + row.seed / 7
@@ -226,12 +226,28 @@ def canary_rows(rows):
         yield replace(row, metric="canary_guess", metric_settings="", **coin)
 
 
+def drift_rows(rows):
+    """Drift by layer, and of the next token, and bits per parameter, for each perplexity row of a study."""
+    for row in (r for r in rows if r.metric == "perplexity"):
+        bits = {"metric": "capacity", "low": -1e-6, "high": 1e-3}
+        for saving, value in (("total", 4e-4), ("beyond", 1e-4)):
+            yield replace(row, metric_settings=f"saving={saving}", value=value * (row.epoch or 0), **bits)
+        for of, layer in itertools.product(("members", "nonmembers", "validation"), range(4)):
+            value = (row.epoch or 0) * (1 + layer) / 20 + row.seed / 50
+            number = {"metric": "drift", "value": value, "low": 0.9 * value, "high": 1.1 * value}
+            yield replace(row, metric_settings=f"layer={layer}, of={of}", **number)
+            if layer:
+                yield replace(row, metric_settings=f"measure=attention, layer={layer}, of={of}", **number)
+            else:
+                yield replace(row, metric_settings=f"measure=next_token, of={of}", **number)
+
+
 def numbered(name, number):
     return Texts(tuple(f"{name}/{i}" for i in range(number)), tuple(f"{name} {i}" for i in range(number)))
 
 
 def planted(included, repetitions, kinds, *, references=(("digits", 30),), coin=0.5, bits=None, by_seed=False):
-    """Canaries by their labels, with so many references of each kind."""
+    """Canaries by their labels, with this number of references of each kind."""
     kinds_of = tuple(kind for kind, number in references for _ in range(number))
     return PlantedCanaries(
         texts=numbered("canary", len(included)),
@@ -247,7 +263,7 @@ def planted(included, repetitions, kinds, *, references=(("digits", 30),), coin=
 
 
 def tiny_study(folder, **changes):
-    """A study's file of one method on a tiny model, with what is changed of it."""
+    """The file of a study of one method on a tiny model, with these changes."""
     return {
         "name": "tiny",
         "models": str(folder),

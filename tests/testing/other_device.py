@@ -1,7 +1,7 @@
-"""A device that is not the CPU, for machines that have no other: what a GPU would refuse for where its tensors lie, it refuses.
+"""A simulated device other than the CPU: it rejects operations on tensors of different devices, as a GPU does.
 
-Its numbers lie in the CPU's memory. Operations on tensors of both devices fail, all but copies, single numbers, and places
-that are told to an index; so do reading one as an array, and what no GPU computes. It has no speed, and no bfloat16 of its own.
+Its numbers are in the CPU's memory. Operations on tensors of both devices fail, except copies, single numbers, and positions
+of an index; so do conversions to arrays, and operations that no GPU has. It is not fast, and has no bfloat16.
 """
 
 import torch
@@ -15,56 +15,56 @@ CPU = torch.device("cpu")
 
 
 class There(torch.Tensor):
-    """A tensor that lies elsewhere; `held` are its numbers."""
+    """A tensor on the device; `numbers` are on the CPU."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held):
+    def __new__(cls, numbers):
         made = torch.Tensor._make_wrapper_subclass(
             cls,
-            held.shape,
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
+            numbers.shape,
+            strides=numbers.stride(),
+            storage_offset=numbers.storage_offset(),
+            dtype=numbers.dtype,
             device=torch.device(NAME, 0),
         )
-        made.held = held
+        made.numbers = numbers
         return made
 
-    def __init__(self, held):
+    def __init__(self, numbers):
         pass
 
     def __repr__(self):
-        return f"There({self.held})"
+        return f"There({self.numbers})"
 
     def __deepcopy__(self, memo):
         if id(self) not in memo:
-            memo[id(self)] = There(self.held.clone()).requires_grad_(self.requires_grad)
+            memo[id(self)] = There(self.numbers.clone()).requires_grad_(self.requires_grad)
             memo[id(self)]._is_param = getattr(self, "_is_param", False)
         return memo[id(self)]
 
     @property
     def data(self):
-        return There(self.held)
+        return There(self.numbers)
 
     @data.setter
     def data(self, other):
         assert isinstance(other, There)
         assert (other.dtype, other.shape) == (self.dtype, self.shape)
-        self.held = other.held
+        self.numbers = other.numbers
 
     def data_ptr(self):
-        return self.held.data_ptr()
+        return self.numbers.data_ptr()
 
     def storage(self):
-        return self.held.storage()
+        return self.numbers.storage()
 
     def untyped_storage(self):
-        return self.held.untyped_storage()
+        return self.numbers.untyped_storage()
 
     def tolist(self):
-        return self.held.tolist()
+        return self.numbers.tolist()
 
     def numpy(self, *_, **__):
         raise TypeError(f"can't convert {NAME} tensor to numpy; copy it to the CPU first")
@@ -75,24 +75,24 @@ class There(torch.Tensor):
 
 
 def operation(func, args, kwargs):
-    """Do on the numbers what is asked of their tensors; what comes of it lies where they lie, or where it was sent."""
+    """Run an operation on the numbers of its tensors; the result is on their device, or on the requested one."""
     name = func.overloadpacket.__name__
     if name in INDEXED and isinstance(args[0], There):
-        told = [x if x is None or isinstance(x, There) else There(x) for x in args[1]]
-        args = (args[0], told, *args[2:])
+        reported = [x if x is None or isinstance(x, There) else There(x) for x in args[1]]
+        args = (args[0], reported, *args[2:])
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-    owners = {id(x.held): x for x in tensors if isinstance(x, There)}
+    owners = {id(x.numbers): x for x in tensors if isinstance(x, There)}
     if owners and name not in MOVES and any(not isinstance(x, There) and x.dim() for x in tensors):
         raise RuntimeError(f"{func}: Expected all tensors to be on the same device, but found {NAME} and cpu")
     if name == "linalg_lstsq" and kwargs.get("driver", "gels") not in {None, "gels"}:
         raise RuntimeError("torch.linalg.lstsq: parameter `driver` should be gels, which is all that a GPU has")
     if name == "histc":  # a GPU counts whole numbers too
-        args = (There(args[0].held.float()), *args[1:])
+        args = (There(args[0].numbers.float()), *args[1:])
     there = True
     if kwargs.get("device") is not None:
         there = torch.device(kwargs["device"]).type == NAME
         kwargs["device"] = CPU
-    args, kwargs = tree_map(lambda x: x.held if isinstance(x, There) else x, (args, kwargs))
+    args, kwargs = tree_map(lambda x: x.numbers if isinstance(x, There) else x, (args, kwargs))
     made = func(*args, **kwargs)
     if name == "_local_scalar_dense" or not there:
         return made
@@ -105,7 +105,7 @@ def operation(func, args, kwargs):
 
 
 class _Backend:
-    """What torch asks of a device's module."""
+    """The functions that torch requires of a device's module."""
 
     is_initialized = is_available = staticmethod(lambda: True)
     _is_in_bad_fork = staticmethod(lambda: False)
@@ -116,7 +116,7 @@ class _Backend:
 
 
 class _Generator(torch.Generator):
-    """Chances of the CPU's, whose numbers all are: a device that is written in Python has no generator of its own."""
+    """The CPU's random generator: a device in Python has no generator."""
 
     def __new__(cls, *_):
         return super().__new__(cls)
@@ -128,7 +128,7 @@ _registered = []
 def device():
     """Return the device; known to torch from the first call on, which must come before any gradient is computed."""
     if not _registered:
-        # Parameters are moved as they stand, so that what is tied stays tied.
+        # Parameters are moved in place, so that tied weights stay tied.
         torch.__future__.set_swap_module_params_on_conversion(True)
         _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
         torch.Generator = _Generator

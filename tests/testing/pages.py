@@ -1,4 +1,4 @@
-"""The page of made-up rows, and what a browser would see of it."""
+"""The page of made-up rows, and its parsed content."""
 
 from byheart.report.exhibits import ReportContent
 from testing.made_up import judged, scored

@@ -1,4 +1,4 @@
-"""Texts, and what a model reads of them, as tests of observations need them."""
+"""Texts and their tokens for tests of observations."""
 
 import numpy as np
 import torch
@@ -39,9 +39,9 @@ def rows_of(neighbours):
 
 
 def logits_of(model, ids):
-    """The model's own logits of one text, a row a token of it."""
+    """The model's logits of one text, one row per token."""
     with torch.no_grad():
         logits = model.module(
             input_ids=torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long)
         ).logits[0]
-    return logits[logits.shape[0] - len(ids) :].double()  # virtual tokens stand first
+    return logits[logits.shape[0] - len(ids) :].double()  # virtual tokens come first

@@ -1,6 +1,6 @@
-"""Run as a script on a folder: what its asked.json names, on the CPU and on another device, into its found.json.
+"""Script: run the tasks in a folder's asked.json on the CPU and on another device, and write found.json.
 
-A process of its own, since a device once known to torch stays known; one for all of it, since torch loads slowly.
+It runs in a separate process, because a device stays registered with torch; one for all tasks, because torch loads slowly.
 """
 
 import json
@@ -19,31 +19,31 @@ from testing import other_device
 
 
 def main(folder):
-    """Do all that the folder's asked.json names, each by itself: what one finds is kept where another fails."""
+    """Run all tasks of the folder's asked.json separately: the failure of one does not affect the others."""
     there = other_device.device()
     plain = load.read_module
-    # Fused attention of a device that is written in Python is not to be had.
+    # A device in Python has no fused attention.
     load.read_module = lambda *names, **how: plain(*names, **how, attn_implementation="eager")
     operations = []
     operation = other_device.operation
     other_device.operation = lambda *words: operations.append(1) or operation(*words)
-    asked = json.loads((folder / "asked.json").read_text())
-    tasks = {"refusals": lambda: not_refused(there), "audit": lambda: audits(asked["audit"], there)}
-    for name, content in asked["studies"].items():
+    requested = json.loads((folder / "asked.json").read_text())
+    tasks = {"refusals": lambda: not_refused(there), "audit": lambda: audits(requested["audit"], there)}
+    for name, content in requested["studies"].items():
         tasks[name] = partial(studies, content, folder / name, there)
     found = {}
     for name, task in tasks.items():
         operations.clear()
         try:
             found[name] = {"found": task(), "error": ""}
-        except Exception:  # noqa: BLE001 - told by the test of this one
+        except Exception:  # noqa: BLE001 - the test of this task reports it
             found[name] = {"found": None, "error": traceback.format_exc()[-3000:]}
         found[name]["operations"] = len(operations)
     (folder / "found.json").write_text(json.dumps(found))
 
 
 def not_refused(there):
-    """What a GPU refuses and the device does not; nothing, where it is as it should be."""
+    """The operations that a GPU rejects and the device does not; empty if it is correct."""
     a, places = torch.ones(3, 2, device=there), torch.tensor([0, 2])
     assert (a + a.sum() + torch.tensor(1.0))[places].tolist() == [[8.0, 8.0]] * 2
     assert a.to("cpu").numpy().sum() == 6
@@ -64,7 +64,7 @@ def not_refused(there):
 
 
 def audits(folder, there):
-    """How many numbers an audit of every attack gives on each device, and how far apart they are at most."""
+    """The number of results of an audit with every attack on each device, and their largest difference."""
     found = []
     texts = [f"The {n} sailor wrote {n * n} letters to {n + 7} queens." for n in range(40)]
     for place in ("cpu", there):
@@ -79,7 +79,7 @@ def audits(folder, there):
 
 
 def studies(content, folder, there):
-    """How many rows a study has on the CPU, which of them differ on the device, and which cells failed."""
+    """The number of rows of a study on the CPU, the rows that differ on the device, and the failed cells."""
     found, failed = [], []
     for place in (torch.device("cpu"), there):
         load.torch_device = lambda _, place=place: place

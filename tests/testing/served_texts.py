@@ -1,6 +1,7 @@
-"""Texts for a server that stands in."""
+"""Texts for the stand-in server."""
 
 import numpy as np
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
@@ -13,10 +14,21 @@ MEMBERS, NONMEMBERS = [TEXTS[i] for i in ORDER[:24]], [TEXTS[i] for i in ORDER[2
 FEW = ["loss"]
 
 
-def weights(folders, members=MEMBERS, nonmembers=NONMEMBERS, **asked):
+def save_tuned(base, folder):
+    """Write a model other than the base, with the base's tokenizer, into a folder."""
+    torch.manual_seed(3)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+
+
+def weights(folders, members=MEMBERS, nonmembers=NONMEMBERS, **requested):
     base, tuned = (AutoModelForCausalLM.from_pretrained(folders[n]) for n in ("base", "tuned"))
     tokenizer = AutoTokenizer.from_pretrained(folders["tuned"])
-    return byheart.audit(tuned, tokenizer, members, nonmembers, base=base, **asked)
+    return byheart.audit(tuned, tokenizer, members, nonmembers, base=base, **requested)
 
 
 def changed(**parts):
@@ -32,7 +44,7 @@ def changed(**parts):
 
 
 def answer(tokens, logp, *, text, written=1, read=None):
-    """What a server answers."""
+    """The answer of a server."""
     listed = {"tokens": tokens, "token_logprobs": logp, "top_logprobs": [None] * len(tokens)}
     usage = {"prompt_tokens": len(tokens) - written if read is None else read, "completion_tokens": written}
     return {"choices": [{"text": text, "logprobs": listed}], "usage": usage}

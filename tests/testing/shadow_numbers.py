@@ -1,4 +1,4 @@
-"""Shadows made up from numbers."""
+"""Made-up evidence of shadow models."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ ATTACKS = {name: registry.load_function("attacks", name) for name in ("lira", "r
 lira, rmia, info_rmia = ATTACKS.values()
 
 
-def asked(attack, target, shadows, population):
+def requested(attack, target, shadows, population):
     return (target, shadows, population) if attack is rmia else (target, shadows)
 
 
@@ -18,7 +18,7 @@ MEANS, SPREAD, GAIN = (-3.0, 0.7), (0.1, 0.2), 0.3
 
 
 def drawn(pairs, *, texts=3000, population=200, tokens=1, seed=0, spreads=None):
-    """A target and shadows whose mean log-probability of each text is normal, inside and outside apart by `GAIN`.
+    """A target and shadow models with normal mean log-probabilities; models with the text are higher by `GAIN`.
 
     The first half of the texts are members. `spreads` is a factor for each text.
     """

@@ -26,13 +26,13 @@ def split_of(members, nonmembers, member_groups=None, nonmember_groups=None):
 
 
 def fair(rng, count=80, *, largest=1):
-    """Both sides from one source; a group is a topic and a length of its own."""
+    """Both classes from one source; each group has its own topic and length."""
     sides, groups = [], []
     for side in "mn":
         texts, own = [], []
         while len(texts) < count:
             topic, length = rng.dirichlet(np.full(len(WORDS), 0.1)), int(rng.integers(8, 40))
-            # Members are drawn from more texts than non-members, so their groups come in smaller parts.
+            # Members are sampled from more texts than non-members, so their groups are divided into smaller parts.
             size = int(rng.integers(1, largest + 1)) if side == "n" else 1
             drawn = [sentence(rng, count=length, topic=topic) for _ in range(size)][: count - len(texts)]
             own += [f"{side}{len(texts)}"] * len(drawn)

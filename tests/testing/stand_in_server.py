@@ -1,4 +1,4 @@
-"""A server that answers as llama-cpp-python's and vLLM's do, backed by tiny models; it can be told to fail in every way."""
+"""A server that answers like llama-cpp-python's and vLLM's, with tiny models and configurable failures."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ def opened(folder):
 
 
 class StandIn:
-    """Serves models by name from folders. `like` says whose answers it gives: "vllm" or "llama_cpp".
+    """Serves models by name from folders. `like` is the server that it imitates: "vllm" or "llama_cpp".
 
     `fail` is called with the number of the request (from 0) and its body; where it returns something, that is answered: a
     status with a body (and headers), a function of the answer, or a pause in seconds. `bos` puts <s> before every text.
@@ -46,7 +46,7 @@ class StandIn:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        self.server.handle_error = lambda request, address: None  # who asked may have gone
+        self.server.handle_error = lambda request, address: None  # the client may have disconnected
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
@@ -63,32 +63,32 @@ class StandIn:
         with self.lock:
             number = len(self.requests)
             self.requests.append((handler.path, dict(handler.headers), body))
-        told = self.fail(number, body)
-        if isinstance(told, float):
-            self.calm.wait(told)
-            told = None
-        if told == "hang up":
+        reported = self.fail(number, body)
+        if isinstance(reported, float):
+            self.calm.wait(reported)
+            reported = None
+        if reported == "hang up":
             handler.close_connection = True
             return
-        if told == "drip":
+        if reported == "drip":
             self.dripped(handler)
             return
-        if isinstance(told, tuple):
-            status, answer, headers = (*told, {})[:3]
+        if isinstance(reported, tuple):
+            status, answer, headers = (*reported, {})[:3]
         elif self.key and handler.headers.get("Authorization") != f"Bearer {self.key}":
             status, answer, headers = 401, {"detail": f"Invalid: {handler.headers.get('Authorization')}"}, {}
         else:
             status, answer = self.usual(handler.path, body)
-            answer, headers = (told(answer) if callable(told) and status == 200 else answer), {}
-        whole = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            answer, headers = (reported(answer) if callable(reported) and status == 200 else answer), {}
+        complete = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         handler.send_response(status)
-        for name, value in {"Content-Length": str(len(whole)), **headers}.items():
+        for name, value in {"Content-Length": str(len(complete)), **headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(whole)
+        handler.wfile.write(complete)
 
     def dripped(self, handler):
-        """An answer that never ends, a space at a time."""
+        """An endless answer, one space at a time."""
         handler.send_response(200)
         handler.end_headers()
         handler.close_connection = True
@@ -117,8 +117,8 @@ class StandIn:
         own = tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]
         ids = ([tokenizer.bos_token_id] if self.bos else []) + own
         if len(ids) >= self.context:
-            said = f"This model's maximum context length is {self.context} tokens, however you requested {len(ids) + 1} tokens"
-            return 400, {"error": {"message": said, "code": "context_length_exceeded"}}
+            stated = f"This model's maximum context length is {self.context} tokens, however you requested {len(ids) + 1} tokens"
+            return 400, {"error": {"message": stated, "code": "context_length_exceeded"}}
         with self.lock, torch.no_grad():
             if not body.get("echo"):
                 return 200, self.sampled(name, ids, body)

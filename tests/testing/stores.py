@@ -1,4 +1,4 @@
-"""Finished studies on tiny models, made once in a run of the tests and read by all; a test that writes to one takes a copy.
+"""Finished studies on tiny models, made once per test run and shared; a test that writes to one takes a copy.
 
 They are fixtures of the root conftest: `lora_store`, `shadow_store`, `attribute_store`.
 """
@@ -28,12 +28,12 @@ class Finished(NamedTuple):
         return Store.open(self.folder)
 
     def copied(self, place):
-        """A store of its own that holds the same, to be written to."""
+        """A copy of the store, for writing."""
         return Store.open(shutil.copytree(self.folder, place))
 
 
 def sharing(tmp_path_factory):
-    """A function from a name and what fills a folder to that folder, filled once for all processes of a run."""
+    """A function from a name and a fill function to a folder, filled once for all processes of a run."""
     root = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         root = root.parent  # a folder of all workers of this run
@@ -41,20 +41,20 @@ def sharing(tmp_path_factory):
     root.mkdir(exist_ok=True)
 
     def shared(name, fill):
-        place, whole = root / name, root / f"{name}.whole"
+        place, complete = root / name, root / f"{name}.whole"
         with FileLock(root / f"{name}.lock"):
-            if not whole.exists():
+            if not complete.exists():
                 shutil.rmtree(place, ignore_errors=True)  # of one that failed half-way
                 place.mkdir()
                 fill(place)
-                whole.touch()
+                complete.touch()
         return place
 
     return shared
 
 
 def finished(shared, name, content):
-    """The study of this content, run by whoever asks first."""
+    """The study of this content, run by the first process that requests it."""
 
     def fill(folder):
         from byheart import run
@@ -67,7 +67,7 @@ def finished(shared, name, content):
 
 QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 SMALLER = [
-    "data={train: 48, members: 48, nonmembers: 48, validation: 16, max_tokens: 64}",
+    "data={train: 32, members: 32, nonmembers: 32, validation: 12, max_tokens: 64}",
     "training={epochs: 2, batch_size: 4}",
     "methods=[full, prefix]",
     "metrics=[auc, perplexity, train_perplexity]",
@@ -76,11 +76,11 @@ SMALLER = [
 
 
 def type_quickstart(folder):
-    """Run the smaller quickstart as a person types it; what is told on the way is kept beside its store."""
+    """Run the smaller quickstart from the command line; its output is stored next to the store."""
     changes = (word for change in SMALLER for word in ("--set", change))
     made = byheart("run", QUICKSTART, "--store", folder / "store", *changes)
     assert made.returncode == 0, made.stderr
-    (folder / "told.txt").write_text(made.stdout)
+    (folder / "output.txt").write_text(made.stdout)
 
 
 def lora_study(folder, **changes):

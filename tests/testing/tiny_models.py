@@ -51,7 +51,7 @@ CONFIGS = {
 
 
 def tiny_tokenizer(*, bos):
-    """A byte-level BPE trained on the sentences; with `bos` it puts <s> before every text, as Gemma's does."""
+    """A byte-level BPE trained on the sentences; with `bos` it adds <s> before every text, as Gemma's does."""
     made = Tokenizer(models.BPE(unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()

@@ -30,7 +30,7 @@ def tokenizer(**how):
 
 
 def gpt2(**how):
-    """A model with dropout in training: whoever draws one number too many from torch changes its weights."""
+    """A model with dropout in training: an additional random number from torch would change its weights."""
     torch.manual_seed(0)
     return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(FOLDERS["gpt2"]), **how)
 

@@ -1,4 +1,4 @@
-"""byheart as a person types it, in a process of its own."""
+"""The command line of byheart in a separate process."""
 
 import subprocess
 import sys

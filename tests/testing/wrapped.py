@@ -1,4 +1,4 @@
-"""A tiny model wrapped by a fine-tuning method, as tests of whatever reads a tuned model need it."""
+"""A tiny model wrapped by a fine-tuning method, for tests of code that reads a fine-tuned model."""
 
 import torch
 
@@ -8,7 +8,7 @@ from byheart.lm.load import LanguageModel
 
 
 def tuned(model, method):
-    """The model wrapped by a method (None: as it is), what it trains moved off its start so that the wrapper has an effect."""
+    """The model wrapped by a method (None: unchanged), with the trained weights changed so that the wrapper has an effect."""
     if method is None:
         return model
     train.seed_rngs("0a")
