@@ -34,9 +34,9 @@ lint: .venv/ready-dev
 docs: .venv/ready-dev
 	$(BIN)/python docs/generate.py
 
-# Audit every adapter type of the installed peft: docs/formats.json, and the page that shows it.
+# Audit every adapter type of the installed peft, architecture and kind of server: docs/formats.json, and the page that shows it.
 formats: .venv/ready-dev
-	PYTHONPATH=tests HF_HUB_OFFLINE=1 $(BIN)/python -m testing.adapters
+	PYTHONPATH=tests HF_HUB_OFFLINE=1 $(BIN)/python -m testing.format_tables
 	$(BIN)/python docs/generate.py
 
 # All of docs/ as one site. Broken links, and pages that no menu holds, end it.

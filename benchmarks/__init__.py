@@ -1,1 +1,1 @@
-"""What byheart costs beside what people use today: `make bench` measures, and writes docs/benchmarks.md."""
+"""Costs of byheart compared with common tools: `make bench` measures, and writes docs/benchmarks.md."""

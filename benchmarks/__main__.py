@@ -1,6 +1,6 @@
 """Measures what byheart costs, and writes docs/benchmarks.md: `make bench`, or `python -m benchmarks scoring` for one piece.
 
-Each piece runs in a process of its own, so that none finds the memory or the caches of another.
+Each piece runs in a separate process, so that pieces do not share memory or caches.
 """
 
 import importlib
@@ -20,7 +20,7 @@ LIBRARIES = ("torch", "transformers", "peft", "accelerate", "numpy")
 
 
 def main(pieces: list[str]) -> None:
-    """Measure these pieces, or all, and write the page from everything that is known."""
+    """Measure these pieces, or all, and write the page from all results."""
     if unknown := [piece for piece in pieces if piece not in PIECES]:
         sys.exit(f"no piece {unknown[0]!r}; pieces: {', '.join(PIECES)}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}

@@ -1,4 +1,4 @@
-"""What byheart itself takes beside the model: an attack over a finished study of 10,000 texts, and the command line."""
+"""Time of byheart without the model: an attack on a finished study of 10,000 texts, and the command line."""
 
 import json
 import subprocess
@@ -70,7 +70,7 @@ def _typed(*words: str) -> float:
 
 
 def _small_model(folder: Path) -> Path:
-    """Write a GPT-2 of two small layers: what the harness takes does not depend on the model."""
+    """Write a GPT-2 of two small layers: the measured time does not depend on the model."""
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(WORDS)}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=words, eos_token="w1").save_pretrained(folder)

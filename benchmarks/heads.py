@@ -1,6 +1,6 @@
-"""Head tuning over fifteen epochs, the model attacked after each: hidden states once, beside Trainer and a pass an epoch.
+"""Head tuning over fifteen epochs with an attack after each: cached hidden states, compared with Trainer and a pass per epoch.
 
-Each side is a process of its own, as in training.
+Each side runs in a separate process, as in training.
 """
 
 import copy
@@ -26,7 +26,7 @@ SIDES = ("ours", "Trainer")
 
 
 def measured() -> dict[str, object]:
-    """Return how many times as long Trainer takes."""
+    """Return the ratio of Trainer's time to byheart's."""
     times: Seconds = {side: [] for side in SIDES}
     found: dict[str, object] = {"epochs": EPOCHS}
     for side, one in told("benchmarks.heads", SIDES, rounds=ROUNDS):
@@ -36,7 +36,7 @@ def measured() -> dict[str, object]:
 
 
 def _side(name: str) -> dict[str, float]:
-    """Return one side's seconds, and how many tokens it trained on and scored. What is not timed goes before."""
+    """Return one side's seconds, and the number of trained and scored tokens. Untimed work comes first."""
     run = {"ours": ours, "Trainer": _trainer}[name]
     base = subjects.model() if name == "ours" else subjects.plain_model()
     tokens, audited = (subjects.tokens(base, subjects.texts(n)) for n in (TRAIN, AUDITED))
@@ -69,7 +69,7 @@ def ours(model: LanguageModel, learning_rate: float, tokens: Tokens, audited: To
 
 
 def _trainer(model: LanguageModel, learning_rate: float, tokens: Tokens, audited: Tokens, *, epochs: int) -> None:
-    # Trainer leaves its autocast around a model's `forward`; the same weights without it are scored in float32, as ours.
+    # Trainer leaves its autocast around a model's `forward`; without it, the weights are scored in float32, as in byheart.
     shared = {id(p): p for p in (*model.module.parameters(), *model.module.buffers())}
     bare = dataclasses.replace(model, module=copy.deepcopy(model.module, shared))
     trainer_epochs(model, learning_rate, tokens, best=True, epochs=epochs, after=lambda: token_stats(bare, audited))

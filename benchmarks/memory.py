@@ -18,7 +18,7 @@ TEXTS = 8
 
 
 def measured() -> dict[str, object]:
-    """Return peaks (MiB) above what is resident once the model is loaded."""
+    """Return peaks (MiB) above the resident memory after the model was loaded."""
     config = Gemma3TextConfig(
         vocab_size=VOCABULARY, hidden_size=640, intermediate_size=2048, num_hidden_layers=4,
         num_attention_heads=4, num_key_value_heads=1, head_dim=256, max_position_embeddings=2048,

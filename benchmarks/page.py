@@ -1,4 +1,4 @@
-"""The page that shows what was measured, from results.json alone."""
+"""The page of the measurements, from results.json alone."""
 
 import statistics
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ The model is SmolLM2-135M-Instruct, the texts are leads of Wikipedia articles of
 
 
 def text(results: Mapping[str, Any]) -> str:
-    """Return the page of what is known."""
+    """Return the page of all results."""
     known = {name: results[name] for name in SECTIONS if name in results}
     machines = {name: _machine(found) for name, found in known.items()}
     common = statistics.mode(machines.values())
@@ -175,7 +175,7 @@ def _profiles(found: Mapping[str, Any]) -> str:
 
 
 def _short(results: Mapping[str, Any]) -> str:
-    """Say what falls short of what byheart is meant to reach, by how much, and what bounds it."""
+    """Return a list of the goals that are not reached, with the difference and its cause."""
     slowest = min(
         (one for one in results["scoring"].values() if "texts" in one),
         key=lambda one: one["float32"]["one at a time over ours"][0],

@@ -1,4 +1,4 @@
-"""Sides of a comparison timed in turn, round by round, so that whatever slows the machine slows them all."""
+"""Sides of a comparison are timed in turn, round by round, so that other load affects all of them."""
 
 import json
 import statistics
@@ -12,19 +12,19 @@ Seconds = dict[str, list[float]]
 
 
 class Ratio(NamedTuple):
-    """How many times as long one side takes as another: the median over rounds, the least and the most."""
+    """Ratio of the times of two sides: median, minimum and maximum over rounds."""
 
     median: float
     low: float
     high: float
 
     def __str__(self) -> str:
-        """Return it as the tables write it."""
+        """Return the ratio as text for tables."""
         return f"{self.median:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 def timed(sides: Mapping[str, Callable[[], object]], *, rounds: int, warm: bool = True) -> Seconds:
-    """Return each side's seconds by round. Odd rounds go backwards; one untimed round goes before them all."""
+    """Return each side's seconds by round. Odd rounds are in reverse order; one untimed round comes first."""
     if warm:
         for run in sides.values():
             run()
@@ -38,7 +38,7 @@ def timed(sides: Mapping[str, Callable[[], object]], *, rounds: int, warm: bool 
 
 
 def told(module: str, sides: Sequence[str], *, rounds: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield sides with what `python -m MODULE SIDE` prints last, as JSON: a process each time. Odd rounds go backwards."""
+    """Yield sides with the last line of `python -m MODULE SIDE`, as JSON, from a new process each time. Odd rounds are in reverse order."""
     for number in range(rounds):
         for side in reversed(sides) if number % 2 else sides:
             made = subprocess.run([sys.executable, "-m", module, side], check=True, stdout=subprocess.PIPE)
@@ -46,6 +46,6 @@ def told(module: str, sides: Sequence[str], *, rounds: int) -> Iterator[tuple[st
 
 
 def ratio(seconds: Seconds, one: str, other: str) -> Ratio:
-    """Return how many times as long `one` takes as `other`, paired by round, so far as both were timed."""
+    """Return the ratio of the times of `one` and `other`, paired by round, for rounds with both."""
     each = [a / b for a, b in zip(seconds[one], seconds[other], strict=False)]
     return Ratio(statistics.median(each), min(each), max(each))

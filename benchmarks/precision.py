@@ -1,4 +1,4 @@
-"""What bfloat16 scoring does to each attack: AUC and ranking beside float32, of one tuned model."""
+"""Effect of bfloat16 scoring on each attack: AUC and ranking compared with float32, for one fine-tuned model."""
 
 import json
 import tempfile
@@ -29,7 +29,7 @@ STUDY = {
 def measured() -> dict[str, object]:
     """Return, by attack, the AUC at either precision and the rank correlation of the texts' scores.
 
-    Also which part of a study's time is neither training nor passes over texts, and what any script would need of that.
+    Also the part of a study's time outside of training and passes over texts, and the part that every script needs.
     """
     found: dict[str, dict[str, object]] = {attack: {} for attack in ATTACKS}
     imported = _seconds(lambda: import_module("byheart.lm.train"))
@@ -69,7 +69,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _in_the_model(store: Path) -> float:
-    """Return seconds that were spent in training and in passes over texts."""
+    """Return the seconds of training and of passes over texts."""
     facts = [json.loads(p.read_text()) for p in store.glob("training/*/facts.json")]
     evidence = [json.loads(p.read_text()) for p in store.glob("evidence/*/recipe.json")]
     return sum(sum(f["seconds"]) for f in facts) + sum(e["made"]["seconds"] for e in evidence)

@@ -1,4 +1,4 @@
-"""Where the time goes: what operations take of scoring and of the head's epochs, by torch's profiler."""
+"""Profile of scoring and of the head's epochs: shares of operations, by torch's profiler."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +22,7 @@ REST = "the rest"
 
 
 def measured() -> dict[str, object]:
-    """Return the share of each kind of operation in what torch did."""
+    """Return the share of each kind of operation in torch's time."""
     model = subjects.model()
     tokens = subjects.tokens(model, subjects.texts(TEXTS))
 
@@ -39,7 +39,7 @@ def measured() -> dict[str, object]:
 
 
 def _shares(run: Callable[[], object]) -> dict[str, float]:
-    """Return the share of each kind of operation, most first: an operation counts without those that it calls."""
+    """Return the share of each kind of operation, largest first; an operation counts without the operations that it calls."""
     with profile(activities=[ProfilerActivity.CPU]) as found:
         run()
     spent: Counter[str] = Counter()

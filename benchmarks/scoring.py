@@ -1,4 +1,4 @@
-"""Scoring: every statistic of every token, beside the model's own forward pass and beside one text at a time."""
+"""Scoring: every statistic of every token, compared with the model's forward pass and with one text at a time."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ ROUNDS = 3
 
 
 def measured() -> dict[str, object]:
-    """Return ratios at float32 and bfloat16, of whole texts and of their first words."""
+    """Return ratios at float32 and bfloat16, for complete texts and for their first words."""
     model = subjects.model()
     whole = subjects.texts(TEXTS)
     short = replace(whole, scored=tuple(" ".join(t.split()[:WORDS]) for t in whole.scored))
@@ -39,14 +39,14 @@ def _compared(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> d
         token_stats(model, tokens, budget=BUDGET, precision=precision)
 
     def forward() -> None:
-        """The model's own pass with logits, over the same batches; nothing is done with them."""
+        """The model's forward pass with logits over the same batches, without statistics."""
         with scoring_mode(model.module, precision):
             for chosen in batches(tokens.lengths, device_budget(model.module, BUDGET)):
                 model.module(input_ids=padded_batch(tokens, chosen)[0].to(device))
         subjects.settled(model)
 
     def each() -> None:
-        """One text at a time, its loss, and what Min-K%++ reads of its softmax, as public attack scripts do it."""
+        """One text at a time: its loss, and the statistics of Min-K%++, as in public attack scripts."""
         with scoring_mode(model.module, precision):
             for i in range(len(tokens)):
                 ids = torch.from_numpy(tokens.ids[tokens.starts[i] : tokens.starts[i + 1]])[None].to(device)

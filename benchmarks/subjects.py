@@ -1,4 +1,4 @@
-"""The model and the texts that are measured: the default small model, leads of Wikipedia articles of all lengths."""
+"""The measured model and texts: the default small model, leads of Wikipedia articles of all lengths."""
 
 import time
 
@@ -16,16 +16,16 @@ MAX_TOKENS = 256
 
 
 def model() -> LanguageModel:
-    """Return the default base on the best device there is."""
+    """Return the default base model on the best available device."""
     found = load(default_base())
     found.module.to(torch_device("auto"))
     return found
 
 
 def plain_model() -> LanguageModel:
-    """Return the same model as a script has it that knows no byheart.
+    """Return the same model as in a script without byheart.
 
-    transformers loads it, and the C library deals with freed memory as it comes (`load` has the process keep it).
+    transformers loads it, and the C library handles freed memory by default (`load` makes the process keep it).
     """
     base = default_base()
     path = locate(base)
@@ -33,12 +33,12 @@ def plain_model() -> LanguageModel:
     whole = {"quantization_config": GgufConfig(dequantize=True)} if file else {}
     name = path.parent if file else base
     module = AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32, **file, **whole).eval()
-    module.config.use_cache = False  # as Trainer sets it, for what scores beside Trainer
+    module.config.use_cache = False  # as Trainer sets it, for scoring in comparisons with Trainer
     return LanguageModel(module.to(torch_device("auto")), AutoTokenizer.from_pretrained(name, **file), base)
 
 
 def texts(number: int, skip: int = 0) -> Texts:
-    """Return so many leads, evenly spaced over the file."""
+    """Return this number of leads, evenly spaced over the file."""
     return wikipedia(limit=number + skip).texts.take(range(skip, number + skip))
 
 
@@ -48,23 +48,23 @@ def tokens(found: LanguageModel, chosen: Texts) -> Tokens:
 
 
 def settled(found: LanguageModel) -> None:
-    """Wait for what the device was told to do."""
+    """Wait for all operations of the device."""
     if next(found.module.parameters()).device.type == "cuda":
         torch.cuda.synchronize()
 
 
 def scored(chosen: Tokens) -> int:
-    """Return how many tokens are scored."""
+    """Return the number of scored tokens."""
     return int(np.sum(chosen.lengths - chosen.first))
 
 
 def matrices(found: LanguageModel) -> int:
-    """Return how many weights a token is multiplied with on its way through the model, its head's with them."""
+    """Return the number of weights that multiply a token in a forward pass, including the head."""
     return sum(p.numel() for p in found.module.parameters() if p.dim() > 1)
 
 
 def products(precision: torch.dtype, device: torch.device, side: int = 2048, times: int = 20) -> float:
-    """Return the rate (GFLOP/s) of large matrix products: what no model can exceed."""
+    """Return the rate (GFLOP/s) of large matrix products, an upper bound for every model."""
     one = torch.randn(side, side, device=device).to(precision)
     best = float("inf")
     for _ in range(times):

@@ -1,7 +1,7 @@
-"""Training: every method beside transformers' Trainer with peft, as it comes and at its best.
+"""Training: every method compared with transformers' Trainer and peft, with default and with best settings.
 
-Each side is a process of its own, Trainer's with the model and the memory that a plain script has; once more at its best
-with the memory that byheart has, which tells what of the difference is memory.
+Each side runs in a separate process, Trainer's with the model and memory settings of a plain script; its best settings
+also run with byheart's memory settings, which shows the effect of memory.
 """
 
 import copy
@@ -64,7 +64,7 @@ def measured() -> dict[str, object]:
 
 
 def _side(name: str) -> dict[str, object]:
-    """Return seconds, and the loss afterwards, of each method on one side. One that is not timed goes before them."""
+    """Return seconds and final loss of each method on one side. One untimed run comes first."""
     base = subjects.model() if name in {"ours", "kept"} else subjects.plain_model()
     tokens = subjects.tokens(base, subjects.texts(TEXTS))
     run = {
@@ -85,7 +85,7 @@ def _side(name: str) -> dict[str, object]:
 
 
 def _weights(base: LanguageModel, method: str) -> float:
-    """Return how many weights a token is multiplied with in an epoch, forwards and backwards; an adapter's own are not counted."""
+    """Return the number of weights that multiply a token in an epoch, forward and backward, without an adapter's."""
     whole, head = subjects.matrices(base), base.module.get_output_embeddings().weight.numel()
     return {"full": 3 * whole, "head": 2 * head + (whole - head) / EPOCHS}.get(method, 2 * whole)
 
@@ -95,7 +95,7 @@ def _loss(model: LanguageModel, tokens: Tokens) -> float:
 
 
 def wrapped(base: LanguageModel, method: str) -> tuple[LanguageModel, float]:
-    """Return a copy of the base made ready by a method, with the method's learning rate."""
+    """Return a copy of the base prepared by a method, with the method's learning rate."""
     train.seed_rngs(KEY)
     made = choose("methods", method)(replace(base, module=copy.deepcopy(base.module)))
     made.module.to(device_of(base.module))
@@ -127,7 +127,7 @@ def trainer_epochs(
     epochs: int = 1,
     after: Callable[[], object] = lambda: None,
 ) -> None:
-    """Train by Trainer: as it comes, or at its `best` (bfloat16, texts of like length together); `after` ends an epoch."""
+    """Train by Trainer with default or `best` settings (bfloat16, texts of similar length together); `after` runs after an epoch."""
 
     class After(TrainerCallback):
         def on_epoch_end(self, *_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Puts into the site the files outside docs/ that its pages link to: examples, studies. A link works there as in the repository.
+"""Adds to the site the files outside docs/ that its pages link to: examples, studies. Links work as in the repository.
 
 A hook of mkdocs: https://www.mkdocs.org/user-guide/configuration/#hooks
 """
@@ -17,7 +17,7 @@ FOLDER = "repository"
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add each file that a page's link leaves docs/ for; what is not there stays a broken link, which ends the build."""
+    """Add each linked file outside docs/; a link to a missing file stays broken, which fails the build."""
     root = Path(config.docs_dir).parent
     pages = {page.src_uri: page.content_string for page in files.documentation_pages()}
     outside = {_outside(page, link) for page, text in pages.items() for link in LINK.findall(text)} - {None}
@@ -27,7 +27,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - mkdocs names them
-    """Turn links that leave docs/ to where `on_files` has put what they lead to."""
+    """Replace links to files outside docs/ by the places where `on_files` added them."""
     here = posixpath.dirname(page.file.src_uri) or "."
 
     def turned(link: re.Match[str]) -> str:
@@ -38,6 +38,6 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def _outside(page: str, link: str) -> str | None:
-    """Return a link's path in the repository where it leaves docs/, else None."""
+    """Return the path in the repository of a link to a file outside docs/, else None."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(page), link))
     return path.removeprefix("../") if path.startswith("../") else None

@@ -1,4 +1,4 @@
-"""Puts into the site the page of every packed study that lies in docs/, and a link to it beside each link to the study.
+"""Adds to the site the page of every packed study in docs/, and a link to it after each link to the study.
 
 A hook of mkdocs: https://www.mkdocs.org/user-guide/configuration/#hooks
 """
@@ -19,7 +19,7 @@ LINK = re.compile(rf"\[[^\]]+\]\(((?:[^)\s]+/)?){re.escape(PACKED)}\)")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the page of each packed study, beside it."""
+    """Add the page of each packed study next to it."""
     for packed in [f for f in files if f.name == PACKED.removesuffix(".xz") and f.src_uri.endswith(PACKED)]:
         with tempfile.TemporaryDirectory() as folder, tarfile.open(str(packed.abs_src_path)) as archive:
             archive.extractall(folder, filter="data")
@@ -29,5 +29,5 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Put the page's link behind each link to a packed study."""
+    """Add the page's link after each link to a packed study."""
     return LINK.sub(lambda link: f"{link[0]} ([its page]({link[1]}report.html))", markdown)

@@ -1,12 +1,16 @@
-"""Finds banned words and British spellings in source, documentation and examples. Part of `make lint`.
+"""Finds banned words and British spellings in source, tests, documentation and examples. Part of `make lint`.
 
 Banned words are those that made earlier texts hard to read. Names in backticks, URLs, and lines marked `prose: ignore` are skipped.
+Of tests, only comments, docstrings and names of functions are checked: strings are often sample texts.
 """
 
 from __future__ import annotations
 
+import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +54,27 @@ def findings(text: str) -> Iterator[tuple[int, str]]:
             yield from ((number, match.group(0)) for match in _WORDS.finditer(SKIPPED.sub("", line)))
 
 
+def prose_of_test(source: str) -> str:
+    """Return the comments, docstrings and function names of a test file, each on its line; all other text is left out."""
+    lines = source.splitlines()
+    prose = [""] * len(lines)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            prose[token.start[0] - 1] = token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            prose[node.lineno - 1] += " " + node.name.replace("_", " ")
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            docstring = node.body[0]
+            prose[docstring.lineno - 1 : docstring.end_lineno] = lines[docstring.lineno - 1 : docstring.end_lineno]
+    return "\n".join(prose)
+
+
+def test_files() -> Iterator[Path]:
+    """Yield the test files."""
+    yield from sorted((ROOT / "tests").rglob("*.py"))
+
+
 def files() -> Iterator[Path]:
     """Yield the files whose prose is checked. Generated pages and stored results are not: their source is."""
     generated = {"benchmarks.md"}
@@ -63,7 +88,9 @@ def files() -> Iterator[Path]:
 
 def main() -> int:
     """Print every finding; return 1 if there are any."""
-    found = [(path.relative_to(ROOT), *finding) for path in files() for finding in findings(path.read_text("utf-8"))]
+    texts = [(path, path.read_text("utf-8")) for path in files()]
+    texts += [(path, prose_of_test(path.read_text("utf-8"))) for path in test_files()]
+    found = [(path.relative_to(ROOT), *finding) for path, text in texts for finding in findings(text)]
     for path, number, word in found:
         hint = next(
             (fix for pattern, fix in BANNED.items() if re.fullmatch(pattern, word, re.IGNORECASE)), "American spelling"
