@@ -30,3 +30,14 @@ def initial_token_ids(model: LanguageModel, text: str, count: int) -> torch.Tens
     if not ids:
         raise SettingError("text: the initial text of a prompt method is empty. Write a sentence.")
     return torch.tensor((ids * (count // len(ids) + 1))[:count], device=device_of(model.module))
+
+
+def input_embeddings(model: LanguageModel, ids: torch.Tensor) -> torch.Tensor:
+    """Return the input embeddings of tokens as the model computes them (tokens x width).
+
+    Gemma multiplies the rows of its embedding matrix by the square root of their width; the rows alone are no inputs.
+    """
+    import torch
+
+    with torch.no_grad():
+        return model.module.get_input_embeddings()(ids).detach()

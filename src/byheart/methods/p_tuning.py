@@ -14,7 +14,9 @@ from annotated_types import Ge, Gt
 
 from byheart.core.errors import SettingError
 from byheart.lm.load import LanguageModel, TrainableModel
-from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
+from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids, input_embeddings
+
+REVISION = 1  # embeddings are scaled as the model scales them (Gemma)
 
 VARIANT = (
     "an MLP computes the embeddings, in place of an LSTM with an MLP; it starts at embeddings of real words; "
@@ -44,7 +46,7 @@ def p_tuning(
         raise SettingError(
             f"methods p_tuning: hidden = {hidden} is less than virtual_tokens = {virtual_tokens}. Set hidden to {virtual_tokens} or more."
         )
-    words = model.module.get_input_embeddings().weight.detach()[initial_token_ids(model, text, virtual_tokens)]
+    words = input_embeddings(model, initial_token_ids(model, text, virtual_tokens))
     config = PromptEncoderConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=virtual_tokens,

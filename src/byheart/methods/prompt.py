@@ -12,7 +12,10 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 
 from byheart.lm.load import LanguageModel, TrainableModel
-from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
+from byheart.lm.placement import device_of
+from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids, input_embeddings
+
+REVISION = 1  # embeddings are scaled as the model scales them (Gemma)
 
 VARIANT = "starts at embeddings of a fixed text, in place of class labels; causal language models in place of T5"
 
@@ -35,14 +38,15 @@ def prompt(
     import torch
     from peft import PromptTuningConfig, get_peft_model
 
-    words = model.module.get_input_embeddings().weight.detach()
+    vocabulary, device = model.module.get_input_embeddings().weight.shape[0], device_of(model.module)
     ids = (
         initial_token_ids(model, text, virtual_tokens)
         if start == "text"
-        else torch.randint(len(words), (virtual_tokens,))
+        else torch.randint(vocabulary, (virtual_tokens,)).to(device)
     )
+    words = input_embeddings(model, ids)
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens)
     module = get_peft_model(model.module, config)
     with torch.no_grad():
-        module.prompt_encoder[module.active_adapter].embedding.weight.copy_(words[ids])
+        module.prompt_encoder[module.active_adapter].embedding.weight.copy_(words)
     return TrainableModel(module, learning_rate)
