@@ -51,7 +51,9 @@ def main() -> None:
         help="kinds of canaries",
     )
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--packing", action="store_true", help="pack texts by cutting them: the preflight refuses this")
+    parser.add_argument(
+        "--packing", action="store_true", help="pack texts by cutting them: the preflight refuses cut canaries"
+    )
     parser.add_argument("--output", type=Path, default=Path("planted"))
     args = parser.parse_args()
 

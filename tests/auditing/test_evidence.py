@@ -5,6 +5,8 @@ import shutil
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from byheart.auditing.audit_differences import compare_folders
@@ -13,7 +15,7 @@ from byheart.auditing.verify import verify_folder
 from byheart.cli.main import main
 from byheart.core.errors import StoreError
 from byheart.stats.roc_auc import auc_difference
-from byheart.store.seal import MANIFEST, read_sealed, sealed_json
+from byheart.store.seal import MANIFEST, read_sealed, sealed_json, sha256
 from testing.audited import MEMBERS, NONMEMBERS, records, refusal
 
 ATTACKS = ("--attacks", "loss,min_k")
@@ -99,6 +101,74 @@ def test_numbers_that_the_scores_do_not_give_are_found_behind_a_new_manifest(fol
     assert any("noted seal" in d for d in verify_folder(folder, {}, seal=seal).differences)
 
 
+def rewritten(folder, name, content):
+    """Write a file of a folder and a new manifest that names it."""
+    (folder / name).write_bytes(content)
+    manifest = read_sealed(folder / MANIFEST)
+    manifest["files"][name] = sha256(content)
+    (folder / MANIFEST).write_text(sealed_json(manifest))
+
+
+def test_numbers_without_scores_and_files_in_work_folders_are_found(folder):
+    scores = pa.BufferOutputStream()
+    columns = pq.read_table(folder / "scores.parquet").drop_columns(["min_k"])
+    pq.write_table(columns, scores)
+    rewritten(folder, "scores.parquet", scores.getvalue().to_pybytes())
+    assert "scores.parquet: has no scores of min_k, and rows.json has its auc" in verify_folder(folder, {}).differences
+    (folder / ".making").mkdir()
+    (folder / ".making" / "report.html").write_text("another page")
+    assert ".making/report.html: not in the manifest" in verify_folder(folder, {}).differences
+
+
+@pytest.mark.parametrize("text", ['{"a": NaN, "seal": ""}', '{"a": "\\ud800", "seal": ""}', '{"a":' + "[" * 100_000])
+def test_json_that_no_seal_has_is_refused_in_one_line(text, tmp_path, command, typed, base):
+    (tmp_path / MANIFEST).write_text(text)
+    code, out, _ = typed("verify", tmp_path)
+    assert code == 1
+    assert "is not JSON that byheart wrote" in out
+    assert "is not JSON" in refusal(command("--model", base, "--preregistered", tmp_path / MANIFEST))
+
+
+def test_what_verify_cannot_read_as_asked_is_refused(folder, files, typed, tmp_path):
+    seal = read_sealed(folder / MANIFEST)["seal"]
+    assert typed("verify", folder, "--seal", f" {seal.upper()}")[0] == 0
+    assert "is not a seal of 64 hex digits" in refusal(typed("verify", folder, "--seal", seal[:16]))
+    member = ("--input", f"member={files / 'members.jsonl'}")
+    assert "member is named twice" in refusal(typed("verify", folder, *member, *member))
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / MANIFEST).write_text(sealed_json({"kind": "byheart preregistration"}))
+    assert "names no files" in refusal(typed("verify", tmp_path / "plan"))
+
+
+def test_groups_are_part_of_a_plan_and_the_order_of_bounds_is_not(base, command, files, tmp_path):
+    for name, texts in (("members", MEMBERS), ("nonmembers", NONMEMBERS)):
+        lines = [{"id": f"{name[0]}-{i}", "text": t, "user": f"{name}-{i // 4}"} for i, t in enumerate(texts)]
+        records(files / f"{name}-users.jsonl", lines)
+    sides = {"members": "members-users.jsonl", "nonmembers": "nonmembers-users.jsonl"}
+    plan, bounds = tmp_path / "plan.json", ("--pass-below", "auc=0.9", "--pass-below", "auc=0.95")
+    assert (
+        command("--attacks", "loss", "--group", "user", "--preregister", tmp_path / "plan-users.json", **sides)[0] == 0
+    )
+    words = ("--model", base, "--attacks", "loss", "--json", "--preregistered")
+    _, out, _ = command(*words, tmp_path / "plan-users.json", **sides)
+    assert json.loads(out)["preregistration"]["deviations"] == [
+        "the groups of the member texts are not those of the plan",
+        "the groups of the nonmember texts are not those of the plan",
+    ]
+    assert command("--attacks", "loss", *bounds, "--preregister", plan, **sides)[0] == 0
+    code, out, err = command(*words, plan, *bounds[2:], *bounds[:2], **sides)
+    assert code == 0, err
+    assert json.loads(out)["preregistration"]["deviations"] == []
+
+
+def test_a_plan_of_all_attacks_names_only_attacks_that_an_audit_can_run(base, saved, command, tmp_path):
+    plan, words = tmp_path / "plan.json", ("--attacks", "all", "--max-texts", "24", "--max-tokens", "8")
+    assert command(*words, "--preregister", plan)[0] == 0
+    assert "lira" not in read_sealed(plan)["plan"]["attacks"]
+    _, out, err = command("--model", saved / "full", "--base", base, *words, "--preregistered", plan, "--json")
+    assert json.loads(out)["preregistration"]["deviations"] == [], err
+
+
 def test_a_plan_that_is_followed_and_one_that_is_not(base, command, files, tmp_path):
     plan = tmp_path / "plan.json"
     code, out, _ = command(*ATTACKS, "--pass-below", "auc=0.9", "--preregister", plan)
@@ -131,6 +201,8 @@ def test_a_plan_that_was_changed_or_exists_is_refused(base, command, folder, tmp
     assert "are too few; a model that leaks nothing would pass" in refusal(command(*few))
     assert not (tmp_path / "few.json").exists()
     assert "already exists" in refusal(command(*ATTACKS, "--preregister", plan))
+    assert "cannot be written" in refusal(command(*ATTACKS, "--preregister", tmp_path / ("p" * 300)))
+    assert "cannot be written" in refusal(command("--model", base, "-o", tmp_path / ("p" * 300)))
     assert "cannot be combined" in refusal(command("--preregister", tmp_path / "b", "--preregistered", plan))
     plan.write_text(plan.read_text().replace('"loss"', '"Loss"'))
     words = ("--model", base, "--preregistered")
@@ -162,7 +234,7 @@ def test_the_same_model_again_is_not_shown_to_differ(folder, saved, base, comman
     found = compare_folders(folder, tmp_path / "again")
     assert not any(a.is_shown for a in found.attacks)
     assert all(a.rank_correlation == pytest.approx(1) for a in found.attacks)
-    assert found.sentence.startswith("no difference shown: the AUC of ")
+    assert found.sentence == "no difference shown: every attack ranks the texts in the same order in both audits"
     assert found.warnings == ("max_tokens is 512 in the first audit and 100 in the second",)
 
 

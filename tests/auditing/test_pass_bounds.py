@@ -121,6 +121,7 @@ def test_a_bound_outside_its_range_is_refused(written, error, says):
 
 def test_bounds_are_written_in_two_ways():
     assert parse_pass_bounds({"auc": 0.55}, fpr=0.01) == parse_pass_bounds(["auc=0.55"], fpr=0.01)
+    assert parse_pass_bounds("auc=0.55", fpr=0.01) == parse_pass_bounds(["auc=0.55"], fpr=0.01)
     assert [str(b) for b in parse_pass_bounds(["auc=0.55", "epsilon=1"], fpr=0.01)] == ["auc=0.55", "epsilon=1"]
 
 
@@ -167,6 +168,17 @@ def test_the_command_refuses_too_few_texts_and_shows_nothing_on_a_broken_split(b
     code, _, err = command(*words, nonmembers="other.jsonl")
     assert code == 4
     assert "the split is broken" in err
+
+
+def test_bounds_without_an_attack_on_membership_are_refused(command, monkeypatch, capsys, tmp_path):
+    words = ("--attacks", "discoverable", "--pass-below", "auc=0.9")
+    says = "bounds limit attacks on membership, and discoverable is none"
+    assert says in refusal(command(*words, "--preregister", tmp_path / "plan.json"))
+    monkeypatch.setattr(sys, "argv", ["byheart", "check", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    assert "discoverable is none" in refusal((ended.value.code, shown.out, shown.err))
 
 
 def test_the_plan_says_how_many_texts_a_bound_takes(files, monkeypatch, capsys):

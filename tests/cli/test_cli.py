@@ -89,6 +89,7 @@ def test_shelves_are_listed(typed):
         (["shelf", "attacks", "nowhere.at_all:f"], ("module:function", "nowhere")),
         (["shelf", "attacks", ":"], "module:function"),
         (["shelf", "attacks", ".x:y"], "module:function"),
+        (["verify", "caf\udce9"], r"'caf\udce9': is not UTF-8"),
     ],
 )
 def test_a_mistyped_command_gives_one_line(refused, words, named):

@@ -232,7 +232,7 @@ def test_what_a_model_writes_follows_its_record_and_is_refused_without_a_model()
     prompts = {kind: {c.record["prompt"] for c in planted.canaries if c.kind == kind} for kind in settings.kinds}
     assert len(prompts["high_perplexity"]) == 1
     assert len(prompts["synthetic"]) > 5
-    assert {kind for kind, _ in planted.references} == {"high_perplexity"}
+    assert [kind for kind, _ in planted.references] == ["high_perplexity"] * settings.references
     assert planted.manifest["bits"] == {"high_perplexity": 40.0}
     with pytest.raises(DataError, match="--model"):
         planted_in("completion", settings)

@@ -20,10 +20,13 @@ from simulations import (
     near_copies,
     pass_bounds,
     pieces,
+    planted,
+    planted_table,
     reversed_verdicts,
     table_parts,
     tables,
     utility,
+    verdicts,
 )
 
 ALL = {
@@ -40,9 +43,12 @@ ALL = {
         *blind.pieces(),
         *pass_bounds.pieces(),
         *reversed_verdicts.pieces(),
+        *planted.pieces(),
+        *verdicts.pieces(),
     )
 }
 QUICK = (
+    "planted | no leakage | 240",
     "pass | one attack, groups of five | 300",
     "pass | 5 attacks, one at the bound, correlation 0.5 | 300",
     "pass power | AUC below 0.6, 1 attack | 180",
@@ -89,7 +95,18 @@ def expected(piece, name):
         # Not vacuous: with 300 canaries or 1,000 runs most bounds are informative.
         return (0.5, 1) if "above" in name and piece.texts >= 300 else None
     if piece.table.startswith(
-        ("groups", "attributes", "exposure", "utility", "near copies", "blind", "reversed", "pass")
+        (
+            "groups",
+            "attributes",
+            "exposure",
+            "utility",
+            "near copies",
+            "blind",
+            "reversed",
+            "pass",
+            "planted",
+            "verdicts",
+        )
     ):
         return expected_from_split(piece, name)
     if name in alarms.NOMINAL:
@@ -100,9 +117,9 @@ def expected(piece, name):
 
 def expected_from_split(piece, name):
     """The same for tables of complete paths."""
-    if piece.table.startswith(("reversed", "pass")):
-        is_bound = piece.table.startswith("pass")
-        return expected_of_bounds(piece, name) if is_bound else expected_in_reverse(piece.table, name)
+    for start, expected_of in OF_AUDITS.items():
+        if piece.table.startswith(start):
+            return expected_of(piece, name)
     if piece.table == "blind":
         above = (0, blind.NOMINAL_ABOVE + table_parts.ALLOWANCE) if name.endswith("interval above") else None
         return (table_parts.LEAST, 1) if name in blind.CLASSIFIERS else above
@@ -116,6 +133,20 @@ def expected_from_split(piece, name):
     return expected_of_groups(piece.table, name) if is_groups else expected_advantage(piece.population, name)
 
 
+def expected_of_canaries(piece, name):
+    """The bound holds for every mechanism; without leakage, no number claims it more often than nominal."""
+    if name == "bound holds":
+        return 0.95 - table_parts.ALLOWANCE, 1
+    return (0, planted_table.CLAIMS[name] + table_parts.ALLOWANCE) if piece.population == "no leakage" else None
+
+
+def expected_of_verdicts(piece, name):
+    """No false leak, whatever the planted difference of the texts; a leak of comparable texts is found."""
+    if name not in {"leaks, base", "leaks, no base"}:
+        return None
+    return (0.8, 1) if piece.table == "verdicts, leak" else (0, 0.025 + table_parts.ALLOWANCE)
+
+
 def expected_of_bounds(piece, name):
     """No more false passes than nominal, with the split check for a hidden leak too, and the predicted power at chance."""
     if piece.table == "pass power":
@@ -126,11 +157,19 @@ def expected_of_bounds(piece, name):
     return (0.5, 1) if piece.population.startswith("no difference") else None
 
 
-def expected_in_reverse(table, name):
+def expected_in_reverse(piece, name):
     """No false claim in either direction; a model that forgot the members leaks in reverse, and an alarm is raised."""
-    if table == "reversed" or name.startswith("leaks"):
+    if piece.table == "reversed" or name.startswith("leaks"):
         return 0, reversed_verdicts.NOMINAL[name] + table_parts.ALLOWANCE
     return None if name == "reversed, no base" else (0.8, 1)
+
+
+OF_AUDITS = {
+    "planted": expected_of_canaries,
+    "verdicts": expected_of_verdicts,
+    "pass": expected_of_bounds,
+    "reversed": expected_in_reverse,
+}
 
 
 def expected_of_near_copies(piece):

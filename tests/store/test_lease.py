@@ -205,3 +205,53 @@ def test_a_result_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     place = events.index("rename to key")
     assert {"weights", "inner", "recipe.json"} <= set(events[:place])
     assert events[place + 1 :] == ["training"]
+
+
+def test_an_interrupted_claim_is_free_though_its_process_goes_on(tmp_path, monkeypatch):
+    """A notebook continues after Ctrl-C."""
+    with monkeypatch.context() as patched:
+        patched.setattr(leases, "process_start", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            is_free(tmp_path / "key")
+    assert holder(tmp_path / "key") is None
+    assert is_free(tmp_path / "key")
+
+
+def test_a_claim_is_released_on_a_full_disk(tmp_path, monkeypatch):
+    with lease(tmp_path / "key", wait=False) as is_claimed:
+        assert is_claimed
+        monkeypatch.setattr(Path, "touch", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.undo()
+    assert is_free(tmp_path / "key")
+
+
+def test_a_process_that_was_suspended_while_it_claimed_gets_no_claim(tmp_path, monkeypatch):
+    def suspended(_):
+        (tmp_path / "key" / "2").mkdir()
+        for file in (tmp_path / "key" / "1").iterdir():
+            file.unlink()
+        (tmp_path / "key" / "1").rmdir()
+        return "1"
+
+    monkeypatch.setattr(leases, "process_start", suspended)
+    assert not is_free(tmp_path / "key")
+    assert [p.name for p in (tmp_path / "key").iterdir()] == ["2"]
+
+
+@pytest.mark.parametrize(
+    "written", ["[]", "null", '"é"', "{", '{"machine": "HERE"}', '{"machine": "HERE", "process": "x"}']
+)
+def test_a_claim_whose_owner_cannot_be_read_lasts_as_long_as_its_heartbeat(tmp_path, fast, written):
+    claim = tmp_path / "key" / "1"
+    claim.mkdir(parents=True)
+    (claim / "owner.json").write_text(written.replace("HERE", leases.machine_identity()))
+    (claim / "heartbeat.lock").touch()
+    assert holder(tmp_path / "key").host == "?"
+    with lease(tmp_path / "key", wait=True) as is_claimed:
+        assert is_claimed
+
+
+def test_a_reader_who_cannot_write_the_store_sees_who_holds_a_claim(claimed_elsewhere, monkeypatch):
+    folder, child = claimed_elsewhere
+    monkeypatch.setattr(Path, "touch", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    assert holder(folder).process == child.pid

@@ -136,3 +136,37 @@ def test_dropping_a_missing_result_raises_no_error(store):
     store.get_or_make("states", "k", {}, lambda _: None)
     store.drop("states", "k")
     assert not store.has("states", "k")
+
+
+def test_a_claim_in_a_folder_that_cannot_be_written_is_refused(store, monkeypatch):
+    mkdir = type(store.root).mkdir
+
+    def refuse(folder, *words, **settings):
+        if folder.name == "k":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        mkdir(folder, *words, **settings)
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with (
+        pytest.raises(StoreError, match=r"cannot be written \(Permission denied\)\. Choose another folder"),
+        store.claim("k", wait=False),
+    ):
+        pass
+
+
+def test_a_damaged_note_is_named_and_one_that_is_removed_meanwhile_is_none(store, monkeypatch):
+    store.note("tasks", "a", {"x": 1})
+    store.note("tasks", "b", {"x": 2})
+    assert store.find_note("tasks", "c") is None
+    (store.root / "tasks" / "b.json").write_text("{")
+    with pytest.raises(StoreError, match=r"tasks/b\.json is damaged"):
+        store.notes("tasks")
+    read = store.root.__class__.read_text
+
+    def removed_by_another(path, **settings):
+        path.unlink(missing_ok=True)
+        return read(path, **settings)
+
+    monkeypatch.setattr("pathlib.Path.read_text", removed_by_another)
+    assert store.find_note("tasks", "a") is None
+    assert store.notes("tasks") == {}

@@ -17,8 +17,10 @@ from byheart.core.errors import SettingError, StoreError
 from byheart.store.probe import answer, ask, check_answers
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
+from byheart.study.executors.ray_cluster import _check_address
 from byheart.study.status import task_states
 from byheart.study.study_file import parse_study
+from byheart.study.submit import submit
 from testing.stores import shadow_study
 
 
@@ -162,13 +164,28 @@ def test_a_ray_address_that_does_not_answer_is_refused(asked, tmp_path):
 
 @pytest.mark.parametrize(("executor", "package"), [("ray", "ray"), ("slurm", "submitit")])
 def test_an_executor_that_is_not_installed_is_refused_with_its_extra(asked, tmp_path, monkeypatch, executor, package):
-    from byheart.study.submit import submit
-
     monkeypatch.setitem(sys.modules, package, None)
     content = {**asked, "machine": {"executor": executor}}
     run = byheart.run if executor == "ray" else lambda c, store: submit(parse_study(c), Store.open(store))
     with pytest.raises(SettingError, match=rf"executor = {executor}: .*pip install 'byheart\[{executor}\]'"):
         run(content, store=tmp_path)
+    assert not (tmp_path / "gates").exists()  # before any work
+
+
+def test_an_address_without_ray_and_a_port_that_does_not_exist_are_refused(asked, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(json.dumps(asked))
+    made = typed("run", tmp_path / "tiny.yaml", "--store", tmp_path / "store", "--ray-address", "auto")
+    assert made.returncode == 2
+    assert made.stderr == "byheart: --ray-address: the executor is local. Add --executor ray.\n"
+    with pytest.raises(SettingError, match=r"ray_address = 127\.0\.0\.1:99999: no Ray cluster answers"):
+        _check_address("127.0.0.1:99999")
+
+
+def test_a_part_of_a_gpu_is_refused_by_slurm(asked, tmp_path):
+    machine = {"executor": "slurm", "task_gpus": 0.5, "slurm": {"cluster": "local"}}
+    with pytest.raises(SettingError, match=r"task_gpus = 0\.5: a Slurm job has whole GPUs"):
+        submit(parse_study({**asked, "machine": machine}), Store.open(tmp_path))
+    assert not (tmp_path / "gates").exists()
 
 
 # the probe

@@ -84,6 +84,16 @@ def test_overrides(tmp_path):
         ("attacks: [{min_k: {k: 1.5}}]", SettingError, "less than or equal to 1"),
         ("trainning: {epochs: 3}", UnknownNameError, "key 'trainning': unknown name. Did you mean 'training'?"),
         ("training: {epoch: 3}", UnknownNameError, "Did you mean 'epochs'?"),
+        (
+            "machine: {slurm: {partitoin: gpu}}",
+            UnknownNameError,
+            "machine.slurm 'partitoin': unknown name. Did you mean 'partition'?",
+        ),
+        (
+            "machine: {slurm: {partition: 12}}",
+            SettingError,
+            "machine.slurm.partition = 12: input should be a valid string",
+        ),
         ("training: {epochs: true}", SettingError, "training.epochs = True"),
         ("training: 3", StudyError, "training: 3 "),
         ("data: {train: 10, members: 20}", SettingError, "data.members = 20: more than data.train = 10"),

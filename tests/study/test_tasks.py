@@ -112,6 +112,23 @@ def test_a_host_with_other_model_files_or_data_is_refused(planned_store):
         run_task(store, "0" * 16, study="shadowed")
 
 
+def test_a_study_that_the_store_does_not_have_is_refused(planned_store):
+    store, tasks = planned_store
+    with pytest.raises(StoreError, match=r"has no tasks of a study 'óther'\. Start it: byheart run"):
+        run_task(store, tasks[0].key, study="óther")
+    store.drop_note("studies", "shadowed")
+    with pytest.raises(StoreError, match=r"has no study 'shadowed'\. Start it: byheart run"):
+        run_task(store, tasks[0].key)
+
+
+@pytest.mark.parametrize("content", [{}, {"tasks": 3}, {"tasks": [{"key": "k"}]}])
+def test_tasks_that_cannot_be_read_are_named(tmp_path, content):
+    store = Store.open(tmp_path)
+    store.note("tasks", "grid", content)
+    with pytest.raises(StoreError, match=r"tasks/grid\.json is damaged"):
+        task_states(store)
+
+
 def test_a_failed_task_is_in_the_status_until_it_succeeds(asked, whole, tmp_path, monkeypatch):
     store = Store.open(tmp_path)
 

@@ -14,7 +14,14 @@ import numpy as np
 
 from byheart.core.attack_output import output_arrays
 from byheart.core.defaults import DEFAULT_ATTACKS, EXTRACTION_METRICS
-from byheart.core.dependencies import INPUTS, depends_on, known_records_needed, observation_name, required_observations
+from byheart.core.dependencies import (
+    INPUTS,
+    TOKEN_INPUTS,
+    depends_on,
+    known_records_needed,
+    observation_name,
+    required_observations,
+)
 from byheart.core.errors import DataError, SettingError
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice, choose, entry_names, module_constant
@@ -62,6 +69,15 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
     if not choices:
         raise SettingError("attacks: the list is empty. Write default, all, or names such as loss.")
     return choices
+
+
+def available_inputs(
+    texts: Mapping[str, Sequence[Any]], max_texts: int, *, has_base: bool
+) -> tuple[dict[str, int], set[str]]:
+    """Return the numbers of texts by input name, and the names of the inputs that an audit of texts by part has."""
+    counts = {f"{part}_tokens": min(len(items), max_texts) for part, items in texts.items()}
+    models = {"model", "base_model"} if has_base else {"model"}
+    return counts, models | {"tokens"} | (counts.keys() & set(TOKEN_INPUTS))
 
 
 def runnable_attacks(

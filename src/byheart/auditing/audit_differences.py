@@ -28,6 +28,7 @@ from byheart.store.seal import changed_files
 
 SETTINGS_THAT_MATTER = ("max_tokens", "precision", "end_token", "tokenization")
 COMPARED_PARTS = ("member", "nonmember")
+EQUAL_ORDER_TOLERANCE = 1e-12
 
 
 class AttackDifference(NamedTuple):
@@ -48,6 +49,11 @@ class AttackDifference(NamedTuple):
         """Whether the AUCs are shown to differ."""
         return self.p_value <= ALPHA
 
+    @property
+    def has_equal_order(self) -> bool:
+        """Whether the scores of both models have the same order."""
+        return self.difference.value == 0 and self.rank_correlation > 1 - EQUAL_ORDER_TOLERANCE
+
 
 class AuditDifferences(NamedTuple):
     """Two audits compared: names, attacks with the largest difference first, reasons for the others, and warnings."""
@@ -61,6 +67,8 @@ class AuditDifferences(NamedTuple):
     def sentence(self) -> str:
         """The result in one sentence."""
         shown = [a for a in self.attacks if a.is_shown]
+        if not shown and all(a.has_equal_order for a in self.attacks):
+            return "no difference shown: every attack ranks the texts in the same order in both audits"
         if not shown:
             widest = max(self.attacks, key=lambda a: a.difference.high - a.difference.low)
             _, low, high, _ = widest.difference

@@ -6,6 +6,7 @@ The records are independent of one another, so training is the only difference b
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,20 @@ def demo_audit(
 ) -> Audit:
     """Write records, train an adapter, audit it, and save everything into a new folder; return the audit.
 
-    Raises `StoreError` if the folder exists, `ModelError` if the base model is not available.
+    Raises `StoreError` if the folder exists, `ModelError` if the base model is not available. An error or an interruption
+    removes the folder.
     """
     check_output_folder(folder)
+    try:
+        return _train_and_audit(folder, base=base, texts=texts, epochs=epochs, command=command, on_status=on_status)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # the next try starts with a new folder
+        raise
+
+
+def _train_and_audit(
+    folder: Path, *, base: str, texts: int, epochs: int, command: str, on_status: Callable[[str], None]
+) -> Audit:
     paths = _write_records(folder, texts)
     on_status(f"training a LoRA on {texts} records")
     _train_adapter(paths["member"], folder / MODEL, base, epochs, on_status)

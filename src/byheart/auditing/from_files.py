@@ -15,7 +15,12 @@ from byheart.auditing.canaries.texts import audited_canaries
 from byheart.auditing.exported_weights import export_doubts
 from byheart.auditing.input_hashes import input_hashes
 from byheart.auditing.local import run_audit
-from byheart.auditing.preregistration import compare_with_plan, preregistration_text, write_preregistration
+from byheart.auditing.preregistration import (
+    compare_with_plan,
+    group_hashes,
+    preregistration_text,
+    write_preregistration,
+)
 from byheart.auditing.save import check_output_folder
 from byheart.auditing.server.audit import RequestProgressCallback, run_endpoint_audit
 from byheart.auditing.server.client import Endpoint
@@ -102,7 +107,9 @@ def audit_files(
         on_status(f"comparing the model with {exported_from}")
         doubts = export_doubts(target.open_model, weights.open_model, texts, request.settings, exported_from)
         target = replace(target, doubts=(*target.doubts, *doubts))
-    return _with_evidence(run_audit(target, texts, request.settings, on_status, request.planted), request, files.parts)
+    return _with_evidence(
+        run_audit(target, texts, request.settings, on_status, request.planted), request, texts, files.parts
+    )
 
 
 def audit_files_endpoint(
@@ -120,7 +127,7 @@ def audit_files_endpoint(
     texts = request.read_texts()
     tokenizer = None if tokenizer_name is None else named_tokenizer(tokenizer_name)
     audit = run_endpoint_audit(endpoint, names, texts, request.settings, tokenizer=tokenizer, on_progress=on_progress)
-    return _with_evidence(audit, request, {})
+    return _with_evidence(audit, request, texts, {})
 
 
 def write_plan(request: AuditRequest, path: Path) -> str:
@@ -135,14 +142,17 @@ def write_plan(request: AuditRequest, path: Path) -> str:
     return json.loads(text)[SEAL]
 
 
-def _with_evidence(audit: Audit, request: AuditRequest, weights: Mapping[str, str]) -> Audit:
+def _with_evidence(
+    audit: Audit, request: AuditRequest, texts: Mapping[str, Sequence[AuditedText]], weights: Mapping[str, str]
+) -> Audit:
     """Return the audit with hashes of its input files, and with the comparison with the preregistration, if there is one."""
     inputs = input_hashes(request.hashed_sources, weights)
     audit = replace(audit, provenance={**audit.provenance, "inputs": inputs})
     if request.plan is None:
         return audit
     fail_above = [str(bound) for bound in request.bounds]
-    preregistration = compare_with_plan(request.plan, audit.provenance, audit.left_out, fail_above)
+    groups = group_hashes(texts)
+    preregistration = compare_with_plan(request.plan, audit.provenance, audit.left_out, fail_above, groups)
     bounds = audit.bounds
     if preregistration.deviations:
         reason = f"the preregistration was not followed: {preregistration.deviations[0]}"

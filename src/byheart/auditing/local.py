@@ -15,6 +15,7 @@ import torch
 
 from byheart.analysis.token_view import Piece, token_pieces
 from byheart.auditing.attack_evidence import (
+    available_inputs,
     check_known_texts_used,
     runnable_attacks,
 )
@@ -32,7 +33,6 @@ from byheart.auditing.target import AuditTarget, target_from_memory
 from byheart.auditing.texts import AuditedText, texts_by_part
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.config import Tokenization
-from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice
 from byheart.core.split import Split
@@ -188,10 +188,7 @@ def _select_attacks(
 
     Raises `DataError` if none can run or known texts are unused, `SettingError` if all are extraction attacks.
     """
-    text_counts = {f"{part}_tokens": min(len(items), settings.max_texts) for part, items in texts.items()}
-    inputs = (
-        {"model", "tokens"} | ({"base_model"} if target.open_base else set()) | (text_counts.keys() & set(TOKEN_INPUTS))
-    )
+    text_counts, inputs = available_inputs(texts, settings.max_texts, has_base=target.open_base is not None)
     attacks, left_out = runnable_attacks(settings.attacks, inputs, text_counts, target.why_no_base)
     check_known_texts_used(settings.attacks, text_counts)
     if all(map(is_extraction_attack, attacks.values())):

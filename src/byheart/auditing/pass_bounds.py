@@ -80,7 +80,10 @@ def parse_pass_bounds(written: Mapping[str, float] | Iterable[str], *, fpr: floa
 
     Raises `UnknownNameError` for an unknown metric, `SettingError` for a value that chance reaches or that is no limit.
     """
-    items = [f"{m}={v}" for m, v in written.items()] if isinstance(written, Mapping) else list(written)
+    if isinstance(written, Mapping):
+        items = [f"{m}={v}" for m, v in written.items()]
+    else:
+        items = [written] if isinstance(written, str) else [str(item) for item in written]
     return tuple(_parse_bound(item, fpr) for item in items)
 
 
@@ -121,11 +124,21 @@ def required_texts(bound: PassBound, *, fpr: float, attacks: int) -> int | None:
     return texts_to_pass(power)
 
 
+def count_membership_attacks(attacks: Mapping[str, Choice]) -> int:
+    """Return the number of attacks that a bound limits; raises `SettingError` for extraction attacks only."""
+    count = sum(not is_extraction_attack(attack) for attack in attacks.values())
+    if not count:
+        raise SettingError(
+            f"--pass-below: bounds limit attacks on membership, and {', '.join(attacks)} is none. Add one, such as --attacks loss."
+        )
+    return count
+
+
 def check_pass_bounds(
     bounds: Sequence[PassBound], record_labels: RecordLabels, attacks: Mapping[str, Choice], *, fpr: float
 ) -> None:
     """Raise `DataError` if a model at chance more likely fails than passes; called before a model is loaded."""
-    count = sum(not is_extraction_attack(attack) for attack in attacks.values())
+    count = count_membership_attacks(attacks) if bounds else 0
     members, nonmembers = _independent_counts(record_labels)
     for bound in bounds:
         power = 0.0

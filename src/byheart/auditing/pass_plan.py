@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from byheart.auditing.pass_bounds import pass_power, required_texts
+from byheart.auditing.pass_bounds import count_membership_attacks, pass_power, required_texts
 from byheart.auditing.settings import AuditSettings
-from byheart.core.attack_output import is_extraction_attack
 from byheart.core.types import Table
 
 TITLE = "Texts that a bound takes"
@@ -17,7 +16,7 @@ def pass_plan(settings: AuditSettings, members: int | None, nonmembers: int | No
 
     The power is None without numbers of texts. All texts are taken as independent.
     """
-    attacks = sum(not is_extraction_attack(attack) for attack in settings.attacks.values())
+    attacks = count_membership_attacks(settings.attacks)
     plan: list[dict[str, Any]] = []
     for bound in settings.pass_below:
         power = None

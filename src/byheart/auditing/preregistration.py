@@ -1,8 +1,8 @@
 """Preregistration: what an audit will do, written before a model is looked at, and whether the audit did it.
 
-The file has the attacks with their settings, the bounds, the number of texts and their content hashes by part (which also fix
-who is a member), the hash of the manifest of planted canaries (which has their coins), a date and a seal. The date is this
-machine's clock: commit the file, or have it time-stamped, to prove it.
+The file has the attacks with their settings, the bounds, the number of texts and hashes of their content and of their groups by
+part (which also fix who is a member), the hash of the manifest of planted canaries (which has their coins), a date and a seal.
+The date is this machine's clock: commit the file, or have it time-stamped, to prove it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from byheart.auditing.attack_evidence import available_inputs, runnable_attacks
 from byheart.auditing.compare import split_of_given_parts
 from byheart.auditing.pass_bounds import check_pass_bounds
 from byheart.auditing.settings import AuditSettings
@@ -44,29 +45,38 @@ def preregistration_text(
 ) -> str:
     """Return the sealed JSON of a plan; no model is needed. `canaries` is the hash of their manifest, which has the coins.
 
-    Raises `DataError` for too few texts to pass a bound; chats are checked by the audit, which has a tokenizer.
+    Attacks that no audit of these texts can run, such as those with shadow models, are left out. Raises `DataError` if none
+    can run, and for too few texts to pass a bound; chats are checked by the audit, which has a tokenizer.
     """
+    text_counts, inputs = available_inputs(texts, settings.max_texts, has_base=True)
+    attacks, _ = runnable_attacks(settings.attacks, inputs, text_counts)
     if not any(t.chat for items in texts.values() for t in items):
         _, labels = split_of_given_parts(texts, None, settings.max_texts)
-        check_pass_bounds(settings.pass_below, labels, settings.attacks, fpr=settings.fpr)
+        check_pass_bounds(settings.pass_below, labels, attacks, fpr=settings.fpr)
     plan = {
-        "attacks": {name: attack.recipe for name, attack in settings.attacks.items()},
+        "attacks": {name: attack.recipe for name, attack in attacks.items()},
         "settings": {name: getattr(settings, name) for name in PLANNED_SETTINGS},
         "pass_below": [str(bound) for bound in settings.pass_below],
         "fail_above": list(fail_above),
         "canaries": dict(canaries),
         "texts": {part: len(items) for part, items in texts.items()},
         "data": {part: digest([t.content] for t in items) for part, items in texts.items()},
+        "groups": group_hashes(texts),
     }
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return sealed_json({"kind": KIND, "at": at, "byheart": metadata.version("byheart"), "plan": plan})
 
 
+def group_hashes(texts: Mapping[str, Sequence[AuditedText]]) -> dict[str, str]:
+    """Return the hash of the texts' groups by part: groups affect intervals, and the sample of `max_texts`."""
+    return {part: digest([t.group] for t in items) for part, items in texts.items()}
+
+
 def write_preregistration(path: Path, text: str) -> None:
     """Write a preregistration to a new file; raises `StoreError` if the file exists or cannot be written."""
-    if path.exists():
-        raise StoreError(f"--preregister {path}: the file already exists. Choose a new file, or keep this plan.")
     try:
+        if path.exists():
+            raise StoreError(f"--preregister {path}: the file already exists. Choose a new file, or keep this plan.")
         with atomic_write(path) as temporary_path:
             temporary_path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -84,12 +94,24 @@ def read_preregistration(path: Path) -> dict[str, Any]:
 
 
 def compare_with_plan(
-    content: Mapping[str, Any], provenance: Mapping[str, Any], left_out: Mapping[str, str], fail_above: Sequence[str]
+    content: Mapping[str, Any],
+    provenance: Mapping[str, Any],
+    left_out: Mapping[str, str],
+    fail_above: Sequence[str],
+    groups: Mapping[str, str],
 ) -> Preregistration:
-    """Return whether an audit with this provenance followed a preregistration; `left_out` are attacks that did not run."""
+    """Return whether an audit with this provenance followed a preregistration.
+
+    `left_out` are attacks that did not run, `groups` the audit's `group_hashes`.
+    """
     as_read = json.loads(json.dumps(provenance, default=str))  # tuples become lists, as in the plan's file
-    deviations = tuple(_deviations(content["plan"], as_read, left_out, fail_above))
-    return Preregistration(content[SEAL], content["at"], deviations)
+    plan = content["plan"]
+    deviations = [*_deviations(plan, as_read, left_out, fail_above)]
+    # A plan of a former version has no groups. Other texts have other groups, and are named already.
+    same_texts = [part for part, planned in plan["data"].items() if provenance["data"].get(part) == planned]
+    changed = [part for part in same_texts if plan.get("groups", groups).get(part) != groups.get(part)]
+    deviations += [f"the groups of the {part} texts are not those of the plan" for part in changed]
+    return Preregistration(content[SEAL], content["at"], tuple(deviations))
 
 
 def _deviations(
@@ -97,7 +119,7 @@ def _deviations(
 ) -> Iterator[str]:
     settings: Mapping[str, Any] = provenance["settings"]
     attacks: Mapping[str, Any] = settings["attacks"]
-    yield from (f"attack {n} was added" for n in attacks if n not in plan["attacks"])
+    yield from (f"attack {n} was added" for n in attacks if n not in plan["attacks"] and n not in left_out)
     yield from (f"attack {n} was left out" for n in plan["attacks"] if n not in attacks)
     yield from (f"attack {n} did not run: {left_out[n]}" for n in plan["attacks"] if n in attacks and n in left_out)
     yield from (f"attack {n} has other settings" for n, a in attacks.items() if plan["attacks"].get(n, a) != a)
@@ -105,7 +127,7 @@ def _deviations(
         if name in settings and settings[name] != planned:
             yield f"{name} is {settings[name]}, and the plan has {planned}"
     for name, used in (("pass_below", settings.get("pass_below", [])), ("fail_above", fail_above)):
-        if list(used) != plan[name]:
+        if sorted(used) != sorted(plan[name]):
             yield f"{name} is {', '.join(used) or 'not set'}, and the plan has {', '.join(plan[name]) or 'none'}"
     if sorted(provenance["inputs"].get("canaries", {}).values()) != sorted(plan["canaries"].values()):
         yield "the manifest of canaries, with their coins, is not that of the plan"

@@ -26,7 +26,11 @@ from byheart.store.seal import MANIFEST, sealed_json, sha256
 
 def check_output_folder(folder: Path) -> None:
     """Raise `StoreError` if no new folder can be created here; called before an audit is computed."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    try:
+        is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error.strerror}). Choose another folder with -o.") from error
+    if is_taken:
         raise StoreError(f"{folder}: the path already exists. Choose another folder with -o, or remove it.")
     if folder.absolute() == Path.cwd():
         raise StoreError(f"{folder}: this is the current folder. Choose a new folder, such as -o audit.")

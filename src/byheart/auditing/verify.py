@@ -13,6 +13,7 @@ the named model; repeating the audit with the named inputs does.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from byheart.analysis.labels import attack_label
 from byheart.auditing.input_hashes import WEIGHT_PARTS, input_hashes
 from byheart.auditing.result import FINETUNED_EPOCH
 from byheart.auditing.saved import SavedAudit, read_audit
-from byheart.core.errors import StoreError, UnknownNameError
+from byheart.core.errors import SettingError, StoreError, UnknownNameError
 from byheart.core.registry import choose
 from byheart.store.seal import MANIFEST, SEAL, changed_files, read_sealed
 
@@ -52,10 +53,15 @@ def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None =
         manifest = read_sealed(folder / MANIFEST)
     except StoreError as error:
         return Verification("", ("manifest",), (str(error),))
-    differences = changed_files(folder, manifest["files"], ignored=STORE_WORK_FOLDERS)
+    if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("made", {}), dict):
+        raise StoreError(
+            f"{folder}: its {MANIFEST} names no files. Name a folder of byheart audit -o, or the folder of an unpacked study."
+        )
+    differences = changed_files(folder, manifest["files"], ignored=() if "made" in manifest else STORE_WORK_FOLDERS)
     checked = [f"{len(manifest['files'])} files"]
     if seal is not None:
         checked.append("seal")
+        seal = _parse_seal(seal)
         if seal != manifest[SEAL]:
             differences.append(f"{MANIFEST}: its seal is {manifest[SEAL][:16]}, and the noted seal is {seal[:16]}")
     recorded: Mapping[str, Mapping[str, str]] = manifest.get("made", {}).get("inputs", {})
@@ -68,6 +74,16 @@ def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None =
         checked.append(f"{len(numbers)} numbers, computed again from the scores")
         differences += [message for message in numbers if message]
     return Verification(manifest[SEAL], tuple(checked), tuple(differences))
+
+
+def _parse_seal(written: str) -> str:
+    """Return a seal in lower case; raises `SettingError` for anything but 64 hex digits."""
+    seal = written.strip().lower()
+    if not re.fullmatch("[0-9a-f]{64}", seal):
+        raise SettingError(
+            f"--seal {written}: is not a seal of 64 hex digits. Write the whole seal that the audit printed."
+        )
+    return seal
 
 
 def _input_differences(part: str, path: str, recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
@@ -89,8 +105,11 @@ def _recomputed(audit: SavedAudit) -> Iterator[str]:
     """Yield a message for each number of an attack, "" if its scores give it again."""
     fpr = audit.provenance["settings"]["fpr"]
     for row in audit.rows:
+        if row.metric not in RECOMPUTED_METRICS:
+            continue
         scores = audit.scores.get(int(row.epoch or 0), {}).get(attack_label(row))
-        if row.metric not in RECOMPUTED_METRICS or scores is None:
+        if scores is None:
+            yield f"scores.parquet: has no scores of {attack_label(row)}, and rows.json has its {row.metric}"
             continue
         metric = choose("metrics", row.metric, {"fpr": fpr} if row.metric == "tpr_at_fpr" else {})
         estimate = metric(scores, *audit.record_labels)

@@ -106,13 +106,13 @@ def check(
     data: Annotated[str | None, typer.Argument(metavar="[DATA]", help="The file that planting wrote.")] = None,
 ) -> None:
     """Check that a manifest, its coins, its canaries and the planted data are as planting wrote them."""
-    from byheart.data.canary_manifest import read_planted_set
+    from byheart.data.canary_manifest import MANIFEST, read_planted_set
     from byheart.data.sources import read_source
 
     planted = read_planted_set(manifest)
     if data is not None:
         planted.check_planted([row.fields for row in read_source(data)])
-    typer.echo(_summary(planted, manifest))
+    typer.echo(_summary(planted, manifest / MANIFEST if manifest.is_dir() else manifest))
 
 
 def _summary(planted: PlantedSet, manifest: Path) -> str:

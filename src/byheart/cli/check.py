@@ -38,20 +38,28 @@ def check(  # noqa: PLR0913 - options of a command
     """Check without a model whether members and non-members are comparable: sound, doubtful, or broken (exit 1)."""
     from byheart.study.check import gates_json, gates_text, requested_gates
 
+    settings = _audit_settings(pass_below, attacks, fpr) if pass_below else None
     gates: dict[str, Gate] = {}
-    if not pass_below or study is not None or members is not None or nonmembers is not None or group:
+    if settings is None or study is not None or members is not None or nonmembers is not None or group:
         gates = requested_gates(study, members, nonmembers, group=group, store=store, overrides=overrides or [])
     content: dict[str, Any] = json_module.loads(gates_json(gates)) if gates else {}
     lines = [gates_text(gates)] if gates else []
-    if pass_below:
-        from byheart.auditing.settings import AuditSettings
-
-        names = attacks if attacks in {"default", "all"} else [name.strip() for name in attacks.split(",")]
-        plans, tables = _pass_plans(AuditSettings(attacks=names, fpr=fpr, pass_below=pass_below), gates)
+    if settings is not None:
+        plans, tables = _pass_plans(settings, gates)
         content["pass_below"] = plans
         lines += tables
     typer.echo(json_module.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) if json else "\n".join(lines))
     raise typer.Exit(1 if any(g.verdict == "broken" for g in gates.values()) else 0)
+
+
+def _audit_settings(pass_below: list[str], attacks: str, fpr: float) -> AuditSettings:
+    from byheart.auditing.pass_bounds import count_membership_attacks
+    from byheart.auditing.settings import AuditSettings
+
+    names = attacks if attacks in {"default", "all"} else [name.strip() for name in attacks.split(",")]
+    settings = AuditSettings(attacks=names, fpr=fpr, pass_below=pass_below)
+    count_membership_attacks(settings.attacks)
+    return settings
 
 
 def _pass_plans(settings: AuditSettings, gates: Mapping[str, Gate]) -> tuple[list[dict[str, Any]], Sequence[str]]:

@@ -31,7 +31,7 @@ def verify(
     """Check a folder against its manifest: files, inputs, and numbers computed again from the scores. Exit 1: something differs."""
     from byheart.auditing.verify import verify_folder
 
-    result = verify_folder(folder, dict(map(_part_and_path, inputs or [])), seal=seal)
+    result = verify_folder(folder, _paths_by_part(inputs or []), seal=seal)
     if json:
         typer.echo(json_module.dumps(result._asdict(), ensure_ascii=False, indent=1))
     else:
@@ -63,10 +63,15 @@ def compare(
     typer.echo(f"\n{as_text(differences_table(differences))}")
 
 
-def _part_and_path(written: str) -> tuple[str, str]:
-    part, _, path = written.partition("=")
-    if not part or not path:
-        raise SettingError(
-            f"--input {written}: is not a part and its path. Write, for example, --input member=train.jsonl."
-        )
-    return part, path
+def _paths_by_part(inputs: list[str]) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for written in inputs:
+        part, _, path = written.partition("=")
+        if not part or not path:
+            raise SettingError(
+                f"--input {written}: is not a part and its path. Write, for example, --input member=train.jsonl."
+            )
+        if part in paths:
+            raise SettingError(f"--input {written}: {part} is named twice. Name each part once.")
+        paths[part] = path
+    return paths

@@ -21,7 +21,7 @@ from byheart.cli.canaries import canaries
 from byheart.cli.check import check
 from byheart.cli.demo import demo
 from byheart.cli.evidence_commands import compare, verify
-from byheart.cli.messages import print_error, print_interruption, show_warning
+from byheart.cli.messages import check_words, print_error, print_interruption, show_warning
 from byheart.cli.options import (
     DEFAULT_STORE,
     JsonOutput,
@@ -35,7 +35,7 @@ from byheart.cli.options import (
     open_existing_store,
 )
 from byheart.cli.status import status, submit_and_print
-from byheart.core.errors import ByheartError, FormerNameWarning, RequestError
+from byheart.core.errors import ByheartError, FormerNameWarning, RequestError, SettingError
 from byheart.core.library_warnings import silence_library_warnings
 
 app = typer.Typer(
@@ -83,6 +83,8 @@ def run(
     machine = {"device": device, "workers": workers, "executor": executor, "ray_address": ray_address}
     changes = [f"machine.{n}={v}" for n, v in machine.items() if v is not None]
     parsed = read_study(study, [*(overrides or []), *changes])
+    if ray_address is not None and parsed.machine.executor != "ray":
+        raise SettingError(f"--ray-address: the executor is {parsed.machine.executor}. Add --executor ray.")
     if parsed.machine.executor == "slurm":
         submit_and_print(parsed, store, as_json=json)
         return
@@ -223,6 +225,7 @@ def main() -> None:
     warnings.simplefilter("always", FormerNameWarning)
     warnings.showwarning = show_warning(warnings.showwarning)
     try:
+        check_words(sys.argv[1:])
         code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:
         raise SystemExit(print_error(str(error), 2 if isinstance(error, RequestError) else 1)) from None
@@ -238,5 +241,5 @@ def main() -> None:
             print_error("the disk is full. Free some space and run again; finished results are stored.", 2)
         ) from None
     if code == EXIT_INTERRUPTED:  # Typer catches the interruption and returns this code
-        print_interruption(is_audit=sys.argv[1:2] == ["audit"])
+        print_interruption(is_audit=sys.argv[1:2] in (["audit"], ["demo"]))
     raise SystemExit(code or 0)

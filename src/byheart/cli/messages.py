@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
-from byheart.core.errors import FormerNameWarning
+from byheart.core.errors import FormerNameWarning, SettingError
 
 
 def show_warning(default: Callable[..., None]) -> Callable[..., None]:
@@ -23,6 +23,13 @@ def show_warning(default: Callable[..., None]) -> Callable[..., None]:
             default(message, category, *where)
 
     return show
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise `SettingError` for a word that is not Unicode, such as a file name in another encoding: no result can name it."""
+    for word in words:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise SettingError(f"{word!a}: is not UTF-8. Rename the file or folder.")
 
 
 def print_error(line: str, code: int) -> int:

@@ -26,8 +26,10 @@ def status(
     states = task_states(open_existing_store(store))
     if json:
         typer.echo(json_module.dumps({"tasks": [s._asdict() for s in states]}, indent=1))
-    else:
+    elif states:
         typer.echo(as_text(status_table(states)))
+    else:
+        typer.echo(f"No tasks. byheart run plans them: byheart run STUDY.yaml --store {store}")
 
 
 def submit_and_print(study: Study, store: Path, *, as_json: bool) -> None:

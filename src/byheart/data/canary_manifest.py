@@ -86,7 +86,10 @@ class PlantedSet:
                 raise DataError(
                     f"canary {canary.id}: its record differs from the one that was planted. Restore {INCLUDED} and {HELD_OUT}."
                 )
-        if records_sha256(record for _, record in self.references) != content["references_sha256"]:
+        kinds = [kind for kind, _ in self.references]
+        if kinds != _reference_kinds(content, len(kinds)) or (
+            records_sha256(record for _, record in self.references) != content["references_sha256"]
+        ):
             raise DataError(f"canary references: they differ from those of the manifest. Restore {REFERENCES}.")
 
     @property
@@ -101,14 +104,16 @@ class PlantedSet:
     def check_planted(self, records: Sequence[Record]) -> None:
         """Raise `DataError` unless these records are the data that planting wrote."""
         planted = self.manifest["planted"]
-        if records_sha256(records) != planted["sha256"]:
+        found = records_sha256(records)
+        if found != planted["sha256"]:
             raise DataError(
                 f"canary manifest: it belongs to other data ({planted['records']} records with SHA-256 {planted['sha256'][:12]}...; "
-                f"these are {len(records)}, or differ). Name the file that byheart canaries plant wrote."
+                f"these are {len(records)} with {found[:12]}...). Name the file that byheart canaries plant wrote."
             )
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path | str) -> Path:
         """Write manifest, canaries and references into a new folder and return the manifest's path."""
+        folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder}: the path already exists. Remove it, or choose another output.")
         try:
@@ -140,6 +145,16 @@ def read_planted_set(path: Path | str) -> PlantedSet:
     content = cast("dict[str, Any]", manifest)
     if content.get("format") != FORMAT:
         raise DataError(f"{file}: has format {content.get('format')}, this byheart reads {FORMAT}. Update byheart.")
+    try:
+        return _planted_set(file, content)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # an entry is missing or of another type
+        raise DataError(
+            f"{file}: this folder is not as byheart canaries plant wrote it ({error!r}). Restore its files."
+        ) from error
+
+
+def _planted_set(file: Path, content: Mapping[str, Any]) -> PlantedSet:
+    """Return the canaries of a manifest's content with those of the files beside it."""
     records = {
         True: _read_lines(file.with_name(INCLUDED)),
         False: _read_lines(file.with_name(HELD_OUT)),
@@ -160,6 +175,14 @@ def read_planted_set(path: Path | str) -> PlantedSet:
         return PlantedSet(canaries, references, content)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
+
+
+def _reference_kinds(content: Mapping[str, Any], count: int) -> list[str]:
+    """Return the kinds of `count` references in their order: as many of each kind, and of the model's texts all that remain."""
+    each = int(content["settings"]["references"])
+    kinds = [kind for kind in content["settings"]["kinds"] if kind in content["bits"]]
+    remaining = {"high_perplexity": count - each * (len(kinds) - 1)}
+    return [kind for kind in kinds for _ in range(remaining.get(kind, each))]
 
 
 def _lines(records: Iterable[Record]) -> str:

@@ -33,6 +33,10 @@ def scored_field(location: str, record: Record, field_names: Mapping[str, str]) 
     """
     if field_names:
         name = field_names.get("messages") or field_names.get("completion") or field_names.get("text", "")
+        if not name:
+            raise DataError(
+                f"field names: {', '.join(field_names)} names no field with a loss. Name text, completion or messages, too."
+            )
         if name not in record:
             raise DataError(f"{location}: no field {name!r}. Available fields: {', '.join(record) or 'none'}.")
         return ScoredField(name, field_names.get("prompt", ""), "messages" in field_names or _is_chat(record[name]))

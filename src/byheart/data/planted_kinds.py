@@ -113,7 +113,8 @@ class CanaryDraw:
                 f"canaries {kind}: the model wrote {len(distinct)} different texts, and {needed} are required. Raise "
                 "--temperature, --least-likely or --written-tokens, or lower --count."
             )
-        return [with_scored_text(self._location(i), self.records[i], t, self.field_names) for t, i in distinct.items()]
+        chosen = list(distinct.items())[:needed]
+        return [with_scored_text(self._location(i), self.records[i], t, self.field_names) for t, i in chosen]
 
     def _distinct_records(self, count: int) -> list[int]:
         """Return positions of records without near duplicates elsewhere in the data."""

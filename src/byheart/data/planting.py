@@ -10,6 +10,7 @@ A real text whose coin leaves it out is removed from the data; all other canarie
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -31,6 +32,9 @@ from byheart.data.canary_records import Record, parsed, scored_field
 from byheart.data.plant_settings import WRITTEN_KINDS, PlantSettings
 from byheart.data.planted_kinds import CanaryDraw, Writer
 from byheart.stats.epsilon_bounds import one_run
+
+MAX_HIGHEST_ID = 2**62
+"""Ids that are numbers continue the data's own up to this number, and else are the lowest free ones."""
 
 
 class Planting(NamedTuple):
@@ -152,19 +156,25 @@ class _IdMaker(Protocol):
 
 def _id_maker(records: Sequence[Record]) -> _IdMaker:
     """Return a function that gives a record its own `id` and `group`, of the type that the data's fields have."""
-    numbers = [r["id"] for r in records if isinstance(r.get("id"), int)]
-    following = iter(range(max(numbers, default=0) + 1, 2**62))
+    used = {r["id"] for r in records if _is_number(r.get("id"))}
+    highest = max(used, default=0)
+    # Above a 64-bit hash there may be no 64-bit number left.
+    following = (i for i in itertools.count(highest + 1 if highest < MAX_HIGHEST_ID else 1) if i not in used)
 
     def new_id(record: Record, name: str) -> dict[str, Any]:
         own: dict[str, Any] = {}
         for field in ("id", "group"):
             if isinstance(record.get(field), str):
                 own[field] = name
-        if isinstance(record.get("id"), int):
+        if _is_number(record.get("id")):
             own["id"] = next(following)
         return {**record, **own}
 
     return new_id
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _planted_records(

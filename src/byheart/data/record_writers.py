@@ -75,7 +75,7 @@ def _parquet(path: Path, records: Sequence[Record]) -> bytes:
     sink = pa.BufferOutputStream()
     try:
         parquet.write_table(pa.Table.from_pylist([dict(record) for record in records]), sink)
-    except (ValueError, TypeError, NotImplementedError) as error:  # the base classes of Arrow's errors
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:  # the base classes of Arrow's errors
         raise DataError(f"{path}: the records do not form one Parquet table ({error}). Write a .jsonl file.") from error
     return sink.getvalue().to_pybytes()
 

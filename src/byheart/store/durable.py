@@ -1,4 +1,4 @@
-"""Flush files to the disk, so that a result that is renamed afterwards is whole after a loss of power."""
+"""Flush files to the disk, so that a result that is renamed afterwards is whole after a loss of power; errors of disks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import errno
 import os
 from pathlib import Path
 
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
+"""Error numbers of a full disk, and of a quota."""
+READ_ONLY_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""Error numbers of a folder that this process cannot write."""
 _NO_FOLDER_FLUSH = {errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES}
 """Errors of file systems that do not flush folders on request."""
 

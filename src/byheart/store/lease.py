@@ -23,6 +23,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
+from byheart.store.durable import READ_ONLY_ERRNOS
 from byheart.store.machine_identity import is_running, machine_identity, process_start
 
 HEARTBEAT_SECONDS = 10.0
@@ -60,12 +61,14 @@ def lease(folder: Path, *, wait: bool) -> Generator[bool]:
         return
     released = threading.Event()
     beats = threading.Thread(target=_beat, args=(claim, released), name="byheart-lease", daemon=True)
-    beats.start()
     try:
-        yield True
+        beats.start()
+        try:
+            yield True
+        finally:
+            released.set()
+            beats.join()
     finally:
-        released.set()
-        beats.join()
         _release(claim)
 
 
@@ -91,6 +94,18 @@ def _acquired(folder: Path) -> Path | None:
         claim.mkdir()
     except FileExistsError:
         return None
+    try:
+        return _confirmed(folder, claim)
+    except FileNotFoundError:  # this process was suspended here, and its claim was replaced
+        return None
+    except BaseException:  # without a heartbeat, but the process may go on, such as a notebook after Ctrl-C
+        _release(claim)
+        raise
+
+
+def _confirmed(folder: Path, claim: Path) -> Path | None:
+    """Write the owner of a new claim and remove the claims before it; None if a later claim exists."""
+    (claim / "heartbeat.lock").touch()
     owner = {
         "host": platform.node(),
         "machine": machine_identity(),
@@ -98,7 +113,6 @@ def _acquired(folder: Path) -> Path | None:
         "process_start": process_start(os.getpid()),
         "log": os.environ.get(LOG_VARIABLE, ""),
     }
-    (claim / "heartbeat.lock").touch()
     (claim / "owner.json").write_text(json.dumps(owner))
     if _current(folder) != claim:  # it was made after a look at a list that was too old
         shutil.rmtree(claim, ignore_errors=True)
@@ -134,10 +148,11 @@ def _is_over(claim: Path) -> bool:
 
 
 def _owner(claim: Path) -> dict[str, str | int]:
-    """Return the owner; {} while it is being written."""
+    """Return the owner; {} while it is being written, and for a file without an owner."""
     try:
-        return json.loads((claim / "owner.json").read_text())
-    except (OSError, ValueError):
+        owner = json.loads((claim / "owner.json").read_text())
+        return {**owner, "process": int(owner["process"]), "process_start": owner["process_start"]}
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 
@@ -154,8 +169,14 @@ def _modified(path: Path) -> float | None:
 
 
 def _file_system_time(folder: Path) -> float:
+    """Return the file system's time; this host's time to a reader who cannot write, and so cannot claim either."""
     probe = folder / f"probe-{uuid.uuid4().hex}"
-    probe.touch()
+    try:
+        probe.touch()
+    except OSError as error:
+        if error.errno not in READ_ONLY_ERRNOS:
+            raise
+        return time.time()
     try:
         return probe.stat().st_mtime
     finally:
@@ -175,6 +196,6 @@ def _beat(claim: Path, released: threading.Event) -> None:
 
 def _release(claim: Path) -> None:
     with contextlib.suppress(OSError):  # a claim that was replaced has no folder; others expire
-        (claim / "released.lock").touch()
-        (claim / "heartbeat.lock").unlink()
+        (claim / "heartbeat.lock").rename(claim / "released.lock")  # a full disk has no room for a new file
+    with contextlib.suppress(OSError):
         (claim / "owner.json").unlink()

@@ -50,16 +50,17 @@ def read_sealed(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode()
         content = json.loads(text)
+        written_again = sealed_json(cast("dict[str, Any]", content)) if isinstance(content, dict) else ""
     except FileNotFoundError as error:
         raise StoreError(f"{path}: the file does not exist. Name what byheart wrote.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # ValueError: also NaN and half a surrogate pair, which no sealed file has.
         raise StoreError(f"{path}: is not JSON that byheart wrote ({error}). Name what byheart wrote.") from error
     if not isinstance(content, dict) or SEAL not in content:
         raise StoreError(f"{path}: has no seal. Write it again with this version of byheart.")
-    sealed = cast("dict[str, Any]", content)
-    if sealed_json(sealed) != text:
+    if written_again != text:
         raise StoreError(f"{path}: was changed after it was written (its seal does not match). Get the original file.")
-    return sealed
+    return cast("dict[str, Any]", content)
 
 
 def changed_files(folder: Path, files: Mapping[str, str], *, ignored: Iterable[str] = ()) -> list[str]:

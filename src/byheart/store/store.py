@@ -7,7 +7,6 @@ processes write the same result, the first one wins. There is no index besides t
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import platform
@@ -26,16 +25,13 @@ from safetensors import SafetensorError
 
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
-from byheart.store.durable import sync, sync_tree
+from byheart.store.durable import DISK_FULL_ERRNOS, READ_ONLY_ERRNOS, sync, sync_tree
 from byheart.store.lease import Holder, holder, lease
 from byheart.store.machine_identity import is_running, machine_identity
 from byheart.store.provenance import result_provenance
 
 FORMAT = 1
 """Format version of the store. Raise it when older versions of byheart cannot read what this one writes."""
-
-_DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT}
-_READ_ONLY_ERRNOS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -140,8 +136,12 @@ class Store:
 
     def find_note(self, stage: str, name: str) -> dict[str, Any] | None:
         """Return a note, or None."""
-        path = self.root / stage / f"{name}.json"
-        return read_json(path) if path.exists() else None
+        try:
+            return read_json(self.root / stage / f"{name}.json")
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            return None
 
     def drop_note(self, stage: str, name: str) -> None:
         """Remove a note, if it exists."""
@@ -149,7 +149,8 @@ class Store:
 
     def notes(self, stage: str) -> dict[str, dict[str, Any]]:
         """Return the notes of a stage by name."""
-        return {p.stem: read_json(p) for p in sorted((self.root / stage).glob("*.json"))}
+        notes = {p.stem: self.find_note(stage, p.stem) for p in sorted((self.root / stage).glob("*.json"))}
+        return {name: note for name, note in notes.items() if note is not None}  # None: removed meanwhile
 
     @contextlib.contextmanager
     def claim(self, key: str, *, wait: bool) -> Generator[bool]:
@@ -157,9 +158,9 @@ class Store:
 
         The claim ends with its process; on another host it expires without a heartbeat (`lease.py`).
         """
-        with self._explain_write_errors():
-            (self.root / "claims").mkdir(exist_ok=True)
-        with lease(self.root / "claims" / key, wait=wait) as is_claimed:
+        with contextlib.ExitStack() as stack:
+            with self._explain_write_errors():
+                is_claimed = stack.enter_context(lease(self.root / "claims" / key, wait=wait))
             yield is_claimed
 
     def claim_holder(self, key: str) -> Holder | None:
@@ -175,11 +176,11 @@ class Store:
             # safetensors reports the operating system's error number only in its message.
             match = re.search(r"os error (\d+)", str(error))
             number = error.errno if isinstance(error, OSError) else int(match[1]) if match else None
-            if number in _DISK_FULL_ERRNOS:
+            if number in DISK_FULL_ERRNOS:
                 raise StoreError(
                     f"store {self.root}: the disk is full. Free some space and run again; complete results are cached."
                 ) from error
-            if number in _READ_ONLY_ERRNOS:
+            if number in READ_ONLY_ERRNOS:
                 raise StoreError(
                     f"store {self.root}: cannot be written ({os.strerror(number)}). Choose another folder with --store."
                 ) from error
@@ -237,7 +238,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise damaged_result_error(path if path.parent.name == "studies" else path.parent, error) from error
+        is_note = (path.parents[1] / "store.json").exists()  # in a stage; a result is a folder of a stage
+        raise damaged_result_error(path if is_note else path.parent, error) from error
 
 
 def damaged_result_error(path: Path, error: Exception) -> StoreError:

@@ -28,7 +28,7 @@ from byheart.study.remaining_work import remaining_work_by_cell
 from byheart.study.run_searches import run_searches
 from byheart.study.split_checks import SplitGate, split_gates
 from byheart.study.study_file import Study, parse_study, read_study
-from byheart.study.workers import CellCallback, CellOutcome, run_cells
+from byheart.study.workers import CellCallback, CellOutcome, check_executor, run_cells
 
 if TYPE_CHECKING:
     from byheart.report.exhibits import ReportContent
@@ -77,6 +77,7 @@ def run(
             "machine.executor = slurm: byheart.run waits for results, and Slurm jobs do not. "
             "Submit them: byheart run STUDY.yaml --executor slurm"
         )
+    check_executor(parsed_study.machine)
     open_store = store if isinstance(store, Store) else Store.open(Path(store))
     drop_states_of_stored_trainings(open_store)
     planned = plan(parsed_study, open_store)

@@ -13,7 +13,7 @@ from typing import Any
 
 from byheart.core.config import Machine
 from byheart.core.errors import StoreError
-from byheart.store.store import Store, read_json
+from byheart.store.store import Store
 from byheart.study.learning_rate_search import all_trials
 from byheart.study.plan import plan_cells
 from byheart.study.study_file import Study, parse_study
@@ -43,12 +43,22 @@ def stored_study(store: Store, name: str) -> Study:
     from ruamel.yaml import YAML
 
     yaml: Any = YAML(typ="safe", pure=True)
-    content = yaml.load(read_json(store.root / "studies" / f"{name}.json")["written"]) or {}
+    note = store.find_note("studies", name)
+    if note is None:
+        raise StoreError(
+            f"store {store.root}: has no study {name!r}. Start it: byheart run STUDY.yaml --store {store.root}"
+        )
+    content = yaml.load(note["written"]) or {}
     return parse_study({n: v for n, v in content.items() if n != "published"}, default_name=name)
 
 
 def _planned_task(store: Store, study: str, key: str) -> tuple[Task | None, Machine]:
-    changed = (store.root / TASKS / f"{study}.json").stat().st_mtime_ns
+    try:
+        changed = (store.root / TASKS / f"{study}.json").stat().st_mtime_ns
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"store {store.root}: has no tasks of a study {study!r}. Start it: byheart run STUDY.yaml --store {store.root}"
+        ) from error
     tasks, machine = _planned_tasks(store.root, study, changed)
     return tasks.get(key), machine
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from byheart.core.types import Table
-from byheart.store.store import Store
+from byheart.store.store import Store, damaged_result_error
 from byheart.study.tasks import FAILURES
 from byheart.study.workers import TASKS
 
@@ -33,15 +33,18 @@ class TaskState(NamedTuple):
 
 def task_states(store: Store) -> list[TaskState]:
     """Return the state of every task that the last run of each study planned."""
-    return [s for study, note in store.notes(TASKS).items() for s in _states(store, study, note["tasks"])]
+    return [s for study, note in store.notes(TASKS).items() for s in _states(store, study, note)]
 
 
-def _states(store: Store, study: str, tasks: Sequence[dict[str, Any]]) -> Iterator[TaskState]:
-    for task in tasks:
-        label, key = task["task"], task["key"]
-        if all(store.has(stage, key) for stage, key in task["results"]):
+def _states(store: Store, study: str, planned: Mapping[str, Any]) -> Iterator[TaskState]:
+    try:
+        tasks = [(t["task"], t["key"], t["claim"], [(s, k) for s, k in t["results"]]) for t in planned["tasks"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise damaged_result_error(store.root / TASKS / f"{study}.json", error) from error
+    for label, key, claim, results in tasks:
+        if all(store.has(stage, result) for stage, result in results):
             yield TaskState(study, label, key, "done")
-        elif holder := store.claim_holder(task["claim"]):
+        elif holder := store.claim_holder(claim):
             yield TaskState(
                 study, label, key, "running", holder.host, holder.process, round(holder.seconds, 1), log=holder.log
             )

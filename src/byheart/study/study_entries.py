@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -9,12 +10,12 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from byheart.core.config import Canaries, Data, Machine, Scoring, Training
+from byheart.core.config import Canaries, Data, Machine, Scoring, Slurm, Training
 from byheart.core.errors import SettingError, StudyError, UnknownNameError
 from byheart.core.registry import Choice, choose, load_function, setting_types
 from byheart.core.setting_values import format_setting, parse_entry, validate_setting
 
-Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries)
+Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries, Slurm)
 
 
 def as_list(value: Any) -> list[Any]:
@@ -86,8 +87,12 @@ def parse_settings(where: str, kind: type[Settings], settings: Any) -> Settings:
 
 def _value(where: str, setting_type: Any, value: Any) -> Any:
     """Return one validated setting; nested settings are parsed like settings, so that unknown names are errors there too."""
-    is_nested = Canaries in typing.get_args(setting_type) and value is not None
-    return parse_settings(where, Canaries, value) if is_nested else validate_setting(where, setting_type, value)
+    nested = next(
+        (k for k in typing.get_args(setting_type) if isinstance(k, type) and dataclasses.is_dataclass(k)), None
+    )
+    if nested is None or value is None:
+        return validate_setting(where, setting_type, value)
+    return parse_settings(where, typing.cast("type[Any]", nested), value)
 
 
 @functools.cache

@@ -47,10 +47,18 @@ def run_cells(
     return [outcomes[Task("trial" if p.is_trial else "cell", p).key] for p in planned]
 
 
+def check_executor(machine: Machine) -> None:
+    """Raise `SettingError` before any work if the executor's package is missing, or its cluster does not answer."""
+    if machine.executor == "ray":
+        from byheart.study.executors.ray_cluster import check_ray  # as above
+
+        check_ray(machine)
+
+
 def note_tasks(store: Store, study: str, tasks: Sequence[Task]) -> None:
     """Store the tasks of a study: their names, claims, and the keys of their results."""
     notes = [{"key": t.key, "task": t.label, "kind": t.kind, "claim": t.claim, "results": t.results} for t in tasks]
     store.note(TASKS, study, {"tasks": notes})
 
 
-__all__ = ["TASKS", "CellCallback", "CellOutcome", "note_tasks", "run_cells"]
+__all__ = ["TASKS", "CellCallback", "CellOutcome", "check_executor", "note_tasks", "run_cells"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 import secrets
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, cast
 
 from byheart.auditing.canaries.writer import CanaryWriter
-from byheart.core.errors import DataError, ModelError
+from byheart.core.errors import DataError, ModelError, SettingError
 from byheart.data.canary_manifest import PlantedSet
 from byheart.data.canary_records import Record
 from byheart.data.plant_settings import WRITTEN_KINDS, Kind, PlantSettings
@@ -60,8 +62,8 @@ def plant(  # noqa: PLR0913 - settings come in by keyword
     """
     settings = PlantSettings(
         count=count,
-        repetitions=tuple(repetitions),
-        kinds=tuple(kinds),
+        repetitions=_values("repetitions", repetitions),
+        kinds=_values("kinds", kinds),
         references=references,
         guesses=guesses,
         delta=delta,
@@ -70,7 +72,7 @@ def plant(  # noqa: PLR0913 - settings come in by keyword
         least_likely=least_likely,
     )
     records, are_strings = _records_of(dataset)
-    seed = secrets.randbits(SEED_BITS) if seed is None else seed
+    seed = secrets.randbits(SEED_BITS) if seed is None else _whole_seed(seed)
     if model is None or tokenizer is None:
         if model is not None:
             raise ModelError("plant(model=...): the model's tokenizer is missing. Pass tokenizer=.")
@@ -85,10 +87,13 @@ def plant(  # noqa: PLR0913 - settings come in by keyword
         return PlantedData([record["text"] for record in planting.records], planting.planted)
     if isinstance(dataset, list):
         return PlantedData([dict(record) for record in planting.records], planting.planted)
-    return PlantedData(
-        type(dataset).from_list([dict(record) for record in planting.records], features=dataset.features),
-        planting.planted,
-    )
+    try:
+        data = type(dataset).from_list([dict(record) for record in planting.records], features=dataset.features)
+    except (ValueError, TypeError, OverflowError) as error:  # the base classes of Arrow's errors
+        raise DataError(
+            f"plant: canaries do not fit the data set's features ({error}). Cast ids to int64 or string, or remove them."
+        ) from error
+    return PlantedData(data, planting.planted)
 
 
 def plant_source(
@@ -115,8 +120,40 @@ def plant_source(
         writer = CanaryWriter(load(model), settings)
     seed = secrets.randbits(SEED_BITS) if seed is None else seed
     planting = plant_records(records, settings, seed=seed, field_names=field_names, writer=writer)
-    write_records(output, planting.records)
-    return planting.planted, planting.planted.save(folder)
+    manifest = planting.planted.save(folder)
+    try:
+        write_records(output, planting.records)
+        _check_written(output, planting.planted)
+    except BaseException:  # also an interruption: data without a manifest, or the reverse, are of no use
+        shutil.rmtree(folder)
+        output.unlink(missing_ok=True)
+        raise
+    return planting.planted, manifest
+
+
+def _check_written(output: Path, planted: PlantedSet) -> None:
+    """Raise `DataError` if a file does not hold the records exactly: for example, Parquet adds fields that some records lack."""
+    try:
+        planted.check_planted([row.fields for row in read_source(str(output.absolute()))])
+    except DataError as error:
+        raise DataError(
+            f"{output}: a {output.suffix} file does not hold these records exactly (missing fields, or white space around texts). "
+            "Write a .jsonl file."
+        ) from error
+
+
+def _values(name: str, values: Any) -> tuple[Any, ...]:
+    """Return the values of a setting. Raises `SettingError` for one value that is not in a list."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise SettingError(f"canaries.{name} = {values!r}: is not a list. Write [{values!r}].")
+    return tuple(cast("Sequence[Any]", values))
+
+
+def _whole_seed(seed: object) -> int:
+    """Return a seed as a plain integer. Raises `SettingError` for another value, and below 0."""
+    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex) or operator.index(seed) < 0:
+        raise SettingError(f"canaries.seed = {seed!r}: is not a whole number from 0. Write one, or leave it out.")
+    return operator.index(seed)
 
 
 def canary_folder(output: Path) -> Path:
@@ -130,7 +167,7 @@ def _records_of(dataset: Any) -> tuple[list[Record], bool]:
         items = cast("list[Any]", dataset)
         if items and all(isinstance(item, str) for item in items):
             return [{"text": item} for item in items], True
-        if items and all(isinstance(item, Mapping) for item in items):
+        if all(isinstance(item, Mapping) for item in items):
             return items, False
     elif hasattr(dataset, "features") and hasattr(dataset, "from_list") and hasattr(dataset, "__len__"):
         return [dict(record) for record in dataset], False

@@ -66,8 +66,16 @@ def watched_texts_by_part(
     return texts_by_part(members, nonmembers, validation)
 
 
-def as_planted_set(canaries: PlantedSet | Path | str) -> PlantedSet:
-    """Return canaries, or read them by the path of their manifest. Raises `DataError` as `read_planted_set` does."""
+def as_planted_set(canaries: object) -> PlantedSet:
+    """Return canaries, or read them by the path of their manifest.
+
+    Raises `DataError` for anything else, and as `read_planted_set` does.
+    """
+    if not isinstance(canaries, PlantedSet | Path | str):
+        raise DataError(
+            f"canaries: {type(canaries).__name__} is not a set of planted canaries. "
+            "Pass planted.canaries of byheart.plant, or the path of a manifest."
+        )
     return canaries if isinstance(canaries, PlantedSet) else read_planted_set(canaries)
 
 

@@ -56,19 +56,29 @@ def run_ray_tasks(
             raise
 
 
-@contextmanager
-def _connected(machine: Machine) -> Generator[Any]:
-    """Yield Ray, connected to the cluster; an earlier connection of this process is used and stays."""
+def check_ray(machine: Machine) -> None:
+    """Raise `SettingError` without Ray, or for an address at which nothing listens, before a study is planned."""
+    if not _ray().is_initialized():
+        _check_address(machine.ray_address)
+
+
+def _ray() -> Any:
     try:
-        ray: Any = importlib.import_module("ray")
+        return importlib.import_module("ray")
     except ImportError as error:
         raise SettingError(
             "machine.executor = ray: Ray is not installed. Install it: pip install 'byheart[ray]'"
         ) from error
+
+
+@contextmanager
+def _connected(machine: Machine) -> Generator[Any]:
+    """Yield Ray, connected to the cluster; an earlier connection of this process is used and stays."""
+    check_ray(machine)
+    ray = _ray()
     if ray.is_initialized():
         yield ray
         return
-    _check_address(machine.ray_address)
     cores = machine.workers * machine.task_cpus
     workers = {} if machine.ray_address else {"num_cpus": cores, "include_dashboard": False}
     try:
@@ -91,7 +101,7 @@ def _check_address(address: str | None) -> None:
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # OverflowError: a port above 65535
         raise SettingError(
             f"machine.ray_address = {address}: no Ray cluster answers ({error}). Write auto, or the HOST:PORT that ray start prints."
         ) from error

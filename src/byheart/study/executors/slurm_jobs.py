@@ -21,7 +21,7 @@ from byheart.analysis.paper_values import PublishedValue
 from byheart.core.config import Machine, Slurm
 from byheart.core.errors import SettingError
 from byheart.store.lease import LOG_VARIABLE
-from byheart.store.probe import answer, ask
+from byheart.store.probe import answer, ask, withdraw
 from byheart.store.store import Store
 from byheart.study.progress_events import Event
 from byheart.study.remote_tasks import Surroundings, check_version, enter, surroundings
@@ -80,26 +80,26 @@ class StudyJob:
         return _submitit().helpers.DelayedSubmission(self, number)
 
 
-def submit_jobs(study: Study, store: Store, tasks: int) -> Submission:
-    """Submit the jobs of a study and return without waiting for them.
+def submit_jobs(study: Study, store: Store, tasks: int, executor: Any) -> Submission:
+    """Submit the jobs of a study to an `executor` and return without waiting for them.
 
-    There are `machine.workers` jobs, but no more than `tasks`. Raises `SettingError` without submitit or Slurm, and for jobs
-    that Slurm refuses.
+    There are `machine.workers` jobs, but no more than `tasks`. Raises `SettingError` for jobs that Slurm refuses.
     """
-    executor = _executor(store, study.machine)
+    question = ask(store)
     job = StudyJob(
         study.content,
         study.name,
         study.command,
         study.published,
         surroundings(store, study.name),
-        ask(store),
+        question,
         uuid.uuid4().hex,
         study.machine.task_cpus,
     )
     try:
         jobs = executor.map_array(job, range(max(1, min(study.machine.workers, tasks))))
     except Exception as error:
+        withdraw(store, question)
         reason = " ".join(str(error).split())[-200:]
         raise SettingError(
             f"machine.slurm: Slurm refused the jobs ({reason}). Correct partition, account or gres."
@@ -120,8 +120,15 @@ def _submitit() -> Any:
         ) from error
 
 
-def _executor(store: Store, machine: Machine) -> Any:
-    """Return submitit's executor with the settings of the study."""
+def job_executor(store: Store, machine: Machine) -> Any:
+    """Return submitit's executor with the settings of the study.
+
+    Raises `SettingError` without submitit or Slurm, and for parts of a GPU, which Slurm does not give.
+    """
+    if machine.task_gpus is not None and not float(machine.task_gpus).is_integer():
+        raise SettingError(
+            f"machine.task_gpus = {machine.task_gpus:g}: a Slurm job has whole GPUs. Write a whole number, or set slurm.gres."
+        )
     submitit, settings = _submitit(), machine.slurm or Slurm()
     (store.root / LOGS).mkdir(exist_ok=True)
     try:
