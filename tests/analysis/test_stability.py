@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from byheart.analysis.stability import decide, rank_correlation, stability
+from byheart.analysis.stability import decide, mean_rank_correlation, stability
 from byheart.core.errors import DataError
 from byheart.core.types import ScoreSet
 from byheart.tables.stability import stability as table
@@ -56,8 +56,8 @@ def test_models_that_share_nothing_find_again_what_chance_finds():
     assert found.found_again.low < found.by_chance < found.found_again.high
     same = stability([decide(s, 0.2) for s in models(5, shared=1.0)], members=True)
     assert (same.found_again.value, same.flips.value) == (1, 0)
-    assert abs(rank_correlation(decisions, members=True)) < 0.1
-    assert rank_correlation([decide(s, 0.2) for s in models(3, shared=1.0)], members=True) == pytest.approx(1)
+    assert abs(mean_rank_correlation(decisions, members=True)) < 0.1
+    assert mean_rank_correlation([decide(s, 0.2) for s in models(3, shared=1.0)], members=True) == pytest.approx(1)
 
 
 def test_splits_are_compared_on_records_that_are_members_of_both():

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from byheart.core.types import ScoreSet
 from byheart.stats.jackknife import Jackknife, jackknife
+from byheart.stats.rank_correlation import rank_correlation
 from byheart.stats.simultaneous import groups_or_ids
 
 
@@ -115,19 +116,16 @@ def _pair_numbers(shared: dict[str, dict[int, bool]], models: int) -> Iterator[t
         yield len(pairs), decisions, both, sum(rates[a, b] * rates[b, a] for a, b in pairs)
 
 
-def rank_correlation(decisions: Sequence[Decision], *, members: bool) -> float | None:
+def mean_rank_correlation(decisions: Sequence[Decision], *, members: bool) -> float | None:
     """Return Spearman's correlation of two models' scores of a class's shared records, mean over pairs of models.
 
     None if no pair of models shares two records with different scores.
     """
-    from scipy.stats import rankdata
-
     correlations: list[float] = []
     for first, second in itertools.combinations(decisions, 2):
         score_of = [{d.ids[i]: d.scores[i] for i in np.flatnonzero(d.members == members)} for d in (first, second)]
         common = [name for name in score_of[0] if name in score_of[1]]
-        ranks = [rankdata([scores[name] for name in common]) - (len(common) + 1) / 2 for scores in score_of]
-        scale = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1]))) if common else 0.0
-        if scale:
-            correlations.append(float(ranks[0] @ ranks[1]) / scale)
+        correlation = rank_correlation(*(np.array([scores[name] for name in common]) for scores in score_of))
+        if correlation is not None:
+            correlations.append(correlation)
     return float(np.mean(correlations)) if correlations else None

@@ -23,6 +23,7 @@ from byheart.core.errors import DataError, StoreError
 from byheart.core.types import Estimate, Scores, Table
 from byheart.stats.intervals import holm_by_name
 from byheart.stats.leakage_tests import ALPHA, MIN_GROUPS_FOR_VERDICT
+from byheart.stats.rank_correlation import rank_correlation
 from byheart.stats.roc_auc import AucDifference, auc_difference, auc_interval
 from byheart.store.seal import changed_files
 
@@ -178,14 +179,9 @@ def _auc(scores: Scores, audit: SavedAudit) -> Estimate:
 
 
 def _rank_correlation(first: Scores, second: Scores) -> float:
-    """Return Spearman's correlation; 1 if all scores of one model are equal and so are the other's, else 0."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(first), rankdata(second)
-    spreads = [float(np.ptp(r)) for r in ranks]
-    if 0.0 in spreads:
-        return float(spreads[0] == spreads[1])
-    return float(np.corrcoef(*ranks)[0, 1])
+    """Return Spearman's correlation; without one, 1 if all scores of both models are equal, else 0."""
+    correlation = rank_correlation(first, second)
+    return float(np.ptp(first) == np.ptp(second) == 0) if correlation is None else correlation
 
 
 def differences_table(differences: AuditDifferences) -> Table:

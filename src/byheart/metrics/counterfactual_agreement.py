@@ -13,12 +13,13 @@ memorization of a text noisy, which lowers the correlation of every attack.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from byheart.core.evidence import Shadows
 from byheart.core.types import Estimate, Scores
 from byheart.metrics._counterfactual import counterfactual_gains
 from byheart.stats.jackknife import jackknife
+from byheart.stats.rank_correlation import rank_correlation
 
 
 def counterfactual_agreement(
@@ -32,14 +33,6 @@ def counterfactual_agreement(
     member_groups = tuple(g for g, is_member in zip(groups, membership, strict=True) if is_member)
 
     def correlation(chosen: Int[np.ndarray, " chosen"]) -> float:
-        return _rank_correlation(member_scores[chosen], gains[chosen])
+        return rank_correlation(member_scores[chosen], gains[chosen]) or 0.0
 
     return Estimate(*jackknife(correlation, member_groups, low=-1.0, high=1.0), members=len(gains))
-
-
-def _rank_correlation(first: Float[np.ndarray, " texts"], second: Float[np.ndarray, " texts"]) -> float:
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(values) - (len(values) + 1) / 2 for values in (first, second)]
-    scale = float(np.sqrt((ranks[0] @ ranks[0]) * (ranks[1] @ ranks[1])))
-    return float(ranks[0] @ ranks[1]) / scale if scale else 0.0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from byheart.analysis import labels, row_values
+from byheart.analysis.comparisons import LeadColumns
 from byheart.core import registry
 from byheart.core.adversary import adversary_phrase
 from byheart.core.errors import DataError, UnknownNameError
@@ -30,6 +31,31 @@ def attack_rows(rows: Sequence[Row], attack: str | None, metric: str, epoch: int
         last = max((r.epoch for r in measured if r.epoch is not None), default="none")
         raise DataError(f"epoch {epoch}: no rows. Choose an epoch up to {last}.")
     return measured
+
+
+def attack_lines(
+    measured: Sequence[Row], utility: Sequence[Row], lead: LeadColumns
+) -> Iterator[tuple[tuple[str, ...], str, list[Row]]]:
+    """Yield leading cells, name and rows of each line: every attack of a data set, then its validation perplexity."""
+    attacks, perplexities = labels.attacks(measured), lead.split(utility)
+    for head, lead_rows in lead.split(measured).items():
+        for name, rows in attacks.split(lead_rows).items():
+            yield head, name, rows
+        if rows := perplexities.get(head):
+            yield head, labels.metric_name("perplexity"), rows
+
+
+SPLIT_SEED = "seed="
+"""Setting of a data set that distinguishes its splits."""
+
+
+def with_splits_merged(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with one name for all splits of a data set."""
+
+    def merged(settings: str) -> str:
+        return ", ".join(part for part in row_values.split_settings(settings) if not part.startswith(SPLIT_SEED))
+
+    return [dataclasses.replace(r, dataset_settings=merged(r.dataset_settings)) for r in rows]
 
 
 class AdversaryColumn:

@@ -24,6 +24,7 @@ from byheart.analysis.comparisons import (
 from byheart.core.types import Row, ScoreSet, Table
 from byheart.tables._columns import (
     AdversaryColumn,
+    attack_lines,
     attack_rows,
     cells_across,
     format_base_value,
@@ -48,32 +49,27 @@ def methods(
     """
     measured = attack_rows(rows, None, metric, epoch)
     utility = [r for r in rows if r.metric == "perplexity" and not r.attack]
-    lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *utility]), labels.attacks(measured)
+    lead, variants = LeadColumns(measured), labels.variants([*measured, *utility])
     adversaries = AdversaryColumn(measured)
-    perplexities = lead.split(utility)
     comparisons = auc_comparisons(rows, scores, epoch) if metric == "auc" else []
     lowest = lowest_or_tied(comparisons, auc_rows_by_position(rows, epoch)) if comparisons else set[TablePosition]()
-    lines: list[tuple[str, ...]] = []
-    for head, lead_rows in lead.split(measured).items():
-        rows_by_line = {**attacks.split(lead_rows), labels.metric_name("perplexity"): perplexities.get(head, [])}
-        lines += [
-            (
-                *head,
-                *adversaries.cell(line_rows),
-                name,
-                format_base_value(line_rows),
-                *_mark_cells(
-                    cells_across(variants, line_rows, value_formatter(epoch)),
-                    [TablePosition(head, name, v) in lowest for v in variants.names.values()],
-                ),
-            )
-            for name, line_rows in rows_by_line.items()
-            if line_rows
-        ]
+    lines = tuple(
+        (
+            *head,
+            *adversaries.cell(line_rows),
+            name,
+            format_base_value(line_rows),
+            *_mark_cells(
+                cells_across(variants, line_rows, value_formatter(epoch)),
+                [TablePosition(head, name, v) in lowest for v in variants.names.values()],
+            ),
+        )
+        for head, name, line_rows in attack_lines(measured, utility, lead)
+    )
     header = (*lead.header, *adversaries.header, "attack", labels.BASE_LABEL, *variants.names.values())
     title = f"{labels.metric_name(metric)} by attack and fine-tuning method"
     mark_note = f" {LEAST_MARK}: {LEAST_NOTE.format(len(comparisons))}." if lowest else ""
-    return Table(title, header, tuple(lines), table_note(measured, metric, epoch) + mark_note + adversaries.note)
+    return Table(title, header, lines, table_note(measured, metric, epoch) + mark_note + adversaries.note)
 
 
 def _mark_cells(cells: Sequence[str], marks: Sequence[bool]) -> tuple[str, ...]:

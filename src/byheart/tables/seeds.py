@@ -7,7 +7,6 @@ valid even if the splits share texts, because the standard deviation of a mean i
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
@@ -20,9 +19,8 @@ from byheart.core.errors import DataError
 from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row, ScoreSet, Table
 from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
-from byheart.tables._columns import AdversaryColumn, attack_rows, cells_across
+from byheart.tables._columns import AdversaryColumn, attack_lines, attack_rows, cells_across, with_splits_merged
 
-SPLIT_SEED = "seed="
 RANGES = {"auc": (0.0, 1.0), "tpr_at_fpr": (0.0, 1.0), "perplexity": (1.0, float("inf"))}
 
 
@@ -39,7 +37,7 @@ def seeds(
     Raises `DataError` without rows of this metric, and if no method was trained with several seeds or splits.
     """
     split_of = {r.cell: r.dataset_settings for r in rows}
-    merged = [dataclasses.replace(r, dataset_settings=_without_split_seed(r.dataset_settings)) for r in rows]
+    merged = with_splits_merged(rows)
     measured = attack_rows(merged, None, metric, epoch)
     if len({(r.dataset, split_of[r.cell], r.seed) for r in measured}) == len(
         {(r.dataset, r.dataset_settings) for r in measured}
@@ -48,8 +46,8 @@ def seeds(
             "table seeds: one seed and one split. List several `seeds`, or data sets with several `data.seed`."
         )
     utility = [r for r in merged if r.metric == "perplexity" and not r.attack]
-    lead, variants, attacks = LeadColumns(measured), labels.variants([*measured, *utility]), labels.attacks(measured)
-    adversaries, perplexities = AdversaryColumn(measured), LeadColumns(measured).split(utility)
+    lead, variants = LeadColumns(measured), labels.variants([*measured, *utility])
+    adversaries = AdversaryColumn(measured)
 
     def cell(chosen: Sequence[Row]) -> str:
         return row_values.format_estimate(pooled_over_splits(chosen, split_of, scores))
@@ -62,12 +60,7 @@ def seeds(
             cell([r for r in line_rows if is_base_row(r)]),
             *cells_across(variants, line_rows, lambda chosen: cell(row_values.rows_at_epoch(chosen, epoch))),
         )
-        for head, lead_rows in lead.split(measured).items()
-        for name, line_rows in {
-            **attacks.split(lead_rows),
-            labels.metric_name("perplexity"): perplexities.get(head, []),
-        }.items()
-        if line_rows
+        for head, name, line_rows in attack_lines(measured, utility, lead)
     )
     header = (*lead.header, *adversaries.header, "attack", labels.BASE_LABEL, *variants.names.values())
     return Table(
@@ -106,10 +99,6 @@ def _pooled_over_seeds(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -
             return Estimate(value, low, high)
     estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
     return pool_seed_estimates(estimates, within=RANGES.get(rows[0].metric, (-np.inf, np.inf)))
-
-
-def _without_split_seed(settings: str) -> str:
-    return ", ".join(part for part in row_values.split_settings(settings) if not part.startswith(SPLIT_SEED))
 
 
 def _note(rows: Sequence[Row], split_of: Mapping[str, str]) -> str:

@@ -8,7 +8,6 @@ Non-members are a control: non-members that are found again are easy texts, not 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -16,14 +15,12 @@ from annotated_types import Ge, Interval
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns
-from byheart.analysis.stability import Decision, Stability, decide, rank_correlation
+from byheart.analysis.stability import Decision, Stability, decide, mean_rank_correlation
 from byheart.analysis.stability import stability as agreement
 from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Row, ScoreSet, Table
 from byheart.stats.jackknife import Jackknife
-from byheart.tables._columns import attack_rows
-
-SPLIT_SEED = "seed="
+from byheart.tables._columns import attack_rows, with_splits_merged
 
 
 def stability(
@@ -39,8 +36,7 @@ def stability(
     Each model's threshold has the false positive rate `fpr`; `epoch` None is the last epoch. Raises `DataError` if no method was
     trained with several seeds or splits.
     """
-    merged = [dataclasses.replace(r, dataset_settings=_without_split_seed(r.dataset_settings)) for r in rows]
-    measured = [r for r in attack_rows(merged, None, "auc", epoch) if r.scores and not r.initialized]
+    measured = [r for r in attack_rows(with_splits_merged(rows), None, "auc", epoch) if r.scores and not r.initialized]
     lead, variants, attacks = LeadColumns(measured), labels.variants(measured), labels.attacks(measured)
     lines: list[tuple[str, ...]] = []
     for head, lead_rows in lead.split(measured).items():
@@ -72,7 +68,7 @@ def stability(
 
 def _cells(decisions: Sequence[Decision], records: int) -> tuple[str, ...]:
     members, nonmembers = (agreement(decisions, members=of_members) for of_members in (True, False))
-    correlation = rank_correlation(decisions, members=True)
+    correlation = mean_rank_correlation(decisions, members=True)
     cells = (
         str(len(decisions)),
         f"{members.records:,}",
@@ -95,7 +91,3 @@ def _always(members: Stability, records: int) -> str:
 
 def _format(estimate: Jackknife | None) -> str:
     return row_values.format_estimate(None if estimate is None else Estimate(*estimate))
-
-
-def _without_split_seed(settings: str) -> str:
-    return ", ".join(s for s in row_values.split_settings(settings) if not s.startswith(SPLIT_SEED))
