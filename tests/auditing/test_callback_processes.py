@@ -1,7 +1,6 @@
 """The callback in training by several processes: the same steps, one verdict, sharded weights."""
 
 import ast
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import byheart
 from byheart.auditing.training.callback import MemorizationWarning
 from byheart.core.errors import ModelError
 from byheart.lm.preserve_state import check_not_sharded
+from testing import processes
 from testing.training import FOLDERS, gpt2, plain, watched
 
 pytestmark = pytest.mark.usefixtures("training_folders")
@@ -116,17 +116,8 @@ def two_processes(training_folders, tmp_path_factory):
     (folder / "all.py").write_text(
         "".join(f"import runpy\nrunpy.run_path({str(folder / name)!r} + '.py')\n" for name in SCRIPTS)
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    ran = subprocess.run(
-        [*start, folder / "all.py", Path(__file__).parents[1], folder / "out", FOLDERS["gpt2"]],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
+    words = [Path(__file__).parents[1], folder / "out", FOLDERS["gpt2"]]
+    processes.ranks(folder / "all.py", words, folder, ACCELERATE_USE_CPU="1")
     return {n: [ast.literal_eval((folder / f"{n}.{rank}").read_text()) for rank in (0, 1)] for n in SCRIPTS}
 
 

@@ -1,21 +1,20 @@
 """Whole studies on a device that is not the CPU give the rows of the CPU, without a GPU: nothing is left on the wrong one."""
 
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from torch.utils import backend_registration
 
+from testing import processes
 from testing.made_up import tiny_study
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
     reason="this torch has no devices written in Python",
 )
-HERE = Path(__file__).parents[1]
+SCRIPT = Path(__file__).parents[1] / "testing" / "run_on_other_device.py"
 DATA = {"train": 22, "members": 10, "nonmembers": 12, "validation": 6, "known": 10, "max_tokens": 50}
 LEAKS = [
     *("loss", "reference", "lowercase", "recall", "con_recall", "icp", "icp_similar", "neighbourhood", "spv"),
@@ -53,9 +52,7 @@ def reported(tiny_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
     requested = {"audit": str(tiny_folder("llama")), "studies": {n: study(tiny_folder(n), n) for n in STUDIES}}
     (folder / "asked.json").write_text(json.dumps(requested))
-    words = [sys.executable, "-m", "testing.run_on_other_device", folder]
-    made = subprocess.run(words, cwd=HERE, capture_output=True, text=True, check=False, timeout=900)
-    assert made.returncode == 0, made.stderr[-3000:]
+    processes.ended(processes.started(SCRIPT, [folder], folder), folder, within=900)
     found = json.loads((folder / "found.json").read_text())
 
     def of(name):

@@ -1,10 +1,8 @@
 """Two processes that share each batch take the steps of one."""
 
-import os
-import subprocess
-import sys
-
 import pytest
+
+from testing import processes
 
 SCRIPT = """
 import sys, torch
@@ -38,22 +36,12 @@ def trained(tiny_folder, tmp_path_factory):
     import torch
 
     folder = tmp_path_factory.mktemp("processes")
-    (folder / "train.py").write_text(SCRIPT)
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    found = []
-    for start in ([], ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]):
-        out = folder / f"{len(found)}.pt"
-        made = subprocess.run(
-            [sys.executable, *start, folder / "train.py", tiny_folder("llama"), out],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=240,
-        )
-        assert made.returncode == 0, made.stderr[-2000:]
-        found.append(torch.load(out, weights_only=True))
-    return found
+    script, environment = folder / "train.py", {"ACCELERATE_USE_CPU": "1"}
+    script.write_text(SCRIPT)
+    alone = processes.started(script, [tiny_folder("llama"), folder / "1.pt"], folder, **environment)
+    processes.ended(alone, folder, within=240)
+    processes.ranks(script, [tiny_folder("llama"), folder / "2.pt"], folder, within=240, **environment)
+    return [torch.load(folder / f"{count}.pt", weights_only=True) for count in (1, 2)]
 
 
 @pytest.mark.parametrize("method", ["head", "lora"])

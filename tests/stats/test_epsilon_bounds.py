@@ -137,6 +137,7 @@ def test_guesses_are_the_highest_and_lowest_scores():
     )
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_equal_scores_are_random_guesses():
     chance = np.random.default_rng(0)
     right = [epsilon_bounds.correct_guesses(np.zeros(200), chance.random(200) < 0.5, 100) for _ in range(300)]
@@ -168,6 +169,7 @@ def test_the_bound_of_many_runs_detects_a_text_by_its_absence():
     assert epsilon_bounds.many_runs(80, 200, 0, 200, delta=1e-5) > 2
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_the_bound_of_many_runs_is_valid_for_gaussian_noise():
     chance, mu = np.random.default_rng(1), 1.0
     epsilon = epsilon_bounds.gaussian_epsilon(mu, delta=1e-5)

@@ -19,6 +19,7 @@ def test_the_power_of_an_auc_is_that_of_two_one_sided_tests():
 
 
 @pytest.mark.parametrize(("texts", "bound", "fpr"), [(200, 0.2, 0.1), (400, 0.05, 0.01), (60, 0.4, 0.1)])
+@pytest.mark.usefixtures("many_calls")
 def test_the_power_of_a_tpr_is_how_often_the_metric_stays_below(texts, bound, fpr):
     rng, membership = np.random.default_rng(1), np.arange(2 * texts) < texts
     groups = tuple(map(str, range(2 * texts)))

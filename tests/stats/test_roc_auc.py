@@ -327,6 +327,7 @@ def test_a_low_fpr_at_the_limit_of_the_resolution_has_nominal_coverage():
     assert sum(e.low <= tpr <= e.high for e in found) / repeats >= 0.95
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_near_auc_one_a_few_discordant_texts_do_not_give_significance():
     found = [auc(*drawn(seed, (300, 300), auc=0.999)) for seed in range(300)]
     assert sum(e.low <= 0.999 <= e.high for e in found) / 300 >= 0.93

@@ -2,12 +2,9 @@
 
 import itertools
 import json
-import os
 import platform
 import shutil
 import signal
-import subprocess
-import sys
 import uuid
 
 import pytest
@@ -15,7 +12,9 @@ import pytest
 import byheart
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
+from testing import processes
 from testing.stores import lora_study
+from testing.typed import MAIN
 
 ENDED = 2**22 + 1
 """A process id that no system assigns."""
@@ -125,46 +124,32 @@ def test_notes_that_a_killed_run_did_not_write_are_written_by_the_next(requested
 
 @pytest.fixture
 def typed(requested, tmp_path):
-    """Return a function that starts `byheart run` in a subprocess and returns the running process."""
+    """Return a function that starts `byheart run` in another process, and returns it when it has printed a text."""
     (tmp_path / "tiny.yaml").write_text(json.dumps(requested))
 
-    def start(store):
-        words = ["run", str(tmp_path / "tiny.yaml"), "--store", str(store), "--json"]
-        return subprocess.Popen(
-            [sys.executable, "-m", "byheart", *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+    def start(store, text):
+        words = ["run", tmp_path / "tiny.yaml", "--store", store, "--json"]
+        running = processes.started(MAIN, words, tmp_path)
+        processes.wait_for(running, tmp_path, text)
+        return running
 
     return start
 
 
-def wait_for(running, text):
-    for line in running.stdout:
-        if text in line:
-            return
-    pytest.fail(f"the run never printed {text!r}")
-
-
 def test_a_killed_process_ends_with_the_same_rows(typed, requested, complete, tmp_path):
-    running = typed(tmp_path / "store")
-    wait_for(running, "epoch 2 trained")
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    assert running.returncode == -signal.SIGKILL
+    running = typed(tmp_path / "store", "epoch 2 trained")
+    running.kill()
+    running.join()
+    assert running.exitcode == -signal.SIGKILL
     assert not byheart.run(requested, store=tmp_path / "store").failed
     assert rows_of(tmp_path / "store") == complete
 
 
 def test_two_runs_at_once_share_the_work(typed, requested, complete, tmp_path):
-    other = typed(tmp_path / "both")
-    wait_for(other, "epoch 1 trained")
+    other = typed(tmp_path / "both", "epoch 1 trained")
     messages = []
     results = byheart.run(requested, store=tmp_path / "both", tell=lambda event: messages.append(event.text))
-    other.communicate()
-    assert other.returncode == 0
+    processes.ended(other, tmp_path, within=120)
     assert not results.failed
     assert any("another run" in text for text in messages)
     assert rows_of(tmp_path / "both") == complete

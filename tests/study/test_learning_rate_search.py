@@ -20,6 +20,7 @@ from byheart.study.plan import plan_cells
 from byheart.study.searched_rates import LearningRateSearch, TriedRate, best_rate, half_decades_from, split_search
 from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import parse_study
+from testing import processes
 from testing.stores import lora_study
 
 RATES = [1e-4, 1e-2, 1.0]
@@ -174,7 +175,9 @@ def _without_seconds(rows):
     return [r for r in rows if r.metric != "seconds"]
 
 
-def test_workers_give_the_same_rows(searched, tmp_path):
+def test_workers_give_the_same_rows(searched, tmp_path, monkeypatch):
+    # Forked from one process; test_interrupted.py starts workers as a user's run does, which import torch four times here.
+    monkeypatch.setattr("byheart.study.executors.local.multiprocessing.get_context", lambda _: processes.CONTEXT)
     requested, complete, _ = searched
     store = Store.open(tmp_path)
     results = byheart.run({**requested, "machine": {"workers": 2}}, store=store)

@@ -15,6 +15,33 @@ def opened(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
 
 
+@functools.cache
+def read(folder, ids, length):
+    """Log-probabilities (tokens, vocabulary) of all next tokens of a text and its greedy continuation, and the continuation.
+
+    The last continued token is not read. The tests ask for the same texts many times: only the first reads them.
+    """
+    written = []
+    with torch.no_grad():
+        for _ in range(length):
+            logp = opened(folder)[0](torch.tensor([[*ids, *written]])).logits[0].log_softmax(-1)
+            written.append(int(logp[-1].argmax()))
+    return logp, written
+
+
+@functools.cache
+def continued(folder, ids, length, top_k, seed):
+    """Ids that follow these, sampled from the `top_k` likeliest tokens (0: all) with a seed, or greedy for None."""
+    model, written, generator = opened(folder)[0], [], torch.Generator().manual_seed(seed)
+    while len(written) < length and model.config.eos_token_id not in written:
+        with torch.no_grad():
+            chances = model(torch.tensor([[*ids, *written]])).logits[0, -1].softmax(-1)
+        if top_k:
+            chances[chances < chances.topk(min(top_k, len(chances))).values[-1]] = 0
+        written.append(int(chances.argmax() if top_k is None else torch.multinomial(chances, 1, generator=generator)))
+    return written
+
+
 class StandIn:
     """Serves models by name from folders. `like` is the server that it imitates: "vllm" or "llama_cpp".
 
@@ -23,7 +50,8 @@ class StandIn:
     """
 
     def __init__(self, folders, *, like="vllm", bos=False, context=128, fail=None, key="", listed=None):
-        self.models, self.tokenizers = ({n: opened(f)[i] for n, f in folders.items()} for i in (0, 1))
+        self.folders = folders
+        self.tokenizers = {name: opened(folder)[1] for name, folder in folders.items()}
         self.like, self.bos, self.context, self.key = like, bos, context, key
         self.fail = fail or (lambda number, body: None)
         self.listed = sorted(folders) if listed is None else listed
@@ -105,27 +133,24 @@ class StandIn:
         if body is None or path not in {"/v1/completions", "/v1/chat/completions"}:
             return 404, {"detail": "Not Found"}
         if path == "/v1/chat/completions":
-            status, answer = self.completed(min(self.models), {**body, "prompt": body["messages"][-1]["content"]})
+            status, answer = self.completed(min(self.folders), {**body, "prompt": body["messages"][-1]["content"]})
             text = answer["choices"][0]["text"]
             return status, {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
         # llama-cpp-python answers any other name with the model that it has.
-        name = body["model"] if body["model"] in self.models else min(self.models)
+        name = body["model"] if body["model"] in self.folders else min(self.folders)
         return self.completed(name, body)
 
     def completed(self, name, body):
-        model, tokenizer = self.models[name], self.tokenizers[name]
+        tokenizer = self.tokenizers[name]
         own = tokenizer(body["prompt"], add_special_tokens=False)["input_ids"]
         ids = ([tokenizer.bos_token_id] if self.bos else []) + own
         if len(ids) >= self.context:
             stated = f"This model's maximum context length is {self.context} tokens, however you requested {len(ids) + 1} tokens"
             return 400, {"error": {"message": stated, "code": "context_length_exceeded"}}
-        with self.lock, torch.no_grad():
+        with self.lock:
             if not body.get("echo"):
                 return 200, self.sampled(name, ids, body)
-            read, written = len(ids), []
-            for _ in range(body["max_tokens"]):
-                logp = model(torch.tensor([ids + written])).logits[0].log_softmax(-1)
-                written.append(int(logp[-1].argmax()))
+            logp, written = read(self.folders[name], tuple(ids), body["max_tokens"])
         listed = [*ids, *written]
         rows = [None, *logp]
         if self.like == "llama_cpp":
@@ -157,12 +182,11 @@ class StandIn:
                     "finish_reason": "length",
                 }
             ],
-            "usage": {"prompt_tokens": read, "completion_tokens": len(written), "total_tokens": len(listed)},
+            "usage": {"prompt_tokens": len(ids), "completion_tokens": len(written), "total_tokens": len(listed)},
         }
 
     def sampled(self, name, ids, body):
-        torch.manual_seed(body.get("seed", 0))
-        how = {"do_sample": True, "top_k": body.get("top_k", 0)} if body["temperature"] else {"do_sample": False}
-        made = self.models[name].generate(torch.tensor([ids]), max_new_tokens=body["max_tokens"], pad_token_id=0, **how)
-        text = self.tokenizers[name].decode(made[0][len(ids) :])
+        top_k = body.get("top_k", 0) if body["temperature"] else None
+        made = continued(self.folders[name], tuple(ids), body["max_tokens"], top_k, body.get("seed", 0))
+        text = self.tokenizers[name].decode(made)
         return {"model": name, "choices": [{"text": text, "index": 0, "logprobs": None, "finish_reason": "length"}]}

@@ -67,10 +67,11 @@ def series(rows: Sequence[Row]) -> DisplayNames:
     )
 
 
-def attacks(rows: Sequence[Row]) -> DisplayNames:
+def attacks(rows: Sequence[Row], *, of_metrics: bool = True) -> DisplayNames:
     """Name the attack, with the settings of attack and metric in which its rows differ, grouped by adversary.
 
-    The weakest adversary comes first. The name includes the adversary only if the same attack occurs with several.
+    The weakest adversary comes first. The name includes the adversary only if the same attack occurs with several. Without
+    `of_metrics`, rows that differ only in the settings of their metric have one name.
     """
     adversaries: defaultdict[str, set[str]] = defaultdict(set)
     for row in rows:
@@ -78,7 +79,7 @@ def attacks(rows: Sequence[Row]) -> DisplayNames:
 
     def key(row: Row) -> Key:
         label = adversary_label(row) if len(adversaries[row.attack]) > 1 else ""
-        return row.attack, row.attack_settings, row.metric_settings, label
+        return row.attack, row.attack_settings, row.metric_settings if of_metrics else "", label
 
     by_key = {key(r): adversary_order(adversary_label(r)) for r in rows}
     return _display_names(rows, key, attack_name, tuple(ATTACK_LABELS), by_key.__getitem__)

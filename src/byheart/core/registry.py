@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import types
 import typing
@@ -45,7 +46,20 @@ def entry_names(shelf: str) -> tuple[str, ...]:
     if shelf not in SHELVES:
         raise UnknownNameError("shelf", shelf, SHELVES)
     folder = importlib.import_module(f"byheart.{shelf}")
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(folder.__path__) if not m.name.startswith("_")))
+    return _file_names(tuple((place, _modification_time(place)) for place in folder.__path__))
+
+
+@functools.lru_cache(maxsize=64)  # a study asks a thousand times; a file that is added changes the time of its folder
+def _file_names(folders: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    places = [place for place, _ in folders]
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(places) if not m.name.startswith("_")))
+
+
+def _modification_time(place: str) -> int:
+    try:
+        return os.stat(place).st_mtime_ns  # noqa: PTH116 - a thousand times
+    except OSError:  # inside an archive, which does not change
+        return 0
 
 
 def load_function(shelf: str, name: str) -> Callable[..., Any]:
@@ -78,14 +92,17 @@ def _load_external(shelf: str, name: str) -> Callable[..., Any]:
 
 def needs(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the function's positional parameters: its required inputs."""
-    parameters = inspect.signature(function).parameters.values()
-    return tuple(current_name("observations", p.name) for p in parameters if p.kind is not p.KEYWORD_ONLY)
+    return tuple(current_name("observations", p.name) for p in _parameters(function) if p.kind is not p.KEYWORD_ONLY)
 
 
 def default_settings(function: Callable[..., Any]) -> dict[str, Any]:
     """Return the function's settings (its keyword-only parameters) with their defaults."""
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {p.name: p.default for p in _parameters(function) if p.kind is p.KEYWORD_ONLY}
+
+
+@functools.cache  # a study asks for the same few signatures tens of thousands of times
+def _parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    return tuple(inspect.signature(function).parameters.values())
 
 
 def setting_types(function: Callable[..., Any]) -> dict[str, Any]:
