@@ -23,8 +23,8 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
+from byheart.core.machine_identity import is_running, machine_identity, process_start
 from byheart.store.durable import READ_ONLY_ERRNOS
-from byheart.store.machine_identity import is_running, machine_identity, process_start
 
 HEARTBEAT_SECONDS = 10.0
 """A holder writes its heartbeat this often."""
@@ -152,7 +152,7 @@ def _owner(claim: Path) -> dict[str, str | int]:
     try:
         owner = json.loads((claim / "owner.json").read_text())
         return {**owner, "process": int(owner["process"]), "process_start": owner["process_start"]}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return {}
 
 

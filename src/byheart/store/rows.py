@@ -12,17 +12,19 @@ from typing import Any
 from byheart.core import ragged
 from byheart.core.errors import DataError, SettingError, StoreError, UnknownNameError
 from byheart.core.former_names import current_name
-from byheart.core.row import is_base_row, without_initialized
-from byheart.core.split_check import Finding, Gate
+from byheart.core.json_shapes import as_declared
+from byheart.core.row import is_base_row, rows_from_json, without_initialized
+from byheart.core.split_check import Gate
 from byheart.core.types import Row, ScoreSet, TextLosses
-from byheart.store.store import Store, damaged_result_error, read_arrays, read_json
+from byheart.store.store import Arrays, Store, damaged_result_error, read_arrays, read_json
+from byheart.store.study_note import complete_note
 
 
 def read_rows(folder: Path) -> list[Row]:
     """Return the rows of a cell from their folder; raises `StoreError` if the file is damaged."""
     try:
-        return [_with_current_names(Row(**r)) for r in read_json(folder / "rows.json")]
-    except TypeError as error:
+        return [_with_current_names(row) for row in rows_from_json(read_json(folder / "rows.json"))]
+    except ValueError as error:
         raise damaged_result_error(folder, error) from error
 
 
@@ -35,8 +37,15 @@ def _with_current_names(row: Row) -> Row:
 
 
 def study_notes(store: Store) -> dict[str, dict[str, Any]]:
-    """Return the note of each study: its settings, the keys of its rows, the cells that failed."""
-    return store.notes("studies")
+    """Return the note of each study: its settings, the keys of its rows, the cells that failed.
+
+    Raises `StoreError` for a note that is damaged.
+    """
+    notes = store.notes("studies")
+    try:
+        return {name: complete_note(note) for name, note in notes.items()}
+    except ValueError as error:
+        raise damaged_result_error(store.root / "studies", error) from error
 
 
 def study_rows(store: Store, name: str | None = None) -> list[Row]:
@@ -100,24 +109,51 @@ def score_reader(store: Store) -> Callable[[str], ScoreSet]:
 
     @functools.cache
     def look_up(key: str) -> ScoreSet:
-        arrays = read_arrays(store.folder("scores", key))
-        groups = tuple(arrays["groups"].tolist()) if "groups" in arrays else ()  # the oldest stores have no groups
-        extracted = (arrays.get("extracted"), arrays.get("tokens"))
-        return ScoreSet(tuple(arrays["ids"].tolist()), arrays["scores"], arrays["members"], groups, *extracted)
+        folder = store.folder("scores", key)
+        arrays = read_arrays(folder)
+        try:
+            return _score_set(arrays)
+        except (KeyError, TypeError, ValueError) as error:
+            raise damaged_result_error(folder, error) from error
 
     return look_up
+
+
+def _score_set(arrays: Arrays) -> ScoreSet:
+    """Return the score set of stored arrays; raises `KeyError` and `ValueError` for arrays that are missing or do not fit."""
+    ids, scores, members = (arrays[name] for name in ("ids", "scores", "members"))
+    groups = tuple(arrays["groups"].tolist()) if "groups" in arrays else ()  # the oldest stores have no groups
+    per_text = [
+        a
+        for a in (ids, scores, members, arrays.get("groups"), arrays.get("extracted"), arrays.get("tokens"))
+        if a is not None
+    ]
+    if any(a.shape != (len(ids),) for a in per_text) or scores.dtype.kind != "f" or members.dtype.kind != "b":
+        raise ValueError("its arrays do not have one value per text")
+    return ScoreSet(tuple(ids.tolist()), scores, members, groups, arrays.get("extracted"), arrays.get("tokens"))
 
 
 def validation_pass_keys(store: Store, name: str | None = None) -> dict[tuple[str, float], list[str]]:
     """Return the keys of a study's forward passes over validation texts, by cell ("" for the base model) and epoch."""
     keys_by_model: dict[tuple[str, float], list[str]] = {}
-    keys = {e for row in _row_keys(store, name) for e in store.recipe("rows", row)["recipe"]["evidence"]}
+    keys = {e for row in _row_keys(store, name) for e in _evidence_keys(store, row)}
     for key in sorted(k for k in keys if store.has("evidence", k)):
-        recipe = store.recipe("evidence", key)["recipe"]
-        if recipe["observation"]["name"] == "validation":
-            model = recipe["inputs"]["model"]
-            keys_by_model.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
+        try:
+            recipe = store.recipe("evidence", key)["recipe"]
+            if recipe["observation"]["name"] == "validation":
+                model = recipe["inputs"]["model"]
+                keys_by_model.setdefault((model.get("cell", ""), model.get("epoch", 0)), []).append(key)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise damaged_result_error(store.folder("evidence", key), error) from error
     return keys_by_model
+
+
+def _evidence_keys(store: Store, row: str) -> list[str]:
+    """Return the keys of the evidence that a cell's rows were measured from."""
+    try:
+        return as_declared(list[str], store.recipe("rows", row)["recipe"].get("evidence"))
+    except ValueError as error:
+        raise damaged_result_error(store.folder("rows", row), error) from error
 
 
 def validation_loss_reader(store: Store, name: str | None = None) -> Callable[[Row], TextLosses | None]:
@@ -150,8 +186,8 @@ def read_gate(folder: Path) -> Gate:
     """Return the gate in a folder of the store; raises `StoreError` if the file is damaged."""
     try:
         gate = read_json(folder / "gate.json")
-        return Gate(gate["members"], gate["nonmembers"], tuple(Finding(**f) for f in gate["findings"]))
-    except (TypeError, KeyError) as error:
+        return as_declared(Gate, {name: gate[name] for name in ("members", "nonmembers", "findings")})
+    except (ValueError, TypeError, KeyError) as error:
         raise damaged_result_error(folder, error) from error
 
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from byheart.core.json_shapes import as_declared
 from byheart.store.rows import study_notes
-from byheart.store.store import Store
+from byheart.store.store import Store, damaged_result_error
+
+
+@dataclass(frozen=True)
+class Made:
+    """The fields of a result's provenance that the page shows."""
+
+    revision: str
+    dirty: bool
+    versions: dict[str, str]
+    machine: dict[str, Any]
 
 
 def run_details(store: Store, study: str | None) -> dict[str, str]:
@@ -40,11 +52,21 @@ def run_details(store: Store, study: str | None) -> dict[str, str]:
 def _cell_provenance(store: Store, rows: list[str]) -> Iterator[dict[str, Any]]:
     """Yield the provenance of each cell's rows and of its weights, if they are stored."""
     for key in (k for k in rows if store.has("rows", k)):
-        stored = store.recipe("rows", key)
-        yield stored["made"]
-        weights = stored["recipe"].get("labels", {}).get("cell", "")
-        if weights and store.has("training", weights):
-            yield store.recipe("training", weights)["made"]
+        yield _made(store, "rows", key)
+        labels = store.recipe("rows", key)["recipe"].get("labels")
+        weights = labels.get("cell") if isinstance(labels, dict) else None
+        if isinstance(weights, str) and weights and store.has("training", weights):
+            yield _made(store, "training", weights)
+
+
+def _made(store: Store, stage: str, key: str) -> dict[str, Any]:
+    """Return a result's provenance; raises `StoreError` if it was edited."""
+    made = store.recipe(stage, key)["made"]
+    try:
+        as_declared(Made, made)
+    except ValueError as error:
+        raise damaged_result_error(store.folder(stage, key), error) from error
+    return made
 
 
 def _recipe_text(recipe: Mapping[str, Any]) -> str:

@@ -48,7 +48,8 @@ def sealed_json(content: Mapping[str, Any]) -> str:
 def read_sealed(path: Path) -> dict[str, Any]:
     """Return the object in a sealed JSON file; raises `StoreError` for a file that is missing or that was changed."""
     try:
-        text = path.read_bytes().decode()
+        # A checkout may end lines with CRLF; JSON has no line end inside a value, so the content is the same.
+        text = path.read_bytes().decode().replace("\r\n", "\n")
         content = json.loads(text)
         written_again = sealed_json(cast("dict[str, Any]", content)) if isinstance(content, dict) else ""
     except FileNotFoundError as error:

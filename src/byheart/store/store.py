@@ -12,9 +12,11 @@ import os
 import platform
 import re
 import shutil
+import struct
 import time
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,15 +27,20 @@ from safetensors import SafetensorError
 
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
+from byheart.core.machine_identity import is_running, machine_identity
 from byheart.store.durable import DISK_FULL_ERRNOS, READ_ONLY_ERRNOS, sync, sync_tree
 from byheart.store.lease import Holder, holder, lease
-from byheart.store.machine_identity import is_running, machine_identity
 from byheart.store.provenance import result_provenance
 
 FORMAT = 1
 """Format version of the store. Raise it when older versions of byheart cannot read what this one writes."""
 
 Arrays = Mapping[str, np.ndarray]
+DAMAGED_ARCHIVE = (
+    *(OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, OverflowError, SyntaxError),
+    *(zipfile.BadZipFile, zlib.error, struct.error),
+)
+"""What NumPy and zipfile raise for arrays whose bytes were changed, for example a compression or a size that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Store:
             raise StoreError(
                 f"store {root}: cannot be written ({error.strerror}). Choose another folder with --store."
             ) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(
                 f"store {root}: store.json was not written by byheart. Choose another folder with --store."
             ) from error
@@ -118,7 +125,11 @@ class Store:
 
     def recipe(self, stage: str, key: str) -> dict[str, Any]:
         """Return a result's recipe and provenance: {"recipe": ..., "made": ...}."""
-        return read_json(self.folder(stage, key) / "recipe.json")
+        folder = self.folder(stage, key)
+        content = read_json(folder / "recipe.json")
+        if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("recipe", "made")):
+            raise damaged_result_error(folder, ValueError("recipe.json has no recipe"))
+        return content
 
     def drop(self, stage: str, key: str) -> None:
         """Remove a result atomically: no reader sees a partial result."""
@@ -187,7 +198,7 @@ class Store:
             raise
 
     def _check_recipe(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        stored_recipe = read_json(folder / "recipe.json")["recipe"]
+        stored_recipe = self.recipe(folder.parent.name, folder.name)["recipe"]
         difference = _first_difference(stored_recipe, json.loads(json.dumps(recipe)))
         if difference:
             raise StoreError(
@@ -199,7 +210,7 @@ class Store:
         """Remove temporary folders of processes of this machine that no longer run."""
         for folder in (self.root / ".making").iterdir():
             host, _, process = folder.name.rpartition("-")[0].rpartition("-")
-            if host in {machine_identity(), platform.node()} and process.isdigit() and not is_running(int(process)):
+            if host in {machine_identity(), platform.node()} and process.isdecimal() and not is_running(int(process)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -229,7 +240,7 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_ARCHIVE as error:
         raise damaged_result_error(folder, error) from error
 
 
@@ -237,7 +248,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file of a result or of a note; raises `StoreError` if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         is_note = (path.parents[1] / "store.json").exists()  # in a stage; a result is a folder of a stage
         raise damaged_result_error(path if is_note else path.parent, error) from error
 

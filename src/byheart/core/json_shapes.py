@@ -1,0 +1,32 @@
+"""Check what a file of JSON contains against a declared type, before code relies on it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+
+def as_declared(declared: Any, value: Any) -> Any:
+    """Return a value read from JSON as a declared type: a dataclass, a `TypedDict`, a list or mapping of them.
+
+    Nothing is converted, except whole numbers where a float is declared. Raises `ValueError` that names the first place with another
+    type, a missing field, or a field that is not declared.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return _adapter(declared).validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))[:100]
+        raise ValueError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+@functools.cache
+def _adapter(declared: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(declared)
