@@ -66,7 +66,15 @@ def evidence(gain):
     written = [" ".join([*r.split()[:n], *["else"] * 6]) for r, n in zip(rest, recalled, strict=True) for _ in range(3)]
     generations = Generations(written=tuple(written), rest=tuple(rest), starts=3 * np.arange(COUNT + 1))
     written_too = {"gradients": Gradients(norm=norms), "continuations": generations, **extracting(gain)}
-    return {**audited, **known, **bases, **written_too, "shadows": shadows}
+    found = {**audited, **known, **bases, **written_too, "shadows": shadows}
+    return {**found, **by_epoch(found)}
+
+
+def by_epoch(found):
+    """The path of each kind of texts: the base model, a model half-way to the target, and the target."""
+    pairs = {"target": "base", **{n: f"{n}_base" for n in ("known_members", "known_nonmembers")}}
+    halfway = {n: dataclasses.replace(found[n], logp=(found[n].logp + found[b].logp) / 2) for n, b in pairs.items()}
+    return {f"{n}_by_epoch": (found[b], halfway[n], found[n]) for n, b in pairs.items()}
 
 
 def extracting(gain):
@@ -81,6 +89,9 @@ def extracting(gain):
     logp = np.minimum(-chance.gamma(1.0, 2.0, starts[-1]) + gain * np.repeat(MEMBERS, lengths), 0)
     return {
         "greedy_continuation": GreedyContinuation(true=true, starts=starts, written=written, written_starts=starts),
+        "mismatched_continuation": GreedyContinuation(
+            true=true, starts=starts, written=np.full_like(true, 98), written_starts=starts
+        ),
         "sampling_logprobs": SamplingLogProbs(logp=logp, starts=starts),
     }
 
@@ -193,8 +204,13 @@ def scored(attack, given_):
 
 def taken(attack, given_, order):
     """The inputs of an attack for these audited texts in this order; known texts do not change."""
-    named = zip(registry.needs(attack), given_, strict=True)
-    return [found if name.startswith("known_") else take(found, order) for name, found in named]
+
+    def of(name, found):
+        if name.startswith("known_"):
+            return found
+        return tuple(take(one, order) for one in found) if name.endswith("_by_epoch") else take(found, order)
+
+    return [of(name, found) for name, found in zip(registry.needs(attack), given_, strict=True)]
 
 
 @pytest.fixture(params=sorted(ATTACKS))
@@ -262,8 +278,12 @@ def test_one_token_texts_and_certain_predictions(attack):
         "greedy_continuation": GreedyContinuation(
             true=np.array([4, 5, 6]), starts=starts, written=np.array([4]), written_starts=np.array([0, 0, 1])
         ),
+        "mismatched_continuation": GreedyContinuation(
+            true=np.array([4, 5, 6]), starts=starts, written=np.array([5, 6]), written_starts=np.array([0, 0, 2])
+        ),
         "sampling_logprobs": SamplingLogProbs(logp=np.array([0.0, -np.inf, -1.0]), starts=starts),
     }
+    known["target_by_epoch"] = (certain, certain, certain)
     assert np.isfinite(scored(attack, requested(attack, known))).all()
 
 

@@ -33,6 +33,13 @@ ROW = next(r for r in made_up.study() if r.attack)
         ("wel", "log-probabilities + similar texts + base model"),
         ("con_recall", "log-probabilities + similar texts + known members"),
         ("grad_norm", "weights"),
+        ("hard_tokens", "log-probabilities + base model"),
+        ("ramia", "log-probabilities + base model"),
+        ("lira_sequence", "log-probabilities + shadow models + other training texts"),
+        (
+            "trajectory",
+            "log-probabilities + similar texts + base model + known members + model after every epoch",
+        ),
         ("lira", "log-probabilities + shadow models + other training texts"),
         ("rmia", "log-probabilities + similar texts + shadow models + other training texts"),
     ],

@@ -36,8 +36,9 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import MinLen, Predicate
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from byheart.attacks._known_texts import Features, KnownFeatures, log_odds, standardize
 from byheart.core import DataError, Scores, SettingError, TokenStats, ragged
 from byheart.core.registry import ContentIdentity, load_function, module_constant, needs
 
@@ -47,10 +48,6 @@ REVISION = 1
 """1: the quantile regression is fitted to convergence; before, its scores differed by .3 % between machines."""
 KNOWN = 20
 """Minimum number of known texts per class for fitting: with fewer, the weights are mostly noise."""
-
-Features = Float[np.ndarray, "texts features"]
-KnownFeatures = Float[np.ndarray, "known features"]
-
 
 DEFAULT_ATTACKS = ("loss", "reference", "min_k", "min_k_plus_plus", "wbc", "error_zone")
 
@@ -97,18 +94,16 @@ def ensemble(
     )
     _check_known_count("non-members", known_nonmembers)
     if regression == "quantile":
-        known_features, features = _standardize(
-            _base_features(nonmember_evidence["base"], of), _base_features(base, of)
-        )
+        known_features, features = standardize(_base_features(nonmember_evidence["base"], of), _base_features(base, of))
         known_logprobs = ragged.means(known_nonmembers.logp, known_nonmembers.starts)
         return _quantile_scores(known_features, known_logprobs, features, ragged.means(target.logp, target.starts))
     _check_known_count("members", known_members)
     member_evidence = {"target": known_members, "base": known_members_base}
-    known_features, features = _standardize(
+    known_features, features = standardize(
         np.vstack([_attack_scores(member_evidence, of), _attack_scores(nonmember_evidence, of)]),
         _attack_scores(audited_evidence, of),
     )
-    return _log_odds(known_features, np.arange(len(known_features)) < len(known_members), features)
+    return log_odds(known_features, np.arange(len(known_features)) < len(known_members), features)
 
 
 def _check_known_count(subset: str, known: TokenStats) -> None:
@@ -130,23 +125,6 @@ def _base_features(base: TokenStats, attack_names: tuple[str, ...]) -> Features:
     one_model_attacks = tuple(name for name in attack_names if needs(load_function("attacks", name)) == ("target",))
     length = np.log(ragged.lengths(base.starts))[:, None]
     return np.hstack([_attack_scores({"target": base}, one_model_attacks), length]) if one_model_attacks else length
-
-
-def _standardize(known_features: KnownFeatures, features: Features) -> tuple[KnownFeatures, Features]:
-    """Standardize both by mean and standard deviation of the known features; a column that is constant there becomes zero."""
-    mean, spread = known_features.mean(0), known_features.std(0)
-    is_varying = spread > 1e-9 * np.maximum(np.abs(mean), 1e-9)
-    scale = np.where(is_varying, spread, 1.0)
-    return (known_features - mean) / scale * is_varying, (features - mean) / scale * is_varying
-
-
-def _log_odds(known_features: KnownFeatures, is_member: Bool[np.ndarray, " known"], features: Features) -> Scores:
-    """Return the log-odds of membership from a logistic regression fitted on the known texts."""
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(max_iter=1000).fit(known_features, is_member)
-    # Not scikit-learn's own product: there the last bit of a score depends on the number of texts.
-    return (features * model.coef_[0]).sum(1) + model.intercept_[0]
 
 
 def _quantile_scores(

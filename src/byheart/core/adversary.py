@@ -16,7 +16,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byheart.core.dependencies import INPUTS, observation_name
+from byheart.core.dependencies import BY_EPOCH, INPUTS, is_by_epoch, observation_name
 from byheart.core.errors import RequestError, UnknownNameError
 from byheart.core.former_names import current_name
 from byheart.core.registry import Choice, annotation_name, choose, entry_names
@@ -41,8 +41,9 @@ class Access(IntEnum):
     BASE_MODEL = 5
     KNOWN_MEMBERS = 6
     WEIGHTS = 7
-    SHADOW_MODELS = 8
-    TRAINING_TEXTS = 9
+    EVERY_EPOCH = 8
+    SHADOW_MODELS = 9
+    TRAINING_TEXTS = 10
 
     @property
     def label(self) -> str:
@@ -58,6 +59,7 @@ _LABELS: Mapping[Access, str] = {
     Access.BASE_MODEL: "base model",
     Access.KNOWN_MEMBERS: "known members",
     Access.WEIGHTS: "weights",
+    Access.EVERY_EPOCH: "model after every epoch",
     Access.SHADOW_MODELS: "shadow models",
     Access.TRAINING_TEXTS: "other training texts",
 }
@@ -106,6 +108,8 @@ def adversary(attack: Choice, observations: Iterable[Choice] = ()) -> Adversary:
         access.add(Access.KNOWN_MEMBERS)
     if any(map(_reads_base_model, required)):
         access.add(Access.BASE_MODEL)
+    if any(map(is_by_epoch, attack.needs)):
+        access |= {Access.BASE_MODEL, Access.EVERY_EPOCH}  # the path begins at the base model
     for shadows in (o for o in required if "shadow_passes" in o.needs):
         access |= {Access.BASE_MODEL, Access.SHADOW_MODELS}
         access |= {Access.TRAINING_TEXTS} if shadows.settings.get("rest", True) else set()
@@ -118,7 +122,7 @@ def _required(attack: Choice, observations: Iterable[Choice]) -> list[_Observati
         observation_name(o): _Observation(observation_name(o), o.needs, o.return_type, o.settings) for o in observations
     }
     required: dict[str, _Observation] = {}
-    pending = [*attack.needs]
+    pending = [n.removesuffix(BY_EPOCH) for n in attack.needs]
     while pending:
         name = pending.pop()
         if name not in {"texts", *INPUTS, *required}:
@@ -149,7 +153,11 @@ def _model_access(attack: Choice, required: Iterable[_Observation]) -> Access:
     the observation provides.
     """
     observed = {o.name: o.return_type for o in required if "model" in o.needs}
-    read = {annotation_name(attack.function, n) or t for n, t in observed.items() if n in attack.needs}
+    read = {
+        _annotated_type(attack, n) or observed[name]
+        for n in attack.needs
+        if (name := n.removesuffix(BY_EPOCH)) in observed
+    }
     # Without such an annotation, other observations pass the model's evidence on.
     types = read or set(observed.values())
     if types & WEIGHT_TYPES:
@@ -157,6 +165,14 @@ def _model_access(attack: Choice, required: Iterable[_Observation]) -> Access:
     if types & DISTRIBUTION_TYPES:
         return Access.DISTRIBUTIONS
     return Access.GENERATED_TEXT if types <= TEXT_TYPES else Access.LOG_PROBABILITIES
+
+
+def _annotated_type(attack: Choice, need: str) -> str:
+    """Return the annotated type of an attack's input; of the evidence of several epochs, the type of one."""
+    if is_by_epoch(need):
+        annotation = str(attack.function.__annotations__.get(need, ""))  # "tuple[LogProbs, ...]"
+        return annotation.removeprefix("tuple[").partition(",")[0].rpartition(".")[2]
+    return annotation_name(attack.function, need)
 
 
 def _reads_base_model(observation: _Observation) -> bool:
@@ -182,6 +198,7 @@ def adversary_phrase(label: str) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+@functools.cache  # a page asks once for each row
 def adversary_order(label: str) -> tuple[bool, list[int]]:
     """Return the sort key of an adversary's label: by the hardest thing to obtain, then the next; unknown ones last."""
     by_label = {a.label: a for a in Access}

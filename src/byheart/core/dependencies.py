@@ -31,6 +31,15 @@ INPUTS = ("model", "base_model", *TOKEN_INPUTS, *ATTRIBUTE_INPUTS, "shadow_passe
 """Everything that an observation may request besides other observations."""
 
 
+BY_EPOCH = "_by_epoch"
+"""Suffix of an attack's input: the evidence of the observation before it at each observed state so far, as a tuple."""
+
+
+def is_by_epoch(need: str) -> bool:
+    """Whether an attack's input is the evidence of several epochs, such as "target_by_epoch"."""
+    return need.endswith(BY_EPOCH)
+
+
 def observation_name(observation: Choice) -> str:
     """Return the name by which attacks request an observation: the function's name, without its module."""
     return current_name("observations", observation.name.rpartition(":")[2])
@@ -40,6 +49,8 @@ def required_observations(
     required_names: Iterable[str], requester: str, configured_observations: Mapping[str, Choice] | None = None
 ) -> list[Choice]:
     """Return the observations of these names and their dependencies, each once, dependencies first.
+
+    A name may have the suffix `BY_EPOCH`.
 
     `configured_observations` are observations with explicit settings or from outside the shelf, by name. `requester` names
     the requesting function in the error message. "texts" needs no observation. Raises `DataError` for an unknown name.
@@ -63,7 +74,7 @@ def required_observations(
             observation_name(o): o
             for name in required_names
             if name != "texts"
-            for o in with_dependencies(name, requester)
+            for o in with_dependencies(name.removesuffix(BY_EPOCH), requester)
         }.values()
     )
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Bool, Int
 
 from byheart.core.errors import DataError
 from byheart.core.evidence import Frequencies
+from byheart.core.paths import expanded
 from byheart.core.registry import ContentIdentity
 from byheart.data.formats import file_hash, read_rows
 from byheart.data.near_duplicates import SHINGLE_WORDS
@@ -35,7 +35,7 @@ BLOCK = 1000
 
 def _corpus_identity(source: str) -> str:
     """Return the hash of a corpus file, "" without one; raise `DataError` if it cannot be read."""
-    return file_hash(Path(source).expanduser()) if source else ""
+    return file_hash(expanded(source)) if source else ""
 
 
 def frequencies(
@@ -54,7 +54,7 @@ def frequencies(
     """
     counts = np.bincount(known_nonmember_tokens.scored_ids, minlength=base_model.model.vocabulary_size)
     if source:
-        strings = [string_field(row, field) for row in read_rows(Path(source).expanduser())]
+        strings = [string_field(row, field) for row in read_rows(expanded(source))]
         _check_no_audited_texts(source, strings, tokens.texts.scored)
         counts = counts + _token_counts(base_model, strings, len(counts))
     smoothed = (counts + 1) / (counts.sum() + len(counts))
