@@ -2,13 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
+import torch
 from datasets import Dataset, Features, Value
 
 import byheart
 from byheart.auditing.canaries.plant import plant_source
 from byheart.auditing.canaries.texts import as_planted_set
-from byheart.core.errors import DataError, SettingError
+from byheart.core.errors import DataError, ModelError, SettingError
 from byheart.data.canary_manifest import read_planted_set, sha256
 from byheart.data.plant_settings import PlantSettings
 from byheart.data.planting import plant_records
@@ -31,6 +33,40 @@ def test_number_ids_stay_different_and_fit_where_the_data_have_64_bit_hashes(hig
     new = [r["id"] for r in plant_records(records, SETTINGS, seed=3).records]
     assert len(set(new)) == len(new) > len(TEXTS)
     assert max(new) < 2**63 or max(new) == highest
+
+
+@pytest.mark.parametrize("number", [int, float, np.int64], ids=str)
+@pytest.mark.parametrize("field", ["id", "group"])
+def test_ids_and_groups_that_are_numbers_differ_from_those_of_the_data(field, number):
+    records = [{"text": t, field: number(i)} for i, t in enumerate(TEXTS)]
+    new = [r[field] for r in plant_records(records, SETTINGS, seed=3).records]
+    assert len(set(new)) == len(new) > len(TEXTS)
+    assert {type(value) for value in new} == {number}
+
+
+def test_ids_of_canaries_differ_from_ids_of_data_that_contain_canaries():
+    records = [{"text": t, "id": f"canary-{i}", "group": f"canary2-{i}"} for i, t in enumerate(TEXTS)]
+    planting = plant_records(records, SETTINGS, seed=3)
+    new = [r["id"] for r in planting.records]
+    assert len(set(new)) == len(new) > len(TEXTS)
+    assert planting.planted.canaries[0].id == "canary3-0"
+
+
+def test_fields_and_writers_of_other_types_are_refused_in_one_line():
+    with pytest.raises(SettingError, match=r"plant\(fields='text'\): is not a mapping"):
+        byheart.plant(TEXTS, fields="text", **SMALL)
+    with pytest.raises(SettingError, match=r"'txt': 'body' is not a field and its name"):
+        byheart.plant(TEXTS, fields={"txt": "body"}, **SMALL)
+    with pytest.raises(SettingError, match="'text': 3 is not a field"):
+        byheart.plant(TEXTS, fields={"text": 3}, **SMALL)
+    with pytest.raises(ModelError, match="object is not a transformers model"):
+        byheart.plant(TEXTS, model=object(), tokenizer=object(), **SMALL)
+    module = torch.nn.Linear(1, 1)
+    module.config = object()
+    with pytest.raises(ModelError, match="object is not a tokenizer"):
+        byheart.plant(TEXTS, model=module, tokenizer=object(), **SMALL)
+    with pytest.raises(ModelError, match="tokenizer is missing"):
+        byheart.plant(TEXTS, model=module, **SMALL)
 
 
 def test_a_true_id_is_not_a_number():
@@ -56,11 +92,12 @@ def test_a_format_that_would_change_the_records_is_refused_and_leaves_nothing(tm
 
 
 def test_an_interruption_while_writing_leaves_neither_data_nor_manifest(tmp_path, monkeypatch):
-    def interrupted(path, records):
-        path.write_text("half")
+    def interrupted(draft, output, planted):
+        assert draft.exists()
+        assert not output.exists(), "no reader sees half a file"
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("byheart.auditing.canaries.plant.write_records", interrupted)
+    monkeypatch.setattr("byheart.auditing.canaries.plant._check_written", interrupted)
     with pytest.raises(KeyboardInterrupt):
         planted_file(tmp_path, [{"text": t} for t in TEXTS])
     assert [p.name for p in tmp_path.iterdir()] == ["source.jsonl"]

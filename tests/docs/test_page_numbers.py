@@ -9,7 +9,7 @@ from byheart.auditing.thresholds import Bound, crossed_bounds
 from byheart.auditing.verdict import ruling
 from byheart.cli.progress import outcome_line
 from byheart.core import registry
-from byheart.core.dependencies import required_observations
+from byheart.core.dependencies import is_by_epoch, required_observations
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row
 from byheart.stats.leakage_tests import RecordLabels
@@ -135,6 +135,7 @@ def access(attack):
     function = registry.load_function("attacks", attack)
     needs = registry.needs(function)
     kinds = {function.__annotations__[n] for n in needs}
+    has_path = any(map(is_by_epoch, needs))
     if "gradients" in needs:
         reads = "weights"
     elif {"continuations", "greedy_continuation"} & set(needs):
@@ -148,9 +149,10 @@ def access(attack):
     # Token frequencies use only the tokenizer of the base.
     based = {n for o in behind if o.name != "frequencies" for n in o.needs}
     owned = (
-        bool({"base_model", "shadow_passes"} & based),
+        has_path or bool({"base_model", "shadow_passes"} & based),
         "known_nonmember_tokens" in inputs,
         "known_member_tokens" in inputs,
+        has_path,
         "shadow_passes" in inputs,
     )
     return (reads, *("yes" if own else "" for own in owned))
@@ -161,12 +163,13 @@ def test_tables_group_attacks_as_the_table_of_access_does():
 
     words = {"text": "generated text", "own tokens": "log-probabilities", "all tokens": "next-token distributions"}
     for attack in registry.entry_names("attacks"):
-        reads, base, nonmembers, members, shadows = access(attack)
+        reads, base, nonmembers, members, path, shadows = access(attack)
         owned = {
             words.get(reads, reads): True,
             "similar texts": nonmembers,
             "base model": base and not shadows,
             "known members": members,
+            "model after every epoch": path,
             "shadow models": shadows,
             "other training texts": shadows,
         }

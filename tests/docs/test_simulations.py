@@ -29,6 +29,7 @@ from simulations import (
     verdicts,
 )
 
+pytestmark = pytest.mark.usefixtures("many_calls")
 ALL = {
     p.name: p
     for p in (

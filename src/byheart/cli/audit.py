@@ -1,6 +1,7 @@
 """The command `byheart audit`.
 
-Exit 0: done. 2: invalid request. 3: a --fail-above bound is exceeded. 4: a --pass-below bound is not shown.
+Exit 0: done. 2: invalid request. 3: a --fail-above bound is exceeded. 4: a --pass-below bound is not shown, or a planned
+bound was not tested.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import typer
 from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions, check_one_model
 from byheart.cli.evidence_options import EvidenceOptions
 from byheart.cli.option_groups import with_option_groups
+from byheart.cli.review_options import ReviewOptions
 from byheart.cli.text_options import TextOptions
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def audit(
     endpoint: EndpointOptions,
     attacks: AttackOptions,
     evidence: EvidenceOptions,
+    review: ReviewOptions,
     output: OutputOptions,
 ) -> None:
     """Audit a fine-tuned model: measure what it leaks about its training texts, and list the most exposed records."""
@@ -68,9 +71,17 @@ def audit(
         _preregister(request, evidence.preregister)
         return
     check_one_model(model, endpoint, texts)
+    review.check_output(output.output)
     result = _audit_model(request, model) if endpoint.endpoint is None else _audit_endpoint(request, endpoint)
     if output.output is not None:
-        result.save(output.output, command=shlex.join(["byheart", *sys.argv[1:]]), **output.show)
+        result.save(
+            output.output,
+            command=shlex.join(["byheart", *sys.argv[1:]]),
+            show_text=output.show_text,
+            show_private=output.show_private,
+            annex=review.annex_of(result),
+        )
+    review.write_checks(result, request.bounds, output.output)
     _print_result(result, request.bounds, output)
 
 
@@ -120,7 +131,10 @@ def _audit_endpoint(request: AuditRequest, options: EndpointOptions) -> Audit:
 
 
 def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOptions) -> None:
-    """Print the audit and its bounds; exit with code 3 if a bound is exceeded, 4 if a bound to pass is not shown."""
+    """Print the audit and its bounds.
+
+    Exits with code 3 if a bound is exceeded, 4 if a bound to pass is not shown or a bound of the preregistration was not tested.
+    """
     from byheart.auditing.thresholds import crossed_bounds
     from byheart.store.seal import MANIFEST, SEAL, read_sealed
 
@@ -143,7 +157,10 @@ def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOption
     not_shown = [r for r in result.bounds if not r.is_shown]
     for bound_result in not_shown:
         typer.echo(f"byheart: bound not shown: {bound_result.bound}: {bound_result.reason}", err=True)
-    raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else EXIT_BOUND_NOT_SHOWN if not_shown else 0)
+    untested = result.preregistration.untested if result.preregistration else ()
+    for option in untested:
+        typer.echo(f"byheart: bound not shown: {option} is planned and was not tested. Add {option}.", err=True)
+    raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else EXIT_BOUND_NOT_SHOWN if not_shown or untested else 0)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from byheart.cli.departures import variant_note
 from byheart.core.adversary import adversary_order, adversary_phrase, default_adversary_label
 from byheart.core.attack_output import is_extraction_attack
-from byheart.core.dependencies import forward_pass_count, required_observations
+from byheart.core.dependencies import BY_EPOCH, forward_pass_count, is_by_epoch, required_observations
 from byheart.core.registry import (
     SHELVES,
     Choice,
@@ -85,6 +85,8 @@ def adversary_requirement(name: str) -> str:
     """Return what an adversary must have to use this evidence, from the observation's file; "" for other inputs."""
     if name == "texts":
         return "the text itself"
+    if is_by_epoch(name):
+        return f"{adversary_requirement(name.removesuffix(BY_EPOCH))}, at the base model and after every epoch"
     return (
         module_constant(load_function("observations", name), "ADVERSARY", "")
         if name in entry_names("observations")
@@ -97,11 +99,13 @@ def passes_text(attack: str) -> str:
 
     A pass over known texts counts as one pass; shadow models count as models to train.
     """
-    observations = required_observations(needs(load_function("attacks", attack)), f"attacks {attack}")
+    inputs = needs(load_function("attacks", attack))
+    observations = required_observations(inputs, f"attacks {attack}")
     costs = [_observation_passes_text(o, observations) for o in observations]
     passes = sum(float(cost) for cost in costs if not cost[0].isalpha())
     trainings = [cost for cost in costs if cost[0].isalpha()]
-    return " + ".join([f"{passes:g}", *trainings] if passes or not trainings else trainings)
+    total = " + ".join([f"{passes:g}", *trainings] if passes or not trainings else trainings)
+    return f"{total} at each epoch" if any(map(is_by_epoch, inputs)) else total
 
 
 def _observation_passes_text(observation: Choice, observations: list[Choice]) -> str:

@@ -21,19 +21,17 @@ from byheart.cli.canaries import canaries
 from byheart.cli.check import check
 from byheart.cli.demo import demo
 from byheart.cli.evidence_commands import compare, verify
-from byheart.cli.messages import check_words, print_error, print_interruption, show_warning
+from byheart.cli.messages import check_words, is_of_named_path, print_error, print_interruption, show_warning
 from byheart.cli.options import (
     DEFAULT_STORE,
-    JsonOutput,
     Overrides,
-    ShowPrivate,
-    ShowText,
     StoreFolder,
     StudyFile,
     StudyName,
-    check_show_options,
     open_existing_store,
 )
+from byheart.cli.plan import plan
+from byheart.cli.report import report
 from byheart.cli.status import status, submit_and_print
 from byheart.core.errors import ByheartError, FormerNameWarning, RequestError, SettingError
 from byheart.core.library_warnings import silence_library_warnings
@@ -104,31 +102,7 @@ def run(
     raise typer.Exit(1 if results.failed else 0)
 
 
-@app.command()
-def plan(
-    study: StudyFile,
-    *,
-    store: StoreFolder = DEFAULT_STORE,
-    overrides: Overrides = None,
-    json: JsonOutput = False,
-) -> None:
-    """Show what a run would train and observe, which results are cached, and the estimated time."""
-    import json as json_module
-
-    from byheart.analysis.formats import as_text
-    from byheart.store.store import Store
-    from byheart.study.estimate import cell_estimates, plan_table
-    from byheart.study.study_file import read_study
-
-    parsed = read_study(study, overrides or [])
-    cells = cell_estimates(parsed, Store.open(store))
-    if json:
-        minutes = round(sum(c.minutes or 0 for c in cells), 1)
-        typer.echo(json_module.dumps({"cells": [c._asdict() for c in cells], "minutes": minutes}, indent=1))
-    else:
-        typer.echo(as_text(plan_table(parsed.name, cells)))
-
-
+app.command()(plan)
 app.command()(status)
 app.command()(check)
 app.command()(audit)
@@ -159,34 +133,7 @@ def rows(
     print_rows(filter_rows(study_rows(open_existing_store(store), study), where or []), format)
 
 
-@app.command()
-def report(
-    *,
-    store: StoreFolder = DEFAULT_STORE,
-    study: StudyName = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="Page to write.")] = Path(
-        "report.html"
-    ),
-    export: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Also write tables (txt, md, tex, csv, json), figures (svg, png, pdf) and all rows (Parquet).",
-        ),
-    ] = None,
-    show_text: ShowText = False,
-    show_private: ShowPrivate = False,
-) -> None:
-    """Write one self-contained page: verdicts, exposed records, tables, figures and provenance."""
-    from byheart.study.run_study import export_folder, report_page
-
-    check_show_options(show_text=show_text, show_private=show_private)
-    opened = open_existing_store(store)
-    typer.echo(
-        f"report: {report_page(opened, study, output, show_text=show_text, show_private=show_private).absolute()}"
-    )
-    if export is not None:
-        typer.echo(f"{len(export_folder(opened, study, export))} files: {export.absolute()}")
+app.command()(report)
 
 
 @app.command()
@@ -235,6 +182,10 @@ def main() -> None:
         end = "" if message.endswith((".", "?")) else "."
         raise SystemExit(print_error(f"{message}{end} See {command} --help.", 2)) from None
     except OSError as error:
+        if is_of_named_path(error, sys.argv[1:]):
+            raise SystemExit(
+                print_error(f"{error.filename}: cannot be read or written ({error.strerror}). Name another path.", 2)
+            ) from None
         if error.errno != errno.ENOSPC:
             raise
         raise SystemExit(

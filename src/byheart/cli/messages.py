@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 
 from byheart.core.errors import FormerNameWarning, SettingError
+
+LONGEST_LINE = 1500
+"""Maximum characters of an error's line."""
 
 
 def show_warning(default: Callable[..., None]) -> Callable[..., None]:
@@ -32,10 +37,30 @@ def check_words(words: Sequence[str]) -> None:
             raise SettingError(f"{word!a}: is not UTF-8. Rename the file or folder.")
 
 
+DEFAULT_PATHS = ("store", "report.html", "study.tar.xz")
+"""Paths that commands use without being named."""
+
+
+def is_of_named_path(error: OSError, words: Sequence[str]) -> bool:
+    """Whether an error of the operating system is about a path that the user named: too long, no folder, not permitted, ..."""
+    if not isinstance(error.filename, str) or error.errno == errno.ENOSPC:
+        return False
+    named = [part for word in words for part in (word, word.rpartition("=")[2]) if len(part) > 1]
+    return any(path in error.filename for path in (*named, *DEFAULT_PATHS))
+
+
 def print_error(line: str, code: int) -> int:
-    """Print an error as one line and return the exit code."""
-    typer.echo(f"byheart: {' '.join(line.split())}", err=True)
+    """Print an error as one line and return the exit code. Characters that control a terminal or the direction are escaped."""
+    shown = "".join(map(_visible, " ".join(line.split())))
+    if len(shown) > LONGEST_LINE:  # it quotes a value of the input; the end names the fix
+        shown = f"{shown[: LONGEST_LINE * 2 // 3]} ... {shown[-LONGEST_LINE // 3 :]}"
+    typer.echo(f"byheart: {shown}", err=True)
     return code
+
+
+def _visible(character: str) -> str:
+    """Return a character, or its escape if a terminal does not print it (Unicode categories Cc, Cf, Cs)."""
+    return ascii(character)[1:-1] if unicodedata.category(character) in {"Cc", "Cf", "Cs"} else character
 
 
 def print_interruption(*, is_audit: bool) -> None:

@@ -26,14 +26,14 @@ class PlantSettings:
     writes: at `temperature` (`synthetic`), or from the `least_likely` share of its tokens (`high_perplexity`).
     """
 
-    count: Annotated[int, Ge(2)] = 1000
+    count: Annotated[int, Interval(ge=2, le=1_000_000)] = 1000
     repetitions: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (1, 4, 16)
     kinds: Annotated[tuple[Kind, ...], Len(1)] = ("random_tokens", "digits", "names", "in_distribution")
-    references: Annotated[int, Ge(1)] = 200
+    references: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
     guesses: Annotated[int, Ge(1)] | None = None
     delta: float = 1e-5
     near_duplicate: Annotated[float, Interval(gt=0, le=1)] = 0.8
-    written_tokens: Annotated[int, Ge(4)] = 32
+    written_tokens: Annotated[int, Interval(ge=4, le=100_000)] = 32
     temperature: Annotated[float, Gt(0)] = 1.2
     least_likely: Annotated[float, Interval(gt=0, le=1)] = 0.1
 

@@ -3,7 +3,7 @@
 The kinds with a format are those of `byheart.data.canaries`; their canaries all follow one record, which lends its prompt and all
 other fields, because exposure ranks a canary among other fillings of the same format. Three kinds have no fixed format:
 
-- `high_perplexity` and `synthetic` are written by the base model (`byheart.lm.written_canaries`). High-perplexity canaries also
+- `high_perplexity` and `synthetic` are written by the base model (`byheart.auditing.canaries.writer`). High-perplexity canaries also
   follow one record, and each is a uniform draw from one set of texts, so they have an exposure. Synthetic ones follow a record each.
 - `real_texts` are records of the data themselves, without near duplicates.
 """

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeGuard
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from byheart.data.plant_settings import WRITTEN_KINDS, PlantSettings
 from byheart.data.planted_kinds import CanaryDraw, Writer
 from byheart.stats.epsilon_bounds import one_run
 
+ID_FIELDS = ("id", "group")
 MAX_HIGHEST_ID = 2**62
 """Ids that are numbers continue the data's own up to this number, and else are the lowest free ones."""
 
@@ -70,11 +72,11 @@ def plant_records(
     remaining = {kind: iter(s.canaries) for kind, s in samples.items()}
     positions: dict[int, int | None] = {}
     canaries: list[Canary] = []
-    new_id = _id_maker(records)
+    new_id, prefix = _id_maker(records), _free_prefix(records)
     for i, kind in enumerate(kinds):
         record, positions[i] = next(remaining[kind])
-        record = record if kind == "real_texts" else new_id(record, f"canary-{i}")
-        canaries.append(Canary(f"canary-{i}", kind, repetitions[i], coins[i], record))
+        record = record if kind == "real_texts" else new_id(record, f"{prefix}-{i}")
+        canaries.append(Canary(f"{prefix}-{i}", kind, repetitions[i], coins[i], record))
     planted = _planted_records(records, canaries, positions, new_id, draw.generator("places"))
     references = tuple((kind, record) for kind, s in samples.items() for record in s.references)
     content: dict[str, Any] = {
@@ -154,27 +156,49 @@ class _IdMaker(Protocol):
     def __call__(self, record: Record, name: str) -> dict[str, Any]: ...
 
 
+def _free_prefix(records: Sequence[Record]) -> str:
+    """Return "canary", or with a number if a string id or group of the data begins so (data in which canaries were planted before)."""
+    used = {value for r in records for field in ID_FIELDS if isinstance(value := r.get(field), str)}
+    prefixes = ("canary" if i == 1 else f"canary{i}" for i in itertools.count(1))
+    return next(p for p in prefixes if not any(value.startswith(f"{p}-") for value in used))
+
+
 def _id_maker(records: Sequence[Record]) -> _IdMaker:
     """Return a function that gives a record its own `id` and `group`, of the type that the data's fields have."""
-    used = {r["id"] for r in records if _is_number(r.get("id"))}
-    highest = max(used, default=0)
-    # Above a 64-bit hash there may be no 64-bit number left.
-    following = (i for i in itertools.count(highest + 1 if highest < MAX_HIGHEST_ID else 1) if i not in used)
+    following = {field: _free_numbers(records, field) for field in ID_FIELDS}
 
     def new_id(record: Record, name: str) -> dict[str, Any]:
         own: dict[str, Any] = {}
-        for field in ("id", "group"):
-            if isinstance(record.get(field), str):
+        for field in ID_FIELDS:
+            value = record.get(field)
+            if isinstance(value, str):
                 own[field] = name
-        if _is_number(record.get("id")):
-            own["id"] = next(following)
+            elif _is_number(value):
+                own[field] = _of_type(value, next(following[field]))
         return {**record, **own}
 
     return new_id
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _of_type(value: float | np.number, number: int) -> float | np.number:
+    if isinstance(value, np.number):
+        return value.dtype.type(number)
+    return number if isinstance(value, int) else float(number)
+
+
+def _free_numbers(records: Sequence[Record], field: str) -> Iterator[int]:
+    """Yield the whole numbers that follow the data's own ones in a field."""
+    used = {r[field] for r in records if _is_number(r.get(field))}
+    highest = int(max(used, default=0))
+    # Above a 64-bit hash there may be no 64-bit number left.
+    return (i for i in itertools.count(highest + 1 if highest < MAX_HIGHEST_ID else 1) if i not in used)
+
+
+def _is_number(value: object) -> TypeGuard[float | np.number]:
+    """Whether a value is a number, of Python or NumPy; a pandas column with gaps has floats."""
+    if isinstance(value, float | np.floating):
+        return math.isfinite(value)
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _planted_records(

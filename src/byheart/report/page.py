@@ -38,6 +38,16 @@ class VerdictSummary(NamedTuple):
     tables: Sequence[Table]
 
 
+class PageSection(NamedTuple):
+    """A section of text and tables, with a list of items under its own heading."""
+
+    title: str
+    paragraphs: Sequence[str]
+    tables: Sequence[Table]
+    list_title: str
+    entries: Sequence[str]
+
+
 def report(
     report_content: ReportContent,
     *,
@@ -46,11 +56,12 @@ def report(
     tables: Sequence[Choice] = (),
     figures: Sequence[Choice] = (),
     verdict_summary: VerdictSummary | None = None,
+    annex: PageSection | None = None,
 ) -> str:
     """Return the page as HTML. `provenance` lists how the numbers were made, by name: settings, versions, command.
 
     `tables` and `figures` select the exhibits; empty means every shelf entry that these rows can fill. `verdict_summary`
-    replaces the study's own verdicts, for an audit. Raises `DataError` without rows.
+    replaces the study's own verdicts, for an audit; `annex` is a section of an audit. Raises `DataError` without rows.
     """
     rows = report_content.rows
     if not rows:
@@ -90,6 +101,7 @@ def report(
         adversaries=attacks_by_adversary(rows),
         picked=content["picked"],
         records=len(records),
+        annex=annex,
         **_style_and_scripts(scripts),
         data=page_data.compress_json(content),
         place=_axis_position(method_verdicts),

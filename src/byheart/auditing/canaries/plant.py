@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, SupportsIndex, cast
 
 from byheart.auditing.canaries.writer import CanaryWriter
+from byheart.core.atomic_file import draft_of
 from byheart.core.errors import DataError, ModelError, SettingError
-from byheart.data.canary_manifest import PlantedSet
+from byheart.core.setting_values import shown_setting
+from byheart.data.canary_manifest import MANIFEST, PlantedSet
 from byheart.data.canary_records import Record
 from byheart.data.plant_settings import WRITTEN_KINDS, Kind, PlantSettings
 from byheart.data.planting import plant_records
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SEED_BITS = 64
+FIELD_NAMES = ("text", "prompt", "completion", "messages")
+"""Standard names in `fields`."""
 
 
 class PlantedData(NamedTuple):
@@ -72,10 +76,10 @@ def plant(  # noqa: PLR0913 - settings come in by keyword
         least_likely=least_likely,
     )
     records, are_strings = _records_of(dataset)
+    fields = _checked_fields(fields)
     seed = secrets.randbits(SEED_BITS) if seed is None else _whole_seed(seed)
+    _check_writer(model, tokenizer)
     if model is None or tokenizer is None:
-        if model is not None:
-            raise ModelError("plant(model=...): the model's tokenizer is missing. Pass tokenizer=.")
         planting = plant_records(records, settings, seed=seed, field_names=fields)
     else:
         module: Any = model
@@ -112,8 +116,10 @@ def plant_source(
     """
     check_writable(output)
     folder = canary_folder(output)
+    draft_of(output)  # removes what a killed command left
     if folder.exists():
-        raise DataError(f"{folder}: the path already exists. Choose another output, or remove it.")
+        alone = ", and its data do not, as after an interruption" if (folder / MANIFEST).exists() else ""
+        raise DataError(f"{folder}: the path already exists{alone}. Choose another output, or remove it.")
     records = [dict(row.fields) for row in read_source(source)]
     writer = None
     if model is not None and set(settings.kinds) & set(WRITTEN_KINDS):
@@ -122,19 +128,17 @@ def plant_source(
     planting = plant_records(records, settings, seed=seed, field_names=field_names, writer=writer)
     manifest = planting.planted.save(folder)
     try:
-        write_records(output, planting.records)
-        _check_written(output, planting.planted)
-    except BaseException:  # also an interruption: data without a manifest, or the reverse, are of no use
+        write_records(output, planting.records, lambda draft: _check_written(draft, output, planting.planted))
+    except BaseException:  # also an interruption: a manifest without data is of no use
         shutil.rmtree(folder)
-        output.unlink(missing_ok=True)
         raise
     return planting.planted, manifest
 
 
-def _check_written(output: Path, planted: PlantedSet) -> None:
+def _check_written(draft: Path, output: Path, planted: PlantedSet) -> None:
     """Raise `DataError` if a file does not hold the records exactly: for example, Parquet adds fields that some records lack."""
     try:
-        planted.check_planted([row.fields for row in read_source(str(output.absolute()))])
+        planted.check_planted([row.fields for row in read_source(str(draft.absolute()))])
     except DataError as error:
         raise DataError(
             f"{output}: a {output.suffix} file does not hold these records exactly (missing fields, or white space around texts). "
@@ -145,15 +149,59 @@ def _check_written(output: Path, planted: PlantedSet) -> None:
 def _values(name: str, values: Any) -> tuple[Any, ...]:
     """Return the values of a setting. Raises `SettingError` for one value that is not in a list."""
     if isinstance(values, str) or not isinstance(values, Sequence):
-        raise SettingError(f"canaries.{name} = {values!r}: is not a list. Write [{values!r}].")
+        raise SettingError(
+            f"canaries.{name} = {shown_setting(values)}: is not a list. Write [{shown_setting(values)}]."
+        )
     return tuple(cast("Sequence[Any]", values))
+
+
+def _checked_fields(fields: Any) -> Mapping[str, str] | None:
+    """Return names of fields; raises `SettingError` for anything but a mapping from standard names to the data's names."""
+    if fields is None:
+        return None
+    if not isinstance(fields, Mapping):
+        raise SettingError(
+            f"plant(fields={shown_setting(fields)}): is not a mapping. Write the data's names by standard name, such as {{'text': 'body'}}."
+        )
+    names = cast("Mapping[Any, Any]", fields)
+    for standard, name in names.items():
+        if standard not in FIELD_NAMES or not isinstance(name, str):
+            raise SettingError(
+                f"plant(fields=...): {shown_setting(standard)}: {shown_setting(name)} is not a field and its name. "
+                f"Choose from {', '.join(FIELD_NAMES)}."
+            )
+    return cast("Mapping[str, str]", fields)
+
+
+def _check_writer(model: object, tokenizer: object) -> None:
+    """Raise `ModelError` for a base model that cannot write canaries: no PyTorch module, or without its tokenizer."""
+    import torch
+
+    if model is None:
+        return
+    if tokenizer is None:
+        raise ModelError("plant(model=...): the model's tokenizer is missing. Pass tokenizer=.")
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
+        raise ModelError(
+            f"plant(model=...): {type(model).__name__} is not a transformers model. Pass a model of AutoModelForCausalLM."
+        )
+    if not callable(tokenizer) or not hasattr(tokenizer, "decode"):
+        raise ModelError(
+            f"plant(tokenizer=...): {type(tokenizer).__name__} is not a tokenizer. Pass the model's, of AutoTokenizer."
+        )
 
 
 def _whole_seed(seed: object) -> int:
     """Return a seed as a plain integer. Raises `SettingError` for another value, and below 0."""
-    if isinstance(seed, bool) or not isinstance(seed, SupportsIndex) or operator.index(seed) < 0:
-        raise SettingError(f"canaries.seed = {seed!r}: is not a whole number from 0. Write one, or leave it out.")
-    return operator.index(seed)
+    try:
+        number = -1 if isinstance(seed, bool) else operator.index(cast("SupportsIndex", seed))
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise SettingError(
+            f"canaries.seed = {shown_setting(seed)}: is not a whole number from 0. Write one, or leave it out."
+        )
+    return number
 
 
 def canary_folder(output: Path) -> Path:

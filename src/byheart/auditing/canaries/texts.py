@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +83,9 @@ def audited_canary(canary: Canary, planted: PlantedSet) -> AuditedText:
     """Return a canary as an audited text; of a chat, the last assistant message is scored."""
     content = parsed(canary.id, canary.record, planted.field_names)
     if not content.messages:
-        return AuditedText(canary.id, content.prompt, content.text)
-    return AuditedText(canary.id, chat=content.messages, first_turn=_last_turn(content.messages, content.first_turn))
+        return AuditedText(canary.id, content.prompt, content.text, is_canary=True)
+    last, _ = chat_messages.last_assistant_turn(content.messages, content.first_turn)
+    return AuditedText(canary.id, chat=content.messages, first_turn=last, is_canary=True)
 
 
 def planted_canaries(
@@ -125,14 +126,9 @@ def _texts(
         content = parsed(name, record, field_names)
         prompt, text = content.prompt, content.text
         if content.messages:
-            last = _last_turn(content.messages, content.first_turn)
+            last, text = chat_messages.last_assistant_turn(content.messages, content.first_turn)
             prompt = chat_prompt(tokenizer, content.messages[: last + 1], location=name)
-            text = chat_messages.assistant_text(content.messages[last])
         ids.append(name)
         scored.append(text)
         prompts.append(prompt)
     return Texts(tuple(ids), tuple(scored), tuple(prompts))
-
-
-def _last_turn(messages: Sequence[chat_messages.Message], first_turn: int) -> int:
-    return list(chat_messages.assistant_turns(messages, first_turn))[-1][0]

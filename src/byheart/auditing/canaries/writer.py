@@ -76,7 +76,7 @@ class CanaryWriter:
     def _request(self, host: ParsedRecord, lead: str) -> GenerationRequest:
         tokenizer, prompt = self.model.tokenizer, host.prompt
         if host.messages:
-            position, _ = list(chat_messages.assistant_turns(host.messages, host.first_turn))[-1]
+            position, _ = chat_messages.last_assistant_turn(host.messages, host.first_turn)
             prompt = chat_prompt(tokenizer, host.messages[: position + 1], location="canaries")
         ids = [*bos_ids(tokenizer), *tokenizer(prompt + lead.rstrip(), add_special_tokens=False)["input_ids"]]
         # A model needs one token; the end token precedes a text in training on packed data.

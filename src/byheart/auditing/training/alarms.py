@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from byheart.analysis import row_values
 from byheart.analysis.labels import attack_label
 from byheart.core.errors import SettingError
+from byheart.core.setting_values import shown_setting
 from byheart.core.split_check import Gate
 from byheart.core.types import Row, Scores
 from byheart.stats.leakage_tests import (
@@ -149,18 +150,20 @@ def rising_attacks(
 def check_counts(counts: Mapping[str, Any]) -> None:
     """Raise `SettingError` for a setting that is not a whole number above 0."""
     for name, number in counts.items():
-        if not isinstance(number, int) or number < 1:
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise SettingError(
-                f"{name} = {number!r}: the value is not a whole number above 0. Write one"
+                f"{name} = {shown_setting(number)}: the value is not a whole number above 0. Write one"
                 f"{', or epoch' * (name == 'every')}."
             )
 
 
 def check_stop_settings(stop_above: float | None, *, stop_when_rising: bool, has_validation: bool) -> None:
     """Raise `SettingError` for a `stop_above` outside [0.5, 1), and for a rule on perplexity without validation texts."""
-    if stop_above is not None and not 0.5 <= stop_above < 1:  # noqa: PLR2004 - chance
+    is_number = isinstance(stop_above, int | float) and not isinstance(stop_above, bool)
+    if stop_above is not None and not (is_number and 0.5 <= stop_above < 1):  # noqa: PLR2004 - chance
         raise SettingError(
-            f"stop_above = {stop_above!r}: the value is not an AUC of at least 0.5 (chance) and below 1. Write, for example, 0.7."
+            f"stop_above = {shown_setting(stop_above)}: the value is not an AUC of at least 0.5 (chance) and below 1. "
+            "Write, for example, 0.7."
         )
     if stop_when_rising and not has_validation:
         raise SettingError("stop_when_leakage_rises: it requires the validation perplexity. Pass texts as validation.")

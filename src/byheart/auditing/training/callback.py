@@ -81,7 +81,8 @@ class MemorizationCallback(TrainerCallback):
         token_budget: int = 4096,
     ) -> None:
         limits = {"max_texts": max_texts, "max_tokens": max_tokens, "token_budget": token_budget}
-        check_counts(limits if every == "epoch" else {**limits, "every": every})
+        is_by_epoch = isinstance(every, str) and every == "epoch"
+        check_counts(limits if is_by_epoch else {**limits, "every": every})
         check_stop_settings(stop_above, stop_when_rising=stop_when_leakage_rises, has_validation=validation is not None)
         check_mode(preflight)
         self._preflight: PreflightMode = preflight

@@ -19,7 +19,7 @@ from byheart.auditing.attack_evidence import (
     parse_attacks,
     runnable_attacks,
 )
-from byheart.auditing.compare import measurable_metrics, split_of_given_parts
+from byheart.auditing.compare import are_canaries, measurable_metrics, split_of_given_parts
 from byheart.auditing.texts import AuditedText
 from byheart.auditing.training.alarms import Evaluation
 from byheart.auditing.training.canaries import WatchedCanaries, watch_canaries
@@ -31,7 +31,7 @@ from byheart.core.split import Split
 from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
 from byheart.data.canary_manifest import PlantedSet
-from byheart.data.split_check import gate
+from byheart.data.split_check import gate, of_canaries
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.forward import Scorer
 from byheart.lm.in_memory import check_causal_module
@@ -53,6 +53,7 @@ INPUTS = ("model", "base_model", "tokens")
 class TrainingMonitor:
     """A model in training with the texts, attacks and metrics of each evaluation.
 
+    `has_canaries_only`: members and non-members are canaries.
     `base_evidence` is the evidence of the first evaluation. Rows name the step if `is_stepwise`: evaluations are inside epochs, or
     the training data have no length.
     """
@@ -68,6 +69,7 @@ class TrainingMonitor:
     is_stepwise: bool
     doubts: tuple[str, ...] = ()
     canaries: WatchedCanaries | None = None
+    has_canaries_only: bool = False
     base_evidence: dict[str, Any] = field(default_factory=dict[str, Any])
 
     @cached_property
@@ -77,7 +79,8 @@ class TrainingMonitor:
             return None
         texts, members = self.tokens.texts, len(self.split.members)  # the texts that the model reads
         train, nonmembers = texts.take(range(members)), texts.take(range(members, len(texts)))
-        return gate(replace(self.split, train=train, nonmembers=nonmembers))
+        checked = gate(replace(self.split, train=train, nonmembers=nonmembers))
+        return of_canaries(checked) if self.has_canaries_only else checked
 
     @property
     def module(self) -> torch.nn.Module:
@@ -189,6 +192,7 @@ def create_monitor(  # noqa: PLR0913 - settings of a callback and of its trainer
         None
         if canaries is None
         else watch_canaries(canaries, model, max_texts=max_texts, max_tokens=max_tokens, fpr=fpr),
+        are_canaries(parts),
     )
 
 

@@ -13,6 +13,7 @@ from byheart.auditing.training.alarms import Evaluation
 from byheart.auditing.training.plot import PICTURE_FORMATS, curve_picture, is_notebook, show_in_notebook
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import SettingError
+from byheart.core.setting_values import shown_setting
 from byheart.core.types import Row
 
 
@@ -46,6 +47,8 @@ def _check_path(name: str, path: Path | str | None, endings: Sequence[str]) -> P
     """Return the path; raises `SettingError` for an unknown file ending or a missing folder."""
     if path is None:
         return None
+    if not isinstance(path, Path | str):  # pyright: ignore[reportUnnecessaryIsInstance] - from Python, anything
+        raise SettingError(f"{name} = {shown_setting(path)}: is not a path. Write a string or a Path.")
     checked = Path(path)
     if checked.suffix not in endings:
         raise SettingError(f"{name} = {str(path)!r}: unknown file ending. Use one of {', '.join(endings)}.")

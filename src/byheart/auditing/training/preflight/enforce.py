@@ -10,6 +10,7 @@ from byheart.auditing.training.preflight.check import WatchedTexts, preflight
 from byheart.auditing.training.preflight.report import Preflight
 from byheart.auditing.training.warning import error_text, warn
 from byheart.core.errors import DataError, SettingError
+from byheart.core.setting_values import shown_setting
 from byheart.lm.model_tokens import tokenize_for_model
 from byheart.lm.preserve_state import preserve_training_state
 
@@ -24,8 +25,8 @@ PreflightMode = Literal["refuse", "warn", "off"]
 
 def check_mode(mode: str) -> None:
     """Raise `SettingError` for an unknown mode."""
-    if mode not in {"refuse", "warn", "off"}:
-        raise SettingError(f"preflight = {mode!r}: unknown mode. Write refuse, warn or off.")
+    if mode not in ("refuse", "warn", "off"):
+        raise SettingError(f"preflight = {shown_setting(mode)}: unknown mode. Write refuse, warn or off.")
 
 
 def check_training_data(

@@ -1,0 +1,1 @@
+"""An audit for continuous integration: its checks as JUnit and as SARIF."""
