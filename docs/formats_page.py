@@ -5,6 +5,7 @@ kinds of servers; `make formats` writes it.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -32,8 +33,20 @@ EXAMPLES: dict[str, dict[str, object]] = {
 FIELDS = (
     ("`id`", "name of the record in reports; otherwise its line or row"),
     ("`group`", "records of one group (a user, a document) are never split; `12.0` equals `12`, and null is no group"),
-    ("`tools`", "passed to the chat template with the messages; a JSON string is parsed"),
-    ("`weight` of a message", "an assistant message of weight 0 is context and is not scored"),
+    (
+        "`tools`",
+        "passed to the chat template with the messages, as are OpenAI's former `functions`; a JSON string is parsed",
+    ),
+    ("`system` beside a chat", "the first message of the chat, if the chat has no system message"),
+    ("`system` or `history` of an Alpaca record", "refused: Alpaca's prompt does not contain them"),
+    (
+        "`weight`, `train`, `training` or `loss` of a message",
+        "an assistant message of weight 0, or with another of them false, is context and is not scored",
+    ),
+    (
+        "a message of `function_call` or `tool_call`",
+        "an assistant message with `tool_calls`, which is not scored; its content is JSON with `name` and `arguments`",
+    ),
     ("`content` as a list of parts", "text parts are joined; an image or another part is refused with its type"),
 )
 READ_BY = (
@@ -43,10 +56,16 @@ READ_BY = (
         "a file, a folder or `hub:OWNER/NAME:SPLIT`; `--fields prompt=question,completion=answer`, `--response`",
     ),
     ("`byheart check`", "a study, or two files; `--group` names the field of groups"),
-    ("`byheart.audit`, `MemorizationCallback`", "strings, pairs, records, a data set, a frame, or columns, in memory"),
+    (
+        "`byheart.audit`, `MemorizationCallback`",
+        "strings, pairs, chats, records, a data set, a frame, an Arrow table, or columns, in memory",
+    ),
 )
 FOLDERS = (
-    ("complete weights (safetensors, also sharded)", "works; files that the index does not list are not read"),
+    (
+        "complete weights (safetensors, also sharded)",
+        "works; `model.safetensors` before an index, and only files that the index lists",
+    ),
     ("an adapter, also beside `config.json` (axolotl)", "works; the base is the recorded one, or `--base`"),
     (
         "complete weights and an adapter",
@@ -55,13 +74,14 @@ FOLDERS = (
     ("`checkpoint-N` or named adapters in subfolders", "refused with their names; choose one with `--adapter NAME`"),
     (
         "an adapter, and named adapters in subfolders (peft)",
-        "works: the adapter of the folder itself, with a warning; `--adapter NAME` chooses another, `default` this one",
+        "works: the adapter of the folder itself, with a warning; `--adapter NAME` chooses another, `default` always this one",
     ),
     (
         "complete weights, and named adapters in subfolders",
         "works without the adapters; `--adapter NAME` is refused with the choices",
     ),
     ("`consolidated.safetensors` without `model.safetensors`", "refused; the message names the file"),
+    ("an adapter of mlx-lm or of another library than peft", "refused: no `peft_type`"),
     ("pickles (`pytorch_model.bin`, `adapter_model.bin`)", "refused: never loaded. Save the weights as safetensors"),
     (
         "GGUF (`.gguf` file)",
@@ -112,7 +132,8 @@ def page() -> str:
             f"Files: {_quoted(READERS)}; all except Parquet also with {_quoted(DECOMPRESSORS)}.\n",
             *table(("read by", "how"), READ_BY),
             *table(("record", "example", "scored"), map(_example, EXAMPLES)),
-            "Of a preference pair, `--response rejected` or `both` chooses the other side, or both as one group.\n",
+            "Of a preference pair, `--response rejected` or `both` chooses the other side, or both as one group. The prompt",
+            "may also be the common first messages of both sides (TRL), `conversations` (LLaMA-Factory) or `instruction`.\n",
             *table(("field", "effect"), FIELDS),
             *table(("role in the data", "role in the chat template"), _roles()),
             "## Adapters\n",
@@ -129,6 +150,11 @@ def page() -> str:
             "1e-4 nats. Of a model that also reads images or sound, the text is scored.\n",
             *table(("architecture", "files", "in memory", "LoRA"), _architectures(outcomes["architectures"])),
             *table(("models", "outcome"), ARCHITECTURE_NOTES),
+            "## Methods on architectures\n",
+            "One training step of each method on the same tiny models, as a study. *Works*: the stored weights, loaded by transformers and",
+            "peft, give the study's scores within 1e-4 nats in a plain loop. LoRA adapts the weights of experts, too",
+            "(`target_parameters`). TYPE is the model's type or class.\n",
+            *_studies(outcomes["studies"]),
             "## Servers\n",
             "Audited behind a stand-in that answers as these servers do. Log-probabilities equal those of the weights within 2e-4 nats.\n",
             *table(("server", "outcome"), ((name, _cell(line)) for name, line in outcomes["servers"].items())),
@@ -178,6 +204,22 @@ def _adapters(adapters: dict[str, dict[str, object]]) -> Iterator[tuple[str, ...
 def _architectures(outcomes: dict[str, dict[str, str]]) -> Iterator[tuple[str, ...]]:
     for name, by_way in outcomes.items():
         yield name, *(_cell(by_way.get(way, "-")) for way in ("files", "memory", "lora"))
+
+
+def _studies(outcomes: dict[str, dict[str, str]]) -> list[str]:
+    """Return the table of architectures and methods, and the table of the reasons for its numbers."""
+    methods = list(next(iter(outcomes.values())))
+    reasons: dict[str, int] = {}
+    rows: list[tuple[str, ...]] = []
+    for name, by_method in outcomes.items():
+        cells: list[str] = []
+        for line in by_method.values():
+            reason = re.sub(r"model '[^']*': (is a )?\w+", r"model NAME: \1TYPE", line)
+            number = 0 if line == "works" else reasons.setdefault(reason, len(reasons) + 1)
+            cells.append(f"refused ({number})" if number else "works")
+        rows.append((name, *cells))
+    header = ("architecture", *(f"`{m}`" for m in methods))
+    return [*table(header, rows), *table(("", "reason"), ((f"({n})", _cell(reason)) for reason, n in reasons.items()))]
 
 
 def _cell(outcome: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from transformers import (
@@ -16,7 +17,9 @@ from transformers import (
 
 from byheart.core.errors import ModelError, SettingError
 from byheart.lm import base_models
+from byheart.lm.gguf import dequantized_folder
 from byheart.lm.load import causal_config, load, torch_device
+from byheart.lm.model_folder import identifying_files, model_folder
 
 TINY = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
@@ -57,6 +60,11 @@ def bare_adapter(folder):
     (folder / "config.json").unlink()
 
 
+def sharded(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_bytes(SHARD)
+
+
 SHARD = json.dumps({"weight_map": {"a": "model-00002-of-00002.safetensors"}}).encode()
 NOT_SAFETENSORS = b"\x10\0\0\0\0\0\0\0garbagegarbage!!"
 
@@ -78,9 +86,12 @@ FILES_SHOW_IT = {
     "weights empty": (written("model.safetensors", b""), "not a safetensors file"),
     "weights cut": (cut, "truncated or damaged"),
     "shard missing": (
-        written("model.safetensors.index.json", SHARD),
+        sharded,
         r"model-00002-of-00002\.safetensors is missing",
     ),
+    "quantization a word": (config(quantization_config="none"), 'quantization_config "none", .* Remove it if'),
+    "quantization a list": (config(quantization_config=["gptq"]), r'quantization_config \["gptq"\]'),
+    "quantization without a method": (config(quantization_config={"bits": 4}), "names no quant_method"),
     "adapter": (adapter, "adapter, not a base model"),
     "adapter without config": (bare_adapter, "contains an adapter"),
     "no tokenizer": (without("tok*", "special*"), r"no tokenizer\. .*tokenizer\.json"),
@@ -130,6 +141,15 @@ def test_invalid_files_raise_an_error_without_loading(edited, name, monkeypatch)
     monkeypatch.setattr("byheart.lm.load.read_module", lambda *_, **__: pytest.fail("weights were loaded"))
     with pytest.raises(ModelError, match=message):
         load(folder)
+
+
+def test_a_complete_file_comes_before_an_index(edited, tiny):
+    """As in transformers: the index of an earlier save may stay in the folder."""
+    folder = Path(edited(written("model.safetensors.index.json", SHARD)))
+    assert [p.name for p in model_folder(folder).weights] == ["model.safetensors"]
+    assert folder / "model.safetensors" in identifying_files(folder)
+    weights = load(str(folder)).module.state_dict()
+    assert all(weight.equal(weights[name]) for name, weight in tiny("llama").module.state_dict().items())
 
 
 @pytest.mark.parametrize("name", CONFIG_SHOWS_IT)
@@ -262,6 +282,23 @@ def test_weights_that_cannot_be_stored_raise_an_error_with_the_cache(tmp_path, m
     with pytest.raises(ModelError, match="BYHEART_CACHE") as refused:
         load(str(place))
     one_line(refused)
+
+
+def test_an_interrupted_dequantization_leaves_nothing(tmp_path, monkeypatch, tiny):
+    monkeypatch.setenv("BYHEART_CACHE", str(tmp_path / "cache"))
+    place = tmp_path / "model.gguf"
+    place.write_bytes(b"GGUF")
+
+    class Interrupted:
+        def save_pretrained(self, folder):
+            (folder / "model.safetensors").write_bytes(b"half")
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("byheart.lm.gguf.read_module", lambda *_, **__: Interrupted())
+    monkeypatch.setattr("byheart.lm.gguf.read_tokenizer", lambda *_, **__: tiny("llama").tokenizer)
+    with pytest.raises(KeyboardInterrupt):
+        dequantized_folder(place)
+    assert list((tmp_path / "cache").rglob("*")) == [tmp_path / "cache" / "models"]
 
 
 def test_a_missing_device_raises_an_error(monkeypatch):

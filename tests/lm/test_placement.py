@@ -191,7 +191,7 @@ def test_a_missing_device_or_package_raises_an_error(wide, command, monkeypatch)
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_the_memory_estimate_equals_the_librarys(wide, bits):
-    stored = memory_check._model_tensors(str(wide / "base"))
+    stored = memory_check.model_tensors(str(wide / "base"))
     complete = memory_check.weight_bytes(stored, 4, None, 300)
     assert complete == sum(p.numel() for p in plain(wide / "base").parameters()) * 4
     packed = load_model(str(wide / "base"), Placement(device="cpu", bits=bits)).module.get_memory_footprint()
@@ -200,7 +200,7 @@ def test_the_memory_estimate_equals_the_librarys(wide, bits):
 
 def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     base = str(wide / "base")
-    complete = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
+    complete = memory_check.weight_bytes(memory_check.model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.8 * complete))
     for placing in (Placement(device="cpu"), Placement(spread=True)):
         with pytest.raises(
@@ -213,7 +213,7 @@ def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
 
 def test_with_device_map_the_memory_of_all_gpus_and_the_machine_counts(wide, monkeypatch):
     base = str(wide / "base")
-    complete = memory_check.weight_bytes(memory_check._model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
+    complete = memory_check.weight_bytes(memory_check.model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(memory_check, "_free_device_memory", lambda _: int(0.4 * complete))
     monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.3 * complete))

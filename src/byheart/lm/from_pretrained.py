@@ -58,12 +58,24 @@ def read_tokenizer(base: str, name: str | Path, **options: Any) -> PreTrainedTok
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
-    except library_errors() as error:
+        tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
+        tokenizer(PROBE_TEXT)  # a vocabulary without a token for the unknown is read, and fails here
+    except BaseException as error:
+        if not _is_of_tokenizers(error):
+            raise
         raise ModelError(
             f"model {base!r}: the tokenizer cannot be read ({short_error(error)}). "
             "Add the model's own tokenizer.json to its folder."
         ) from error
+    return tokenizer
+
+
+PROBE_TEXT = "a é 1\n"
+
+
+def _is_of_tokenizers(error: BaseException) -> bool:
+    """Whether an error is of the file that is read: tokenizers raises plain `Exception`, and Rust panics that are no `Exception`."""
+    return isinstance(error, library_errors()) or type(error) is Exception or type(error).__name__ == "PanicException"
 
 
 def split_revision(location: str) -> tuple[str, dict[str, str]]:
@@ -85,11 +97,21 @@ def library_errors() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
-    standard_errors = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError)
+    standard_errors = (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        ImportError,
+        ArithmeticError,
+        AssertionError,
+    )
     return (*standard_errors, StrictDataclassError, SafetensorError)
 
 
-def short_error(error: Exception) -> str:
+def short_error(error: BaseException) -> str:
     """Return the first sentence of a library's error, at most 200 characters."""
     # The sentences after the first advise users of the library.
     return " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200] or type(error).__name__

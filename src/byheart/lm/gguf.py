@@ -21,10 +21,20 @@ def cache_folder() -> Path:
     return Path(configured) if configured else Path.home() / ".cache" / "byheart"
 
 
+def find_dequantized(path: Path) -> Path | None:
+    """Return the safetensors folder of a GGUF file; None if it was not dequantized yet."""
+    folder = _folder(path)
+    return folder if (folder / "config.json").exists() else None
+
+
+def _folder(path: Path) -> Path:
+    return cache_folder() / "models" / f"{path.stem}-{identity(str(path))[:16]}"
+
+
 def dequantized_folder(path: Path) -> Path:
     """Return the safetensors folder of a GGUF file. The first call dequantizes, then renames the complete folder into place."""
-    folder = cache_folder() / "models" / f"{path.stem}-{identity(str(path))[:16]}"
-    if (folder / "config.json").exists():
+    folder = _folder(path)
+    if find_dequantized(path):
         return folder
     from safetensors import SafetensorError
     from transformers import GgufConfig
@@ -40,10 +50,11 @@ def dequantized_folder(path: Path) -> Path:
         tokenizer.save_pretrained(temporary)
         temporary.rename(folder)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         if not (folder / "config.json").exists():  # else another process completed the same folder
             raise ModelError(
                 f"model file {path}: dequantized weights cannot be saved in {folder.parent} ({short_error(error)}). "
                 "Free space there or set BYHEART_CACHE."
             ) from error
+    finally:  # also after Ctrl-C: the weights are large
+        shutil.rmtree(temporary, ignore_errors=True)
     return folder

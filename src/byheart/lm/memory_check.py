@@ -27,12 +27,12 @@ _GIB = 2**30
 
 def check_memory(weights: str, placement: Placement, config: PreTrainedConfig | None) -> None:
     """Raise `ModelError` if the model needs more memory than is free."""
-    tensors = _model_tensors(weights)
+    tensors = model_tensors(weights)
     if tensors is None:
         return
     vocabulary = getattr(config and config.get_text_config(), "vocab_size", 0)
     needed = weight_bytes(tensors, placement.dtype.itemsize, placement.bits, vocabulary) * MEMORY_MARGIN
-    for place, free in _free_memory_by_place(placement, config):
+    for place, free in free_memory_by_place(placement, config):
         if free is not None and needed > free:
             alternatives = ["--precision bfloat16"] if placement.dtype.itemsize > 2 and not placement.bits else []  # noqa: PLR2004 - bytes
             alternatives += [] if placement.bits == 4 else [f"--quantize {4 if placement.bits else 8}"]  # noqa: PLR2004 - bits
@@ -54,16 +54,28 @@ def weight_bytes(
     """
     total = 0.0
     for dtype, shape in dtypes_and_shapes:
-        is_float = re.fullmatch(r"B?F(16|32|64)", dtype)
-        bytes_each = float(bytes_per_number if is_float else int((re.findall(r"\d+", dtype) or ["8"])[0]) / 8)
-        if is_float and bits and len(shape) > 1 and vocabulary not in shape:
+        bytes_each = float(bytes_per_number if _is_float(dtype) else int((re.findall(r"\d+", dtype) or ["8"])[0]) / 8)
+        if _is_float(dtype) and bits and len(shape) > 1 and vocabulary not in shape:
             bytes_each = QUANTIZED_WEIGHT_BYTES[bits]
         total += math.prod(shape) * bytes_each
     return total
 
 
-def _free_memory_by_place(placement: Placement, config: PreTrainedConfig | None) -> Iterable[tuple[str, int | None]]:
-    """Return the name and the free bytes of each memory that the model must fit."""
+def float_count(dtypes_and_shapes: Iterable[tuple[str, tuple[int, ...]]], bits: int | None, vocabulary: int) -> int:
+    """Return the number of floating-point weights in memory; with `bits`, without the quantized ones."""
+    return sum(
+        math.prod(shape)
+        for dtype, shape in dtypes_and_shapes
+        if _is_float(dtype) and not (bits and len(shape) > 1 and vocabulary not in shape)
+    )
+
+
+def _is_float(dtype: str) -> bool:
+    return re.fullmatch(r"B?F(16|32|64)", dtype) is not None
+
+
+def free_memory_by_place(placement: Placement, config: PreTrainedConfig | None) -> Iterable[tuple[str, int | None]]:
+    """Return the name and the free bytes of each memory that the model must fit; None if the system does not say."""
     import torch
 
     free_ram = _free_ram()
@@ -84,7 +96,8 @@ def _free_memory_by_place(placement: Placement, config: PreTrainedConfig | None)
     )
 
 
-def _model_tensors(weights: str) -> Sequence[tuple[str, tuple[int, ...]]] | None:
+def model_tensors(weights: str) -> Sequence[tuple[str, tuple[int, ...]]] | None:
+    """Return dtype ("F32") and shape of each tensor of a model; None if the Hub does not say. A GGUF file's are one tensor."""
     path = locate(weights)
     if path is not None:
         return list(tensor_dtypes_and_shapes(path)) if path.is_dir() else [("F32", (parameter_count(weights) or 0,))]

@@ -1,6 +1,6 @@
 """Contents of a local model folder, read from file names and headers: complete weights, an adapter, or both.
 
-transformers loads `model.safetensors`, or the files that `model.safetensors.index.json` lists. Other safetensors files in the
+transformers loads `model.safetensors`, or without it the files that `model.safetensors.index.json` lists. Other safetensors files in the
 folder (`consolidated.safetensors`, an optimizer's state) do not belong to the model. If the folder also contains an adapter,
 transformers attaches it to the weights without a message, although training tools write it beside weights that are already
 merged.
@@ -14,9 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Ge
 
 from byheart.core.errors import ModelError
+from byheart.core.json_shapes import as_declared
+from byheart.core.setting_values import shown_setting as shown
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MODEL_WEIGHTS, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -46,13 +50,24 @@ class ModelFolder:
 
 
 def model_folder(path: Path) -> ModelFolder:
-    """Return the contents of a folder. Raises `ModelError` for an index that is not JSON."""
-    listed = sorted(set(read_json_object(path / WEIGHTS_INDEX).get("weight_map", {}).values()))
-    if not (path / WEIGHTS_INDEX).is_file():
-        listed = [MODEL_WEIGHTS] if (path / MODEL_WEIGHTS).is_file() else []
+    """Return the contents of a folder. Raises `ModelError` for an index that is not JSON, or that names no files of the folder."""
+    # transformers reads no index beside a complete file.
+    listed = [MODEL_WEIGHTS] if (path / MODEL_WEIGHTS).is_file() else _indexed_files(path / WEIGHTS_INDEX)
     weights = tuple(path / name for name in listed if (path / name).is_file())
     missing = tuple(name for name in listed if not (path / name).is_file())
     return ModelFolder(path, weights, missing, (path / ADAPTER_CONFIG).is_file())
+
+
+def _indexed_files(index: Path) -> list[str]:
+    """Return the names of the weight files in an index; [] without an index."""
+    content = read_json_object(index)
+    try:
+        names = as_declared(dict[str, str], content.get("weight_map", {})).values()
+    except ValueError as error:
+        raise ModelError(f"{index}: weight_map is not file names by tensor ({error}). Download it again.") from error
+    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name]:
+        raise ModelError(f"{index}: names {shown(outside[0])}, which is not in this folder. Download it again.")
+    return sorted(set(names))
 
 
 def identifying_files(path: Path) -> list[Path]:
@@ -111,27 +126,43 @@ def read_json_object(path: Path, *, fix: str = "Download it again.") -> dict[str
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}). Make it readable.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path}: is not JSON ({error}). {fix}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: contains no JSON object. {fix}")
     return content
 
 
-def safetensors_header(file: Path) -> dict[str, Any]:
-    """Return the header of a safetensors file: dtype, shape and offsets by tensor name."""
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor in the header of a safetensors file; offsets are bytes after the header."""
+
+    dtype: str
+    shape: tuple[Annotated[int, Ge(0)], ...]
+    data_offsets: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]]
+
+
+def safetensors_header(file: Path) -> dict[str, TensorInfo]:
+    """Return the tensors in the header of a safetensors file by name. Raises `ModelError` for another header."""
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         try:
             # A damaged file can contain any header length. Never read more than the file.
             header = json.loads(stream.read(min(length, file.stat().st_size)))
-        except ValueError as error:
+            tensors = {name: value for name, value in header.items() if name != "__metadata__"}
+            return as_declared(dict[str, TensorInfo], tensors)
+        except (ValueError, AttributeError, RecursionError) as error:
             raise ModelError(f"{file}: is not a safetensors file. Download it again.") from error
-    if not isinstance(header, dict):
-        raise ModelError(f"{file}: is not a safetensors file. Download it again.")
-    return header
+
+
+def check_not_truncated(file: Path) -> None:
+    """Raise `ModelError` for a safetensors file with more or fewer bytes than its header names."""
+    with file.open("rb") as stream:
+        content_bytes = file.stat().st_size - 8 - int.from_bytes(stream.read(8), "little")
+    if max((t.data_offsets[1] for t in safetensors_header(file).values()), default=0) != content_bytes:
+        raise ModelError(f"{file}: is truncated or damaged. Download it again.")
 
 
 def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of a safetensors file."""
-    return {n: tuple(t["shape"]) for n, t in safetensors_header(file).items() if n != "__metadata__"}
+    return {name: tensor.shape for name, tensor in safetensors_header(file).items()}

@@ -24,7 +24,7 @@ def named_adapter(model: str, name: str) -> Path | None:
     if path is None or not path.is_dir() or Path(name).name != name:
         return None
     folder, adapters = model_folder(path), adapters_by_name(path)
-    if not adapters.keys() - {DEFAULT_ADAPTER}:
+    if not adapters or (name != DEFAULT_ADAPTER and adapters == {DEFAULT_ADAPTER: path}):
         return None
     is_complete = bool(folder.weights or folder.missing)
     if is_complete and (name not in adapters or (Path(name) / ADAPTER_CONFIG).is_file()):
@@ -42,18 +42,23 @@ def named_adapter(model: str, name: str) -> Path | None:
 
 
 def adapters_by_name(path: Path) -> dict[str, Path]:
-    """Return the folders of a folder's adapters by name: `default` is the folder itself."""
-    named = {p.name: p for p in sorted(path.iterdir()) if (p / ADAPTER_CONFIG).is_file()}
-    return ({DEFAULT_ADAPTER: path} if (path / ADAPTER_CONFIG).is_file() else {}) | named
+    """Return the folders of a folder's adapters by name: `default` is the folder itself, if it contains an adapter."""
+    own = {DEFAULT_ADAPTER: path} if (path / ADAPTER_CONFIG).is_file() else {}
+    return own | {p.name: p for p in _subfolders_with_adapters(path)} | own  # first, also before a subfolder `default`
 
 
 def choice_doubts(folder: Path) -> tuple[str, ...]:
     """Return a warning if a folder contains its own adapter and others. A trainer's checkpoints do not count."""
-    others = [n for n in adapters_by_name(folder) if n != DEFAULT_ADAPTER and not _CHECKPOINT.fullmatch(n)]
-    if not others or DEFAULT_ADAPTER not in adapters_by_name(folder):
+    others = [p.name for p in _subfolders_with_adapters(folder) if not _CHECKPOINT.fullmatch(p.name)]
+    if not others or not (folder / ADAPTER_CONFIG).is_file():
         return ()
+    hidden = f"; pass {folder / DEFAULT_ADAPTER} as --model for that one" if DEFAULT_ADAPTER in others else ""
     doubt = (
         f"the folder also contains the adapters {', '.join(others)}; the audit uses the one in the folder itself. "
-        "Choose another with --adapter NAME"
+        f"Choose another with --adapter NAME{hidden}"
     )
     return (doubt,)
+
+
+def _subfolders_with_adapters(path: Path) -> list[Path]:
+    return [p for p in sorted(path.iterdir()) if (p / ADAPTER_CONFIG).is_file()]

@@ -6,6 +6,7 @@ the module's device. A module offloaded to disk or RAM has no weights of its own
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,12 +56,16 @@ class Placement:
         """Return the options for `from_pretrained`. Raises `ModelError` for `bits` if the weights are quantized already."""
         options: dict[str, Any] = {"dtype": self.dtype}
         if self.bits and is_quantized(config):
-            raise ModelError(f"model {weights!r}: the stored weights are already quantized. Remove --quantize.")
+            raise ModelError(
+                f"model {weights!r}: the stored weights are already quantized. Remove --quantize, or machine.quantize from the study."
+            )
         if self.is_device_mapped(config):
             options["device_map"] = "auto" if self.spread else {"": self.torch_device}
         if self.bits:
             from transformers import BitsAndBytesConfig
 
+            # It warns in every forward pass in 8 bits that it rounds inputs to float16.
+            logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
             # Adapters are trained on NF4 (QLoRA, arXiv 2305.14314). It computes in the model's dtype.
             four_bit = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": self.dtype}
             quantization = four_bit if self.bits == 4 else {"load_in_8bit": True}  # noqa: PLR2004 - bits

@@ -33,11 +33,11 @@ def initial_token_ids(model: LanguageModel, text: str, count: int) -> torch.Tens
 
 
 def input_embeddings(model: LanguageModel, ids: torch.Tensor) -> torch.Tensor:
-    """Return the input embeddings of tokens as the model computes them (tokens x width).
+    """Return the input embeddings of tokens as the model computes them (tokens x width), in float32.
 
     Gemma multiplies the rows of its embedding matrix by the square root of their width; the rows alone are no inputs.
     """
     import torch
 
     with torch.no_grad():
-        return model.module.get_input_embeddings()(ids).detach()
+        return model.module.get_input_embeddings()(ids).detach().float()

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from byheart.core.errors import ModelError
 
 FIX = "audit the weights that were quantized"
+
+
+def check_quantization_settings(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise `ModelError` for a config.json whose `quantization_config` names no method: transformers does not load it."""
+    stored = config.get("quantization_config")
+    if stored is None:
+        return
+    named = isinstance(stored, dict) and any(stored.get(n) for n in ("quant_method", "load_in_4bit", "load_in_8bit"))
+    if not named:
+        raise ModelError(
+            f"model folder {folder}: config.json has the quantization_config {json.dumps(stored)[:60]}, which names no quant_method. "
+            "Remove it if the weights are not quantized, or add the method that quantized them."
+        )
 
 
 def quantization_method(config: Any) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import torch
+from annotated_types import Ge
 
-from byheart.core.errors import DataError
+from byheart.core.errors import DataError, SettingError
+from byheart.core.setting_values import shown_setting, validate_setting
 from byheart.core.types import Texts, TokenStats
 from byheart.lm.forward import token_stats as scored
 from byheart.lm.in_memory import check_causal_module
@@ -33,6 +35,12 @@ def token_stats(
     truncated. Raises `DataError` if `texts` is not a list of strings, and for a text without a scored
     token, `ModelError` for a model that is not a causal language model.
     """
+    for name, count in (("max_tokens", max_tokens), ("token_budget", token_budget)):
+        validate_setting(name, Annotated[int, Ge(1)], count)
+    if not isinstance(precision, torch.dtype) or not precision.is_floating_point:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SettingError(
+            f"precision = {shown_setting(precision)}: is not a float type of torch. Write torch.float32."
+        )
     check_causal_module(model)
     audited_texts = texts if isinstance(texts, Texts) else _texts_from_strings(texts)
     language_model = LanguageModel(model, tokenizer, type(model).__name__)
@@ -50,4 +58,7 @@ def _texts_from_strings(texts: Any) -> Texts:
     if len(strings) < len(items):
         index = next(i for i, text in enumerate(items) if not isinstance(text, str))
         raise DataError(f"texts[{index}]: is {type(items[index]).__name__}, not a string. Pass a list of strings.")
+    for i, text in enumerate(strings):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise DataError(f"texts[{i}]: contains half a surrogate pair (U+D800 to U+DFFF). Remove it.")
     return Texts(tuple(map(str, range(len(items)))), tuple(strings))

@@ -49,9 +49,17 @@ def _around_answer(
             _apply_chat_template(tokenizer, chat, add_generation_prompt=False),
             _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
         )
-    except (TemplateError, ValueError, TypeError, LookupError) as error:
+    except (
+        TemplateError,
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise DataError(
-            f"{location}: the tokenizer's chat template rejects this chat ({error}). "
+            f"{location}: the tokenizer's chat template rejects this chat ({str(error)[:300]}). "
             "Change the chat to the roles and order that the template accepts."
         ) from error
     # Search after the generation prompt: a short answer may also occur in the template's own text.

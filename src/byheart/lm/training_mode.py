@@ -34,9 +34,8 @@ def cast_frozen_weights(model: LanguageModel, precision: torch.dtype) -> Generat
     parameters = module.parameters() if model.hidden is None else output_head(module)
     full_precision = {p: p.data for p in parameters if not p.requires_grad and p.is_floating_point()}
     try:
-        if precision != torch.float32:
-            for parameter in full_precision:
-                parameter.data = parameter.data.to(precision)
+        for parameter in full_precision:
+            parameter.data = parameter.data.to(precision)  # no copy of weights that have this precision
         with disable_input_dtype_casting(module, precision != torch.float32):
             yield
     finally:

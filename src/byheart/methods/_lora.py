@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from byheart.core.errors import SettingError
+from byheart.lm.expert_weights import expert_weights
 
 if TYPE_CHECKING:
     import torch
 
 LoraTargets = Literal["attention", "projection", "all"]
-
-EXPERT_WEIGHT_NDIM = 3
-"""Number of dimensions of a weight that contains a layer's experts: experts, out, in."""
 
 
 def add_lora(
@@ -41,12 +41,27 @@ def _target_weights(module: torch.nn.Module, targets: LoraTargets) -> tuple[list
     layers: list[str] = []
     experts: list[str] = []
     for name, layer in module.named_modules():
-        if id(layer) not in trunk or not _is_target(name, targets):
+        if id(layer) not in trunk or not _is_target(name, targets) or _is_read_by_kernel(module, name):
             continue
-        if isinstance(layer, (torch.nn.Linear, Conv1D)) and min(layer.weight.shape) > 1:
+        if isinstance(layer, (torch.nn.Linear, Conv1D)) and _output_width(layer) > 1:
             layers.append(name)
-        experts += [f"{name}.{n}" for n, p in layer.named_parameters(recurse=False) if p.ndim == EXPERT_WEIGHT_NDIM]
+        experts += [f"{name}.{n}" for n in expert_weights(layer)]
+    if not layers and not experts:
+        raise SettingError(
+            f"methods lora and dp_lora: targets = {targets} matches no layer of {type(module).__name__}. Write targets: all."
+        )
     return layers, experts
+
+
+def _is_read_by_kernel(module: torch.nn.Module, name: str) -> bool:
+    """Whether a layer is the output of a Mamba block: kernels read its weight without calling it, and peft refuses it."""
+    block, _, own = name.rpartition(".")
+    return own == "out_proj" and hasattr(module.get_submodule(block), "A_log")
+
+
+def _output_width(layer: Any) -> int:
+    """Return the number of outputs of a layer; the shape of its weight does not show it if the weight is quantized."""
+    return min(layer.in_features, layer.out_features) if hasattr(layer, "in_features") else min(layer.weight.shape)
 
 
 def _is_target(name: str, targets: LoraTargets) -> bool:

@@ -22,6 +22,9 @@ VARIANT = "AdamW (as Li et al.) in place of SGD; noise drawn from the cell's key
 PASSES = 5.0
 """Cost of training per token (forward passes), for time estimates only."""
 
+TRAINED_BASE_WEIGHTS = "all"
+"""The base model is not frozen, so it is trained in float32, and never quantized."""
+
 PRIVATE = True
 """Plans show the privacy settings `epsilon`, `noise_multiplier`, `delta` and `clip`."""
 

@@ -14,6 +14,9 @@ from byheart.lm.load import LanguageModel, TrainableModel
 PASSES = 3.0
 """Cost of training per token (forward passes), for time estimates only."""
 
+TRAINED_BASE_WEIGHTS = "all"
+"""The base model is not frozen, so it is trained in float32, and never quantized."""
+
 
 def full(model: LanguageModel, *, learning_rate: Annotated[float, Gt(0)] = 1e-4) -> TrainableModel:
     """Train every weight of the model."""

@@ -5,7 +5,8 @@ B starts at zero, so that training starts exactly at the base model.
 
 Target layers are determined by the model's structure. Every linear layer of the trunk (nn.Linear, GPT-2's Conv1D, and the
 three-dimensional weights of the experts in mixture-of-experts layers) is "attention" if a parent module is an attention
-block, else "projection" (the feed-forward block). Routers and gates with a single output are not adapted.
+block, else "projection" (the feed-forward block). Routers and gates with a single output are not adapted, nor is the output layer of
+a Mamba block, whose weight is read without calling the layer.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ def p_tuning(
     config = PromptEncoderConfig(
         task_type="CAUSAL_LM",
         num_virtual_tokens=virtual_tokens,
+        num_attention_heads=1,  # not used, but some configs do not have it (Mamba)
         encoder_hidden_size=hidden,
         encoder_reparameterization_type="MLP",
     )

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from annotated_types import Ge, Gt
 
+from byheart.core.errors import ModelError, SettingError
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
@@ -42,8 +43,24 @@ def prefix(
 
     ids = initial_token_ids(model, text, virtual_tokens)
     with torch.no_grad():
-        cache = model.module(input_ids=ids[None], use_cache=True).past_key_values
-    config = PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens)
+        cache = getattr(model.module(input_ids=ids[None], use_cache=True), "past_key_values", None)
+    if cache is None:
+        raise ModelError(
+            f"model {model.name!r}: {type(model.module).__name__} has no keys and values, which prefix tuning trains. Choose another "
+            "method, such as prompt."
+        )
+    layers = [layer[:2] for layer in cache]
+    kept = min(keys.shape[-2] for keys, _ in layers)
+    if kept < virtual_tokens:
+        raise SettingError(
+            f"methods prefix: virtual_tokens = {virtual_tokens} is more than the sliding window of {model.name!r} keeps. "
+            f"Set virtual_tokens to {kept} or less."
+        )
+    # peft's defaults are the sizes of a config, whose names differ by architecture (Falcon, MPT).
+    heads, width = layers[0][0].shape[1], layers[0][0].shape[3]
+    config = PrefixTuningConfig(
+        task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens, num_attention_heads=heads, token_dim=heads * width
+    )
     module = get_peft_model(model.module, config)
-    initialize_kv_prefix_from_past_key_values(module, past_key_values=[layer[:2] for layer in cache])
+    initialize_kv_prefix_from_past_key_values(module, past_key_values=layers)
     return TrainableModel(module, learning_rate)

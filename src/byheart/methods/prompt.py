@@ -45,7 +45,8 @@ def prompt(
         else torch.randint(vocabulary, (virtual_tokens,)).to(device)
     )
     words = input_embeddings(model, ids)
-    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens)
+    # peft asks for the number of heads, which some configs do not have (Mamba); a prompt does not use it.
+    config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=virtual_tokens, num_attention_heads=1)
     module = get_peft_model(model.module, config)
     with torch.no_grad():
         module.prompt_encoder[module.active_adapter].embedding.weight.copy_(words)

@@ -14,7 +14,7 @@ import numpy as np
 
 from byheart.core.adversary import adversary
 from byheart.core.attack_output import ATTACK_OUTPUT_NAMES, output_arrays
-from byheart.core.dependencies import observation_name
+from byheart.core.dependencies import BY_EPOCH, is_by_epoch, observation_name
 from byheart.core.errors import DataError
 from byheart.core.former_names import stored_name
 from byheart.core.ragged import slice_texts
@@ -28,7 +28,13 @@ from byheart.study.checkpoints import training_precision
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.planned_cell import METRIC_LABELS, PlannedCell
-from byheart.study.remaining_work import attack_cost, attack_evidence, metric_observations, observation_passes
+from byheart.study.remaining_work import (
+    attack_cost,
+    attack_evidence,
+    metric_observations,
+    observation_passes,
+    observed_states,
+)
 from byheart.study.searched_rates import search_rows
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.stored_evidence import read_evidence
@@ -82,7 +88,8 @@ def _canary_counts(planted: PlantedCanaries | None) -> dict[str, int]:
 
 
 def _epoch_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:
-    needed = {"target", "validation", *(n for c in (*planned.attacks, *planned.metrics) for n in c.needs)}
+    requested = {n.removesuffix(BY_EPOCH) for c in (*planned.attacks, *planned.metrics) for n in c.needs}
+    needed = {"target", "validation"} | requested
     observations = [o for o in planned.observations if observation_name(o) in needed]
     for state in planned.states:
         epoch, labels = state.epoch, {**_row_labels(planned, store), "initialized": state.initialized}
@@ -130,7 +137,7 @@ def _metric_rows(
 def _cost(planned: PlannedCell, store: Store, attack: Choice, state: ModelState) -> dict[str, float]:
     """Return the cost of an attack's evidence of a state: passes over the audited texts, and measured seconds."""
     evidence = attack_evidence(planned, attack)
-    seconds = sum(_seconds(planned, store, o, state) for o in evidence)
+    seconds = sum(_seconds(planned, store, o, s) for o in evidence for s in observed_states(planned, attack, o, state))
     if any("shadow_passes" in o.needs for o in evidence):
         for shadow in shadow_cells(planned):
             epoch_seconds = read_json(store.folder("training", shadow.key) / "facts.json")["seconds"]
@@ -165,7 +172,14 @@ def _make_scores(
 ) -> str:
     """Return the key of an attack's scores; compute them if the store lacks them."""
     observations = [o for o in planned.observations if observation_name(o) in attack.needs]
-    evidence = {stored_name("observations", observation_name(o)): evidence_key(planned, o, state) for o in observations}
+    evidence: dict[str, Any] = {
+        stored_name("observations", observation_name(o)): evidence_key(planned, o, state) for o in observations
+    }
+    paths = [n for n in attack.needs if is_by_epoch(n)]
+    states = planned.states_until(state)
+    for name in paths:
+        observation = planned.observation(name.removesuffix(BY_EPOCH))
+        evidence[name] = [evidence_key(planned, observation, s) for s in states]
     groups = np.array(planned.split.groups)
     recipe = {
         "attack": attack.recipe,
@@ -175,11 +189,17 @@ def _make_scores(
     }
     key = key_of({**recipe, "attack": attack.identity})
 
+    def argument(name: str) -> Any:
+        if name not in paths:
+            return inputs[name]
+        observation = planned.observation(name.removesuffix(BY_EPOCH))
+        return tuple(read_evidence(planned, store, observation, s) for s in states)
+
     def make(folder: Path) -> None:
         write_arrays(
             folder,
             {
-                **output_arrays(attack, attack(*(inputs[n] for n in attack.needs)), len(planned.split.membership)),
+                **output_arrays(attack, attack(*map(argument, attack.needs)), len(planned.split.membership)),
                 "members": planned.split.membership,
                 "ids": np.array(planned.split.audited.ids),
                 "groups": groups,
@@ -214,7 +234,7 @@ def cell_labels(planned: PlannedCell) -> dict[str, Any]:
         "dataset_settings": ", ".join(x for x in (cell.dataset.label, non_default_settings(cell.data)) if x),
         "method": cell.method.name,
         "method_settings": cell.method.label,
-        "training_settings": non_default_settings(cell.training),
+        "training_settings": cell.training_label,
         "seed": cell.seed,
         "cell": planned.key,
     }

@@ -17,7 +17,9 @@ from byheart.lm.load import causal_config, check_chat_template, torch_device
 from byheart.lm.multimodal import check_trainable
 from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store
+from byheart.study.base_formats import check_bitsandbytes
 from byheart.study.learning_rate_search import pending_trials
+from byheart.study.memory_estimate import check_fits, memory_bytes
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.remaining_work import remaining_steps, remaining_work_by_cell
@@ -56,6 +58,8 @@ def check_method_packages(planned: Sequence[PlannedCell], remaining: Sequence[fl
     A metric's file names its package in `PACKAGE`, and the extra of byheart that installs it in `EXTRA`.
     """
     for cell, work in zip(planned, remaining, strict=True):
+        if work:
+            check_bitsandbytes(cell)
         if work and (problem := missing_package(cell.cell.method)):
             raise SettingError(f"methods {cell.cell.method.name}: {problem}")
         for metric in cell.metrics if work else ():
@@ -73,6 +77,7 @@ class CellEstimate(NamedTuple):
     `shadow_epochs` is the sum over its shadow models, and observations include theirs. `epsilon` is the epsilon of
     private training at its end; None for other training, or if opacus, which computes it, is not installed. `lacks`
     names the package to install before the cell can run. `is_trial` marks a trial of a search of the learning rate.
+    `memory_gib` is the memory that its training takes, as `memory_estimate.memory_bytes` counts it (GiB).
     """
 
     cell: str
@@ -85,6 +90,7 @@ class CellEstimate(NamedTuple):
     private: bool = False
     lacks: str = ""
     is_trial: bool = False
+    memory_gib: float | None = None
 
 
 def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
@@ -97,11 +103,12 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
     planned = (*pending_trials(planned, store), *planned)
     remaining = remaining_work_by_cell(planned, store)
     check_device_and_bases(study.machine, planned, remaining)
-    speed = _flops_per_second()
+    check_fits(study.machine, planned, remaining)
+    speed = measured_flops_per_second()
     claimed_keys: set[str] = set()
     estimates: list[CellEstimate] = []
     for cell, work in zip(planned, remaining, strict=True):
-        size = parameter_count(cell.cell.base)
+        size, memory = parameter_count(cell.cell.base), memory_bytes(cell, study.machine) if work else 0.0
         (_, epochs, observations), *shadows = remaining_steps(cell, store, claimed_keys)
         lacks = missing_package(cell.cell.method)
         estimates.append(
@@ -110,12 +117,13 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
                 training_texts=len(cell.texts["train"]),
                 epochs_to_train=epochs,
                 observations_to_make=len(observations) + sum(len(of_shadow) for _, _, of_shadow in shadows),
-                minutes=work * 2 * size / (MATMUL_EFFICIENCY * speed) / 60 if size else None,
+                minutes=work * 2 * size / speed / 60 if size else None,
                 shadow_epochs=sum(shadow_epochs for _, shadow_epochs, _ in shadows),
                 epsilon=None if lacks or cell.spending is None else cell.spending.epsilon(cell.cell.training.epochs),
                 private=privacy_settings(cell.cell.method) is not None,
                 lacks=lacks if work else "",
                 is_trial=cell.is_trial,
+                memory_gib=None if memory is None else memory / 2**30,
             )
         )
     return estimates
@@ -132,16 +140,19 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
             _training(c),
             str(c.observations_to_make),
             "unknown" if c.minutes is None else f"{c.minutes:.1f}",
+            "unknown" if c.memory_gib is None else f"{c.memory_gib:.1f}",
             *([_epsilon(c)] if has_private else []),
         )
         for c in cells
     )
-    header = ("cell", "training texts", "training to do", "observations to make", "minutes (estimate)")
+    header = ("cell", "training texts", "training to do", "observations to make", "minutes (estimate)", "memory (GiB)")
     header += ("epsilon after training",) if has_private else ()
     minutes = f"about {format_count(round(total), 'minute')}" if total >= 1 else "less than a minute"
     note = (
         f"Total: {minutes} on this processor under its current load. Observations are forward passes over texts, or texts "
-        "that the models generate; each is stored. The base model's observations are made with the first cell and shared."
+        "that the models generate; each is stored. The base model's observations are made with the first cell and shared. "
+        "Memory is that of one worker: weights, and for trained base weights gradients and AdamW; adapters, activations and "
+        "libraries come on top."
     )
     if not any(c.minutes is None or c.minutes for c in cells):
         note = "All results are in the store."
@@ -167,8 +178,11 @@ def _training(cell: CellEstimate) -> str:
     return ", ".join((*target, *shadows)) or "none"
 
 
-def _flops_per_second() -> float:
-    """Return the floating-point operations per second of a float32 matrix product, measured for `BENCHMARK_SECONDS`."""
+def measured_flops_per_second() -> float:
+    """Return the operations per second that training and scoring reach on this processor (`MATMUL_EFFICIENCY`).
+
+    A float32 matrix product is timed for `BENCHMARK_SECONDS`.
+    """
     import numpy as np
 
     matrix = np.ones((1024, 1024), dtype=np.float32)
@@ -177,4 +191,4 @@ def _flops_per_second() -> float:
     while time.perf_counter() - start < BENCHMARK_SECONDS:
         np.matmul(matrix, matrix)
         products += 1
-    return products * 2 * 1024**3 / (time.perf_counter() - start)
+    return MATMUL_EFFICIENCY * products * 2 * 1024**3 / (time.perf_counter() - start)

@@ -41,7 +41,7 @@ def evidence_key(planned: PlannedCell, observation: Choice, state: ModelState) -
 def _input_identity(planned: PlannedCell, name: str, state: ModelState) -> Any:
     """Return the identity of an observation's input of this name."""
     if name == "base_model" or (name == "model" and state == BASE):
-        return {"base": planned.base_identity}
+        return planned.base_recipe
     if name == "model":
         return {"cell": planned.key, "epoch": state.epoch, **({"initialized": True} if state.initialized else {})}
     if name in TOKEN_INPUTS:

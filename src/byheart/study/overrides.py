@@ -10,34 +10,32 @@ from pathlib import Path
 from typing import Any
 
 from byheart.core.errors import StudyError
+from byheart.study.yaml_values import read_yaml
 
 
-def apply_override(values: dict[str, Any], assignment: str, yaml: Any) -> None:
+def apply_override(values: dict[str, Any], assignment: str) -> None:
     """Change one setting of a study's content in place; raises `StudyError` for a path that does not exist."""
     key, equals, value = assignment.partition("=")
     if not equals or not key:
         raise StudyError(f"--set {assignment}: not of the form key=value. Write for example --set training.epochs=5.")
-    from ruamel.yaml.error import YAMLError
-
     *path, last = key.split(".")
     parent: Any = values
     for name in path:
-        inner = parent[int(name)] if isinstance(parent, list) and name.isdigit() and int(name) < len(parent) else None
+        inner = parent[int(name)] if isinstance(parent, list) and _is_index(name, parent) else None
         parent = inner if inner is not None else parent.setdefault(name, {}) if isinstance(parent, dict) else None
         if not isinstance(parent, dict | list):
             raise StudyError(f"--set {assignment}: {name!r} has no settings. Choose a key of the study file.")
-    try:
-        parsed = yaml.load(value)
-    except YAMLError as error:
-        raise StudyError(
-            f"--set {assignment}: {value!r} is not a YAML value. Write a number, a word or a list in [ ]."
-        ) from error
+    parsed = read_yaml(f"--set {assignment}: {value!r}: ", value, fix="Write a number, a word or a list in [ ].")
     if isinstance(parent, list):
-        if not last.isdigit() or int(last) >= len(parent):
+        if not _is_index(last, parent):
             raise StudyError(f"--set {assignment}: the list has no entry {last}. Choose 0 to {len(parent) - 1}.")
         parent[int(last)] = parsed
     else:
         parent[last] = parsed
+
+
+def _is_index(name: str, items: list[Any]) -> bool:
+    return name in map(str, range(len(items)))
 
 
 def rerun_command(path: Path, overrides: Sequence[str]) -> str:

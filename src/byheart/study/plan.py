@@ -25,6 +25,7 @@ from byheart.data.splitting import GROUPED_REVISION, split
 from byheart.lm.base_models import check_loadable
 from byheart.stats.dp_accounting import missing_package, privacy_settings, target_delta
 from byheart.store.store import Store, read_json
+from byheart.study.base_formats import check_base_format
 from byheart.study.learning_rate_search import resolve_searches, with_selection_texts
 from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell
 from byheart.study.shadow_models import shadow_cells
@@ -41,6 +42,7 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
         check_loadable(base)
     planned = plan_cells(study, store)
     for cell in planned:
+        check_base_format(cell)
         _check_privacy(cell)
     for cell in {id(p.split): p for p in planned}.values():
         _check_metrics(cell)

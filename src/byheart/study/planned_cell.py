@@ -74,6 +74,12 @@ class PlannedCell:
         return identity(self.cell.base) + template
 
     @property
+    def base_recipe(self) -> dict[str, Any]:
+        """Identity of the base model, and its number format unless that is float32."""
+        base_format = self.cell.base_format.non_default
+        return {"base": self.base_identity, **({"base_format": base_format} if base_format else {})}
+
+    @property
     def has_chats(self) -> bool:
         """Whether any text is an assistant message of a chat."""
         return any(any(texts.chats) for texts in self.texts.values())
@@ -82,7 +88,7 @@ class PlannedCell:
     def recipe(self) -> dict[str, Any]:
         """Everything that can change the trained weights, including defaults."""
         return {
-            "base": self.base_identity,
+            **self.base_recipe,
             "texts": self.texts["train"].digest,
             "max_tokens": self.cell.data.max_tokens,
             "method": self.cell.method.recipe,
@@ -119,6 +125,10 @@ class PlannedCell:
         starts_at_base = module_constant(self.cell.method.function, "STARTS_AT_BASE", default=True)
         initialized = () if starts_at_base else (INITIALIZED,)
         return (BASE, *initialized, *(ModelState(epoch) for epoch in self.epochs_by_step.values()))
+
+    def states_until(self, state: ModelState) -> tuple[ModelState, ...]:
+        """Return the observed states of the training that leads to a state: the base model, epochs before it, the state."""
+        return tuple(s for s in self.states if s in {BASE, state} or 0 < s.epoch < state.epoch)
 
     @property
     def inside_epochs(self) -> dict[int, float]:

@@ -6,7 +6,13 @@ import functools
 import math
 from collections.abc import Sequence
 
-from byheart.core.dependencies import TOKEN_INPUTS, forward_pass_count, observation_name, required_observations
+from byheart.core.dependencies import (
+    BY_EPOCH,
+    TOKEN_INPUTS,
+    forward_pass_count,
+    observation_name,
+    required_observations,
+)
 from byheart.core.registry import Choice, module_constant
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
@@ -108,11 +114,21 @@ def metric_observations(planned: PlannedCell) -> tuple[Choice, ...]:
 def attack_cost(planned: PlannedCell, attack: Choice, epoch: float) -> float:
     """Return an attack's cost at an epoch, in forward passes over the audited texts, including shadow models' training."""
     evidence = attack_evidence(planned, attack)
-    work = sum(observation_work(planned, o) for o in evidence)
+    work = sum(
+        observation_work(planned, o) * len(observed_states(planned, attack, o, ModelState(epoch))) for o in evidence
+    )
     if any("shadow_passes" in o.needs for o in evidence):
         for shadow in shadow_cells(planned):
             work += epoch * epoch_work(shadow) + sum(observation_work(shadow, o) for o in shadow.observations)
     return work / _token_counts(planned)["audited"]
+
+
+def observed_states(
+    planned: PlannedCell, attack: Choice, observation: Choice, state: ModelState
+) -> tuple[ModelState, ...]:
+    """Return the states at which an attack on a state reads an observation: the state, or the whole path to it."""
+    is_path = f"{observation_name(observation)}{BY_EPOCH}" in attack.needs
+    return planned.states_until(state) if is_path else (state,)
 
 
 def observation_work(planned: PlannedCell, observation: Choice) -> float:

@@ -14,12 +14,14 @@ from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import SettingError, StoreError
 from byheart.core.registry import Choice, choose
 from byheart.core.types import Row
+from byheart.store.paced_writer import PacedWriter
 from byheart.store.rows import read_gates, score_reader, study_notes, study_rows, validation_loss_reader
 from byheart.store.run_info import run_details
 from byheart.store.store import Store
 from byheart.study.checkpoints import drop_states_of_stored_trainings
 from byheart.study.estimate import check_device_and_bases, check_method_packages
 from byheart.study.learning_rate_search import all_trials, pending_trials
+from byheart.study.memory_estimate import check_fits
 from byheart.study.overrides import as_yaml
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
@@ -32,6 +34,7 @@ from byheart.study.workers import CellCallback, CellOutcome, check_executor, run
 
 if TYPE_CHECKING:
     from byheart.report.exhibits import ReportContent
+    from byheart.report.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def run(
     remaining = remaining_work_by_cell(with_trials, open_store)
     check_device_and_bases(parsed_study.machine, with_trials, remaining)
     check_method_packages(with_trials, remaining)
+    check_fits(parsed_study.machine, with_trials, remaining)
     if begun is not None:
         total = sum(remaining_work_by_cell((*all_trials(planned, open_store), *planned), None))
         begun(planned, sum(remaining), total - sum(remaining))
@@ -97,16 +101,18 @@ def run(
     )
     ended: list[CellOutcome] = []
 
-    def store_outcome(outcome: CellOutcome) -> None:
-        # Immediately, so that a stopped or running study can be reported.
-        ended.append(outcome)
-        _store_study(open_store, parsed_study, planned, gates, ended)
-        finished(outcome)
+    # Written while cells run, so that a stopped or running study can be reported.
+    with PacedWriter(lambda: _store_study(open_store, parsed_study, planned, gates, ended)) as note:
 
-    for outcome in failed_searches.values():
-        store_outcome(outcome)
-    to_run = [p for p in planned if p not in failed_searches]
-    trained = iter(run_cells(to_run, open_store, parsed_study.machine, tell, store_outcome, study=parsed_study.name))
+        def end_cell(outcome: CellOutcome) -> None:
+            ended.append(outcome)
+            note.change()
+            finished(outcome)
+
+        for outcome in failed_searches.values():
+            end_cell(outcome)
+        to_run = [p for p in planned if p not in failed_searches]
+        trained = iter(run_cells(to_run, open_store, parsed_study.machine, tell, end_cell, study=parsed_study.name))
     outcomes = [failed_searches.get(p) or next(trained) for p in planned]
     _store_study(open_store, parsed_study, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))
@@ -115,7 +121,7 @@ def run(
 def _as_study(study: Study | Path | str | Mapping[str, Any]) -> Study:
     if isinstance(study, Study):
         return study
-    return parse_study(study) if isinstance(study, Mapping) else read_study(Path(study))
+    return read_study(Path(study)) if isinstance(study, str | Path) else parse_study(study)
 
 
 def _store_study(
@@ -177,6 +183,15 @@ def report_page(
             f"report {output}: cannot be written ({error.strerror}). Choose another path with -o."
         ) from error
     return output
+
+
+def study_summary(store: Store, study: str | None) -> Summary:
+    """Return the two-page summary of a study, from the content of its page; raises `RequestError` without rows."""
+    from byheart.report.summary import study_summary as summarize  # as in `report_page`
+
+    title, choices = study or ", ".join(study_notes(store)), _selected_shelf_choices(store, study)
+    content, details = report_content(store, study), run_details(store, study)
+    return summarize(content, title=title, provenance=details, tables=choices["tables"], figures=choices["figures"])
 
 
 def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:

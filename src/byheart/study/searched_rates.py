@@ -17,7 +17,7 @@ from annotated_types import Gt, Len
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice
 from byheart.core.row import build_row
-from byheart.core.setting_values import validate_setting
+from byheart.core.setting_values import shown_setting, validate_setting
 from byheart.core.types import Estimate, Row
 from byheart.stats.dp_accounting import privacy_settings
 
@@ -103,7 +103,7 @@ def split_search(training: Any) -> tuple[Any, tuple[float, ...] | None]:
         return without, ()
     if not isinstance(value, Mapping) or list(value) != ["search"]:
         raise SettingError(
-            f"training.learning_rate = {value!r}: not a search. Write learning_rate: search, or "
+            f"training.learning_rate = {shown_setting(value)}: not a search. Write learning_rate: search, or "
             "learning_rate: {search: [1e-4, 3e-4, 1e-3]}."
         )
     declared = Annotated[tuple[Annotated[float, Gt(0)], ...], Len(2)]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
+from byheart.core.json_shapes import as_declared
 from byheart.core.types import Table
 from byheart.store.store import Store, damaged_result_error
 from byheart.study.tasks import FAILURES
@@ -31,27 +34,66 @@ class TaskState(NamedTuple):
     log: str = ""
 
 
+@dataclass(frozen=True)
+class NotedTask:
+    """A task in a study's note; notes of older versions have no `requires`."""
+
+    task: str
+    key: str
+    claim: str
+    results: list[tuple[str, str]]
+    requires: list[str] = field(default_factory=list[str])
+
+
+@dataclass(frozen=True)
+class NotedTasks:
+    """The note of a study's tasks."""
+
+    tasks: list[NotedTask]
+
+
+@dataclass(frozen=True)
+class NotedFailure:
+    """The note of a task that failed."""
+
+    error: str
+    host: str
+    trace: str
+    log: str
+
+
+Noted = TypeVar("Noted", NotedTasks, NotedFailure)
+
+
+def _declared(declared: type[Noted], note: Any, path: Path) -> Noted:
+    """Return a note as its type; raises `StoreError` for another content."""
+    try:
+        return as_declared(declared, note)
+    except ValueError as error:
+        raise damaged_result_error(path, error) from error
+
+
 def task_states(store: Store) -> list[TaskState]:
     """Return the state of every task that the last run of each study planned."""
     return [s for study, note in store.notes(TASKS).items() for s in _states(store, study, note)]
 
 
 def _states(store: Store, study: str, planned: Mapping[str, Any]) -> Iterator[TaskState]:
-    try:
-        tasks = [(t["task"], t["key"], t["claim"], [(s, k) for s, k in t["results"]]) for t in planned["tasks"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged_result_error(store.root / TASKS / f"{study}.json", error) from error
-    for label, key, claim, results in tasks:
-        if all(store.has(stage, result) for stage, result in results):
+    failed: dict[str, str] = {}
+    for task in _declared(NotedTasks, planned, store.root / TASKS / f"{study}.json").tasks:
+        label, key = task.task, task.key
+        if all(store.has(stage, result) for stage, result in task.results):
             yield TaskState(study, label, key, "done")
-        elif holder := store.claim_holder(claim):
+        elif holder := store.claim_holder(task.claim):
             yield TaskState(
                 study, label, key, "running", holder.host, holder.process, round(holder.seconds, 1), log=holder.log
             )
-        elif note := store.find_note(FAILURES, key):
-            yield TaskState(
-                study, label, key, "failed", note["host"], error=note["error"], trace=note["trace"], log=note["log"]
-            )
+        elif found := store.find_note(FAILURES, key):
+            note = _declared(NotedFailure, found, store.root / FAILURES / f"{key}.json")
+            failed[key] = f"{label}: {note.error}"
+            yield TaskState(study, label, key, "failed", note.host, error=note.error, trace=note.trace, log=note.log)
+        elif required := next((failed[k] for k in task.requires if k in failed), None):
+            yield TaskState(study, label, key, "failed", error=f"requires {required}")
         else:
             yield TaskState(study, label, key, "waiting")
 

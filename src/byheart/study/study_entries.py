@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-import json
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 from byheart.core.config import Canaries, Data, Machine, Scoring, Slurm, Training
 from byheart.core.errors import SettingError, StudyError, UnknownNameError
 from byheart.core.registry import Choice, choose, load_function, setting_types
-from byheart.core.setting_values import format_setting, parse_entry, validate_setting
+from byheart.core.setting_values import parse_entry, shown_setting, validate_setting
 
 Settings = TypeVar("Settings", Data, Training, Scoring, Machine, Canaries, Slurm)
 
@@ -47,7 +46,7 @@ def dataset_choices(entries: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
         without_sizes = {k: v for k, v in entry.items() if k != "data"} if isinstance(entry, dict) else entry
         if not isinstance(sizes, dict):
             raise StudyError(
-                f"datasets: data = {sizes!r} is not a mapping of settings. Write for example data: {{train: 1000}}."
+                f"datasets: data = {shown_setting(sizes)} is not a mapping of settings. Write for example data: {{train: 1000}}."
             )
         yield from ((choice, sizes) for choice in shelf_choices("datasets", without_sizes))
 
@@ -67,7 +66,7 @@ def _takes_list(setting_type: Any) -> bool:
 def expand_sweep(where: str, kind: type[Settings], sweep: Any) -> Iterator[Settings]:
     """Yield the settings of every combination of swept values; raises `StudyError` and `SettingError`."""
     if not isinstance(sweep, dict):
-        raise StudyError(f"{where}: {json.dumps(sweep)[:80]} is not a mapping of settings. Write {where}: {{...}}.")
+        raise StudyError(f"{where}: {shown_setting(sweep)} is not a mapping of settings. Write {where}: {{...}}.")
     for settings in _setting_combinations(sweep, _types(kind)):
         yield parse_settings(where, kind, settings)
 
@@ -75,9 +74,7 @@ def expand_sweep(where: str, kind: type[Settings], sweep: Any) -> Iterator[Setti
 def parse_settings(where: str, kind: type[Settings], settings: Any) -> Settings:
     """Return validated settings; raises `StudyError`, `SettingError` and `UnknownNameError`."""
     if not isinstance(settings, dict):
-        raise StudyError(
-            f"{where}: {format_setting(settings)[:80]} is not a mapping of settings. Write {where}: {{...}}."
-        )
+        raise StudyError(f"{where}: {shown_setting(settings)} is not a mapping of settings. Write {where}: {{...}}.")
     types = _types(kind)
     for name in settings:
         if name not in types:

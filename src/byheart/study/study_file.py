@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from byheart.analysis.paper_values import PublishedValue, read_published_values
-from byheart.core.config import Canaries, Data, Machine, Scoring, Training
+from byheart.core.config import FLOAT32_BASE, BaseFormat, Canaries, Data, Machine, Scoring, Training
 from byheart.core.defaults import DEFAULT_ATTACKS, DEFAULT_METHODS, DEFAULT_METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.core.registry import Choice
-from byheart.core.setting_values import format_setting, validate_setting
+from byheart.core.setting_values import check_plain, format_setting, shown_setting, validate_setting
 from byheart.lm.base_models import default_base
 from byheart.study.overrides import apply_override, rerun_command
 from byheart.study.searched_rates import LearningRateSearch, search_of, split_search
@@ -29,6 +29,7 @@ from byheart.study.study_entries import (
     parse_settings,
     shelf_choices,
 )
+from byheart.study.yaml_values import read_yaml
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Cell:
     training: Training
     seed: int
     search: LearningRateSearch | None = None
+    base_format: BaseFormat = FLOAT32_BASE
 
     @property
     def label(self) -> str:
@@ -56,11 +58,16 @@ class Cell:
                 method,
                 self.dataset.name,
                 short_model_name(self.base),
-                non_default_settings(self.training),
+                self.training_label,
                 f"seed {self.seed}",
             )
             if x
         )
+
+    @property
+    def training_label(self) -> str:
+        """The settings of the training and of the base model's number format that differ from their defaults."""
+        return ", ".join(x for x in (non_default_settings(self.training), non_default_settings(self.base_format)) if x)
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ def short_model_name(base: str) -> str:
     return base.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
 
 
-def non_default_settings(values: Data | Training | Scoring) -> str:
+def non_default_settings(values: Data | Training | Scoring | BaseFormat) -> str:
     """Return the settings that differ from their defaults, as "name=value, ...".
 
     Without the observed epochs, which distinguish no trained models.
@@ -112,25 +119,19 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
 
     Raises `StudyError`, `UnknownNameError` or `SettingError`; the message starts with the file.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    # YAML 1.2: 1e-4 is a number and `no` is a word, unlike in YAML 1.1.
-    yaml = YAML(typ="safe", pure=True)
     try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"))
-        values = loaded if isinstance(loaded, dict) else {}
-        for override in overrides:
-            apply_override(values, override, yaml)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise StudyError(
             f"study {path}: {error.strerror}. Name a study file such as studies/quickstart.yaml."
         ) from error
     except UnicodeDecodeError as error:
         raise StudyError(f"study {path}: not UTF-8 at byte {error.start}. Save it as UTF-8.") from error
-    except YAMLError as error:
-        raise StudyError(f"study {path}: {_yaml_error_text(error)}") from error
     try:
+        loaded = read_yaml("", text, fix="Write a YAML mapping: `name: ...`, `methods: [...]`.")
+        values = loaded if isinstance(loaded, dict) else {}
+        for override in overrides:
+            apply_override(values, override)
         if not isinstance(loaded, dict):
             raise StudyError("not a mapping. Write `name: ...`, `methods: [...]`, ...")
         study = parse_study(values, default_name=path.stem, folder=path.parent)
@@ -141,35 +142,35 @@ def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
         raise
 
 
-def _yaml_error_text(error: Exception) -> str:
-    """Return the line and the reason of a YAML error, with the fix."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    if mark is None or problem is None:
-        return f"not YAML ({' '.join(str(error).split())}). Write a YAML mapping."
-    return f"line {mark.line + 1}: {' '.join(problem.split())}. Write a YAML mapping: `name: ...`, `methods: [...]`."
-
-
 def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folder: Path = Path()) -> Study:
     """Return the study of a mapping (a study file's content); paths of published values are relative to `folder`.
 
     Raises `StudyError`, `UnknownNameError` or `SettingError`.
     """
+    if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - from Python, anything
+        raise StudyError(
+            f"study: {shown_setting(values)} is not a mapping. Pass a study file's path, or its content as a dict."
+        )
+    check_plain("", values)
     for key in values:
         if key not in _KEYS:
             raise UnknownNameError("key", str(key), _KEYS)
     name = validate_setting("name", str, values.get("name", default_name))
     if not name or not all(c.isalnum() or c in "-_." for c in name):
         raise SettingError(
-            f"name = {name!r}: contains other characters than letters, digits, '-', '_' and '.'. Use only these."
+            f"name = {shown_setting(name)}: contains other characters than letters, digits, '-', '_' and '.'. Use only these."
         )
     data = values.get("data") or {}
     if not isinstance(data, dict):
-        raise StudyError(f"data: {data!r} is not a mapping of settings. Write for example data: {{train: 1000}}.")
+        raise StudyError(
+            f"data: {shown_setting(data)} is not a mapping of settings. Write for example data: {{train: 1000}}."
+        )
     seeds = validate_setting("seeds", list[int], as_list(values.get("seeds", [0])))
     training_values, rates = split_search(values.get("training") or {})
+    machine = _machine(values.get("machine") or {})
     cells = _without_duplicates(
-        Cell(base, dataset, sizes, method, training, seed, search_of(method, rates, seed=seeds[0]))
-        for base in as_list(values.get("models") or default_base())
+        Cell(base, dataset, sizes, method, training, seed, search_of(method, rates, seed=seeds[0]), machine.base_format)
+        for base in [validate_setting("models", str, m) for m in as_list(values.get("models") or default_base())]
         for dataset, dataset_sizes in dataset_choices(values.get("datasets", ["records"]))
         for sizes in expand_sweep("data", Data, {**data, **dataset_sizes})
         for training in expand_sweep("training", Training, training_values)
@@ -183,7 +184,7 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
         attacks=tuple(shelf_choices("attacks", values.get("attacks", DEFAULT_ATTACKS))),
         metrics=tuple(shelf_choices("metrics", values.get("metrics", DEFAULT_METRICS))),
         scoring=parse_settings("scoring", Scoring, values.get("scoring") or {}),
-        machine=_machine(values.get("machine") or {}),
+        machine=machine,
         tables=tuple(shelf_choices("tables", values.get("tables", []))),
         figures=tuple(shelf_choices("figures", values.get("figures", []))),
         observations=observation_choices(values.get("observations", [])),
@@ -218,9 +219,8 @@ def _without_duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
 def _check_cells(cells: Sequence[Cell]) -> None:
     if not cells:
-        raise StudyError("nothing to train. List at least one entry in each of models, datasets, methods and seeds.")
+        raise StudyError("models, datasets, methods, seeds: nothing to train. List at least one entry in each of them.")
     for cell in cells:
-        validate_setting("models", str, cell.base)
         members, known, train = cell.data.members, cell.data.known, cell.data.train
         if train is not None and members + known > train:
             and_known = f" and data.known = {known}" if known else ""

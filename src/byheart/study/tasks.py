@@ -3,7 +3,7 @@
 A cell is cut along the keys of its results: the base model's evidence, each shadow model, and the cell itself. A task is
 claimed before it runs, and does nothing if the store has its results, so that it may be started twice anywhere.
 
-This module has the only broad `except`.
+Every error of a task becomes its outcome here, so that one cell never stops the others.
 """
 
 from __future__ import annotations

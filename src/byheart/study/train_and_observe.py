@@ -16,6 +16,7 @@ from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice
 from byheart.stats.dp_accounting import privacy_settings
 from byheart.store.store import Store
+from byheart.study.base_formats import check_trained_in_float32, default_training_precision
 from byheart.study.cell_tokens import check_tokens, stored_tokens
 from byheart.study.checkpoints import drop_states, latest_state, save_state, training_precision, write_weights
 from byheart.study.observed_states import BASE, INITIALIZED, ModelState
@@ -47,7 +48,7 @@ def observe(
 
     on_event(Event("begin", planned.label, "loading the base model"))
     device = load.torch_device(machine.device)
-    model = base_cache.borrow(planned.cell.base, device)
+    model = base_cache.borrow(planned.cell.base, device, base_format=planned.cell.base_format)
     tokens = {part: stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
     check_tokens(planned, model, tokens)
     context = CellContext(planned, store, machine, on_event, tokens)
@@ -59,7 +60,9 @@ def observe(
         return
     train.seed_rngs(planned.key)
     tuned = planned.cell.method(model)
-    tuned.module.to(device)
+    if planned.cell.base_format.quantize is None:
+        tuned.module.to(device)
+    check_trained_in_float32(planned, tuned.module)
     base_cache.copy_shared_trainable_weights(tuned.module)
     tuned_model = train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name))
     if initialized:
@@ -148,8 +151,9 @@ def _training_dtype(context: CellContext, model: LanguageModel) -> torch.dtype:
     from byheart.lm import train
     from byheart.lm.placement import device_of
 
-    stored: Any = training_precision(context.planned, context.store) or context.machine.precision
-    return train.training_dtype(stored, device_of(model.module))
+    stored: Any = training_precision(context.planned, context.store)
+    choice = stored or default_training_precision(context.machine, context.planned.cell.base_format)
+    return train.training_dtype(choice, device_of(model.module))
 
 
 def _store_training(

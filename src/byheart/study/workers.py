@@ -56,8 +56,18 @@ def check_executor(machine: Machine) -> None:
 
 
 def note_tasks(store: Store, study: str, tasks: Sequence[Task]) -> None:
-    """Store the tasks of a study: their names, claims, and the keys of their results."""
-    notes = [{"key": t.key, "task": t.label, "kind": t.kind, "claim": t.claim, "results": t.results} for t in tasks]
+    """Store the tasks of a study: their names, claims, the tasks that they require, and the keys of their results."""
+    notes = [
+        {
+            "key": t.key,
+            "task": t.label,
+            "kind": t.kind,
+            "claim": t.claim,
+            "requires": t.requires,
+            "results": t.results,
+        }
+        for t in tasks
+    ]
     store.note(TASKS, study, {"tasks": notes})
 
 

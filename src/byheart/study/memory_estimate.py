@@ -1,0 +1,90 @@
+"""Memory that training a cell takes, estimated from the headers of the base model's files, and whether it is free."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+
+from byheart.core.config import Machine
+from byheart.core.errors import SettingError
+from byheart.lm.base_models import locate
+from byheart.study.base_formats import default_training_precision, trained_base_weights
+from byheart.study.planned_cell import PlannedCell
+
+TRAINED_WEIGHT_BYTES = 16
+"""Bytes of a trained weight in float32: the weight, its gradient, and AdamW's two moments."""
+_GIB = 2**30
+
+
+def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
+    """Return the bytes of a worker that trains this cell: the base model, and a copy of its weights where training needs one.
+
+    Weights that the method trains count with gradients and AdamW's moments. Adapters, activations and libraries are not
+    counted. None if the sizes are unknown before the base model is downloaded or dequantized.
+    """
+    from byheart.lm.load import torch_device
+    from byheart.lm.memory_check import float_count, weight_bytes
+    from byheart.lm.train import training_dtype
+
+    base_format = planned.cell.base_format
+    tensors, vocabulary = _tensors(planned.cell.base)
+    if not tensors or (base_format.quantize and len(tensors) == 1):
+        return None
+    itemsize = 4 if base_format.base_precision == "float32" else 2
+    base = weight_bytes(tensors, itemsize, base_format.quantize, vocabulary)
+    trained = trained_base_weights(planned)
+    if trained == "all":
+        return base + TRAINED_WEIGHT_BYTES * float_count(tensors, None, vocabulary)
+    if trained == "head":
+        # Without its own tensor, the head is tied to the embedding, whose shape it has.
+        return base + TRAINED_WEIGHT_BYTES * max((math.prod(s) for _, s in tensors if vocabulary in s), default=0)
+    precision = training_dtype(default_training_precision(machine, base_format), torch_device(machine.device))
+    is_cast = str(precision) != f"torch.{base_format.base_precision}"
+    return base + is_cast * precision.itemsize * float_count(tensors, base_format.quantize, vocabulary)
+
+
+def check_fits(machine: Machine, planned: Sequence[PlannedCell], remaining: Sequence[float]) -> None:
+    """Raise `SettingError` for a cell with remaining work that needs more memory than this machine has free.
+
+    Workers of a cluster have other memory, so only studies that run here are checked.
+    """
+    from byheart.lm.memory_check import free_memory_by_place
+    from byheart.lm.placement import Placement
+
+    unfinished = [p for p, work in zip(planned, remaining, strict=True) if work]
+    if machine.executor != "local" or not unfinished:
+        return
+    places = list(free_memory_by_place(Placement(device=machine.device), None))
+    for cell in unfinished:
+        needed = memory_bytes(cell, machine)
+        for place, free in places:
+            if needed is not None and free is not None and needed > free:
+                raise SettingError(
+                    f"methods {cell.cell.method.name}: training {cell.cell.base!r} takes about {needed / _GIB:.1f} GiB without adapters "
+                    f"and activations, but {place} has {free / _GIB:.1f} GiB free. {_advice(cell)}"
+                )
+
+
+def _advice(planned: PlannedCell) -> str:
+    base_format, trained = planned.cell.base_format, trained_base_weights(planned)
+    if trained == "all":
+        return "Choose lora with machine.base_precision: bfloat16 or machine.quantize: 4, a smaller model or a larger machine."
+    fixes = ["machine.base_precision: bfloat16"] if base_format.base_precision == "float32" else []
+    fixes += [] if trained or base_format.quantize == 4 else ["machine.quantize: 4"]  # noqa: PLR2004 - bits
+    start = f"Set {' or '.join(fixes)}, or choose" if fixes else "Choose"
+    return f"{start} a smaller model or a larger machine."
+
+
+@functools.cache
+def _tensors(base: str) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], int]:
+    """Return dtype and shape of each tensor of a base model, () if unknown, and the number of rows of its embedding."""
+    from byheart.lm.gguf import find_dequantized
+    from byheart.lm.load import causal_config
+    from byheart.lm.memory_check import model_tensors
+
+    path = locate(base)
+    folder = find_dequantized(path) if path is not None and path.is_file() else None
+    config = causal_config(base, str(folder) if folder else None)
+    vocabulary = getattr(config and config.get_text_config(), "vocab_size", 0)
+    return tuple(model_tensors(str(folder) if folder else base) or ()), vocabulary
