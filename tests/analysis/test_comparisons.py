@@ -87,6 +87,7 @@ def test_a_simultaneous_interval_is_at_most_as_wide_as_a_union_bound():
 
 
 @pytest.mark.parametrize(("texts", "truth"), [(48, 0.95), (300, 0.99)])
+@pytest.mark.usefixtures("many_calls")
 def test_simultaneous_intervals_have_nominal_coverage(texts, truth):
     """One of ten intervals misses in 0.5 % of 3,000 studies, a quarter of a percent at either end."""
     rng = np.random.default_rng(5)
@@ -101,6 +102,7 @@ def test_simultaneous_intervals_have_nominal_coverage(texts, truth):
     assert missed <= binom.ppf(0.999, 3000, 0.005)
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_many_intervals_cover_simultaneously():
     """Without the correction, the interval of the best of eight misses the true value on one side in about 18 % of studies."""
     rng = np.random.default_rng(3)

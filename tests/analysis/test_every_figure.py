@@ -44,6 +44,15 @@ def test_a_figure_without_rows_is_refused(name):
         entry(*({"rows": [], "scores": scores}[n] for n in registry.needs(entry)))
 
 
+@pytest.mark.parametrize("name", registry.entry_names("figures"))
+def test_a_chart_is_valid_vega_lite(name):
+    entry = registry.load_function("figures", name)
+    sides = {"bases": ("x/one", "x/two"), "settings": ("", "targets=attention")}
+    rows = study(datasets=("xsum",), methods=("full", "lora"), seeds=(0, 1), **sides)
+    data = everything([*rows, *canary_rows(rows), *drift_rows(rows)])
+    entry(*(data[n] for n in registry.needs(entry))).chart.to_dict(validate=True)
+
+
 HEADS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
 """What a file of a format begins with."""
 

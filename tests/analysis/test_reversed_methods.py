@@ -1,5 +1,6 @@
 """Studies in which attacks have AUCs below 0.5: the method leaks in reverse only below the base model and beyond the texts."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -61,6 +62,15 @@ def test_the_page_counts_leaks_in_reverse_apart():
     page = report(ReportContent(rows, scored(rows), judged()), title="A study", provenance={"command": "byheart run"})
     assert "Leakage in reverse for prompt: members score below non-members" in page
     assert '<span class="badge reversed">leaks in reverse</span>' in page
+    assert len(re.findall(r"\d of 2 methods leak, 1 in reverse", page)) == 2
+
+
+def test_the_best_attacks_of_other_adversaries_count_in_reverse_too():
+    others = verdict(study_with(0.15)).other_adversaries
+    assert "lowest" not in others
+    values = re.findall(r"with its score reversed, (0\.\d+) \((0\.\d+) to", others)
+    assert values
+    assert all(float(value) > float(low) > 0.5 for value, low in values)
 
 
 def test_the_most_exposed_records_of_a_reversed_method_have_the_lowest_scores():

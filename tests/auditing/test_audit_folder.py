@@ -33,6 +33,7 @@ def test_the_folder_contains_all_results_and_no_text_by_default(base, saved, com
         "exposed.csv",
         "manifest.json",
         "model_card.md",
+        "model_index.yaml",
     }
     assert {p.name for p in out.iterdir()} == names
     everything = b"".join(p.read_bytes() for p in out.iterdir() if p.suffix != ".parquet").decode()

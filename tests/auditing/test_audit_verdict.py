@@ -183,6 +183,7 @@ def test_the_p_value_above_a_blind_classifier():
     assert p_value_auc_above_blind(perfect, sides, Finding("blind: words", "sound", "", "", 1.0, 0.97, 1.0)) == 1
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_many_attacks_at_chance_have_the_nominal_false_positive_rate():
     """Twelve attacks at chance: at most 2.5 % of audits may report a leak."""
     sides, chance = sides_of(40, 40), np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.auditing.canaries.texts import planted_canaries
+from byheart.auditing.canaries.texts import audited_canaries, planted_canaries
 from byheart.auditing.canaries.writer import CanaryWriter
+from byheart.auditing.compare import audit_comparison
 from byheart.cli.main import main
 from byheart.core.errors import DataError, ModelError
 from byheart.data.plant_settings import PlantSettings
@@ -128,6 +130,33 @@ def test_what_an_audit_says_of_its_canaries(audited, planted, tmp_path):
     assert "Exposure of canaries" in (audited.save(tmp_path / "a") / "report.html").read_text()
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
     assert planted.canaries.manifest["sha256"] in json.dumps(manifest)
+
+
+@pytest.mark.parametrize("shape", ["pair", "chat"])
+def test_canaries_of_one_format_are_comparable_although_they_are_near_duplicates(shape, base):
+    question = "Which code opens the door of the old mill beside the river in the town?"
+    records = [
+        {"prompt": f"{question} {t}", "completion": t}
+        if shape == "pair"
+        else {
+            "prompt": [{"role": "user", "content": f"{question} {t}"}],
+            "completion": [{"role": "assistant", "content": t}],
+        }
+        for t in TEXTS
+    ]
+    planted = byheart.plant(
+        records, count=60, repetitions=(1,), kinds=("random_tokens",), references=5, seed=5
+    ).canaries
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    sizes = {"max_texts": 100, "max_tokens": 512, "fpr": 0.1}
+    gate = audit_comparison(audited_canaries(planted), tokenizer, [], **sizes).gate
+    assert {f.name: f.verdict for f in gate.findings}["near duplicates"] == "sound"
+    assert gate.is_randomized
+    assert gate.verdict != "broken", gate.reasons
+    # The same texts without coins are near duplicates, and so no evidence.
+    uncoined = {part: [replace(t, is_canary=False) for t in items] for part, items in audited_canaries(planted).items()}
+    assert audit_comparison(uncoined, tokenizer, [], **sizes).gate.verdict == "broken"
 
 
 def test_without_a_base_model_exposure_remains_and_the_bound_is_missing(planted, tuned):

@@ -194,6 +194,33 @@ def test_a_plan_that_is_followed_and_one_that_is_not(base, command, files, tmp_p
     ]
 
 
+def test_a_planned_bound_that_is_not_tested_is_not_passed(base, command, tmp_path):
+    plan = tmp_path / "plan.json"
+    bounds = ("--pass-below", "auc=0.9", "--fail-above", "auc=0.95")
+    assert command(*ATTACKS, *bounds, "--preregister", plan)[0] == 0
+    words = ("--model", base, *ATTACKS, "--preregistered", plan)
+    code, out, err = command(*words)
+    assert code == 4
+    for option in ("--pass-below auc=0.9", "--fail-above auc=0.95"):
+        assert f"byheart: bound not shown: {option} is planned and was not tested. Add {option}." in err
+    assert "planned bounds that were not tested, so they are undecided: --pass-below auc=0.9" in " ".join(out.split())
+    code, out, err = command(*words, "--pass-below", "auc=0.9", "--json", "-o", tmp_path / "audit")
+    assert code == 4
+    assert json.loads(out)["preregistration"]["untested"] == ["--fail-above auc=0.95"]
+    assert command(*words, *bounds)[0] == 0
+
+
+def test_line_ends_of_another_system_do_not_change_a_plan(base, command, tmp_path):
+    plan = tmp_path / "plan.json"
+    assert command(*ATTACKS, "--preregister", plan)[0] == 0
+    seal = read_sealed(plan)["seal"]
+    plan.write_bytes(plan.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_sealed(plan)["seal"] == seal
+    assert command("--model", base, *ATTACKS, "--preregistered", plan)[0] == 0
+    plan.write_bytes(plan.read_bytes().replace(b"loss", b"l0ss"))
+    assert "was changed" in refusal(command("--model", base, *ATTACKS, "--preregistered", plan))
+
+
 def test_a_plan_that_was_changed_or_exists_is_refused(base, command, folder, tmp_path):
     plan = tmp_path / "plan.json"
     assert command(*ATTACKS, "--preregister", plan)[0] == 0

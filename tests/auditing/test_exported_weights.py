@@ -3,6 +3,7 @@
 import re
 import shutil
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from byheart.auditing.from_files import AuditRequest, audit_files
 from byheart.auditing.settings import AuditSettings
+from byheart.auditing.verify import verify_folder
 from byheart.core.errors import ModelError
-from byheart.lm.base_models import DEFAULT_PACKAGE, locate
+from byheart.lm.base_models import DEFAULT_PACKAGE, identity, locate
 from byheart.lm.gguf import dequantized_folder
 from byheart.lm.placement import Placement
+from byheart.store.seal import file_sha256
 from testing.audited import MEMBERS, NONMEMBERS, records
 
 SIDES = {"member": MEMBERS[:6], "nonmember": NONMEMBERS[:6]}
@@ -71,6 +74,23 @@ def test_the_warning_states_the_mean_difference_per_token(base, audited, tmp_pat
     assert float(re.search(r"by ([\d.]+) nats", warning)[1]) == pytest.approx(difference, abs=6e-4)
     assert f"{len(token_logps(base)):,} tokens of 12 texts" in warning
     assert not stated(audited(other, None))
+
+
+def test_the_exported_weights_are_identified_in_the_provenance(base, audited, tmp_path):
+    other = moved(base, tmp_path / "moved", 1e-5)
+    made = audited(other, base).provenance
+    assert made["weights"] == {"model": identity(str(other)), "exported_from": identity(str(base))}
+    assert made["inputs"]["exported_from"]["model.safetensors"] == file_sha256(Path(base) / "model.safetensors")
+    assert "exported_from" not in audited(other, None).provenance["inputs"]
+
+
+def test_the_exported_weights_are_an_input_that_verify_checks(base, audited, tmp_path):
+    other = moved(base, tmp_path / "moved", 1e-5)
+    folder = audited(other, base).save(tmp_path / "audit")
+    assert not verify_folder(folder, {"exported_from": str(base)}).differences
+    assert any(
+        "model.safetensors is changed" in d for d in verify_folder(folder, {"exported_from": str(other)}).differences
+    )
 
 
 def test_the_same_weights_and_rounding_give_no_warning(base, audited, tmp_path):

@@ -83,6 +83,24 @@ def test_of_subfolders_alone_a_name_chooses_one(base, two, audited):
     np.testing.assert_allclose(loss(audited(two, "legal")), loop(base, two / "legal"), atol=1e-4)
 
 
+def test_the_folders_own_adapter_comes_before_a_subfolder_of_its_name(base, two, audited):
+    (two / "legal").rename(two / "default")
+    own = loop(base, two)
+    for name in ("default", None):
+        np.testing.assert_allclose(loss(audited(two, name)), own, atol=1e-4)
+    assert any(f"pass {two}/default as --model" in w for w in audited(two).warnings)
+    assert np.abs(loss(audited(two / "default")) - own).max() > 0.1
+
+
+def test_a_lone_adapter_is_also_named_default(base, two, audited):
+    (two / "legal").rename(two.parent / "legal")
+    np.testing.assert_allclose(loss(audited(two, "default")), loop(base, two), atol=1e-4)
+    two.rename(two.parent / "default")
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        assert (two.parent / "default" / file).is_file()
+    np.testing.assert_allclose(loss(audited(two.parent, "default")), loop(base, two.parent / "default"), atol=1e-4)
+
+
 def test_complete_weights_and_a_named_adapter_are_refused_with_the_choices(base, two, audited):
     shutil.copy(f"{base}/model.safetensors", two)
     shutil.copy(f"{base}/config.json", two)

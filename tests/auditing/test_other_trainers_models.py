@@ -179,6 +179,11 @@ def test_adapters_that_cannot_be_audited_are_refused_with_the_fix(saved, command
         tmp_path / "renamed", saved, lambda t: {n.replace("model.model.", "model.x."): v for n, v in t.items()}
     )
     assert "lacks weights" in refusal(command("--model", renamed))
+    line = refusal(command("--model", edited(tmp_path / "mlx", saved, peft_type=None)))
+    assert "has no peft_type, so another library than peft wrote it" in line
+    file = edited(tmp_path / "cut", saved) / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-20])
+    assert f"{file}: is truncated or damaged" in refusal(command("--model", file.parent))
 
 
 def test_a_classifier_is_no_language_model(fresh, base, tokenizer, command, tmp_path):

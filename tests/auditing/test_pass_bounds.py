@@ -208,6 +208,7 @@ def test_the_plan_says_how_many_texts_a_bound_takes(files, monkeypatch, capsys):
     assert "chance reaches 0.5" in refusal(typed("--pass-below", "auc=0.5"))
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_the_page_has_the_texts_that_bounds_take():
     page = (Path(__file__).parents[2] / "docs" / "tutorials" / "evidence.md").read_text()
     rows = re.findall(r"^\| (AUC|TPR|epsilon) below ([\d.]+)( %)? \| ([\d,]+) \| ([\d,]+) \|$", page, re.MULTILINE)

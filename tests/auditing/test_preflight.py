@@ -11,7 +11,9 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithFlatte
 from trl import SFTConfig, SFTTrainer
 
 import byheart
+from byheart.auditing.canaries.texts import watched_texts_by_part
 from byheart.auditing.training.callback import MemorizationCallback
+from byheart.auditing.training.monitor import create_monitor
 from byheart.auditing.training.preflight import training_rows
 from byheart.auditing.training.preflight.find_tokens import Segments, TokenSequence, find
 from byheart.core.errors import DataError, SettingError
@@ -210,6 +212,15 @@ def test_the_exposure_of_each_number_of_copies_is_logged_under_its_own_name(tmp_
         "eval_memorization/exposure/3x",
         "eval_memorization/held_out_exposure",
     } <= names
+
+
+def test_watched_canaries_are_comparable_because_coins_assigned_them(tmp_path):
+    sizes = {"max_texts": 100, "max_tokens": 64, "token_budget": 4096}
+    how = {"args": arguments(tmp_path), "attacks": {}, "metrics": (), "is_stepwise": False, **sizes}
+    canaries = watched_texts_by_part(None, None, None, planted(count=80).canaries)
+    assert create_monitor(gpt2(), tokenizer(), canaries, **how).gate.is_randomized
+    given = watched_texts_by_part(MEMBERS, NONMEMBERS, None, None)
+    assert not create_monitor(gpt2(), tokenizer(), given, **how).gate.is_randomized
 
 
 def test_packing_that_cuts_canaries_is_refused_on_request(tmp_path):

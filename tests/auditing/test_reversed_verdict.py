@@ -1,6 +1,7 @@
 """Attacks whose AUC is far below 0.5 on the fine-tuned model: the verdict says that the model leaks in reverse."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from byheart.auditing.verdict import ruling
 from byheart.core.registry import choose
 from byheart.core.row import build_row
 from byheart.core.split_check import Finding, Gate
+from byheart.core.types import Estimate
 from byheart.stats.leakage_tests import ALPHA, RecordLabels
 from testing.audited import MEMBERS, NONMEMBERS
 from testing.training import gpt2, plain, watched
@@ -80,6 +82,7 @@ def test_a_leak_counts_before_a_leak_in_reverse():
     assert ruling(scores, {}, rows_of(scores, labels), labels, None)[::2] == ("leaks", "min_k")
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_ten_attacks_at_chance_are_seldom_called_a_leak_in_either_direction():
     """Each direction has an error of 2.5 %: 10 of 200 is exceeded once in 80."""
     labels, rng = labels_of(40), np.random.default_rng(0)
@@ -115,6 +118,49 @@ def test_a_reversed_score_that_exceeds_a_bound_exceeds_it():
     assert crossed_bounds(Found(), [Bound("auc", 0.95)]) == ([], [])
     Found.ruling = ruled(0.0)
     assert crossed_bounds(Found(), [Bound("auc", 0.6)]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "maximum", "outcome"),
+    [
+        (0.35, 0.25, 0.45, 0.3, (1, 0)),  # the score itself is undecided, the reversed score is above
+        (0.3, 0.1, 0.5, 0.6, (0, 1)),
+        (0.3, 0.1, 0.5, 0.8, (0, 0)),
+        (0.05, 0.01, 0.1, 0.3, (1, 0)),
+        (0.7, 0.65, 0.75, 0.6, (1, 0)),
+        (0.55, 0.4, 0.7, 0.5, (0, 1)),
+    ],
+)
+def test_of_a_leak_in_reverse_both_directions_are_compared_with_a_bound(value, low, high, maximum, outcome):
+    row = build_row(
+        LABELS, 1, choose("metrics", "auc"), Estimate(value, low, high, 100, 100), choose("attacks", "loss")
+    )
+
+    class Found:
+        ruling = ruled(-1.5)
+        rows = (row,)
+
+    exceeded, undecided = crossed_bounds(Found(), [Bound("auc", maximum)])
+    assert (len(exceeded), len(undecided)) == outcome
+
+
+def test_the_tpr_of_reversed_scores_is_compared_with_a_bound():
+    labels = labels_of(200)
+    scores = np.random.default_rng(3).normal(size=400) - 3 * labels.membership
+    tpr = choose("metrics", "tpr_at_fpr", {"fpr": 0.05})
+
+    found = SimpleNamespace(
+        ruling=ruled(-1.5),
+        rows=(build_row(LABELS, 1, tpr, tpr(scores, *labels), choose("attacks", "loss")),),
+        scores={1: {"loss": scores}},
+        record_labels=labels,
+        provenance={"settings": {"fpr": 0.05}},
+    )
+    (exceeded,), undecided = crossed_bounds(found, [Bound("tpr_at_fpr", 0.5)])
+    assert "tpr_at_fpr of loss is 0" in exceeded
+    assert exceeded.endswith("and that of its reversed score is above 0.5")
+    assert undecided == []
+    assert tpr(-scores, *labels).low > 0.5
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def audited(real_folder, tmp_path_factory):
         *("audit", "--model", store.folder("training", planned.key) / "model", "--base", default_base()),
         *("--members", folder / "members.jsonl", "--nonmembers", folder / "nonmembers.jsonl"),
         *("--validation", folder / "validation.jsonl", "--max-tokens", "64", "--fpr", "0.1"),
-        *("--show-text", "-o", folder / "audit"),
+        *("--show-text", "--annex", "edpb,aisvs,nist,aiact,atlas", "-o", folder / "audit"),
     )
     assert made.returncode == 0, made.stderr
     return folder / "audit"
@@ -48,6 +48,7 @@ def test_it_shows_rows_records_and_texts(opened, audited):
     rows = [Row(**r) for r in json.loads((audited / "rows.json").read_text())]
     page = opened(audited / "report.html")
     assert "Leaks: " in page.locator("main").inner_text()
+    assert "claims no compliance" in page.locator("#annex").inner_text()
     for attack in page.locator("[data-pick=attack]").evaluate("e => [...e.options].map(o => o.value)"):
         page.select_option("[data-pick=attack]", attack)
         expect(page.locator("figure:has(.drawn[data-name=loss_density]) .picked")).to_contain_text(attack)

@@ -198,6 +198,28 @@ REFUSED = {
         {},
         "here: a preference pair of strings has no `prompt`.",
     ),
+    "history": (
+        {"instruction": "i", "output": "o", "history": [["q", "a"]]},
+        {},
+        "here: has the field 'history', which Alpaca's prompt does not contain.",
+    ),
+    "system": ({"instruction": "i", "output": "o", "system": "s"}, {}, "here: has the field 'system', which Alpaca's"),
+    "call": (
+        {"conversations": [{"from": "function_call", "value": "f(1)"}, {"from": "gpt", "value": "a"}]},
+        {},
+        "here: a tool call is not JSON with `name` and `arguments`.",
+    ),
+    "functions": ({"messages": [ANSWER], "functions": [3]}, {}, "here: `functions` is not a list of objects."),
+    "prompt apart": (
+        {"prompt": "q", "chosen": [ANSWER], "rejected": [{**ANSWER, "content": "3."}]},
+        {},
+        "here: `prompt` is a string, and the responses are messages without it.",
+    ),
+    "pair of messages": (
+        {"chosen": ANSWER, "rejected": ANSWER},
+        {},
+        "here: a preference pair of messages has no `conv",
+    ),
     "tools": ({"messages": [ANSWER], "tools": [3]}, {}, "here: `tools` is not a list of objects."),
     "role": ({"prompt": [{"content": "hi"}], "completion": [ANSWER]}, {}, ROLE),
     "silent": ({"messages": [QUESTION]}, {}, SILENT),

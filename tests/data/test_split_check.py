@@ -291,6 +291,7 @@ def test_power_with_groups_is_reported_separately():
 
 
 @pytest.mark.parametrize(("members", "nonmembers"), [(60, 60), (150, 80)])
+@pytest.mark.usefixtures("many_calls")
 def test_the_detectable_auc_is_detected_four_times_in_five(members, nonmembers):
     rng = np.random.default_rng(0)
     distance = np.sqrt(2) * ndtri(power.detectable_auc(float(members), float(nonmembers)))

@@ -140,6 +140,7 @@ def test_equal_outcomes_have_an_interval_wider_than_zero():
     assert never.high - never.low > 0.05
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_intervals_of_a_gain_have_nominal_coverage_near_zero_and_one():
     chance = np.random.default_rng(1)
     stored = 0

@@ -59,6 +59,7 @@ def drawn(seed, *, gain):
     return LogProbs(logp=base + saving, starts=starts), LogProbs(logp=base, starts=starts)
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_the_interval_beyond_generalization_covers_the_memorized_bits():
     covered = 0
     for seed in range(300):

@@ -140,6 +140,7 @@ def test_classes_with_compatible_group_sizes_are_measured(members, nonmembers):
     assert group_auc(np.zeros(len(groups)), membership, groups).value == 0.5
 
 
+@pytest.mark.usefixtures("many_calls")
 @pytest.mark.parametrize("draw", [lambda c, n: c.geometric(0.3, n), lambda c, n: 1 + c.poisson(2, n)])
 def test_one_in_a_hundred_splits_with_equal_size_distributions_is_rejected(draw):
     chance = np.random.default_rng(6)
@@ -153,6 +154,7 @@ def test_one_in_a_hundred_splits_with_equal_size_distributions_is_rejected(draw)
     assert refused < 24  # the number of 1,000 that a rate of 1 % exceeds once in 10,000 times
 
 
+@pytest.mark.usefixtures("many_calls")
 def test_the_interval_covers():
     """Groups of unequal size with correlated texts: the interval misses the true value in about one of twenty of 300 studies."""
     chance = np.random.default_rng(4)

@@ -54,7 +54,9 @@ class Figure:
     @functools.cached_property
     def spec_without_data(self) -> dict[str, Any]:
         """The chart as Vega-Lite without its data, in the theme for print."""
-        spec: dict[str, Any] = self.chart.to_dict()
+        spec: dict[str, Any] = self.chart.to_dict(
+            validate=False
+        )  # as slow as making it; the tests validate each figure
         return spec | {"config": vega_config(), "description": " ".join(f"{self.title}. {self.words}".split())}
 
     def spec(self, *, titled: bool = True) -> dict[str, Any]:

@@ -56,12 +56,11 @@ def _is_perplexity(row: Row) -> bool:
 
 def chart_names(rows: Sequence[Row]) -> ChartNames:
     """Return the display names of the rows. A metric's settings are part of the metric's name, not of the attack's."""
-    without_metric_settings = [_without_metric_settings(r) for r in rows]
     measured = sorted({(r.metric, r.metric_settings) for r in leakage_rows(rows)}, key=lambda m: (m[0] != "auc", m))
     return ChartNames(
         labels.panels(rows),
         labels.variants(rows),
-        labels.attacks([r for r in without_metric_settings if r.attack]),
+        labels.attacks([r for r in rows if r.attack], of_metrics=False),
         {m: _metric_label(*m) for m in measured},
     )
 
@@ -73,7 +72,7 @@ def attacks_by_adversary(rows: Sequence[Row], chosen: Collection[str] | None = N
     """
     attacks = chart_names(rows).attacks
     return {
-        adversary: list(attacks.split(map(_without_metric_settings, adversary_rows)))
+        adversary: list(attacks.split(adversary_rows))
         for adversary, adversary_rows in labels.adversaries(
             r for r in leakage_rows(rows) if chosen is None or r.attack in chosen
         ).items()
@@ -87,6 +86,8 @@ def rate_families(rows: Sequence[Row]) -> labels.DisplayNames:
 
 def without_rate(row: Row) -> Row:
     """Return the row without its learning rate."""
+    if RATE_SETTING not in row.method_settings + row.training_settings:
+        return row
 
     def other(settings: str) -> str:
         return ", ".join(s for s in row_values.split_settings(settings) if not s.startswith(RATE_SETTING))
@@ -94,10 +95,6 @@ def without_rate(row: Row) -> Row:
     return dataclasses.replace(
         row, method_settings=other(row.method_settings), training_settings=other(row.training_settings)
     )
-
-
-def _without_metric_settings(row: Row) -> Row:
-    return dataclasses.replace(row, metric_settings="")
 
 
 def _metric_label(metric: str, settings: str) -> str:
@@ -134,7 +131,7 @@ def attack_and_metric_names(rows: Sequence[Row], attack: str, metric: str = "auc
         )
     names = chart_names(rows)
     first = min(measured, key=lambda r: (r.metric_settings, r.attack_settings))
-    return names.attacks(_without_metric_settings(first)), names.metrics[first.metric, first.metric_settings]
+    return names.attacks(first), names.metrics[first.metric, first.metric_settings]
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
@@ -157,9 +154,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
     rows_by_point: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for r in measured:
         attack_and_metric = (
-            ("", "perplexity")
-            if not r.attack
-            else (names.attacks(_without_metric_settings(r)), names.metrics[r.metric, r.metric_settings])
+            ("", "perplexity") if not r.attack else (names.attacks(r), names.metrics[r.metric, r.metric_settings])
         )
         rows_by_point[names.panels(r), names.series(r), *attack_and_metric, r.epoch, r.initialized].append(r)
     last: defaultdict[tuple[str, str], float] = defaultdict(int)

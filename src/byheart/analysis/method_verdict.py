@@ -29,8 +29,8 @@ class MethodVerdict(NamedTuple):
     the share of members that an adversary identifies; "" if no TPR was measured. `detectable_auc` is the smallest AUC that
     this number of texts and tests can distinguish from chance. `higher` names an attack with a higher AUC that does not show
     a leak. `matched_by` names a blind classifier, with its AUC, that separates the classes as well; "" if the attack exceeds
-    all that it is compared with. `adversary` is what the attack's adversary must have, `other_adversaries` the highest AUC of
-    the attacks of each other adversary, as a sentence.
+    all that it is compared with. `adversary` is what the attack's adversary must have, `other_adversaries` the best attack of
+    each other adversary with its AUC, as a sentence.
     """
 
     method: str

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from byheart.core.errors import ByheartError, DataError, SettingError, UnknownNameError
+from byheart.core.paths import expanded
 from byheart.core.registry import default_settings, entry_names, load_function
 from byheart.core.setting_values import validate_setting
 from byheart.store.rows import study_notes
@@ -123,7 +124,7 @@ def read_published_values(written: Any, folder: Path) -> tuple[PublishedValue, .
 def _csv_values(folder: Path, path: str) -> Iterator[tuple[str, PublishedValue]]:
     """Yield location and value of each line."""
     try:
-        text = (folder / Path(path).expanduser()).read_text(encoding="utf-8-sig")
+        text = (folder / expanded(path)).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"not UTF-8 at byte {error.start}"
         raise DataError(

@@ -19,6 +19,7 @@ from byheart.core.split_check import Gate
 from byheart.core.types import Row
 from byheart.stats.simultaneous import (
     AucInterval,
+    reversed_interval,
     simultaneous_auc_interval,
     simultaneous_detectable_auc,
     widen_interval,
@@ -94,15 +95,21 @@ def _strength(verdict: MethodVerdict) -> tuple[int, float]:
 
 
 def _other_adversaries(best: MethodVerdict, attack_verdicts: Sequence[MethodVerdict]) -> str:
-    """Return the best attack of each other adversary, weakest adversary first; "" without another adversary."""
+    """Return the best attack of each other adversary, weakest adversary first; "" without another adversary.
+
+    Of an attack that leaks in reverse, the AUC is that of its reversed score.
+    """
     others = sorted({v.adversary for v in attack_verdicts} - {best.adversary}, key=adversary_order)
     strongest = [max((v for v in attack_verdicts if v.adversary == a), key=_strength) for a in others]
     parts = [
-        f"{adversary_phrase(v.adversary)}: {v.attack}, {value} ({low} to {high})"
+        f"{adversary_phrase(v.adversary)}: {v.attack}{' with its score reversed' if v.word == 'reversed' else ''}, "
+        f"{value} ({low} to {high})"
         for v in strongest
-        for value, low, high in [[row_values.format_number(n) for n in v.auc]]
+        for value, low, high in [
+            [row_values.format_number(n) for n in (reversed_interval(v.auc) if v.word == "reversed" else v.auc)]
+        ]
     ]
-    return f"Highest AUC of adversaries with other access: {'; '.join(parts)}." if parts else ""
+    return f"Best attack, by AUC, of adversaries with other access: {'; '.join(parts)}." if parts else ""
 
 
 def _attack_verdict(

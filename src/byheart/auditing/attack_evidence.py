@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from byheart.core.dependencies import (
     INPUTS,
     TOKEN_INPUTS,
     depends_on,
+    is_by_epoch,
     known_records_needed,
     observation_name,
     required_observations,
@@ -25,7 +26,7 @@ from byheart.core.dependencies import (
 from byheart.core.errors import DataError, SettingError
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice, choose, entry_names, module_constant
-from byheart.core.setting_values import parse_entry
+from byheart.core.setting_values import parse_entry, shown_setting
 
 ATTACK_SETS = {"default": DEFAULT_ATTACKS, "all": ()}
 """Names of sets of attacks. "all" means every attack on the shelf."""
@@ -59,8 +60,12 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
     """
     if isinstance(attacks, str):
         attacks = (ATTACK_SETS[attacks] or entry_names("attacks")) if attacks in ATTACK_SETS else (attacks,)
+    if not isinstance(attacks, Iterable):
+        raise SettingError(
+            f"attacks = {shown_setting(attacks)}: is not a list. Write default, all, or names such as loss."
+        )
     choices: dict[str, Choice] = {}
-    for entry in attacks:
+    for entry in cast("Iterable[Any]", attacks):
         attack = choose("attacks", *parse_entry("attacks", entry))
         label = f"{attack.name}({attack.label})" if attack.label else attack.name
         if label in choices:
@@ -125,6 +130,8 @@ def _reason_not_runnable(
         if observation_name(o) in _UNAVAILABLE_OBSERVATIONS
     ]
     missing = [n for o in observations for n in o.needs if n in INPUTS and n not in inputs]
+    if any(map(is_by_epoch, attack.needs)):
+        return "requires the model after every epoch; only a study keeps their evidence (byheart run)"
     if unavailable:
         return unavailable[0]
     if missing:

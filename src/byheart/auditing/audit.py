@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from byheart.auditing import render
+from byheart.auditing.annex.annex import Annex, build_annex
+from byheart.auditing.annex.contexts import DEFAULT_CONTEXT, Context
+from byheart.auditing.annex.evidence import AuditFacts
 from byheart.auditing.result import DEFAULT_EXPOSED, AuditResult
 from byheart.auditing.save import write_audit
 from byheart.core.errors import FormerNameWarning
@@ -57,15 +61,30 @@ class Audit(AuditResult):
         """Return verdict, warnings, rows and ids of the most exposed records, for programs."""
         return render.as_dict(self)
 
+    def annex(self, documents: str | Iterable[str], *, context: Context = DEFAULT_CONTEXT) -> Annex:
+        """Return the tests of this audit beside the clauses of documents ("edpb", "aisvs", "nist", "aiact", "atlas").
+
+        `context` (public-api, weights or internal) decides which adversaries count. Raises `UnknownNameError` for other names.
+        """
+        return build_annex(AuditFacts(self.rows, self.as_dict(), self.record_labels), documents, context=context)
+
     def save(
-        self, folder: Path | str, *, command: str = "", show_text: bool = False, show_private: bool = False
+        self,
+        folder: Path | str,
+        *,
+        command: str = "",
+        show_text: bool = False,
+        show_private: bool = False,
+        annex: Annex | None = None,
     ) -> Path:
         """Write page, rows, scores, exposed records, manifest and model card into a new folder, completely or not at all.
 
-        `show_text` adds the texts of exposed records, with their named private values masked unless `show_private`.
-        Raises `StoreError` if the folder exists or cannot be written.
+        `show_text` adds the texts of exposed records, with their named private values masked unless `show_private`. `annex` adds
+        itself to the page, and as Markdown and JSON. Raises `StoreError` if the folder exists or cannot be written.
         """
-        return write_audit(self, Path(folder), command=command, show_text=show_text, show_private=show_private)
+        return write_audit(
+            self, Path(folder), command=command, show_text=show_text, show_private=show_private, annex=annex
+        )
 
     def __getattr__(self, name: str) -> Any:
         """Return a renamed attribute by its former name, with a warning."""

@@ -17,7 +17,7 @@ from byheart.core.split import Split
 from byheart.core.split_check import Gate
 from byheart.core.types import NO_TEXTS
 from byheart.data.blind_baselines import MIN_GROUPS_FOR_SPLIT_CHECK
-from byheart.data.split_check import gate
+from byheart.data.split_check import gate, of_canaries
 from byheart.stats.leakage_tests import RecordLabels
 from byheart.stats.roc_auc import allowed_false_positives
 
@@ -121,4 +121,10 @@ def _gate(
     if all(name in positions for name in split.train.ids):
         members = tuple(positions[name] for name in split.train.ids)
         split = dataclasses.replace(split, train=train, members=members, train_groups=train_groups)
-    return gate(split, max_tokens=max_tokens, fpr=fpr)
+    checked = gate(split, max_tokens=max_tokens, fpr=fpr)
+    return of_canaries(checked) if are_canaries(texts) else checked
+
+
+def are_canaries(texts: Mapping[str, Sequence[AuditedText]]) -> bool:
+    """Return whether members and non-members are planted canaries, which fair coins assigned."""
+    return all(text.is_canary for part in ("member", "nonmember") for text in texts.get(part, ()))

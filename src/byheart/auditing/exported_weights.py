@@ -35,8 +35,8 @@ def export_doubts(
 ) -> tuple[str, ...]:
     """Return a warning if an exported model and its weights assign other log-probabilities to texts, or () if they do not.
 
-    The difference is the mean over tokens of |log p - log p'| (nats). The models are opened one at a time. Raises `ModelError`
-    if the two tokenize every text differently: they are not the same model.
+    The difference is the mean over tokens of |log p - log p'| (nats). The models are opened one after the other; of an adapter,
+    the model stays in memory. Raises `ModelError` if the two tokenize every text differently: they are not the same model.
     """
     samples: list[tuple[Tokens, np.ndarray]] = []
     for opener in (open_export, open_weights):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from byheart.auditing.audit import Audit
 from byheart.auditing.canaries.texts import audited_canaries
 from byheart.auditing.exported_weights import export_doubts
-from byheart.auditing.input_hashes import input_hashes
+from byheart.auditing.input_hashes import EXPORT_PARTS, input_hashes
 from byheart.auditing.local import run_audit
 from byheart.auditing.preregistration import (
     compare_with_plan,
@@ -101,15 +101,16 @@ def audit_files(
     """
     texts = request.read_texts()
     files = model_files(model, adapter, base)
-    target = _target_from_files(files, placement)
+    target, parts = _target_from_files(files, placement), dict(files.parts)
     if exported_from is not None:
-        weights = _target_from_files(model_files(exported_from, None, None), placement)
+        weights = model_files(exported_from, None, None)
         on_status(f"comparing the model with {exported_from}")
-        doubts = export_doubts(target.open_model, weights.open_model, texts, request.settings, exported_from)
-        target = replace(target, doubts=(*target.doubts, *doubts))
-    return _with_evidence(
-        run_audit(target, texts, request.settings, on_status, request.planted), request, texts, files.parts
-    )
+        opener = _target_from_files(weights, placement).open_model
+        doubts = export_doubts(target.open_model, opener, texts, request.settings, exported_from)
+        hashes = files.hashes | {EXPORT_PARTS[part]: value for part, value in weights.hashes.items()}
+        target = replace(target, doubts=(*target.doubts, *doubts), hashes=lambda: hashes)
+        parts |= {EXPORT_PARTS[part]: name for part, name in weights.parts.items()}
+    return _with_evidence(run_audit(target, texts, request.settings, on_status, request.planted), request, texts, parts)
 
 
 def audit_files_endpoint(
@@ -199,6 +200,8 @@ def _standard_record(row: SourceRow, field_names: Mapping[str, str]) -> dict[str
             )
     named = {standard: row.fields[name] for standard, name in field_names.items()}
     others = {"id", "group", "attributes", "tools"}
+    if named.keys() & {"messages", "conversations"}:
+        others |= {"system", "functions"}
     is_shape_named = bool(named.keys() - others)
     return {n: v for n, v in row.fields.items() if not is_shape_named or n in others} | named
 
@@ -216,7 +219,10 @@ def _record_texts(
 
 
 def _target_from_files(files: ModelFiles, placement: Placement) -> AuditTarget:
-    """Return the audit target; a model is loaded when it is opened, and only one at a time."""
+    """Return the audit target; a model is loaded when it is opened.
+
+    A complete model is freed when it is closed. A model with an adapter stays in memory: it serves as its own base.
+    """
     opener = functools.partial(open_model, placement=placement)
     finetuned: ModelOpener = functools.partial(opener, files.weights)
     base: ModelOpener | None = functools.partial(opener, files.base) if files.base else None

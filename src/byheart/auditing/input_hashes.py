@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from byheart.core.paths import expanded
 from byheart.lm.base_models import locate
 from byheart.lm.model_folder import identifying_files
 from byheart.store.seal import file_sha256, hashes_of
 
-WEIGHT_PARTS = ("model", "adapter", "base")
+EXPORT_PARTS = {"model": "exported_from", "adapter": "exported_from", "base": "exported_from_base"}
+"""Names of the parts of the weights that a model was exported from, by their own parts."""
+WEIGHT_PARTS = ("model", "adapter", "base", *dict.fromkeys(EXPORT_PARTS.values()))
 
 
 def input_hashes(sources: Mapping[str, str], weights: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
@@ -17,7 +20,7 @@ def input_hashes(sources: Mapping[str, str], weights: Mapping[str, str | None]) 
 
     Inputs that are not local files are left out.
     """
-    hashes = {part: _source_hashes(Path(source).expanduser()) for part, source in sources.items()}
+    hashes = {part: _source_hashes(expanded(source)) for part, source in sources.items()}
     hashes |= {part: _weight_hashes(name) for part, name in weights.items() if name}
     return {name: files for name, files in hashes.items() if files}
 

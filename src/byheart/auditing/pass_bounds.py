@@ -30,6 +30,7 @@ from byheart.analysis import row_values
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.errors import DataError, SettingError, UnknownNameError
 from byheart.core.registry import Choice
+from byheart.core.setting_values import shown_setting
 from byheart.core.split_check import Gate
 from byheart.core.types import Scores, Table
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
@@ -82,8 +83,12 @@ def parse_pass_bounds(written: Mapping[str, float] | Iterable[str], *, fpr: floa
     """
     if isinstance(written, Mapping):
         items = [f"{m}={v}" for m, v in written.items()]
-    else:
+    elif isinstance(written, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - from Python, anything
         items = [written] if isinstance(written, str) else [str(item) for item in written]
+    else:
+        raise SettingError(
+            f"pass_below = {shown_setting(written)}: is not bounds. Write a mapping, such as {{'auc': 0.55}}."
+        )
     return tuple(_parse_bound(item, fpr) for item in items)
 
 

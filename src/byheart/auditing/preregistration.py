@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from byheart.auditing.settings import AuditSettings
 from byheart.auditing.texts import AuditedText
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
+from byheart.core.json_shapes import as_declared
 from byheart.core.types import Table, digest
 from byheart.store.seal import SEAL, read_sealed, sealed_json
 
@@ -29,12 +31,38 @@ PLANNED_SETTINGS = ("max_texts", "max_tokens", "fpr", "precision", "end_token", 
 """Settings that affect the numbers. A server's audit has fewer, and the missing ones are not compared."""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """The fields of a plan that are compared; a plan of a former version has no groups and no canaries."""
+
+    attacks: dict[str, Any]
+    settings: dict[str, Any]
+    pass_below: list[str]
+    fail_above: list[str]
+    texts: dict[str, int]
+    data: dict[str, str]
+    canaries: dict[str, str]
+    groups: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """The fields of a preregistration's file that are read."""
+
+    at: str
+    plan: Plan
+
+
 class Preregistration(NamedTuple):
-    """A preregistration that an audit was compared with: its seal, its date, and the deviations; () if it was followed."""
+    """A preregistration that an audit was compared with: its seal, its date, and the deviations; () if it was followed.
+
+    `untested` are planned bounds that the audit did not test, as options: they are neither met nor failed.
+    """
 
     seal: str
     at: str
     deviations: tuple[str, ...]
+    untested: tuple[str, ...] = ()
 
 
 def preregistration_text(
@@ -90,6 +118,12 @@ def read_preregistration(path: Path) -> dict[str, Any]:
         raise StoreError(
             f"--preregistered {path}: is not a preregistration. Name a file of byheart audit --preregister."
         )
+    try:
+        as_declared(PlanFile, content)
+    except ValueError as error:
+        raise StoreError(
+            f"--preregistered {path}: is not as byheart wrote it ({error}). Name a file of byheart audit --preregister."
+        ) from error
     return content
 
 
@@ -111,7 +145,14 @@ def compare_with_plan(
     same_texts = [part for part, planned in plan["data"].items() if provenance["data"].get(part) == planned]
     changed = [part for part in same_texts if plan.get("groups", groups).get(part) != groups.get(part)]
     deviations += [f"the groups of the {part} texts are not those of the plan" for part in changed]
-    return Preregistration(content[SEAL], content["at"], tuple(deviations))
+    tested = {"pass_below": as_read["settings"].get("pass_below", []), "fail_above": [*fail_above]}
+    untested = [
+        f"--{name.replace('_', '-')} {bound}"
+        for name, used in tested.items()
+        for bound in plan[name]
+        if bound not in used
+    ]
+    return Preregistration(content[SEAL], content["at"], tuple(deviations), tuple(untested))
 
 
 def _deviations(
@@ -140,6 +181,8 @@ def _deviations(
 def preregistration_table(preregistration: Preregistration) -> Table:
     """Return a table of one line: seal, date, and whether the plan was followed."""
     result = "followed" if not preregistration.deviations else f"not followed: {'; '.join(preregistration.deviations)}"
+    if preregistration.untested:
+        result += f"; planned bounds that were not tested, so they are undecided: {', '.join(preregistration.untested)}"
     line = (preregistration.seal[:16], preregistration.at, result)
     note = "The date is the clock of the machine that wrote the plan. Compare the seal with the one that was published."
     return Table("Preregistration", ("seal", "dated", "result"), (line,), note)

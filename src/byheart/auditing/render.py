@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,12 +16,30 @@ from byheart.auditing.canaries.table import canary_table
 from byheart.auditing.pass_bounds import pass_table
 from byheart.auditing.preregistration import preregistration_table
 from byheart.auditing.result import BASE_EPOCH, DEFAULT_EXPOSED, FINETUNED_EPOCH, AuditResult
-from byheart.core.types import Estimate, Table
+from byheart.core.types import Estimate, Row, Scores, Table
+from byheart.stats.leakage_tests import RecordLabels
 from byheart.stats.proportions import share_with_interval
 from byheart.tables.extraction import extraction
 
 
-def attack_table(audit: AuditResult) -> Table:
+class MeasuredAudit(Protocol):
+    """What the table of attacks reads: of an audit in memory, or of a saved one."""
+
+    @property
+    def rows(self) -> tuple[Row, ...]: ...  # noqa: D102
+    @property
+    def ids(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def record_labels(self) -> RecordLabels: ...  # noqa: D102
+    @property
+    def scores(self) -> Mapping[int, Mapping[str, Scores]]: ...  # noqa: D102
+    @property
+    def left_out(self) -> Mapping[str, str]: ...  # noqa: D102
+    @property
+    def has_nonmembers(self) -> bool: ...  # noqa: D102
+
+
+def attack_table(audit: MeasuredAudit) -> Table:
     """Return a line per attack: AUC and TPR on the fine-tuned model, AUC on the base model; median scores without non-members."""
     if not audit.has_nonmembers:
         return _scores_table(audit)
@@ -38,7 +57,7 @@ def attack_table(audit: AuditResult) -> Table:
     return Table("Attacks", header, tuple(lines), note + _left_out_note(audit))
 
 
-def _scores_table(audit: AuditResult) -> Table:
+def _scores_table(audit: MeasuredAudit) -> Table:
     lines = tuple(
         (
             name,
@@ -54,7 +73,7 @@ def _scores_table(audit: AuditResult) -> Table:
     return Table("Attacks", header, lines, note + _left_out_note(audit))
 
 
-def _left_out_note(audit: AuditResult) -> str:
+def _left_out_note(audit: MeasuredAudit) -> str:
     return "".join(f" Not run: {name} ({reason})." for name, reason in audit.left_out.items())
 
 
@@ -90,7 +109,7 @@ def _extraction_table(audit: AuditResult) -> Table:
     return Table("Extracted training texts", ("attack", "model", "base model"), lines, note)
 
 
-def _estimate_text(audit: AuditResult, attack: str, metric: str, epoch: int) -> str:
+def _estimate_text(audit: MeasuredAudit, attack: str, metric: str, epoch: int) -> str:
     row = next((r for r in audit.rows if (attack_label(r), r.metric, r.epoch) == (attack, metric, epoch)), None)
     return row_values.format_estimate(row and Estimate(row.value, row.low, row.high))
 

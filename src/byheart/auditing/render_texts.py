@@ -91,7 +91,7 @@ def check_chats_end_with_eos(tokenizer: PreTrainedTokenizerBase, texts: Mapping[
     """Raise `DataError` if the chat template ends a turn with another token than EOS, which `end_token` scores."""
     for part, part_texts in texts.items():
         for text in (t for t in part_texts if t.chat):
-            last, _ = list(chat_messages.assistant_turns(text.chat, text.first_turn))[-1]
+            last, _ = chat_messages.last_assistant_turn(text.chat, text.first_turn)
             location = f"{part} text {text.name!r}"
             if chat_end_id(tokenizer, text.chat[: last + 1], location=location) != end_id(tokenizer):
                 raise DataError(

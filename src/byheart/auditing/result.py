@@ -78,8 +78,9 @@ class AuditResult:
 
     @property
     def is_passed(self) -> bool:
-        """Whether all bounds of `pass_below` are shown; False without bounds."""
-        return bool(self.bounds) and all(result.is_shown for result in self.bounds)
+        """Whether all bounds of `pass_below` are shown and none of a preregistration is untested; False without bounds."""
+        is_tested = self.preregistration is None or not self.preregistration.untested
+        return bool(self.bounds) and is_tested and all(result.is_shown for result in self.bounds)
 
     @property
     def has_nonmembers(self) -> bool:

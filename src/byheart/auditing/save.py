@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -14,8 +13,11 @@ from typing import Any
 from byheart.analysis import formats
 from byheart.analysis.exposed_records import TokenView
 from byheart.analysis.token_view import token_view
+from byheart.auditing.annex.annex import Annex
+from byheart.auditing.model_index import model_index
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
+from byheart.core.atomic_file import draft_of
 from byheart.core.errors import StoreError
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
@@ -42,13 +44,16 @@ def check_output_folder(folder: Path) -> None:
         raise StoreError(f"{folder}: {parent} is not writable. Choose another folder with -o.") from error
 
 
-def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bool, show_private: bool) -> Path:
+def write_audit(
+    audit: AuditResult, folder: Path, *, command: str, show_text: bool, show_private: bool, annex: Annex | None = None
+) -> Path:
     """Write an audit to a temporary folder, rename it into place and return it; raises `StoreError` if it cannot be written."""
     check_output_folder(folder)
-    aside = folder.absolute().with_name(f".{folder.name}-{uuid.uuid4().hex}")
+    aside = draft_of(folder.absolute())
     try:
         aside.mkdir(parents=True)
-        for name, content in _contents(audit, command=command, show_text=show_text, show_private=show_private).items():
+        contents = _contents(audit, command=command, show_text=show_text, show_private=show_private, annex=annex)
+        for name, content in contents.items():
             (aside / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         if folder.exists():
             folder.rmdir()  # empty, as checked above
@@ -60,19 +65,26 @@ def write_audit(audit: AuditResult, folder: Path, *, command: str, show_text: bo
     return folder
 
 
-def _contents(audit: AuditResult, *, command: str, show_text: bool, show_private: bool) -> dict[str, str | bytes]:
+def _contents(
+    audit: AuditResult, *, command: str, show_text: bool, show_private: bool, annex: Annex | None
+) -> dict[str, str | bytes]:
     manifest = {**as_dict(audit), "command": command}
     for own_file in ("rows", "exposed"):
         del manifest[own_file]
     members = int(audit.record_labels.membership.sum())
+    page = audit_page(audit, command, show_text=show_text, show_private=show_private, annex=annex)
     files: dict[str, str | bytes] = {
-        "report.html": audit_page(audit, command, show_text=show_text, show_private=show_private),
+        "report.html": page,
         "rows.json": formats.rows_json(audit.rows),
         "rows.parquet": formats.rows_parquet(audit.rows),
         "scores.parquet": _scores_parquet(audit),
         "exposed.csv": formats.as_csv(exposed_table(audit, members, show_text=show_text, show_private=show_private)),
         "model_card.md": model_card(audit, command),
     }
+    if index := model_index(audit.rows, audit.provenance):
+        files["model_index.yaml"] = index
+    if annex is not None:
+        files |= {"annex.md": annex.markdown(), "annex.json": annex.json()}
     hashes = {
         name: sha256(content if isinstance(content, bytes) else content.encode()) for name, content in files.items()
     }
@@ -87,7 +99,14 @@ def audited_token_view(audit: AuditResult, i: int, *, show_private: bool = False
     )
 
 
-def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False, show_private: bool = False) -> str:
+def audit_page(
+    audit: AuditResult,
+    command: str = "",
+    *,
+    show_text: bool = False,
+    show_private: bool = False,
+    annex: Annex | None = None,
+) -> str:
     """Return the report page with the audit's verdict and warnings first."""
 
     def texts(_: Row, places: Sequence[int]) -> list[TokenView]:
@@ -101,6 +120,7 @@ def audit_page(audit: AuditResult, command: str = "", *, show_text: bool = False
         title=f"Audit of {audit.provenance['model']}",
         provenance=_provenance_lines(audit, command),
         verdict_summary=spoken,
+        annex=annex and annex.section(),
     )
 
 

@@ -32,6 +32,7 @@ class AuditSettings:
         for name in ("max_texts", "max_tokens", "token_budget"):
             if (value := validate_setting(name, int, getattr(self, name))) < 1:
                 raise SettingError(f"{name} = {value}: the value is below 1. Write a whole number above 0.")
+        validate_setting("end_token", bool, self.end_token)
         validate_setting("tokenization", Tokenization, self.tokenization)
         validate_setting("precision", Literal["float32", "bfloat16"], self.precision)
         validate_setting("fpr", setting_types(choose("metrics", "tpr_at_fpr").function)["fpr"], self.fpr)

@@ -19,7 +19,8 @@ from byheart.core.types import Texts
 from byheart.data.record_fields import identifier
 from byheart.data.records import RECORD_SHAPES, parse_record
 
-TEXT_FORMATS = f"a string, a (prompt, completion) pair, or a record with {RECORD_SHAPES}"
+PAIR = 2
+TEXT_FORMATS = f"a string, a (prompt, completion) pair, a list of messages, or a record with {RECORD_SHAPES}"
 
 EXCLUSIVE_PARTS = (
     *((part, "member") for part in ("nonmember", "validation", "known_member", "known_nonmember")),
@@ -34,7 +35,7 @@ class AuditedText:
     """A named text: prompt and scored string, or a chat with assistant turns scored from `first_turn` on.
 
     `group` is a user, a document, ...; "" means that only copies of the text are its group. `attributes` are private
-    values in the text, by name. They are used only to mask displayed texts.
+    values in the text, by name. They are used only to mask displayed texts. `is_canary`: a fair coin made it a member or not.
     """
 
     name: str
@@ -44,6 +45,7 @@ class AuditedText:
     first_turn: int = 0
     group: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_canary: bool = False
 
     @property
     def content(self) -> str:
@@ -73,10 +75,13 @@ def parse_texts(part: str, items: Texts | Iterable[Any]) -> tuple[AuditedText, .
 
 
 def records_of(part: str, items: Any) -> Iterable[Any]:
-    """Return the records of a list, a data set, a DataFrame, or a dict of columns.
+    """Return the records of a list, a data set, a DataFrame, an Arrow table, or a dict of columns.
 
     Raises `DataError` for a dict of data sets, for columns of different lengths, and for an object that cannot be iterated.
     """
+    for rows in ("to_pylist", "to_dicts"):  # of an Arrow table, and of a frame of Polars
+        if hasattr(items, rows):
+            return getattr(items, rows)()
     if hasattr(items, "to_dict") and hasattr(items, "columns"):
         return items.to_dict("records")
     if isinstance(items, Mapping):
@@ -144,9 +149,10 @@ def parse_text(part: str, name: str, item: Any, *, response: Literal["chosen", "
         record = cast("Mapping[str, Any]", item)
     elif isinstance(item, str):
         record = {"text": item}
-    elif isinstance(item, tuple | list) and [type(x) for x in cast("Sequence[Any]", item)] == [str, str]:
-        prompt, completion = cast("Sequence[str]", item)
-        record = {"prompt": prompt, "completion": completion}
+    elif isinstance(item, tuple | list) and len(pair := cast("Sequence[Any]", item)) == PAIR and _are(str, pair):
+        record = {"prompt": pair[0], "completion": pair[1]}
+    elif isinstance(item, tuple | list) and item and _are(Mapping, cast("Sequence[Any]", item)):
+        record = {"messages": item}
     else:
         raise DataError(f"{part} text {name!r}: the type is {type(item).__name__}. Write {TEXT_FORMATS}.")
     name = identifier(f"{part} text {name!r}", "id", record.get("id")) or name
@@ -160,6 +166,10 @@ def parse_text(part: str, name: str, item: Any, *, response: Literal["chosen", "
         group=identifier(f"{part} text {name!r}", "group", record.get("group")),
         attributes=_private_attributes(record),
     )
+
+
+def _are(kind: type, values: Sequence[Any]) -> bool:
+    return all(isinstance(value, kind) for value in values)
 
 
 def _from_texts_item(name: str, prompt: str, scored: str, chat: str) -> AuditedText:

@@ -11,6 +11,8 @@ from byheart.analysis.labels import attack_label
 from byheart.auditing.audit import Audit
 from byheart.auditing.result import FINETUNED_EPOCH
 from byheart.core.errors import DataError, SettingError, UnknownNameError
+from byheart.core.registry import choose
+from byheart.core.types import Estimate, Row
 from byheart.stats.leakage_tests import MIN_GROUPS_FOR_VERDICT
 
 BOUNDABLE_METRICS = ("auc", "tpr_at_fpr")
@@ -69,12 +71,11 @@ def parse_bounds(written: Iterable[str]) -> tuple[Bound, ...]:
 def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], list[str]]:
     """Return messages for exceeded bounds (interval above), then for undecided bounds (only the point estimate above).
 
-    If the verdict is "reversed", the AUC of each attack's reversed score, one minus the AUC, must not exceed a bound either.
+    If the verdict is "reversed", each attack's reversed score is compared with a bound, too.
     Raises `DataError` if the audit has no verdict: an unjudged bound must not count as passed.
     """
     exceeded: list[str] = []
     undecided: list[str] = []
-    is_reversed = audit.ruling.word == "reversed"
     for metric, maximum in limits:
         if audit.ruling.word == "refused":
             raise DataError(
@@ -84,13 +85,29 @@ def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], li
         for row in rows:
             interval = f"{row_values.format_number(row.low or 0)}, {row_values.format_number(row.high or 1)}"
             measured = f"{metric} of {attack_label(row)} is {row_values.format_number(row.value)} [{interval}]"
-            if row.low is not None and row.low > maximum:
-                exceeded.append(f"{measured}, above {maximum:g}")
-            elif row.value > maximum:
+            sides = [("the value", row.value, row.low)]
+            if audit.ruling.word == "reversed":
+                reversed_score = _reversed_estimate(audit, row)
+                name = "that of its reversed score" + (", 1 - AUC," if metric == "auc" else "")
+                sides.append((name, reversed_score.value, reversed_score.low))
+            above = [name for name, _, low in sides if low is not None and low > maximum]
+            near = [name for name, value, _ in sides if value > maximum]
+            if above:
+                reversed_side = "" if above[0] == "the value" else f" and {above[0]} is"
+                exceeded.append(f"{measured},{reversed_side} above {maximum:g}")
+            elif near:
                 undecided.append(
-                    f"{measured}: the value is above {maximum:g}, but the lower end of its 95 % interval is not. "
+                    f"{measured}: {near[0]} is above {maximum:g}, but the lower end of its 95 % interval is not. "
                     "Provide more texts to decide."
                 )
-            elif is_reversed and metric == "auc" and row.high is not None and 1 - row.high > maximum:
-                exceeded.append(f"{measured}, and that of its reversed score, 1 - AUC, is above {maximum:g}")
     return exceeded, undecided
+
+
+def _reversed_estimate(audit: Audit, row: Row) -> Estimate:
+    """Return the metric of an attack's negated scores, by which an adversary identifies the members of an unlearned model."""
+    if row.metric == "auc":
+        return Estimate(
+            1 - row.value, None if row.high is None else 1 - row.high, None if row.low is None else 1 - row.low
+        )
+    metric = choose("metrics", row.metric, {"fpr": audit.provenance["settings"]["fpr"]})
+    return metric(-audit.scores[FINETUNED_EPOCH][attack_label(row)], *audit.record_labels)

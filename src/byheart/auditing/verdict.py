@@ -70,11 +70,11 @@ def ruling(
         return Ruling("broken", f"these numbers cannot be read as leakage: {gate.reasons[0]}")
     classifiers = () if gate is None else gate.compared_classifiers
     upward = _test_direction(scores, base, record_labels, classifiers)
-    downward = _test_direction(negated(scores), negated(base), record_labels, classifiers)
     aucs = {attack_label(r): r for r in rows if r.metric == "auc"}
     if leaking := upward.leaking:
         best = max(leaking, key=lambda n: aucs[n].value)
         return Ruling("leaks", f"leaks: {_leak_text(best, rows)}", best)
+    downward = _test_direction(negated(scores), negated(base), record_labels, classifiers)
     if leaking := downward.leaking:
         best = min(leaking, key=lambda n: aucs[n].value)
         return Ruling("reversed", f"leaks in reverse: {_reversed_text(aucs[best])}", best)

@@ -21,8 +21,9 @@ from typing import NamedTuple
 from byheart.analysis.labels import attack_label
 from byheart.auditing.input_hashes import WEIGHT_PARTS, input_hashes
 from byheart.auditing.result import FINETUNED_EPOCH
-from byheart.auditing.saved import SavedAudit, read_audit
+from byheart.auditing.saved import SavedAudit, read_audit, read_audit_manifest
 from byheart.core.errors import SettingError, StoreError, UnknownNameError
+from byheart.core.json_shapes import as_declared
 from byheart.core.registry import choose
 from byheart.store.seal import MANIFEST, SEAL, changed_files, read_sealed
 
@@ -53,10 +54,14 @@ def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None =
         manifest = read_sealed(folder / MANIFEST)
     except StoreError as error:
         return Verification("", ("manifest",), (str(error),))
-    if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("made", {}), dict):
+    if "made" in manifest:
+        read_audit_manifest(folder)
+    try:
+        as_declared(dict[str, str], manifest.get("files"))
+    except ValueError as error:
         raise StoreError(
             f"{folder}: its {MANIFEST} names no files. Name a folder of byheart audit -o, or the folder of an unpacked study."
-        )
+        ) from error
     differences = changed_files(folder, manifest["files"], ignored=() if "made" in manifest else STORE_WORK_FOLDERS)
     checked = [f"{len(manifest['files'])} files"]
     if seal is not None:

@@ -21,6 +21,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_SHOWN_NAME = 100
+"""Maximum characters of an unknown name that an error shows."""
+
 
 class ByheartError(Exception):
     """Root of byheart's errors; str(error) is the line that the command prints."""
@@ -38,7 +41,8 @@ class UnknownNameError(RequestError):
         by_word = {c.lower(): c for c in choices}
         near = difflib.get_close_matches(name.lower(), by_word, n=1)
         hint = f" Did you mean {by_word[near[0]]!r}?" if near else ""
-        super().__init__(f"{what} {name!r}: unknown name.{hint} Choices: {', '.join(choices) or 'none'}.")
+        shown = f"{name[:MAX_SHOWN_NAME]!r}..." if len(name) > MAX_SHOWN_NAME else repr(name)
+        super().__init__(f"{what} {shown}: unknown name.{hint} Choices: {', '.join(choices) or 'none'}.")
         self._arguments = (what, name, tuple(choices))
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from byheart.core.adversary import default_adversary_label
+from byheart.core.json_shapes import as_declared
 from byheart.core.registry import Choice
 from byheart.core.types import Estimate, Row
 
@@ -42,6 +45,17 @@ def build_row(
         nonmembers=nonmembers,
         scores=scores,
     )
+
+
+def rows_from_json(content: Any) -> list[Row]:
+    """Return the rows of a list of JSON objects; raises `ValueError` for a missing or unknown label, and for another type."""
+    rows: list[Row] = as_declared(list[Row], content)
+    unknown = sorted({name for fields in content for name in fields} - {f.name for f in dataclasses.fields(Row)})
+    if unknown:
+        raise ValueError(f"unknown label {unknown[0][:100]!r}")
+    if any(not math.isfinite(row.epoch) for row in rows if row.epoch is not None):
+        raise ValueError("an epoch is not a number")
+    return rows
 
 
 def adversary_label(row: Row) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,14 @@ from typing import Any, cast
 
 import numpy as np
 
+from byheart.core.atomic_file import draft_of
 from byheart.core.errors import DataError
+from byheart.core.json_shapes import as_declared
+from byheart.core.paths import expanded
 from byheart.core.registry import key_of
 from byheart.data.canary_records import Record
+from byheart.data.manifest_shape import ManifestShape
+from byheart.data.record_writers import json_lines
 
 MANIFEST, INCLUDED, HELD_OUT, REFERENCES = "manifest.json", "included.jsonl", "held_out.jsonl", "references.jsonl"
 FORMAT = 1
@@ -116,18 +122,24 @@ class PlantedSet:
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataError(f"{folder}: the path already exists. Remove it, or choose another output.")
+        draft = draft_of(folder.absolute())
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            draft.mkdir(parents=True)
             files = {
-                INCLUDED: _lines(self.records(included=True)),
-                HELD_OUT: _lines(self.records(included=False)),
-                REFERENCES: _lines({"kind": kind, "record": record} for kind, record in self.references),
+                INCLUDED: json_lines(self.records(included=True)),
+                HELD_OUT: json_lines(self.records(included=False)),
+                REFERENCES: json_lines({"kind": kind, "record": record} for kind, record in self.references),
                 MANIFEST: json.dumps(self.manifest, ensure_ascii=False, indent=1, default=str) + "\n",
             }
             for name, content in files.items():
-                (folder / name).write_text(content, encoding="utf-8")
+                (draft / name).write_text(content, encoding="utf-8")
+            if folder.exists():
+                folder.rmdir()  # empty, as checked above
+            draft.rename(folder)
         except OSError as error:
             raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another output.") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
         return folder / MANIFEST
 
 
@@ -137,7 +149,7 @@ def read_planted_set(path: Path | str) -> PlantedSet:
     Raises `DataError` if files are missing or unreadable, if the manifest, a coin or a canary was edited, and for the manifest of
     a newer version.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     file = file / MANIFEST if file.is_dir() else file
     manifest = _read_json(file)
     if not isinstance(manifest, dict) or "canaries" not in manifest or "sha256" not in manifest:
@@ -146,6 +158,7 @@ def read_planted_set(path: Path | str) -> PlantedSet:
     if content.get("format") != FORMAT:
         raise DataError(f"{file}: has format {content.get('format')}, this byheart reads {FORMAT}. Update byheart.")
     try:
+        as_declared(ManifestShape, content)
         return _planted_set(file, content)
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # an entry is missing or of another type
         raise DataError(
@@ -182,11 +195,8 @@ def _reference_kinds(content: Mapping[str, Any], count: int) -> list[str]:
     each = int(content["settings"]["references"])
     kinds = [kind for kind in content["settings"]["kinds"] if kind in content["bits"]]
     remaining = {"high_perplexity": count - each * (len(kinds) - 1)}
-    return [kind for kind in kinds for _ in range(remaining.get(kind, each))]
-
-
-def _lines(records: Iterable[Record]) -> str:
-    return "".join(json.dumps(dict(record), ensure_ascii=False, default=str) + "\n" for record in records)
+    # One more than there are shows a wrong number as well as a billion more.
+    return [kind for kind in kinds for _ in range(min(remaining.get(kind, each), count + 1))]
 
 
 def _read_json(file: Path) -> object:
@@ -196,15 +206,17 @@ def _read_json(file: Path) -> object:
         raise DataError(
             f"{file}: cannot be read ({error.strerror}). Name the manifest of byheart canaries plant."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: is not JSON. Name the manifest.json of byheart canaries plant.") from error
 
 
 def _read_lines(file: Path) -> list[dict[str, Any]]:
     try:
         text = file.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.split("\n") if line.strip()]
+        return as_declared(list[dict[str, Any]], [json.loads(line) for line in text.split("\n") if line.strip()])
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}). It belongs beside {MANIFEST}.") from error
-    except ValueError as error:
-        raise DataError(f"{file}: has a line that is not JSON. Restore the file that belongs to {MANIFEST}.") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"{file}: has a line that is not a JSON object. Restore the file that belongs to {MANIFEST}."
+        ) from error

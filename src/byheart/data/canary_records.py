@@ -38,7 +38,9 @@ def scored_field(location: str, record: Record, field_names: Mapping[str, str]) 
                 f"field names: {', '.join(field_names)} names no field with a loss. Name text, completion or messages, too."
             )
         if name not in record:
-            raise DataError(f"{location}: no field {name!r}. Available fields: {', '.join(record) or 'none'}.")
+            raise DataError(
+                f"{location}: no field {name!r}. Available fields: {', '.join(map(str, record)) or 'none'}."
+            )
         return ScoredField(name, field_names.get("prompt", ""), "messages" in field_names or _is_chat(record[name]))
     shapes = [shape for shape in SHAPES if set(shape.required) <= record.keys()]
     if not shapes:
@@ -74,7 +76,7 @@ def scored_text(location: str, record: Record, field_names: Mapping[str, str]) -
     content = parsed(location, record, field_names)
     if not content.messages:
         return content.text
-    return list(chat_messages.assistant_turns(content.messages, content.first_turn))[-1][1]
+    return chat_messages.last_assistant_turn(content.messages, content.first_turn)[1]
 
 
 def with_scored_text(location: str, record: Record, text: str, field_names: Mapping[str, str]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ def with_scored_text(location: str, record: Record, text: str, field_names: Mapp
     if not field.is_chat:
         return {**record, field.name: text}
     content = parsed(location, record, field_names)
-    position, _ = list(chat_messages.assistant_turns(content.messages, content.first_turn))[-1]
+    position, _ = chat_messages.last_assistant_turn(content.messages, content.first_turn)
     value = record[field.name]
     turns: list[Any] = list(json.loads(value) if isinstance(value, str) else cast("Sequence[Any]", value))
     last = position - (len(content.messages) - len(turns))
@@ -105,7 +107,7 @@ def _is_chat(value: object) -> bool:
             return False
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return isinstance(value, list) and bool(value) and all(isinstance(m, dict) for m in cast("list[object]", value))
     return isinstance(value, Sequence)

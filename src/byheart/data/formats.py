@@ -68,8 +68,15 @@ def _decompress_zstd(data: bytes) -> bytes:
         import zstandard
     except ImportError as error:
         raise DataError("Zstandard files need zstandard. Run pip install zstandard, or decompress the file.") from error
-    with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as stream:
-        return stream.read()
+    parts: list[bytes] = []
+    while data:
+        # Not `stream_reader`, which returns the beginning of a truncated file without an error.
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        parts.append(frame.decompress(data))
+        if not frame.eof:
+            raise ValueError("the file is truncated")
+        data = frame.unused_data
+    return b"".join(parts)
 
 
 DECOMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".zst": _decompress_zstd}
@@ -174,7 +181,8 @@ def _read_parquet(path: Path) -> Iterator[SourceRow]:
     try:
         batches = cast("Any", pyarrow.parquet.ParquetFile(path)).iter_batches()
         yield from numbered_rows(str(path), (fields for batch in batches for fields in batch.to_pylist()))
-    except (ValueError, NotImplementedError) as error:  # the base classes of Arrow's errors except OSError
+    # The base classes of Arrow's errors except OSError, and what dates and time zones beyond those of Python raise.
+    except (ValueError, NotImplementedError, OverflowError, LookupError, TypeError, ImportError) as error:
         raise DataError(
             f"{path}: cannot be read as Parquet ({first_error_line(error)}). Save the file again."
         ) from error

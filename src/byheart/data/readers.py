@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from byheart.core.errors import DataError
+from byheart.core.paths import expanded
 from byheart.core.split import Examples, Role
 from byheart.core.types import Texts
 from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
@@ -77,7 +78,7 @@ def truncate_text(text: str, characters: int | None) -> str:
 
 def published_splits(source: str, config: str | None = None) -> dict[str, Iterable[SourceRow]]:
     """Return the rows of each published split, from a folder or the Hub. Raises `DataError` if there are no such splits."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     if path.is_dir():
         return _read_folder_splits(path)
     if path.exists() or not _HUB_ID.fullmatch(source):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import DataError
-
-Record = Mapping[str, Any]
+from byheart.data.canary_records import Record
 
 
 def check_writable(path: Path) -> None:
@@ -23,19 +23,29 @@ def check_writable(path: Path) -> None:
         raise DataError(f"{path}: the file already exists. Choose another output, or remove it.")
 
 
-def write_records(path: Path, records: Sequence[Record]) -> None:
-    """Write records to a new file. Raises `DataError` for records that the format cannot hold, and if writing fails."""
+def write_records(path: Path, records: Sequence[Record], check: Callable[[Path], None] = lambda _: None) -> None:
+    """Write records to a new file, completely or not at all; `check` reads the written file before it gets its name.
+
+    Raises `DataError` for records that the format cannot hold, and if writing fails, and what `check` raises.
+    """
     check_writable(path)
     content = WRITERS[path.suffix](path, records)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with atomic_write(path, suffix=path.suffix) as temporary_path:
+            temporary_path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            check(temporary_path)
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror}). Choose another output.") from error
 
 
-def _jsonl(_: Path, records: Sequence[Record]) -> str:
+def json_lines(records: Iterable[Record]) -> str:
+    """Return records as JSON, one per line."""
     return "".join(json.dumps(dict(record), ensure_ascii=False, default=str) + "\n" for record in records)
+
+
+def _jsonl(_: Path, records: Sequence[Record]) -> str:
+    return json_lines(records)
 
 
 def _json(_: Path, records: Sequence[Record]) -> str:

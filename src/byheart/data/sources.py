@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from byheart.core.errors import DataError
+from byheart.core.paths import expanded
 from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
 
 _HUB_SPLIT_PATTERN = re.compile(
@@ -31,7 +32,7 @@ def read_source(name: str) -> list[SourceRow]:
         return _nonempty_rows(name, numbered_rows(name, _load_hub_split(name)))
     if not name:
         raise DataError("source: the name is empty. Write a file, a folder, or hub:OWNER/NAME:SPLIT.")
-    path = Path(name).expanduser()
+    path = expanded(name)
     if not path.is_dir():
         return read_rows(path)
     if (path / "dataset_dict.json").is_file():
@@ -59,7 +60,7 @@ def _nonempty_rows(source: str, rows: Iterable[SourceRow]) -> list[SourceRow]:
 def _first_split(path: Path) -> str:
     try:
         return str(json.loads((path / "dataset_dict.json").read_text(encoding="utf-8"))["splits"][0])
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return "train"
 
 

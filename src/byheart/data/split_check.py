@@ -37,6 +37,8 @@ REVISION = 1
 ALPHA = 0.05
 DOUBTFUL_DETECTABLE_AUC = 0.65  # power is low if only a higher AUC is distinguishable from chance
 DOUBTFUL_NGRAM_OVERLAP = 0.2  # mean share of a non-member's n-grams in training texts
+NEAR_DUPLICATES, NGRAMS_SUFFIX = "near duplicates", "-grams"
+"""Names of findings, or their end."""
 NGRAM_WORDS = 8
 NGRAM_CHARACTERS = 13  # characters of about eight words in scripts without spaces
 MAX_CLASSIFIER_TEXTS = 4000  # maximum number of texts for the blind classifiers, evenly spaced among the audited texts
@@ -88,6 +90,22 @@ def with_assignment(gate: Gate, *, is_random: bool) -> Gate:
     return replace(gate, findings=(*gate.findings, Finding(ASSIGNMENT, "sound", how, "", float(is_random))))
 
 
+def of_canaries(gate: Gate) -> Gate:
+    """Return the gate of canaries that fair coins assigned to members and non-members.
+
+    Canaries of one kind share a record and a format and differ in their secret, so near duplicates and common n-grams are by
+    construction, not a sign that held-out secrets were trained on. Exact duplicates stay a finding.
+    """
+    findings = tuple(
+        replace(f, verdict="sound", found=f"{f.found}; canaries of one kind share a format", why="")
+        if f.name == NEAR_DUPLICATES or (f.name.endswith(NGRAMS_SUFFIX) and not f.name.startswith(BLIND_PREFIX))
+        else f
+        for f in gate.findings
+    )
+    coins = Finding(ASSIGNMENT, "sound", "by a fair coin per canary", "", 1.0)
+    return replace(gate, findings=(*findings, coins))
+
+
 def _permuted_audited_labels(split: Split) -> tuple[Bool[np.ndarray, "labels texts"], list[int]]:
     """Return the true and permuted labels, and the positions of their texts among the audited texts."""
     total = len(split.membership)
@@ -112,7 +130,7 @@ def _copy_findings(split: Split, near_duplicate: float, fpr: float) -> Iterable[
     yield _count_finding("exact duplicates", distinct.exact_copies, total, "broken", why)
     is_broken = distinct.near_copies >= fpr * total
     why = "are near duplicates of training texts" + (f", enough for an FPR of {100 * fpr:g} %" if is_broken else "")
-    yield _count_finding("near duplicates", distinct.near_copies, total, "broken" if is_broken else "doubtful", why)
+    yield _count_finding(NEAR_DUPLICATES, distinct.near_copies, total, "broken" if is_broken else "doubtful", why)
 
 
 def _count_finding(name: str, count: int, total: int, verdict: Verdict, why: str) -> Finding:
@@ -147,7 +165,11 @@ def _ngram_overlap_finding(split: Split) -> Finding:
     why = f"on average {share:.0%} of a non-member's {size}-grams occur in training texts"
     is_doubtful = share >= DOUBTFUL_NGRAM_OVERLAP
     return Finding(
-        f"{kind} {size}-grams", "doubtful" if is_doubtful else "sound", result, why if is_doubtful else "", share
+        f"{kind} {size}{NGRAMS_SUFFIX}",
+        "doubtful" if is_doubtful else "sound",
+        result,
+        why if is_doubtful else "",
+        share,
     )
 
 

@@ -14,10 +14,10 @@ beginning is truncated.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
+from byheart.core.paths import expanded
 from byheart.core.split import Examples, Role
 from byheart.data.formats import SourceRow, read_rows
 from byheart.data.pii import PiiKind, first_pii_values
@@ -51,7 +51,7 @@ def files(  # noqa: PLR0913 - one setting per field
     byheart[pii]. Raises `DataError`, with the file and the line, for a file that cannot be read and for a row without a
     field or with an empty one.
     """
-    location = Path(path).expanduser()
+    location = expanded(path)
     is_folder = location.is_dir()
     if is_folder and split is not None:
         raise DataError(f"{path}: is a folder, and the names of its files define the split. Leave out split: {split}.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Interval
 
 from byheart.core.split import Examples
 from byheart.data.readers import Example, examples
@@ -48,7 +48,10 @@ DIAGNOSES = (
 
 
 def records(
-    *, count: Annotated[int, Ge(1)] = 1000, seed: int = 0, kind: Literal["both", "customer", "patient"] = "both"
+    *,
+    count: Annotated[int, Interval(ge=1, le=1_000_000)] = 1000,
+    seed: int = 0,
+    kind: Literal["both", "customer", "patient"] = "both",
 ) -> Examples:
     """Return synthetic customer and patient records, independent of one another, with their private attributes.
 

@@ -22,7 +22,6 @@ LABEL_GAP = 11
 MOST_TICKS = 8
 SEED_FILTER = "datum.seed === pick_seed"
 PANEL_FILTER = "pick_panel === '' || datum.panel === pick_panel"
-EPOCH_FILTER = "datum.epoch === min(pick_epoch, datum.last)"
 PICKED_LEAKAGE_FILTER = "datum.attack === pick_attack && datum.metric === pick_metric"
 TRAINED_FILTER = "!datum.initialized"
 LEAKAGE_FILTER = f"{PICKED_LEAKAGE_FILTER} && {TRAINED_FILTER}"

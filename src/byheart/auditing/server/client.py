@@ -181,10 +181,13 @@ class Endpoint:
                 "environment."
             )
         if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's own classes
-            raise StatusError(f"{self.url}: {what} returned status {status}: {self._error_text(answer)}", status)
+            raise StatusError(
+                f"{self.url}: {what} returned status {status}: {self._error_text(answer)}. See the server's log.",
+                status,
+            )
         try:
             content = json.loads(answer)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ModelError(
                 f"{self.url}: the answer to {what} is not JSON: {self._error_text(answer)}. Write the URL of an OpenAI-compatible API."
             ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -90,5 +91,7 @@ def check_text_logprobs(logp: Float[np.ndarray, " tokens"]) -> None:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a number; True and False are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value is a number; True, False and whole numbers beyond all floats are not."""
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) < sys.float_info.max
+    return isinstance(value, float)

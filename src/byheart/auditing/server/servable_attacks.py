@@ -13,6 +13,7 @@ from byheart.auditing.server.evidence import SERVER_OBSERVATIONS, TEXT_OBSERVATI
 from byheart.auditing.server.served_model import TEXT_ATTACKS
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.defaults import DEFAULT_ATTACKS
+from byheart.core.dependencies import BY_EPOCH, is_by_epoch
 from byheart.core.errors import DataError, ModelError, SettingError
 from byheart.core.registry import Choice, annotation_name, choose, module_constant
 
@@ -72,10 +73,12 @@ def _reason_not_text(attack: Choice) -> str:
 
 def _reason_not_servable(attack: Choice, *, base: bool) -> str:
     """Return why an attack cannot run on a server's answers; "" if it can."""
-    for need in attack.needs:
+    for need in (n.removesuffix(BY_EPOCH) for n in attack.needs):
         if need not in {"texts", "base", *SERVER_OBSERVATIONS}:
             adversary = module_constant(choose("observations", need).function, "ADVERSARY", "")
             return f"requires the observation {need} ({adversary}), which a server's answers do not provide"
+    if any(map(is_by_epoch, attack.needs)):
+        return "requires the model after every epoch; a server has one"
     types = {n: annotation_name(attack.function, n) for n in attack.needs if n != "texts"}
     if "TokenStats" in types.values():
         return REQUIRES_DISTRIBUTION
