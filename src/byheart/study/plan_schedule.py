@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from byheart.core.config import Machine
@@ -100,6 +100,13 @@ def makespan(seconds: Mapping[str, float], requires: Mapping[str, Sequence[str]]
     return now
 
 
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "unknown"
+    digits = next((d for limit, d in ((100, 0), (1, 1), (0.1, 2)) if hours >= limit), 4)
+    return f"{hours:.{digits}f}"
+
+
 def schedule_table(found: Schedule, machine: Machine) -> Table:
     """Return the tasks, devices and hours for each executor with the study's number of workers."""
     slurm = machine.slurm
@@ -113,16 +120,15 @@ def schedule_table(found: Schedule, machine: Machine) -> Table:
         ),
         ("slurm", "see machine.slurm.gres" if slurm is None or not slurm.gres else f"{slurm.gres} a job"),
     )
-    show: Callable[[float | None], str] = lambda hours: "unknown" if hours is None else f"{hours:.2g}"  # noqa: E731
     lines = tuple(
         (
             name,
             str(found.workers),
             device,
             str(found.tasks),
-            show(found.device_hours),
-            show(found.longest_hours),
-            show(found.hours),
+            _hours(found.device_hours),
+            _hours(found.longest_hours),
+            _hours(found.hours),
         )
         for name, device in devices
     )
