@@ -38,8 +38,9 @@ KILLS = """## Kills
 
 A run on a tiny model is ended by `kill -9` (half of the kills), SIGTERM or Ctrl-C, at a drawn time or before a drawn file
 operation. The same command then runs again. It must end with the rows, scores, tables and packs of the unbroken run, byte by
-byte, with its pages apart from numbers and dates, and leave no drafts. The study trains two methods with shadow models, canaries
-and extraction. A page and a pack are made from the finished study."""
+byte, with its pages apart from numbers and dates, leave no drafts, and make no complete result again. A run that a signal ends must
+have the exit code of that signal. The study trains two methods with shadow models, canaries and extraction. A page and a pack are made
+from the finished study."""
 
 
 def write() -> None:

@@ -21,6 +21,8 @@ from campaign.kills.runs import Run, drafts, runs
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHARE_BY_OPERATION = 0.6
 NEEDS_STORE = {"page", "pack"}
+ENDED_BY = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 130}
+"""Exit code of a command that a signal ends."""
 EXISTS = 2
 """Exit code of a command whose output exists."""
 
@@ -105,6 +107,9 @@ def broken(run: Run, folder: Path, moment: Moment, expected: Mapping[str, Any]) 
     killed = child(lambda: run.start(place), place, moment)
     if killed.code in {99, -1000}:  # a traceback; a signal that ended nothing
         return f"the killed run ends with {killed.code}: {killed.printed[-1000:]}"
+    if (number := moment.number) != signal.SIGKILL and killed.code not in {0, ENDED_BY[number], EXISTS}:
+        return f"{number.name} ends the run with {killed.code}: {killed.printed[-1000:]}"
+    finished = finished_results(place)
     again = child(lambda: run.start(place), place, Moment())
     end_workers(killed)
     if again.code == EXISTS and "already exists" in again.printed and not drafts(place):
@@ -116,9 +121,17 @@ def broken(run: Run, folder: Path, moment: Moment, expected: Mapping[str, Any]) 
         )
     if again.code != 0:
         return f"the next run ends with {again.code}: {again.printed[-1000:]}"
+    if twice := [name for name, file in finished_results(place).items() if finished.get(name, file) != file]:
+        return f"made twice: {sorted(twice)[:6]}"
     found = run.results(place)
     differing = [name for name in expected if as_json(expected[name]) != as_json(found[name])]
     return "; ".join(_difference(name, expected[name], found[name]) for name in differing)
+
+
+def finished_results(place: Path) -> dict[str, tuple[int, int]]:
+    """Return which file describes each complete result of a store, by the result's name; a result made again has another file."""
+    files = {p: p.stat() for p in place.glob("store/*/*/recipe.json")}
+    return {p.parent.relative_to(place / "store").as_posix(): (f.st_ino, f.st_mtime_ns) for p, f in files.items()}
 
 
 def _difference(name: str, expected: Any, found: Any) -> str:

@@ -14,7 +14,7 @@ from byheart.core.evidence import GreedyContinuation, SuffixSpans
 from byheart.lm.generate import GenerationRequest, generate_greedy
 from byheart.lm.tokens import tokenize
 from byheart.metrics.extraction_excess import extraction_excess
-from byheart.observations.mismatched_continuation import mismatched_continuation
+from byheart.observations.mismatched_continuation import _others, mismatched_continuation
 from testing.reading import scorer, texts_of
 
 suffixes = st.lists(st.integers(0, 2), min_size=1, max_size=6)
@@ -101,3 +101,44 @@ def test_the_control_continues_the_prefix_of_the_text_half_the_list_away(tiny):
     one = tokenize(model.model.tokenizer, texts_of(strings[:1]), 64)
     with pytest.raises(DataError, match="Audit at least two texts"):
         mismatched_continuation(model, one, SuffixSpans(begin=begin[:1], end=end[:1]))
+
+
+def control_prefixes(tiny, monkeypatch, strings, begin):
+    """The words of the prefixes that are continued, of texts whose prefixes have `begin` tokens."""
+    model = scorer(tiny("llama"))
+    tokens = tokenize(model.model.tokenizer, texts_of(strings), 64)
+    continued = []
+
+    def no_tokens(_model, requests, **_):
+        continued.extend(tuple(map(int, r.ids)) for r in requests)
+        return [np.zeros(0, dtype=np.int64) for _ in requests]
+
+    monkeypatch.setattr("byheart.observations.mismatched_continuation.generate_greedy", no_tokens)
+    mismatched_continuation(model, tokens, SuffixSpans(begin=np.full(len(tokens), begin), end=tokens.text_lengths))
+    own = [tuple(map(int, tokens.ids[s : s + begin])) for s in tokens.starts[:-1]]
+    return own, continued
+
+
+def test_an_equal_prefix_is_no_control(tiny, monkeypatch):
+    """Templates and instructions repeat: the text half the list away may have the same prefix."""
+    strings = [
+        *["Sum up: one two", "Sum up: p q r", "Sum up: x y z"],
+        "Tell me about a b c",
+        *["Sum up: d e f", "Sum up: g"],
+    ]
+    own, continued = control_prefixes(tiny, monkeypatch, strings, 4)
+    assert len(set(own)) == 2
+    assert [own.index(c) for c in continued] == [3, 3, 3, 0, 3, 3]
+
+
+def test_texts_of_one_prefix_have_no_control(tiny, monkeypatch):
+    own, continued = control_prefixes(tiny, monkeypatch, ["Sum up: one two", "Sum up: p q r", "Sum up: x"], 4)
+    assert continued == own
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=2, max_size=9))
+def test_the_control_is_the_first_with_another_prefix_from_half_the_list_on(prefixes):
+    count = len(prefixes)
+    for i, other in enumerate(_others(prefixes)):
+        in_order = [(i + count // 2 + step) % count for step in range(count)]
+        assert other == next((j for j in in_order if prefixes[j] != prefixes[i]), in_order[0])

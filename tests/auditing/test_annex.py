@@ -110,6 +110,12 @@ def test_numbers_have_intervals_power_and_bounds():
     assert [x.metric for x in lines] == ["exposure (bits), trained on 4 times", "epsilon, at least (95 % confidence)"]
 
 
+def test_an_attack_in_reverse_counts_by_its_reversed_score():
+    reverse = number("auc", 0.3, "loss", low=0.25, high=0.35)
+    lines = evidence_lines(facts_of(reverse, number("auc", 0.52, "min_k", low=0.45, high=0.6)), "weights")
+    assert class_summary(lines, "membership") == "2 attacks, ROC AUC up to 0.700 (loss, reversed)"
+
+
 def test_attacks_without_nonmembers_have_no_rate():
     labels = RecordLabels(np.ones(30, dtype=bool), tuple(map(str, range(30))))
     annex = build_annex(facts_of(selected=["loss"], labels=labels), "aisvs")

@@ -1,6 +1,7 @@
 """`byheart report FOLDER --pdf`: two pages of a saved audit, from its rows."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -30,6 +31,20 @@ def typed(monkeypatch, capsys):
     return run
 
 
+def test_a_report_of_an_audit_refuses_what_it_would_ignore_or_change(base, command, typed, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert command("--model", base, "--attacks", "loss", "-o", first)[0] == 0
+    shutil.copytree(first, second)
+    report = ("report", first, "--annex", "edpb")
+    for option in (("--export", second), ("--export", second / "new"), ("--pdf", second / "s.pdf")):
+        assert "the folder second is sealed. Name a path outside it." in refusal(typed(*report, *option))
+    assert sorted(p.name for p in first.iterdir()) == sorted(p.name for p in second.iterdir())
+    for option in (("--study", "tiny"), ("-o", tmp_path / "page.html"), ("--show-text",)):
+        assert f"{option[0]}" in refusal(typed(*report, *option))
+    (tmp_path / "store.json").write_text("{}")
+    assert f"It is a store of studies: byheart report --store {tmp_path}" in refusal(typed("report", tmp_path))
+
+
 def test_the_pdf_of_an_audit_has_the_numbers_of_its_folder(base, saved, command, typed, tmp_path):
     plan, folder = tmp_path / "plan.json", tmp_path / "audit"
     assert command(*ATTACKS, "--pass-below", "auc=0.9", "--preregister", plan)[0] == 0
@@ -44,7 +59,7 @@ def test_the_pdf_of_an_audit_has_the_numbers_of_its_folder(base, saved, command,
     manifest = read_sealed(folder / MANIFEST)
     assert manifest["sentence"][1:] in text
     assert "followed" in text
-    assert "AUC below 0.9 not shown: the upper end" in text
+    assert "AUC below 0.9 not shown: the upper 95 % end" in text
     for line in attack_table(read_audit(folder)).rows:
         assert " ".join(line) in text
     assert f"seal: {manifest['seal']}" in text

@@ -75,7 +75,8 @@ def test_missing_and_added_files_other_seals_and_other_inputs_are_found(folder, 
     assert [d.split(":")[0] for d in found] == ["exposed.csv", "notes.txt", MANIFEST]
     code, out, _ = typed("verify", folder, "--input", f"member={files / 'nonmembers.jsonl'}", "--json")
     assert code == 1
-    assert "member: members.jsonl is missing" in json.loads(out)["differences"][2]
+    told = json.loads(out)["differences"][2]
+    assert told == f"member: {files / 'nonmembers.jsonl'} has another content than members.jsonl, which the audit read"
     other = shutil.copytree(saved / "full", tmp_path / "other")
     weights = next(other.glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
@@ -208,6 +209,17 @@ def test_a_planned_bound_that_is_not_tested_is_not_passed(base, command, tmp_pat
     assert code == 4
     assert json.loads(out)["preregistration"]["untested"] == ["--fail-above auc=0.95"]
     assert command(*words, *bounds)[0] == 0
+
+
+def test_bounds_to_fail_pass_only_if_they_were_tested_as_planned(base, command, tmp_path):
+    plan = tmp_path / "plan.json"
+    assert command(*ATTACKS, "--fail-above", "auc=0.95", "--preregister", plan)[0] == 0
+    words = ("--model", base, "--fail-above", "auc=0.95", "--preregistered", plan)
+    assert command(*words, *ATTACKS)[0] == 0
+    code, _, err = command(*words, "--attacks", "loss")
+    assert code == 4
+    assert "byheart: bounds not tested as planned: attack min_k was left out" in err
+    assert "is a folder. Name the file" in refusal(command("--model", base, "--preregistered", tmp_path))
 
 
 def test_line_ends_of_another_system_do_not_change_a_plan(base, command, tmp_path):

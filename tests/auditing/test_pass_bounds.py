@@ -62,7 +62,7 @@ def test_every_attack_and_its_reverse_must_stay_below():
     assert high > 0.6
     close = judged(0.5, 0.58)
     assert (close.is_shown, close.attack, close.high) == (False, "a1", high)
-    assert close.reason == "the upper end of a1 is not below 0.6"
+    assert close.reason == "the upper 95 % end of a1 is not below 0.6"
     assert "is above 0.6" in judged(0.5, 0.7).reason
     turned = judged(0.5, 0.3)
     assert (turned.is_shown, turned.attack) == (False, "a1, reversed")
@@ -147,14 +147,14 @@ def test_the_command_exits_with_0_only_if_the_bound_is_shown(base, saved, comman
     assert "shown" in out
     code, _, err = command("--model", saved / "full", *words)
     assert code == 4
-    assert "byheart: bound not shown: auc=0.9: the upper end of" in err
+    assert "byheart: bound not shown: auc=0.9: the upper 95 % end of" in err
     code, out, _ = command("--model", saved / "full", *words, "--json", "-o", tmp_path / "out")
     content = json.loads(out)
     assert code == 4
     assert [(b["bound"], b["is_shown"]) for b in content["bounds"]] == [("auc=0.9", False)]
     assert content["made"]["settings"]["pass_below"] == ["auc=0.9"]
     for name in ("report.html", "model_card.md"):
-        assert "not shown: the upper end of" in (tmp_path / "out" / name).read_text()
+        assert "not shown: the upper 95 % end of" in (tmp_path / "out" / name).read_text()
     # A bound that is exceeded comes first.
     assert command("--model", saved / "full", *words, "--fail-above", "auc=0.6")[0] == 3
 

@@ -72,5 +72,5 @@ def test_a_private_lora_passes(judged):
 def test_a_lora_that_leaks_does_not_pass(judged):
     audit = judged("lora", epochs=40)
     assert not audit.is_passed
-    assert "the upper end of" in audit.bounds[0].reason
+    assert "the upper 95 % end of" in audit.bounds[0].reason
     assert audit.ruling.word == "leaks"

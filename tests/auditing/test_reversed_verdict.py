@@ -120,6 +120,21 @@ def test_a_reversed_score_that_exceeds_a_bound_exceeds_it():
     assert crossed_bounds(Found(), [Bound("auc", 0.6)]) == ([], [])
 
 
+def test_a_weak_leak_of_another_attack_does_not_hide_a_reversed_score_above_a_bound():
+    labels, rng = labels_of(100), np.random.default_rng(0)
+    scores = {
+        "loss": rng.normal(size=200) - 3 * labels.membership,
+        "min_k": rng.normal(size=200) + labels.membership,
+    }
+    rows = tuple(rows_of(scores, labels))
+    found = SimpleNamespace(ruling=ruling(scores, {}, rows, labels, None), rows=rows)
+    assert found.ruling.word == "leaks"
+    (exceeded,), undecided = crossed_bounds(found, [Bound("auc", 0.9)])
+    assert exceeded.startswith("auc of loss is 0.0")
+    assert exceeded.endswith("that of its reversed score, 1 - AUC, is above 0.9")
+    assert undecided == []
+
+
 @pytest.mark.parametrize(
     ("value", "low", "high", "maximum", "outcome"),
     [

@@ -58,7 +58,14 @@ def test_a_planned_bound_that_was_not_tested_fails_like_its_exit_code():
     plan = Preregistration("0" * 64, "2026-01-01", ("pass_below is not set",), ("--pass-below auc=0.55",))
     checks = audit_checks(audit_of(*ROWS, preregistration=plan), [])
     assert outcomes(checks) == {"--pass-below auc=0.55": "failed"}
-    assert "must be tested" in sarif_json(checks, verdict="v", tool_version="0", location="l")
+    assert "must be tested as planned" in sarif_json(checks, verdict="v", tool_version="0", location="l")
+
+
+def test_a_plan_that_was_not_followed_fails_beside_bounds_of_fail_above():
+    plan = Preregistration("0" * 64, "2026-01-01", ("attack spv was left out",))
+    checks = audit_checks(audit_of(*ROWS, preregistration=plan), [LIMIT])
+    assert outcomes(checks)["plan"] == "failed"
+    assert "plan" not in outcomes(audit_checks(audit_of(*ROWS, preregistration=plan), []))
 
 
 def test_without_a_bound_nothing_is_judged():
@@ -134,6 +141,32 @@ def test_model_index_is_read_by_the_hub_library():
     assert (first.metric_args["low"], first.metric_args["high"], first.metric_args["attack"]) == (0.62, 0.8, "loss")
     assert len(card.data.eval_results) == 4
     assert model_index([number("perplexity", 9.0)], PROVENANCE) == ""
+
+
+def test_files_that_would_replace_an_input_or_each_other_are_refused_before_the_audit(base, files, command, tmp_path):
+    words = ("--model", base, "--attacks", "loss")
+    before = (files / "members.jsonl").read_bytes()
+    said = refusal(command(*words, "--junit", files / "members.jsonl"))
+    assert "the audit reads this file. Name another file, such as junit.xml." in said
+    assert (files / "members.jsonl").read_bytes() == before
+    same = tmp_path / "same.xml"
+    assert "is also the file of --junit" in refusal(command(*words, "--junit", same, "--sarif", same))
+    assert not same.exists()
+    said = refusal(command(*words, "--sarif", tmp_path))
+    assert said.endswith("is no file in an existing folder. Name a file, such as audit.sarif.")
+    assert "--junit /proc/j.xml: cannot be written" in refusal(command(*words, "--junit", "/proc/j.xml"))
+
+
+def test_an_unknown_context_is_named_in_one_sentence(base, command, tmp_path):
+    said = refusal(command("--model", base, "--annex", "edpb", "--context", "public", "-o", tmp_path / "out"))
+    assert said.startswith("byheart: Invalid value for '--context': 'public' is not one of 'public-api'")
+
+
+def test_a_plan_is_written_without_the_options_of_a_result(command, tmp_path):
+    plan = tmp_path / "plan.json"
+    said = refusal(command("--preregister", plan, "--annex", "edpb", "-o", tmp_path / "out"))
+    assert "-o, --annex: --preregister audits nothing" in said
+    assert not plan.exists()
 
 
 @pytest.mark.parametrize(("bound", "code"), [("auc=0.6", 3), ("auc=0.999", 0)])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import campaign
-from campaign.kills.campaign import drawn
+from campaign.kills.campaign import broken, drawn
 from campaign.kills.moments import Moment, child
+from campaign.kills.runs import Run
 
 
 @pytest.mark.slow
@@ -62,3 +63,40 @@ def test_moments_follow_from_the_run_and_the_number():
     assert {m.number for m in moments} == {signal.SIGKILL, signal.SIGTERM, signal.SIGINT}
     assert {m.operation for m in moments if m.operation is not None} <= set(range(1, 41))
     assert sum(m.operation is None for m in moments) > 40
+
+
+def _file_run(start):
+    return Run("study", start, lambda place: {"drafts": []})
+
+
+def _make(place, name):
+    folder = place / "store" / "models" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.json").write_text("{}")
+
+
+def test_a_result_that_is_made_again_is_a_fault(tmp_path):
+    def makes_all_again(place):
+        for name in "ab":
+            (place / "store" / "models" / name / "recipe.json").unlink(missing_ok=True)
+            _make(place, name)
+
+    def makes_what_is_missing(place):
+        for name in "ab":
+            if not (place / "store" / "models" / name / "recipe.json").exists():
+                _make(place, name)
+
+    moment = Moment(signal.SIGKILL, operation=8)  # a is complete, b is not
+    assert broken(_file_run(makes_all_again), tmp_path, moment, {"drafts": []}) == "made twice: ['models/a']"
+    assert not broken(_file_run(makes_what_is_missing), tmp_path, moment, {"drafts": []})
+
+
+def test_a_signal_that_ends_a_run_with_another_exit_code_is_a_fault(tmp_path):
+    def fails(place):
+        try:
+            (place / "x").write_text("x")
+        except KeyboardInterrupt:
+            sys.exit(1)
+
+    moment = Moment(signal.SIGINT, operation=1)
+    assert broken(_file_run(fails), tmp_path, moment, {"drafts": []}).startswith("SIGINT ends the run with 1")

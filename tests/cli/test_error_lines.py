@@ -28,6 +28,10 @@ def test_an_output_that_is_a_folder_is_refused(refused, store, output):
     assert "Choose another path" in refused("report", "--store", store, "-o", output)
 
 
+def test_an_infinite_speed_is_refused(refused):
+    assert "less than or equal to 1000000" in refused("plan", "study.yaml", "--tflops", "inf")
+
+
 def test_control_and_direction_characters_are_escaped(refused):
     line = refused("shelf", "attacks", "\x1b[31mred\u202e\x07")
     assert "\\x1b[31mred\\u202e\\x07" in line

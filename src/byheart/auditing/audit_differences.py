@@ -199,9 +199,7 @@ def differences_table(differences: AuditDifferences) -> Table:
         for a in differences.attacks
     )
     header = ("attack", "AUC, first", "AUC, second", "second minus first", "p (Holm)", "difference", "rank correlation")
-    note = (
-        "Same texts in pairs (DeLong, clustered by group); plain 95 % intervals; p-values corrected over the attacks."
-    )
+    note = "DeLong's paired test on the same texts; a group counts as one text. Only the p-values are corrected for the number of attacks."
     note += "".join(f" Not compared: {name} ({reason})." for name, reason in differences.left_out.items())
     return Table(f"{differences.names[0]} and {differences.names[1]}", header, lines, note)
 

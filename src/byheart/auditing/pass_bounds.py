@@ -184,7 +184,7 @@ def _judge(
     reason = _invalid_reason(record_labels, gate)
     if not reason and high >= bound.maximum:
         above = "is above" if value > bound.maximum else "is not below"
-        reason = f"the upper end of {attack} {above} {bound.maximum:g}"
+        reason = f"the upper 95 % end of {attack} {above} {bound.maximum:g}"
     return BoundResult(bound, not reason, attack, value, high, power, reason)
 
 
@@ -233,8 +233,8 @@ def pass_table(results: Sequence[BoundResult], fpr: float) -> Table:
     header = ("bound", "result", "closest attack", "value", "upper 95 % end", "power at chance")
     note = (
         "Shown: for every attack that ran, and for its reversed score, the upper end is below the bound; the probability of a false "
-        "pass is at most 2.5 %. It says nothing about other attacks and other texts. Power: the probability that a model at chance "
-        "passes."
+        "pass is at most 2.5 %. A bound that is shown says nothing about other attacks or other texts. Power: the probability that a "
+        "model at chance passes."
     )
     if any(r.bound.metric == "epsilon" for r in results):
         note += " epsilon: ln(TPR / FPR) of an attack, in nats, not the epsilon of the training, which no audit bounds from above."

@@ -84,7 +84,10 @@ class SavedAudit:
 def read_audit_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of an audit's folder; raises `StoreError` for another folder and for a changed manifest."""
     if not (folder / MANIFEST).is_file():
-        raise StoreError(f"{folder}: is not the folder of an audit (no {MANIFEST}). Name a folder of byheart audit -o.")
+        fix = "Name a folder of byheart audit -o."
+        if (folder / "store.json").is_file():
+            fix = f"It is a store of studies: byheart report --store {folder}"
+        raise StoreError(f"{folder}: is not the folder of an audit (no {MANIFEST}). {fix}")
     manifest = read_sealed(folder / MANIFEST)
     if "made" not in manifest or "files" not in manifest:
         raise StoreError(f"{folder}: its {MANIFEST} is not that of an audit. Name a folder of byheart audit -o.")

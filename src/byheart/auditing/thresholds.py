@@ -71,7 +71,7 @@ def parse_bounds(written: Iterable[str]) -> tuple[Bound, ...]:
 def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], list[str]]:
     """Return messages for exceeded bounds (interval above), then for undecided bounds (only the point estimate above).
 
-    If the verdict is "reversed", each attack's reversed score is compared with a bound, too.
+    If the model leaks, in either direction, each attack's reversed score is compared with a bound, too.
     Raises `DataError` if the audit has no verdict: an unjudged bound must not count as passed.
     """
     exceeded: list[str] = []
@@ -86,7 +86,7 @@ def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], li
             interval = f"{row_values.format_number(row.low or 0)}, {row_values.format_number(row.high or 1)}"
             measured = f"{metric} of {attack_label(row)} is {row_values.format_number(row.value)} [{interval}]"
             sides = [("the value", row.value, row.low)]
-            if audit.ruling.word == "reversed":
+            if audit.ruling.word in {"leaks", "reversed"}:
                 reversed_score = _reversed_estimate(audit, row)
                 name = "that of its reversed score" + (", 1 - AUC," if metric == "auc" else "")
                 sides.append((name, reversed_score.value, reversed_score.low))
@@ -104,7 +104,7 @@ def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], li
 
 
 def _reversed_estimate(audit: Audit, row: Row) -> Estimate:
-    """Return the metric of an attack's negated scores, by which an adversary identifies the members of an unlearned model."""
+    """Return the metric of an attack's negated scores, by which an adversary may identify members."""
     if row.metric == "auc":
         return Estimate(
             1 - row.value, None if row.high is None else 1 - row.high, None if row.low is None else 1 - row.low

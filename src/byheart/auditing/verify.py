@@ -100,6 +100,9 @@ def _input_differences(part: str, path: str, recorded: Mapping[str, Mapping[str,
     expected = recorded[part]
     if sorted(found.values()) == sorted(expected.values()):
         return  # another name of the same content is no difference
+    if len(expected) == len(found) == 1:
+        yield f"{part}: {path} has another content than {next(iter(expected))}, which the audit read"
+        return
     for name in dict.fromkeys((*expected, *found)):
         if found.get(name) != expected.get(name):
             state = "missing" if name not in found else "new" if name not in expected else "changed"

@@ -1,7 +1,7 @@
 """The command `byheart audit`.
 
-Exit 0: done. 2: invalid request. 3: a --fail-above bound is exceeded. 4: a --pass-below bound is not shown, or a planned
-bound was not tested.
+Exit 0: done. 2: invalid request. 3: a --fail-above bound is exceeded. 4: a --pass-below bound is not shown, or bounds were
+not tested as preregistered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from byheart.cli.evidence_options import EvidenceOptions
 from byheart.cli.option_groups import with_option_groups
 from byheart.cli.review_options import ReviewOptions
 from byheart.cli.text_options import TextOptions
+from byheart.core.errors import SettingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,10 +69,11 @@ def audit(
         canaries=texts.canaries,
     )
     if evidence.preregister is not None:
+        _check_no_output(output, review)
         _preregister(request, evidence.preregister)
         return
     check_one_model(model, endpoint, texts)
-    review.check_output(output.output)
+    review.check_output(output.output, _paths_read(texts, model, evidence))
     result = _audit_model(request, model) if endpoint.endpoint is None else _audit_endpoint(request, endpoint)
     if output.output is not None:
         result.save(
@@ -83,6 +85,28 @@ def audit(
         )
     review.write_checks(result, request.bounds, output.output)
     _print_result(result, request.bounds, output)
+
+
+def _check_no_output(output: OutputOptions, review: ReviewOptions) -> None:
+    """Raise `SettingError` for options of --preregister that name a result, because nothing is audited."""
+    given = {
+        "-o": output.output is not None,
+        "--annex": review.annex is not None,
+        "--junit": review.junit is not None,
+        "--sarif": review.sarif is not None,
+        "--json": output.json,
+    }
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        raise SettingError(
+            f"{', '.join(wrong)}: --preregister audits nothing and writes only the plan. Use {'it' if len(wrong) == 1 else 'them'} with "
+            "--preregistered."
+        )
+
+
+def _paths_read(texts: TextOptions, model: ModelOptions, evidence: EvidenceOptions) -> list[str | Path]:
+    """Return what the audit reads, as far as it is named by a path."""
+    named = (*texts.sources.values(), texts.canaries, model.model, model.adapter, model.base, model.exported_from)
+    return [path for path in (*named, evidence.preregistered) if path is not None]
 
 
 def _plan(evidence: EvidenceOptions) -> dict[str, Any] | None:
@@ -133,7 +157,7 @@ def _audit_endpoint(request: AuditRequest, options: EndpointOptions) -> Audit:
 def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOptions) -> None:
     """Print the audit and its bounds.
 
-    Exits with code 3 if a bound is exceeded, 4 if a bound to pass is not shown or a bound of the preregistration was not tested.
+    Exits with code 3 if a bound is exceeded, 4 if a bound to pass is not shown or the bounds were not tested as preregistered.
     """
     from byheart.auditing.thresholds import crossed_bounds
     from byheart.store.seal import MANIFEST, SEAL, read_sealed
@@ -160,7 +184,11 @@ def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOption
     untested = result.preregistration.untested if result.preregistration else ()
     for option in untested:
         typer.echo(f"byheart: bound not shown: {option} is planned and was not tested. Add {option}.", err=True)
-    raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else EXIT_BOUND_NOT_SHOWN if not_shown or untested else 0)
+    departures = result.preregistration.deviations if result.preregistration and bounds else ()
+    if departures:
+        typer.echo(f"byheart: bounds not tested as planned: {'; '.join(departures)}", err=True)
+    is_open = bool(not_shown or untested or departures)
+    raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else EXIT_BOUND_NOT_SHOWN if is_open else 0)
 
 
 @contextmanager

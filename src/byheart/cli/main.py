@@ -178,7 +178,7 @@ def main() -> None:
         raise SystemExit(print_error(str(error), 2 if isinstance(error, RequestError) else 1)) from None
     except _UsageError as error:
         command = error.ctx.command_path if error.ctx else "byheart"
-        message = error.format_message()
+        message = error.format_message().replace("Value error, ", "")  # of the library that checks values
         end = "" if message.endswith((".", "?")) else "."
         raise SystemExit(print_error(f"{message}{end} See {command} --help.", 2)) from None
     except OSError as error:

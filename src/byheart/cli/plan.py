@@ -20,6 +20,7 @@ def plan(
         float | None,
         typer.Option(
             min=0.001,
+            max=1_000_000,
             help="Speed that a worker's device reaches, in 10^12 operations per second. Default: this processor's.",
         ),
     ] = None,

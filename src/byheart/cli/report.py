@@ -16,8 +16,10 @@ from byheart.cli.options import (
     check_show_options,
     open_existing_store,
 )
-from byheart.cli.review_options import AnnexContext, AnnexNames, check_annex
+from byheart.cli.review_options import AnnexContext, AnnexNames, check_annex, check_outside_sealed
 from byheart.core.errors import SettingError
+
+DEFAULT_PAGE = Path("report.html")
 
 
 def report(  # noqa: PLR0913 - the options of one command
@@ -30,9 +32,7 @@ def report(  # noqa: PLR0913 - the options of one command
     *,
     store: StoreFolder = DEFAULT_STORE,
     study: StudyName = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="Page to write.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.html", help="Page to write.")] = DEFAULT_PAGE,
     pdf: Annotated[
         Path | None, typer.Option(metavar="FILE.pdf", help="Also write a summary of at most two pages as PDF.")
     ] = None,
@@ -59,6 +59,7 @@ def report(  # noqa: PLR0913 - the options of one command
     if pdf is not None:
         check_engine()
     if folder is not None:
+        _check_no_study_options(folder, study, output, is_shown=show_text or show_private)
         _report_audit(folder, pdf=pdf, annex=annex, context=context, export=export)
         return
     if annex is not None:
@@ -82,6 +83,9 @@ def _report_audit(
     folder: Path, *, pdf: Path | None, annex: str | None, context: AnnexContext, export: Path | None
 ) -> None:
     """Write the PDF and the annex of an audit's folder."""
+    from byheart.auditing.saved import read_audit_manifest
+
+    read_audit_manifest(folder)
     if pdf is None and annex is None:
         raise SettingError(f"{folder}: the page of an audit is its report.html. Add --pdf FILE.pdf, or --annex edpb.")
     if export is not None and annex is None:
@@ -89,8 +93,7 @@ def _report_audit(
             "--export: an audit's folder has only an annex to export. Add --annex, such as --annex edpb."
         )
     for option, path in (("--pdf", pdf), ("--export", export)):
-        if path is not None and path.absolute().is_relative_to(folder.absolute()):
-            raise SettingError(f"{option} {path}: the folder of an audit is sealed. Name a path outside {folder}.")
+        check_outside_sealed(option, path)
     if pdf is not None:
         from byheart.auditing.summary import audit_summary
         from byheart.report.pdf import write_pdf
@@ -98,6 +101,16 @@ def _report_audit(
         _print_pdf(write_pdf(audit_summary(folder), pdf), pdf)
     if annex is not None:
         _report_annex(folder, annex, context, export)
+
+
+def _check_no_study_options(folder: Path, study: str | None, output: Path, *, is_shown: bool) -> None:
+    """Raise `SettingError` for options of a study's page, which an audit has already."""
+    given = {"--study": study is not None, "-o": output != DEFAULT_PAGE, "--show-text and --show-private": is_shown}
+    for option, is_given in given.items():
+        if is_given:
+            raise SettingError(
+                f"{option}: has no effect on the audit {folder}, whose page is its report.html. Leave it out."
+            )
 
 
 def _print_pdf(pages: int, path: Path) -> None:

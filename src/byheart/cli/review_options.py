@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,19 +52,29 @@ class ReviewOptions:
         """Raise `SettingError` for --context without --annex, `UnknownNameError` for an unknown name of --annex."""
         check_annex(self.annex, self.context)
 
-    def check_output(self, output: Path | None) -> None:
-        """Raise `SettingError` for --annex without a folder, for a file inside it, and for a file that cannot be written."""
+    def check_output(self, output: Path | None, inputs: Iterable[str | Path]) -> None:
+        """Raise `SettingError` for --annex without a folder, and for files that cannot be written or would replace others.
+
+        `inputs` are paths that the audit reads.
+        """
         if self.annex is not None and output is None:
             raise SettingError("--annex: there is no folder to write it to. Add -o DIR.")
-        for option, path in (("--junit", self.junit), ("--sarif", self.sarif)):
+        if self.junit is not None and self.sarif is not None and self.junit.resolve() == self.sarif.resolve():
+            raise SettingError(f"--sarif {self.sarif}: is also the file of --junit. Name two files.")
+        read = {Path(item).resolve() for item in inputs}
+        for option, path, example in (("--junit", self.junit, "junit.xml"), ("--sarif", self.sarif, "audit.sarif")):
             if path is None:
                 continue
             if output is not None and path.absolute().is_relative_to(output.absolute()):
                 raise SettingError(f"{option} {path}: the folder of -o is sealed. Name a file outside {output}.")
             if path.is_dir() or not path.absolute().parent.is_dir():
                 raise SettingError(
-                    f"{option} {path}: is no file in an existing folder. Name a file, such as audit{path.suffix}."
+                    f"{option} {path}: is no file in an existing folder. Name a file, such as {example}."
                 )
+            if path.resolve() in read:
+                raise SettingError(f"{option} {path}: the audit reads this file. Name another file, such as {example}.")
+            check_outside_sealed(option, path)
+            _check_writable(option, path)
 
     def annex_of(self, audit: Audit) -> Annex | None:
         """Return the annex of an audit if one is requested."""
@@ -88,6 +99,27 @@ class ReviewOptions:
                 location=_report_location(output),
             )
             self.sarif.write_text(text, encoding="utf-8")
+
+
+def check_outside_sealed(option: str, path: Path | None) -> None:
+    """Raise `SettingError` for a path inside a folder whose manifest has the hashes of its files."""
+    from byheart.store.seal import sealed_folder_of
+
+    folder = None if path is None else sealed_folder_of(path)
+    if folder is not None:
+        raise SettingError(f"{option} {path}: the folder {folder.name} is sealed. Name a path outside it.")
+
+
+def _check_writable(option: str, path: Path) -> None:
+    """Raise `SettingError` if a file cannot be written, before an audit that would be lost; the file is not changed."""
+    is_new = not path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise SettingError(f"{option} {path}: cannot be written ({error.strerror}). Name another file.") from error
 
 
 def check_annex(names: str | None, context: str | None) -> None:

@@ -54,6 +54,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
         written_again = sealed_json(cast("dict[str, Any]", content)) if isinstance(content, dict) else ""
     except FileNotFoundError as error:
         raise StoreError(f"{path}: the file does not exist. Name what byheart wrote.") from error
+    except IsADirectoryError as error:
+        raise StoreError(f"{path}: is a folder. Name the file that byheart wrote.") from error
     except (OSError, ValueError, RecursionError) as error:
         # ValueError: also NaN and half a surrogate pair, which no sealed file has.
         raise StoreError(f"{path}: is not JSON that byheart wrote ({error}). Name what byheart wrote.") from error
@@ -62,6 +64,18 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if written_again != text:
         raise StoreError(f"{path}: was changed after it was written (its seal does not match). Get the original file.")
     return cast("dict[str, Any]", content)
+
+
+def sealed_folder_of(path: Path) -> Path | None:
+    """Return the folder with a manifest of its files in which a path lies, or None."""
+    for folder in (path.absolute(), *path.absolute().parents):
+        try:
+            content = json.loads((folder / MANIFEST).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and SEAL in content and "files" in content:
+            return folder
+    return None
 
 
 def changed_files(folder: Path, files: Mapping[str, str], *, ignored: Iterable[str] = ()) -> list[str]:

@@ -90,13 +90,22 @@ def makespan(seconds: Mapping[str, float], requires: Mapping[str, Sequence[str]]
 
     `seconds` holds each task's duration, in the order of the queue; `requires` the tasks that must end before it starts.
     """
-    pending, ended, running, now = list(seconds), set[str](), list[tuple[float, str]](), 0.0
-    while pending or running:
-        for key in [k for k in pending if all(r in ended for r in requires[k])][: workers - len(running)]:
-            heapq.heappush(running, (now + seconds[key], key))
-            pending.remove(key)
-        now, key = heapq.heappop(running)
-        ended.add(key)
+    keys = list(seconds)
+    missing = [len(requires[k]) for k in keys]
+    dependents: dict[str, list[int]] = {k: [] for k in keys}
+    for number, key in enumerate(keys):
+        for required in requires[key]:
+            dependents[required].append(number)
+    ready, running, now = [n for n, count in enumerate(missing) if not count], list[tuple[float, int]](), 0.0
+    while ready or running:
+        while ready and len(running) < workers:
+            number = heapq.heappop(ready)
+            heapq.heappush(running, (now + seconds[keys[number]], number))
+        now, ended = heapq.heappop(running)
+        for number in dependents[keys[ended]]:
+            missing[number] -= 1
+            if not missing[number]:
+                heapq.heappush(ready, number)
     return now
 
 

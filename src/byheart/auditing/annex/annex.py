@@ -139,7 +139,7 @@ def _test_table(annex: Annex) -> Table:
     header = ("attack class", "test", "adversary has", "metric", "value", "power", "clauses")
     note = (
         "Values of the fine-tuned model with 95 % confidence intervals in brackets. Power: the probability that an AUC is detected, or "
-        "that a bound is shown. Clauses: in the first line of each class. A test that detects nothing does not show that nothing was "
+        "that a bound is shown. Clauses are named once for each class. A test that detects nothing does not show that nothing was "
         "memorized."
     )
     return Table("Tests by attack class", header, lines, note)

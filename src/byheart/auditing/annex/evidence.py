@@ -18,7 +18,7 @@ from byheart.core.errors import RequestError
 from byheart.core.registry import choose, entry_names
 from byheart.core.row import adversary_label
 from byheart.core.types import Estimate, Row
-from byheart.stats.leakage_tests import RecordLabels
+from byheart.stats.leakage_tests import CHANCE_AUC, RecordLabels
 
 MEMBERSHIP, EXTRACTION, CANARIES, ATTRIBUTES, INVERSION = (
     "membership",
@@ -200,6 +200,14 @@ def class_summary(lines: Sequence[Line], attack_class: str) -> str:
     if not counted:
         return "; ".join([f"not run by an adversary of this context ({option})", *bounds])
     count = row_values.format_count(len({x.test for x in counted}), "attack")
-    best = max(counted, key=lambda x: (x.metric == counted[0].metric, x.estimate.value if x.estimate else 0.0))
-    highest = row_values.format_number(best.estimate.value if best.estimate else 0.0)
-    return "; ".join([f"{count}, {best.metric} up to {highest} ({best.test})", *bounds])
+    values = [_strongest_value(x) for x in counted if x.metric == counted[0].metric]
+    highest, test = max(values, key=lambda pair: pair[0])
+    return "; ".join([f"{count}, {counted[0].metric} up to {row_values.format_number(highest)} ({test})", *bounds])
+
+
+def _strongest_value(line: Line) -> tuple[float, str]:
+    """Return a line's value and test; of an AUC below 0.5 those of the reversed score, which an adversary uses as well."""
+    value = line.estimate.value if line.estimate else 0.0
+    if line.metric == metric_name("auc") and value < CHANCE_AUC:
+        return 1 - value, f"{line.test}, reversed"
+    return value, line.test

@@ -50,6 +50,9 @@ def audit_checks(audit: Audit, limits: Sequence[Bound]) -> tuple[Check, ...]:
     ]
     untested = () if audit.preregistration is None else audit.preregistration.untested
     checks += [Check("preregistration", option, "failed", "planned, and not tested") for option in untested]
+    if limits and audit.preregistration is not None and audit.preregistration.deviations:
+        message = f"bounds not tested as planned: {'; '.join(audit.preregistration.deviations)}"
+        checks.append(Check("preregistration", "plan", "failed", message))
     if not checks:
         checks = [*_unbounded(audit)]
     return (*checks, *(Check("attack", name, "not judged", f"not run: {why}") for name, why in audit.left_out.items()))

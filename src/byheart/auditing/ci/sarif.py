@@ -19,7 +19,7 @@ _KINDS = {"failed": ("fail", "error"), "undecided": ("open", "none")}
 _GROUPS = {
     "fail-above": "The 95 % interval of the attack must not lie above the bound",
     "pass-below": "Every attack must be shown to stay below the bound",
-    "preregistration": "A planned bound must be tested",
+    "preregistration": "Bounds must be tested as planned",
     "attack": "No bound judges this attack",
 }
 

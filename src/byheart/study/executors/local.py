@@ -114,8 +114,22 @@ def _run_quietly(task: Task, store: Store, machine: Machine) -> CellOutcome | No
     return run_planned_task(task, store, machine, lambda _event: None, wait=False)
 
 
+def end_with_parent() -> None:
+    """End this process when its parent ends, also by SIGKILL; a worker that waits for a task would otherwise stay."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True, name="end with parent").start()
+
+
 def _initialize_worker(numbers: Any, workers: int) -> None:
     """Set a new worker's number of threads (its share of the cores) and its GPU, if there is one."""
+    end_with_parent()
     with numbers.get_lock():
         number = numbers.value
         numbers.value += 1
