@@ -70,7 +70,8 @@ def _changed(value: Any, move: str, chance: random.Random, words: Sequence[Any])
     if move == "wrap":
         return chance.choice(([value], {"a": value}, [value, value], str(value)))
     if move == "number" and isinstance(value, int | float) and not isinstance(value, bool):
-        return chance.choice((value + 1, value - 1, -value, value * 1000, value / 3, str(value), float(value)))
+        numeric = (value / 3, float(value)) if abs(value) < 1e300 else (value // 3, 0.0)
+        return chance.choice((value + 1, value - 1, -value, value * 1000, numeric[0], str(value), numeric[1]))
     if move == "text" and isinstance(value, str):
         return edited_bytes(value.encode("utf-8", "surrogatepass"), [chance.random()]).decode("utf-8", "replace")
     if move == "repeat" and isinstance(value, list) and value:

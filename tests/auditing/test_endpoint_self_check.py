@@ -93,3 +93,14 @@ def test_equal_text_of_model_and_base_is_a_warning_where_only_text_is_served(fol
         with StandIn(served, fail=text_only) as server:
             found = byheart.audit_endpoint(server.url, "tuned", *sides, **asked)
         assert any("both names may serve the same weights" in w for w in found.warnings) == is_noticed
+
+
+def test_an_answer_that_the_check_cannot_read_names_the_server(folders):
+    def fault(path, body):
+        return generated_numbers(lambda _: 5.0)(path, body) if body and body.get("max_tokens", 0) > 1 else None
+
+    with (
+        StandIn(folders("llama"), fail=fault) as server,
+        pytest.raises(ModelError, match=f"^{server.url}: the log-probabilities are above 0"),
+    ):
+        audited(server)

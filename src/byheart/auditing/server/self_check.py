@@ -78,6 +78,10 @@ def _both_logprobs(
             second = model.echo(beginning + first.generated)
         except TooLongError:
             continue
+        except ModelError as error:
+            if model.endpoint.url in str(error):
+                raise
+            raise type(error)(f"{model.endpoint.url}: {error}") from error
         for w, r in _same_tokens(first, second, len(beginning)):
             written.append(w)
             read.append(r)
