@@ -5,7 +5,6 @@ Shape checks are on for every test. What needs torch is imported by the fixture 
 
 import gc
 import os
-import sys
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may contact a hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads that wait for each other cost more than they save
@@ -148,15 +147,16 @@ def opened(browser):
 
 
 @pytest.fixture
+def typed(monkeypatch, capsys):
+    """A function from what is typed after `byheart` to exit code, output and errors, in this process."""
+    from testing.command_line import run_command
+
+    return lambda *words: run_command(monkeypatch, capsys, *words)
+
+
+@pytest.fixture
 def typed_audit(monkeypatch, capsys):
-    """A function that runs `byheart audit` with these arguments in this process and returns exit code, output and errors."""
-    from byheart.cli.main import main
+    """The same for what is typed after `byheart audit`."""
+    from testing.command_line import run_command
 
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", "audit", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        reported = capsys.readouterr()
-        return ended.value.code, reported.out, reported.err
-
-    return run
+    return lambda *words: run_command(monkeypatch, capsys, "audit", *words)

@@ -1,7 +1,6 @@
 """The annex says what was run, what was not and what runs it, beside clauses; it claims no compliance."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +9,6 @@ from byheart.auditing.annex.annex import DISCLAIMER, build_annex
 from byheart.auditing.annex.clauses import framework_names, general_duties, parse_frameworks, read_framework
 from byheart.auditing.annex.contexts import EXCLUDED, counts
 from byheart.auditing.annex.evidence import CLASS_LABELS, class_summary, evidence_lines
-from byheart.cli.main import main
 from byheart.core.adversary import default_adversary_label
 from byheart.core.errors import SettingError, UnknownNameError
 from byheart.core.registry import entry_names
@@ -145,7 +143,7 @@ def test_unknown_names_are_refused():
         build_annex(facts_of(LOSS), "edpb", context="web")
 
 
-def test_the_command_writes_the_annex_and_reads_it_from_the_folder(base, saved, command, tmp_path, monkeypatch, capsys):
+def test_the_command_writes_the_annex_and_reads_it_from_the_folder(base, saved, command, typed, tmp_path):
     words = ("--model", saved / "full", "--base", base, "--attacks", "loss")
     assert "requires --annex" in refusal(command(*words, "--context", "weights"))
     assert "Add -o DIR" in refusal(command(*words, "--annex", "edpb"))
@@ -159,17 +157,10 @@ def test_the_command_writes_the_annex_and_reads_it_from_the_folder(base, saved, 
     assert "AISVS 11.2.5" in section
     assert 'href="#annex"' in page
 
-    def typed(*more):
-        monkeypatch.setattr(sys, "argv", ["byheart", "report", *map(str, more)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code, shown.out, shown.err
-
     again = ("--annex", "edpb,aisvs", "--context", "public-api")
-    assert typed(tmp_path / "out", *again) == (0, written, "")
-    assert typed(tmp_path / "out", *again, "--export", tmp_path / "e")[0] == 0
+    assert typed("report", tmp_path / "out", *again) == (0, written, "")
+    assert typed("report", tmp_path / "out", *again, "--export", tmp_path / "e")[0] == 0
     assert (tmp_path / "e" / "annex.json").read_text() == (tmp_path / "out" / "annex.json").read_text()
-    assert "is sealed" in refusal(typed(tmp_path / "out", *again, "--export", tmp_path / "out" / "e"))
-    assert "no audit is named" in refusal(typed("--annex", "edpb"))
-    assert "its report.html" in refusal(typed(tmp_path / "out"))
+    assert "is sealed" in refusal(typed("report", tmp_path / "out", *again, "--export", tmp_path / "out" / "e"))
+    assert "no audit is named" in refusal(typed("report", "--annex", "edpb"))
+    assert "its report.html" in refusal(typed("report", tmp_path / "out"))

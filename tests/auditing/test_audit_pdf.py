@@ -2,33 +2,14 @@
 
 import json
 import shutil
-import sys
-
-import pytest
 
 from byheart.auditing.render import attack_table
 from byheart.auditing.saved import read_audit
-from byheart.cli.main import main
 from byheart.store.seal import MANIFEST, read_sealed
 from testing.audited import refusal
 from testing.pdf_text import pdf_pages
 
 ATTACKS = ("--attacks", "loss,min_k", "--fpr", "0.1")
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """A function from what is typed after `byheart` to exit code, output and errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code, shown.out, shown.err
-
-    return run
 
 
 def test_a_report_of_an_audit_refuses_what_it_would_ignore_or_change(base, command, typed, tmp_path):

@@ -1,7 +1,6 @@
 """Canaries in anybody's training: planted, trained on by plain torch, and audited with their manifest."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +13,6 @@ import byheart
 from byheart.auditing.canaries.texts import audited_canaries, planted_canaries
 from byheart.auditing.canaries.writer import CanaryWriter
 from byheart.auditing.compare import audit_comparison
-from byheart.cli.main import main
 from byheart.core.errors import DataError, ModelError
 from byheart.data.plant_settings import PlantSettings
 from byheart.data.records import ParsedRecord
@@ -167,14 +165,7 @@ def test_without_a_base_model_exposure_remains_and_the_bound_is_missing(planted,
     assert any("without a base model, neither TPR" in d for d in audit.doubts)
 
 
-def test_the_command_plants_checks_and_audits(tuned, base, tmp_path, monkeypatch, capsys):
-    def typed(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code, told.out, told.err
-
+def test_the_command_plants_checks_and_audits(tuned, base, typed, tmp_path):
     data, out = tmp_path / "train.jsonl", tmp_path / "planted.jsonl"
     data.write_text("".join(json.dumps({"text": t}) + "\n" for t in TEXTS))
     plant = ("canaries", "plant", data, "-o", out, "--count", 48, "--repetitions", "1,4", "--references", 20)

@@ -12,15 +12,8 @@ from byheart.core.errors import ModelError
 from testing.audited import refusal
 
 
-def test_the_demonstration_trains_audits_and_writes_a_page(base, tmp_path, monkeypatch, capsys):
+def test_the_demonstration_trains_audits_and_writes_a_page(base, typed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-    def typed(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code, shown.out, shown.err
 
     words = ("demo", "audit", "--base", base, "--texts", "20", "--epochs", "1", "-o", "my first")
     code, out, err = typed(*words)

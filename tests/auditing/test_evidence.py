@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -12,28 +11,12 @@ import pytest
 from byheart.auditing.audit_differences import compare_folders
 from byheart.auditing.saved import read_audit
 from byheart.auditing.verify import verify_folder
-from byheart.cli.main import main
 from byheart.core.errors import StoreError
 from byheart.stats.roc_auc import auc_difference
 from byheart.store.seal import MANIFEST, read_sealed, sealed_json, sha256
 from testing.audited import MEMBERS, NONMEMBERS, records, refusal
 
 ATTACKS = ("--attacks", "loss,min_k")
-
-
-@pytest.fixture
-def typed(monkeypatch, capsys):
-    """A function from what is typed after `byheart` to exit code, output and errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", *map(str, words)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code, shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from byheart.auditing.pass_bounds import (
     pass_table,
     required_texts,
 )
-from byheart.cli.main import main
 from byheart.core.errors import DataError, SettingError, UnknownNameError
 from byheart.core.registry import choose
 from byheart.core.split_check import Finding, Gate
@@ -170,42 +168,31 @@ def test_the_command_refuses_too_few_texts_and_shows_nothing_on_a_broken_split(b
     assert "the split is broken" in err
 
 
-def test_bounds_without_an_attack_on_membership_are_refused(command, monkeypatch, capsys, tmp_path):
+def test_bounds_without_an_attack_on_membership_are_refused(command, typed, tmp_path):
     words = ("--attacks", "discoverable", "--pass-below", "auc=0.9")
     says = "bounds limit attacks on membership, and discoverable is none"
     assert says in refusal(command(*words, "--preregister", tmp_path / "plan.json"))
-    monkeypatch.setattr(sys, "argv", ["byheart", "check", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    shown = capsys.readouterr()
-    assert "discoverable is none" in refusal((ended.value.code, shown.out, shown.err))
+    assert "discoverable is none" in refusal(typed("check", *words))
 
 
-def test_the_plan_says_how_many_texts_a_bound_takes(files, monkeypatch, capsys):
-    def typed(*words):
-        monkeypatch.setattr(sys, "argv", ["byheart", "check", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return ended.value.code, shown.out, shown.err
-
+def test_the_plan_says_how_many_texts_a_bound_takes(files, typed):
     words = ("--pass-below", "auc=0.55", "--pass-below", "tpr_at_fpr=0.2", "--attacks", "loss,min_k", "--fpr", "0.1")
-    code, out, _ = typed(*words, "--json")
+    code, out, _ = typed("check", *words, "--json")
     assert code == 0
     (plan,) = json.loads(out)["pass_below"]
     assert [b["texts_per_class"] for b in plan["bounds"]] == [
         required_texts(bound, fpr=0.1, attacks=2) for bound in (PassBound("auc", 0.55), PassBound("tpr_at_fpr", 0.2))
     ]
     assert [b["power"] for b in plan["bounds"]] == [None, None]
-    code, out, _ = typed(*words)
+    code, out, _ = typed("check", *words)
     assert f"{plan['bounds'][0]['texts_per_class']:,}" in out
     sides = ("--members", files / "members.jsonl", "--nonmembers", files / "nonmembers.jsonl")
-    code, out, _ = typed(*words, *sides)
+    code, out, _ = typed("check", *words, *sides)
     assert "power with 32 and 32" in out
-    content = json.loads(typed(*words, *sides, "--json")[1])
+    content = json.loads(typed("check", *words, *sides, "--json")[1])
     assert content["datasets"][0]["members"] == 32
     assert content["pass_below"][0]["bounds"][0]["power"] == pytest.approx(auc_pass_power(32, 32, 0.55, attacks=2))
-    assert "chance reaches 0.5" in refusal(typed("--pass-below", "auc=0.5"))
+    assert "chance reaches 0.5" in refusal(typed("check", "--pass-below", "auc=0.5"))
 
 
 @pytest.mark.usefixtures("many_calls")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 import byheart
 from byheart.auditing import target
@@ -22,34 +22,19 @@ from testing.adapter_kinds import perturb
 from testing.adapters import differences, state
 from testing.audited import MEMBERS, NONMEMBERS, records
 from testing.reading import mean_logps
-from testing.tiny_models import tiny_tokenizer
+from testing.tiny_models import save_wide_model, tiny_tokenizer
 
 SIDES = {"member": MEMBERS[:6], "nonmember": NONMEMBERS[:6]}
 TEXTS = [*SIDES["member"], *SIDES["nonmember"]]
 FOUR = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32}
-WIDE = LlamaConfig(  # 4 bits are packed in blocks of 64
-    vocab_size=300,
-    hidden_size=64,
-    intermediate_size=128,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    max_position_embeddings=128,
-)
 LORA = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A model wide enough to be packed."""
-    torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("wide")
-    model = AutoModelForCausalLM.from_config(WIDE)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                weight.mul_(4.0)
-    model.save_pretrained(folder)
-    tiny_tokenizer(bos=False).save_pretrained(folder)
+    save_wide_model(folder, tied=False)
     return folder
 
 

@@ -1,20 +1,16 @@
 """byheart check: the split check of files and of studies."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from byheart.cli.main import main
+from testing.command_line import run_command
 from testing.splits import fair
 
 
 def run_check(monkeypatch, capsys, *words):
-    monkeypatch.setattr(sys, "argv", ["byheart", "check", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code, *capsys.readouterr()
+    return run_command(monkeypatch, capsys, "check", *words)
 
 
 def write_rows(path, texts, **fields):

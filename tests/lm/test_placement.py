@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate import disk_offload, dispatch_model
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
 from byheart.core.errors import ModelError, SettingError
@@ -20,32 +20,16 @@ from byheart.lm.load import LanguageModel, causal_config
 from byheart.lm.placement import Placement, device_of
 from byheart.lm.tokens import tokenize
 from testing.made_up import SENTENCES
-from testing.tiny_models import tiny_tokenizer
+from testing.tiny_models import save_wide_model
 
 TEXTS = [f"{s} And {i} more." for i, s in enumerate(SENTENCES)] + [f"Also, {s}" for s in SENTENCES]
-WIDE = LlamaConfig(  # 4 bits are packed in blocks of 64
-    vocab_size=300,
-    hidden_size=64,
-    intermediate_size=128,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    max_position_embeddings=128,
-    tie_word_embeddings=True,
-)
 
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A folder with a model wide enough for quantization, and a LoRA of it."""
-    torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("wide")
-    model = AutoModelForCausalLM.from_config(WIDE)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                weight.mul_(4.0)
-    model.save_pretrained(folder / "base")
-    tiny_tokenizer(bos=False).save_pretrained(folder / "base")
+    save_wide_model(folder / "base")
     tuned = get_peft_model(
         AutoModelForCausalLM.from_pretrained(folder / "base"),
         LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, LlamaConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 import byheart
 from byheart.core.config import BaseFormat
@@ -17,19 +17,10 @@ from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import BASE
 from byheart.study.plan import plan, plan_cells
 from byheart.study.study_file import parse_study
-from testing.tiny_models import tiny_tokenizer
+from testing.tiny_models import save_wide_model
 from testing.trained_studies import one_step, plain_loop, reopened, scores_by_epoch
 
 CPU = torch.device("cpu")
-WIDE = LlamaConfig(  # 4 bits are packed in blocks of 64
-    vocab_size=300,
-    hidden_size=64,
-    intermediate_size=128,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    max_position_embeddings=128,
-    tie_word_embeddings=True,
-)
 HALF = {"base_precision": "bfloat16"}
 FOUR = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.float32}
 
@@ -37,15 +28,8 @@ FOUR = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dt
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """A model wide enough to be packed."""
-    torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("wide")
-    model = AutoModelForCausalLM.from_config(WIDE)
-    with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim > 1:
-                weight.mul_(4.0)
-    model.save_pretrained(folder)
-    tiny_tokenizer(bos=False).save_pretrained(folder)
+    save_wide_model(folder)
     return folder
 
 

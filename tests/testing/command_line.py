@@ -1,9 +1,11 @@
-"""A tiny study, and the command line in a separate process."""
+"""A tiny study, and the command line in this process and in a separate one."""
 
 import json
 import signal
 import subprocess
 import sys
+
+import pytest
 
 DATA = {"train": 12, "members": 10, "nonmembers": 12, "validation": 6, "max_tokens": 60}
 THEIRS = """
@@ -32,6 +34,18 @@ def unmeasured(scores, membership):
     return Estimate(float("nan"))
 class NoFunction: pass
 """
+
+
+def run_command(monkeypatch, capsys, *words):
+    """Run what is typed after `byheart` in this process; return exit code, output and errors."""
+    from byheart.cli.main import main
+
+    monkeypatch.setattr(sys, "argv", ["byheart", *map(str, words)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    return ended.value.code, shown.out, shown.err
 
 
 def content(folder):

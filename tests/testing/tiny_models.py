@@ -71,10 +71,29 @@ def tiny_tokenizer(*, bos):
 def save_tiny_model(name, folder):
     """Write the tiny model of an architecture into a folder, the same one every time."""
     torch.manual_seed(7)
-    model = AutoModelForCausalLM.from_config(CONFIGS[name])
+    _save_amplified(AutoModelForCausalLM.from_config(CONFIGS[name]), folder)
+    tiny_tokenizer(bos=name == "gemma").save_pretrained(folder)
+
+
+def save_wide_model(folder, *, tied=True):
+    """Write a llama wide enough for weights of 4 bits, which are packed in blocks of 64, and its tokenizer."""
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=300,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        tie_word_embeddings=tied,
+    )
+    _save_amplified(AutoModelForCausalLM.from_config(config), folder)
+    tiny_tokenizer(bos=False).save_pretrained(folder)
+
+
+def _save_amplified(model, folder):
     with torch.no_grad():
         for weight in model.parameters():
             if weight.ndim > 1:
                 weight.mul_(4.0)  # far from uniform, so that a wrong row or a wrong mask shows
     model.save_pretrained(folder)
-    tiny_tokenizer(bos=name == "gemma").save_pretrained(folder)

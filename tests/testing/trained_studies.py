@@ -1,8 +1,5 @@
 """Every method on tiny models of many architectures as a study: the trained weights in other libraries give the study's numbers."""
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 import torch
 from peft import PeftModel
@@ -16,8 +13,7 @@ from byheart.store.rows import score_reader
 from byheart.store.store import Store
 from byheart.study.plan import plan_cells
 from byheart.study.study_file import parse_study
-from testing.architecture_kinds import CONFIGS
-from testing.architectures import save_model, without_folder
+from testing.architectures import outcome_by_name, save_model
 from testing.made_up import tiny_study
 
 METHODS = ("full", "lora", "head", "prompt", "p_tuning", "prefix", "dp_full", "dp_lora")
@@ -101,8 +97,4 @@ def opened(folder):
 
 def table():
     """The outcome of every method on each architecture, without the paths of this run."""
-    found = {}
-    for name in CONFIGS:
-        with tempfile.TemporaryDirectory() as folder:
-            found[name] = without_folder(outcome(name, Path(folder)), folder)
-    return found
+    return outcome_by_name(outcome)

@@ -29,16 +29,19 @@ def plan(
     """Show what a run would train and observe, which results are cached, and the estimated time."""
     from byheart.analysis.formats import as_text
     from byheart.store.store import Store
-    from byheart.study.estimate import cell_estimates, measured_flops_per_second, plan_table
-    from byheart.study.plan_schedule import remaining_tasks, schedule, schedule_table
+    from byheart.study.estimate import estimates_of, measured_flops_per_second, plan_table
+    from byheart.study.learning_rate_search import with_pending_trials
+    from byheart.study.plan import plan as plan_cells
+    from byheart.study.plan_schedule import schedule, schedule_table
     from byheart.study.study_file import read_study
+    from byheart.study.tasks import tasks_of
 
     changes = [*(overrides or []), *([] if workers is None else [f"machine.workers={workers}"])]
     parsed, opened = read_study(study, changes), Store.open(store)
-    tasks = remaining_tasks(parsed, opened)
-    cells = cell_estimates(parsed, opened)
-    speed = measured_flops_per_second() if tflops is None else tflops * 1e12
-    found = schedule(tasks, opened, parsed.machine, speed)
+    planned = with_pending_trials(plan_cells(parsed, opened), opened)
+    speed = measured_flops_per_second()
+    cells = estimates_of(planned, opened, parsed.machine, speed)
+    found = schedule(tasks_of(planned, opened), opened, parsed.machine, speed if tflops is None else tflops * 1e12)
     if json:
         minutes = round(sum(c.minutes or 0 for c in cells), 1)
         content = {"cells": [c._asdict() for c in cells], "minutes": minutes, "schedule": found._asdict()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -16,13 +17,23 @@ def as_declared(declared: Any, value: Any) -> Any:
     from pydantic import ValidationError
 
     try:
-        return _adapter(declared).validate_json(json.dumps(value), strict=True)
+        return validated_json(declared, json.dumps(value))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))[:100]
-        raise ValueError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise ValueError(f"{place}: {error_text(first)}") from None
     except (TypeError, RecursionError) as error:
         raise ValueError(str(error)) from None
+
+
+def validated_json(declared: Any, text: str) -> Any:
+    """Return the value of a JSON text as a declared type, without conversions; raises pydantic's `ValidationError`."""
+    return _adapter(declared).validate_json(text, strict=True)
+
+
+def error_text(error: Mapping[str, Any]) -> str:
+    """Return the text of one of pydantic's errors, to stand after a colon."""
+    return error["msg"][0].lower() + error["msg"][1:]
 
 
 @functools.cache

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, cast
 
 from byheart.core.errors import SettingError, StudyError
+from byheart.core.json_shapes import error_text, validated_json
 
 
 def validate_setting(where: str, declared: Any, value: Any) -> Any:
     """Return the value as its declared type; raise `SettingError` with the setting, the value and the fix."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return _adapter(declared, TypeAdapter).validate_json(json.dumps(value, allow_nan=False), strict=True)
+        return validated_json(declared, json.dumps(value, allow_nan=False))
     except ValidationError as error:
         first_error = error.errors()[0]
-        problem = first_error["msg"][0].lower() + first_error["msg"][1:]
-        raise SettingError(f"{where} = {shown_setting(value)}: {problem}. {_fix(first_error)}") from error
+        raise SettingError(
+            f"{where} = {shown_setting(value)}: {error_text(first_error)}. {_fix(first_error)}"
+        ) from error
     except (TypeError, ValueError, RecursionError) as error:
         raise SettingError(
             f"{where} = {shown_setting(value)}: not a valid setting. Write a finite number, a string, true, false, null or a list."
@@ -96,11 +97,6 @@ def check_plain(where: str, content: Any) -> None:
         elif isinstance(value, set | frozenset | bytes | date):
             kind = "bytes" if isinstance(value, bytes) else "a date" if isinstance(value, date) else "a set"
             raise SettingError(f"{place} = {shown_setting(value)}: is {kind}. Write a string in quotes, or a list.")
-
-
-@functools.cache
-def _adapter(declared: Any, adapter: Any) -> Any:
-    return adapter(declared)
 
 
 def parse_entry(shelf: str, written: Any) -> tuple[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from jaxtyping import Int
 
 from byheart.core.errors import DataError
 from byheart.core.evidence import GreedyContinuation, SuffixSpans
-from byheart.lm.generate import GenerationRequest, generate_greedy
+from byheart.observations._greedy import continue_prefixes
 
 if TYPE_CHECKING:
     from byheart.lm.forward import Scorer
@@ -45,19 +45,11 @@ def mismatched_continuation(model: Scorer, tokens: Tokens, prefix_suffix_split: 
     suffixes = [tokens.ids[s + b : s + e] for s, b, e in zip(starts, begin, end, strict=True)]
     longest = int(end.max())
     others = _others([tokens.ids[s : s + b].tobytes() for s, b in zip(starts, begin, strict=True)])
-    requests = [
-        GenerationRequest(
-            tokens.ids[starts[other] : starts[other] + begin[other]][-(longest - len(suffix)) :], len(suffix)
-        )
+    prefixes = [
+        tokens.ids[starts[other] : starts[other] + begin[other]][-(longest - len(suffix)) :]
         for suffix, other in zip(suffixes, others, strict=True)
     ]
-    generated = generate_greedy(model.model, requests, budget=model.budget, precision=model.precision)
-    return GreedyContinuation(
-        true=np.concatenate(suffixes),
-        starts=np.cumsum([0, *map(len, suffixes)]),
-        written=np.concatenate(generated).astype(np.int64),
-        written_starts=np.cumsum([0, *map(len, generated)]),
-    )
+    return continue_prefixes(model, prefixes, suffixes)
 
 
 def _others(prefixes: Sequence[bytes]) -> Int[np.ndarray, " texts"]:

@@ -18,7 +18,7 @@ from byheart.lm.multimodal import check_trainable
 from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store
 from byheart.study.base_formats import check_bitsandbytes
-from byheart.study.learning_rate_search import pending_trials
+from byheart.study.learning_rate_search import with_pending_trials
 from byheart.study.memory_estimate import check_fits, memory_bytes
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
@@ -99,16 +99,21 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
     A matrix product measures the processor's speed; a GPU is not considered. Shared work is counted for the first cell
     that needs it.
     """
-    planned = plan(study, store)
-    planned = (*pending_trials(planned, store), *planned)
+    planned = with_pending_trials(plan(study, store), store)
+    return estimates_of(planned, store, study.machine, measured_flops_per_second())
+
+
+def estimates_of(
+    planned: Sequence[PlannedCell], store: Store, machine: Machine, flops_per_second: float
+) -> list[CellEstimate]:
+    """Return the remaining work of planned cells and trials, and their minutes at this number of operations per second."""
     remaining = remaining_work_by_cell(planned, store)
-    check_device_and_bases(study.machine, planned, remaining)
-    check_fits(study.machine, planned, remaining)
-    speed = measured_flops_per_second()
+    check_device_and_bases(machine, planned, remaining)
+    check_fits(machine, planned, remaining)
     claimed_keys: set[str] = set()
     estimates: list[CellEstimate] = []
     for cell, work in zip(planned, remaining, strict=True):
-        size, memory = parameter_count(cell.cell.base), memory_bytes(cell, study.machine) if work else 0.0
+        size, memory = parameter_count(cell.cell.base), memory_bytes(cell, machine) if work else 0.0
         (_, epochs, observations), *shadows = remaining_steps(cell, store, claimed_keys)
         lacks = missing_package(cell.cell.method)
         estimates.append(
@@ -117,7 +122,7 @@ def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
                 training_texts=len(cell.texts["train"]),
                 epochs_to_train=epochs,
                 observations_to_make=len(observations) + sum(len(of_shadow) for _, _, of_shadow in shadows),
-                minutes=work * 2 * size / speed / 60 if size else None,
+                minutes=work * 2 * size / flops_per_second / 60 if size else None,
                 shadow_epochs=sum(shadow_epochs for _, shadow_epochs, _ in shadows),
                 epsilon=None if lacks or cell.spending is None else cell.spending.epsilon(cell.cell.training.epochs),
                 private=privacy_settings(cell.cell.method) is not None,

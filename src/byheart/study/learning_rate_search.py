@@ -104,6 +104,11 @@ def pending_trials(planned: Sequence[PlannedCell], store: Store) -> list[Planned
     return [t for t in all_trials(planned, store) if not store.has(STAGE, trial_key(t))]
 
 
+def with_pending_trials(planned: Sequence[PlannedCell], store: Store) -> tuple[PlannedCell, ...]:
+    """Return the trials that the searches of these cells still need, then the cells: what a run has to do."""
+    return (*pending_trials(planned, store), *planned)
+
+
 def run_trial(trial: PlannedCell, store: Store, machine: Machine, on_event: ProgressCallback) -> str:
     """Train with the trial's rate and store its perplexity on the selection texts; return it as a text.
 

@@ -11,13 +11,10 @@ from byheart.core.types import Table
 from byheart.lm.base_models import parameter_count
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
-from byheart.study.learning_rate_search import pending_trials
 from byheart.study.observed_states import BASE
-from byheart.study.plan import plan
 from byheart.study.remaining_work import epoch_work, missing_evidence, observation_work, remaining_steps
 from byheart.study.run_cell import base_observations
-from byheart.study.study_file import Study
-from byheart.study.tasks import Task, tasks_of
+from byheart.study.tasks import Task
 
 
 class Schedule(NamedTuple):
@@ -32,12 +29,6 @@ class Schedule(NamedTuple):
     device_hours: float | None
     longest_hours: float | None
     hours: float | None
-
-
-def remaining_tasks(study: Study, store: Store) -> tuple[Task, ...]:
-    """Return the tasks of a study's unfinished trials and of its cells, as a run would plan them."""
-    planned = plan(study, store)
-    return tasks_of((*pending_trials(planned, store), *planned), store)
 
 
 def schedule(tasks: Sequence[Task], store: Store, machine: Machine, flops_per_second: float) -> Schedule:

@@ -20,7 +20,7 @@ from byheart.store.run_info import run_details
 from byheart.store.store import Store
 from byheart.study.checkpoints import drop_states_of_stored_trainings
 from byheart.study.estimate import check_device_and_bases, check_method_packages
-from byheart.study.learning_rate_search import all_trials, pending_trials
+from byheart.study.learning_rate_search import all_trials, with_pending_trials
 from byheart.study.memory_estimate import check_fits
 from byheart.study.overrides import as_yaml
 from byheart.study.plan import plan
@@ -84,7 +84,7 @@ def run(
     open_store = store if isinstance(store, Store) else Store.open(Path(store))
     drop_states_of_stored_trainings(open_store)
     planned = plan(parsed_study, open_store)
-    with_trials = (*pending_trials(planned, open_store), *planned)
+    with_trials = with_pending_trials(planned, open_store)
     remaining = remaining_work_by_cell(with_trials, open_store)
     check_device_and_bases(parsed_study.machine, with_trials, remaining)
     check_method_packages(with_trials, remaining)

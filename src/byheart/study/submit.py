@@ -5,7 +5,7 @@ from __future__ import annotations
 from byheart.store.store import Store
 from byheart.study.estimate import check_method_packages
 from byheart.study.executors.slurm_jobs import Submission, job_executor, submit_jobs
-from byheart.study.learning_rate_search import pending_trials
+from byheart.study.learning_rate_search import with_pending_trials
 from byheart.study.plan import plan
 from byheart.study.remaining_work import remaining_work_by_cell
 from byheart.study.split_checks import split_gates
@@ -18,7 +18,7 @@ def submit(study: Study, store: Store) -> Submission:
     """Plan a study, check its splits, and submit its jobs. Raises `RequestError` for an invalid request."""
     executor = job_executor(store, study.machine)
     planned = plan(study, store)
-    with_trials = (*pending_trials(planned, store), *planned)
+    with_trials = with_pending_trials(planned, store)
     check_method_packages(with_trials, remaining_work_by_cell(with_trials, store))
     split_gates(planned, store)
     tasks = tasks_of(with_trials, store)
