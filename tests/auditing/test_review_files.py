@@ -72,6 +72,10 @@ def test_without_a_bound_nothing_is_judged():
     checks = audit_checks(audit_of(*ROWS), [])
     assert set(outcomes(checks).values()) == {"not judged"}
     assert "0.700 [0.620, 0.800]; no bound was set" in checks[0].message
+    # Without non-members only the share of extracted members remains.
+    (extracted,) = audit_checks(audit_of(number("extraction_rate", 0.25, "discoverable", low=0.1, high=0.4)), [])
+    assert (extracted.outcome, extracted.name) == ("not judged", "discoverable")
+    assert "0.250 [0.100, 0.400]; no bound was set" in extracted.message
 
 
 CHECKS = (
