@@ -78,4 +78,6 @@ def _unbounded(audit: Audit) -> Iterator[Check]:
     for row in audit.rows:
         if row.metric in {"auc", "extraction_rate"} and row.epoch == FINETUNED_EPOCH:
             value = row_values.format_estimate(Estimate(row.value, row.low, row.high))
-            yield Check("attack", attack_label(row), "not judged", f"{metric_name(row.metric)} {value}; no bound was set")
+            yield Check(
+                "attack", attack_label(row), "not judged", f"{metric_name(row.metric)} {value}; no bound was set"
+            )
