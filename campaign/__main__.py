@@ -14,7 +14,9 @@ from typing import Any
 from campaign import page
 from campaign.page import RESULTS
 
-PIECES = ("inputs", "kills")
+CHECKED = ("hostile", "power_loss")
+"""Pieces of named checks."""
+PIECES = ("inputs", "kills", *CHECKED)
 SURFACES = tuple(sorted(p.stem for p in (Path(__file__).parent / "inputs").glob("[a-z]*.py")))
 CASES = 10_000
 KILLS = 100
@@ -25,8 +27,10 @@ NO_KILLS: dict[str, Any] = {"counts": {}, "faults": {}, "seconds": 0.0, "next": 
 def main() -> None:
     """Run the named pieces, from the first case that was not tried yet, and write the page."""
     parser = argparse.ArgumentParser(prog="campaign", description=__doc__)
-    parser.add_argument("pieces", nargs="?", default=",".join(PIECES), help="comma-separated: inputs, kills")
-    parser.add_argument("--surface", default="", help="only this kind of input, or these runs, comma-separated")
+    parser.add_argument("pieces", nargs="?", default=",".join(PIECES), help=f"comma-separated: {', '.join(PIECES)}")
+    parser.add_argument(
+        "--surface", default="", help="only this kind of input, topic or check, or these runs, comma-separated"
+    )
     parser.add_argument("--first", type=int, help="try again from this case on; the results are printed, not stored")
     parser.add_argument(
         "--count", type=int, default=0, help="number of cases of each kind of input, or of kills of each run"
@@ -40,7 +44,10 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # names of models that do not exist must not be looked up
     for piece in arguments.pieces.split(","):
-        {"inputs": inputs, "kills": kills}[piece](arguments)
+        if piece in CHECKED:
+            checked(piece, arguments)
+        else:
+            {"inputs": inputs, "kills": kills}[piece](arguments)
     if arguments.first is None:
         page.write()
 
@@ -112,6 +119,34 @@ def kills(arguments: Any) -> None:
     )
     for moment, problem in found.faults.items():
         print(f"  {moment}: {problem}", flush=True)
+
+
+def checked(piece: str, arguments: Any) -> None:
+    """Try the topics of a piece that were not tried yet, or that had faults; all cases of each."""
+    from campaign.checks import run_topic, topics
+
+    for topic in topics(piece):
+        results = page.read(RESULTS)
+        before = results.setdefault(piece, {}).get(topic)
+        chosen = [name for name in arguments.surface.split(",") if name]
+        is_named, only = topic in chosen, [name for name in chosen if name not in topics(piece)]
+        if (chosen and not is_named and not only) or (before and not before["faults"] and not chosen):
+            continue
+        is_whole = not only and not arguments.count and arguments.first is None and arguments.seconds == float("inf")
+        found = run_topic(
+            piece,
+            topic,
+            first=arguments.first or 0,
+            count=arguments.count or None,
+            only=only,
+            seconds=arguments.seconds,
+        )
+        print(f"{piece} {topic}: {found.cases} cases, {found.seconds:.0f} s, {len(found.faults)} faults", flush=True)
+        for name, problem in found.faults.items():
+            print(f"  {name}: {problem}", flush=True)
+        if is_whole:
+            results[piece][topic] = {"cases": found.cases, "faults": found.faults, "seconds": round(found.seconds, 1)}
+            _keep(results)
 
 
 def _without_faults(stored: Any, empty: Any) -> Any:

@@ -19,10 +19,11 @@ surface's name and its number, so a case that failed can be run again:
 ```sh
 make campaign PIECES=inputs            # the next cases of every kind of input
 make campaign PIECES=kills             # the next kills
+make campaign PIECES=hostile,power_loss ARGS='--surface servers'
 make campaign PIECES=inputs ARGS='--surface study_files --first 1376 --count 1'
 ```
 
-A fast part of the inputs runs in `make test` (`tests/campaign`), and kills of two commands in `make test-slow`."""
+A fast part runs in `make test` (`tests/campaign`), and kills of two commands in `make test-slow`."""
 
 INPUTS = """## Inputs
 
@@ -42,6 +43,34 @@ byte, with its pages apart from numbers and dates, leave no drafts, and make no 
 have the exit code of that signal. The study trains two methods with shadow models, canaries and extraction. A page and a pack are made
 from the finished study."""
 
+CHECKED = {
+    "hostile": """## Hostile files and servers
+
+A person who writes a model folder, a store, texts or a server's answers wants to run code, to read a file beside the folder, to get
+the API key or the texts, to hang the run, or to fill the disk. Allowed is a right result, or one line that names the file or the
+server. An audit hook records every file that is opened; hostile code would leave a file. A call may take 20 seconds, write 50 MiB
+and grow by 5 GiB.
+
+A study file, and a model in memory, are code of the person who runs byheart: a study may name Python functions
+(`my_package.my_module:my_attack`). Not covered: a chat template that asks for gigabytes in a single operation, and a tokenizer
+whose patterns are slow without reaching the limit of its library (it ends a match after ten million steps, and a text has as
+many matches as characters). `ulimit -v` limits the first, and `timeout` the second.
+
+What a run without `--show-text` writes was searched for every word of the records, in plain and compressed form. Reports, rows,
+scores, exports, packs and audit folders contain none. The store holds texts in two stages: `tokens/` has token ids, from which a
+tokenizer restores the texts, and prompts in words; `evidence/` has what the model generated, as token ids or words. `training/` has
+weights. Remove these three folders before you share a store, or use `byheart pack`.""",
+    "power_loss": """## Loss of power
+
+A run is recorded: the folder before each file operation, and what was flushed to the disk until then. For drawn moments the
+folder is written as a disk may have it after a loss of power: with all names but only flushed data; with flushed names only; and a
+mixture. Data that was not flushed is missing, zeros or older. Each result that the store has must be complete by its checksums,
+each other output missing or complete, and after the end of a command all of it on the disk. The study also runs again from such
+folders and must give the rows and scores of the unbroken run (`reruns`). A case of `commands` is one moment in one way: 121 moments
+of each command, or all of a shorter one, in three ways.""",
+}
+"""Heading and introduction of each piece of named checks."""
+
 
 def write() -> None:
     """Write the page."""
@@ -60,6 +89,9 @@ def page(results: Mapping[str, Any], fixed: Sequence[Mapping[str, str]]) -> str:
         parts += [INPUTS, _inputs_table(inputs)]
     if kills := results.get("kills"):
         parts += [KILLS, _kills_table(kills)]
+    for piece, introduction in CHECKED.items():
+        if found := results.get(piece):
+            parts += [introduction, _checks_table(found)]
     if still := [*_still_open(results)]:
         parts += ["## Faults that are not fixed", "\n".join(f"- {line}" for line in still)]
     if fixed:
@@ -97,7 +129,18 @@ def _kills_table(kills: Mapping[str, Any]) -> str:
     return "\n".join(["| run | kills | other results |", "| --- | ---: | ---: |", *lines])
 
 
+def _checks_table(found: Mapping[str, Any]) -> str:
+    lines = [
+        f"| {topic.replace('_', ' ')} | {result['cases']:,} | {len(result['faults'])} | {result['seconds']:,.0f} |"
+        for topic, result in found.items()
+    ]
+    return "\n".join(["| topic | cases | faults | seconds |", "| --- | ---: | ---: | ---: |", *lines])
+
+
 def _still_open(results: Mapping[str, Any]) -> Any:
     for name, result in results.get("inputs", {}).items():
         yield from (f"{name}, case {fault['number']}: {kind}" for kind, fault in result["faults"].items())
+    for piece in CHECKED:
+        for topic, result in results.get(piece, {}).items():
+            yield from (f"{topic}, {name}: {text[:200]}" for name, text in result["faults"].items())
     yield from (f"{moment}: {text[:200]}" for moment, text in results.get("kills", {}).get("faults", {}).items())

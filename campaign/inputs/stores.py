@@ -57,6 +57,8 @@ def attempt(prepared: Any, case: Case, folder: Path) -> Outcome | None:
     read = {"store.json", "studies", "rows", "scores", "gates", MANIFEST, "evidence", "tasks"}
     stages = sorted({p.relative_to(store).parts[0] for p in files})
     stage = chance.choice([s for s in stages if s in read])
+    if chance.random() < 0.8:
+        forget_checksums(files)
     edit_file(chance.choice([p for p in files if p.relative_to(store).parts[0] == stage]), case, chance)
     if chance.random() < 0.7 and (store / MANIFEST).exists():
         seal_again(store)
@@ -73,6 +75,13 @@ def edit_file(file: Path, case: Case, chance: random.Random) -> None:
         file.write_text(json.dumps(edited(json.loads(file.read_text()), case.edits)))
     else:
         file.write_bytes(edited_bytes(file.read_bytes(), case.edits))
+
+
+def forget_checksums(files: list[Path]) -> None:
+    """Remove the checksums of results and notes, which would end every edit at the first look."""
+    for path in files:
+        if path.suffix == ".json" and isinstance(content := json.loads(path.read_text()), dict):
+            path.write_text(json.dumps({n: v for n, v in content.items() if n not in {"crc32", "checksums"}}))
 
 
 def seal_again(folder: Path) -> None:

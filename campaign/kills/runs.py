@@ -112,8 +112,9 @@ def _page(place: Path, command: str, *words: object) -> None:
 
 def store_results(place: Path) -> dict[str, Any]:
     """Return rows without seconds, the content of all scores, and drafts that were left."""
+    from byheart.store.result_files import read_arrays
     from byheart.store.rows import study_rows
-    from byheart.store.store import Store, read_arrays
+    from byheart.store.store import Store
 
     store = Store.open(place / "store")
     rows = [r for r in study_rows(store) if r.metric != "seconds"]

@@ -17,7 +17,8 @@ from byheart.observations.after_masked import masked
 from byheart.observations.after_similar import nearest
 from byheart.observations.nonmember_prefix import nonmember_prefix
 from byheart.observations.target import target as observed
-from byheart.store.store import Store, read_arrays
+from byheart.store.result_files import read_arrays
+from byheart.store.store import Store
 from testing.context_texts import KNOWN, SHORT
 from testing.reading import scorer, texts_of
 from testing.wrapped import tuned

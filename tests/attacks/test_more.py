@@ -19,6 +19,7 @@ from byheart.observations.lowercased import lowercased
 from byheart.observations.target import target as observed
 from byheart.store.rows import study_rows
 from testing.reading import texts_of
+from testing.stores import TEXT_ATTACKS
 from testing.wrapped import tuned
 
 ADDED = ("error_zone", "wbc", "surp", "min_k_plus_plus_calibrated", "lowercase")
@@ -322,8 +323,8 @@ def test_a_study_with_every_attack(shadow_store):
     found = {
         (r.attack, r.attack_settings, r.epoch): r.value for r in study_rows(shadow_store.store) if r.metric == "auc"
     }
-    assert len(found) == 3 * (len(registry.entry_names("attacks")) + 1)
-    assert {a for a, _, _ in found} == set(registry.entry_names("attacks"))
+    assert len(found) == 3 * (len(TEXT_ATTACKS) + 1)
+    assert {a for a, _, _ in found} == set(TEXT_ATTACKS)
     assert ("wbc", "windows=[1, 5]", 2) in found
     for name in ("error_zone", "wbc", "min_k_plus_plus_calibrated"):
         assert found[name, "", 0] == 0.5  # the base model compared with itself gives no signal

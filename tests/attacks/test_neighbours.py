@@ -20,7 +20,8 @@ from byheart.observations import _neighbours
 from byheart.observations.neighbour_texts import neighbour_texts
 from byheart.observations.neighbours import neighbours
 from byheart.observations.neighbours_base import neighbours_base
-from byheart.store.store import Store, read_arrays
+from byheart.store.result_files import read_arrays
+from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan

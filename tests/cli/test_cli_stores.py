@@ -61,6 +61,7 @@ def test_a_changed_default_is_reported_and_other_results_remain(failed, study, s
     place = next((store / "scores").glob("*/recipe.json"))
     kept = json.loads(place.read_text())
     kept["recipe"]["attack"]["settings"]["power"] = 2
+    del kept["crc32"]
     place.write_text(json.dumps(kept))
     shutil.rmtree(store / "rows")
     line = failed("run", study(), "--store", store)
@@ -152,7 +153,7 @@ def test_a_full_disk_before_or_after_the_cells_gives_one_line(refused, store, mo
     def full(*_arguments, **_named):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("byheart.store.store._write_json", full)
+    monkeypatch.setattr("byheart.store.store.write_json", full)
     assert "No space left on device" in refused("run", study(), "--store", tmp_path / "st")
     code = "disk is full"
     with pytest.raises(StoreError, match=code):
@@ -165,6 +166,6 @@ def test_a_read_only_store_gives_one_line(monkeypatch, store):
     def closed(*_arguments, **_named):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("byheart.store.store._write_json", closed)
+    monkeypatch.setattr("byheart.store.store.write_json", closed)
     with pytest.raises(StoreError, match=r"Read-only file system.*--store"):
         Store.open(store).get_or_make("scores", "k", {}, lambda _: None)

@@ -13,7 +13,8 @@ import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.core.registry import ContentIdentity, choose
-from byheart.store.store import Store, read_arrays
+from byheart.store.result_files import read_arrays
+from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan

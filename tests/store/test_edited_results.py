@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 
 from byheart.core.errors import StoreError
+from byheart.store.result_files import read_arrays, write_arrays
 from byheart.store.rows import read_rows, score_reader, study_notes, study_rows, validation_pass_keys
 from byheart.store.run_info import run_details
-from byheart.store.store import Store, read_arrays, write_arrays
+from byheart.store.store import Store
 from byheart.study.status import task_states
 from byheart.study.tasks import FAILURES
+from campaign.inputs.stores import forget_checksums
 
 
 @pytest.fixture
 def store(lora_store, tmp_path):
-    return lora_store.copied(tmp_path / "copy")
+    """A store without checksums, which would refuse every edit at the first look."""
+    copy = lora_store.copied(tmp_path / "copy")
+    forget_checksums([*copy.root.rglob("*.json")])
+    return copy
 
 
 def edit(path, change):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from byheart.core.errors import StoreError
-from byheart.store.store import FORMAT, Store, read_arrays, write_arrays
+from byheart.store.result_files import read_arrays, write_arrays
+from byheart.store.store import FORMAT, Store
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import byheart
 from byheart.core.errors import ByheartError, DataError, SettingError
 from byheart.core.registry import choose
 from byheart.core.types import LogProbs
-from byheart.store.store import Store, read_arrays
+from byheart.store.result_files import read_arrays
+from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan

@@ -13,8 +13,9 @@ from byheart.analysis.exposed_records import escape_invisible
 from byheart.analysis.token_view import MASK_CHARACTER, mask_private_values, masked_text, token_pieces
 from byheart.core.errors import DataError
 from byheart.datasets.records import records
+from byheart.store.result_files import read_arrays
 from byheart.store.rows import study_rows
-from byheart.store.store import Store, read_arrays
+from byheart.store.store import Store
 from byheart.study.exposed_texts import token_view_reader
 from byheart.study.run_study import report_page
 from testing.stores import lora_study

@@ -11,8 +11,9 @@ from byheart.analysis.matched_utility import BootstrapDraws, auc_draws_at_level,
 from byheart.core.config import Training
 from byheart.core.errors import SettingError
 from byheart.core.types import Row
+from byheart.store.result_files import read_json
 from byheart.store.rows import read_rows, study_rows, validation_loss_reader
-from byheart.store.store import Store, read_json
+from byheart.store.store import Store
 from byheart.study import train_and_observe
 from byheart.study.estimate import cell_estimates
 from byheart.study.evidence_keys import evidence_key

@@ -16,7 +16,8 @@ from byheart.core.evidence import Shadows
 from byheart.core.split import Examples
 from byheart.core.types import Texts
 from byheart.data.splitting import split
-from byheart.store.store import Store, read_arrays
+from byheart.store.result_files import read_arrays
+from byheart.store.store import Store
 from byheart.study import train_and_observe
 from byheart.study.estimate import cell_estimates, plan_table
 from byheart.study.evidence_keys import evidence_key

@@ -21,8 +21,9 @@ from byheart.core.errors import ByheartError, DataError, SettingError, UnknownNa
 from byheart.core.paths import expanded
 from byheart.core.registry import default_settings, entry_names, load_function
 from byheart.core.setting_values import validate_setting
+from byheart.store.result_files import damaged_result_error
 from byheart.store.rows import study_notes
-from byheart.store.store import Store, damaged_result_error
+from byheart.store.store import Store
 
 DATA_COUNT_METRICS = ("train_texts", "member_texts", "nonmember_texts", "validation_texts")
 """Counts of a cell's data, which rows contain like metrics although the metrics shelf does not."""

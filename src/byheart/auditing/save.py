@@ -17,7 +17,7 @@ from byheart.auditing.annex.annex import Annex
 from byheart.auditing.model_index import model_index
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
-from byheart.core.atomic_file import draft_of
+from byheart.core.atomic_file import draft_of, rename_folder
 from byheart.core.errors import StoreError
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row
@@ -55,9 +55,7 @@ def write_audit(
         contents = _contents(audit, command=command, show_text=show_text, show_private=show_private, annex=annex)
         for name, content in contents.items():
             (aside / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        if folder.exists():
-            folder.rmdir()  # empty, as checked above
-        aside.rename(folder)
+        rename_folder(aside, folder)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror}). Choose another folder with -o.") from error
     finally:

@@ -1,6 +1,6 @@
 """Check the folder of an audit, or of an unpacked study: its files, its inputs, and the numbers that its scores give.
 
-Three checks, each independent of the others:
+Of a store, the checksums of its results (`byheart.store.check_store`). Of the other folders, three checks, each independent of the others:
 
 - every file has the SHA-256 that the manifest names, and the manifest has its own seal;
 - named inputs (texts, weights) have the SHA-256 that the audit recorded;
@@ -25,8 +25,10 @@ from byheart.auditing.saved import SavedAudit, read_audit, read_audit_manifest
 from byheart.core.errors import SettingError, StoreError, UnknownNameError
 from byheart.core.json_shapes import as_declared
 from byheart.core.registry import choose
+from byheart.store.check_store import check_store
 from byheart.store.seal import MANIFEST, SEAL, changed_files, read_sealed
 
+STORE_FILE = "store.json"
 STORE_WORK_FOLDERS = (".making",)
 """Folders that opening a store creates."""
 RECOMPUTED_METRICS = ("auc", "tpr_at_fpr")
@@ -42,13 +44,17 @@ class Verification(NamedTuple):
 
 
 def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None = None) -> Verification:
-    """Check a folder; `inputs` are paths by part ("member", "model", ...), `seal` is the seal that was noted elsewhere.
+    """Check a folder against its manifest, or a store against its checksums.
 
-    Raises `StoreError` for a folder without a manifest, `UnknownNameError` for a part that the manifest does not name.
+    `inputs` are paths by part ("member", "model", ...), `seal` is the seal that was noted elsewhere. Raises `StoreError` for a
+    folder without a manifest, `UnknownNameError` for a part that the manifest does not name, and `SettingError` for inputs or a
+    seal of a store.
     """
+    if not (folder / MANIFEST).is_file() and (folder / STORE_FILE).is_file():
+        return _verify_store(folder, is_plain=not inputs and seal is None)
     if not (folder / MANIFEST).is_file():
         raise StoreError(
-            f"{folder}: has no {MANIFEST}. Name a folder of byheart audit -o, or the folder of an unpacked study."
+            f"{folder}: has no {MANIFEST}. Name a folder of byheart audit -o, the folder of an unpacked study, or a store."
         )
     try:
         manifest = read_sealed(folder / MANIFEST)
@@ -79,6 +85,15 @@ def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None =
         checked.append(f"{len(numbers)} numbers, computed again from the scores")
         differences += [message for message in numbers if message]
     return Verification(manifest[SEAL], tuple(checked), tuple(differences))
+
+
+def _verify_store(folder: Path, *, is_plain: bool) -> Verification:
+    if not is_plain:
+        raise SettingError(
+            f"{folder}: is a store, which has no seal and no recorded inputs. Run byheart verify without --input and --seal."
+        )
+    count, messages = check_store(folder)
+    return Verification("", (f"checksums of {count} results and notes",), tuple(messages))
 
 
 def _parse_seal(written: str) -> str:

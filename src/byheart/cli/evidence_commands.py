@@ -13,7 +13,9 @@ from byheart.core.errors import SettingError
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of an audit, or of an unpacked study.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder of an audit, an unpacked study, or a store.")
+    ],
     *,
     inputs: Annotated[
         list[str] | None,
@@ -38,7 +40,7 @@ def verify(
         typer.echo(f"{'differs' if result.differences else 'verified'}: {folder} ({', '.join(result.checked)})")
         for difference in result.differences:
             typer.echo(f"  - {difference}")
-        if not result.differences:
+        if result.seal and not result.differences:
             typer.echo(f"seal: {result.seal}")
     raise typer.Exit(1 if result.differences else 0)
 

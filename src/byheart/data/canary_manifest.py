@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from byheart.core.atomic_file import draft_of
+from byheart.core.atomic_file import draft_of, rename_folder
 from byheart.core.errors import DataError
 from byheart.core.json_shapes import as_declared
 from byheart.core.paths import expanded
@@ -133,9 +133,7 @@ class PlantedSet:
             }
             for name, content in files.items():
                 (draft / name).write_text(content, encoding="utf-8")
-            if folder.exists():
-                folder.rmdir()  # empty, as checked above
-            draft.rename(folder)
+            rename_folder(draft, folder)
         except OSError as error:
             raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another output.") from error
         finally:

@@ -6,7 +6,6 @@ Each row has a location ("notes.jsonl line 3") for error messages.
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
 import io
 import json
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from byheart.core.errors import DataError
+from byheart.data.decompression import DECOMPRESSORS, expansion_error, max_content_bytes
 
 
 class SourceRow(NamedTuple):
@@ -61,25 +61,6 @@ def file_hash(path: Path) -> str:
 def first_error_line(error: Exception) -> str:
     """Return the first line of a library's error message."""
     return (str(error).splitlines() or [""])[0]
-
-
-def _decompress_zstd(data: bytes) -> bytes:
-    try:
-        import zstandard
-    except ImportError as error:
-        raise DataError("Zstandard files need zstandard. Run pip install zstandard, or decompress the file.") from error
-    parts: list[bytes] = []
-    while data:
-        # Not `stream_reader`, which returns the beginning of a truncated file without an error.
-        frame = zstandard.ZstdDecompressor().decompressobj()
-        parts.append(frame.decompress(data))
-        if not frame.eof:
-            raise ValueError("the file is truncated")
-        data = frame.unused_data
-    return b"".join(parts)
-
-
-DECOMPRESSORS: Mapping[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".zst": _decompress_zstd}
 
 
 def _read_utf8(path: Path) -> str:
@@ -179,13 +160,36 @@ def _read_parquet(path: Path) -> Iterator[SourceRow]:
     import pyarrow.parquet  # takes 0.1 s, and other files do not need it
 
     try:
-        batches = cast("Any", pyarrow.parquet.ParquetFile(path)).iter_batches()
-        yield from numbered_rows(str(path), (fields for batch in batches for fields in batch.to_pylist()))
+        batches = cast("Any", pyarrow.parquet.ParquetFile(path)).iter_batches(batch_size=1024)
+        yield from numbered_rows(str(path), _bounded_rows(batches, max_content_bytes(path.stat().st_size)))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     # The base classes of Arrow's errors except OSError, and what dates and time zones beyond those of Python raise.
     except (ValueError, NotImplementedError, OverflowError, LookupError, TypeError, ImportError) as error:
         raise DataError(
             f"{path}: cannot be read as Parquet ({first_error_line(error)}). Save the file again."
         ) from error
+
+
+def _bounded_rows(batches: Iterable[Any], max_bytes: int) -> Iterator[Mapping[str, object]]:
+    """Yield the rows of Arrow batches. Raises `DataError` for more characters: a dictionary can repeat one text in every row."""
+    total = 0
+    for batch in batches:
+        for start in range(0, batch.num_rows, 16):
+            for fields in batch.slice(start, 16).to_pylist():
+                total += _characters(fields)
+                if total > max_bytes:
+                    raise expansion_error()
+                yield fields
+
+
+def _characters(value: Any) -> int:
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, dict | list):
+        parts = cast("Any", value)
+        return sum(map(_characters, parts.values() if isinstance(parts, dict) else parts))
+    return 8
 
 
 def numbered_rows(source: str, rows: Iterable[Mapping[str, object]]) -> Iterator[SourceRow]:

@@ -49,6 +49,10 @@ def _check_type(folder: Path, config: dict[str, Any]) -> None:
         )
     if reason := why_not_scored(SimpleNamespace(**config)):
         raise ModelError(f"adapter {folder}: {reason}")
+    if config.get("megatron_config"):
+        raise ModelError(
+            f"adapter {folder}: {ADAPTER_CONFIG} has a megatron_config, for which peft imports a module that the file names. Remove it."
+        )
     if config.get("task_type") not in CAUSAL_TASKS:
         raise ModelError(
             f"adapter {folder}: its task_type is {config['task_type']} ({_task_name(str(config['task_type']))}), and byheart audits causal "
@@ -136,7 +140,12 @@ def vocabulary_rows(folder: Path) -> int | None:
 
 
 def check_restores_base(folder: Path, config: dict[str, Any]) -> None:
-    """Raise `ModelError` for an adapter whose config states that training changed the base model's weights."""
+    """Raise `ModelError` for an adapter whose config states that training changed the base model's weights, or names other folders."""
+    if config.get("peft_type") == "XLORA":
+        raise ModelError(
+            f"adapter {folder}: X-LoRA takes further adapters from the folders or Hub ids that its config names. Pass the model in "
+            "memory to byheart.audit, or save it merged."
+        )
     if reason := base_change(SimpleNamespace(**config)):
         raise ModelError(base_change_message(folder, reason))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from peft import PeftModel
 
 from byheart.core.errors import ModelError
 from byheart.lm.adapter_files import base_change_message, read_adapter_config
+from byheart.lm.adapter_patterns import check_patterns
 from byheart.lm.finetuned import ModelFiles, saved_tokenizer
 from byheart.lm.from_pretrained import library_errors, short_error
 from byheart.lm.load import LanguageModel
@@ -33,7 +35,10 @@ def attach_adapter(model: LanguageModel, files: ModelFiles, placement: Placement
     if files.vocabulary_rows is not None and files.vocabulary_rows > base_rows:
         # Training added tokens to the vocabulary, and their embeddings are stored with the adapter.
         cast("Any", model.module).resize_token_embeddings(files.vocabulary_rows, mean_resizing=False)
-    invocation = read_adapter_config(files.adapter).get("alora_invocation_tokens") or [] if files.adapter else []
+    config = read_adapter_config(files.adapter) if files.adapter else {}
+    if files.adapter:
+        check_patterns(files.adapter, config, (name for name, _ in model.module.named_modules()))
+    invocation = config.get("alora_invocation_tokens") or []
     probe = functools.partial(_probe_logits, invocation=invocation)
     base_logits = probe(model.module)
     try:
@@ -45,7 +50,7 @@ def attach_adapter(model: LanguageModel, files: ModelFiles, placement: Placement
         adapter_logits = probe(module)
         with preserve_training_state(module), module.disable_adapter():
             disabled_logits = probe(module)
-    except library_errors() as error:
+    except (*library_errors(), re.error) as error:
         raise ModelError(
             f"adapter {files.adapter}: does not match base {files.weights} ({short_error(error)}). "
             "Pass the base it was trained on with --base."

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from byheart.core.errors import ModelError
 from byheart.core.paths import expanded
+from byheart.lm.config_check import check_config
 from byheart.lm.model_folder import (
     ModelFolder,
     ambiguity_message,
@@ -171,6 +172,7 @@ def _check_folder(path: Path, *, ignore_adapter: bool) -> None:
         raise ModelError(_no_weights_message(path))
     for file in folder.weights:
         check_not_truncated(file)
+    check_config(path, config, (t for file in folder.weights for t in safetensors_header(file).values()))
     if not any(file_path for pattern in _TOKENIZERS for file_path in path.glob(pattern)):
         raise ModelError(f"model folder {path}: no tokenizer. Add the model's tokenizer.json.")
 

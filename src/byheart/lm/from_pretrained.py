@@ -61,7 +61,7 @@ def read_tokenizer(base: str, name: str | Path, **options: Any) -> PreTrainedTok
         tokenizer: Any = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
         tokenizer(PROBE_TEXT)  # a vocabulary without a token for the unknown is read, and fails here
     except BaseException as error:
-        if not _is_of_tokenizers(error):
+        if not is_of_tokenizers(error):
             raise
         raise ModelError(
             f"model {base!r}: the tokenizer cannot be read ({short_error(error)}). "
@@ -73,7 +73,7 @@ def read_tokenizer(base: str, name: str | Path, **options: Any) -> PreTrainedTok
 PROBE_TEXT = "a é 1\n"
 
 
-def _is_of_tokenizers(error: BaseException) -> bool:
+def is_of_tokenizers(error: BaseException) -> bool:
     """Whether an error is of the file that is read: tokenizers raises plain `Exception`, and Rust panics that are no `Exception`."""
     return isinstance(error, library_errors()) or type(error) is Exception or type(error).__name__ == "PanicException"
 

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
+from byheart.core.time_limit import LimitError, limited
 from byheart.core.types import Texts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+MAX_TEMPLATE_SECONDS = 10.0
+"""Maximum time for one chat in a chat template, which is a program of the model's authors; usual ones take milliseconds."""
+MAX_TEMPLATE_BYTES = 2 << 30
+"""Maximum memory for one chat in a chat template."""
 
 
 def bos_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
@@ -45,10 +51,16 @@ def _around_answer(
         )
     answer = chat_messages.assistant_text(chat[-1])
     try:
-        rendered, generation_prompt = (
-            _apply_chat_template(tokenizer, chat, add_generation_prompt=False),
-            _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
-        )
+        with limited(seconds=MAX_TEMPLATE_SECONDS, memory_bytes=MAX_TEMPLATE_BYTES):
+            rendered, generation_prompt = (
+                _apply_chat_template(tokenizer, chat, add_generation_prompt=False),
+                _apply_chat_template(tokenizer, chat[:-1], add_generation_prompt=True),
+            )
+    except (LimitError, MemoryError) as error:
+        raise DataError(
+            f"{location}: the tokenizer's chat template takes more than {MAX_TEMPLATE_SECONDS:g} seconds or "
+            f"{MAX_TEMPLATE_BYTES >> 30} GiB for this chat. Use the template of the model's authors."
+        ) from error
     except (
         TemplateError,
         ValueError,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from byheart.analysis import formats
 from byheart.analysis.chart import PICTURE_FORMATS, Figure
+from byheart.core.atomic_file import sync
 from byheart.core.errors import SettingError
 from byheart.core.registry import Choice
 from byheart.report.exhibits import ReportContent, make_figures, make_tables
@@ -37,6 +38,8 @@ def export(
     ):
         written.append(folder / f"{name}.parquet")
         written[-1].write_bytes(content)
+    for path in (*written, folder):
+        sync(path)
     return written
 
 

@@ -31,7 +31,10 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
         raise SettingError(
             f"-o {output}: the output is a {ARCHIVE_SUFFIX} archive. Write a name that ends in {ARCHIVE_SUFFIX}."
         )
-    files = [(path.relative_to(store.root).as_posix(), path.read_bytes()) for path in _archived_files(store, study)]
+    paths = list(_archived_files(store, study))
+    if links := [path for path in paths if _is_link(path, store.root)]:
+        raise StoreError(f"store: {links[0]} is a link to another place. Remove it and run again.")
+    files = [(path.relative_to(store.root).as_posix(), path.read_bytes()) for path in paths]
     manifest = sealed_json({"files": {name: sha256(content) for name, content in files}})
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,12 @@ def pack(store: Store, study: str | None, output: Path) -> Path:
             f"archive {output}: cannot be written ({error.strerror}). Choose another path with -o."
         ) from error
     return output
+
+
+def _is_link(path: Path, root: Path) -> bool:
+    """Whether a link below a stage leads to another place, whose content would be published. A stage may be on another disk."""
+    stage, *names = path.relative_to(root).parts
+    return path.resolve() != (root / stage).resolve().joinpath(*names)
 
 
 def _archived_files(store: Store, study: str | None) -> Iterator[Path]:

@@ -16,7 +16,8 @@ from byheart.core.json_shapes import as_declared
 from byheart.core.row import is_base_row, rows_from_json, without_initialized
 from byheart.core.split_check import Gate
 from byheart.core.types import Row, ScoreSet, TextLosses
-from byheart.store.store import Arrays, Store, damaged_result_error, read_arrays, read_json
+from byheart.store.result_files import Arrays, damaged_result_error, read_arrays, read_json
+from byheart.store.store import Store
 from byheart.store.study_note import complete_note
 
 

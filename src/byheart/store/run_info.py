@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from byheart.core.json_shapes import as_declared
+from byheart.store.result_files import damaged_result_error
 from byheart.store.rows import study_notes
-from byheart.store.store import Store, damaged_result_error
+from byheart.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,35 +12,29 @@ import os
 import platform
 import re
 import shutil
-import struct
 import time
 import uuid
-import zipfile
-import zlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 
-from byheart.core.atomic_file import atomic_write
+from byheart.core.atomic_file import sync, sync_tree
 from byheart.core.errors import StoreError
 from byheart.core.machine_identity import is_running, machine_identity
-from byheart.store.durable import DISK_FULL_ERRNOS, READ_ONLY_ERRNOS, sync, sync_tree
+from byheart.store.durable import DISK_FULL_ERRNOS, READ_ONLY_ERRNOS
 from byheart.store.lease import Holder, holder, lease
 from byheart.store.provenance import result_provenance
+from byheart.store.result_files import CHECKSUMS, RECIPE, checksums, damaged_result_error, read_json, write_json
 
 FORMAT = 1
 """Format version of the store. Raise it when older versions of byheart cannot read what this one writes."""
 
-Arrays = Mapping[str, np.ndarray]
-DAMAGED_ARCHIVE = (
-    *(OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, OverflowError, SyntaxError),
-    *(zipfile.BadZipFile, zlib.error, struct.error),
-)
-"""What NumPy and zipfile raise for arrays whose bytes were changed, for example a compression or a size that does not exist."""
+
+_SEPARATORS = {os.sep, "/", "\\", "\0"}
+"""Characters that no key of a result contains."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,8 @@ class Store:
         try:
             (root / ".making").mkdir(parents=True, exist_ok=True)
             if not format_file.exists():
-                _write_json(format_file, {"format": FORMAT})
+                sync(root.absolute().parent)
+                write_json(format_file, {"format": FORMAT})
             store_format = json.loads(format_file.read_text())["format"]
             is_newer = store_format > FORMAT
         except OSError as error:
@@ -80,16 +75,18 @@ class Store:
         return store
 
     def folder(self, stage: str, key: str) -> Path:
-        """Return the folder of a result, which may not exist."""
+        """Return the folder of a result, which may not exist; raises `StoreError` for a key that names another place."""
+        if key in {"", ".", ".."} or set(key) & _SEPARATORS:  # a note of a downloaded store may have it
+            raise StoreError(f"store {self.root}: {key!r} is no key of a result. Get the original store.")
         return self.root / stage / key
 
     def has(self, stage: str, key: str) -> bool:
         """Whether a result exists; if so, it is complete."""
-        return (self.folder(stage, key) / "recipe.json").exists()
+        return (self.folder(stage, key) / RECIPE).exists()
 
     def keys(self, stage: str) -> list[str]:
         """Return the keys of all results of a stage, sorted."""
-        return sorted(p.parent.name for p in (self.root / stage).glob("*/recipe.json"))
+        return sorted(p.parent.name for p in (self.root / stage).glob(f"*/{RECIPE}"))
 
     def get_or_make(self, stage: str, key: str, recipe: Mapping[str, Any], make: Callable[[Path], None]) -> Path:
         """Return the folder of a result; if it does not exist, call `make(folder)`. All caching happens here.
@@ -108,8 +105,9 @@ class Store:
                 temporary_folder.mkdir(parents=True)
                 make(temporary_folder)
                 provenance = result_provenance(time.monotonic() - started)
-                _write_json(temporary_folder / "recipe.json", {"recipe": recipe, "made": provenance})
-                folder.parent.mkdir(exist_ok=True)
+                content = {"recipe": recipe, "made": provenance, CHECKSUMS: checksums(temporary_folder)}
+                write_json(temporary_folder / RECIPE, content)
+                self._make_stage(stage)
                 sync_tree(temporary_folder)
                 temporary_folder.rename(folder)
                 sync(folder.parent)
@@ -123,27 +121,34 @@ class Store:
     def _temporary_folder(self) -> Path:
         return self.root / ".making" / f"{machine_identity()}-{os.getpid()}-{uuid.uuid4().hex}"
 
+    def _make_stage(self, stage: str) -> None:
+        """Create the folder of a stage, with its name on the disk: results in a folder without a name are lost with the power."""
+        if not (self.root / stage).is_dir():
+            (self.root / stage).mkdir(exist_ok=True)
+            sync(self.root)
+
     def recipe(self, stage: str, key: str) -> dict[str, Any]:
         """Return a result's recipe and provenance: {"recipe": ..., "made": ...}."""
         folder = self.folder(stage, key)
-        content = read_json(folder / "recipe.json")
+        content = read_json(folder / RECIPE)
         if not isinstance(content, dict) or not all(isinstance(content.get(part), dict) for part in ("recipe", "made")):
             raise damaged_result_error(folder, ValueError("recipe.json has no recipe"))
         return content
 
     def drop(self, stage: str, key: str) -> None:
-        """Remove a result atomically: no reader sees a partial result."""
+        """Remove a result atomically: no reader sees a partial result, also after a loss of power."""
         temporary_folder = self._temporary_folder()
         with contextlib.suppress(FileNotFoundError):
             self.folder(stage, key).rename(temporary_folder)
+            sync(self.root / stage)
         shutil.rmtree(temporary_folder, ignore_errors=True)
 
     def note(self, stage: str, name: str, content: Mapping[str, Any]) -> None:
         """Write a small named JSON document (such as a study's list of cells); replaces an existing one atomically."""
         path = self.root / stage / f"{name}.json"
         with self._explain_write_errors():
-            path.parent.mkdir(exist_ok=True)
-            _write_json(path, content)
+            self._make_stage(stage)
+            write_json(path, content)
 
     def find_note(self, stage: str, name: str) -> dict[str, Any] | None:
         """Return a note, or None."""
@@ -222,38 +227,3 @@ def _first_difference(stored: Any, requested: Any, where: str = "") -> str:
                 return difference
         return ""
     return "" if stored == requested else f"{where}: stored {stored!r}, requested {requested!r}"
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(path) as temporary_path:
-        temporary_path.write_text(json.dumps(content, indent=1, sort_keys=True))
-        sync(temporary_path)
-
-
-def write_arrays(folder: Path, arrays: Arrays) -> None:
-    """Write arrays by name into a result's folder."""
-    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
-
-
-def read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a result by name; raises `StoreError` if the file is damaged."""
-    try:
-        with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except DAMAGED_ARCHIVE as error:
-        raise damaged_result_error(folder, error) from error
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file of a result or of a note; raises `StoreError` if it is damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        is_note = (path.parents[1] / "store.json").exists()  # in a stage; a result is a folder of a stage
-        raise damaged_result_error(path if is_note else path.parent, error) from error
-
-
-def damaged_result_error(path: Path, error: Exception) -> StoreError:
-    """Return the error for a stored result that is truncated or was edited by hand."""
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
-    return StoreError(f"store: {path} is damaged ({reason}). Remove it and run again; all other results are cached.")

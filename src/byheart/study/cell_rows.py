@@ -22,7 +22,8 @@ from byheart.core.registry import Choice, key_of
 from byheart.core.row import build_row
 from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, Row
-from byheart.store.store import Store, read_arrays, read_json, write_arrays
+from byheart.store.result_files import read_arrays, read_json, write_arrays
+from byheart.store.store import Store
 from byheart.study.cell_tokens import scored_texts
 from byheart.study.checkpoints import training_precision
 from byheart.study.evidence_keys import evidence_key

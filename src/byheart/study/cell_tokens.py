@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from byheart.core.errors import DataError
 from byheart.core.registry import key_of
 from byheart.core.types import Texts
-from byheart.store.store import Store, read_arrays, read_json, write_arrays
+from byheart.store.result_files import read_arrays, read_json, write_arrays
+from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
 
 if TYPE_CHECKING:

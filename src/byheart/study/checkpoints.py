@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from byheart.core.config import Machine
 from byheart.core.errors import StoreError
-from byheart.store.store import Store, damaged_result_error, read_json
+from byheart.store.result_files import check_files, damaged_result_error, read_json
+from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def latest_state(planned: PlannedCell, store: Store, *, before: float) -> tuple[
         return None
     folder = store.folder("states", _key(planned, epoch))
     try:
+        check_files(folder)
         return epoch, load_file(folder / "state.safetensors")
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise damaged_result_error(folder, error) from error
 
 

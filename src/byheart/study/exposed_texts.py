@@ -18,8 +18,9 @@ from byheart.core.errors import ByheartError, DataError
 from byheart.core.registry import choose, key_of
 from byheart.core.row import without_initialized
 from byheart.core.types import Row
+from byheart.store.result_files import read_arrays, read_json
 from byheart.store.rows import study_rows
-from byheart.store.store import Store, read_arrays, read_json
+from byheart.store.store import Store
 from byheart.study.plan import restore_split
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from byheart.core.registry import Choice, choose, key_of
 from byheart.core.split import Split
 from byheart.core.types import NO_TEXTS
 from byheart.metrics.perplexity import perplexity
-from byheart.store.store import Store, read_json
+from byheart.store.result_files import read_json
+from byheart.store.store import Store
 from byheart.study.checkpoints import check_precision
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.planned_cell import PlannedCell

@@ -11,7 +11,7 @@ from byheart.core.errors import DataError
 from byheart.core.registry import choose, key_of
 from byheart.core.types import Texts
 from byheart.data.deduplication import deduplicated_texts
-from byheart.study.planned_cell import PlannedCell
+from byheart.study.planned_cell import PlannedCell, training_parts
 
 
 @functools.lru_cache(maxsize=256)
@@ -38,7 +38,10 @@ def shadow_cells(planned: PlannedCell) -> tuple[PlannedCell, ...]:
             attacks=(),
             metrics=(),
             observations=tuple(observations),
-            texts={**planned.texts, "train": deduplicated_texts(texts, planned.cell.training)},
+            texts={
+                **planned.texts,
+                **training_parts(deduplicated_texts(texts, planned.cell.training), planned.cell.training),
+            },
             shadow_label=f"shadow {i + 1} of {number}",
         )
         for i, texts in enumerate(training_texts)

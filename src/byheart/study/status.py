@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from byheart.core.json_shapes import as_declared
 from byheart.core.types import Table
-from byheart.store.store import Store, damaged_result_error
+from byheart.store.result_files import damaged_result_error
+from byheart.store.store import Store
 from byheart.study.tasks import FAILURES
 from byheart.study.workers import TASKS
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from byheart.core.evidence import ShadowPass, evidence_from_arrays
 from byheart.core.registry import Choice
-from byheart.store.store import Store, read_arrays
+from byheart.store.result_files import read_arrays
+from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.planned_cell import PlannedCell

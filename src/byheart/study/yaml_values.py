@@ -7,6 +7,8 @@ from typing import Any
 from byheart.core.errors import StudyError
 from byheart.core.setting_values import check_plain
 
+MAX_CHARACTERS = 250_000
+"""Maximum length of a YAML text: the library reads some ten thousand characters a second, and study files have a few thousand."""
 WRONG_TAGS = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, AssertionError)
 """What the YAML library raises for a value that does not fit its tag, such as the date 2024-13-45 and `!!int a`."""
 
@@ -20,6 +22,8 @@ def read_yaml(where: str, text: str, *, fix: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    if len(text) > MAX_CHARACTERS:
+        raise StudyError(f"{where}longer than {MAX_CHARACTERS:,} characters. {fix}")
     # YAML 1.2: 1e-4 is a number and `no` is a word, unlike in YAML 1.1.
     yaml: Any = YAML(typ="safe", pure=True)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ import httpx2
 
 from byheart.auditing.server.address import API_KEY_VARIABLE, api_key, api_url, is_local
 from byheart.core.errors import ModelError, SettingError
+from byheart.core.time_limit import LimitError, limited
 
 MAX_ATTEMPTS = 5
 MAX_TIMEOUTS = 2
@@ -28,6 +28,8 @@ RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 LONGEST_WAIT = 30.0
 LARGEST_ANSWER = 1 << 28
 """Maximum bytes of an answer."""
+ENCODING = "gzip"
+"""The only compression of answers that is accepted, once."""
 MAX_QUOTED_CHARACTERS = 200
 """Maximum characters of a server's error message that byheart quotes."""
 
@@ -79,7 +81,8 @@ class Endpoint:
         self.url = api_url(self.url)
         self._key = api_key()
         self._closed = threading.Event()
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        # Not brotli or Zstandard, of which a kilobyte can contain a gigabyte.
+        headers = {"Accept-Encoding": ENCODING, **({"Authorization": f"Bearer {self._key}"} if self._key else {})}
         self._client = httpx2.Client(
             headers=headers,
             timeout=httpx2.Timeout(self.limits.timeout, connect=min(CONNECT_TIMEOUT, self.limits.timeout)),
@@ -151,15 +154,23 @@ class Endpoint:
         raise ModelError(f"{self.url}: {problem} ({attempt} attempts). {fix}")
 
     def _request_once(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes, float]:
-        """Return status, body and Retry-After (seconds; 0 if absent) of one attempt."""
-        deadline = time.monotonic() + self.limits.timeout
+        """Return status, body and Retry-After (seconds; 0 if absent) of one attempt; raises `ReadTimeout` after the timeout."""
+        # The client's timeout is per chunk: a server that sends single bytes of its headers or its answer would never time out.
+        try:
+            with limited(seconds=self.limits.timeout, memory_bytes=float("inf")):
+                return self._answer(method, path, body)
+        except LimitError:
+            raise httpx2.ReadTimeout("the answer does not end") from None
+
+    def _answer(self, method: str, path: str, body: dict[str, Any] | None) -> tuple[int, bytes, float]:
         content = bytearray()
         with self._client.stream(method, self.url + path, json=body) as response:
+            if response.headers.get("content-encoding", ENCODING).strip().lower() not in {ENCODING, "identity", ""}:
+                raise httpx2.DecodingError("its compression was not requested", request=response.request)
             for chunk in response.iter_bytes():
                 content += chunk
-                # The client's timeout is per chunk, so a server that sends single bytes would never time out.
-                if time.monotonic() > deadline or len(content) > LARGEST_ANSWER:
-                    raise httpx2.ReadTimeout("the answer does not end", request=response.request)
+                if len(content) > LARGEST_ANSWER:
+                    raise httpx2.DecodingError(f"more than {LARGEST_ANSWER >> 20} MiB", request=response.request)
             retry_after = response.headers.get("retry-after", "")
         return response.status_code, bytes(content), float(retry_after) if retry_after.isdecimal() else 0.0
 
