@@ -9,6 +9,7 @@ from torch.utils import backend_registration
 
 from testing import processes
 from testing.made_up import tiny_study
+from testing.stores import FEW
 
 pytestmark = pytest.mark.skipif(
     not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
@@ -20,7 +21,7 @@ LEAKS = [
     *("loss", "reference", "lowercase", "recall", "con_recall", "icp", "icp_similar", "neighbourhood", "spv"),
     *("grad_norm", "samia", "lira", {"camia": {"cuts": [10, 20]}}),
 ]
-MANY = {"datasets": [{"records": {"count": 120}}], "data": DATA, "observations": [{"shadows": {"models": 4}}]}
+MANY = {"datasets": [{"records": {"count": 120}}], "data": DATA, "observations": FEW}
 RECITED = {
     "attacks": ["loss", "discoverable", "approximate", {"probabilistic": {"n": [1, 100]}}],
     "metrics": ["auc", "perplexity", "extraction_rate", "attribute_inference", "attribute_extraction", "exposure"],
@@ -30,11 +31,12 @@ RECITED = {
 
 
 ONCE = {"epochs": 1, "batch_size": 4}
+FEW_TEXTS = {"train": 8, "members": 6, "nonmembers": 6, "validation": 4, "max_tokens": 30}
 EVERY = ["head", "lora", "prompt", "p_tuning", "full"]
 STUDIES = {
     "llama": {**MANY, "methods": ["prefix"], "attacks": LEAKS, "training": ONCE},
-    "gpt2": {"methods": EVERY, "attacks": ["loss", "min_k", "grad_norm"], "training": ONCE},
-    "mixtral": {"methods": ["lora"], "attacks": ["loss", "grad_norm"]},
+    "gpt2": {"methods": EVERY, "attacks": ["loss", "min_k", "grad_norm"], "training": ONCE, "data": FEW_TEXTS},
+    "mixtral": {"methods": ["lora"], "attacks": ["loss", "grad_norm"], "training": ONCE, "data": FEW_TEXTS},
     "gemma": {**MANY, **RECITED, "methods": ["lora"], "training": ONCE},
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import byheart
-from byheart.lm import batching, forward, trunk_and_head
+from byheart.lm import batching, bfloat16, forward, trunk_and_head
 from byheart.lm.special_tokens import bos_ids
 from byheart.lm.tokens import tokenize
 from testing.reading import texts_of
@@ -51,6 +51,14 @@ def test_every_statistic_equals_the_plain_loop(tiny, architecture, method, sente
     for column, name in enumerate(("logp", "mean", "std", "entropy")):
         np.testing.assert_allclose(getattr(stats, name), expected[:, column], atol=2e-5, err_msg=name)
     assert (stats.rank == expected[:, 4]).mean() > 0.99  # equal up to ties in float32
+
+
+def test_a_model_in_double_precision_equals_the_plain_loop(tiny, sentences):
+    model = tiny("llama")
+    model.module.double()
+    stats = forward.token_stats(model, tokenize(model.tokenizer, texts_of(sentences[:3]), 64))
+    expected = np.concatenate([plain_loop(model, "", s) for s in sentences[:3]])
+    np.testing.assert_allclose(stats.logp, expected[:, 0], atol=2e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -145,8 +153,9 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_a_forward_pass_does_not_copy_the_heads_weights(tiny, sentences, precision):
+def test_a_forward_pass_does_not_copy_the_heads_weights(tiny, sentences, precision, monkeypatch):
     """As torch does for a batch of rows, each of which it multiplies by a matrix of its own."""
+    monkeypatch.setattr(bfloat16, "_capabilities", dict)  # a processor without bfloat16 casts all weights
     model = tiny("llama")
     model.module.requires_grad_(False)
     tokens = tokenize(model.tokenizer, texts_of(sentences[:4]), 64)

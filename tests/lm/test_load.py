@@ -83,6 +83,10 @@ FILES_SHOW_IT = {
         written("model.safetensors", NOT_SAFETENSORS),
         r"model\.safetensors: is not a safetensors file\. Download it again\.",
     ),
+    "weights a pointer of Git LFS": (
+        written("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        r"is a pointer of Git LFS, not the weights\. Run git lfs pull\.",
+    ),
     "weights empty": (written("model.safetensors", b""), "not a safetensors file"),
     "weights cut": (cut, "truncated or damaged"),
     "shard missing": (

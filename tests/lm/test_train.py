@@ -12,6 +12,7 @@ from byheart.core import registry
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
 from byheart.lm import batching, forward, loss, train, trunk_and_head
+from byheart.lm.bfloat16 import has_slow_products
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
 from byheart.lm.tokens import tokenize
@@ -206,7 +207,11 @@ def test_scores_of_a_head_tuned_model_are_bit_equal_to_a_plain_pass(tiny, archit
         kept = forward.token_stats(model, tokens, precision=precision)
         plain = forward.token_stats(dataclasses.replace(model, hidden=None), tokens, precision=precision)
         for field in dataclasses.fields(kept):
-            np.testing.assert_array_equal(getattr(kept, field.name), getattr(plain, field.name), field.name)
+            a, b = getattr(kept, field.name), getattr(plain, field.name)
+            if has_slow_products(torch.device("cpu")):  # MKL's last bit depends on where in memory a matrix begins
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6, err_msg=field.name)
+            else:
+                np.testing.assert_array_equal(a, b, field.name)
 
 
 @pytest.mark.parametrize(("method", "lowered"), [("head", False), ("lora", True)])

@@ -15,6 +15,8 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from byheart.lm.bfloat16 import has_slow_products
+
 ROWS_PER_CAST = 8192
 """Vocabulary rows of bfloat16 weights that are cast to float32 at a time, where the processor has no mixed product."""
 
@@ -56,7 +58,10 @@ def float32_linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
 
 def _float32_product(rows_RD: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if weight.dtype == torch.float32:
-        return functional.linear(rows_RD, weight)
+        if not has_slow_products(weight.device):
+            return functional.linear(rows_RD, weight)
+        # This processor does not round the factors of float32 products.
+        rows_RD, weight = rows_RD.bfloat16().float(), weight.bfloat16()
     parts = weight.split(ROWS_PER_CAST)
     return torch.cat([functional.linear(rows_RD, part_VD.float()) for part_VD in parts], dim=1)
 

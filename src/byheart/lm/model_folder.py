@@ -133,6 +133,10 @@ def read_json_object(path: Path, *, fix: str = "Download it again.") -> dict[str
     return content
 
 
+GIT_LFS_POINTER = b"version https://git-lfs"
+"""Beginning of the text file that a clone without Git LFS has in place of the weights."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """A tensor in the header of a safetensors file; offsets are bytes after the header."""
@@ -152,6 +156,9 @@ def safetensors_header(file: Path) -> dict[str, TensorInfo]:
             tensors = {name: value for name, value in header.items() if name != "__metadata__"}
             return as_declared(dict[str, TensorInfo], tensors)
         except (ValueError, AttributeError, RecursionError) as error:
+            stream.seek(0)
+            if stream.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER:
+                raise ModelError(f"{file}: is a pointer of Git LFS, not the weights. Run git lfs pull.") from error
             raise ModelError(f"{file}: is not a safetensors file. Download it again.") from error
 
 
