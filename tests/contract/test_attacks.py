@@ -128,6 +128,9 @@ def passes(gain, seed):
         "target": stats(target, starts, shared),
         "base": stats(base, starts, shared),
         "lowercased": stats(lowered, lower_starts, shared),
+        # The rejected responses: preference tuning lowers those of members.
+        "rejected": stats(np.minimum(base - 0.5 + noise - gain * np.repeat(MEMBERS, lengths), -1e-3), starts, shared),
+        "rejected_base": stats(np.minimum(base - 0.5, -1e-3), starts, shared),
         # A second reading has a fifth of the loss.
         "repeated": stats(target / 5, starts, shared),
         "frequencies": common,
@@ -269,6 +272,7 @@ def test_one_token_texts_and_certain_predictions(attack):
     known = {
         **unlearnt,
         **dict.fromkeys(("target", "base", "lowercased", "repeated", "nonmember_prefix", "member_prefix"), certain),
+        **dict.fromkeys(("rejected", "rejected_base"), certain),
         **dict.fromkeys(others, Variants(loglik=np.zeros(3), starts=starts)),
         "texts": Texts(("a", "b"), ("x", "\udc80 y")),
         "frequencies": Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts),

@@ -71,6 +71,8 @@ def others(target, base):
     outside = known()["known_nonmembers"]
     return {
         **later,
+        "rejected": LogProbs(logp=-1.7 - 0.5 * np.sin(1.1 * t), starts=starts),
+        "rejected_base": LogProbs(logp=-1.6 - 0.4 * np.cos(0.7 * t), starts=starts),
         "lowercased": LogProbs(logp=-1.9 - np.cos(0.8 * np.arange(22)), starts=lowered),
         "repeated": LogProbs(logp=logp / 4 - 0.02 * t, starts=starts),
         "frequencies": Frequencies(frequency=10.0 ** -(2 + t % 4), first=t % 5 != 4, starts=starts),
@@ -139,6 +141,7 @@ GOLDEN = {
     "ramia varied": [0.1652972514554047, 0.2224049312438381, 0.2302013244992457],
     "recall": [1.2427019211851658, 1.1781896365487248, 1.1801983141436783],
     "reference": [0.3011890058216189, 0.28480986248767604, 0.2812079469954738],
+    "reward_margin": [4.102760382124158, 2.9077347586267805, 0.908238339440766],
     "rmia": [1.0, 1.0, 1.0],
     "rmia varied": [0.4, 0.0, 0.0],
     "samia": [0.375, 0.0, 0.75],

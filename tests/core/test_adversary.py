@@ -35,6 +35,7 @@ ROW = next(r for r in made_up.study() if r.attack)
         ("grad_norm", "weights"),
         ("hard_tokens", "log-probabilities + base model"),
         ("ramia", "log-probabilities + base model"),
+        ("reward_margin", "log-probabilities + base model"),
         ("lira_sequence", "log-probabilities + shadow models + other training texts"),
         (
             "trajectory",

@@ -9,6 +9,7 @@ import pytest
 
 from byheart.core import registry
 from byheart.core.errors import SettingError
+from testing.preferences import pair_file
 
 NAMES = registry.entry_names("datasets")
 
@@ -25,6 +26,9 @@ def load(folder, installed, tmp_path):
             path = tmp_path / "notes.txt"
             path.write_text("one note\nanother note\n")
             settings.setdefault("path", str(path))
+        if name == "preferences":
+            pairs = [{"prompt": f"Question {n}:", "chosen": f" Yes, {n}.", "rejected": f" No, {n}."} for n in range(3)]
+            settings.setdefault("path", str(pair_file(tmp_path / "pairs.jsonl", pairs)))
         if name == "wikitext":
             settings.setdefault("min_characters", 10)
         return registry.choose("datasets", name, settings)()

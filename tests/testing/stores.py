@@ -108,6 +108,14 @@ FEW = [
 """Observations as cheap as they can be made."""
 
 
+TEXT_ATTACKS = tuple(
+    name
+    for name in registry.entry_names("attacks")
+    if "rejected" not in registry.needs(registry.load_function("attacks", name))
+)
+"""Every attack except those on preference pairs."""
+
+
 def shadow_study(folder, **changes):
     return {
         "name": "shadowed",
@@ -116,7 +124,7 @@ def shadow_study(folder, **changes):
         "data": {"train": 32, "members": 10, "nonmembers": 12, "validation": 6, "known": 20, "max_tokens": 50},
         "methods": ["lora"],
         "training": {"epochs": 2, "batch_size": 4, "learning_rate": 0.01},
-        "attacks": [*registry.entry_names("attacks"), {"wbc": {"windows": [1, 5]}}],
+        "attacks": [*TEXT_ATTACKS, {"wbc": {"windows": [1, 5]}}],
         "observations": FEW,
         "metrics": ["auc"],
         **changes,

@@ -28,6 +28,7 @@ ATTACK_LABELS = {
     "error_zone": "EZ-MIA",
     "hard_tokens": "HT-MIA",
     "ramia": "RaMIA",
+    "reward_margin": "Reward margin",
     "trajectory": "Trajectory",
     "wbc": "WBC",
     "dc_pdd": "DC-PDD",

@@ -37,6 +37,8 @@ _MISSING_INPUT_REASONS = {
     "shadow_passes": "requires shadow models; only a study trains them (byheart run)",
     "canary_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
     "canary_reference_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
+    "rejected_tokens": "requires preference pairs: records with chosen and rejected, in a study with the data set preferences, or in an "
+    "audit of a model's files or of a model in memory with response = pair",
     "attributes": "requires named private attributes; only a study's data set provides them (byheart run)",
     "known_member_tokens": "requires known members, which are not audited; pass them to byheart audit, or set data.known in a study",
     "known_nonmember_tokens": "requires known non-members, which are not audited; pass them to byheart audit, or set data.known in a "
@@ -82,7 +84,9 @@ def available_inputs(
     """Return the numbers of texts by input name, and the names of the inputs that an audit of texts by part has."""
     counts = {f"{part}_tokens": min(len(items), max_texts) for part, items in texts.items()}
     models = {"model", "base_model"} if has_base else {"model"}
-    return counts, models | {"tokens"} | (counts.keys() & set(TOKEN_INPUTS))
+    audited = [text for part in ("member", "nonmember") for text in texts.get(part, ())]
+    tokens = {"tokens", "rejected_tokens"} if audited and all(text.rejected for text in audited) else {"tokens"}
+    return counts, models | tokens | (counts.keys() & set(TOKEN_INPUTS))
 
 
 def runnable_attacks(

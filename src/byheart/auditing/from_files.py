@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from byheart.auditing.audit import Audit
 from byheart.auditing.canaries.texts import audited_canaries
@@ -26,7 +26,7 @@ from byheart.auditing.server.audit import RequestProgressCallback, run_endpoint_
 from byheart.auditing.server.client import Endpoint
 from byheart.auditing.settings import AuditSettings
 from byheart.auditing.target import AuditTarget, ModelOpener
-from byheart.auditing.texts import AuditedText, check_overlaps, parse_text
+from byheart.auditing.texts import AuditedText, ScoredResponse, check_overlaps, record_texts
 from byheart.auditing.thresholds import Bound, check_bounds
 from byheart.core.errors import DataError
 from byheart.data.canary_manifest import PlantedSet, read_planted_set
@@ -46,15 +46,15 @@ class AuditRequest:
     """What the command line requests of any audit: texts, settings, bounds, output folder.
 
     `sources` are files, folders or Hub splits by part ("member", "nonmember", ...). `field_names` are the files' names
-    for `id`, `group` and the fields of a record shape. `private_fields` are fields with private values. `response` is the
-    scored side of preference pairs. `plan` is a preregistration, `canaries` the manifest of planted canaries.
+    for `id`, `group` and the fields of a record shape. `private_fields` are fields with private values. `response` is what
+    is scored of preference pairs. `plan` is a preregistration, `canaries` the manifest of planted canaries.
     """
 
     sources: Mapping[str, str]
     settings: AuditSettings
     field_names: Mapping[str, str] = field(default_factory=dict[str, str])
     private_fields: Sequence[str] = ()
-    response: Literal["chosen", "rejected", "both"] = "chosen"
+    response: ScoredResponse = "chosen"
     bounds: tuple[Bound, ...] = ()
     output: Path | None = None
     plan: Mapping[str, Any] | None = None
@@ -172,7 +172,7 @@ def _read_texts(part: str, path: str, request: AuditRequest) -> tuple[AuditedTex
             record["attributes"] = {name: row.fields.get(name) for name in request.private_fields}
         name = row.location.removeprefix(path).lstrip(" /")
         try:
-            texts += _record_texts(part, name, record, request.response)
+            texts += record_texts(part, name, record, response=request.response)
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     # A single record may lack a value, but a name that no record has is a typo, and its values would stay unmasked.
@@ -204,18 +204,6 @@ def _standard_record(row: SourceRow, field_names: Mapping[str, str]) -> dict[str
         others |= {"system", "functions"}
     is_shape_named = bool(named.keys() - others)
     return {n: v for n, v in row.fields.items() if not is_shape_named or n in others} | named
-
-
-def _record_texts(
-    part: str, name: str, record: Mapping[str, Any], response: Literal["chosen", "rejected", "both"]
-) -> list[AuditedText]:
-    """Return the record's text, or both texts of a preference pair, as one group."""
-    if response != "both":
-        return [parse_text(part, name, record, response=response)]
-    texts = [(side, parse_text(part, name, record, response=side)) for side in ("chosen", "rejected")]
-    if texts[0][1].content == texts[1][1].content:
-        return [texts[0][1]]
-    return [replace(t, name=f"{t.name}/{side}", group=t.group or f"pair/{t.name}") for side, t in texts]
 
 
 def _target_from_files(files: ModelFiles, placement: Placement) -> AuditTarget:

@@ -30,7 +30,7 @@ from byheart.auditing.render_texts import check_chats_end_with_eos
 from byheart.auditing.result import FINETUNED_EPOCH
 from byheart.auditing.settings import AuditSettings
 from byheart.auditing.target import AuditTarget, target_from_memory
-from byheart.auditing.texts import AuditedText, texts_by_part
+from byheart.auditing.texts import AuditedText, ScoredResponse, texts_by_part
 from byheart.core.attack_output import is_extraction_attack
 from byheart.core.config import Tokenization
 from byheart.core.errors import SettingError
@@ -64,6 +64,7 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     end_token: bool = False,
     tokenization: Tokenization = "joined",
     pass_below: Mapping[str, float] | Sequence[str] = (),
+    response: ScoredResponse = "chosen",
 ) -> Audit:
     """Audit a model in memory: can attacks distinguish `members`, which it was trained on, from `nonmembers`?
 
@@ -74,6 +75,7 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     base model, attacks that require one do not run, and the result reports this. `end_token` scores the tokenizer's EOS after
     every text that is not truncated, for a model that was trained so. The model is not changed.
     `tokenization` is how a prompt and its completion are tokenized: as one string, as trainers do, or apart.
+    `response` is what is scored of preference pairs: "chosen", "rejected", "both" as one group, or "pair" for attacks on pairs.
     `canaries` of `byheart.plant`, or the path of their manifest, add exposure, TPR and a lower bound on epsilon; without
     `members`, the included canaries are the members, and the held-out ones the non-members.
     `pass_below`, such as {"auc": 0.55}, are bounds that all attacks must be shown to stay below (`Audit.is_passed`).
@@ -94,7 +96,8 @@ def audit(  # noqa: PLR0913 - settings come in by keyword
     if members is None:
         texts = canary_texts_by_part(planted, nonmembers, validation, known_members, known_nonmembers)
     else:
-        texts = texts_by_part(members, nonmembers, validation, known_members, known_nonmembers)
+        parts = (members, nonmembers, validation, known_members, known_nonmembers)
+        texts = texts_by_part(*parts, response=response)
     return run_audit(target_from_memory(model, tokenizer, base), texts, settings, canaries=planted)
 
 

@@ -54,14 +54,15 @@ def render_texts(
 
     Raises `DataError` for a chat without a tokenizer, or if the tokenizer's chat template fails on it.
     """
-    rendered: list[tuple[str, str, str, str]] = []
+    rendered: list[tuple[str, str, str, str, str]] = []
     for text in sample(texts, maximum):
         turns = [(f"{part}/{text.name}", text.prompt, text.scored)] if not text.chat else _turns(part, text, tokenizer)
         # A named group may span parts. A copy in an exclusive part raised an error before.
-        rendered += [(*turn, f"group/{text.group}" if text.group else text.content) for turn in turns]
-    names, prompts, scored, contents = zip(*rendered, strict=True)
+        group = f"group/{text.group}" if text.group else text.content
+        rendered += [(*turn, text.rejected, group) for turn in turns]
+    names, prompts, scored, rejected, contents = zip(*rendered, strict=True)
     groups = {c: c if c.startswith("group/") else f"{part}/{i}" for i, c in enumerate(dict.fromkeys(contents))}
-    return Texts(names, scored, prompts), tuple(groups[c] for c in contents)
+    return Texts(names, scored, prompts, rejected=rejected), tuple(groups[c] for c in contents)
 
 
 def _turns(part: str, text: AuditedText, tokenizer: PreTrainedTokenizerBase | None) -> list[tuple[str, str, str]]:

@@ -16,8 +16,13 @@ from typing import Any, Literal, cast
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
 from byheart.core.types import Texts
+from byheart.data.preference_records import parse_pair
 from byheart.data.record_fields import identifier
 from byheart.data.records import RECORD_SHAPES, parse_record
+
+Response = Literal["chosen", "rejected", "pair"]
+ScoredResponse = Response | Literal["both"]
+"""What is scored of a preference pair: one side, both as one group, or the chosen one as a pair with the rejected one."""
 
 PAIR = 2
 TEXT_FORMATS = f"a string, a (prompt, completion) pair, a list of messages, or a record with {RECORD_SHAPES}"
@@ -36,6 +41,7 @@ class AuditedText:
 
     `group` is a user, a document, ...; "" means that only copies of the text are its group. `attributes` are private
     values in the text, by name. They are used only to mask displayed texts. `is_canary`: a fair coin made it a member or not.
+    `rejected` is the rejected response of a preference pair whose chosen response is scored.
     """
 
     name: str
@@ -46,15 +52,19 @@ class AuditedText:
     group: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     is_canary: bool = False
+    rejected: str = ""
 
     @property
     def content(self) -> str:
         """The text without its name: equal for copies."""
-        return json.dumps([self.prompt, self.scored, self.chat, self.first_turn], sort_keys=True, default=str)
+        columns = [self.prompt, self.scored, self.chat, self.first_turn, *([self.rejected] if self.rejected else [])]
+        return json.dumps(columns, sort_keys=True, default=str)
 
 
-def parse_texts(part: str, items: Texts | Iterable[Any]) -> tuple[AuditedText, ...]:
-    """Return the texts of a part; `part` names it in errors.
+def parse_texts(
+    part: str, items: Texts | Iterable[Any], *, response: ScoredResponse = "chosen"
+) -> tuple[AuditedText, ...]:
+    """Return the texts of a part; `part` names it in errors. `response` is what is read of a preference pair.
 
     Raises `DataError` for an empty list, an empty text, and an unknown text format.
     """
@@ -62,10 +72,12 @@ def parse_texts(part: str, items: Texts | Iterable[Any]) -> tuple[AuditedText, .
         raise DataError(f"{part} texts: a single string is not a list. Pass a list of texts, each {TEXT_FORMATS}.")
     if isinstance(items, Texts):
         texts = tuple(
-            _from_texts_item(*text) for text in zip(items.ids, items.prompts, items.scored, items.chats, strict=True)
+            _from_texts_item(*text)
+            for text in zip(items.ids, items.prompts, items.scored, items.chats, items.rejected, strict=True)
         )
     else:
-        texts = tuple(parse_text(part, str(i), item) for i, item in enumerate(records_of(part, items)))
+        records = enumerate(records_of(part, items))
+        texts = tuple(text for i, item in records for text in record_texts(part, str(i), item, response=response))
     if not texts:
         raise DataError(f"{part} texts: the list is empty. Pass a list of texts, each {TEXT_FORMATS}.")
     if len({t.name for t in texts}) < len(texts):
@@ -116,6 +128,8 @@ def texts_by_part(
     validation: Texts | Iterable[Any] | None,
     known_members: Texts | Iterable[Any] | None = None,
     known_nonmembers: Texts | Iterable[Any] | None = None,
+    *,
+    response: ScoredResponse = "chosen",
 ) -> dict[str, tuple[AuditedText, ...]]:
     """Return the texts by part: "member", "nonmember", "validation", ...; None leaves a part out.
 
@@ -127,8 +141,8 @@ def texts_by_part(
         "known_member": known_members,
         "known_nonmember": known_nonmembers,
     }
-    texts = {"member": parse_texts("member", members)}
-    texts |= {part: parse_texts(part, items) for part, items in optional.items() if items is not None}
+    parts = {"member": members, **{part: items for part, items in optional.items() if items is not None}}
+    texts = {part: parse_texts(part, items, response=response) for part, items in parts.items()}
     check_overlaps(texts)
     return texts
 
@@ -140,8 +154,18 @@ def check_overlaps(texts: Mapping[str, Sequence[AuditedText]]) -> None:
             check_disjoint(part, texts[part], other, texts[other])
 
 
-def parse_text(part: str, name: str, item: Any, *, response: Literal["chosen", "rejected"] = "chosen") -> AuditedText:
-    """Return one text, named by its own `id` if it has one. `response` is the scored side of a preference pair.
+def record_texts(part: str, name: str, item: Any, *, response: ScoredResponse = "chosen") -> list[AuditedText]:
+    """Return the record's text; with "both", the texts of both sides of a preference pair, as one group."""
+    if response != "both":
+        return [parse_text(part, name, item, response=response)]
+    texts = [(side, parse_text(part, name, item, response=side)) for side in ("chosen", "rejected")]
+    if texts[0][1].content == texts[1][1].content:
+        return [texts[0][1]]
+    return [dataclasses.replace(t, name=f"{t.name}/{side}", group=t.group or f"pair/{t.name}") for side, t in texts]
+
+
+def parse_text(part: str, name: str, item: Any, *, response: Response = "chosen") -> AuditedText:
+    """Return one text, named by its own `id` if it has one. `response` is what is read of a preference pair.
 
     Raises `DataError` as `parse_texts` does.
     """
@@ -156,7 +180,8 @@ def parse_text(part: str, name: str, item: Any, *, response: Literal["chosen", "
     else:
         raise DataError(f"{part} text {name!r}: the type is {type(item).__name__}. Write {TEXT_FORMATS}.")
     name = identifier(f"{part} text {name!r}", "id", record.get("id")) or name
-    parsed = parse_record(f"{part} text {name!r}", record, response=response)
+    location = f"{part} text {name!r}"
+    parsed = parse_pair(location, record) if response == "pair" else parse_record(location, record, response=response)
     return AuditedText(
         name,
         parsed.prompt,
@@ -165,6 +190,7 @@ def parse_text(part: str, name: str, item: Any, *, response: Literal["chosen", "
         parsed.first_turn,
         group=identifier(f"{part} text {name!r}", "group", record.get("group")),
         attributes=_private_attributes(record),
+        rejected=parsed.rejected,
     )
 
 
@@ -172,12 +198,12 @@ def _are(kind: type, values: Sequence[Any]) -> bool:
     return all(isinstance(value, kind) for value in values)
 
 
-def _from_texts_item(name: str, prompt: str, scored: str, chat: str) -> AuditedText:
+def _from_texts_item(name: str, prompt: str, scored: str, chat: str, rejected: str) -> AuditedText:
     """Return an item of `Texts`; the last turn of its chat is scored."""
     if not chat:
-        return AuditedText(name, prompt, scored)
+        return AuditedText(name, prompt, scored, rejected=rejected)
     turns = tuple(chat_messages.decode_chat(chat))
-    return AuditedText(name, chat=turns, first_turn=len(turns) - 1)
+    return AuditedText(name, chat=turns, first_turn=len(turns) - 1, rejected=rejected)
 
 
 def _private_attributes(item: Mapping[str, Any]) -> dict[str, str]:

@@ -17,11 +17,12 @@ SHAPE_FIELDS = ("text", "prompt", "completion", "messages", "tools")
 
 
 class Response(Enum):
-    """Sides of a preference pair."""
+    """What is scored of a preference pair."""
 
     CHOSEN = "chosen"
     REJECTED = "rejected"
     BOTH = "both"
+    PAIR = "pair"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,12 @@ class TextOptions:
             help="Names of other fields, such as prompt=question,completion=answer (or text=..., messages=...).",
         ),
     ] = None
-    response: Annotated[Response, typer.Option(help="Scored side of preference pairs (prompt, chosen, rejected).")] = (
-        Response.CHOSEN
-    )
+    response: Annotated[
+        Response,
+        typer.Option(
+            help="Scored side of preference pairs (prompt, chosen, rejected). pair: the chosen side, and both for attacks on pairs."
+        ),
+    ] = Response.CHOSEN
     attributes: Annotated[
         str | None,
         typer.Option(

@@ -158,6 +158,12 @@ def decode_chat(chat: str) -> list[Message]:
     return json.loads(chat)
 
 
+def with_last_text(chat: str, text: str) -> str:
+    """Return an encoded chat with another text in its last message."""
+    *earlier, last = decode_chat(chat)
+    return encode_chat([*earlier, {**last, "content": text}])
+
+
 def plain_text_chat(messages: Sequence[Message]) -> str:
     """Return messages as plain text, one "role: content" line each, for code that has no chat template."""
     return "\n".join(

@@ -49,6 +49,8 @@ FLOAT32_BASE = BaseFormat()
 class Machine:
     """How a study is run. No key contains these settings, except `base_precision` and `quantize`, which change results.
 
+    `shard` is the number of processes of a launch that share the weights of one model.
+
     `device` is "auto", "cpu", "cuda" or "cuda:1". `precision` is the number format of training ("auto": bfloat16 if the
     processor supports it). `base_precision` is the number format in which the base model is kept and scored ("auto": float32), and
     `quantize` the number of bits of its linear layers. `token_budget` is the maximum number of padded tokens per forward pass
@@ -63,6 +65,7 @@ class Machine:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     base_precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantize: Literal[4, 8] | None = None
+    shard: Annotated[int, Interval(ge=1, le=1024)] = 1
     token_budget: Annotated[int, Ge(1)] = 4096
     workers: Annotated[int, Interval(ge=1, le=1024)] = 1
     executor: Literal["local", "ray", "slurm"] = "local"
@@ -89,6 +92,8 @@ class Training:
     goldfish loss, which omits one token in k from the loss, always the same one after the same context. `deduplicate` is a
     similarity of texts, as `near_duplicate` but without containment: of two training texts at or above it, the later one is removed
     (1: the same words).
+    `objective` is what training minimizes: None is the mean loss of the scored tokens, `dpo` is Direct Preference Optimization
+    on pairs of a chosen and a rejected response (`byheart.lm.preference_loss`), with `beta` (None: 0.1).
     `observe` lists the epochs after which the model is observed; 0.25 is a quarter of the first epoch, rounded to whole
     optimizer steps. The last epoch is always observed. None means every epoch. It does not change the trained weights.
     """
@@ -104,9 +109,19 @@ class Training:
     goldfish: Annotated[int, Ge(2)] | None = None
     deduplicate: Annotated[float, Interval(gt=0, le=1)] | None = None
     observe: tuple[Annotated[float, Gt(0)], ...] | None = None
+    objective: Literal["dpo"] | None = None
+    beta: Annotated[float, Gt(0)] | None = None
 
     def __post_init__(self) -> None:
-        """Raise `SettingError` for an observed epoch after the last one."""
+        """Raise `SettingError` for an observed epoch after the last one, and for settings that the objective does not use."""
+        if self.objective is None and self.beta is not None:
+            raise SettingError(
+                "training.beta: only the objective dpo uses it. Set training.objective to dpo, or remove beta."
+            )
+        if self.objective == "dpo" and self.goldfish is not None:
+            raise SettingError(
+                "training.goldfish: it omits tokens of the text loss, which dpo does not use. Remove goldfish or objective."
+            )
         if late := [e for e in self.observe or () if e > self.epochs]:
             raise SettingError(
                 f"training.observe = {late[0]:g}: is after the last epoch, {self.epochs}. "

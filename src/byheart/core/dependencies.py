@@ -16,6 +16,7 @@ from byheart.core.registry import Choice, choose, entry_names, module_constant
 
 TOKEN_INPUTS = {
     "tokens": "audited",
+    "rejected_tokens": "audited_rejected",
     "validation_tokens": "validation",
     "known_member_tokens": "known_members",
     "known_nonmember_tokens": "known_nonmembers",

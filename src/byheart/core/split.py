@@ -119,6 +119,7 @@ class Split:
             "known_nonmembers": self.known_nonmembers,
             "canaries": NO_TEXTS if planted is None else planted.texts,
             "canary_references": NO_TEXTS if planted is None else planted.references,
+            "audited_rejected": self.audited.rejected_texts,
         }
 
     @functools.cached_property

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from byheart.core.chat_messages import with_last_text
 from byheart.core.errors import DataError
 
 
@@ -18,6 +19,7 @@ from byheart.core.errors import DataError
 class Texts:
     """Texts in order, each with an id, the string that is scored, and the prompt that conditions it ("" for none).
 
+    A preference pair also has its `rejected` response, an alternative to `scored` after the same prompt ("" for any other text).
     For an assistant message, `chats` has the messages up to and including it (`byheart.core.chat_messages.encode_chat`; ""
     for any other text), which each model formats with its chat template; the prompt is then the earlier messages in plain
     text. Contains no membership: an attack that receives `Texts` cannot read which texts are members.
@@ -27,16 +29,17 @@ class Texts:
     scored: tuple[str, ...]
     prompts: tuple[str, ...] = ()
     chats: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `DataError` for duplicate ids, empty texts, and columns of unequal length."""
-        for column in ("prompts", "chats"):
+        for column in ("prompts", "chats", "rejected"):
             if not getattr(self, column):
                 object.__setattr__(self, column, ("",) * len(self.ids))
-        if not len(self.ids) == len(self.scored) == len(self.prompts) == len(self.chats):
+        if not len(self.ids) == len(self.scored) == len(self.prompts) == len(self.chats) == len(self.rejected):
             raise DataError(
-                f"texts: columns differ in length ({len(self.ids)} ids, {len(self.scored)} strings, "
-                f"{len(self.prompts)} prompts, {len(self.chats)} chats). Provide one of each per text."
+                f"texts: columns differ in length ({len(self.ids)} ids, {len(self.scored)} strings, {len(self.prompts)} prompts, "
+                f"{len(self.chats)} chats, {len(self.rejected)} rejected responses). Provide one of each per text."
             )
         if len(set(self.ids)) != len(self.ids):
             duplicate = next(i for i in self.ids if self.ids.count(i) > 1)
@@ -59,13 +62,25 @@ class Texts:
 
     @property
     def _columns(self) -> tuple[tuple[str, ...], ...]:
-        return self.ids, self.scored, self.prompts, self.chats
+        return self.ids, self.scored, self.prompts, self.chats, self.rejected
+
+    @property
+    def rejected_texts(self) -> Texts:
+        """The rejected responses of preference pairs, after the same prompts; no texts unless every text is a pair."""
+        if not all(self.rejected):
+            return NO_TEXTS
+        chats = (
+            with_last_text(chat, text) if chat else "" for chat, text in zip(self.chats, self.rejected, strict=True)
+        )
+        return Texts(self.ids, self.rejected, self.prompts, tuple(chats))
 
     @functools.cached_property
     def digest(self) -> str:
-        """Content hash (hex) of ids, prompts, strings and chats, in order."""
+        """Content hash (hex) of ids, prompts, strings, chats and rejected responses, in order."""
         rows = list(zip(self.ids, self.prompts, self.scored, strict=True))
-        return digest([*rows, *(("chat", name, chat) for name, chat in zip(self.ids, self.chats, strict=True) if chat)])
+        columns = {"chat": self.chats, "rejected": self.rejected}
+        others = ((kind, *item) for kind, column in columns.items() for item in zip(self.ids, column, strict=True))
+        return digest([*rows, *(row for row in others if row[2])])
 
 
 def digest(rows: Iterable[Sequence[str]]) -> str:

@@ -35,6 +35,7 @@ class Example(NamedTuple):
     group: str | None = None
     attributes: Mapping[str, str] = {}
     chat: str = ""
+    rejected: str = ""
 
 
 def examples(parts: Iterable[Example]) -> Examples:
@@ -48,6 +49,7 @@ def examples(parts: Iterable[Example]) -> Examples:
             tuple(r.scored for r in rows),
             tuple(r.prompt for r in rows),
             tuple(r.chat for r in rows),
+            tuple(r.rejected for r in rows),
         ),
         tuple(r.role for r in rows),
         tuple(r.id if r.group is None else r.group for r in rows),

@@ -50,12 +50,16 @@ ALPACA_PAIRED = ", paired with an input that provides further context"
 
 @dataclass(frozen=True)
 class ParsedRecord:
-    """A scored `text` with its `prompt`, or a chat: `messages`, scored from message `first_turn` on."""
+    """A scored `text` with its `prompt`, or a chat: `messages`, scored from message `first_turn` on.
+
+    A record that is read as a preference pair also has its `rejected` response; its chat ends with the chosen one.
+    """
 
     prompt: str = ""
     text: str = ""
     messages: tuple[Mapping[str, Any], ...] = ()
     first_turn: int = 0
+    rejected: str = ""
 
 
 def parse_record(
@@ -72,7 +76,7 @@ def parse_record(
     `text` names the scored field, `prompt` the field before it and `messages` the field of a chat; then no other field is
     read (except a chat's `tools`, `functions` and `system`), and `text` and `prompt` may be lists of messages. Without names, the
     first shape that fits is used.
-    `response` chooses the scored side of a preference pair.
+    `response` chooses the scored side of a preference pair (`preference_records.py` reads both sides).
     Raises `DataError` for another shape, an empty text, a chat without assistant text, and half a surrogate pair.
     """
     # pandas reads lists of Parquet files as arrays.

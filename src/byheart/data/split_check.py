@@ -60,9 +60,10 @@ def gate(
     labels, chosen = _permuted_audited_labels(split)
     audited = split.audited.take(chosen)
     groups = tuple(split.groups[i] for i in chosen)
-    full_texts = [f"{p} {s}".strip() for p, s in zip(audited.prompts, audited.scored, strict=True)]
+    columns = tuple(zip(audited.prompts, audited.scored, audited.rejected, strict=True))
+    full_texts = [" ".join(column).strip() for column in columns]
     classifiers = blind_classifier_results(full_texts, labels, groups, bound=BLIND_AUC_LIMIT)
-    lengths = np.array([len(s) for s in audited.scored], dtype=np.float64)
+    lengths = np.array([len(s) + len(r) for _, s, r in columns], dtype=np.float64)
     length_aucs = aucs(np.broadcast_to(lengths, labels.shape), labels)
     distances = ks_statistics(lengths, labels)
     p_values = [*(c.p_chance for c in classifiers), p_value(np.abs(length_aucs - 0.5)), p_value(distances)]
