@@ -11,7 +11,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import byheart
 from byheart.auditing.render_texts import render_texts
 from byheart.auditing.texts import parse_texts
-from byheart.core import registry
 from byheart.core.errors import DataError, ModelError
 from byheart.datasets.files import files
 from byheart.lm.special_tokens import render_chats
@@ -22,7 +21,7 @@ from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import parse_study as parsed
-from testing.stores import FEW
+from testing.stores import FEW, TEXT_ATTACKS
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}</s>\n{% endfor %}"
@@ -200,13 +199,13 @@ def test_every_attack_on_the_shelf_runs_on_chats(spoken, chats, tmp_path):
         spoken("llama"),
         chats,
         methods=["head", "prompt"],
-        attacks=[*registry.entry_names("attacks")],
+        attacks=[*TEXT_ATTACKS],
         observations=FEW,
     )
     results = byheart.run(requested, store=tmp_path / "store")
     assert not results.failed, results.failed
     found = {(r.attack, r.method, r.epoch) for r in results.rows if r.metric == "auc"}
-    assert found == {(a, m, e) for a in registry.entry_names("attacks") for m in ("head", "prompt") for e in (0, 1)}
+    assert found == {(a, m, e) for a in TEXT_ATTACKS for m in ("head", "prompt") for e in (0, 1)}
 
 
 def test_keys_cover_messages_and_template(spoken, chats, tmp_path):

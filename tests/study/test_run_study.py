@@ -12,9 +12,10 @@ import byheart
 from byheart.cli.main import main
 from byheart.core import registry
 from byheart.core.errors import DataError, StoreError
+from byheart.store.result_files import read_arrays
 from byheart.store.rows import read_gates, score_reader, study_rows, validation_loss_reader
 from byheart.store.run_info import run_details
-from byheart.store.store import Store, read_arrays
+from byheart.store.store import Store
 from byheart.study import train_and_observe
 from byheart.study.plan import plan
 from byheart.study.study_file import parse_study as parsed
@@ -263,4 +264,4 @@ def test_metrics_get_labels_and_attacks_do_not():
     labeled = {"membership", "groups", "train", "nonmember"}
     for name in registry.entry_names("attacks"):
         assert not labeled & set(registry.needs(registry.load_function("attacks", name)))
-    assert {f.name for f in dataclasses.fields(byheart.Texts)} == {"ids", "scored", "prompts", "chats"}
+    assert {f.name for f in dataclasses.fields(byheart.Texts)} == {"ids", "scored", "prompts", "chats", "rejected"}

@@ -25,6 +25,7 @@ from byheart.core.types import digest
 from byheart.lm.batching import device_budget, run_batches
 from byheart.lm.forward import Scorer, padded_batch, scoring_mode
 from byheart.lm.placement import device_of
+from byheart.lm.preserve_state import sharding
 from byheart.lm.rope import batch_classes
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import causal_lm, logits, trunk
@@ -80,7 +81,11 @@ def entry_activations(model: Scorer, tokens: Tokens, entries: Entries) -> Iterat
 
     with _eager_attention(module), scoring_mode(module, model.precision):
         for _, activations in run_batches(
-            lengths, device_budget(module, model.budget), run, classes=batch_classes(module, lengths)
+            lengths,
+            device_budget(module, model.budget),
+            run,
+            retry=not sharding(module),
+            classes=batch_classes(module, lengths),
         ):
             yield activations
 

@@ -51,7 +51,7 @@ def borrow(base: str, device: torch.device, *, base_format: BaseFormat = FLOAT32
         or _checksum(_cached_bases[0].model.module) != _cached_bases[0].checksum
     ):
         release()
-        model = _loaded(base, device, base_format)
+        model = load_in_format(base, device, base_format)
         _cached_bases.append(_CachedBase(key, model, _checksum(model.module)))
     cached = _cached_bases[0].model
     return LanguageModel(_weight_sharing_copy(cached.module), cached.tokenizer, base)
@@ -70,7 +70,8 @@ def release() -> None:
     _cached_bases.clear()
 
 
-def _loaded(base: str, device: torch.device, base_format: BaseFormat) -> LanguageModel:
+def load_in_format(base: str, device: torch.device, base_format: BaseFormat) -> LanguageModel:
+    """Load a base model in this number format on this device; raises `ModelError` as `load.load` does."""
     if base_format == FLOAT32_BASE:
         model = load.load(base)
         model.module.to(device)

@@ -24,10 +24,12 @@ from jaxtyping import Float, Int
 from byheart.core.errors import ModelError
 from byheart.core.types import TokenStats
 from byheart.lm.batching import device_budget, logit_block_sizes, run_batches
+from byheart.lm.bfloat16 import fast_products
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
 from byheart.lm.preserve_state import sharding
 from byheart.lm.rope import batch_classes
+from byheart.lm.sharding import reshard
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import capture_hidden_states, logits, trunk
 
@@ -134,9 +136,14 @@ def scoring_mode(module: torch.nn.Module, precision: torch.dtype) -> Generator[N
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        with torch.no_grad(), torch.autocast(device_of(module).type, precision, enabled=precision != torch.float32):
+        with (
+            torch.no_grad(),
+            torch.autocast(device_of(module).type, precision, enabled=precision != torch.float32),
+            fast_products(device_of(module), precision),
+        ):
             yield
     finally:
+        reshard(module)
         for part, mode in modes.items():
             part.training = mode
 

@@ -26,6 +26,8 @@ from byheart.lm.batching import run_batches
 from byheart.lm.forward import scoring_mode
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
+from byheart.lm.preserve_state import sharding
+from byheart.lm.sharding import same_in_all_processes
 from byheart.lm.trunk_and_head import capture_hidden_states, causal_lm, float32_logits, logits, trunk
 
 Continuation = Int[np.ndarray, " written"]
@@ -114,7 +116,10 @@ def generate(
     continuations: dict[int, Continuation] = {}
     with scoring_mode(model.module, precision):
         for chosen, written in run_batches(
-            lengths, budget, lambda chosen: _generate_batch(model, [requests[i] for i in chosen], make_chooser(chosen))
+            lengths,
+            budget,
+            lambda chosen: _generate_batch(model, [requests[i] for i in chosen], make_chooser(chosen)),
+            retry=not sharding(model.module),
         ):
             continuations.update(zip(chosen.tolist(), written, strict=True))
     return [continuations[i] for i in range(len(requests))]
@@ -136,7 +141,8 @@ def _generate_batch(
     logits_BV, cache = _prefill(model.module, ids_BT[:, : min(starts)])
     for position in range(min(starts), ids_BT.shape[1]):
         is_generating_B = start_B <= position
-        ids_BT[:, position] = torch.where(is_generating_B, choose(logits_BV, position - start_B), ids_BT[:, position])
+        chosen_B = same_in_all_processes(choose(logits_BV, position - start_B), model.module)
+        ids_BT[:, position] = torch.where(is_generating_B, chosen_B, ids_BT[:, position])
         done_B |= (is_generating_B & torch.isin(ids_BT[:, position], end_ids)) | (end_B <= position + 1)
         if done_B.all():
             break

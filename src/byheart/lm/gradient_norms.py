@@ -1,6 +1,7 @@
 """Norm of each text's loss gradient over the trained parameters.
 
-`torch.autograd.grad` computes the gradients and does not change any parameter's `.grad`. The loss is the training loss:
+`torch.autograd.grad` computes the gradients and does not change any parameter's `.grad`; those of sharded parameters exist only
+as `.grad`, which is removed. The loss is the training loss:
 the mean over the text's scored tokens. The forward pass is the scoring pass (evaluation mode, no dropout) with gradients.
 If the trunk's hidden states are cached, only the head runs.
 """
@@ -16,9 +17,10 @@ from byheart.core.errors import ModelError
 from byheart.lm.forward import cached_hidden_states, hidden_rows, scoring_mode
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
+from byheart.lm.sharding import gradient_norm, sharded_root
 from byheart.lm.tokens import Tokens
 from byheart.lm.train import trainable_parameters
-from byheart.lm.trunk_and_head import raw_logits
+from byheart.lm.trunk_and_head import raw_logits, reduce_gradients
 
 
 def gradient_norms(
@@ -49,6 +51,9 @@ def gradient_norms(
             loss = cross_entropy(
                 raw_logits(model.module, hidden_RD).float(), torch.from_numpy(tokens.scored_ids[positions]).to(device)
             )
+            if sharded_root(model.module) is not None:
+                text_norms[i] = _sharded_norm(model.module, parameters, loss, hidden_RD)
+                continue
             # An expert that receives no token has a zero gradient.
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
             norms = [torch.linalg.vector_norm(g, dtype=torch.float32) for g in gradients]
@@ -58,3 +63,16 @@ def gradient_norms(
             f"model {model.name!r}: gradients are not finite. Try precision float32, or check the model's weights."
         )
     return text_norms
+
+
+def _sharded_norm(
+    module: torch.nn.Module, parameters: list[torch.nn.Parameter], loss: torch.Tensor, hidden_RD: torch.Tensor
+) -> float:
+    """Return the norm of the loss gradient over sharded parameters."""
+    loss.backward()
+    if not hidden_RD.requires_grad:
+        reduce_gradients(module, hidden_RD)
+    norm = gradient_norm(p.grad for p in parameters if p.grad is not None)
+    for parameter in parameters:
+        parameter.grad = None
+    return float(norm)

@@ -70,6 +70,12 @@ class LanguageModel:
         config = self.module.active_peft_config if isinstance(self.module, PeftModel) else None
         return self.context_length and self.context_length - (getattr(config, "num_virtual_tokens", 0) or 0)
 
+    def without_weights(self) -> LanguageModel:
+        """Return the tokenizer and the name, so that the weights can be freed."""
+        import torch
+
+        return LanguageModel(torch.nn.Module(), self.tokenizer, self.name)
+
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens in the model's vocabulary."""

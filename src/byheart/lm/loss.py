@@ -19,8 +19,9 @@ from byheart.lm.forward import cached_hidden_states, hidden_rows
 from byheart.lm.goldfish import goldfish_mask
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
+from byheart.lm.sharding import mean_over_processes, sharded_root
 from byheart.lm.tokens import Tokens
-from byheart.lm.trunk_and_head import raw_logits
+from byheart.lm.trunk_and_head import raw_logits, reduce_gradients
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
@@ -54,8 +55,10 @@ class StepLoss:
 
         Each of several processes computes its share of the texts, and gradients are summed over processes once per step.
         A wrapper that reduces gradients inside the backward pass would miss a head that is trained without its trunk.
+        If the processes share the model's weights, each computes all texts.
         """
-        share = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
+        is_sharded = sharded_root(self.model.module) is not None
+        share = chosen if is_sharded else chosen[self.accelerator.process_index :: self.accelerator.num_processes]
         share = share[self.loss_token_counts[share] > 0]
         loss_tokens = int(self.loss_token_counts[chosen].sum())
         loss = torch.zeros((), device=device_of(self.model.module))
@@ -66,6 +69,8 @@ class StepLoss:
             batches(lengths, self.budget) if is_head_only else step_batches(self.model.module, lengths, self.budget)
         ):
             loss += self._backward(share[part], loss_tokens)
+        if is_sharded:
+            return mean_over_processes(loss)
         if self.accelerator.num_processes == 1:
             return float(loss)
         for parameter in (p for p in self.model.module.parameters() if p.requires_grad):
@@ -103,6 +108,8 @@ class StepLoss:
                     logits_RV.backward(gradient_RV)
         if hidden_RD.requires_grad:
             hidden_RD.backward(detached_RD.grad)
+        elif sharded_root(module) is not None:
+            reduce_gradients(module, hidden_RD)
         return loss
 
 

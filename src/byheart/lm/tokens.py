@@ -20,14 +20,15 @@ import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
 
 from byheart.core.config import DEFAULT_TOKEN_FORMAT, TokenFormat, Tokenization
-from byheart.core.errors import DataError
+from byheart.core.errors import DataError, ModelError
 from byheart.core.types import Texts
+from byheart.lm.from_pretrained import is_of_tokenizers, short_error
 from byheart.lm.special_tokens import bos_ids, end_ids, render_chats
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def prompt_and_scored_ids(
     if tokenization == "apart" or not any(texts.prompts):
         return list(zip(_plain_ids(tokenizer, texts.prompts), _plain_ids(tokenizer, texts.scored), strict=True))
     strings = [prompt + scored for prompt, scored in zip(texts.prompts, texts.scored, strict=True)]
-    encoded = tokenizer(strings, add_special_tokens=False, return_offsets_mapping=tokenizer.is_fast)
+    encoded = _encoded(tokenizer, strings, return_offsets_mapping=tokenizer.is_fast)
     prompts = [] if tokenizer.is_fast else _plain_ids(tokenizer, texts.prompts)
     parts: list[tuple[list[int], list[int]]] = []
     for i, ids in enumerate(encoded["input_ids"]):
@@ -182,4 +183,17 @@ def texts_with_other_tokens(tokenizer: PreTrainedTokenizerBase, texts: Texts) ->
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, strings: tuple[str, ...]) -> list[list[int]]:
     if not any(strings):
         return [[] for _ in strings]
-    return tokenizer(list(strings), add_special_tokens=False)["input_ids"]
+    return _encoded(tokenizer, list(strings))["input_ids"]
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, strings: list[str], **options: bool) -> Any:
+    """Return the tokenizer's encoding without special tokens. Raises `ModelError` for a tokenizer that fails on these texts."""
+    try:
+        return tokenizer(strings, add_special_tokens=False, **options)
+    except BaseException as error:
+        if not is_of_tokenizers(error):
+            raise
+        raise ModelError(
+            f"tokenizer {tokenizer.name_or_path!r}: cannot tokenize these texts ({short_error(error)}). Use the tokenizer of the "
+            "model's authors."
+        ) from error

@@ -27,11 +27,14 @@ from accelerate import Accelerator
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
 from byheart.lm.allocator import release_free_memory
+from byheart.lm.bfloat16 import fast_products, multiplies_bfloat16
 from byheart.lm.dp_sgd import PrivateGradients
 from byheart.lm.forward import cached_hidden_states
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
 from byheart.lm.placement import device_of
+from byheart.lm.preference_loss import PreferenceLoss, PreferencePairs
+from byheart.lm.sharding import clip_sharded_gradients, sharded_root
 from byheart.lm.tokens import Tokens
 from byheart.lm.training_mode import cast_frozen_weights, eager_attention, output_head
 from byheart.lm.training_state import (
@@ -87,11 +90,7 @@ def training_dtype(choice: Literal["auto", "float32", "bfloat16"], device: torch
     """Return the training precision: "auto" is bfloat16 if the processor multiplies it natively, else float32."""
     if choice != "auto":
         return getattr(torch, choice)
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    # Older torch releases do not report the CPU's capabilities; float32 works on every CPU.
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return torch.bfloat16 if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else torch.float32
+    return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
 
 
 def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywords
@@ -106,23 +105,31 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
     inside_epochs: Mapping[int, float] = MappingProxyType({}),
     resume_from: tuple[float, TrainingState] | None = None,
     dp_parameters: DpSgdParameters | None = None,
+    pairs: PreferencePairs | None = None,
 ) -> Iterator[Epoch]:
     """Train the model and yield after every epoch; the model is then in evaluation mode and at full precision.
 
     Yields inside epochs too, after the optimizer steps in `inside_epochs` (from 1, over all epochs), which has the number
     of each as a fraction of epochs. This does not change the trained weights: the same steps with the same random
     numbers follow. `resume_from` is the number and the state of what was yielded last. With `dp_parameters` training is
-    private and ignores `training.clip`. Raises `TrainingError` for a loss or gradient norm that is not finite; the
-    message contains the step and the settings to change.
+    private and ignores `training.clip`. With `pairs`, `tokens` are the chosen responses, and the loss is that of DPO.
+    Raises `TrainingError` for a loss or gradient norm that is not finite; the message contains the step and the settings to change.
     """
     accelerator = Accelerator(cpu=device_of(model.module).type == "cpu")
     parameters = trainable_parameters(model.module)
     optimizer = torch.optim.AdamW(parameters.values(), lr=learning_rate, weight_decay=training.weight_decay, fused=True)
-    step_loss = StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
+    step_loss = (
+        StepLoss(model, tokens, accelerator, precision, budget, training.goldfish)
+        if pairs is None
+        else PreferenceLoss(model, tokens, accelerator, precision, budget, pairs)
+    )
+    parts = (tokens,) if pairs is None else (tokens, pairs.rejected)
+    longest = max(int(part.lengths.max()) for part in parts)
     private = PrivateGradients(optimizer, dp_parameters, len(tokens)) if dp_parameters else None
     if model.hidden is not None:
         # Cached before an epoch switches to eager attention: scoring must read the same hidden states.
-        cached_hidden_states(model, tokens, budget, precision)
+        for part in parts:
+            cached_hidden_states(model, part, budget, precision)
     trainer = _Trainer(training, learning_rate, optimizer, step_loss, private)
     done, start = resume_from or (0, {})
     if start:
@@ -136,7 +143,8 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
         for stop in (*stops, trainer.steps):
             with (
                 cast_frozen_weights(model, precision),
-                eager_attention(model.module, precision, int(tokens.lengths.max())),
+                eager_attention(model.module, precision, longest),
+                fast_products(device_of(model.module), precision),
             ):
                 for batch in itertools.islice(step_batches, stop - progress.steps):
                     progress = trainer.take_step(batch, epoch, progress)
@@ -172,7 +180,7 @@ class _Trainer:
     training: Training
     learning_rate: float
     optimizer: torch.optim.Optimizer
-    step_loss: StepLoss
+    step_loss: StepLoss | PreferenceLoss
     private: PrivateGradients | None
 
     @property
@@ -198,13 +206,19 @@ class _Trainer:
         else:
             loss = self.step_loss.gradients(batch)
             parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            norm = float(self.step_loss.accelerator.clip_grad_norm_(parameters, self.training.clip))
+            norm = self._clip(parameters)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             step = f"epoch {epoch}, step {progress.steps + 1} of {self.steps}"
             raise TrainingError(_not_finite_message(loss, norm, step, self.learning_rate))
         self.optimizer.step()
         self.optimizer.zero_grad()
         return progress.after(loss, len(batch))
+
+    def _clip(self, parameters: list[torch.nn.Parameter]) -> float:
+        """Clip the gradients and return their norm before."""
+        if sharded_root(self.step_loss.model.module) is not None:
+            return clip_sharded_gradients(parameters, self.training.clip)
+        return float(self.step_loss.accelerator.clip_grad_norm_(parameters, self.training.clip))
 
 
 def _consecutive_batches(order: Int[np.ndarray, " texts"], size: int) -> Iterator[Int[np.ndarray, " batch"]]:

@@ -11,6 +11,7 @@ from peft.helpers import disable_input_dtype_casting
 
 from byheart.lm.load import LanguageModel
 from byheart.lm.placement import device_of
+from byheart.lm.sharding import sharded_root
 from byheart.lm.trunk_and_head import causal_lm
 
 MAX_EAGER_TOKENS = 384
@@ -28,11 +29,12 @@ def cast_frozen_weights(model: LanguageModel, precision: torch.dtype) -> Generat
 
     A trunk with cached hidden states does not run and is not cast. Adapters stay in float32; peft's casting of their
     inputs is disabled, because autocast would cast them back. On exit the model is in evaluation mode, as observations
-    require.
+    require. Sharded weights have the training precision already (`study/sharded_checks.py`).
     """
     module = model.module
     parameters = module.parameters() if model.hidden is None else output_head(module)
-    full_precision = {p: p.data for p in parameters if not p.requires_grad and p.is_floating_point()}
+    is_cast = sharded_root(module) is None
+    full_precision = {p: p.data for p in parameters if is_cast and not p.requires_grad and p.is_floating_point()}
     try:
         for parameter in full_precision:
             parameter.data = parameter.data.to(precision)  # no copy of weights that have this precision

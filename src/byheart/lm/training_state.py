@@ -8,6 +8,7 @@ import torch
 
 from byheart.lm.dp_sgd import PrivateGradients
 from byheart.lm.placement import device_of
+from byheart.lm.sharding import placed_as, whole_on_cpu
 
 TrainingState = dict[str, torch.Tensor]
 """Trained parameters and AdamW's moments by name: the complete state for the next epoch.
@@ -64,11 +65,14 @@ def set_random_state(state: TrainingState, private: PrivateGradients | None) -> 
 
 
 def training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...), copied to the CPU."""
-    state = {f"weight/{n}": p.detach().cpu().clone().contiguous() for n, p in parameters.items()}
+    """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...), copied to the CPU.
+
+    Sharded ones are gathered, one at a time, and are complete in the first process only.
+    """
+    state = {f"weight/{n}": whole_on_cpu(p) for n, p in parameters.items()}
     for name, parameter in parameters.items():
         for moment, value in optimizer.state[parameter].items():
-            state[f"{moment}/{name}"] = value.detach().cpu().clone().contiguous()
+            state[f"{moment}/{name}"] = whole_on_cpu(value)
     return state
 
 
@@ -78,6 +82,7 @@ def restore_state(
     """Set trained parameters and AdamW's moments to a stored state."""
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(state[f"weight/{name}"])
-            for moment in ("step", "exp_avg", "exp_avg_sq"):
-                optimizer.state[parameter][moment] = state[f"{moment}/{name}"].to(parameter.device, copy=True)
+            parameter.copy_(placed_as(state[f"weight/{name}"], parameter))
+            optimizer.state[parameter]["step"] = state[f"step/{name}"].to(parameter.device, copy=True)
+            for moment in ("exp_avg", "exp_avg_sq"):
+                optimizer.state[parameter][moment] = placed_as(state[f"{moment}/{name}"], parameter)

@@ -8,7 +8,7 @@ Shapes: R scored rows, D hidden size, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from transformers.utils.generic import ModelOutput
 
 from byheart.core.errors import ModelError
 from byheart.lm.float32_logits import Float32Logits
+from byheart.lm.sharding import sharded_root
 
 
 def causal_lm(module: torch.nn.Module) -> torch.nn.Module:
@@ -67,7 +68,7 @@ class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
 
 
 def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) for hidden states (R, D), summed in float32 also for a bfloat16 model.
+    """Return the head's logits (R, V) in float32 for hidden states (R, D), summed in float32 also for a bfloat16 model.
 
     Without gradients, except for a float32 model; `raw_logits` has them.
     """
@@ -80,7 +81,7 @@ def float32_logits(module: torch.nn.Module, device: torch.device) -> Generator[N
     """Make a model in bfloat16, or in autocast, return logits that are not rounded to bfloat16."""
     model: Any = causal_lm(module)
     head = model.get_output_embeddings()
-    if head.weight.dtype == torch.float32 and not torch.is_autocast_enabled(device.type):
+    if head.weight.dtype in {torch.float32, torch.float64} and not torch.is_autocast_enabled(device.type):
         yield
         return
     with Float32Logits(head.weight.shape[0]):
@@ -88,8 +89,26 @@ def float32_logits(module: torch.nn.Module, device: torch.device) -> Generator[N
 
 
 def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) in the head's precision; gradients flow if enabled."""
-    model, body = causal_lm(module), trunk(module)
+    """Return the head's logits (R, V) in the head's precision; gradients flow if enabled.
+
+    A sharded model keeps the gradients of this pass until a backward pass through its trunk or `reduce_gradients`.
+    """
+    root, model = sharded_root(module), causal_lm(module)
+    if root is None:
+        return _head_pass(module, hidden_RD, model)
+    root.unshard()
+    # Without hooks: a backward pass through them would free the weights that the trunk's backward pass reads.
+    return _head_pass(module, hidden_RD, model.forward)
+
+
+def reduce_gradients(module: torch.nn.Module, hidden_RD: torch.Tensor) -> None:
+    """Complete the gradients of a sharded head that was trained without its trunk: a pass with hooks and gradients of zero."""
+    logits_RV = _head_pass(module, hidden_RD.detach()[:1], causal_lm(module))
+    logits_RV.backward(torch.zeros_like(logits_RV))
+
+
+def _head_pass(module: torch.nn.Module, hidden_RD: torch.Tensor, run: Callable[..., Any]) -> torch.Tensor:
+    body = trunk(module)
     trunk_output = _PrecomputedTrunkOutput(last_hidden_state=hidden_RD[None])
     # An instance's `forward` overrides its class's. Hooks still run, and `del` restores the class's `forward`.
     instance_forward = vars(body).get("forward")  # accelerate sets one on a model spread over devices
@@ -97,7 +116,7 @@ def raw_logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor
     try:
         unused = torch.zeros(1, 1, dtype=torch.long, device=hidden_RD.device)
         # Not `[0]`: its backward pass writes the gradient into an array of zeros.
-        return model(input_ids=unused).logits.squeeze(0)
+        return run(input_ids=unused).logits.squeeze(0)
     finally:
         if instance_forward is None:
             del body.forward

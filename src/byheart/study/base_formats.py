@@ -42,6 +42,8 @@ def default_training_precision(machine: Machine, base_format: BaseFormat) -> Lit
     Weights of 16 bits would be cast to float32, on a processor without bfloat16, and take three times their memory.
     """
     is_half = base_format.base_precision != "float32"
+    if machine.shard > 1 and not is_half and machine.precision == "auto":
+        return "float32"  # without a copy in another format (`sharded_checks.py`)
     return "bfloat16" if machine.precision == "auto" and is_half else machine.precision
 
 

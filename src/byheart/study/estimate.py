@@ -77,7 +77,8 @@ class CellEstimate(NamedTuple):
     `shadow_epochs` is the sum over its shadow models, and observations include theirs. `epsilon` is the epsilon of
     private training at its end; None for other training, or if opacus, which computes it, is not installed. `lacks`
     names the package to install before the cell can run. `is_trial` marks a trial of a search of the learning rate.
-    `memory_gib` is the memory that its training takes, as `memory_estimate.memory_bytes` counts it (GiB).
+    `memory_gib` is the memory that its training takes, as `memory_estimate.memory_bytes` counts it (GiB); with `shard` above 1, the
+    memory of one device.
     """
 
     cell: str
@@ -91,6 +92,7 @@ class CellEstimate(NamedTuple):
     lacks: str = ""
     is_trial: bool = False
     memory_gib: float | None = None
+    shard: int = 1
 
 
 def cell_estimates(study: Study, store: Store) -> list[CellEstimate]:
@@ -129,6 +131,7 @@ def estimates_of(
                 lacks=lacks if work else "",
                 is_trial=cell.is_trial,
                 memory_gib=None if memory is None else memory / 2**30,
+                shard=machine.shard,
             )
         )
     return estimates
@@ -156,7 +159,7 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
     note = (
         f"Total: {minutes} on this processor under its current load. Observations are forward passes over texts, or texts "
         "that the models generate; each is stored. The base model's observations are made with the first cell and shared. "
-        "Memory is that of one worker: weights, and for trained base weights gradients and AdamW; adapters, activations and "
+        f"Memory is that of {_memory_place(cells)}: weights, and for trained base weights gradients and AdamW; adapters, activations and "
         "libraries come on top."
     )
     if not any(c.minutes is None or c.minutes for c in cells):
@@ -169,6 +172,11 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
         title += f" and {format_count(trials, 'trial')} of learning rates"
         note += " A search tries further rates if its best rate is an end of the default grid."
     return Table(title, header, lines, note)
+
+
+def _memory_place(cells: Sequence[CellEstimate]) -> str:
+    shard = max((c.shard for c in cells), default=1)
+    return f"each of the {shard} devices that share a model" if shard > 1 else "one worker"
 
 
 def _epsilon(cell: CellEstimate) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from collections.abc import Sequence
 
 from byheart.core.config import Machine
@@ -14,6 +15,8 @@ from byheart.study.planned_cell import PlannedCell
 
 TRAINED_WEIGHT_BYTES = 16
 """Bytes of a trained weight in float32: the weight, its gradient, and AdamW's two moments."""
+THIS_MACHINE = "this machine"
+"""Name of the main memory in `free_memory_by_place`."""
 _GIB = 2**30
 
 
@@ -21,27 +24,43 @@ def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
     """Return the bytes of a worker that trains this cell: the base model, and a copy of its weights where training needs one.
 
     Weights that the method trains count with gradients and AdamW's moments. Adapters, activations and libraries are not
-    counted. None if the sizes are unknown before the base model is downloaded or dequantized.
+    counted. With `machine.shard`, the bytes of one of the devices. None if the sizes are unknown before the base model is downloaded or
+    dequantized.
     """
     from byheart.lm.load import torch_device
     from byheart.lm.memory_check import float_count, weight_bytes
     from byheart.lm.train import training_dtype
 
     base_format = planned.cell.base_format
-    tensors, vocabulary = _tensors(planned.cell.base)
+    tensors, vocabulary, _ = _tensors(planned.cell.base)
     if not tensors or (base_format.quantize and len(tensors) == 1):
         return None
     itemsize = 4 if base_format.base_precision == "float32" else 2
     base = weight_bytes(tensors, itemsize, base_format.quantize, vocabulary)
     trained = trained_base_weights(planned)
+    # Without its own tensor, the head is tied to the embedding, whose shape it has.
+    head = max((math.prod(s) for _, s in tensors if vocabulary in s), default=0)
+    if machine.shard > 1:
+        trained_count = {"all": float_count(tensors, None, vocabulary), "head": head}.get(trained, 0)
+        kept = TRAINED_WEIGHT_BYTES * trained_count + (base if trained != "all" else 0)
+        return kept / machine.shard + _gathered_bytes(planned, trained, itemsize, head)
     if trained == "all":
         return base + TRAINED_WEIGHT_BYTES * float_count(tensors, None, vocabulary)
     if trained == "head":
-        # Without its own tensor, the head is tied to the embedding, whose shape it has.
-        return base + TRAINED_WEIGHT_BYTES * max((math.prod(s) for _, s in tensors if vocabulary in s), default=0)
+        return base + TRAINED_WEIGHT_BYTES * head
     precision = training_dtype(default_training_precision(machine, base_format), torch_device(machine.device))
     is_cast = str(precision) != f"torch.{base_format.base_precision}"
     return base + is_cast * precision.itemsize * float_count(tensors, base_format.quantize, vocabulary)
+
+
+def _gathered_bytes(planned: PlannedCell, trained: str, itemsize: int, head: int) -> float:
+    """Return the bytes of whole weights that a device has at once under sharding: embedding, head and two blocks, with gradients."""
+    tensors, vocabulary, layers = _tensors(planned.cell.base)
+    outer = sum(math.prod(s) for _, s in tensors if vocabulary in s)
+    block = (sum(math.prod(s) for _, s in tensors) - outer) / layers
+    gradients = {"all": outer + block, "head": head}.get(trained, 0)
+    untied = head if trained == "head" and sum(vocabulary in s for _, s in tensors) == 1 else 0
+    return itemsize * (outer + 2 * block) + 4 * (untied + gradients)
 
 
 def check_fits(machine: Machine, planned: Sequence[PlannedCell], remaining: Sequence[float]) -> None:
@@ -57,13 +76,31 @@ def check_fits(machine: Machine, planned: Sequence[PlannedCell], remaining: Sequ
         return
     places = list(free_memory_by_place(Placement(device=machine.device), None))
     for cell in unfinished:
-        needed = memory_bytes(cell, machine)
         for place, free in places:
+            needed = _needed_bytes(cell, machine, place)
             if needed is not None and free is not None and needed > free:
                 raise SettingError(
                     f"methods {cell.cell.method.name}: training {cell.cell.base!r} takes about {needed / _GIB:.1f} GiB without adapters "
                     f"and activations, but {place} has {free / _GIB:.1f} GiB free. {_advice(cell)}"
                 )
+
+
+def _needed_bytes(planned: PlannedCell, machine: Machine, place: str) -> float | None:
+    """Return the bytes that training takes in the memory of this name.
+
+    Under sharding the machine's memory has one whole model while it is loaded, and the parts of processes without a GPU.
+    """
+    needed = memory_bytes(planned, machine)
+    if needed is None or machine.shard == 1 or place != THIS_MACHINE:
+        return needed
+    from byheart.lm.load import torch_device
+    from byheart.lm.memory_check import weight_bytes
+
+    tensors, vocabulary, _ = _tensors(planned.cell.base)
+    itemsize = 4 if planned.cell.base_format.base_precision == "float32" else 2
+    is_cpu = torch_device(machine.device).type == "cpu"
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", machine.shard))
+    return weight_bytes(tensors, itemsize, None, vocabulary) + is_cpu * processes * needed
 
 
 def _advice(planned: PlannedCell) -> str:
@@ -77,8 +114,8 @@ def _advice(planned: PlannedCell) -> str:
 
 
 @functools.cache
-def _tensors(base: str) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], int]:
-    """Return dtype and shape of each tensor of a base model, () if unknown, and the number of rows of its embedding."""
+def _tensors(base: str) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], int, int]:
+    """Return dtype and shape of each tensor of a base model, () if unknown; rows of its embedding; its number of blocks."""
     from byheart.lm.gguf import find_dequantized
     from byheart.lm.load import causal_config
     from byheart.lm.memory_check import model_tensors
@@ -86,5 +123,6 @@ def _tensors(base: str) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], int]:
     path = locate(base)
     folder = find_dequantized(path) if path is not None and path.is_file() else None
     config = causal_config(base, str(folder) if folder else None)
-    vocabulary = getattr(config and config.get_text_config(), "vocab_size", 0)
-    return tuple(model_tensors(str(folder) if folder else base) or ()), vocabulary
+    text_config = config and config.get_text_config()
+    vocabulary, blocks = getattr(text_config, "vocab_size", 0), getattr(text_config, "num_hidden_layers", 1)
+    return tuple(model_tensors(str(folder) if folder else base) or ()), vocabulary, blocks

@@ -24,12 +24,15 @@ from byheart.data.prompts import check_has_prompts
 from byheart.data.splitting import GROUPED_REVISION, split
 from byheart.lm.base_models import check_loadable
 from byheart.stats.dp_accounting import missing_package, privacy_settings, target_delta
-from byheart.store.store import Store, read_json
+from byheart.store.result_files import read_json
+from byheart.store.store import Store
 from byheart.study.base_formats import check_base_format
 from byheart.study.learning_rate_search import resolve_searches, with_selection_texts
-from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell
+from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell, training_parts
 from byheart.study.shadow_models import shadow_cells
+from byheart.study.sharded_checks import check_sharded
 from byheart.study.study_file import Cell, Study
+from byheart.study.text_checks import check_has_canaries, check_has_pairs, check_objective
 
 
 def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
@@ -41,6 +44,7 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     for base in dict.fromkeys(c.base for c in study.cells):
         check_loadable(base)
     planned = plan_cells(study, store)
+    check_sharded(study.machine, planned)
     for cell in planned:
         check_base_format(cell)
         _check_privacy(cell)
@@ -59,6 +63,7 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     splits: dict[str, Split] = {}
     planned: list[PlannedCell] = []
     for cell in sorted(study.cells, key=lambda c: c.base):
+        check_objective(cell)
         if cell.dataset.key not in loaded:
             loaded[cell.dataset.key] = cell.dataset()
         canaries = cell.data.canaries
@@ -76,7 +81,9 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
             splits[name] = with_selection_texts(cell_split) if any(c.search for c in study.cells) else cell_split
         cell_split = splits[name]
         parts = cell_split.parts
-        parts["train"] = deduplicated_texts(parts["train"], cell.training)
+        parts |= training_parts(deduplicated_texts(parts["train"], cell.training), cell.training)
+        if cell.training.objective is not None:
+            check_has_pairs(parts["train"], f"training.objective = {cell.training.objective!r}")
         planned.append(
             PlannedCell(
                 cell,
@@ -122,7 +129,9 @@ def _required_observations(study: Study, cell_split: Split, parts: Mapping[str, 
                 check_has_prompts(parts["validation"], requester)
             for need in observation.needs:
                 if need.startswith("canary"):
-                    _check_canaries(requester, need, parts)
+                    check_has_canaries(requester, need, parts)
+                elif need == "rejected_tokens":
+                    check_has_pairs(parts["audited"], requester)
                 elif need in TOKEN_INPUTS:
                     _check_known_texts(requester, observation, need, len(parts[TOKEN_INPUTS[need]]), minimum)
                 elif need == "attributes":
@@ -147,16 +156,6 @@ def _requested_observations(study: Study, configured: Mapping[str, Choice]) -> I
             if name not in available:
                 raise DataError(f"metrics {metric.name}: unknown input {name!r}. Choose from {', '.join(available)}.")
             yield "target" if name in {"train", "nonmember"} else name, f"metrics {metric.name}", 1
-
-
-def _check_canaries(requester: str, need: str, parts: Mapping[str, Texts]) -> None:
-    """Raise `DataError` without canaries, and without the canaries of a format that `need` requires."""
-    if not len(parts["canaries"]):
-        raise DataError(f"{requester}: requires canaries. Set data.canaries to {{}} or to {{count: 48, ...}}.")
-    if not len(parts[TOKEN_INPUTS[need]]):
-        raise DataError(
-            f"{requester}: canaries of kind real_texts have no reference canaries. Add another kind to data.canaries.kinds."
-        )
 
 
 def _check_known_texts(requester: str, observation: Choice, need: str, available: int, minimum: int) -> None:

@@ -168,5 +168,11 @@ class PlannedCell:
         return next(o for o in self.observations if observation_name(o) == name)
 
 
+def training_parts(train: Texts, training: Training) -> dict[str, Texts]:
+    """Return the training texts by part: with the objective dpo also the rejected responses."""
+    rejected = {} if training.objective is None else {"train_rejected": train.rejected_texts}
+    return {"train": train, **rejected}
+
+
 def _default(kind: type[Any], name: str) -> Any:
     return next(f.default for f in dataclasses.fields(kind) if f.name == name)

@@ -95,7 +95,10 @@ def remaining_steps(
 
 def epoch_work(planned: PlannedCell) -> float:
     """Return the work of training one epoch, in forward passes of one token; a method's `PASSES` is its cost per token."""
-    return module_constant(planned.cell.method.function, "PASSES", 3.0) * _token_counts(planned)["train"]
+    counts = _token_counts(planned)
+    return module_constant(planned.cell.method.function, "PASSES", 3.0) * (
+        counts["train"] + counts.get("train_rejected", 0)
+    )
 
 
 def attack_evidence(planned: PlannedCell, attack: Choice) -> list[Choice]:

@@ -18,6 +18,7 @@ from byheart.store.paced_writer import PacedWriter
 from byheart.store.rows import read_gates, score_reader, study_notes, study_rows, validation_loss_reader
 from byheart.store.run_info import run_details
 from byheart.store.store import Store
+from byheart.study.cell_models import processes_of
 from byheart.study.checkpoints import drop_states_of_stored_trainings
 from byheart.study.estimate import check_device_and_bases, check_method_packages
 from byheart.study.learning_rate_search import all_trials, with_pending_trials
@@ -28,6 +29,7 @@ from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import remaining_work_by_cell
 from byheart.study.run_searches import run_searches
+from byheart.study.sharded_study import follow, leading
 from byheart.study.split_checks import SplitGate, split_gates
 from byheart.study.study_file import Study, parse_study, read_study
 from byheart.study.workers import CellCallback, CellOutcome, check_executor, run_cells
@@ -70,7 +72,7 @@ def run(
 
     `study` is a `Study`, a file's path, or its content. Reports an unfair split but continues. `tell` receives the steps
     inside cells, `finished` each cell's outcome. `begun` is called after planning, with the remaining work and the work
-    that is already stored.
+    that is already stored. Of the processes of a launch that share each model's weights, only the first returns results.
 
     Raises `RequestError` for an invalid request; `Results.failed` has the cells that fail.
     """
@@ -82,6 +84,20 @@ def run(
         )
     check_executor(parsed_study.machine)
     open_store = store if isinstance(store, Store) else Store.open(Path(store))
+    if not processes_of(parsed_study.machine).is_first:
+        follow(open_store, parsed_study.machine)
+        return Results((), ())
+    with leading(parsed_study.machine):
+        return _run(parsed_study, open_store, tell, finished, begun)
+
+
+def _run(
+    parsed_study: Study,
+    open_store: Store,
+    tell: ProgressCallback,
+    finished: CellCallback,
+    begun: Callable[[Sequence[PlannedCell], float, float], None] | None,
+) -> Results:
     drop_states_of_stored_trainings(open_store)
     planned = plan(parsed_study, open_store)
     with_trials = with_pending_trials(planned, open_store)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
 from byheart.core.errors import DataError
 from byheart.core.evidence import EVIDENCE_TYPES, evidence_to_arrays
 from byheart.core.registry import Choice
-from byheart.store.store import Store, write_arrays
+from byheart.store.result_files import write_arrays
+from byheart.store.store import Store
+from byheart.study.cell_models import processes_of
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.observed_states import ModelState
 from byheart.study.planned_cell import PlannedCell
@@ -72,7 +75,8 @@ class StoreProvider:
         """Store the evidence unless another cell or run has stored it meanwhile."""
         planned, store = self.context.planned, self.context.store
         key = evidence_key(planned, observation, self.state)
-        if store.has("evidence", key):
+        processes = processes_of(self.context.machine)
+        if processes.agree(partial(store.has, "evidence", key)):
             return
 
         def make(folder: Path) -> None:
@@ -86,7 +90,8 @@ class StoreProvider:
                 )
             write_arrays(folder, evidence_to_arrays(evidence))
 
-        store.get_or_make("evidence", key, evidence_recipe(planned, observation, self.state), make)
+        recipe = evidence_recipe(planned, observation, self.state)
+        processes.agree(partial(store.get_or_make, "evidence", key, recipe, make), compute)
         done = observation_work(planned, observation)
         text = f"{self.state.label} observed: {observation.name}"
         self.context.on_event(Event("step", planned.label, text, done))

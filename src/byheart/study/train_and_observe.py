@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Machine
-from byheart.core.errors import DataError
+from byheart.core.errors import SettingError
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice
-from byheart.stats.dp_accounting import privacy_settings
 from byheart.store.store import Store
-from byheart.study.base_formats import check_trained_in_float32, default_training_precision
+from byheart.study.base_formats import default_training_precision
+from byheart.study.cell_models import base_model, gathered_weights, processes_of, tuned_model, whole_model
 from byheart.study.cell_tokens import check_tokens, stored_tokens
 from byheart.study.checkpoints import drop_states, latest_state, save_state, training_precision, write_weights
 from byheart.study.observed_states import BASE, INITIALIZED, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import epoch_work
+from byheart.study.sharded_checks import sharded_precision
 from byheart.study.store_provider import CellContext, StoreProvider
+from byheart.study.training_facts import check_declared_privacy, training_facts
 
 if TYPE_CHECKING:
     import torch
 
     from byheart.lm.load import LanguageModel, TrainableModel
+    from byheart.lm.preference_loss import PreferencePairs
+    from byheart.lm.train import Epoch
 
 
 def observe(
@@ -42,34 +48,67 @@ def observe(
 ) -> None:
     """Train as far as needed and make every missing observation, state by state, resuming from the last stored state.
 
-    With `base_only`, nothing is trained; only the missing observations of the base model are made.
+    With `base_only`, nothing is trained; only the missing observations of the base model are made. Processes that share the
+    model's weights do the same.
     """
-    from byheart.lm import base_cache, load, train
+    processes = processes_of(machine)
+    processes.send((planned, dict(missing), base_only))
+    work = partial(observe_in_step, planned, missing, base_only, store=store, machine=machine, on_event=on_event)
+    processes.together(work)
+
+
+def observe_in_step(
+    planned: PlannedCell,
+    missing: Mapping[ModelState, tuple[Choice, ...]],
+    base_only: bool,  # noqa: FBT001 - sent to other processes in this order
+    *,
+    store: Store,
+    machine: Machine,
+    on_event: ProgressCallback,
+) -> None:
+    """Observe as `observe` does, in this process; processes that share a model's weights must all call it."""
+    from byheart.lm import load, train
 
     on_event(Event("begin", planned.label, "loading the base model"))
-    device = load.torch_device(machine.device)
-    model = base_cache.borrow(planned.cell.base, device, base_format=planned.cell.base_format)
-    tokens = {part: stored_tokens(planned, part, model, store) for part, texts in planned.texts.items() if len(texts)}
+    processes, model = processes_of(machine), base_model(planned, machine)
+    parts = [part for part, texts in planned.texts.items() if len(texts)]
+    tokens = {part: processes.agree(partial(stored_tokens, planned, part, model, store)) for part in parts}
     check_tokens(planned, model, tokens)
     context = CellContext(planned, store, machine, on_event, tokens)
     make_evidence(missing.get(BASE, ()), StoreProvider(context, BASE, model))
     initialized = missing.get(INITIALIZED, ())
     trained = {state.epoch: observations for state, observations in missing.items() if state.epoch > 0}
-    is_trained = not trained and store.has("training", planned.key)
+    is_trained = not trained and processes.agree(partial(store.has, "training", planned.key))
     if base_only or (is_trained and not initialized):
         return
-    train.seed_rngs(planned.key)
-    tuned = planned.cell.method(model)
-    if planned.cell.base_format.quantize is None:
-        tuned.module.to(device)
-    check_trained_in_float32(planned, tuned.module)
-    base_cache.copy_shared_trainable_weights(tuned.module)
-    tuned_model = train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name))
+    # Before the method changes the base model, which is the reference of preference tuning.
+    pairs = None if is_trained else _preference_pairs(context, model)
+    if processes.size > 1:
+        model = model.without_weights()
+    tuned = tuned_model(planned, machine, model)
+    language_model = train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name))
     if initialized:
         tuned.module.eval()
-        make_evidence(initialized, StoreProvider(context, INITIALIZED, tuned_model))
+        make_evidence(initialized, StoreProvider(context, INITIALIZED, language_model))
     if not is_trained:
-        _train(context, trained, tuned_model, tuned)
+        _train(context, trained, language_model, tuned, pairs)
+
+
+def _preference_pairs(context: CellContext, model: LanguageModel) -> PreferencePairs | None:
+    """Return the training pairs with the reference model's numbers; None for another objective."""
+    training, tokens = context.planned.cell.training, context.tokens
+    if training.objective is None:
+        return None
+    from byheart.lm.preference_loss import preference_pairs
+
+    return preference_pairs(
+        model,
+        tokens["train"],
+        tokens["train_rejected"],
+        beta=training.beta,
+        budget=context.machine.token_budget,
+        precision=_training_dtype(context, model),
+    )
 
 
 def release_base_model() -> None:
@@ -97,11 +136,12 @@ def _train(
     observations_by_epoch: Mapping[float, tuple[Choice, ...]],
     model: LanguageModel,
     tuned: TrainableModel,
+    pairs: PreferencePairs | None,
 ) -> None:
     from byheart.lm import train
 
     planned, store, settings = context.planned, context.store, context.planned.cell.training
-    _check_declared_privacy(planned, tuned)
+    check_declared_privacy(planned, tuned)
     first = min(observations_by_epoch, default=settings.epochs)
     start = latest_state(planned, store, before=first)
     done, log = _begin_or_resume(context, start)
@@ -118,6 +158,7 @@ def _train(
         inside_epochs=planned.inside_epochs,
         resume_from=start,
         dp_parameters=planned.spending,
+        pairs=pairs,
     )
     start_time = time.monotonic()
     for epoch in epochs:
@@ -127,11 +168,21 @@ def _train(
         context.on_event(Event("step", planned.label, text, (number - done) * epoch_work(planned)))
         make_evidence(observations_by_epoch.get(number, ()), StoreProvider(context, ModelState(number), model))
         if number < settings.epochs:
-            save_state(planned, store, epoch, log._asdict(), precision=precision_name)
+            _save_state(context, epoch, log, precision_name)
         done, start_time = number, time.monotonic()
     if not planned.is_trial:  # a trial's perplexity is stored, and nothing reads its weights
         _store_training(context, model, tuned, log, precision_name)
-    drop_states(planned, store)
+    processes_of(context.machine).agree(partial(drop_states, planned, store))
+
+
+def _save_state(context: CellContext, epoch: Epoch, log: _TrainingLog, precision: str) -> None:
+    """Store the state of an epoch; sharded weights are gathered, so that any number of processes can resume."""
+    processes = processes_of(context.machine)
+    if processes.size > 1:
+        gathered = epoch.state()
+        epoch = dataclasses.replace(epoch, state=lambda: gathered)
+    save = partial(save_state, context.planned, context.store, epoch, log._asdict(), precision=precision)
+    processes.agree(save)
 
 
 def _begin_or_resume(context: CellContext, start: tuple[float, dict[str, Any]] | None) -> tuple[float, _TrainingLog]:
@@ -151,8 +202,13 @@ def _training_dtype(context: CellContext, model: LanguageModel) -> torch.dtype:
     from byheart.lm import train
     from byheart.lm.placement import device_of
 
-    stored: Any = training_precision(context.planned, context.store)
+    stored: Any = processes_of(context.machine).agree(partial(training_precision, context.planned, context.store))
     choice = stored or default_training_precision(context.machine, context.planned.cell.base_format)
+    if context.machine.shard > 1 and choice != (own := sharded_precision(context.machine)):
+        raise SettingError(
+            f"machine.shard: the stored training of {context.planned.label} is in {choice}, and sharded weights are trained in {own}. "
+            "Remove machine.shard, or choose another folder with --store."
+        )
     return train.training_dtype(choice, device_of(model.module))
 
 
@@ -160,49 +216,14 @@ def _store_training(
     context: CellContext, model: LanguageModel, tuned: TrainableModel, log: _TrainingLog, precision: str
 ) -> None:
     """Store the trained weights and the facts that rows report."""
-    from byheart.lm import train
-
     planned = context.planned
-    facts = {
-        "trained_parameters": sum(p.numel() for p in train.trainable_parameters(model.module).values()),
-        "learning_rate": planned.cell.training.learning_rate or tuned.learning_rate,
-        "precision": precision,
-        **log._asdict(),
-        "truncated_texts": _truncated_text_count(context),
-        **_privacy_facts(planned),
-    }
+    facts = {**training_facts(context, model, tuned), "precision": precision, **log._asdict()}
+    processes, is_kept = processes_of(context.machine), not planned.shadow_label
+    gathered = gathered_weights(model.module) if is_kept and processes.size > 1 else None
 
     def make(folder: Path) -> None:
-        if not planned.shadow_label:  # weights of the many shadow models are not needed: their evidence is stored
-            write_weights(folder, model)
+        if is_kept:  # weights of the many shadow models are not needed: their evidence is stored
+            write_weights(folder, model if gathered is None else whole_model(planned, gathered))
         (folder / "facts.json").write_text(json.dumps(facts))
 
-    context.store.get_or_make("training", planned.key, planned.recipe, make)
-
-
-def _check_declared_privacy(planned: PlannedCell, tuned: TrainableModel) -> None:
-    """Raise `DataError` if a method returns other privacy settings than its file declares."""
-    declared = privacy_settings(planned.cell.method)
-    if tuned.privacy != declared:
-        raise DataError(
-            f"methods {planned.cell.method.name}: returned privacy = {tuned.privacy}, but its file declares {declared}. "
-            "Set PRIVATE = True in the file and return its settings unchanged."
-        )
-
-
-def _privacy_facts(planned: PlannedCell) -> dict[str, Any]:
-    """Return noise, delta and the accountant's epsilon by epoch for private training; {} for other training."""
-    if planned.spending is None:
-        return {}
-    epsilons = [planned.spending.epsilon(e) for e in planned.epochs]
-    return {
-        "noise_multiplier": planned.spending.noise_multiplier,
-        "delta": planned.spending.delta,
-        "accountant_epsilon": epsilons,
-    }
-
-
-def _truncated_text_count(context: CellContext) -> int:
-    """Return the number of truncated texts; members count once."""
-    nonmembers = context.tokens["audited"].cut[len(context.planned.split.members) :]
-    return sum(int((c > 0).sum()) for c in (context.tokens["train"].cut, nonmembers, context.tokens["validation"].cut))
+    processes.agree(partial(context.store.get_or_make, "training", planned.key, planned.recipe, make))
