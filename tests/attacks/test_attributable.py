@@ -113,7 +113,7 @@ def control_prefixes(tiny, monkeypatch, strings, begin):
         continued.extend(tuple(map(int, r.ids)) for r in requests)
         return [np.zeros(0, dtype=np.int64) for _ in requests]
 
-    monkeypatch.setattr("byheart.observations.mismatched_continuation.generate_greedy", no_tokens)
+    monkeypatch.setattr("byheart.observations._greedy.generate_greedy", no_tokens)
     mismatched_continuation(model, tokens, SuffixSpans(begin=np.full(len(tokens), begin), end=tokens.text_lengths))
     own = [tuple(map(int, tokens.ids[s : s + begin])) for s in tokens.starts[:-1]]
     return own, continued

@@ -45,6 +45,7 @@ PROGRAMS = {
     "tar": "its archive is there, and is unpacked by test_real_study_page.py",
     "ray": "starts a node of a cluster",
     "accelerate": "starts the processes of a launch of byheart",
+    "torchrun": "starts the processes that share a model",
 }
 """What a page may ask a reader to type, and how that is known to be right."""
 MODULES = {"pytest", "llama_cpp.server"}  # the second is a server that readers of its tutorial compile

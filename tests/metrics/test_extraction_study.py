@@ -196,10 +196,13 @@ def audited(tiny_folder, tmp_path_factory):
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder("llama"))
     batch = [torch.tensor([tokenizer(s)["input_ids"]]) for s in strings[:20]]
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
-    for ids in batch * 20:
+    # A rate that ends at zero: every processor's model then generates its texts.
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=len(batch) * 30)
+    for ids in batch * 30:
         model(input_ids=ids, labels=ids).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        schedule.step()
     attacks = ["loss", "discoverable", {"probabilistic": {"n": 10}}]
     found = byheart.audit(model, tokenizer, strings[:20], strings[20:], base=base, attacks=attacks)
     return found, (model, tokenizer, strings)

@@ -13,6 +13,7 @@ from byheart.store.archive import pack
 from byheart.store.check_store import check_store
 from byheart.store.result_files import read_arrays, read_json, write_arrays
 from byheart.store.store import Store
+from campaign.inputs.stores import forget_checksums
 
 
 @pytest.fixture
@@ -23,12 +24,6 @@ def finished(lora_store, tmp_path):
 def flip(path, at=0):
     content = path.read_bytes()
     path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
-
-
-def forget_checksums(folder):
-    content = json.loads((folder / "recipe.json").read_text())
-    kept = {name: value for name, value in content.items() if name not in {"crc32", "checksums"}}
-    (folder / "recipe.json").write_text(json.dumps(kept))
 
 
 def first(store, stage):
@@ -98,7 +93,7 @@ def test_a_store_has_no_seal_and_no_inputs(finished):
 def test_checksums_of_files_elsewhere_are_not_read(tmp_path, name):
     store = Store.open(tmp_path / "store")
     folder = store.get_or_make("rows", "k", {}, lambda folder: write_arrays(folder, {"a": np.arange(2)}))
-    forget_checksums(folder)
+    forget_checksums([folder / "recipe.json"])
     content = json.loads((folder / "recipe.json").read_text())
     (tmp_path / "elsewhere").write_text("")  # /dev/zero, for example, would be read for ever
     (folder / "recipe.json").write_text(json.dumps({**content, "checksums": {name.format(tmp_path): "00000000"}}))

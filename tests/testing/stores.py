@@ -152,7 +152,7 @@ def attribute_study(folder, path, **changes):
         "datasets": [{"files": {"path": str(path), "attributes": ["code", "city"]}}],
         "data": {"train": 12, "members": 12, "nonmembers": 12, "validation": 8, "max_tokens": 60},
         "methods": ["full"],
-        "training": {"epochs": 16, "batch_size": 2, "learning_rate": 0.01, "schedule": "constant"},
+        "training": {"epochs": 16, "batch_size": 2, "learning_rate": 0.01, "schedule": "linear"},
         "attacks": ["loss"],
         "metrics": ["attribute_inference", "attribute_extraction"],
         "observations": [{"candidates": {"count": 4}}],
