@@ -1,5 +1,6 @@
 """Results in packed folders verify, and the page of the TRL run has the numbers of its folders."""
 
+import csv
 import json
 import tarfile
 
@@ -11,12 +12,20 @@ from byheart.auditing.saved import read_audit
 from byheart.auditing.summary import audit_summary
 from byheart.auditing.verify import verify_folder
 from byheart.store.seal import read_sealed
-from testing.doc_pages import DOCS
+from testing.doc_pages import DOCS, table
 
 RUN = DOCS / "results" / "trl"
 PAGE = DOCS / "results" / "trl.md"
-MANIFESTS = {"audit": "manifest", "audit_merged": "manifest", "audit_base": "base_manifest"}
-PLANS = {"audit": "plan", "audit_merged": "plan", "audit_base": "base_plan"}
+MANIFESTS = {
+    "audit": "manifest",
+    "audit_merged": "manifest",
+    "audit_base": "base_manifest",
+    "audit_lora": "private_manifest",
+    "audit_dp_lora": "private_manifest",
+}
+PLANS = {name: manifest.replace("manifest", "plan") for name, manifest in MANIFESTS.items()}
+WITH_ALL_TABLES = ("audit", "audit_lora", "audit_dp_lora")
+COMPARED = (("audit", "audit_merged"), ("audit_lora", "audit_dp_lora"))
 
 
 @pytest.fixture(scope="module")
@@ -46,30 +55,47 @@ def test_the_folders_are_as_they_were_written(folder, name):
 
 def test_the_tables_of_the_page_are_those_of_the_folders(folder):
     shown = page_lines()
-    for table in audit_summary(folder / "audit").tables:
-        if table.title != "Preregistration":
-            assert set(lines(table)) <= shown, table.title
+    for name in WITH_ALL_TABLES:
+        for part in audit_summary(folder / name).tables:
+            if part.title != "Preregistration":
+                assert set(lines(part)) <= shown, (name, part.title)
     (bound,) = [t for t in audit_summary(folder / "audit_base").tables if t.title == "Bounds to pass"]
     assert set(lines(bound)) <= shown
-    difference = compare_folders(folder / "audit", folder / "audit_merged")
-    assert set(lines(differences_table(difference))) <= shown
-    assert difference.sentence in PAGE.read_text()
+    for first, second in COMPARED:
+        difference = compare_folders(folder / first, folder / second)
+        assert set(lines(differences_table(difference))) <= shown
+        assert difference.sentence in PAGE.read_text()
 
 
 def test_the_plan_came_first_and_was_followed(folder):
     page = PAGE.read_text()
-    canaries = json.loads((RUN / "manifest.json").read_text())
-    assert f"SHA-256 {canaries['sha256'][:16]}" in page
-    included = sum(c["included"] for c in canaries["canaries"])
-    assert f"{included} of {len(canaries['canaries'])} canaries" in page
-    for name, is_shown in {"audit": False, "audit_base": True, "audit_merged": False}.items():
+    for manifest in ("manifest", "private_manifest"):
+        canaries = json.loads((RUN / f"{manifest}.json").read_text())
+        assert f"SHA-256 {canaries['sha256'][:16]}" in page
+        included = sum(c["included"] for c in canaries["canaries"])
+        assert f"{included} of {len(canaries['canaries'])} canaries" in page
+    for name in MANIFESTS:
+        is_shown = name in ("audit_base", "audit_dp_lora")
         audit, plan = read_audit(folder / name), read_sealed(RUN / f"{PLANS[name]}.json")
         assert plan["plan"]["pass_below"] == ["auc=0.7"]
         assert audit.manifest["preregistration"]["seal"] == plan["seal"]
         assert audit.manifest["preregistration"]["at"] < audit.provenance["at"]
         assert not audit.manifest["preregistration"]["deviations"]
         assert [b["is_shown"] for b in audit.manifest["bounds"]] == [is_shown]
-    assert read_audit(folder / "audit").manifest["verdict"] == "leaks"
+        assert f"seal {plan['seal'][:16]}" in page or name == "audit_base"
+    assert [read_audit(folder / name).manifest["verdict"] for name in ("audit", "audit_lora")] == ["leaks", "leaks"]
+
+
+def test_perplexity_and_epsilon_of_the_page_are_those_of_the_rows():
+    rows = list(csv.DictReader((RUN / "private_rows.csv").open()))
+    stated = {r[0]: r[1:] for r in table(PAGE, "results: private")}
+    assert len(stated) == 2
+    for method, cells in stated.items():
+        own = [r for r in rows if r["method"] == method.strip("`")]
+        numbers = {(r["metric"], r["epoch"]): float(r["value"]) for r in own}
+        spent = numbers.get(("accountant_epsilon", "2"))
+        wanted = [f"{numbers['perplexity', epoch]:.2f}" for epoch in ("0", "2")]
+        assert list(cells) == [*wanted, "no bound" if spent is None else f"{spent:.2f}"]
 
 
 def test_the_packed_study_is_as_it_was_packed(tmp_path):
