@@ -7,6 +7,7 @@ replace the forward pass.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,22 +62,13 @@ class StepLoss:
         share = chosen if is_sharded else chosen[self.accelerator.process_index :: self.accelerator.num_processes]
         share = share[self.loss_token_counts[share] > 0]
         loss_tokens = int(self.loss_token_counts[chosen].sum())
-        loss = torch.zeros((), device=device_of(self.model.module))
-        lengths = self.tokens.lengths[share]
-        # The head alone needs no padding, so texts of different lengths share a batch.
-        is_head_only = self.model.hidden is not None
-        for part in (
-            batches(lengths, self.budget) if is_head_only else step_batches(self.model.module, lengths, self.budget)
-        ):
-            loss += self._backward(share[part], loss_tokens)
-        if is_sharded:
-            return mean_over_processes(loss)
-        if self.accelerator.num_processes == 1:
-            return float(loss)
-        for parameter in (p for p in self.model.module.parameters() if p.requires_grad):
-            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = self.accelerator.reduce(gradient, "sum")
-        return float(self.accelerator.reduce(loss, "sum"))
+        return sum_over_parts(
+            self.model,
+            self.accelerator,
+            self.tokens.lengths[share],
+            self.budget,
+            lambda part: self._backward(share[part], loss_tokens),
+        )
 
     def _backward(self, chosen: Int[np.ndarray, " batch"], loss_tokens: int) -> torch.Tensor:
         """Add the gradients of these texts' part of the loss; return that part.
@@ -111,6 +103,32 @@ class StepLoss:
         elif sharded_root(module) is not None:
             reduce_gradients(module, hidden_RD)
         return loss
+
+
+def sum_over_parts(
+    model: LanguageModel,
+    accelerator: Accelerator,
+    lengths: Int[np.ndarray, " share"],
+    budget: int,
+    backward: Callable[[Int[np.ndarray, " part"]], torch.Tensor],
+) -> float:
+    """Run `backward` on parts within the token budget; return the loss summed over parts and processes, as the gradients then are.
+
+    `backward` gets the places of a part's texts among `lengths`, adds their gradients and returns their part of the loss.
+    """
+    loss = torch.zeros((), device=device_of(model.module))
+    # The head alone needs no padding, so texts of different lengths share a batch.
+    is_head_only = model.hidden is not None
+    for part in batches(lengths, budget) if is_head_only else step_batches(model.module, lengths, budget):
+        loss += backward(part)
+    if sharded_root(model.module) is not None:
+        return mean_over_processes(loss)
+    if accelerator.num_processes == 1:
+        return float(loss)
+    for parameter in (p for p in model.module.parameters() if p.requires_grad):
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        parameter.grad = accelerator.reduce(gradient, "sum")
+    return float(accelerator.reduce(loss, "sum"))
 
 
 def _cross_entropy(

@@ -22,9 +22,10 @@ import torch
 from accelerate import Accelerator
 from jaxtyping import Float
 
-from byheart.lm.batching import batches, logit_block_sizes, step_batches
+from byheart.lm.batching import logit_block_sizes
 from byheart.lm.forward import cached_hidden_states, hidden_rows, reduce_logits
 from byheart.lm.load import LanguageModel
+from byheart.lm.loss import sum_over_parts
 from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import raw_logits
@@ -88,18 +89,9 @@ class PreferenceLoss:
         share = chosen[self.accelerator.process_index :: self.accelerator.num_processes]
         # Two passes of these lengths are in memory at once.
         lengths = 2 * np.maximum(self.tokens.lengths, self.pairs.rejected.lengths)[share]
-        loss = torch.zeros((), device=device_of(self.model.module))
-        is_head_only = self.model.hidden is not None
-        for part in (
-            batches(lengths, self.budget) if is_head_only else step_batches(self.model.module, lengths, self.budget)
-        ):
-            loss += self._backward(share[part], len(chosen))
-        if self.accelerator.num_processes == 1:
-            return float(loss)
-        for parameter in (p for p in self.model.module.parameters() if p.requires_grad):
-            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = self.accelerator.reduce(gradient, "sum")
-        return float(self.accelerator.reduce(loss, "sum"))
+        return sum_over_parts(
+            self.model, self.accelerator, lengths, self.budget, lambda part: self._backward(share[part], len(chosen))
+        )
 
     def _backward(self, part: Int[np.ndarray, " pairs"], pair_count: int) -> torch.Tensor:
         """Add the gradients of these pairs' part of the loss; return that part.

@@ -68,7 +68,7 @@ class _PrecomputedTrunkOutput(BaseModelOutputWithPast):
 
 
 def logits(module: torch.nn.Module, hidden_RD: torch.Tensor) -> torch.Tensor:
-    """Return the head's logits (R, V) in float32 for hidden states (R, D), summed in float32 also for a bfloat16 model.
+    """Return the head's logits (R, V) for hidden states (R, D), summed and returned in float32 also for a bfloat16 model.
 
     Without gradients, except for a float32 model; `raw_logits` has them.
     """
