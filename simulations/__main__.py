@@ -1,7 +1,7 @@
 """Simulates, and writes the tables of docs/statistics.md: `make simulate`, or `python -m simulations 2000` for fewer.
 
-Results in results.json are not simulated again, unless the measured code has changed. A part may be named:
-`python -m simulations 10000 guesses`.
+Results in results.json are not simulated again, unless the measured code has changed and the first lot of studies, which is repeated
+then, has other counts. A part may be named: `python -m simulations 10000 guesses`.
 """
 
 import ast
@@ -9,9 +9,9 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import byheart
 from simulations import (
@@ -168,15 +168,18 @@ def main(studies: int, parts: Sequence[str]) -> None:
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"code": {}, "pieces": {}}
     for name in parts:
         if results["code"].get(name) != code(PARTS[name]):
-            results["code"][name] = code(PARTS[name])
             for piece in pieces_of(name):
-                results["pieces"].pop(piece.name, None)
+                if not is_repeated(piece, results["pieces"].get(piece.name)):
+                    results["pieces"].pop(piece.name, None)
+            results["code"][name] = code(PARTS[name])
     for lots in (*(r for r in ROUNDS if r * LOT < studies), -(-studies // LOT)):
         for piece in (one for name in parts for one in pieces_of(name)):
             kept = results["pieces"].setdefault(piece.name, {"lots": 0, "studies": 0, "held": {}})
             started = time.perf_counter()
             while kept["lots"] < lots:
-                for name, count in piece.counted(kept["lots"]).items():
+                counts = piece.counted(kept["lots"])
+                kept.setdefault("first", counts)
+                for name, count in counts.items():
                     kept["held"][name] = kept["held"].get(name, 0) + count
                 kept["lots"] += 1
                 kept["studies"] += piece.lot
@@ -184,6 +187,11 @@ def main(studies: int, parts: Sequence[str]) -> None:
             told = ", ".join(f"{name} {count / kept['studies']:.4f}" for name, count in kept["held"].items())
             print(f"{time.perf_counter() - started:6.1f} s  {piece.name}: {told}", flush=True)  # noqa: T201 - the command's answer
     tables.write(results["pieces"])
+
+
+def is_repeated(piece: Piece, kept: Mapping[str, Any] | None) -> bool:
+    """Whether the present code gives the stored counts of the first lot: a change of other code needs no new simulation."""
+    return kept is not None and "first" in kept and piece.counted(0) == kept["first"]
 
 
 def pieces_of(part: str) -> Iterator[Piece]:

@@ -239,6 +239,34 @@ def test_a_lot_is_reproducible_and_differs_from_others():
     assert len({piece.counted(n)["heads"] for n in range(8)}) > 1
 
 
+@pytest.mark.parametrize(("present", "lots"), [(0.5, [0]), (0.6, [0, *range(5)])])
+def test_changed_code_is_simulated_anew_only_if_it_changes_the_first_lot(tmp_path, monkeypatch, present, lots):
+    def coin(share, counted=None):
+        class Counting(pieces.Piece):
+            def counted(self, number):
+                if counted is not None:
+                    counted.append(number)
+                return super().counted(number)
+
+        made = Counting("any", "coin", 1, lambda chance: {"heads": bool(chance.random() < share)})
+        return command.Part((lambda: iter([made]),), (), ())
+
+    monkeypatch.setattr(command, "RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr(command.tables, "write", lambda _: None)
+    monkeypatch.setattr(command, "code", lambda _: "old")
+    monkeypatch.setattr(command, "PARTS", {"coins": coin(0.5)})
+    command.main(2000, ["coins"])
+    before = json.loads(command.RESULTS.read_text())
+    monkeypatch.setattr(command, "code", lambda _: "new")
+    counted = []
+    monkeypatch.setattr(command, "PARTS", {"coins": coin(present, counted)})
+    command.main(2000, ["coins"])
+    after = json.loads(command.RESULTS.read_text())
+    assert counted == lots
+    assert after["code"] == {"coins": "new"}
+    assert (after["pieces"] == before["pieces"]) == (present == 0.5)
+
+
 def test_counts_are_compared_with_their_uncertainty():
     assert pieces.may_be(380, 400, 0.94, 0.96)
     assert pieces.may_be(362, 400, 0.94, 0.96)
