@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from byheart.core.types import Texts
 from byheart.datasets.wikipedia import wikipedia
 from byheart.lm.base_models import default_base, locate
-from byheart.lm.load import LanguageModel, load, torch_device
+from byheart.lm.devices import torch_device
+from byheart.lm.load import LanguageModel, load
 from byheart.lm.tokens import Tokens, tokenize
 
 MAX_TOKENS = 256

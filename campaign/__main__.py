@@ -14,7 +14,7 @@ from typing import Any
 from campaign import page
 from campaign.page import RESULTS
 
-CHECKED = ("hostile", "power_loss")
+CHECKED = ("hostile", "power_loss", "faults", "determinism")
 """Pieces of named checks."""
 PIECES = ("inputs", "kills", *CHECKED)
 SURFACES = tuple(sorted(p.stem for p in (Path(__file__).parent / "inputs").glob("[a-z]*.py")))

@@ -15,14 +15,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
+class CaseRandom(random.Random):
+    """The random numbers of a case, which follow from its names and its `number`."""
+
+    number: int = 0
+
+    def among(self, total: int, most: int) -> int | None:
+        """Return the case's own number from 1 to `total`: each case has another one; None for a case beyond `most` or `total`."""
+        if self.number >= min(most, total):
+            return None
+        return random.Random(total).sample(range(1, total + 1), min(most, total))[self.number]
+
+
 class Check(NamedTuple):
     """An attempt by its name. `attempt` gets an empty folder and the random numbers of its case; it has `cases` cases.
 
-    An attempt that tries many cases appends their number to `tried`.
+    An attempt that tries another number of cases than one appends it to `tried`.
     """
 
     name: str
-    attempt: Callable[[Path, random.Random], str]
+    attempt: Callable[[Path, CaseRandom], str]
     cases: int = 1
     tried: list[int] | None = None
 
@@ -42,9 +54,11 @@ def topics(piece: str) -> list[str]:
     return [name for name in names if hasattr(importlib.import_module(f"campaign.{piece}.{name}"), "checks")]
 
 
-def case_seed(piece: str, topic: str, check: str, number: int) -> random.Random:
-    """Return the random numbers of a case, which follow from its names and its number."""
-    return random.Random(zlib.crc32(f"{piece}/{topic}/{check}".encode()) * 1_000_003 + number)
+def case_seed(piece: str, topic: str, check: str, number: int) -> CaseRandom:
+    """Return the random numbers of a case."""
+    chance = CaseRandom(zlib.crc32(f"{piece}/{topic}/{check}".encode()) * 1_000_003 + number)
+    chance.number = number
+    return chance
 
 
 def run_topic(
@@ -70,7 +84,7 @@ def run_topic(
     return Checked(cases, faults, time.monotonic() - started)
 
 
-def _tried(check: Check, chance: random.Random) -> str:
+def _tried(check: Check, chance: CaseRandom) -> str:
     with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as name:
         try:
             with contextlib.chdir(name):

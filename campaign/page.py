@@ -20,6 +20,8 @@ surface's name and its number, so a case that failed can be run again:
 make campaign PIECES=inputs            # the next cases of every kind of input
 make campaign PIECES=kills             # the next kills
 make campaign PIECES=hostile,power_loss ARGS='--surface servers'
+make campaign PIECES=faults ARGS='--surface memory'
+make campaign PIECES=determinism       # the topics that were not tried yet, or that had faults
 make campaign PIECES=inputs ARGS='--surface study_files --first 1376 --count 1'
 ```
 
@@ -68,6 +70,32 @@ mixture. Data that was not flushed is missing, zeros or older. Each result that 
 each other output missing or complete, and after the end of a command all of it on the disk. The study also runs again from such
 folders and must give the rows and scores of the unbroken run (`reruns`). A case of `commands` is one moment in one way: 121 moments
 of each command, or all of a shorter one, in three ways.""",
+    "faults": """## Faults of disks, memory and processes
+
+A study, an audit, a page, a pack and planted canaries meet a fault of the machine. Allowed is a right result, or one line that names
+the fix (exit 2, or the error of a cell), without a traceback, half of a result or drafts. Then the same command runs again without the
+fault and must give the rows, scores and files of the unbroken run. Each case has another number n: of the study 40 of 192 writes on a full
+disk and 5 of each other kind, of the other runs 1 to 4 of each kind (`MOST` in `campaign/faults`; higher counts take longer).
+
+| topic | fault |
+| --- | --- |
+| `failing_files` | the nth write, creation, flush or rename fails: from then on as on a full disk (ENOSPC), or once (EIO); \
+the nth read fails (EIO) |
+| `small_disks` | a real file system (tmpfs) that is full after n pages or n files; needs an administrator of Linux |
+| `permissions` | a store that may not be written, a file that may not be read, a folder that takes no new file, for a user without rights |
+| `memory` | an error of Python or torch at the nth call in training, scoring, split check, page or store; \
+an address space (`ulimit -v`) that is 1 to 256 MiB larger than at the start |
+| `processes` | a worker that is killed, few file handles (`ulimit -n`), a clock that jumps by hours at every look, \
+claims with heartbeats hours ago or ahead, two runs at once in one folder |
+| `damaged_stores` | a flipped bit in any file of a store: `byheart verify` names the result, \
+a page and a run give the right numbers or name it, and removing it repairs the store |""",
+    "determinism": """## Determinism
+
+The same seed gives the same bytes: rows, scores, weights, tables, figures, page, pack, audit and canaries of two runs, with a clock
+that is stopped (files state when they were made), in new processes with another hash seed, time zone, language and current folder,
+and by two workers. PDF files of figures are excepted: their converter does not fix the order of their parts. Between batches of
+other sizes (`machine.token_budget`) and between one and two threads, sums are in another order: scores agree to 1e-5, relative to
+scores above 1. Other versions of Python were not tried.""",
 }
 """Heading and introduction of each piece of named checks."""
 

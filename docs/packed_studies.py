@@ -12,7 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from byheart.store.store import Store
-from byheart.study.run_study import report_page
+from byheart.study.study_report import report_page
 
 PACKED = "study.tar.xz"
 LINK = re.compile(rf"\[[^\]]+\]\(((?:[^)\s]+/)?){re.escape(PACKED)}\)")

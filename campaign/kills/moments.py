@@ -85,6 +85,7 @@ def _waited(process: int, seconds: float) -> tuple[bool, int]:
 def _in_child(run: Callable[[], object], folder: Path, moment: Moment, report: Path) -> None:
     """Run and leave the process; never returns."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    output = report.open("w")  # now, because the run may leave no file handles, or no rights
     count, code, text, inside = 0, 0, "", f"{folder}{os.sep}"
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
@@ -114,9 +115,12 @@ def _in_child(run: Callable[[], object], folder: Path, moment: Moment, report: P
         code = 130
     except BaseException:  # noqa: BLE001 - the parent reports it
         code, text = 99, traceback.format_exc()
-    report.write_text(f"{count}\n{text}")
-    sys.stdout.flush()
-    os._exit(code)
+    try:
+        output.write(f"{count}\n{text}")
+        output.close()
+        sys.stdout.flush()
+    finally:
+        os._exit(code)  # a process that went on here would be a second parent
 
 
 def as_json(content: object) -> str:

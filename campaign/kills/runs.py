@@ -72,12 +72,12 @@ def typed(*words: object) -> None:
         raise
 
 
-def runs(folder: Path) -> list[Run]:
-    """Return every run; their models and texts are written into the folder."""
+def runs(folder: Path, **changes: Any) -> list[Run]:
+    """Return every run; their models and texts are written into the folder. `changes` are settings of the study."""
     model = save_tiny_model(folder / "model")
     members, nonmembers = write_lines(folder / "m.jsonl", 8), write_lines(folder / "n.jsonl", 8, 900)
-    (folder / "one.yaml").write_text(json.dumps(study(model)))
-    (folder / "two.yaml").write_text(json.dumps(study(model, machine={"workers": 2})))
+    (folder / "one.yaml").write_text(json.dumps(study(model, **changes)))
+    (folder / "two.yaml").write_text(json.dumps(study(model, **{**changes, "machine": {"workers": 2}})))
 
     def audit(place: Path) -> None:
         texts = ["--members", members, "--nonmembers", nonmembers, "--attacks", "loss,min_k"]

@@ -3,6 +3,7 @@
 - `byheart.run(study)` trains models, attacks them and measures leakage.
 - `byheart.audit(model, tokenizer, members=..., nonmembers=...)` audits a model that byheart did not train.
 - `byheart.audit_endpoint(url, name, members, nonmembers)` audits a model behind a server.
+- `byheart.audit_generated(generated, members, nonmembers)` audits texts that a model generated, without the model.
 - `byheart.plant(dataset)` plants canaries in training data, for an audit with `canaries=`.
 - `byheart.MemorizationCallback` attacks a model during training with the Hugging Face Trainer.
 - `byheart.token_stats(model, tokenizer, texts)` returns the evidence that attacks read. Each attack is a plain function:
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from byheart.auditing.canaries.plant import plant
+    from byheart.auditing.generated import audit_generated
     from byheart.auditing.local import audit
     from byheart.auditing.server.audit import audit_endpoint
     from byheart.auditing.training.callback import MemorizationCallback
@@ -33,6 +35,7 @@ __all__ = [
     "TokenStats",
     "audit",
     "audit_endpoint",
+    "audit_generated",
     "plant",
     "run",
     "token_stats",
@@ -45,6 +48,7 @@ _MODULE_OF_NAME = {
     "TokenStats": "byheart.core.types",
     "audit": "byheart.auditing.local",
     "audit_endpoint": "byheart.auditing.server.audit",
+    "audit_generated": "byheart.auditing.generated",
     "plant": "byheart.auditing.canaries.plant",
     "run": "byheart.study.run_study",
     "token_stats": "byheart.lm.score",

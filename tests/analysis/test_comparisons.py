@@ -272,8 +272,8 @@ def verdict(rows, method, gates=None):
 def test_a_leak_is_stated_as_the_share_of_identified_members():
     leaking = verdict(study(**FEW), "full")
     assert (leaking.word, leaking.attack, leaking.epoch) == ("leaks", "Loss", 3)
-    assert leaking.sentence.startswith("leaks: at 1 % FPR, an adversary identifies 8 % (")
-    assert leaking.sentence.endswith(" %) of the members")
+    assert leaking.sentence.startswith("leaks: at 1 % FPR, an adversary identifies 8 % [")
+    assert leaking.sentence.endswith(" %] of the members")
     assert leaking.evidence.startswith("Loss reaches AUC 0.83")
 
 
@@ -286,7 +286,7 @@ def test_the_lowest_measured_fpr_is_used():
 
 def test_without_tpr_a_leak_is_stated_by_its_auc():
     rows = [r for r in study(**FEW) if r.metric != "tpr_at_fpr"]
-    assert "above a random non-member in 84 % (" in verdict(rows, "full").sentence
+    assert "above a random non-member in 84 % [" in verdict(rows, "full").sentence
 
 
 def test_without_leakage_the_power_is_stated():
@@ -326,8 +326,12 @@ def test_a_difference_of_words_is_no_leak():
     words = Finding("blind: words", "doubtful", "", "words differ", 0.65, 0.596, 0.7, 0.001)
     reported = verdict(rows, "prompt", {("webnlg", ""): Gate(200, 200, (words,))})
     assert reported.word == "differs"
-    assert reported.sentence == "not shown to leak beyond the texts"
-    assert reported.evidence.endswith("; words alone, without the model, 0.650 (0.596 to 0.700).")
+    assert reported.sentence == (
+        "no leak shown: the attack does not separate the classes significantly better than a classifier on the texts alone"
+    )
+    blind = "not significantly above the blind classifier words (AUC 0.650 [0.596, 0.700])"
+    assert reported.evidence.endswith(f"; {blind}.")
+    assert reported.failed_condition == f"is {blind}"
     assert verdict(rows, "full", {("webnlg", ""): Gate(200, 200, (words,))}).word == "leaks"
     drawn = Finding(ASSIGNMENT, "sound", "", "", 1.0)
     assert verdict(rows, "prompt", {("webnlg", ""): Gate(200, 200, (words, drawn))}).word == "differs"

@@ -13,8 +13,8 @@ from byheart.core.errors import DataError, RequestError, SettingError, UnknownNa
 from byheart.report.exhibits import EXHIBIT_ORDER, ReportContent
 from byheart.report.page import report
 from byheart.store.store import Store
-from byheart.study.run_study import report_page
 from byheart.study.study_file import read_study
+from byheart.study.study_report import report_page
 from byheart.tables.published import NO_KNOWN_DIFFERENCE, published
 from testing.made_up import judged, scored, study
 

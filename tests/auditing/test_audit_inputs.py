@@ -169,12 +169,16 @@ def test_too_few_known_texts_are_reported_with_their_number(opened, tokenizer):
         run(known_nonmembers=KNOWN[:8], attacks=["icp_similar"])
     with pytest.raises(DataError, match=r"con_recall .*known members"):
         run(known_nonmembers=KNOWN, attacks=["con_recall"])
-    with pytest.raises(DataError, match=r"known members.* con_recall"):
+    with pytest.raises(DataError, match=r"known members\. Add one with --attacks .*: con_recall, ensemble\."):
+        run(known_members=KNOWN_MEMBERS, known_nonmembers=KNOWN_NONMEMBERS)
+    with pytest.raises(DataError, match=r"known members\. None can run: con_recall requires known non-members"):
         run(known_members=KNOWN)
     for part, texts in (("known_members", MEMBERS), ("known_nonmembers", MEMBERS), ("known_nonmembers", NONMEMBERS)):
-        with pytest.raises(DataError, match=r"known_(non)?member text '1'.* (non)?member text '1'"):
+        with pytest.raises(DataError, match=r"^known_(non)?members: record '1' has .* record '1' in (non)?members\."):
             run(**{part: [KNOWN[0], texts[1]]}, attacks=["con_recall"])
-    with pytest.raises(DataError, match=r"known_member text '0'.* known_nonmember text '0'"):
+    with pytest.raises(
+        DataError, match=r"^known_members: record '0' .* record '0' in known_nonmembers, and \d+ more records"
+    ):
         run(known_members=KNOWN, known_nonmembers=KNOWN, attacks=["con_recall"])
 
 

@@ -1,6 +1,7 @@
 """Texts, models, settings and bounds that an audit refuses, each in one line."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -21,7 +22,8 @@ from testing.audited import ADAPTERS, MEMBERS, NONMEMBERS, SHORT, records, refus
     ("bound", "says"),
     [
         ("perplexity=3", "Choices: auc, tpr_at_fpr"),
-        ("auc", "--fail-above auc"),
+        ("auc", "Write, for example, --fail-above auc=0.6."),
+        ("tpr_at_fpr", "Write, for example, --fail-above tpr_at_fpr=0.05."),
         ("auc=2", "--fail-above auc=2"),
         ("auc=nan", "--fail-above auc=nan"),
         (
@@ -39,14 +41,20 @@ def bad(name):
     first = {"text": MEMBERS[0]}
     return {
         "fields": ([{"a": "1", "body": "x"}], "a, body"),
-        "both": ([*({"text": t} for t in NONMEMBERS), first], "member text"),
+        "both": (
+            [*({"text": t} for t in NONMEMBERS), first],
+            "bad-both.jsonl: record 'line 33' has the same text as record 'm-0' in ",
+        ),
         "empty": ([first, {"text": " "}], "line 2'"),
         "twice": ([{"id": 1, "text": "One."}, {"id": 1, "text": "Two."}], "the id '1'"),
         "chat": ([{"messages": [{"role": "assistant", "content": "x y"}]}] * 2, "chat template"),
         "half": ('{"text": "\\ud800 half"}', "surrogate pair"),
         "number": ([{"text": 3}], "text"),
-        "json": ("{", "JSON"),
-        "none": ("", "bad-none.jsonl"),
+        "json": (
+            "{",
+            "bad-json.jsonl line 1, column 2: is not JSON (Expecting property name enclosed in double quotes).",
+        ),
+        "none": ("", "bad-none.jsonl: the file is empty."),
     }[name]
 
 
@@ -73,7 +81,17 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
         place.write_text(json.dumps({**json.loads(place.read_text()), **values}))
 
     assert "--base" in broken(lambda p: recorded(p, base_model_name_or_path=None))
-    assert "/gone/away" in broken(lambda p: recorded(p, base_model_name_or_path="/gone/away"))
+    assert "base model '/gone/away': no such file or folder. Pass it with --base." in broken(
+        lambda p: recorded(p, base_model_name_or_path="/gone/away")
+    )
+    assert re.search(
+        r"base model 'acme/private': not found locally or on the Hub \(.+\)\. Pass it with --base\.$",
+        broken(lambda p: recorded(p, base_model_name_or_path="acme/private")),
+    )
+    assert refusal(command("--model", saved / "lora", "--base", "no/such/base")) == (
+        "byheart: --base no/such/base: no such file or folder. Correct the path or name."
+    )
+    assert "--base acme/private: not found" in refusal(command("--model", saved / "full", "--base", "acme/private"))
     assert "lora" in broken(lambda p: recorded(p, base_model_name_or_path=str(tiny_folder("gpt2"))))
     assert "lora" in broken(lambda p: recorded(p, r=7))
     assert "NO_SUCH" in broken(lambda p: recorded(p, peft_type="NO_SUCH"))
@@ -88,21 +106,24 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     assert "base" in refusal(command("--model", saved / "full", "--base", tiny_folder("gpt2")))
     assert "--base" in refusal(command("--model", base, "--adapter", saved / "lora", "--base", saved / "full"))
     assert "adapter_config.json" in refusal(command("--model", base, "--adapter", saved / "full"))
-    assert "adapter" in refusal(command("--model", saved / "lora", "--adapter", saved / "lora"))
+    assert "lora: is itself an adapter" in refusal(command("--model", saved / "lora", "--adapter", saved / "lora"))
     assert "/gone/away" in refusal(command("--model", "/gone/away"))
     assert refusal(command("--model", base, "--attacks", "reference")) == (
-        "byheart: attacks: none of the selected attacks can run. reference requires the base model; pass it as base."
+        "byheart: attacks: none of the selected attacks can run. reference requires the base model: --base, in Python base=."
     )
     assert "'los'" in refusal(command("--model", base, "--attacks", "los"))
     (tmp_path / "file").touch()
     assert str(tmp_path / "file" / "out") in refusal(command("--model", base, "-o", tmp_path / "file" / "out"))
     assert str(tmp_path / "lora") in refusal(command("--model", tmp_path))
     (tmp_path / "empty").mkdir()
-    assert "config.json" in refusal(command("--model", tmp_path / "empty"))
+    assert "no config.json or adapter_config.json" in refusal(command("--model", tmp_path / "empty"))
     assert "config.json" in refusal(command("--model", ""))
-    assert "no-owner-of/this" in refusal(command("--model", "no-owner-of/this"))
-    assert "auto, cpu, cuda" in refusal(command("--model", base, device="nonsense"))
-    assert "fpr = 0" in refusal(command("--model", base, "--fpr", "0"))
+    assert re.search(r"'no-owner-of/this'.*Unset HF_HUB_OFFLINE", refusal(command("--model", "no-owner-of/this")))
+    assert "--device nonsense: is not a device. Write auto, cpu, cuda" in refusal(
+        command("--model", base, device="nonsense")
+    )
+    for fpr in ("0", "1", "nan"):
+        assert f"--fpr {fpr}: must be above 0 and below 1" in refusal(command("--model", base, "--fpr", fpr))
     assert not (tmp_path / "out").exists()
 
 
@@ -166,5 +187,5 @@ def test_invalid_models_and_texts_in_memory_are_refused(base):
     tokenizer = AutoTokenizer.from_pretrained(base)
     with pytest.raises(ModelError, match="causal language model"):
         byheart.audit("path", tokenizer, MEMBERS, NONMEMBERS)
-    with pytest.raises(DataError, match="member text"):
+    with pytest.raises(DataError, match="has the same text as record '0' in members, and 31 more records"):
         byheart.audit(AutoModelForCausalLM.from_pretrained(base), tokenizer, MEMBERS, MEMBERS)

@@ -10,7 +10,7 @@ from scipy.special import logit, ndtr, ndtri
 from transformers import AutoTokenizer
 
 import byheart
-from byheart.auditing.thresholds import Bound, crossed_bounds
+from byheart.auditing.fail_bounds import Bound, crossed_bounds
 from byheart.auditing.verdict import Ruling, ruling, smallest_detectable_auc
 from byheart.core.split_check import ASSIGNMENT, Finding, Gate
 from byheart.core.types import Row

@@ -11,7 +11,7 @@ import torch
 import byheart
 from byheart.auditing.training.callback import MemorizationWarning
 from byheart.core.errors import ModelError
-from byheart.lm.preserve_state import check_not_sharded
+from byheart.lm.sharding import check_not_sharded
 from testing import processes
 from testing.training import FOLDERS, gpt2, plain, watched
 
@@ -137,7 +137,7 @@ def test_sharded_weights_are_evaluated_by_all_processes(two_processes):
 
 @pytest.mark.parametrize("how", ["FSDP1", "DeepSpeed ZeRO-3", "tensor parallelism"])
 def test_other_shardings_warn_and_recommend_an_audit_after_training(tmp_path, monkeypatch, how):
-    monkeypatch.setattr("byheart.auditing.training.callback.sharding", lambda _: how)
+    monkeypatch.setattr("byheart.auditing.training.callback.sharding_kind", lambda _: how)
     trained = plain(tmp_path, gpt2(), [watch := watched()])
     with pytest.warns(MemorizationWarning) as stated:
         trained.train()

@@ -10,9 +10,9 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
+from byheart.auditing.audited_split import audit_comparison
 from byheart.auditing.canaries.texts import audited_canaries, planted_canaries
 from byheart.auditing.canaries.writer import CanaryWriter
-from byheart.auditing.compare import audit_comparison
 from byheart.core.errors import DataError, ModelError
 from byheart.data.plant_settings import PlantSettings
 from byheart.data.records import ParsedRecord
@@ -123,7 +123,7 @@ def test_what_an_audit_says_of_its_canaries(audited, planted, tmp_path):
     said = audited.text()
     assert "Canaries" in said
     assert "4 times" in said
-    assert "at least" in said
+    assert "Lower bound on epsilon for one record: " in said
     assert audited.provenance["canaries"]["sha256"] == planted.canaries.manifest["sha256"]
     assert "Exposure of canaries" in (audited.save(tmp_path / "a") / "report.html").read_text()
     manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
@@ -177,7 +177,11 @@ def test_the_command_plants_checks_and_audits(tuned, base, typed, tmp_path):
     assert "other data" in refusal(typed("canaries", "check", manifest, data))
     assert "already exists" in refusal(typed(*plant))
     assert "whole number" in refusal(typed(*plant[:4], tmp_path / "b.jsonl", "--repetitions", "1,x"))
-    assert "Name it with --model" in refusal(typed(*plant[:4], tmp_path / "b.jsonl", "--kinds", "synthetic"))
+    kinds = (*plant[:4], tmp_path / "b.jsonl", "--kinds")
+    assert "--kinds synthetic: requires a base model, which writes these canaries. Add --model." in refusal(
+        typed(*kinds, "digits,synthetic")
+    )
+    assert "--kinds 'digit': unknown name. Did you mean 'digits'?" in refusal(typed(*kinds, "digit"))
     options = ("--model", tuned, "--base", base, "--device", "cpu", "--attacks", "loss", "--json")
     code, told, _ = typed("audit", "--canaries", manifest, *options)
     assert code == 0

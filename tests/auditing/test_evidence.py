@@ -256,8 +256,17 @@ def test_the_same_model_again_is_not_shown_to_differ(folder, saved, base, comman
     found = compare_folders(folder, tmp_path / "again")
     assert not any(a.is_shown for a in found.attacks)
     assert all(a.rank_correlation == pytest.approx(1) for a in found.attacks)
-    assert found.sentence == "no difference shown: every attack ranks the texts in the same order in both audits"
+    assert found.sentence == "no difference: every attack has identical scores in both audits"
+    rescaled = found._replace(attacks=tuple(a._replace(is_identical=False) for a in found.attacks))
+    assert rescaled.sentence == "no difference shown: every attack ranks the texts in the same order in both audits"
     assert found.warnings == ("max_tokens is 512 in the first audit and 100 in the second",)
+
+
+def test_an_audit_compared_with_itself_has_identical_scores(folder, typed):
+    found = compare_folders(folder, folder)
+    assert found.sentence == "no difference: every attack has identical scores in both audits"
+    assert all(a.is_identical for a in found.attacks)
+    assert typed("compare", folder, folder)[1].count("identical scores ") == 1 + len(found.attacks)
 
 
 def test_audits_of_other_texts_are_refused(folder, saved, base, files, command, typed, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import byheart
-from byheart.auditing.thresholds import Bound, crossed_bounds
+from byheart.auditing.fail_bounds import Bound, crossed_bounds
 from byheart.auditing.training.alarms import Evaluation, leaking_attacks, reversed_attacks
 from byheart.auditing.training.callback import MemorizationWarning
 from byheart.auditing.training.monitor import TrainingMonitor
@@ -203,7 +203,7 @@ def test_an_unlearned_model_leaks_in_reverse_in_every_output(unlearned, tmp_path
         assert "no leakage" not in shown
     page = (unlearned.save(tmp_path / "audit") / "report.html").read_text()
     assert "Leaks in reverse: " in page
-    assert '<span class="badge reversed">reversed</span>' in page
+    assert '<span class="badge reversed">leaks in reverse</span>' in page
     assert "non-members above" in unlearned.text()
     scores = unlearned.scores[1][unlearned.ranking_attack][: len(MEMBERS)]
     most = unlearned.exposed_members(3)

@@ -11,10 +11,10 @@ from ruamel.yaml import YAML
 from byheart.auditing.ci.checks import Check, audit_checks
 from byheart.auditing.ci.junit import junit_xml
 from byheart.auditing.ci.sarif import sarif_json
+from byheart.auditing.fail_bounds import Bound
 from byheart.auditing.model_index import model_index
 from byheart.auditing.pass_bounds import BoundResult, PassBound
 from byheart.auditing.preregistration import Preregistration
-from byheart.auditing.thresholds import Bound
 from testing.audit_facts import PROVENANCE, audit_of, number
 from testing.audited import TEXTS, refusal
 

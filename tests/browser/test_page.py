@@ -172,7 +172,7 @@ def test_records_are_filtered_sorted_and_opened(page, rows):
     opening.press("Enter")
     expect(page.locator("tr.drill")).to_have_count(0)
     page.select_option("#records-method", "prompt")
-    expect(page.locator("#records-note")).to_contain_text("may be chance")
+    expect(page.locator("#records-note")).to_contain_text("may be random")
 
 
 # test_real_study_page.py tests the other two combinations.

@@ -40,9 +40,7 @@ def test_what_is_called_complete_is_complete_after_any_loss_of_power(tmp_path):
     assert tried[0] > 100
 
 
-@pytest.mark.parametrize(
-    ("module", "name"), [(store_module, "sync_tree"), (store_module, "sync"), (atomic_file, "sync_tree")]
-)
+@pytest.mark.parametrize(("module", "name"), [(store_module, "sync"), (atomic_file, "sync_tree")])
 def test_a_flush_that_is_missing_is_seen(tmp_path, monkeypatch, module, name):
     monkeypatch.setattr(module, name, lambda path: None)
     problem = losses(FILLED, FILLED, [])(tmp_path, random.Random(0))

@@ -24,6 +24,19 @@ def assert_named(named, message):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (("report", "--pdf"), "See byheart report --help."),
+        (("canaries", "plant", "a", "--count"), "See byheart canaries plant --help."),
+        (("audit", "--fpr", "x"), "See byheart audit --help."),
+        (("--bad",), "See byheart --help."),
+    ],
+)
+def test_a_wrong_option_names_the_help_of_its_command(refused, words, end):
+    assert refused(*words).endswith(end)
+
+
 COMMANDS = tuple(c.name or c.callback.__name__ for c in app.registered_commands)
 
 
@@ -108,8 +121,14 @@ def test_a_mistyped_command_gives_one_line(refused, words, named):
         ({"machine": 3}, "machine: "),
         ({"machine": {"device": "banana"}}, ("machine.device = 'banana'", "auto, cpu, cuda or cuda:1")),
         ({"tables": ["nope"]}, ("tables", "'nope'")),
-        ({"datasets": [{"records": {"count": 20}}]}, ("20 in 20 groups",)),
-        ({"data": {**DATA, "members": 13}}, ("data.members = 13", "12")),
+        (
+            {"datasets": [{"records": {"count": 20}}]},
+            ("20 in 20 groups", "The sizes are data.train, ", "; records.count sets the number of records."),
+        ),
+        (
+            {"data": {**DATA, "members": 13}},
+            ("data.members = 13", "Set data.members to at most 12, or raise data.train."),
+        ),
     ],
 )
 def test_a_wrong_study_is_refused_before_any_work(refused, study, tmp_path, changes, named):

@@ -19,7 +19,7 @@ from byheart.cli.progress import (
     outcome_line,
 )
 from byheart.study.progress_events import Event
-from byheart.study.workers import CellOutcome
+from byheart.study.run_cells import CellOutcome
 from testing.made_up import study, tiny_study
 
 

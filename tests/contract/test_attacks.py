@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
 from byheart.core.evidence import (
+    ContrastiveSamples,
     Frequencies,
     Generations,
+    GradientAlignment,
     Gradients,
     GreedyContinuation,
     SamplingLogProbs,
     Shadows,
+    SyntheticTexts,
     Variants,
 )
 from byheart.core.types import Extraction, LogProbs, Texts, TokenStats
@@ -65,7 +68,9 @@ def evidence(gain):
     recalled = np.where(MEMBERS, 4 * gain, 0).astype(int)
     written = [" ".join([*r.split()[:n], *["else"] * 6]) for r, n in zip(rest, recalled, strict=True) for _ in range(3)]
     generations = Generations(written=tuple(written), rest=tuple(rest), starts=3 * np.arange(COUNT + 1))
-    written_too = {"gradients": Gradients(norm=norms), "continuations": generations, **extracting(gain)}
+    aligned = {n: GradientAlignment(cosine=0.1 / norms) for n in ("alignment", "initial_alignment")}
+    written_too = {"gradients": Gradients(norm=norms), **aligned, "continuations": generations, **extracting(gain)}
+    written_too |= released(gain, audited["texts"])
     found = {**audited, **known, **bases, **written_too, "shadows": shadows}
     return {**found, **by_epoch(found)}
 
@@ -75,6 +80,16 @@ def by_epoch(found):
     pairs = {"target": "base", **{n: f"{n}_base" for n in ("known_members", "known_nonmembers")}}
     halfway = {n: dataclasses.replace(found[n], logp=(found[n].logp + found[b].logp) / 2) for n, b in pairs.items()}
     return {f"{n}_by_epoch": (found[b], halfway[n], found[n]) for n, b in pairs.items()}
+
+
+def released(gain, texts):
+    """Generated texts: unrelated ones, and copies of the members, whose number grows with `gain`."""
+    unrelated = tuple(f"entirely other words number {i}" for i in range(40))
+    copies = [texts.scored[i] for i in np.flatnonzero(MEMBERS)] * int(10 * gain)
+    return {
+        "synthetic_texts": SyntheticTexts(generated=(*unrelated, *copies)),
+        "synthetic_texts_base": SyntheticTexts(generated=unrelated),
+    }
 
 
 def extracting(gain):
@@ -88,6 +103,12 @@ def extracting(gain):
     written = np.where(right, true, 99)
     logp = np.minimum(-chance.gamma(1.0, 2.0, starts[-1]) + gain * np.repeat(MEMBERS, lengths), 0)
     return {
+        "contrastive_samples": ContrastiveSamples(
+            written=("text",),
+            run=np.minimum(chance.integers(1, 4, COUNT) + np.where(MEMBERS, int(4 * gain), 0), lengths),
+            length=lengths,
+            similarity=chance.uniform(0, 0.1, COUNT) + MEMBERS * gain / 5,
+        ),
         "greedy_continuation": GreedyContinuation(true=true, starts=starts, written=written, written_starts=starts),
         "mismatched_continuation": GreedyContinuation(
             true=true, starts=starts, written=np.full_like(true, 98), written_starts=starts
@@ -166,8 +187,9 @@ def take(found, order):
     """The same evidence for these texts in this order."""
     if isinstance(found, Texts):
         return found.take(int(i) for i in order)
-    if isinstance(found, Gradients):
-        return Gradients(norm=found.norm[np.array(order)])
+    if isinstance(found, ContrastiveSamples | GradientAlignment | Gradients):
+        arrays = {n: v[np.array(order)] for n, v in vars(found).items() if isinstance(v, np.ndarray)}
+        return dataclasses.replace(found, **arrays)
     if isinstance(found, Generations):
         several = [found.written[found.starts[i] : found.starts[i + 1]] for i in order]
         starts = np.cumsum([0, *map(len, several)])
@@ -206,10 +228,10 @@ def scored(attack, given_):
 
 
 def taken(attack, given_, order):
-    """The inputs of an attack for these audited texts in this order; known texts do not change."""
+    """The inputs of an attack for these audited texts in this order; known and generated texts do not change."""
 
     def of(name, found):
-        if name.startswith("known_"):
+        if name.startswith(("known_", "synthetic_texts")):
             return found
         return tuple(take(one, order) for one in found) if name.endswith("_by_epoch") else take(found, order)
 
@@ -278,7 +300,12 @@ def test_one_token_texts_and_certain_predictions(attack):
         "frequencies": Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts),
         "shadows": shadows,
         "gradients": Gradients(norm=np.zeros(2)),
+        **dict.fromkeys(("alignment", "initial_alignment"), GradientAlignment(cosine=np.zeros(2))),
         "continuations": Generations(written=("", "\udc80"), rest=("", "y"), starts=np.array([0, 1, 2])),
+        **dict.fromkeys(("synthetic_texts", "synthetic_texts_base"), SyntheticTexts(generated=("", "\udc80", "x"))),
+        "contrastive_samples": ContrastiveSamples(
+            written=("",), run=np.array([0, 2]), length=np.array([1, 2]), similarity=np.array([0.0, 1.0])
+        ),
         "greedy_continuation": GreedyContinuation(
             true=np.array([4, 5, 6]), starts=starts, written=np.array([4]), written_starts=np.array([0, 0, 1])
         ),

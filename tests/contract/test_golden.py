@@ -7,12 +7,15 @@ import pytest
 
 from byheart.core import registry
 from byheart.core.evidence import (
+    ContrastiveSamples,
     Frequencies,
     Generations,
+    GradientAlignment,
     Gradients,
     GreedyContinuation,
     SamplingLogProbs,
     Shadows,
+    SyntheticTexts,
     Variants,
 )
 from byheart.core.types import Extraction, LogProbs, Texts, TokenStats
@@ -80,11 +83,23 @@ def others(target, base):
         "neighbours_base": Variants(loglik=-2.1 - 0.12 * np.arange(9), starts=near),
         "after_masked": Variants(loglik=-1.5 - 0.1 * np.arange(6), starts=probes),
         "after_similar": Variants(loglik=-1.9 + 0.1 * np.arange(6), starts=probes),
+        "alignment": GradientAlignment(cosine=np.array([0.03, -0.4, 0.0])),
         "gradients": Gradients(norm=np.array([0.5, 2.0, 1.25])),
+        "initial_alignment": GradientAlignment(cosine=np.array([0.2, 0.05, -0.125])),
         "continuations": Generations(
             written=("the queen of", "a queen, a king", "wrote twice", "", "yes!", "no, yes, yes!"),
             rest=("the queen of Lisbon.", "twice, twice.", "yes, yes!"),
             starts=probes,
+        ),
+        "synthetic_texts": SyntheticTexts(
+            generated=("A letter to the old queen.", "He wrote, twice.", "Yes, to the queen!")
+        ),
+        "synthetic_texts_base": SyntheticTexts(generated=("The sailor wrote.", "A queen of Lisbon")),
+        "contrastive_samples": ContrastiveSamples(
+            written=("The queen of Lisbon.",),
+            run=np.array([5, 9, 1]),
+            length=np.array([8, 9, 3]),
+            similarity=np.array([0.4, 0.9, 0.25]),
         ),
         "greedy_continuation": GreedyContinuation(
             true=t * 3 % 7,
@@ -120,7 +135,11 @@ GOLDEN = {
     "ensemble": [2.8870246792852052, -2.185134178099382, -2.491342814801377],
     "ensemble varied": [5.16884576350985, 10.728248654235692, 22.38180326],
     "error_zone": [0.5454466591146283, 0.48469511649345204, 0.36339894722791216],
+    "extractable": [0.625, 1.0, 0.3333333333333333],
+    "extractable varied": [0.4, 0.9, 0.25],
     "grad_norm": [-0.5, -2.0, -1.25],
+    "gradient_alignment": [0.03, -0.4, 0.0],
+    "gradient_alignment_initial": [0.2, 0.05, -0.125],
     "hard_tokens": [0.0, 1.0, 0.0],
     "hard_tokens varied": [0.75, 0.75, 0.0],
     "icp": [-0.14811221125367857, -0.5447994605489976, -0.3197765939201096],
@@ -149,6 +168,14 @@ GOLDEN = {
     "spv": [0.03630537749733592, 0.011434745089037968, 0.012078508703716337],
     "surp": [-2.5484871126234903, -3.179273061650724, -3.223327889566221],
     "surp varied": [-2.0208324052262343, -3.099792900142669, -3.223327889566221],
+    "synthetic_ngram": [-1.9519084112575977, -2.2638860285216076, -2.2154083994216567],
+    "synthetic_ngram varied": [-2.5091779407587715, -2.532853661863297, -2.4849066497880004],
+    "synthetic_ngram_calibrated": [0.22886540073378248, -0.0323593357401597, 0.28176484362828],
+    "synthetic_ngram_calibrated varied": [-0.07754366766312204, 0.04731214992376964, 0.4418327522790393],
+    "synthetic_similarity": [0.3333333333333333, 0.22685185185185186, 0.08333333333333333],
+    "synthetic_similarity varied": [0.375, 0.16666666666666666, 0.0],
+    "synthetic_similarity_calibrated": [0.15873015873015872, -0.0222222222222222, 0.125],
+    "synthetic_similarity_calibrated varied": [0.0892857142857143, 0.0, 0.0],
     "trajectory": [3.3108177440224247, 2.5918764005517967, 2.456193278676204],
     "wbc": [0.6676190476190476, 0.41428571428571426, 0.25],
     "wel": [0.33848010379334814, 0.45114305159472373, 0.44804180107989655],
@@ -168,11 +195,16 @@ VARIANTS = {
     "ensemble": {"regression": "quantile"},
     "samia": {"compressed": True},
     "approximate": {"by": "edit"},
+    "extractable": {"by": "near"},
     "lira": {"mode": "offline", "variance": "text"},
     "rmia": {"mode": "offline", "gamma": 1.1},
     "info_rmia": {"unit": "text", "mode": "offline"},
     "hard_tokens": {"hard_for": "base", "k": 0.5},
     "ramia": {"trim": 0.0},
+    "synthetic_ngram": {"n": 1},
+    "synthetic_ngram_calibrated": {"n": 1},
+    "synthetic_similarity": {"k": 1, "n": 2},
+    "synthetic_similarity_calibrated": {"k": 1, "n": 2},
 }
 """Settings that take another way through an attack."""
 

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from byheart.core import registry
 from byheart.core.errors import DataError
-from byheart.core.evidence import Candidates, RecitedAttributes, Variants
+from byheart.core.evidence import Candidates, PromptLikelihoods, RecitedAttributes, Variants
 from byheart.core.types import Estimate, Texts
 from byheart.metrics.auc import auc
 from testing.evidence import MEMBERS, NONMEMBERS, alone, packed, readings
@@ -36,6 +36,8 @@ RANGES = {
     "train_perplexity": (1, math.inf),
     "attribute_inference": (-1, 1),
     "attribute_extraction": (-1, 1),
+    "prompt_attribute_inference": (-1, 1),
+    "prompt_attribute_extraction": (-1, 1),
     "drift": (0, math.inf),
     "chrf": (0, 100),
     "bleu": (0, 100),
@@ -72,7 +74,7 @@ def private(order):
     loglik, base = (np.concatenate([-d.gamma(2, 1, n) for d, n in zip(drawn, sizes, strict=True)]) for _ in range(2))
     starts = np.cumsum([0, *sizes])
     written = ["a" if d.random() < 0.4 else "b" for d in drawn]
-    return {
+    made = {
         "candidates": Candidates(
             **requested,
             starts=starts,
@@ -95,6 +97,14 @@ def private(order):
         "recited_attributes_base": RecitedAttributes(
             **requested, written=("b",) * len(rows), expected=("a",) * len(rows)
         ),
+    }
+    return {
+        **made,
+        "prompt_candidates": made["candidates"],
+        "prompt_candidate_likelihoods": PromptLikelihoods(prompt=loglik, completion=loglik + base),
+        "prompt_candidate_likelihoods_base": PromptLikelihoods(prompt=base, completion=base - loglik),
+        "recited_prompt_attributes": made["recited_attributes"],
+        "recited_prompt_attributes_base": made["recited_attributes_base"],
     }
 
 

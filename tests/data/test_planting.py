@@ -210,6 +210,8 @@ def test_formats_that_cannot_be_written_are_refused(tmp_path):
         write_records(tmp_path / "a.jsonl.gz", [{"text": "a"}])
     with pytest.raises(DataError, match="one text per line"):
         write_records(tmp_path / "a.txt", [{"text": "a\nb"}])
+    with pytest.raises(DataError, match=r"fields other than text \(id, 3\), which \.txt cannot store"):
+        write_records(tmp_path / "a.txt", [{"text": "a"}, {"id": "b", "text": "a", 3: "c"}])
     with pytest.raises(DataError, match="CSV"):
         write_records(tmp_path / "a.csv", [{"text": "a", "messages": []}])
     write_records(tmp_path / "a.json", [{"text": "a"}])

@@ -11,6 +11,7 @@ import datasets as hub
 import pytest
 
 from byheart.core.errors import DataError
+from byheart.core.hub_offline import OFFLINE_VARIABLES
 from byheart.data.readers import published_splits
 from byheart.datasets.dialogsum import dialogsum
 from byheart.datasets.webnlg import webnlg
@@ -165,7 +166,8 @@ def test_a_repository_with_a_script_is_read_from_its_parquet_files(hub_calls):
     "fault",
     [ConnectionError("Couldn't reach 'x/y'\non the Hub"), FileNotFoundError("nothing"), ValueError("no config")],
 )
-def test_an_error_of_the_hub_is_reported_with_the_fix(hub_calls, fault):
+def test_an_error_of_the_hub_is_reported_with_the_fix(hub_calls, fault, monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     hub_calls.answers = [fault]
     with pytest.raises(DataError) as error:
         xsum(source="x/y")
@@ -173,6 +175,16 @@ def test_an_error_of_the_hub_is_reported_with_the_fix(hub_calls, fault):
         f"source 'x/y': is not a local folder, and the Hub did not return it ({str(fault).splitlines()[0]}). Check its name and "
         "the network, or write source: FOLDER with train, test, validation files (.csv, .json, .jsonl, .parquet, .tsv, .txt (also .gz, .zst))."
     )
+
+
+@pytest.mark.parametrize("variable", OFFLINE_VARIABLES)
+def test_an_error_without_a_network_by_choice_names_the_variable(hub_calls, monkeypatch, variable):
+    for name in OFFLINE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "true")
+    hub_calls.answers = [ConnectionError("Couldn't reach 'x/y'")]
+    with pytest.raises(DataError, match=rf"\. Unset {variable}, which prevents downloads, or write source: FOLDER"):
+        xsum(source="x/y")
 
 
 def test_a_hub_repository_without_the_splits_raises_an_error(hub_calls):

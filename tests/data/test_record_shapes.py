@@ -165,6 +165,14 @@ SILENT = "here: the chat has no assistant text"
 REFUSED = {
     "no fields": ({}, {}, f"{FIELDS}none. Write `text`, `prompt` + "),
     "other fields": ({"body": "a", 3: "b"}, {}, f"{FIELDS}body, 3. Write `text`, "),
+    "field to name": (
+        {"id": "a", "n": 1, "body": "b"},
+        {},
+        (
+            f"{FIELDS}id, n, body. Write `text`, `prompt` + `completion`, `messages`, `conversations`, `instruction` + `output`, `instruction` + "
+            "`response`, `question` + `answer`, or `prompt` + `chosen` + `rejected`, or pass --fields text=body (in Python, rename the field)."
+        ),
+    ),
     "number": ({"text": 5}, {}, f"here: 'text' is 5, not a string. {WRITE}"),
     "mixed": (
         {"prompt": "a", "completion": [ANSWER]},

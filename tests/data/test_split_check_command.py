@@ -68,7 +68,7 @@ def test_a_study_is_checked_by_data_set_and_without_a_model(tmp_path, monkeypatc
         (("--members", "m.jsonl"), "requires either a study or two files"),
         (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "requires either a study or two files"),
         (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl: cannot be read"),
-        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt: contains no texts"),
+        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt: contains no records"),
         (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups"),
     ],
 )

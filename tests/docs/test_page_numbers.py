@@ -5,16 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from byheart.auditing.thresholds import Bound, crossed_bounds
+from byheart.auditing.fail_bounds import Bound, crossed_bounds
 from byheart.auditing.verdict import ruling
 from byheart.cli.progress import outcome_line
 from byheart.core import registry
-from byheart.core.dependencies import is_by_epoch, required_observations
+from byheart.core.dependencies import INITIAL_INPUTS, is_by_epoch, required_observations
 from byheart.core.split_check import Finding, Gate
 from byheart.core.types import Row
 from byheart.stats.leakage_tests import RecordLabels
+from byheart.study.run_cells import CellOutcome
 from byheart.study.study_file import read_study
-from byheart.study.workers import CellOutcome
 from testing.doc_pages import DOCS, ROOT, blocks, load_page_script, table
 
 CHOOSE_PAGE = load_page_script("choose_page")
@@ -136,11 +136,11 @@ def access(attack):
     needs = registry.needs(function)
     kinds = {function.__annotations__[n] for n in needs}
     has_path = any(map(is_by_epoch, needs))
-    if "gradients" in needs:
+    if {"alignment", "gradients", "initial_alignment"} & set(needs):
         reads = "weights"
-    elif {"continuations", "greedy_continuation"} & set(needs):
+    elif {"continuations", "greedy_continuation", "synthetic_texts"} & set(needs):
         reads = "text"
-    elif "TokenStats" in kinds or "sampling_logprobs" in needs:
+    elif "TokenStats" in kinds or {"contrastive_samples", "sampling_logprobs"} & set(needs):
         reads = "all tokens"
     else:
         reads = "own tokens"
@@ -149,7 +149,7 @@ def access(attack):
     # Token frequencies use only the tokenizer of the base.
     based = {n for o in behind if o.name != "frequencies" for n in o.needs}
     owned = (
-        has_path or bool({"base_model", "shadow_passes"} & based),
+        has_path or bool({"base_model", "reference_model", "shadow_passes", *INITIAL_INPUTS} & based),
         "known_nonmember_tokens" in inputs,
         "known_member_tokens" in inputs,
         has_path,
@@ -165,10 +165,11 @@ def test_tables_group_attacks_as_the_table_of_access_does():
     for attack in registry.entry_names("attacks"):
         reads, base, nonmembers, members, path, shadows = access(attack)
         owned = {
-            words.get(reads, reads): True,
+            words.get(reads, ""): reads in words,
             "similar texts": nonmembers,
             "base model": base and not shadows,
             "known members": members,
+            "weights": reads == "weights",
             "model after every epoch": path,
             "shadow models": shadows,
             "other training texts": shadows,

@@ -17,10 +17,11 @@ from trl import SFTConfig
 
 import byheart
 from byheart.core import registry
+from byheart.core.defaults import CALIBRATED_SYNTHETIC_ATTACKS, SYNTHETIC_ATTACKS
 from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
-from byheart.study.run_study import report_page
 from byheart.study.study_file import parse_study
+from byheart.study.study_report import report_page
 from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name
 from testing.made_up import WHERE, WHO
 from testing.stand_in_server import StandIn
@@ -71,6 +72,11 @@ def of_an_audit(folder, here):
     return {**opened(folder), "members": MEMBERS, "nonmembers": NONMEMBERS}
 
 
+def of_generated_texts(folder, here):
+    reference = [f"Entirely other words, of number {i}." for i in range(30)]
+    return {"generated": MEMBERS + VALIDATION, "members": MEMBERS, "nonmembers": NONMEMBERS, "reference": reference}
+
+
 def of_a_training(folder, here):
     args = SFTConfig(
         output_dir=str(here / "trained"), num_train_epochs=1, per_device_train_batch_size=8, report_to=[], use_cpu=True,
@@ -99,6 +105,7 @@ GRANTED = {
     "README.md": of_the_readme,
     "docs/report.md": of_the_report,
     "docs/tutorials/audit.md": of_an_audit,
+    "docs/tutorials/generated.md": of_generated_texts,
     "docs/tutorials/watch_training.md": of_a_training,
 }
 
@@ -136,6 +143,10 @@ def as_the_audit_says(names, here):
     assert sum(behind.record_labels.membership) == len(MEMBERS)
 
 
+def as_the_generated_texts_say(names, _):
+    assert set(names["audit"].scores[1]) == {*SYNTHETIC_ATTACKS, *CALIBRATED_SYNTHETIC_ATTACKS}
+
+
 def as_the_training_says(names, _):
     watch = names["watch"]
     assert [look.epoch for look in watch.evaluations] == [0, 1]
@@ -163,6 +174,7 @@ FOUND = {
     "README.md": as_the_readme_says,
     "docs/report.md": as_the_report_says,
     "docs/tutorials/audit.md": as_the_audit_says,
+    "docs/tutorials/generated.md": as_the_generated_texts_say,
     "docs/tutorials/watch_training.md": as_the_training_says,
 }
 

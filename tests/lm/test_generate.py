@@ -158,11 +158,11 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     expected = [w.tolist() for w in generate_greedy(model, openings)]
     real, seen = generate._generate_batch, []
 
-    def scarce(model, rows, choose):
+    def scarce(model, rows, choose, read):
         seen.append(len(rows))
         if len(rows) > 2:
             raise torch.OutOfMemoryError
-        return real(model, rows, choose)
+        return real(model, rows, choose, read)
 
     monkeypatch.setattr(generate, "_generate_batch", scarce)
     assert [w.tolist() for w in generate_greedy(model, openings)] == expected

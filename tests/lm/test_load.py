@@ -17,8 +17,9 @@ from transformers import (
 
 from byheart.core.errors import ModelError, SettingError
 from byheart.lm import base_models
+from byheart.lm.devices import torch_device
 from byheart.lm.gguf import dequantized_folder
-from byheart.lm.load import causal_config, load, torch_device
+from byheart.lm.load import causal_config, load
 from byheart.lm.model_folder import identifying_files, model_folder
 
 TINY = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}

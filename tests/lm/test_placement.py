@@ -13,11 +13,12 @@ import byheart
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.types import Texts
 from byheart.lm import memory_check
+from byheart.lm.devices import device_of
 from byheart.lm.finetuned import load_model
 from byheart.lm.forward import Scorer
 from byheart.lm.generate import GenerationRequest, generate_greedy
 from byheart.lm.load import LanguageModel, causal_config
-from byheart.lm.placement import Placement, device_of
+from byheart.lm.placement import Placement
 from byheart.lm.tokens import tokenize
 from testing.made_up import SENTENCES
 from testing.tiny_models import save_wide_model

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from byheart.core.registry import choose
-from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
+from byheart.methods._prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 
 def first_inputs(module, ids):

@@ -11,7 +11,7 @@ from byheart.core.errors import SettingError
 from byheart.core.registry import choose
 from byheart.store.rows import score_reader
 from byheart.store.store import Store
-from byheart.study.run_study import report_content
+from byheart.study.study_report import report_content
 from byheart.tables.extraction import extraction
 from byheart.tables.extraction_curve import extraction_curve
 

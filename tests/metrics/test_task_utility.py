@@ -166,5 +166,5 @@ def test_a_data_set_without_prompts_is_refused_before_any_work(tiny_folder, tmp_
         "methods": ["lora"],
         "metrics": ["chrf"],
     }
-    with pytest.raises(DataError, match=r"metrics chrf: completes prompts, but 6 of 6 validation texts have none"):
+    with pytest.raises(DataError, match=r"metrics chrf: requires prompts, but 6 of 6 validation texts have none"):
         byheart.run(content, store=tmp_path / "store")

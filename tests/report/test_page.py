@@ -153,16 +153,26 @@ def test_the_switch_groups_attacks_by_what_their_adversary_has(plain):
 def test_the_summary_states_which_methods_leak(plain):
     words = Read(plain).words
     assert "WebNLG: 3 of 6 methods leak" in words
-    assert re.search(r"Leaks: .*1 % .*8 % \(0-23 %\) of the members\.", words)
+    assert re.search(r"Leaks: .*1 % .*8 % \[0 %, 23 %\] of the members\.", words)
     assert re.search(
-        r"Loss reaches AUC 0\.838 \(0\.7\d\d to 0\.8\d\d\) after epoch 3, by an adversary who has "
+        r"Loss reaches AUC 0\.838 \[0\.7\d\d, 0\.8\d\d\] after epoch 3, by an adversary who has "
         r"log-probabilities; [^.]*0\.500\.",
         words,
     )
-    assert re.search(r"adversaries with other access: next-token distributions: Min-K%\+\+, 0\.82\d \(0\.7", words)
+    assert re.search(
+        r"Strongest leak: full, attack \S+, AUC 0\.\d+ \[0\.\d+, 0\.\d+\]\. At 1 % FPR, an adversary identifies", words
+    )
+    assert re.search(
+        r"adversaries with other access adversary has best attack AUC .*next-token distributions Min-K%\+\+ 0\.82\d \[0\.7",
+        words,
+    )
     assert "Validation perplexity 20.00 → 17.00." in words
     assert re.search(r"No leakage detectable [^.]*0\.62\)\.", words)
     assert "The 60 intervals" in words
+    assert (
+        "meets four conditions: Its interval is above 0.5. Its AUC is significantly above its AUC on the base model."
+        in words
+    )
     assert "Bonferroni" in words
 
 
@@ -170,7 +180,7 @@ def test_verdict_and_gate_are_shown_first_and_its_reasons_after(plain):
     words = Read(plain).words
     answer = words.partition("Can an adversary identify")[2].partition("Split check: are")[0]
     assert "WebNLG: 3 of 6 methods leak: full, head, LoRA." in answer
-    assert "(are members and non-members comparable?): WebNLG: sound , WikiText: sound" in answer
+    assert "Split check: WebNLG: sound , WikiText: sound" in answer
     doubtful = Read(page(FEW, gates=judged("doubtful", "it looks odd"))).words
     assert "WebNLG doubtful it looks odd" in doubtful
     assert "WebNLG: 1 of 2 methods leak (split check: doubtful)" in doubtful
@@ -282,7 +292,7 @@ def test_seeds_bases_and_settings_all_appear():
     ).words
     assert "XSum · one: " in words
     assert "LoRA rank=4" in words
-    assert "mean of 2 seeds, " in words
+    assert "(mean of 2 seeds)" in words
 
 
 HOSTILE = '"><script>alert(1)</script><img src=http://e.vil/x onerror=alert(2)> {{ 7 * 7 }} $\\frac{'

@@ -13,6 +13,7 @@ from byheart.datasets.records import records
 from byheart.store.archive import pack
 from byheart.store.rows import read_gates, score_reader, study_rows, validation_loss_reader
 from byheart.store.store import Store
+from byheart.study.study_report import report_page
 from testing.doc_pages import unpacked
 from testing.made_up import tiny_study
 
@@ -33,7 +34,7 @@ def made(tiny_folder, tmp_path_factory):
 
 def page(store, study, folder):
     """The page of a study without the parts that each run of the command adds."""
-    return byheart.study.run_study.report_page(store, study, folder / "page.html").read_text()
+    return report_page(store, study, folder / "page.html").read_text()
 
 
 def test_an_unpacked_study_is_the_same_study(made, tmp_path):

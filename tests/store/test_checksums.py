@@ -53,6 +53,20 @@ def test_any_changed_byte_of_a_result_or_note_is_found(tmp_path):
     assert check_store(tmp_path) == (2, [])
 
 
+def test_a_changed_byte_of_the_file_that_makes_a_folder_a_store_is_found(tmp_path):
+    """Another format would advise to update byheart, and a whole store must not be removed for this file."""
+    Store.open(tmp_path).note("tasks", "t", {"x": 1})
+    file = tmp_path / "store.json"
+    file.write_text(file.read_text().replace('"format": 1', '"format": 3'))
+    (message,) = check_store(tmp_path)[1]
+    assert f"store: {file} is damaged (its checksum differs). Remove it" in message
+    with pytest.raises(StoreError, match=r"store\.json is damaged"):
+        Store.open(tmp_path)
+    file.unlink()
+    assert Store.open(tmp_path).notes("tasks") == {"t": {"x": 1}}
+    assert check_store(tmp_path) == (1, [])
+
+
 def test_a_changed_byte_of_weights_in_a_folder_is_found(tmp_path):
     store = Store.open(tmp_path)
 
@@ -106,7 +120,7 @@ def test_a_result_that_is_removed_while_a_store_is_read_is_no_difference(tmp_pat
     folder = store.get_or_make("states", "k", {}, lambda folder: write_arrays(folder, {"a": np.arange(2)}))
 
     def read_late(path):
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
         return read_json(path)
 
     monkeypatch.setattr("byheart.store.check_store.read_json", read_late)

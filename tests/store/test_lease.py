@@ -251,6 +251,29 @@ def test_a_claim_whose_owner_cannot_be_read_lasts_as_long_as_its_heartbeat(tmp_p
         assert is_claimed
 
 
+def test_a_heartbeat_of_the_future_ends_for_a_reader_that_waits(tmp_path, fast):
+    """The clock of the file system was set back after the other host's process had ended."""
+    claim = tmp_path / "key" / "1"
+    claim.mkdir(parents=True)
+    (claim / "heartbeat.lock").touch()
+    future = time.time() + 5 * 3600
+    os.utime(claim / "heartbeat.lock", (future, future))
+    started = time.monotonic()
+    while not is_free(tmp_path / "key"):
+        assert time.monotonic() - started < 20
+        time.sleep(0.1)
+    assert time.monotonic() - started > 0.5
+
+
+def test_a_heartbeat_that_goes_on_in_the_future_keeps_its_claim(claimed_elsewhere, monkeypatch):
+    folder, _ = claimed_elsewhere
+    real = leases._file_system_time
+    monkeypatch.setattr(leases, "_file_system_time", lambda place: real(place) - 5 * 3600)
+    for _ in range(15):
+        assert not is_free(folder)
+        time.sleep(0.1)
+
+
 def test_a_reader_who_cannot_write_the_store_sees_who_holds_a_claim(claimed_elsewhere, monkeypatch):
     folder, child = claimed_elsewhere
     monkeypatch.setattr(Path, "touch", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))

@@ -15,9 +15,9 @@ from byheart.store import provenance
 from byheart.store.run_info import run_details
 from byheart.store.store import Store
 from byheart.study.overrides import as_yaml, rerun_command
-from byheart.study.run_study import report_page
 from byheart.study.study_file import parse_study as parsed
 from byheart.study.study_file import read_study
+from byheart.study.study_report import report_page
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").rglob("*.yaml"))
 

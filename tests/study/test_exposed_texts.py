@@ -17,7 +17,7 @@ from byheart.store.result_files import read_arrays
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
 from byheart.study.exposed_texts import token_view_reader
-from byheart.study.run_study import report_page
+from byheart.study.study_report import report_page
 from testing.stores import lora_study
 from testing.tiny_models import tiny_tokenizer
 

@@ -19,9 +19,9 @@ from byheart.study.estimate import cell_estimates
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import BASE, INITIALIZED, ModelState, epochs_by_step
 from byheart.study.plan import plan_cells
-from byheart.study.run_study import report_content
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.study_file import parse_study
+from byheart.study.study_report import report_content
 from testing.stores import lora_study
 
 OBSERVED = [0.3, 1.6]

@@ -127,6 +127,12 @@ def test_too_few_records_for_the_split_check_are_doubtful_and_the_study_continue
     (gate,) = read_gates(Store.open(tmp_path)).values()
     assert gate.verdict == "doubtful"
     assert gate.findings[0].found == "not checked"
+    assert gate.reasons == (
+        (
+            "the split was not checked: 5 members of 5 groups are too few for cross-validation. Pass at least 10 groups each of members "
+            "and non-members."
+        ),
+    )
 
 
 def test_the_losses_of_each_perplexity_are_read(done):

@@ -48,7 +48,7 @@ def content(folder, **changes):
     """A study of all methods on GPT-2, whose head is tied and which has dropout, with evidence of every kind of pass."""
     data = {"train": 6, "members": 4, "nonmembers": 4, "validation": 4, "max_tokens": 32}
     training = {"epochs": 2, "batch_size": 3}
-    attacks = ["loss", "grad_norm", "discoverable"]
+    attacks = ["loss", "grad_norm", "gradient_alignment", "gradient_alignment_initial", "discoverable"]
     plain = {"data": data, "training": training, "methods": METHODS, "attacks": attacks, "metrics": ["auc", "drift"]}
     return tiny_study(folder, **{**plain, "machine": {"device": "cpu", "precision": "float32"}, **changes})
 

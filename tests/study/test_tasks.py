@@ -11,8 +11,8 @@ from byheart.core.errors import StoreError
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
 from byheart.study import run_study, train_and_observe
-from byheart.study.executors import task_futures
-from byheart.study.executors.task_futures import run_by_futures
+from byheart.study.executors import _task_futures
+from byheart.study.executors._task_futures import run_by_futures
 from byheart.study.plan import plan
 from byheart.study.run_task import run_task
 from byheart.study.status import status_table, task_states
@@ -57,7 +57,7 @@ def planned_store(asked, tmp_path, monkeypatch):
         raise Stopped
 
     with monkeypatch.context() as patched:
-        patched.setattr("byheart.study.workers.run_local_tasks", stop)
+        patched.setattr("byheart.study.run_cells.run_local_tasks", stop)
         with pytest.raises(Stopped):
             byheart.run(asked, store=store)
     return store, workers[0]
@@ -177,7 +177,7 @@ def task(key, *requires):
 
 
 def test_tasks_start_after_those_they_require_and_come_back_when_claimed(monkeypatch):
-    monkeypatch.setattr(task_futures, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(_task_futures, "RETRY_SECONDS", 0.02)
     started, ended, attempts = [], [], itertools.count()
 
     def work(one):

@@ -14,7 +14,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 import byheart
-from byheart.lm import base_cache, load
+from byheart.lm import base_cache, devices, load
 from testing import other_device
 
 
@@ -82,7 +82,7 @@ def studies(content, folder, there):
     """The number of rows of a study on the CPU, the rows that differ on the device, and the failed cells."""
     found, failed = [], []
     for place in (torch.device("cpu"), there):
-        load.torch_device = lambda _, place=place: place
+        devices.torch_device = lambda _, place=place: place
         base_cache.release()
         results = byheart.run(content, store=folder / place.type)
         failed += [f"{place} {o.cell}: {o.error} {o.trace[-2000:]}" for o in results.failed]

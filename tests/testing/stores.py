@@ -103,6 +103,9 @@ FEW = [
     {"after_similar": {"probes": 1}},
     {"neighbour_texts": {"count": 2}},
     {"continuations": {"samples": 1}},
+    {"contrastive_samples": {"samples": 3, "max_new_tokens": 8}},
+    {"synthetic_texts": {"count": 4, "max_tokens": 8}},
+    {"synthetic_texts_base": {"count": 4, "max_tokens": 8}},
     {"shadows": {"models": 4}},
 ]
 """Observations as cheap as they can be made."""

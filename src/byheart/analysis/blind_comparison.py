@@ -25,4 +25,4 @@ def matched_by(score_sets: Sequence[ScoreSet], gate: Gate | None, tests: int) ->
         return ""
     numbers = (n for n in (classifier.value, classifier.low, classifier.high) if n is not None)
     value, low, high = map(row_values.format_number, numbers)
-    return f"{classifier.name.removeprefix(BLIND_PREFIX)} alone, without the model, {value} ({low} to {high})"
+    return f"the blind classifier {classifier.name.removeprefix(BLIND_PREFIX)} (AUC {value} [{low}, {high}])"

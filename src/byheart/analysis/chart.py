@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from byheart.analysis.drawing_space import check_drawing_space
 from byheart.core.errors import SettingError
 
 if TYPE_CHECKING:
@@ -76,10 +77,11 @@ class Figure:
 
         Exception: the bytes of a PDF may differ in the order of its resources, which the converter does not fix.
 
-        Raises `SettingError` for another format.
+        Raises `SettingError` for another format, and if the address space is limited (`check_drawing_space`).
         """
         import vl_convert
 
+        check_drawing_space()
         spec = self.spec(titled=titled)
         if form == "svg":
             return vl_convert.vegalite_to_svg(spec).encode()

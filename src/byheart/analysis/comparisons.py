@@ -144,8 +144,8 @@ def comparison_note(comparisons: Sequence[AucComparison], rows: Sequence[Row]) -
     of_seeds = " With several seeds: the mean; a mark requires that every seed differs." if len(seeds) > 1 else ""
     return (
         "Difference of two AUCs on the same texts after the last epoch, with its 95 % interval in brackets (paired DeLong, "
-        f"clustered by group). {SIGNIFICANCE_MARK}: differs significantly; all {len(comparisons)} comparisons of the study "
-        f"share an error of 5 % (Holm).{of_seeds}"
+        f"clustered by group). {SIGNIFICANCE_MARK}: differs significantly. The family-wise error of all {len(comparisons)} comparisons is "
+        f"5 % (Holm).{of_seeds}"
     )
 
 

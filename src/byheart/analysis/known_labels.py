@@ -45,12 +45,19 @@ ATTACK_LABELS = {
     "rmia": "RMIA",
     "info_rmia": "InfoRMIA (first term)",
     "grad_norm": "GradNorm",
+    "gradient_alignment": "Gradient alignment",
+    "gradient_alignment_initial": "Gradient alignment (initial)",
     "samia": "SaMIA",
+    "synthetic_ngram": "Synthetic n-gram",
+    "synthetic_ngram_calibrated": "Synthetic n-gram calibrated",
+    "synthetic_similarity": "Synthetic similarity",
+    "synthetic_similarity_calibrated": "Synthetic similarity calibrated",
     "ensemble": "Ensemble",
     "discoverable": "Discoverable",
     "attributable": "Attributable",
     "approximate": "Approximate",
     "probabilistic": "(n, p)-discoverable",
+    "extractable": "Extractable without a prefix",
 }
 DATASET_LABELS = {"webnlg": "WebNLG", "wikitext": "WikiText", "xsum": "XSum"}
 METRIC_LABELS = {
@@ -71,6 +78,8 @@ METRIC_LABELS = {
     "accountant_epsilon": "epsilon (privacy accountant, upper bound)",
     "attribute_inference": "private attributes inferred among candidates",
     "attribute_extraction": "private attributes extracted",
+    "prompt_attribute_inference": "private attributes of prompts inferred among candidates",
+    "prompt_attribute_extraction": "private attributes extracted from prompts",
     "drift": "drift from the base model",
     "capacity": "bits stored per trained parameter",
     "chrf": "chrF of completions",

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import ScoreLookup, TablePosition, auc_rows, auc_rows_by_position, gain_over_base
-from byheart.analysis.method_verdict import MethodVerdict
+from byheart.analysis.method_verdict import MethodVerdict, OtherAdversary
 from byheart.analysis.verdict_word import verdict_word
 from byheart.core.adversary import adversary_order, adversary_phrase
 from byheart.core.row import adversary_label, is_base_row
 from byheart.core.split_check import Gate
-from byheart.core.types import Row
+from byheart.core.types import Estimate, Row
 from byheart.stats.simultaneous import (
     AucInterval,
     reversed_interval,
@@ -76,16 +76,15 @@ def _first_row_by_method(rows: Sequence[Row]) -> dict[str, Row]:
 def _best_attack(attack_verdicts: Sequence[MethodVerdict]) -> MethodVerdict:
     """Return the leaking attack with the highest AUC, else the lowest that leaks in reverse, else the attack with the highest AUC.
 
-    Its `higher` names an attack with a higher AUC. That attack is not shown to leak: its interval includes 0.5, or its AUC
-    is not shown to exceed its AUC on the base model, or that of a blind classifier.
+    Its `higher` names an attack with a higher AUC, which is not shown to leak, and the condition that fails.
     """
     best = max(attack_verdicts, key=_strength)
     best = best._replace(other_adversaries=_other_adversaries(best, attack_verdicts))
     top = max(attack_verdicts, key=lambda v: v.auc.value)
-    value, low, high = (row_values.format_number(v) for v in top.auc)
-    if best.word == "reversed" or value == row_values.format_number(best.auc.value):
+    is_same = row_values.format_number(top.auc.value) == row_values.format_number(best.auc.value)
+    if best.word == "reversed" or is_same or not top.failed_condition:
         return best
-    return best._replace(higher=f" {top.attack} has a higher AUC, {value} ({low} to {high}), but does not show a leak.")
+    return best._replace(higher=f" {top.attack} has a higher AUC, {top.auc_text}, but {top.failed_condition}.")
 
 
 def _strength(verdict: MethodVerdict) -> tuple[int, float]:
@@ -94,22 +93,21 @@ def _strength(verdict: MethodVerdict) -> tuple[int, float]:
     return 2 * (verdict.word == "leaks"), verdict.auc.value
 
 
-def _other_adversaries(best: MethodVerdict, attack_verdicts: Sequence[MethodVerdict]) -> str:
-    """Return the best attack of each other adversary, weakest adversary first; "" without another adversary.
+def _other_adversaries(best: MethodVerdict, attack_verdicts: Sequence[MethodVerdict]) -> tuple[OtherAdversary, ...]:
+    """Return the best attack of each other adversary, weakest adversary first.
 
     Of an attack that leaks in reverse, the AUC is that of its reversed score.
     """
     others = sorted({v.adversary for v in attack_verdicts} - {best.adversary}, key=adversary_order)
     strongest = [max((v for v in attack_verdicts if v.adversary == a), key=_strength) for a in others]
-    parts = [
-        f"{adversary_phrase(v.adversary)}: {v.attack}{' with its score reversed' if v.word == 'reversed' else ''}, "
-        f"{value} ({low} to {high})"
+    return tuple(
+        OtherAdversary(
+            adversary_phrase(v.adversary),
+            f"{v.attack}{', score reversed' if v.word == 'reversed' else ''}",
+            row_values.format_estimate(Estimate(*(reversed_interval(v.auc) if v.word == "reversed" else v.auc))),
+        )
         for v in strongest
-        for value, low, high in [
-            [row_values.format_number(n) for n in (reversed_interval(v.auc) if v.word == "reversed" else v.auc)]
-        ]
-    ]
-    return f"Best attack, by AUC, of adversaries with other access: {'; '.join(parts)}." if parts else ""
+    )
 
 
 def _attack_verdict(
@@ -157,8 +155,8 @@ def _identified_share(last: Sequence[Row], panel_rows: Sequence[Row], tests: int
     seeds = [r for r in measured if _fpr(r) == lowest]
     ends = [widen_interval(r.value, r.low or 0.0, r.high or 0.0, tests) for r in seeds]
     value = sum(r.value for r in seeds) / len(seeds)
-    span = f"{100 * min(low for low, _ in ends):.0f}-{100 * max(high for _, high in ends):.0f} %"
-    return f"at {100 * lowest:g} % FPR, an adversary identifies {100 * value:.0f} % ({span}) of the members"
+    span = f"[{100 * min(low for low, _ in ends):.0f} %, {100 * max(high for _, high in ends):.0f} %]"
+    return f"at {100 * lowest:g} % FPR, an adversary identifies {100 * value:.0f} % {span} of the members"
 
 
 def _fpr(row: Row) -> float:

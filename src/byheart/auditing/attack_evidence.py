@@ -15,6 +15,7 @@ import numpy as np
 from byheart.core.attack_output import output_arrays
 from byheart.core.defaults import DEFAULT_ATTACKS, EXTRACTION_METRICS
 from byheart.core.dependencies import (
+    INITIAL_INPUTS,
     INPUTS,
     TOKEN_INPUTS,
     depends_on,
@@ -31,21 +32,36 @@ from byheart.core.setting_values import parse_entry, shown_setting
 ATTACK_SETS = {"default": DEFAULT_ATTACKS, "all": ()}
 """Names of sets of attacks. "all" means every attack on the shelf."""
 
+_ADAPTER_REASONS = {
+    "displacement_origin": "requires a finished adapter (LoRA or virtual tokens), or a study (byheart run)",
+    "initial_weights": "requires the weights before training: of a finished LoRA adapter, or of a study (byheart run)",
+}
+KIND_REASONS = frozenset(_ADAPTER_REASONS.values())
+"""Reasons against an attack that the kind of the audited model decides, not the choice of inputs or settings."""
 _MISSING_INPUT_REASONS = {
-    "base_model": "requires the base model; pass it as base",
-    "validation_tokens": "requires validation texts; pass them as validation",
+    **_ADAPTER_REASONS,
+    "base_model": "requires the base model: --base, in Python base=",
+    "reference_model": "requires the base model in memory beside the fine-tuned one: an audit with --base (in Python base=), or a study "
+    "(byheart run)",
+    "validation_tokens": "requires validation texts: --validation, in Python validation=",
     "shadow_passes": "requires shadow models; only a study trains them (byheart run)",
     "canary_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
     "canary_reference_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
     "rejected_tokens": "requires preference pairs: records with chosen and rejected, in a study with the data set preferences, or in an "
     "audit of a model's files or of a model in memory with response = pair",
     "attributes": "requires named private attributes; only a study's data set provides them (byheart run)",
-    "known_member_tokens": "requires known members, which are not audited; pass them to byheart audit, or set data.known in a study",
-    "known_nonmember_tokens": "requires known non-members, which are not audited; pass them to byheart audit, or set data.known in a "
-    "study",
+    "known_member_tokens": "requires known members, which are not audited: --known-members of an audit, data.known of a study",
+    "known_nonmember_tokens": "requires known non-members, which are not audited: --known-nonmembers of an audit, data.known of a study",
 }
 
 
+ADAPTER_INPUTS = {
+    "lora": INITIAL_INPUTS,
+    **dict.fromkeys(("prefix", "prompt", "p_tuning"), INITIAL_INPUTS[:1]),
+}
+"""Inputs that a finished adapter provides, by its method: LoRA's matrices B start at 0, initial virtual tokens are unknown."""
+BASE_INPUTS = ("base_model", "reference_model")
+"""Inputs that are the base model."""
 KNOWN_TEXT_NAMES = {"known_member_tokens": "known members", "known_nonmember_tokens": "known non-members"}
 """Terms for the texts behind these inputs, for messages."""
 
@@ -79,14 +95,17 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
 
 
 def available_inputs(
-    texts: Mapping[str, Sequence[Any]], max_texts: int, *, has_base: bool
+    texts: Mapping[str, Sequence[Any]], max_texts: int, *, has_base: bool, method: str = ""
 ) -> tuple[dict[str, int], set[str]]:
-    """Return the numbers of texts by input name, and the names of the inputs that an audit of texts by part has."""
+    """Return the numbers of texts by input name, and the names of the inputs that an audit of texts by part has.
+
+    `method` is the method of a model in files or in memory; weights of its adapter are inputs.
+    """
     counts = {f"{part}_tokens": min(len(items), max_texts) for part, items in texts.items()}
-    models = {"model", "base_model"} if has_base else {"model"}
+    models = {"model", "base_model", "reference_model"} if has_base else {"model"}
     audited = [text for part in ("member", "nonmember") for text in texts.get(part, ())]
     tokens = {"tokens", "rejected_tokens"} if audited and all(text.rejected for text in audited) else {"tokens"}
-    return counts, models | tokens | (counts.keys() & set(TOKEN_INPUTS))
+    return counts, models | tokens | {*ADAPTER_INPUTS.get(method, ())} | (counts.keys() & set(TOKEN_INPUTS))
 
 
 def runnable_attacks(
@@ -102,7 +121,7 @@ def runnable_attacks(
     """
     missing_reasons = dict(_MISSING_INPUT_REASONS)
     if why_no_base:
-        missing_reasons["base_model"] = f"requires the base model, but {why_no_base}"
+        missing_reasons |= dict.fromkeys(BASE_INPUTS, f"requires the base model, but {why_no_base}")
     return split_attacks(
         attacks, lambda attack: _reason_not_runnable(attack, inputs, known_counts or {}, missing_reasons)
     )
@@ -143,21 +162,28 @@ def _reason_not_runnable(
     return _too_few_known(attack, observations, known_counts)
 
 
-def check_known_texts_used(attacks: Mapping[str, Choice], inputs: Iterable[str]) -> None:
-    """Raise `DataError` for known texts that no selected attack uses."""
+def check_known_texts_used(attacks: Mapping[str, Choice], inputs: set[str]) -> None:
+    """Raise `DataError` for known texts that no selected attack uses; the message names attacks that `inputs` suffice for."""
     required = {
         n for name, a in attacks.items() for o in required_observations(a.needs, f"attacks {name}") for n in o.needs
     }
-    for need in inputs:
-        if need in KNOWN_TEXT_NAMES and need not in required:
-            users = [
-                n
-                for n in entry_names("attacks")
-                if any(need in o.needs for o in required_observations(choose("attacks", n).needs, n))
-            ]
-            raise DataError(
-                f"attacks: no selected attack uses the {KNOWN_TEXT_NAMES[need]}. Select one of these attacks: {', '.join(users)}."
+    for need in sorted(inputs & KNOWN_TEXT_NAMES.keys() - required):
+        users = [
+            attack
+            for attack in (choose("attacks", n) for n in entry_names("attacks"))
+            if any(need in o.needs for o in required_observations(attack.needs, attack.name))
+        ]
+        reasons = {a.name: _reason_not_runnable(a, inputs, {}, _MISSING_INPUT_REASONS) for a in users}
+        runnable = [name for name, reason in reasons.items() if not reason]
+        others = "; ".join(f"{name} {reason}" for name, reason in reasons.items())
+        raise DataError(
+            f"attacks: no selected attack uses the {KNOWN_TEXT_NAMES[need]}. "
+            + (
+                f"Add one with --attacks (in Python attacks=): {', '.join(runnable)}."
+                if runnable
+                else f"None can run: {others}."
             )
+        )
 
 
 def _too_few_known(attack: Choice, observations: Iterable[Choice], known_counts: Mapping[str, int]) -> str:

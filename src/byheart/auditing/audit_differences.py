@@ -35,7 +35,8 @@ EQUAL_ORDER_TOLERANCE = 1e-12
 class AttackDifference(NamedTuple):
     """One attack in both audits: the AUCs, the second minus the first, its corrected p-value, and whether it is shown.
 
-    `rank_correlation` is Spearman's correlation of the two models' scores; 1 for scores in the same order.
+    `rank_correlation` is Spearman's correlation of the two models' scores; 1 for scores in the same order. `is_identical`: every text
+    has the same score in both audits.
     """
 
     attack: str
@@ -44,6 +45,7 @@ class AttackDifference(NamedTuple):
     difference: AucDifference
     p_value: float
     rank_correlation: float
+    is_identical: bool
 
     @property
     def is_shown(self) -> bool:
@@ -68,6 +70,8 @@ class AuditDifferences(NamedTuple):
     def sentence(self) -> str:
         """The result in one sentence."""
         shown = [a for a in self.attacks if a.is_shown]
+        if all(a.is_identical for a in self.attacks):
+            return "no difference: every attack has identical scores in both audits"
         if not shown and all(a.has_equal_order for a in self.attacks):
             return "no difference shown: every attack ranks the texts in the same order in both audits"
         if not shown:
@@ -115,6 +119,7 @@ def compare_audits(first: SavedAudit, second: SavedAudit) -> AuditDifferences:
             differences[name],
             p_values[name],
             _rank_correlation(now[name], later[name]),
+            np.array_equal(now[name], later[name]),
         )
         for name in common
     ]
@@ -191,7 +196,7 @@ def differences_table(differences: AuditDifferences) -> Table:
             a.attack,
             row_values.format_estimate(a.first),
             row_values.format_estimate(a.second),
-            row_values.format_estimate(Estimate(*a.difference[:3])),
+            "identical scores" if a.is_identical else row_values.format_estimate(Estimate(*a.difference[:3])),
             f"{a.p_value:.3f}",
             "shown" if a.is_shown else "not shown",
             f"{a.rank_correlation:.3f}",

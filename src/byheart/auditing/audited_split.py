@@ -37,7 +37,7 @@ def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tupl
         except DataError:
             doubts.append(
                 f"TPR at {100 * fpr:g} % FPR is not computed: it requires {math.ceil(1 / fpr - 1e-9)} non-members, and there are "
-                f"{nonmembers}; provide more non-members, or raise fpr"
+                f"{nonmembers}; provide more non-members, or raise the rate (--fpr; in Python fpr=)"
             )
     return tuple(measurable), doubts
 

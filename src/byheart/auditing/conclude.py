@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from byheart.analysis.token_view import PieceReader
 from byheart.auditing.attack_evidence import extraction_metrics
 from byheart.auditing.audit import Audit
-from byheart.auditing.compare import AuditComparison
+from byheart.auditing.audited_split import AuditComparison
 from byheart.auditing.pass_bounds import judge_pass_bounds, parse_pass_bounds
 from byheart.auditing.render_texts import private_values
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
@@ -25,7 +25,7 @@ from byheart.store.provenance import result_provenance
 
 NO_BASE = (
     "without a base model, leakage cannot be distinguished from what the model knew before fine-tuning; pass the base model "
-    "as base"
+    "(--base; in Python base=)"
 )
 
 

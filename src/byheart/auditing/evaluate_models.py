@@ -1,11 +1,14 @@
 """Evaluate the base model and the fine-tuned model of an audit: tokens, evidence, scores and extractions of each.
 
-The base model is evaluated first and freed, so memory contains two models only if the caller loaded both.
+The base model is evaluated first and freed, so memory contains two models only if the caller loaded both, or if an attack reads
+both at once (`reference_model`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +18,17 @@ from byheart.auditing.attack_evidence import attack_outputs, evidence_in_memory
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.settings import MODEL_EQUALS_BASE, AuditSettings
 from byheart.auditing.target import AuditTarget, ModelOpener
-from byheart.core.dependencies import TOKEN_INPUTS
+from byheart.core.dependencies import INITIAL_INPUTS, TOKEN_INPUTS, required_observations
 from byheart.core.errors import ModelError
 from byheart.core.registry import Choice
 from byheart.core.split import Split
 from byheart.core.types import Extraction, Scores
+from byheart.lm.contrastive import ReferenceModel
+from byheart.lm.displacement_origin import adapter_origin
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel
 from byheart.lm.model_tokens import tokenize_for_model
+from byheart.lm.preserve_state import as_base_model
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import trunk
 
@@ -54,7 +60,7 @@ def evaluate_models(
         if open_model is not None:
             base = results.get(BASE_EPOCH)
             results[epoch] = _evaluate(
-                open_model, split, attacks, settings, base=base, epoch=epoch, on_status=on_status
+                open_model, split, attacks, settings, target=target, base=base, epoch=epoch, on_status=on_status
             )
     return results
 
@@ -65,6 +71,7 @@ def _evaluate(
     attacks: Mapping[str, Choice],
     settings: AuditSettings,
     *,
+    target: AuditTarget,
     base: ModelResults | None,
     epoch: int,
     on_status: Callable[[str], None],
@@ -76,7 +83,9 @@ def _evaluate(
     is_base = epoch == BASE_EPOCH
     name = "base model" if is_base else "fine-tuned model"
     on_status(f"{name}: loading")
-    with open_model() as model:
+    observations = required_observations((n for a in attacks.values() for n in a.needs), "an attack")
+    needs_reference = any("reference_model" in o.needs for o in observations)
+    with open_model() as model, _reference(target, model, epoch) if needs_reference else nullcontext() as reference:
         trunk(model.module)
         scorer = Scorer(model, settings.token_budget, getattr(torch, settings.precision))
         tokens = _audit_tokens(model, split, settings, base.tokens if base else {})
@@ -86,6 +95,8 @@ def _evaluate(
         )
         inputs = {"model": scorer, **{need: tokens[part] for need, part in TOKEN_INPUTS.items() if part in tokens}}
         inputs |= {"base_model": scorer} if is_base else {}
+        inputs |= {} if reference is None else {"reference_model": reference}
+        inputs |= dict.fromkeys(INITIAL_INPUTS, {} if is_base else adapter_origin(model.module))
         evidence = evidence_in_memory(attacks, inputs, base.evidence if base else {}, is_base=is_base)
         if base and np.array_equal(evidence["target"].logp, base.evidence["target"].logp):
             raise ModelError(MODEL_EQUALS_BASE)
@@ -97,6 +108,20 @@ def _evaluate(
     scores = {n: arrays["scores"] for n, arrays in outputs.items() if "extracted" not in arrays}
     extractions = {n: Extraction(**arrays) for n, arrays in outputs.items() if "extracted" in arrays}
     return ModelResults(tokens, evidence, stats, scores, extractions)
+
+
+@contextmanager
+def _reference(target: AuditTarget, model: LanguageModel, epoch: int) -> Generator[ReferenceModel | None]:
+    """Open the base model beside an open model: the same module with its adapter disabled, or a second one in memory."""
+    if epoch == BASE_EPOCH:
+        yield ReferenceModel(model)
+    elif target.is_adapter_on_base:
+        yield ReferenceModel(model, partial(as_base_model, model.module))
+    elif target.open_base is None:
+        yield None
+    else:
+        with target.open_base() as base:
+            yield ReferenceModel(base)
 
 
 def _audit_tokens(

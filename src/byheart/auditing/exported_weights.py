@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from byheart.auditing.compare import split_of_given_parts
+from byheart.auditing.audited_split import split_of_given_parts
 from byheart.core.errors import ModelError
 from byheart.lm.forward import token_stats
 from byheart.lm.load import LanguageModel

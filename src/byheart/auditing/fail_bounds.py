@@ -15,8 +15,8 @@ from byheart.core.registry import choose
 from byheart.core.types import Estimate, Row
 from byheart.stats.leakage_tests import MIN_GROUPS_FOR_VERDICT
 
-BOUNDABLE_METRICS = ("auc", "tpr_at_fpr")
-"""Metrics that a bound can limit."""
+BOUNDABLE_METRICS = {"auc": 0.6, "tpr_at_fpr": 0.05}
+"""Metrics that a bound can limit, each with an example of a bound."""
 
 
 class Bound(NamedTuple):
@@ -30,18 +30,18 @@ class Bound(NamedTuple):
         return f"{self.metric}={self.maximum:g}"
 
 
-def check_bounds(limits: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
+def check_bounds(bounds: Sequence[Bound], members: int, nonmembers: int, fpr: float) -> None:
     """Raise `DataError` if there are too few texts to judge a bound: an unjudged bound must not count as passed."""
-    for bound in limits:
+    for bound in bounds:
         if min(members, nonmembers) < MIN_GROUPS_FOR_VERDICT:
             raise DataError(
-                f"--fail-above {bound.metric}={bound.maximum:g}: {members} members and {nonmembers} non-members are too few to "
-                f"judge this bound. Provide at least {MIN_GROUPS_FOR_VERDICT} of each."
+                f"--fail-above {bound.metric}={bound.maximum:g}: {members} members and {nonmembers} non-members "
+                f"are too few to judge this bound. Provide at least {MIN_GROUPS_FOR_VERDICT} of each."
             )
         if bound.metric == "tpr_at_fpr" and math.floor(fpr * nonmembers + 1e-9) < 1:
             raise DataError(
-                f"--fail-above tpr_at_fpr={bound.maximum:g}: {nonmembers} non-members are too few to judge TPR at "
-                f"{100 * fpr:g} % FPR. Provide at least {math.ceil(1 / fpr - 1e-9)}, or raise --fpr."
+                f"--fail-above tpr_at_fpr={bound.maximum:g}: {nonmembers} non-members "
+                f"are too few to judge TPR at {100 * fpr:g} % FPR. Provide at least {math.ceil(1 / fpr - 1e-9)}, or raise --fpr."
             )
 
 
@@ -62,13 +62,13 @@ def parse_bounds(written: Iterable[str]) -> tuple[Bound, ...]:
         if not 0 <= maximum < 1:
             raise SettingError(
                 f"--fail-above {bound}: the value is not a number of at least 0 and below 1. Write, for example, "
-                f"--fail-above {metric}=0.05."
+                f"--fail-above {metric}={BOUNDABLE_METRICS[metric]:g}."
             )
         bounds.append(Bound(metric, maximum))
     return tuple(bounds)
 
 
-def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], list[str]]:
+def crossed_bounds(audit: Audit, bounds: Sequence[Bound]) -> tuple[list[str], list[str]]:
     """Return messages for exceeded bounds (interval above), then for undecided bounds (only the point estimate above).
 
     If the model leaks, in either direction, each attack's reversed score is compared with a bound, too.
@@ -76,7 +76,7 @@ def crossed_bounds(audit: Audit, limits: Sequence[Bound]) -> tuple[list[str], li
     """
     exceeded: list[str] = []
     undecided: list[str] = []
-    for metric, maximum in limits:
+    for metric, maximum in bounds:
         if audit.ruling.word == "refused":
             raise DataError(
                 f"--fail-above {metric}={maximum:g}: the bound cannot be judged ({audit.verdict}). Provide more texts."

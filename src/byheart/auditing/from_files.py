@@ -13,6 +13,8 @@ from typing import Any
 from byheart.auditing.audit import Audit
 from byheart.auditing.canaries.texts import audited_canaries
 from byheart.auditing.exported_weights import export_doubts
+from byheart.auditing.fail_bounds import Bound, check_bounds
+from byheart.auditing.generated import run_generated_audit
 from byheart.auditing.input_hashes import EXPORT_PARTS, input_hashes
 from byheart.auditing.local import run_audit
 from byheart.auditing.preregistration import (
@@ -21,17 +23,15 @@ from byheart.auditing.preregistration import (
     preregistration_text,
     write_preregistration,
 )
+from byheart.auditing.released import PART_NAMES, ReleasedTexts, scored_strings
 from byheart.auditing.save import check_output_folder
 from byheart.auditing.server.audit import RequestProgressCallback, run_endpoint_audit
 from byheart.auditing.server.client import Endpoint
 from byheart.auditing.settings import AuditSettings
+from byheart.auditing.source_texts import read_released_texts, read_source_texts
 from byheart.auditing.target import AuditTarget, ModelOpener
-from byheart.auditing.texts import AuditedText, ScoredResponse, check_overlaps, record_texts
-from byheart.auditing.thresholds import Bound, check_bounds
-from byheart.core.errors import DataError
+from byheart.auditing.texts import AuditedText, ScoredResponse, check_overlaps
 from byheart.data.canary_manifest import PlantedSet, read_planted_set
-from byheart.data.formats import SourceRow
-from byheart.data.sources import read_source
 from byheart.lm.attach_adapter import attach_adapter
 from byheart.lm.finetuned import ModelFiles, load_model, model_files, open_model, saved_tokenizer
 from byheart.lm.load import LanguageModel
@@ -47,7 +47,8 @@ class AuditRequest:
 
     `sources` are files, folders or Hub splits by part ("member", "nonmember", ...). `field_names` are the files' names
     for `id`, `group` and the fields of a record shape. `private_fields` are fields with private values. `response` is what
-    is scored of preference pairs. `plan` is a preregistration, `canaries` the manifest of planted canaries.
+    is scored of preference pairs. `plan` is a preregistration, `canaries` the manifest of planted canaries. `released` are the sources of
+    generated and reference texts ("generated", "reference") of an audit without a model.
     """
 
     sources: Mapping[str, str]
@@ -59,6 +60,7 @@ class AuditRequest:
     output: Path | None = None
     plan: Mapping[str, Any] | None = None
     canaries: Path | None = None
+    released: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @functools.cached_property
     def planted(self) -> PlantedSet | None:
@@ -68,20 +70,36 @@ class AuditRequest:
     @property
     def hashed_sources(self) -> dict[str, str]:
         """The sources of texts, and the manifest of canaries, by part."""
-        return {**self.sources, **({} if self.canaries is None else {"canaries": str(self.canaries)})}
+        canaries = {} if self.canaries is None else {"canaries": str(self.canaries)}
+        return {**self.sources, **canaries, **self.released}
 
     def read_texts(self) -> dict[str, tuple[AuditedText, ...]]:
         """Return the texts by part; raises `RequestError` for errors that the files, bounds and output folder show."""
         if self.output is not None:
             check_output_folder(self.output)
         texts = {} if self.planted is None or "member" in self.sources else audited_canaries(self.planted)
-        texts |= {part: _read_texts(part, source, self) for part, source in self.sources.items()}
-        check_overlaps(texts)
+        texts |= {part: self.read_part(part, source) for part, source in self.sources.items()}
+        check_overlaps(texts, self.sources)
         members, nonmembers = (
             min(len(texts.get(part, ())), self.settings.max_texts) for part in ("member", "nonmember")
         )
         check_bounds(self.bounds, members, nonmembers, self.settings.fpr)
         return texts
+
+    def read_released(self) -> ReleasedTexts:
+        """Return the generated and reference texts, named by their options and files."""
+        strings = {
+            part: scored_strings(read_released_texts(part, source, self.field_names))
+            for part, source in self.released.items()
+        }
+        options = {part: f"--{part}s {source}" for part, source in self.sources.items()}
+        options |= {part: f"--{part} {source}" for part, source in self.released.items()}
+        names = {**PART_NAMES, **options}
+        return ReleasedTexts(strings["generated"], strings.get("reference", ()), self.released, names)
+
+    def read_part(self, part: str, source: str) -> tuple[AuditedText, ...]:
+        """Return the texts of a source."""
+        return read_source_texts(part, source, self.field_names, self.private_fields, self.response)
 
 
 def audit_files(
@@ -131,6 +149,16 @@ def audit_files_endpoint(
     return _with_evidence(audit, request, texts, {})
 
 
+def audit_files_generated(request: AuditRequest) -> Audit:
+    """Return the audit of texts that a model generated, by the request's files; no model is loaded.
+
+    Raises `RequestError` for every error that the files show.
+    """
+    texts = request.read_texts()
+    audit = run_generated_audit(request.read_released(), texts, request.settings)
+    return _with_evidence(audit, request, texts, {})
+
+
 def write_plan(request: AuditRequest, path: Path) -> str:
     """Write the preregistration of an audit to a new file and return its seal; no model is loaded.
 
@@ -159,51 +187,6 @@ def _with_evidence(
         reason = f"the preregistration was not followed: {preregistration.deviations[0]}"
         bounds = tuple(b._replace(is_shown=False, reason=b.reason or reason) for b in bounds)
     return replace(audit, bounds=bounds, preregistration=preregistration)
-
-
-def _read_texts(part: str, path: str, request: AuditRequest) -> tuple[AuditedText, ...]:
-    """Return a source's texts, named by their `id`, or else by their line or row."""
-    texts: list[AuditedText] = []
-    present_fields: set[str] = set()
-    for row in read_source(path):
-        record = _standard_record(row, request.field_names)
-        if request.private_fields:
-            present_fields |= row.fields.keys()
-            record["attributes"] = {name: row.fields.get(name) for name in request.private_fields}
-        name = row.location.removeprefix(path).lstrip(" /")
-        try:
-            texts += record_texts(part, name, record, response=request.response)
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
-    # A single record may lack a value, but a name that no record has is a typo, and its values would stay unmasked.
-    for name in request.private_fields:
-        if part == "member" and name not in present_fields:
-            raise DataError(
-                f"{path}: no record has the field {name!r}. Choose one of these fields: "
-                f"{', '.join(sorted(present_fields)) or 'none'}."
-            )
-    names = [text.name for text in texts]
-    if len(set(names)) < len(names):
-        duplicate = next(n for i, n in enumerate(names) if n in names[:i])
-        raise DataError(
-            f"{path}: the id {duplicate!r} occurs twice. Give each record its own id, or name another field with --id."
-        )
-    return tuple(texts)
-
-
-def _standard_record(row: SourceRow, field_names: Mapping[str, str]) -> dict[str, Any]:
-    """Return a row's fields under their standard names; named fields of a record shape exclude all other shapes."""
-    for name in field_names.values():
-        if name not in row.fields:
-            raise DataError(
-                f"{row.location}: no field {name!r}. Choose one of its fields: {', '.join(row.fields) or 'none'}."
-            )
-    named = {standard: row.fields[name] for standard, name in field_names.items()}
-    others = {"id", "group", "attributes", "tools"}
-    if named.keys() & {"messages", "conversations"}:
-        others |= {"system", "functions"}
-    is_shape_named = bool(named.keys() - others)
-    return {n: v for n, v in row.fields.items() if not is_shape_named or n in others} | named
 
 
 def _target_from_files(files: ModelFiles, placement: Placement) -> AuditTarget:
@@ -238,4 +221,5 @@ def _target_from_files(files: ModelFiles, placement: Placement) -> AuditTarget:
         files.method,
         lambda: files.hashes,
         files.doubts,
+        is_adapter_on_base=files.adapter is not None,
     )

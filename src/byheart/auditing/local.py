@@ -20,9 +20,9 @@ from byheart.auditing.attack_evidence import (
     runnable_attacks,
 )
 from byheart.auditing.audit import Audit
+from byheart.auditing.audited_split import audit_comparison
 from byheart.auditing.canaries.measure import with_canaries
 from byheart.auditing.canaries.texts import as_planted_set, canary_texts_by_part, planted_canaries
-from byheart.auditing.compare import audit_comparison
 from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
 from byheart.auditing.evaluate_models import TokensDifferError, evaluate_models
 from byheart.auditing.pass_bounds import check_pass_bounds
@@ -191,9 +191,11 @@ def _select_attacks(
 
     Raises `DataError` if none can run or known texts are unused, `SettingError` if all are extraction attacks.
     """
-    text_counts, inputs = available_inputs(texts, settings.max_texts, has_base=target.open_base is not None)
+    text_counts, inputs = available_inputs(
+        texts, settings.max_texts, has_base=target.open_base is not None, method=target.method
+    )
     attacks, left_out = runnable_attacks(settings.attacks, inputs, text_counts, target.why_no_base)
-    check_known_texts_used(settings.attacks, text_counts)
+    check_known_texts_used(settings.attacks, inputs)
     if all(map(is_extraction_attack, attacks.values())):
         raise SettingError(
             f"attacks: {', '.join(attacks)} measure extraction only, and an audit judges membership. Add a membership attack, "

@@ -15,8 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byheart.auditing.attack_evidence import available_inputs, runnable_attacks
-from byheart.auditing.compare import split_of_given_parts
+from byheart.auditing.attack_evidence import KIND_REASONS, available_inputs, runnable_attacks
+from byheart.auditing.audited_split import split_of_given_parts
 from byheart.auditing.pass_bounds import check_pass_bounds
 from byheart.auditing.settings import AuditSettings
 from byheart.auditing.texts import AuditedText
@@ -76,7 +76,7 @@ def preregistration_text(
     Attacks that no audit of these texts can run, such as those with shadow models, are left out. Raises `DataError` if none
     can run, and for too few texts to pass a bound; chats are checked by the audit, which has a tokenizer.
     """
-    text_counts, inputs = available_inputs(texts, settings.max_texts, has_base=True)
+    text_counts, inputs = available_inputs(texts, settings.max_texts, has_base=True, method="lora")
     attacks, _ = runnable_attacks(settings.attacks, inputs, text_counts)
     if not any(t.chat for items in texts.values() for t in items):
         _, labels = split_of_given_parts(texts, None, settings.max_texts)
@@ -162,7 +162,9 @@ def _deviations(
     attacks: Mapping[str, Any] = settings["attacks"]
     yield from (f"attack {n} was added" for n in attacks if n not in plan["attacks"] and n not in left_out)
     yield from (f"attack {n} was left out" for n in plan["attacks"] if n not in attacks)
-    yield from (f"attack {n} did not run: {left_out[n]}" for n in plan["attacks"] if n in attacks and n in left_out)
+    # A plan names no model, so it cannot know which attacks the kind of the model excludes.
+    not_run = [n for n in plan["attacks"] if n in attacks and left_out.get(n, "") not in {"", *KIND_REASONS}]
+    yield from (f"attack {n} did not run: {left_out[n]}" for n in not_run)
     yield from (f"attack {n} has other settings" for n, a in attacks.items() if plan["attacks"].get(n, a) != a)
     for name, planned in plan["settings"].items():
         if name in settings and settings[name] != planned:

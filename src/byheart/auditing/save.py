@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
-from byheart.analysis import formats
+from byheart.analysis import formats, labels
+from byheart.analysis.drawing_space import check_drawing_space
 from byheart.analysis.exposed_records import TokenView
 from byheart.analysis.token_view import token_view
 from byheart.auditing.annex.annex import Annex
 from byheart.auditing.model_index import model_index
+from byheart.auditing.provenance_lines import provenance_lines
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
 from byheart.core.atomic_file import draft_of, rename_folder
 from byheart.core.errors import StoreError
 from byheart.core.ragged import slice_texts
-from byheart.core.types import Row
+from byheart.core.types import Row, Table
 from byheart.report.exhibits import ReportContent
 from byheart.report.page import VerdictSummary, report
 from byheart.store.seal import MANIFEST, sealed_json, sha256
 
 
 def check_output_folder(folder: Path) -> None:
-    """Raise `StoreError` if no new folder can be created here; called before an audit is computed."""
+    """Raise `StoreError` if no new folder can be created here, and `SettingError` if its report cannot be drawn.
+
+    It is called before an audit is computed.
+    """
+    check_drawing_space()
     try:
         is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
@@ -112,7 +118,8 @@ def audit_page(
 
     gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
     shown = ReportContent(audit.rows, audit.score_set, gates, texts=texts if show_text and audit.passes else None)
-    spoken = VerdictSummary(audit.ruling.word, audit.verdict, audit.warnings, audit_tables(audit))
+    tables = [_with_display_names(table, audit.rows) for table in audit_tables(audit)]
+    spoken = VerdictSummary(audit.ruling.word, audit.verdict, audit.warnings, tables)
     return report(
         shown,
         title=f"Audit of {audit.provenance['model']}",
@@ -122,6 +129,16 @@ def audit_page(
     )
 
 
+def _with_display_names(table: Table, rows: Sequence[Row]) -> Table:
+    """Return a table of attacks with the names that the other tables and the figures of the page have."""
+    if table.header[0] != "attack":
+        return table
+    attacks = [row for row in rows if row.attack]
+    names = labels.attacks(attacks, of_metrics=False)
+    by_label = {labels.attack_label(row): names(row) for row in attacks}
+    return replace(table, rows=tuple((by_label.get(line[0], line[0]), *line[1:]) for line in table.rows))
+
+
 def _provenance_lines(audit: AuditResult, command: str) -> dict[str, str]:
     """Return the provenance section of the page."""
     lines = {"epochs": "0 is the base model, 1 the fine-tuned model, however long it was trained"}
@@ -129,7 +146,7 @@ def _provenance_lines(audit: AuditResult, command: str) -> dict[str, str]:
     if audit.gate is not None:
         lines["split check"] = audit.gate.verdict
         lines |= {f"split check: {f.name}": f"{f.verdict}: {f.found}" for f in audit.gate.findings}
-    lines |= {n: v if isinstance(v, str) else json.dumps(v, default=str) for n, v in audit.provenance.items()}
+    lines |= provenance_lines(audit.provenance)
     return lines | ({"command": command} if command else {})
 
 

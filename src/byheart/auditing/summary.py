@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from byheart.analysis.labels import attack_label
 from byheart.auditing.canaries.table import canary_table
 from byheart.auditing.pass_bounds import BoundResult, parse_pass_bounds, pass_table
 from byheart.auditing.preregistration import Preregistration, preregistration_table
+from byheart.auditing.provenance_lines import provenance_lines
 from byheart.auditing.render import attack_table
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.saved import SavedAudit, read_audit
@@ -97,6 +97,5 @@ def _bound_result(saved: Mapping[str, Any], fpr: float) -> BoundResult:
 
 def _provenance(manifest: Mapping[str, Any]) -> dict[str, str]:
     made = manifest["made"]
-    lines = {name: made[name] for name in SHOWN_PROVENANCE if name in made}
-    lines = {name: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for name, v in lines.items()}
-    return {**({"command": manifest["command"]} if manifest["command"] else {}), **lines, "seal": manifest[SEAL]}
+    command = {"command": manifest["command"]} if manifest["command"] else {}
+    return {**command, **provenance_lines(made, SHOWN_PROVENANCE), "seal": manifest[SEAL]}

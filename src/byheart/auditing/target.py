@@ -16,7 +16,8 @@ from byheart.core.types import digest
 from byheart.lm.finetuned import PEFT_METHOD_NAMES
 from byheart.lm.in_memory import check_causal_module
 from byheart.lm.load import LanguageModel
-from byheart.lm.preserve_state import as_base_model, check_not_sharded, preserve_training_state, why_no_base
+from byheart.lm.preserve_state import as_base_model, preserve_training_state, why_no_base
+from byheart.lm.sharding import check_not_sharded
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +30,8 @@ ModelOpener = Callable[[], AbstractContextManager[LanguageModel]]
 class AuditTarget:
     """The audited model: functions that open it and its base model (None without one), names, hashes and doubts.
 
-    `why_no_base` states why a base model that was expected is not available ("" if none was expected).
+    `why_no_base` states why a base model that was expected is not available ("" if none was expected). `is_adapter_on_base`: the
+    base model is the same module with its adapter disabled.
     """
 
     open_model: ModelOpener
@@ -41,6 +43,7 @@ class AuditTarget:
     hashes: Callable[[], Mapping[str, str]]
     doubts: tuple[str, ...] = ()
     why_no_base: str = ""
+    is_adapter_on_base: bool = False
 
 
 def target_from_memory(
@@ -68,6 +71,7 @@ def target_from_memory(
     method = "full"
     doubts: tuple[str, ...] = ()
     reason = ""
+    is_adapter_on_base = False
     open_base = None if base is None else opener(base, lambda _: nullcontext())
     if isinstance(model, PeftModel):
         config: Any = model.active_peft_config
@@ -75,7 +79,7 @@ def target_from_memory(
         method = PEFT_METHOD_NAMES.get(kind, kind)
         reason = why_no_base(model)
         if open_base is None and not reason:
-            open_base = opener(model, as_base_model)
+            open_base, is_adapter_on_base = opener(model, as_base_model), True
         elif open_base is None:
             doubts = (
                 f"disabling the adapter does not restore the base model: {reason}; the audit has no base model, pass base=",
@@ -92,6 +96,7 @@ def target_from_memory(
         lambda: {part: _weights_digest(module) for part, module in modules.items()},
         doubts,
         reason if open_base is None else "",
+        is_adapter_on_base,
     )
 
 

@@ -27,6 +27,14 @@ ScoredResponse = Response | Literal["both"]
 PAIR = 2
 TEXT_FORMATS = f"a string, a (prompt, completion) pair, a list of messages, or a record with {RECORD_SHAPES}"
 
+PART_NAMES = {
+    "member": "members",
+    "nonmember": "nonmembers",
+    "validation": "validation",
+    "known_member": "known_members",
+    "known_nonmember": "known_nonmembers",
+}
+"""Argument of `byheart.audit` with the texts of each part."""
 EXCLUSIVE_PARTS = (
     *((part, "member") for part in ("nonmember", "validation", "known_member", "known_nonmember")),
     *((part, "nonmember") for part in ("known_member", "known_nonmember")),
@@ -111,15 +119,19 @@ def records_of(part: str, items: Any) -> Iterable[Any]:
     return items
 
 
-def check_disjoint(part: str, texts: Sequence[AuditedText], other_part: str, others: Sequence[AuditedText]) -> None:
-    """Raise `DataError` if a text occurs in both parts."""
+def check_disjoint(source: str, texts: Sequence[AuditedText], other_source: str, others: Sequence[AuditedText]) -> None:
+    """Raise `DataError` if a text occurs in both parts; the parts' sources name them in the message."""
     other_names = {t.content: t.name for t in others}
-    for text in texts:
-        if text.content in other_names:
-            raise DataError(
-                f"{part} text {text.name!r}: it is also {other_part} text {other_names[text.content]!r}. Remove it from one of the "
-                "two parts."
-            )
+    shared = [text for text in texts if text.content in other_names]
+    if shared:
+        first, more = shared[0], len(shared) - 1
+        and_more = (
+            f", and {more} more {'record has its' if more == 1 else 'records have their'} text there" if more else ""
+        )
+        raise DataError(
+            f"{source}: record {first.name!r} has the same text as record {other_names[first.content]!r} in {other_source}{and_more}. "
+            f"Remove {'each of them' if more else 'it'} from one of the two."
+        )
 
 
 def texts_by_part(
@@ -147,11 +159,12 @@ def texts_by_part(
     return texts
 
 
-def check_overlaps(texts: Mapping[str, Sequence[AuditedText]]) -> None:
-    """Raise `DataError` for a text that occurs in two exclusive parts."""
+def check_overlaps(texts: Mapping[str, Sequence[AuditedText]], sources: Mapping[str, str] | None = None) -> None:
+    """Raise `DataError` for a text that occurs in two exclusive parts; `sources` are the parts' files, for the message."""
+    names = {**PART_NAMES, **(sources or {})}
     for part, other in EXCLUSIVE_PARTS:
         if part in texts and other in texts:
-            check_disjoint(part, texts[part], other, texts[other])
+            check_disjoint(names[part], texts[part], names[other], texts[other])
 
 
 def record_texts(part: str, name: str, item: Any, *, response: ScoredResponse = "chosen") -> list[AuditedText]:

@@ -18,6 +18,7 @@ import typer
 from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions, check_one_model
 from byheart.cli.evidence_options import EvidenceOptions
 from byheart.cli.option_groups import with_option_groups
+from byheart.cli.release_options import ReleaseOptions, check_release
 from byheart.cli.review_options import ReviewOptions
 from byheart.cli.text_options import TextOptions
 from byheart.core.errors import SettingError
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from byheart.auditing.audit import Audit
+    from byheart.auditing.fail_bounds import Bound
     from byheart.auditing.from_files import AuditRequest
-    from byheart.auditing.thresholds import Bound
 
 EXIT_BOUND_EXCEEDED = 3
 EXIT_BOUND_NOT_SHOWN = 4
@@ -38,15 +39,18 @@ def audit(
     texts: TextOptions,
     model: ModelOptions,
     endpoint: EndpointOptions,
+    release: ReleaseOptions,
     attacks: AttackOptions,
     evidence: EvidenceOptions,
     review: ReviewOptions,
     output: OutputOptions,
 ) -> None:
     """Audit a fine-tuned model: measure what it leaks about its training texts, and list the most exposed records."""
+    check_release(release, model, endpoint, texts, attacks)
+    from byheart.auditing.fail_bounds import parse_bounds
     from byheart.auditing.from_files import AuditRequest
+    from byheart.auditing.generated import generated_attacks
     from byheart.auditing.settings import AuditSettings
-    from byheart.auditing.thresholds import parse_bounds
 
     request = AuditRequest(
         sources=texts.sources,
@@ -55,7 +59,9 @@ def audit(
         response=texts.response.value,
         bounds=parse_bounds(output.fail_above or []),
         settings=AuditSettings(
-            attacks=attacks.names,
+            attacks=generated_attacks(attacks.names, has_reference=release.reference is not None)
+            if release.generated
+            else attacks.names,
             max_texts=attacks.max_texts,
             max_tokens=attacks.max_tokens,
             fpr=attacks.fpr,
@@ -67,14 +73,16 @@ def audit(
         output=output.output,
         plan=_plan(evidence),
         canaries=texts.canaries,
+        released=release.sources,
     )
     if evidence.preregister is not None:
         _check_no_output(output, review)
         _preregister(request, evidence.preregister)
         return
-    check_one_model(model, endpoint, texts)
-    review.check_output(output.output, _paths_read(texts, model, evidence))
-    result = _audit_model(request, model) if endpoint.endpoint is None else _audit_endpoint(request, endpoint)
+    if release.generated is None:
+        check_one_model(model, endpoint, texts)
+    review.check_output(output.output, [*_paths_read(texts, model, evidence), *release.sources.values()])
+    result = _run(request, model, endpoint)
     if output.output is not None:
         result.save(
             output.output,
@@ -123,6 +131,15 @@ def _preregister(request: AuditRequest, path: Path) -> None:
     typer.echo(f"preregistered: {path.absolute()}\nseal: {seal}")
 
 
+def _run(request: AuditRequest, model: ModelOptions, endpoint: EndpointOptions) -> Audit:
+    """Audit generated texts, a model on this machine, or a model at an endpoint."""
+    if request.released:
+        from byheart.auditing.from_files import audit_files_generated
+
+        return audit_files_generated(request)
+    return _audit_model(request, model) if endpoint.endpoint is None else _audit_endpoint(request, endpoint)
+
+
 def _audit_model(request: AuditRequest, model: ModelOptions) -> Audit:
     from byheart.auditing.from_files import audit_files
 
@@ -159,7 +176,7 @@ def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOption
 
     Exits with code 3 if a bound is exceeded, 4 if a bound to pass is not shown or the bounds were not tested as preregistered.
     """
-    from byheart.auditing.thresholds import crossed_bounds
+    from byheart.auditing.fail_bounds import crossed_bounds
     from byheart.store.seal import MANIFEST, SEAL, read_sealed
 
     exceeded, undecided = crossed_bounds(result, bounds)

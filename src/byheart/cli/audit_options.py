@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from byheart.cli.options import JsonOutput, ShowPrivate, ShowText, check_show_options
+from byheart.cli.options import JsonOutput, ShowPrivate, ShowText, check_fpr, check_show_options
 from byheart.cli.text_options import TextOptions, comma_separated
 from byheart.core.errors import SettingError
 
@@ -40,6 +40,10 @@ class AttackOptions:
     tokenization: Annotated[
         Literal["joined", "apart"], typer.Option(help="How training tokenized a prompt and its completion.")
     ] = "joined"
+
+    def __post_init__(self) -> None:
+        """Raise `SettingError` for a rate outside (0, 1)."""
+        check_fpr(self.fpr)
 
     @property
     def names(self) -> str | list[str]:
@@ -86,8 +90,10 @@ class ModelOptions:
         """Where and how the weights are loaded."""
         import torch
 
+        from byheart.lm.devices import torch_device
         from byheart.lm.placement import Placement
 
+        torch_device(self.device, where=f"--device {self.device}")
         return Placement(
             dtype=getattr(torch, self.precision),
             device=self.device,
@@ -154,7 +160,10 @@ def check_one_model(model: ModelOptions, endpoint: EndpointOptions, texts: TextO
                 "--model-name, --base-name, --tokenizer: these options require --endpoint. Add --endpoint URL."
             )
         if model.model is None:
-            raise SettingError("byheart audit: no model is named. Add --model, or --endpoint and --model-name.")
+            raise SettingError(
+                "--model: no model is named. Add --model, or --endpoint and --model-name, or --generated with texts that it "
+                "generated."
+            )
         return
     if any(name is not None for name in (model.model, model.adapter, model.base, model.exported_from)):
         raise SettingError(

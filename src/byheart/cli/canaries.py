@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from byheart.cli.text_options import comma_separated, shape_field_names
-from byheart.core.errors import SettingError
+from byheart.core.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
     from byheart.data.canary_manifest import PlantedSet
@@ -82,6 +82,7 @@ def plant(  # noqa: PLR0913 - one parameter per option
     from byheart.auditing.canaries.plant import plant_source
     from byheart.data.plant_settings import PlantSettings
 
+    _check_kinds(comma_separated(kinds), has_model=model is not None)
     settings = PlantSettings(
         count=count,
         repetitions=tuple(_whole_number(part) for part in comma_separated(repetitions)),
@@ -135,6 +136,17 @@ def _summary(planted: PlantedSet, manifest: Path) -> str:
         f"manifest: {manifest.absolute()}\n"
         f"SHA-256: {content['sha256']}"
     )
+
+
+def _check_kinds(kinds: list[str], *, has_model: bool) -> None:
+    """Raise `UnknownNameError` for an unknown kind, `SettingError` without a base model for a kind that it writes."""
+    from byheart.data.plant_settings import WRITTEN_KINDS, Kind
+
+    for kind in kinds:
+        if kind not in get_args(Kind):
+            raise UnknownNameError("--kinds", kind, get_args(Kind))
+        if kind in WRITTEN_KINDS and not has_model:
+            raise SettingError(f"--kinds {kind}: requires a base model, which writes these canaries. Add --model.")
 
 
 def _whole_number(text: str) -> int:

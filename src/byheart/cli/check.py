@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from byheart.cli.options import DEFAULT_STORE, JsonOutput, Overrides, StoreFolder
+from byheart.cli.options import DEFAULT_STORE, JsonOutput, Overrides, StoreFolder, check_fpr
 from byheart.core.split_check import Gate
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def _audit_settings(pass_below: list[str], attacks: str, fpr: float) -> AuditSet
     from byheart.auditing.pass_bounds import count_membership_attacks
     from byheart.auditing.settings import AuditSettings
 
+    check_fpr(fpr)
     names = attacks if attacks in {"default", "all"} else [name.strip() for name in attacks.split(",")]
     settings = AuditSettings(attacks=names, fpr=fpr, pass_below=pass_below)
     count_membership_attacks(settings.attacks)

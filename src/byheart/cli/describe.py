@@ -12,7 +12,13 @@ from typing import Any
 from byheart.cli.departures import variant_note
 from byheart.core.adversary import adversary_order, adversary_phrase, default_adversary_label
 from byheart.core.attack_output import is_extraction_attack
-from byheart.core.dependencies import BY_EPOCH, forward_pass_count, is_by_epoch, required_observations
+from byheart.core.dependencies import (
+    BY_EPOCH,
+    forward_pass_count,
+    generated_token_count,
+    is_by_epoch,
+    required_observations,
+)
 from byheart.core.registry import (
     SHELVES,
     Choice,
@@ -97,7 +103,8 @@ def adversary_requirement(name: str) -> str:
 def passes_text(attack: str) -> str:
     """Return the cost of an attack's evidence, in forward passes over the audited texts.
 
-    A pass over known texts counts as one pass; shadow models count as models to train.
+    A pass over known texts counts as one pass; shadow models count as models to train, and texts that an observation generates
+    whatever the audited texts are as tokens.
     """
     inputs = needs(load_function("attacks", attack))
     observations = required_observations(inputs, f"attacks {attack}")
@@ -111,6 +118,8 @@ def passes_text(attack: str) -> str:
 def _observation_passes_text(observation: Choice, observations: list[Choice]) -> str:
     if "shadow_passes" in observation.needs:
         return f"training of {observation.settings['models']} models"
+    if generated := generated_token_count(observation):
+        return f"reading of {generated:,.0f} generated tokens"
     return f"{forward_pass_count(observation, observations):g}"
 
 
@@ -158,7 +167,10 @@ Every attack scores the same tokens of the same texts. A higher score means more
 EXTRACTION_HEAD = """## Does the model generate this text?
 
 The adversary has the prefix of a text (observation `prefix_suffix_split`: the first 50 tokens, half of a shorter text, or the
-whole prompt) and wants the suffix, at most 50 tokens. An extraction attack returns a score and whether each text was extracted.
+whole prompt) and wants the suffix, at most 50 tokens. Only for `extractable` the adversary has no prefix: it samples texts from the
+contrast of the model with its base model, and looks for the audited texts among them.
+
+An extraction attack returns a score and whether each text was extracted.
 `extraction_rate` is the share of extracted members. It has two controls: `extraction_rate_nonmembers`, the share of extracted
 non-members, and epoch 0, the base model. The table `extraction` shows the excess over both, which is the leakage. An audit shows
 the same table, but its verdict does not depend on it.

@@ -6,7 +6,6 @@ request. 3: an audit exceeds a bound. 4: an audit does not show a bound. 130: in
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
@@ -21,7 +20,7 @@ from byheart.cli.canaries import canaries
 from byheart.cli.check import check
 from byheart.cli.demo import demo
 from byheart.cli.evidence_commands import compare, verify
-from byheart.cli.messages import check_words, is_of_named_path, print_error, print_interruption, show_warning
+from byheart.cli.messages import check_words, named_path_line, print_error, print_interruption, show_warning
 from byheart.cli.options import (
     DEFAULT_STORE,
     Overrides,
@@ -33,8 +32,10 @@ from byheart.cli.options import (
 from byheart.cli.plan import plan
 from byheart.cli.report import report
 from byheart.cli.status import status, submit_and_print
+from byheart.core.config import Executor
 from byheart.core.errors import ByheartError, FormerNameWarning, RequestError, SettingError
 from byheart.core.library_warnings import silence_library_warnings
+from byheart.core.machine_faults import machine_fault_line
 
 app = typer.Typer(
     add_completion=False,
@@ -42,7 +43,6 @@ app = typer.Typer(
     help="Measure what a fine-tuned language model memorized: fine-tune it, attack every epoch, report what leaked.",
 )
 
-Executor = Literal["local", "ray", "slurm"]
 Formats = Literal["table", "csv", "json", "parquet", "markdown", "latex"]
 EXIT_INTERRUPTED = 130
 _UsageError: Any = typer.BadParameter.__base__  # a wrong option or command; Typer has no public name for it
@@ -166,8 +166,19 @@ def shelf(
         typer.echo(shelf_text(name) if entry is None else entry_text(name, entry))
 
 
+def _command_path(words: list[str]) -> str:
+    """Return the command that is named on the command line, with its group: `byheart canaries plant`."""
+    path, command = ["byheart"], typer.main.get_command(app)
+    for word in words:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path.append(word)
+    return " ".join(path)
+
+
 def main() -> None:
-    """Run the command line; a `ByheartError` prints one line, any other exception a traceback."""
+    """Run the command line; a `ByheartError` and a fault of the machine print one line, any other exception a traceback."""
     silence_library_warnings()
     warnings.simplefilter("always", FormerNameWarning)
     warnings.showwarning = show_warning(warnings.showwarning)
@@ -177,20 +188,15 @@ def main() -> None:
     except ByheartError as error:
         raise SystemExit(print_error(str(error), 2 if isinstance(error, RequestError) else 1)) from None
     except _UsageError as error:
-        command = error.ctx.command_path if error.ctx else "byheart"
+        command = error.ctx.command_path if error.ctx else _command_path(sys.argv[1:])
         message = error.format_message().replace("Value error, ", "")  # of the library that checks values
         end = "" if message.endswith((".", "?")) else "."
         raise SystemExit(print_error(f"{message}{end} See {command} --help.", 2)) from None
-    except OSError as error:
-        if is_of_named_path(error, sys.argv[1:]):
-            raise SystemExit(
-                print_error(f"{error.filename}: cannot be read or written ({error.strerror}). Name another path.", 2)
-            ) from None
-        if error.errno != errno.ENOSPC:
+    except Exception as error:
+        line = named_path_line(error, sys.argv[1:]) or machine_fault_line(error)
+        if line is None:
             raise
-        raise SystemExit(
-            print_error("the disk is full. Free some space and run again; finished results are stored.", 2)
-        ) from None
+        raise SystemExit(print_error(line, 2)) from None
     if code == EXIT_INTERRUPTED:  # Typer catches the interruption and returns this code
         print_interruption(is_audit=sys.argv[1:2] in (["audit"], ["demo"]))
     raise SystemExit(code or 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import typer
 
 from byheart.core.errors import FormerNameWarning, SettingError
+from byheart.core.machine_faults import MACHINE_ERRNOS
 
 LONGEST_LINE = 1500
 """Maximum characters of an error's line."""
@@ -41,12 +41,17 @@ DEFAULT_PATHS = ("store", "report.html", "study.tar.xz")
 """Paths that commands use without being named."""
 
 
-def is_of_named_path(error: OSError, words: Sequence[str]) -> bool:
-    """Whether an error of the operating system is about a path that the user named: too long, no folder, not permitted, ..."""
-    if not isinstance(error.filename, str) or error.errno == errno.ENOSPC:
-        return False
+def named_path_line(error: Exception, words: Sequence[str]) -> str | None:
+    """Return the line for an error of the system about a path that the user named: too long, no folder, not permitted, ...
+
+    None for another error, and if another path would not help.
+    """
+    if not isinstance(error, OSError) or not isinstance(error.filename, str) or error.errno in MACHINE_ERRNOS:
+        return None
     named = [part for word in words for part in (word, word.rpartition("=")[2]) if len(part) > 1]
-    return any(path in error.filename for path in (*named, *DEFAULT_PATHS))
+    if not any(path in error.filename for path in (*named, *DEFAULT_PATHS)):
+        return None
+    return f"{error.filename}: cannot be read or written ({error.strerror}). Name another path."
 
 
 def print_error(line: str, code: int) -> int:

@@ -34,6 +34,12 @@ def check_show_options(*, show_text: bool, show_private: bool) -> None:
         raise SettingError("--show-private: this option requires --show-text. Add --show-text.")
 
 
+def check_fpr(fpr: float) -> None:
+    """Raise `SettingError` for a value of --fpr that is no rate above 0 and below 1."""
+    if not 0 < fpr < 1:
+        raise SettingError(f"--fpr {fpr:g}: must be above 0 and below 1. Write, for example, --fpr 0.01.")
+
+
 def open_existing_store(store: Path) -> Store:
     """Return the store in a folder; raises `StoreError` unless the folder is a store."""
     from byheart.store.store import Store

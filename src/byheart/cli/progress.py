@@ -14,7 +14,7 @@ from byheart.core.types import Row
 from byheart.store.rows import last_epoch_rows
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event
-from byheart.study.workers import CellOutcome
+from byheart.study.run_cells import CellOutcome
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

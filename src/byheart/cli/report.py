@@ -66,7 +66,7 @@ def report(  # noqa: PLR0913 - the options of one command
         raise SettingError(
             "--annex: no audit is named. Name the folder of byheart audit -o: byheart report AUDIT --annex edpb."
         )
-    from byheart.study.run_study import export_folder, report_page, study_summary
+    from byheart.study.study_report import export_folder, report_page, study_summary
 
     check_show_options(show_text=show_text, show_private=show_private)
     opened = open_existing_store(store)

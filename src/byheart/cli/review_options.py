@@ -15,7 +15,7 @@ from byheart.core.errors import SettingError
 if TYPE_CHECKING:
     from byheart.auditing.annex.annex import Annex
     from byheart.auditing.audit import Audit
-    from byheart.auditing.thresholds import Bound
+    from byheart.auditing.fail_bounds import Bound
 
 AnnexNames = Annotated[
     str | None,

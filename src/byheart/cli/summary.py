@@ -21,7 +21,7 @@ def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
     from byheart.cli import terminal
     from byheart.core.registry import choose
     from byheart.report.exhibits import make_tables
-    from byheart.study.run_study import report_content
+    from byheart.study.study_report import report_content
 
     content = report_content(store, study)
     table = make_tables(content, [choose("tables", "methods")]).get("methods")

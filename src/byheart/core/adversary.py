@@ -16,16 +16,16 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from byheart.core.dependencies import BY_EPOCH, INPUTS, is_by_epoch, observation_name
+from byheart.core.dependencies import BY_EPOCH, INITIAL_INPUTS, INPUTS, is_by_epoch, observation_name
 from byheart.core.errors import RequestError, UnknownNameError
 from byheart.core.former_names import current_name
 from byheart.core.registry import Choice, annotation_name, choose, entry_names
 
-TEXT_TYPES = frozenset({"Completions", "Generations", "GreedyContinuation"})
+TEXT_TYPES = frozenset({"Completions", "Generations", "GreedyContinuation", "SyntheticTexts"})
 """Types of evidence that consist of generated text."""
-WEIGHT_TYPES = frozenset({"Activations", "Drift", "Gradients"})
+WEIGHT_TYPES = frozenset({"Activations", "Drift", "GradientAlignment", "Gradients"})
 """Types of evidence that require the model's weights."""
-DISTRIBUTION_TYPES = frozenset({"TokenStats", "SamplingLogProbs"})
+DISTRIBUTION_TYPES = frozenset({"ContrastiveSamples", "TokenStats", "SamplingLogProbs"})
 """Types of evidence that require the next-token distributions, not only the log-probabilities of the text's tokens."""
 TOKENIZER_ONLY = frozenset({"frequencies"})
 """Observations that request the base model only for its tokenizer."""
@@ -160,6 +160,8 @@ def _model_access(attack: Choice, required: Iterable[_Observation]) -> Access:
     }
     # Without such an annotation, other observations pass the model's evidence on.
     types = read or set(observed.values())
+    if all(map(_is_without_contrast, (o for o in required if "model" in o.needs))):
+        return Access.GENERATED_TEXT
     if types & WEIGHT_TYPES:
         return Access.WEIGHTS
     if types & DISTRIBUTION_TYPES:
@@ -175,9 +177,15 @@ def _annotated_type(attack: Choice, need: str) -> str:
     return annotation_name(attack.function, need)
 
 
+def _is_without_contrast(observation: _Observation) -> bool:
+    """Whether an observation that can contrast two models samples from the target model alone (`alpha` 0)."""
+    return "reference_model" in observation.needs and observation.settings.get("alpha") == 0
+
+
 def _reads_base_model(observation: _Observation) -> bool:
     return (
-        "base_model" in observation.needs
+        bool({"base_model", "reference_model", *INITIAL_INPUTS} & {*observation.needs})
+        and not _is_without_contrast(observation)
         and observation.name not in TOKENIZER_ONLY
         and not observation.settings.get("masked_model")
     )

@@ -9,6 +9,9 @@ from annotated_types import Ge, Gt, Interval, Len
 
 from byheart.core.errors import SettingError
 
+Executor = Literal["local", "ray", "slurm"]
+"""Names of the executors, which run the tasks of a study."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slurm:
@@ -68,7 +71,7 @@ class Machine:
     shard: Annotated[int, Interval(ge=1, le=1024)] = 1
     token_budget: Annotated[int, Ge(1)] = 4096
     workers: Annotated[int, Interval(ge=1, le=1024)] = 1
-    executor: Literal["local", "ray", "slurm"] = "local"
+    executor: Executor = "local"
     ray_address: str | None = None
     task_cpus: Annotated[int, Ge(1)] = 1
     task_gpus: Annotated[float, Ge(0)] | None = None

@@ -13,6 +13,11 @@ EXTRACTION_METRICS = ("extraction_rate", "extraction_rate_nonmembers", "extracti
 DEFAULT_ATTACKS = ("loss", "reference", "zlib_ratio", "min_k", "min_k_plus_plus")
 
 
+SYNTHETIC_ATTACKS = ("synthetic_ngram", "synthetic_similarity")
+CALIBRATED_SYNTHETIC_ATTACKS = ("synthetic_ngram_calibrated", "synthetic_similarity_calibrated")
+"""Attacks of an audit of generated texts; the calibrated ones need reference texts."""
+
+
 DEFAULT_METRICS = ("auc", "perplexity", "train_perplexity", "generalisation_gap", *EXTRACTION_METRICS)
 
 

@@ -28,8 +28,18 @@ TOKEN_INPUTS = {
 ATTRIBUTE_INPUTS = ("attributes", "validation_attributes")
 """The private attributes, by kind, of each audited text and of each validation text."""
 
-INPUTS = ("model", "base_model", *TOKEN_INPUTS, *ATTRIBUTE_INPUTS, "shadow_passes")
-"""Everything that an observation may request besides other observations."""
+INITIAL_INPUTS = ("displacement_origin", "initial_weights")
+"""Values of the trained parameters by name: from which their displacement is measured, and before training.
+
+They are the same values in a study. An audit measures the displacement of virtual tokens, whose initial values it does not know,
+from zero.
+"""
+
+INPUTS = ("model", "base_model", "reference_model", *INITIAL_INPUTS, *TOKEN_INPUTS, *ATTRIBUTE_INPUTS, "shadow_passes")
+"""Everything that an observation may request besides other observations.
+
+`base_model` is observed alone, before training. `reference_model` is the base model in memory beside `model`.
+"""
 
 
 BY_EPOCH = "_by_epoch"
@@ -97,6 +107,14 @@ def forward_pass_count(observation: Choice, observations: Iterable[Choice], *, a
     requested = (o.settings for o in observations if observation_name(o) in observation.needs)
     variables = ChainMap(observation.settings, *requested, {"attributes": attributes})
     return evaluate_expression(module_constant(observation.function, "PASSES", 1.0), dict(variables))
+
+
+def generated_token_count(observation: Choice) -> float:
+    """Return the number of tokens that an observation generates whatever the audited texts are: GENERATED_TOKENS, or 0.
+
+    The constant is a number or an expression in the observation's settings.
+    """
+    return evaluate_expression(module_constant(observation.function, "GENERATED_TOKENS", 0.0), observation.settings)
 
 
 def depends_on(input_name: str, observation: Choice, observations: Iterable[Choice]) -> bool:

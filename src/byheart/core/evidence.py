@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from byheart.core.activations import Activations, Drift
+from byheart.core.attribute_evidence import Candidates, PromptLikelihoods, RecitedAttributes
 from byheart.core.completions import Completions
 from byheart.core.errors import DataError
 from byheart.core.types import LogProbs, TokenStats
@@ -69,6 +70,13 @@ class Gradients:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GradientAlignment:
+    """Cosine (-1 to 1) of minus each text's loss gradient with the displacement of the trained parameters; 0 without one."""
+
+    cosine: Float[np.ndarray, " texts"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generations:
     """Generated continuations of each text's prefix, and the true suffix.
 
@@ -78,6 +86,34 @@ class Generations:
     written: tuple[str, ...]
     rest: tuple[str, ...]
     starts: Int[np.ndarray, " texts_plus_one"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyntheticTexts:
+    """Texts that a model generated without a prefix of an audited text, such as a released synthetic data set."""
+
+    generated: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raise `DataError` where every text is empty."""
+        if not any(text.strip() for text in self.generated):
+            raise DataError(
+                "synthetic texts: there is no text, or all are empty. Provide texts that the model generated."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveSamples:
+    """Texts generated without a prefix of any audited text, and how much of each audited text they contain.
+
+    `written` are the generated texts, the same for all audited texts. Text i has `length[i]` tokens; `run[i]` is its longest run
+    of tokens in a generated text, and `similarity[i]` (0 to 1) its similarity to the nearest generated text.
+    """
+
+    written: tuple[str, ...]
+    run: Int[np.ndarray, " texts"]
+    length: Int[np.ndarray, " texts"]
+    similarity: Float[np.ndarray, " texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,63 +175,6 @@ class Shadows:
     population_starts: Int[np.ndarray, " population_plus_one"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidates:
-    """Token ids of texts in which a private attribute is replaced by each candidate value of its kind.
-
-    Attribute a has the kind `kinds[kind[a]]`, occurs in audited text `text[a]`, and has the readings `starts[a]` up to
-    `starts[a+1]`: the reading with the true value, then one reading per other candidate. Reading r is the token ids
-    `ids[offsets[r]:offsets[r+1]]`, with prompt and BOS, scored from token `first[r]` on. `values[r]` is its value, and
-    `common[r]` the number of texts with this value. `limit` is the largest number of other candidates that a pool has:
-    the readings do not show which of them occurred in training. `left_out` counts, by kind, the attributes that
-    truncation removed from their texts.
-    """
-
-    kinds: tuple[str, ...]
-    kind: Int[np.ndarray, " attributes"]
-    text: Int[np.ndarray, " attributes"]
-    starts: Int[np.ndarray, " attributes_plus_one"]
-    ids: Int[np.ndarray, " tokens"]
-    offsets: Int[np.ndarray, " readings_plus_one"]
-    first: Int[np.ndarray, " readings"]
-    values: tuple[str, ...]
-    common: Int[np.ndarray, " readings"]
-    limit: Int[np.ndarray, ""]
-    left_out: Int[np.ndarray, " kinds"]
-
-    def __post_init__(self) -> None:
-        """Raise `DataError` where there is no attribute, or an attribute has fewer than two candidates."""
-        if not len(self.text) or (np.diff(self.starts) < 2).any():  # noqa: PLR2004 - the true value and one other
-            raise DataError(
-                "private attributes: no attribute, or an attribute with a single candidate. "
-                "Provide at least one attribute, and at least two values of each kind."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecitedAttributes:
-    """Text that a model generated in place of each private attribute (`written`), and the true text (`expected`).
-
-    `kinds`, `kind` and `text` are as in `Candidates`. `left_out` counts, by kind, the attributes without a preceding text and
-    the attributes that truncation removed.
-    """
-
-    kinds: tuple[str, ...]
-    kind: Int[np.ndarray, " attributes"]
-    text: Int[np.ndarray, " attributes"]
-    written: tuple[str, ...]
-    expected: tuple[str, ...]
-    left_out: Int[np.ndarray, " kinds"]
-
-    def __post_init__(self) -> None:
-        """Raise `DataError` where there is no attribute."""
-        if not self.written:
-            raise DataError(
-                "private attributes: none can be generated, because each one was truncated or begins its text. "
-                "Raise data.max_tokens, or choose texts with attributes after the first token."
-            )
-
-
 class ShadowPass(NamedTuple):
     """One shadow model: which audited texts it was fine-tuned on, and its log-probabilities of them and of a population.
 
@@ -213,11 +192,15 @@ Evidence = (
     | Variants
     | NeighborTokens
     | Gradients
+    | GradientAlignment
     | Generations
+    | SyntheticTexts
+    | ContrastiveSamples
     | SuffixSpans
     | GreedyContinuation
     | SamplingLogProbs
     | Candidates
+    | PromptLikelihoods
     | RecitedAttributes
     | Shadows
     | Completions

@@ -22,7 +22,7 @@ class Examples:
     """Records of a data set: texts, each with its published role, group and private attributes.
 
     `groups` names what belongs together (an article, a triple set, a user); a split never divides a group. `attributes` has,
-    per text, the named private values that occur verbatim in its scored string (empty if it has none).
+    per text, the named private values that occur verbatim in its scored string or in its prompt (empty if it has none).
     """
 
     texts: Texts
@@ -39,11 +39,13 @@ class Examples:
                 f"examples: columns differ in length ({len(self.texts)} texts, {len(self.roles)} roles, "
                 f"{len(self.groups)} groups, {len(self.attributes)} attributes). Provide one of each per text."
             )
-        for name, text, attributes in zip(self.texts.ids, self.texts.scored, self.attributes, strict=True):
+        columns = (self.texts.ids, self.texts.prompts, self.texts.scored, self.attributes)
+        for name, prompt, text, attributes in zip(*columns, strict=True):
             for kind, value in attributes.items():
-                if not value.strip() or value not in text:
+                if not value.strip() or (value not in text and value not in prompt):
+                    place = "text or its prompt" if prompt else "text"
                     raise DataError(
-                        f"text {name!r}: attribute {kind!r} is {value!r}, which does not occur in the text. Correct the data set."
+                        f"text {name!r}: attribute {kind!r} is {value!r}, which does not occur in the {place}. Correct the data set."
                     )
 
 

@@ -40,7 +40,8 @@ def read_rows(path: Path) -> list[SourceRow]:
         folder = "" if path.is_absolute() else f"; the current folder is {Path.cwd()}"
         raise DataError(f"{path}: cannot be read ({reason}{folder}). Write the path of a {SUFFIXES} file.") from error
     if not rows:
-        raise DataError(f"{path}: contains no texts. Write another path.")
+        problem = "contains no records" if path.stat().st_size else "the file is empty"
+        raise DataError(f"{path}: {problem}. Name a file with at least one record.")
     return rows
 
 
@@ -93,14 +94,19 @@ def _read_text(path: Path) -> Iterator[SourceRow]:
         yield SourceRow(location, {"text": line})
 
 
+_ONE_OBJECT_PER_LINE = "Write one object per line. A JSON array needs the extension .json."
+
+
 def _read_jsonl(path: Path) -> Iterator[SourceRow]:
     for location, line in _nonempty_lines(path):
         try:
             fields: object = json.loads(line)
-        except (ValueError, RecursionError) as error:
+        except json.JSONDecodeError as error:
             raise DataError(
-                f"{location}: is not JSON ({first_error_line(error)}). Write one object per line, or name an array .json."
+                f"{location}, column {error.colno}: is not JSON ({error.msg}). {_ONE_OBJECT_PER_LINE}"
             ) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{location}: is not JSON ({first_error_line(error)}). {_ONE_OBJECT_PER_LINE}") from error
         if not isinstance(fields, dict):
             raise DataError(f'{location}: is not a JSON object. Write one object per line, such as {{"text": "..."}}.')
         yield SourceRow(location, fields)  # pyright: ignore[reportUnknownArgumentType] - JSON's keys are strings

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 
 from byheart.core.errors import DataError
+from byheart.core.hub_offline import hub_fix
 from byheart.core.paths import expanded
 from byheart.core.split import Examples, Role
 from byheart.core.types import Texts
@@ -113,7 +114,7 @@ def _load_hub_splits(source: str, config: str | None) -> Mapping[str, Iterable[M
     except (OSError, ValueError, RuntimeError, DatasetsError) as error:
         raise DataError(
             f"source {source!r}: is not a local folder, and the Hub did not return it ({first_error_line(error)}). "
-            f"Check its name and the network, or write source: FOLDER with {_EXPECTED_FILES}."
+            f"{hub_fix('Check its name and the network')}, or write source: FOLDER with {_EXPECTED_FILES}."
         ) from error
 
 

@@ -53,9 +53,14 @@ def _json(_: Path, records: Sequence[Record]) -> str:
 
 
 def _text(path: Path, records: Sequence[Record]) -> str:
-    lines = [record["text"] for record in records if list(record) == ["text"]]
-    if len(lines) < len(records) or any("\n" in line for line in lines):
-        raise DataError(f"{path}: a .txt file holds one text per line, without line breaks. Write a .jsonl file.")
+    others = dict.fromkeys(str(field) for record in records for field in record if field != "text")
+    if others:
+        raise DataError(
+            f"{path}: records have fields other than text ({', '.join(others)}), which .txt cannot store. Write a .jsonl file."
+        )
+    lines = [record["text"] for record in records]
+    if any("\n" in line for line in lines):
+        raise DataError(f"{path}: a text has line breaks, and .txt stores one text per line. Write a .jsonl file.")
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -101,8 +101,10 @@ def _record_of_first_shape(location: str, fields: Mapping[str, Any], response: s
     shapes = [shape for shape in SHAPES if set(shape.required) <= fields.keys()]
     if not shapes:
         names = ", ".join(map(str, fields)) or "none"
+        example = next((n for n, v in fields.items() if isinstance(v, str) and n not in {"id", "group"}), "NAME")
         raise DataError(
-            f"{location}: unknown record shape; the record has the fields {names}. Write {RECORD_SHAPES}, or name the fields."
+            f"{location}: unknown record shape; the record has the fields {names}. Write {RECORD_SHAPES}, or pass --fields "
+            f"text={example} (in Python, rename the field)."
         )
     shape = next((s for s in shapes if s.fits([fields[n] for n in s.required])), shapes[0])
     return shape.parse(location, fields, shape.required, response)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from byheart.core.errors import DataError
+from byheart.core.hub_offline import hub_fix
 from byheart.core.paths import expanded
 from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
 
@@ -91,5 +92,5 @@ def _load_hub_split(source: str) -> _Rows:
         return load(name, config, split=split, revision=revision)
     except (OSError, ValueError, RuntimeError, LookupError, DatasetsError) as error:
         raise DataError(
-            f"{source}: the Hub did not return it ({first_error_line(error)}). Check the name and the network."
+            f"{source}: the Hub did not return it ({first_error_line(error)}). {hub_fix('Check the name and the network')}."
         ) from error

@@ -46,8 +46,8 @@ def files(  # noqa: PLR0913 - one setting per field
     The settings name fields. Without `text`, `prompt` and `completion`, or `messages`, the fields of these names are used,
     or else the first shape that fits (Alpaca, Dolly, ShareGPT, question and answer, preference pairs: docs/formats.md).
     `group` is the field of records that must not be split (a user, a document); the default is a field named `group`.
-    `split` is a field with train, test or validation. `attributes` are fields with private values that occur in the text.
-    `pii` lists kinds of private values to detect in the text; the first value of each kind is used. It requires
+    `split` is a field with train, test or validation. `attributes` are fields with private values that occur in the text or
+    in its prompt. `pii` lists kinds of private values to detect in the text; the first value of each kind is used. It requires
     byheart[pii]. Raises `DataError`, with the file and the line, for a file that cannot be read and for a row without a
     field or with an empty one.
     """
@@ -88,18 +88,23 @@ def _row_examples(
     record = parse_record(row.location, row.fields, text=text, prompt=prompt, messages=messages)
     turns = record.messages
     if not turns:
-        values = _private_attributes(row, attributes, record.text)
+        values = _private_attributes(row, attributes, record.text, record.prompt)
         yield template._replace(scored=record.text, prompt=record.prompt, attributes=values)
         return
     scored = list(chat_messages.assistant_turns(turns, record.first_turn))
-    values = _private_attributes(row, attributes, "\n".join(words for _, words in scored))
+    prompts = {i: chat_messages.plain_text_chat(turns[:i]) for i, _ in scored}
+    values = _private_attributes(row, attributes, "\n".join(words for _, words in scored), "\n".join(prompts.values()))
+    written = {field for field, value in values.items() for _, words in scored if value in words}
     for i, words in scored:
+        # A later prompt repeats the earlier turns, so a value that is only in prompts belongs to the first one with it.
+        read = {field for field, value in values.items() if field not in written and value in prompts[i]}
+        written |= read
         yield template._replace(
             id=f"{template.id}#{i}",
             scored=words,
-            prompt=chat_messages.plain_text_chat(turns[:i]),
+            prompt=prompts[i],
             group=template.group or template.id,
-            attributes={field: value for field, value in values.items() if value in words},
+            attributes={field: value for field, value in values.items() if value in words or field in read},
             chat=chat_messages.encode_chat(turns[: i + 1]),
         )
 
@@ -156,12 +161,13 @@ def _role(row: SourceRow, field: str) -> Role:
     return SPLIT_ROLES[value]
 
 
-def _private_attributes(row: SourceRow, fields: tuple[str, ...], text: str) -> dict[str, str]:
-    """Return the row's private values. A value may be missing; else it must occur in the text."""
+def _private_attributes(row: SourceRow, fields: tuple[str, ...], text: str, prompt: str) -> dict[str, str]:
+    """Return the row's private values. A value may be missing; else it must occur in the text or in its prompt."""
     values = {field: string_field(row, field) for field in fields if row.fields.get(field)}
     for field, value in values.items():
-        if value not in text:
+        if value not in text and value not in prompt:
+            place = "text or its prompt" if prompt else "text"
             raise DataError(
-                f"{row.location}: {field!r} is {value!r}, which does not occur in the text. Leave it out of attributes."
+                f"{row.location}: {field!r} is {value!r}, which does not occur in the {place}. Leave it out of attributes."
             )
     return values

@@ -37,7 +37,7 @@ AUC_METRICS = {"auc", "group_auc"}
 
 
 def heat_map(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None) -> Figure:
-    """Leakage of every method under every attack, with intervals; darker leaks more, pale is chance.
+    """Leakage of every method under every attack, with intervals; darker means more leakage, pale is chance.
 
     `epoch` None is the last epoch. Raises `DataError` for fewer than two attacks, or for a metric without rows.
     """

@@ -30,7 +30,7 @@ from byheart.figures._chart_parts import (
 def lora_placement(
     rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None
 ) -> Figure:
-    """Leakage of LoRA by adapted layers, under one attack; farther right leaks more.
+    """Leakage of LoRA by adapted layers, under one attack; a higher value means more leakage.
 
     `epoch` None is the last epoch. Raises `DataError` for fewer than two placements.
     """

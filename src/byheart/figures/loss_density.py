@@ -32,7 +32,7 @@ def loss_density(
     epoch: Annotated[int, Ge(0)] | None = None,
     methods: tuple[str, ...] | None = None,
 ) -> Figure:
-    """Densities of an attack's scores for members and non-members, by method; curves farther apart leak more.
+    """Densities of an attack's scores for members and non-members, by method; curves farther apart mean more leakage.
 
     The first panel is the base model. With several seeds, the lowest seed is drawn. `epoch` None is the last epoch,
     `methods` None all methods. Raises `DataError` without AUC rows of the attack.

@@ -31,7 +31,7 @@ def risks(
     extraction: str = "discoverable",
     perplexity: Annotated[float, Gt(0)] | None = None,
 ) -> Figure:
-    """Membership, extraction, attribute and canary risk of each method at equal perplexity; farther right leaks more.
+    """Membership, extraction, attribute and canary risk of each method at equal perplexity; a higher value means more leakage.
 
     `perplexity` None is the lowest that all methods reach which improve on the base model. A method that does not reach
     it, or was not observed closely around it, is not drawn. Raises `DataError` for fewer than two risks, or without such a perplexity.

@@ -30,7 +30,7 @@ def roc(
     attack: str = "loss",
     epoch: Annotated[int, Ge(0)] | None = None,
 ) -> Figure:
-    """True positive rate against false positive rate of an attack, a line for each method; up and left leaks more.
+    """True positive rate against false positive rate of an attack, a line for each method; a higher curve means more leakage.
 
     With several seeds, the lowest seed is drawn; `epoch` None is the last epoch. Raises `DataError` without AUC rows of
     the attack.

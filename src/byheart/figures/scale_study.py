@@ -31,7 +31,7 @@ from byheart.figures._series_style import series_encodings, series_style
 def scale_study(
     rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None
 ) -> Figure:
-    """Leakage under an attack by base model, a line for each method, a panel for each data set; higher leaks more.
+    """Leakage under an attack by base model, a line for each method, a panel for each data set; a higher value means more leakage.
 
     Models are sorted by size if rows of full fine-tuning give it, else by name; `epoch` None is the last epoch. Raises
     `DataError` for fewer than two base models.

@@ -27,7 +27,7 @@ from byheart.figures._series_style import series_style
 
 
 def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc") -> Figure:
-    """Leakage by epoch under one attack, a line for each method, a panel for each data set; higher leaks more.
+    """Leakage by epoch under one attack, a line for each method, a panel for each data set; a higher value means more leakage.
 
     Epoch 0 is the base model. Raises `DataError` without rows of the attack and metric by epoch.
     """

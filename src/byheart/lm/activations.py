@@ -23,10 +23,10 @@ from transformers.utils.generic import ModelOutput
 
 from byheart.core.types import digest
 from byheart.lm.batching import device_budget, run_batches
+from byheart.lm.devices import device_of
 from byheart.lm.forward import Scorer, padded_batch, scoring_mode
-from byheart.lm.placement import device_of
-from byheart.lm.preserve_state import sharding
 from byheart.lm.rope import batch_classes
+from byheart.lm.sharding import sharding_kind
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import causal_lm, logits, trunk
 
@@ -84,7 +84,7 @@ def entry_activations(model: Scorer, tokens: Tokens, entries: Entries) -> Iterat
             lengths,
             device_budget(module, model.budget),
             run,
-            retry=not sharding(module),
+            retry=not sharding_kind(module),
             classes=batch_classes(module, lengths),
         ):
             yield activations

@@ -15,10 +15,11 @@ from peft import PeftModel
 from byheart.core.errors import ModelError
 from byheart.lm.adapter_files import base_change_message, read_adapter_config
 from byheart.lm.adapter_patterns import check_patterns
+from byheart.lm.devices import device_of
 from byheart.lm.finetuned import ModelFiles, saved_tokenizer
 from byheart.lm.from_pretrained import library_errors, short_error
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import Placement, device_of
+from byheart.lm.placement import Placement
 from byheart.lm.preserve_state import preserve_training_state
 
 _LOGIT_TOLERANCE = 1e-3

@@ -180,7 +180,7 @@ def _check_folder(path: Path, *, ignore_adapter: bool) -> None:
 def _no_config_message(folder: ModelFolder) -> str:
     subfolders = [] if folder.weights else subfolders_with_models(folder.path)
     if not subfolders:
-        return f"model folder {folder.path}: no config.json. Pass the folder that save_pretrained wrote."
+        return f"model folder {folder.path}: no config.json or adapter_config.json. Pass the folder that save_pretrained wrote."
     listed = ", ".join(map(str, subfolders[:5])) + (", ..." if len(subfolders) > 5 else "")  # noqa: PLR2004 - a short list
     return f"model folder {folder.path}: contains no model, but its subfolders do. Pass one of them: {listed}."
 

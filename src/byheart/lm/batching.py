@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from byheart.lm.devices import device_of
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import device_of
 
 BatchResult = TypeVar("BatchResult")
 

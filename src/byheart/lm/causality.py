@@ -15,7 +15,7 @@ def check_causal(name: str, module: Any) -> None:
     """Raise `ModelError` if logits depend on a later token: the log-probabilities would be meaningless."""
     import torch
 
-    from byheart.lm.placement import device_of  # imports `load`
+    from byheart.lm.devices import device_of
 
     ids = torch.tensor([[5, 6, 7, 8], [5, 6, 7, 9]], device=device_of(module))
     try:

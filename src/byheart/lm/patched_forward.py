@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from byheart.core.errors import ModelError
+from byheart.lm.devices import device_of
 from byheart.lm.from_pretrained import library_errors, short_error
-from byheart.lm.placement import device_of
 from byheart.lm.trunk_and_head import capture_hidden_states, logits, trunk
 
 PATCHING_LIBRARIES = ("liger_kernel", "unsloth", "unsloth_zoo")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from byheart.core.errors import ModelError, SettingError
-from byheart.lm import load
+from byheart.lm.devices import torch_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -35,7 +35,7 @@ class Placement:
 
     def __post_init__(self) -> None:
         """Check the device and the installed packages."""
-        load.torch_device(self.device)
+        torch_device(self.device)
         if self.spread and self.device != "auto":
             raise SettingError(f"--device {self.device}: --device-map auto selects the devices. Remove --device.")
         if self.bits and not find_spec("bitsandbytes"):
@@ -46,7 +46,7 @@ class Placement:
     @property
     def torch_device(self) -> torch.device:
         """The device of a model that is not spread."""
-        return load.torch_device(self.device)
+        return torch_device(self.device)
 
     def is_device_mapped(self, config: PreTrainedConfig | None) -> bool:
         """Whether transformers places the weights during loading; such weights must not be moved afterwards."""
@@ -76,13 +76,3 @@ class Placement:
 def is_quantized(config: PreTrainedConfig | None) -> bool:
     """Whether the weights in a model's files are quantized."""
     return getattr(config, "quantization_config", None) is not None
-
-
-def device_of(module: torch.nn.Module) -> torch.device:
-    """Return the device of a model's inputs: that of its first weight, or the device that an offloaded weight moves to."""
-    first = next(module.parameters()).device
-    if first.type != "meta":
-        return first
-    hooks = (vars(part).get("_hf_hook") for part in module.modules())
-    devices = (getattr(hook, "execution_device", None) for hook in hooks)
-    return torch.device(next(device for device in devices if device is not None))

@@ -23,10 +23,10 @@ from accelerate import Accelerator
 from jaxtyping import Float
 
 from byheart.lm.batching import logit_block_sizes
+from byheart.lm.devices import device_of
 from byheart.lm.forward import cached_hidden_states, hidden_rows, reduce_logits
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import sum_over_parts
-from byheart.lm.placement import device_of
 from byheart.lm.tokens import Tokens
 from byheart.lm.trunk_and_head import raw_logits
 

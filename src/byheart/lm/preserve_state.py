@@ -12,8 +12,8 @@ import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
-from byheart.core.errors import ModelError
 from byheart.lm.adapter_files import base_change
+from byheart.lm.sharding import reshard
 
 
 @contextmanager
@@ -45,8 +45,8 @@ def preserve_training_state(module: torch.nn.Module) -> Generator[None]:
         for name in set(vars(module)) - attributes:
             delattr(module, name)
         # FSDP2 leaves the root module unsharded after a forward pass, for a backward pass that does not follow here.
-        for part in _fsdp2_parts(module):
-            part.reshard()
+        for part in module.modules():
+            reshard(part)
 
 
 def _repacks_4bit_weights(part: Any) -> bool:
@@ -70,46 +70,3 @@ def why_no_base(module: torch.nn.Module) -> str:
     if any(isinstance(part, BaseTunerLayer) and part.merged for part in module.modules()):
         return "an adapter is merged into the weights, and disabling it would unmerge it"
     return next((reason for reason in map(base_change, module.peft_config.values()) if reason), "")
-
-
-def _fsdp2_parts(module: torch.nn.Module) -> list[Any]:
-    """Return the modules with weights that FSDP2 shards."""
-    if not torch.distributed.is_available():
-        return []
-    from torch.distributed.fsdp import FSDPModule
-
-    return [part for part in module.modules() if isinstance(part, FSDPModule)]
-
-
-FSDP2 = "FSDP2"
-"""The only kind of sharding with an ordinary forward pass, if all processes run it together."""
-
-
-def sharding(module: torch.nn.Module) -> str:
-    """Return the kind of sharding of a model's weights, or "" if each process has all weights."""
-    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
-
-    if is_deepspeed_zero3_enabled():
-        return "DeepSpeed ZeRO-3"
-    if not torch.distributed.is_available():
-        return ""
-    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
-    from torch.distributed.tensor import DTensor
-
-    if any(isinstance(part, FullyShardedDataParallel) for part in module.modules()):
-        return "FSDP1"
-    sharded = [w for w in module.parameters() if isinstance(w, DTensor)]
-    if not sharded:
-        return ""
-    # A two-dimensional mesh is FSDP combined with another kind of sharding.
-    is_fsdp2 = isinstance(module, FSDPModule) and all(w.device_mesh.ndim == 1 for w in sharded)
-    return FSDP2 if is_fsdp2 else "tensor parallelism"
-
-
-def check_not_sharded(module: torch.nn.Module) -> None:
-    """Raise `ModelError` for a model with sharded weights: FSDP, tensor parallelism or DeepSpeed ZeRO-3."""
-    if kind := sharding(module):
-        raise ModelError(
-            f"model: {kind} shards the weights over processes, and byheart reads unsharded models only. "
-            "Save the whole model, then audit the saved model."
-        )

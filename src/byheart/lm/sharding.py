@@ -1,47 +1,47 @@
-"""Shard one model over the processes of a launch (FSDP2), so that each device keeps a part of every weight.
-
-"PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel", Zhao et al., VLDB 2023, arXiv 2304.11277; here with
-`torch.distributed.fsdp.fully_shard`. Each block of the trunk is gathered for its own forward and backward pass. All other
-weights (embedding, head, prompts of a prompt method) are gathered by the first pass and freed by the step.
-
-Departure: every process computes the same texts, so that batches, dropout and order of summation are those of one process.
-The devices share memory, not work. Gradients are equal in all processes, and their mean is each of them.
-
-Every process must make the same passes in the same order, because a pass gathers weights from all processes.
-"""
+"""Weights that are sharded over processes: which kind, gathered on the CPU, placed again, and the norm of their gradients."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from byheart.core.errors import ModelError
 
-if TYPE_CHECKING:
-    from torch.distributed.device_mesh import DeviceMesh
+FSDP2 = "FSDP2"
+"""The only kind of sharding with an ordinary forward pass, if all processes run it together."""
 
 
-def shard(module: torch.nn.Module, mesh: DeviceMesh) -> None:
-    """Move a model that every process has in full to the mesh's devices, and keep a part of each weight in each process.
+def sharding_kind(module: torch.nn.Module) -> str:
+    """Return the kind of sharding of a model's weights, or "" if each process has all weights."""
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-    Raises `ModelError` for a model without a list of blocks.
-    """
-    from torch.distributed.fsdp import fully_shard
+    if is_deepspeed_zero3_enabled():
+        return "DeepSpeed ZeRO-3"
+    if not torch.distributed.is_available():
+        return ""
+    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+    from torch.distributed.tensor import DTensor
 
-    from byheart.lm.trunk_and_head import trunk
+    if any(isinstance(part, FullyShardedDataParallel) for part in module.modules()):
+        return "FSDP1"
+    sharded = [w for w in module.parameters() if isinstance(w, DTensor)]
+    if not sharded:
+        return ""
+    # A two-dimensional mesh is FSDP combined with another kind of sharding.
+    is_fsdp2 = isinstance(module, FSDPModule) and all(w.device_mesh.ndim == 1 for w in sharded)
+    return FSDP2 if is_fsdp2 else "tensor parallelism"
 
-    blocks = [b for part in trunk(module).children() if isinstance(part, torch.nn.ModuleList) for b in part]
-    if not blocks:
+
+def check_not_sharded(module: torch.nn.Module) -> None:
+    """Raise `ModelError` for a model with sharded weights: FSDP, tensor parallelism or DeepSpeed ZeRO-3."""
+    if kind := sharding_kind(module):
         raise ModelError(
-            f"machine.shard: {type(module).__name__} has no list of blocks to divide among devices. Choose another model, or remove "
-            "machine.shard."
+            f"model: {kind} shards the weights over processes, and byheart reads unsharded models only. "
+            "Save the whole model, then audit the saved model."
         )
-    for block in blocks:
-        fully_shard(block, mesh=mesh)
-    fully_shard(module, mesh=mesh, reshard_after_forward=False)
 
 
 def sharded_root(module: torch.nn.Module) -> Any:

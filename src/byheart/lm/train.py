@@ -28,11 +28,11 @@ from byheart.core.config import Training
 from byheart.core.errors import TrainingError
 from byheart.lm.allocator import release_free_memory
 from byheart.lm.bfloat16 import fast_products, multiplies_bfloat16
+from byheart.lm.devices import device_of
 from byheart.lm.dp_sgd import PrivateGradients
 from byheart.lm.forward import cached_hidden_states
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
-from byheart.lm.placement import device_of
 from byheart.lm.preference_loss import PreferenceLoss, PreferencePairs
 from byheart.lm.sharding import clip_sharded_gradients, sharded_root
 from byheart.lm.tokens import Tokens

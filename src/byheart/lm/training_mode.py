@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from peft.helpers import disable_input_dtype_casting
 
+from byheart.lm.devices import device_of
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import device_of
 from byheart.lm.sharding import sharded_root
 from byheart.lm.trunk_and_head import causal_lm
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from byheart.lm.devices import device_of
 from byheart.lm.dp_sgd import PrivateGradients
-from byheart.lm.placement import device_of
 from byheart.lm.sharding import placed_as, whole_on_cpu
 
 TrainingState = dict[str, torch.Tensor]

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Int
 
 from byheart.core.errors import ModelError
+from byheart.lm.devices import device_of
 from byheart.lm.generate import Continuation, GenerationRequest, TokenChooser, generate
 from byheart.lm.load import LanguageModel
-from byheart.lm.placement import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

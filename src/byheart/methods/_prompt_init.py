@@ -24,7 +24,7 @@ def initial_token_ids(model: LanguageModel, text: str, count: int) -> torch.Tens
     """
     import torch
 
-    from byheart.lm.placement import device_of
+    from byheart.lm.devices import device_of
 
     ids = model.tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:

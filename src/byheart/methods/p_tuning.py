@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt
 
 from byheart.core.errors import SettingError
 from byheart.lm.load import LanguageModel, TrainableModel
-from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids, input_embeddings
+from byheart.methods._prompt_init import DEFAULT_INIT_TEXT, initial_token_ids, input_embeddings
 
 REVISION = 1  # embeddings are scaled as the model scales them (Gemma)
 

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt
 
 from byheart.core.errors import ModelError, SettingError
 from byheart.lm.load import LanguageModel, TrainableModel
-from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
+from byheart.methods._prompt_init import DEFAULT_INIT_TEXT, initial_token_ids
 
 VARIANT = (
     "keys and values are trained directly, without the re-parametrization by an MLP; they start at activations of "

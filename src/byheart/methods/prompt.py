@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from byheart.lm.devices import device_of
 from byheart.lm.load import LanguageModel, TrainableModel
-from byheart.lm.placement import device_of
-from byheart.lm.prompt_init import DEFAULT_INIT_TEXT, initial_token_ids, input_embeddings
+from byheart.methods._prompt_init import DEFAULT_INIT_TEXT, initial_token_ids, input_embeddings
 
 REVISION = 1  # embeddings are scaled as the model scales them (Gemma)
 

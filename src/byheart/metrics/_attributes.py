@@ -25,7 +25,7 @@ class KindAttributes(NamedTuple):
     """The attributes of one kind: indices, groups of their texts, and the number left out.
 
     `subset_masks` marks the attributes of "members" and of "nonmembers"; an empty subset is missing. `pool` names the
-    candidates; "" if the metric has no candidates.
+    candidates; "" if the metric has no candidates. `ranked_by` names what ranks them, where a metric has several rankings.
     """
 
     kind: str
@@ -34,11 +34,12 @@ class KindAttributes(NamedTuple):
     subset_masks: dict[str, Bool[np.ndarray, " attributes"]]
     left_out: int
     pool: str = ""
+    ranked_by: str = ""
 
     def label(self, measure: str, **more: str) -> str:
         """Return the label that identifies a number of this metric, such as "kind=email, measure=top1, of=members"."""
-        settings = {"kind": self.kind, **({"pool": self.pool} if self.pool else {}), "measure": measure, **more}
-        return ", ".join(f"{name}={value}" for name, value in settings.items())
+        settings = {"kind": self.kind, "ranked_by": self.ranked_by, "pool": self.pool, "measure": measure, **more}
+        return ", ".join(f"{name}={value}" for name, value in settings.items() if value)
 
     def with_pool(self, pool: str, mask: Bool[np.ndarray, " attributes"]) -> KindAttributes | None:
         """Return the attributes at True, labeled with a pool; None if no attribute is at True."""
@@ -46,7 +47,7 @@ class KindAttributes(NamedTuple):
             return None
         masks = {subset: own[mask] for subset, own in self.subset_masks.items() if own[mask].any()}
         groups = tuple(g for g, inside in zip(self.groups, mask, strict=True) if inside)
-        return KindAttributes(self.kind, self.indices[mask], groups, masks, self.left_out, pool)
+        return self._replace(indices=self.indices[mask], groups=groups, subset_masks=masks, pool=pool)
 
     def subset_groups(self, subset: str) -> tuple[str, ...]:
         """Return the groups of one subset's attributes."""

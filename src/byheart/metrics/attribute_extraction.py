@@ -16,11 +16,11 @@ and requires the value verbatim.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from byheart.core.evidence import RecitedAttributes
 from byheart.core.types import Estimate
-from byheart.metrics._attributes import advantages, attributes_by_kind, share_estimates
+from byheart.metrics._recited import recited_estimates
 
 
 def attribute_extraction(
@@ -33,19 +33,4 @@ def attribute_extraction(
 
     `advantage` is that share minus each control; above 0 is leaked. Counts attributes, not texts.
     """
-    hits, base_hits = _verbatim_hits(recited_attributes), _verbatim_hits(recited_attributes_base)
-    is_fine_tuned = recited_attributes.written != recited_attributes_base.written
-    estimates: dict[str, Estimate] = {}
-    for kind_attributes in attributes_by_kind(recited_attributes, membership, groups):
-        indices = kind_attributes.indices
-        estimates |= share_estimates(hits[indices], kind_attributes, "recited") | advantages(
-            hits[indices], base_hits[indices] if is_fine_tuned else None, kind_attributes
-        )
-        estimates[kind_attributes.label("left_out")] = Estimate(float(kind_attributes.left_out))
-    return estimates
-
-
-def _verbatim_hits(generated: RecitedAttributes) -> Float[np.ndarray, " attributes"]:
-    """Return 1.0 for each attribute whose continuation begins with the expected text, else 0.0."""
-    pairs = zip(generated.written, generated.expected, strict=True)
-    return np.array([float(written.lstrip().startswith(expected.lstrip())) for written, expected in pairs])
+    return recited_estimates(recited_attributes, recited_attributes_base, membership, groups)

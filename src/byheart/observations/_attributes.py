@@ -1,4 +1,4 @@
-"""Private attributes in the audited texts: their positions, texts with replaced values, and what a model generates there."""
+"""Private attributes in the audited texts or in their prompts: positions, replaced values, and what a model generates there."""
 
 from __future__ import annotations
 
@@ -24,20 +24,72 @@ EXTRA_TOKENS = 8
 """Tokens beyond those of the true value that a model may generate, because it may use other tokens for the same value."""
 
 
+class Passage(NamedTuple):
+    """A part of an audited text that contains private values: its string and its ids, the ids before it, and the ids after it."""
+
+    string: str
+    before: _prefix.TokenIds
+    ids: _prefix.TokenIds
+    after: _prefix.TokenIds
+
+
 class AttributeOccurrence(NamedTuple):
-    """An attribute of an audited text: index of the text, kind, value, and whether the (possibly truncated) text contains it."""
+    """An attribute of an audited text: index of the text, kind, value, and whether the (possibly truncated) passage contains it."""
 
     text_index: int
     kind: str
     value: str
-    is_in_text: bool
+    is_in_passage: bool
 
 
-def attribute_occurrences(tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> Iterator[AttributeOccurrence]:
+def scored_passages(model: LanguageModel, tokens: Tokens) -> list[Passage]:
+    """Return the scored part of each text, after BOS and prompt."""
+    conditioning = conditioning_ids(model, tokens)
+    rows = [tokens.ids[a:b] for a, b in zip(tokens.starts[:-1], tokens.starts[1:], strict=True)]
+    nothing = np.zeros(0, dtype=np.int64)
+    return [
+        Passage(string, before, row[len(before) :], nothing)
+        for string, before, row in zip(tokens.texts.scored, conditioning, rows, strict=True)
+    ]
+
+
+def prompt_passages(model: LanguageModel, tokens: Tokens) -> list[Passage]:
+    """Return the prompt of each text as its tokens spell it, between BOS and the completion without its end token.
+
+    A long prompt lost its beginning, and its last characters can be in the completion's first token.
+    """
+    passages: list[Passage] = []
+    bos = len(bos_ids(model.tokenizer))
+    for i, ids in enumerate(_prefix.prompt_ids(model, tokens)):
+        row = tokens.ids[tokens.starts[i] :][: tokens.text_lengths[i]]
+        prompt, spelled = tokens.texts.prompts[i], _decoded(model, ids)
+        is_spelled = tokens.cut[i] > 0 or prompt.startswith(spelled)
+        passages.append(Passage(spelled if is_spelled else prompt, row[:bos], ids, row[bos + len(ids) :]))
+    return passages
+
+
+def prompt_attributes(tokens: Tokens, attributes: Sequence[Mapping[str, str]], requester: str) -> list[dict[str, str]]:
+    """Return the attributes that stand in a prompt and not in the text after it; raises `DataError` without any."""
+    texts = tokens.texts
+    in_prompts = [
+        {kind: value for kind, value in own.items() if value in prompt and value not in scored}
+        for prompt, scored, own in zip(texts.prompts, texts.scored, attributes, strict=True)
+    ]
+    if not any(in_prompts):
+        raise DataError(
+            f"{requester}: no private value stands in a prompt and not in the text after it. Name such fields with "
+            "files: {path: ..., prompt: ..., completion: ..., attributes: [...]}, or use the metrics without prompt_."
+        )
+    return in_prompts
+
+
+def attribute_occurrences(
+    passages: Sequence[Passage], attributes: Sequence[Mapping[str, str]]
+) -> Iterator[AttributeOccurrence]:
     """Yield every attribute in the order of the texts, sorted by kind within a text."""
-    for i, (text, text_attributes) in enumerate(zip(tokens.texts.scored, attributes, strict=True)):
+    for i, (passage, text_attributes) in enumerate(zip(passages, attributes, strict=True)):
         for kind, value in sorted(text_attributes.items()):
-            yield AttributeOccurrence(i, kind, value, value in text)
+            yield AttributeOccurrence(i, kind, value, value in passage.string)
 
 
 def value_spans(text: str, value: str) -> list[tuple[int, int]]:
@@ -75,6 +127,13 @@ def candidate_logprobs(model: Scorer, candidates: Candidates) -> Variants:
 
     Raises `DataError` for a reading longer than the model's context.
     """
+    check_readings_fit(model, candidates)
+    logprobs = _neighbours.mean_logprobs(model, candidates.ids, candidates.offsets, candidates.first)
+    return Variants(loglik=logprobs, starts=candidates.starts)
+
+
+def check_readings_fit(model: Scorer, candidates: Candidates) -> None:
+    """Raise `DataError` for a reading longer than the model's context."""
     context, virtual = model.model.context_length, _prefix.virtual_token_count(model.model)
     longest = int(np.diff(candidates.offsets).max())
     if context is not None and longest + virtual > context:
@@ -82,26 +141,27 @@ def candidate_logprobs(model: Scorer, candidates: Candidates) -> Variants:
             f"observations candidate_likelihoods: with another attribute value a text has {longest} tokens, which with {virtual} virtual "
             f"tokens exceeds the model's context of {context}. Lower data.max_tokens by {longest + virtual - context} or more."
         )
-    logprobs = _neighbours.mean_logprobs(model, candidates.ids, candidates.offsets, candidates.first)
-    return Variants(loglik=logprobs, starts=candidates.starts)
 
 
-def generated_attributes(model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str]]) -> RecitedAttributes:
-    """Return what the model generates at the position of each attribute, and the true text there."""
+def generated_attributes(
+    model: Scorer, tokens: Tokens, attributes: Sequence[Mapping[str, str]], *, in_prompts: bool = False
+) -> RecitedAttributes:
+    """Return what the model generates at the position of each attribute, and the true text there.
+
+    The attributes are those of the scored parts, or with `in_prompts` of the prompts.
+    """
     kinds = attribute_kinds(attributes)
     left_out = np.zeros(len(kinds), dtype=np.int64)
-    conditioning, free_tokens = conditioning_ids(model.model, tokens), _prefix.free_context(model.model, tokens)
+    passages = (prompt_passages if in_prompts else scored_passages)(model.model, tokens)
+    free_tokens = _prefix.free_context(model.model, tokens)
     requests: list[GenerationRequest] = []
     occurrences: list[AttributeOccurrence] = []
     expected: list[str] = []
-    for occurrence in attribute_occurrences(tokens, attributes):
-        text, prefix = tokens.texts.scored[occurrence.text_index], conditioning[occurrence.text_index]
-        text_ids = tokens.ids[
-            tokens.starts[occurrence.text_index] + len(prefix) : tokens.starts[occurrence.text_index + 1]
-        ]
-        begin, end = value_spans(text, occurrence.value)[0] if occurrence.is_in_text else (0, 0)
+    for occurrence in attribute_occurrences(passages, attributes):
+        text, prefix, text_ids, after = passages[occurrence.text_index]
+        begin, end = value_spans(text, occurrence.value)[0] if occurrence.is_in_passage else (0, 0)
         token_count, character_count = _tokens_and_characters_before(model.model, text_ids, text, begin)
-        if not occurrence.is_in_text or len(prefix) + token_count == 0:
+        if not occurrence.is_in_passage or len(prefix) + token_count == 0:
             left_out[kinds.index(occurrence.kind)] += 1
             continue
         value_end = next(
@@ -112,7 +172,7 @@ def generated_attributes(model: Scorer, tokens: Tokens, attributes: Sequence[Map
         extra = (
             EXTRA_TOKENS
             if free_tokens is None
-            else min(EXTRA_TOKENS, int(free_tokens[occurrence.text_index]) + len(text_ids) - value_end)
+            else min(EXTRA_TOKENS, int(free_tokens[occurrence.text_index]) + len(text_ids) + len(after) - value_end)
         )
         requests.append(
             GenerationRequest(np.concatenate([prefix, text_ids[:token_count]]), value_end - token_count + extra)

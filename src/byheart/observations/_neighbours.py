@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Float, Int
 
 from byheart.core import ragged
 from byheart.core.evidence import NeighborTokens, Variants
-from byheart.core.types import NO_TEXTS
+from byheart.core.types import NO_TEXTS, TokenStats
 from byheart.lm.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -35,9 +36,18 @@ def mean_logprobs(
     first: Int[np.ndarray, " readings"],
 ) -> Float[np.ndarray, " readings"]:
     """Return the mean log-probability (nats per token) of each reading's tokens from its `first`-th on."""
+    return np.concatenate([ragged.means(s.logp, s.starts) for s in scored_blocks(model, ids, offsets, first)])
+
+
+def scored_blocks(
+    model: Scorer,
+    ids: Int[np.ndarray, " tokens"],
+    offsets: Int[np.ndarray, " readings_plus_one"],
+    first: Int[np.ndarray, " readings"],
+) -> Iterator[TokenStats]:
+    """Yield the token statistics of all readings in order, a block of readings at a time."""
     # No cache of hidden states, even for a frozen trunk: those of all readings would fill the disk.
     uncached_model = dataclasses.replace(model, model=dataclasses.replace(model.model, hidden=None))
-    means: list[np.ndarray] = []
     begin = 0
     while begin < len(first):
         end = max(begin + 1, int(np.searchsorted(offsets, offsets[begin] + BLOCK, side="right")) - 1)
@@ -48,7 +58,5 @@ def mean_logprobs(
             cut=np.zeros(end - begin, dtype=np.int64),
             texts=NO_TEXTS,  # readings are ids; their strings are not needed
         )
-        stats = uncached_model(block)
-        means.append(ragged.means(stats.logp, stats.starts))
+        yield uncached_model(block)
         begin = end
-    return np.concatenate(means)

@@ -22,18 +22,17 @@ same source, so that candidates that the model was trained on can be compared wi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 from annotated_types import Ge
 
-from byheart.core.evidence import Candidates
-from byheart.data.private_attributes import attribute_kinds, check_has_candidates, other_values, values_of_kind
-from byheart.observations import _attributes, _prefix
+from byheart.data.private_attributes import check_has_candidates
+from byheart.observations import _attributes
+from byheart.observations._candidates import candidate_readings
 
 if TYPE_CHECKING:
+    from byheart.core.evidence import Candidates
     from byheart.lm.forward import Scorer
     from byheart.lm.tokens import Tokens
 
@@ -57,47 +56,5 @@ def candidates(
     Raises `DataError` for an attribute if the validation texts have no other value of its kind.
     """
     check_has_candidates(attributes, validation_attributes, "observations candidates")
-    model, kinds = base_model.model, attribute_kinds(attributes)
-    pools = {kind: (values_of_kind(validation_attributes, kind), values_of_kind(attributes, kind)) for kind in kinds}
-    value_counts = Counter(
-        item for attribute_values in (*attributes, *validation_attributes) for item in attribute_values.items()
-    )
-    conditioning = _attributes.conditioning_ids(model, tokens)
-    left_out = np.zeros(len(kinds), dtype=np.int64)
-    occurrences: list[_attributes.AttributeOccurrence] = []
-    strings: list[str] = []
-    reading_values: list[str] = []
-    candidate_counts: list[int] = []
-    sizes: list[int] = []
-    for occurrence in _attributes.attribute_occurrences(tokens, attributes):
-        text = tokens.texts.scored[occurrence.text_index]
-        if not occurrence.is_in_text or (
-            not len(conditioning[occurrence.text_index]) and text.strip() == occurrence.value
-        ):
-            left_out[kinds.index(occurrence.kind)] += 1
-            continue
-        prompted_text = tokens.texts.prompts[occurrence.text_index] + text
-        others = other_values(
-            *pools[occurrence.kind], kind=occurrence.kind, truth=occurrence.value, text=prompted_text, limit=count - 1
-        )
-        occurrences.append(occurrence)
-        strings += [text, *(_attributes.replace_value(text, occurrence.value, other) for other in others)]
-        reading_values += [occurrence.value, *others]
-        candidate_counts += [value_counts[occurrence.kind, value] for value in (occurrence.value, *others)]
-        sizes.append(1 + len(others))
-    text_indices = np.repeat([o.text_index for o in occurrences], sizes)
-    encoded = _prefix.encode_without_special_tokens(model, strings)
-    rows = [np.concatenate([conditioning[i], ids]) for i, ids in zip(text_indices, encoded, strict=True)]
-    return Candidates(
-        kinds=kinds,
-        kind=np.array([kinds.index(o.kind) for o in occurrences], dtype=np.int64),
-        text=np.array([o.text_index for o in occurrences], dtype=np.int64),
-        starts=np.cumsum([0, *sizes]),
-        ids=np.concatenate(rows),
-        offsets=np.cumsum([0, *map(len, rows)]),
-        first=tokens.first[text_indices],
-        values=tuple(reading_values),
-        common=np.array(candidate_counts, dtype=np.int64),
-        limit=np.array(count - 1, dtype=np.int64),
-        left_out=left_out,
-    )
+    passages = _attributes.scored_passages(base_model.model, tokens)
+    return candidate_readings(base_model.model, tokens, passages, attributes, validation_attributes, count=count)

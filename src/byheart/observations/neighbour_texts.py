@@ -64,8 +64,8 @@ def neighbour_texts(
 
     Raises `ModelError` for a masked model that is missing, not masked, or not safe to load.
     """
+    from byheart.lm.devices import device_of  # imports torch, which is not needed to check the settings
     from byheart.lm.masked_lm import load_masked, word_neighbours
-    from byheart.lm.placement import device_of  # imports torch, which is not needed to check the settings
     from byheart.lm.token_swaps import token_neighbours
 
     if masked_model:

@@ -103,7 +103,7 @@ def _content(summary: Summary, images: Sequence[str], room: tuple[int, int, int,
     return {
         "title": summary.title,
         "question": summary.question,
-        "findings": [f._asdict() for f in summary.findings[:findings]],
+        "findings": [{**f._asdict(), "claim": f.claim} for f in summary.findings[:findings]],
         "more_findings": f"{hidden} more verdicts are in the page." if hidden > 0 else "",
         "gates": [{"name": name, "word": word} for name, word in summary.gates],
         "warnings": warnings,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 from byheart.analysis.base_model_check import panel_gates
 from byheart.analysis.chart import Figure
+from byheart.analysis.method_verdict import CLAIMS, NO_VERDICT
 from byheart.analysis.precisions import precision_warning
 from byheart.analysis.verdicts import verdicts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.types import Table
+from byheart.core.verdict import VerdictWord
 from byheart.report.exhibits import EXHIBIT_ORDER, ReportContent, make_figures, make_tables
 
 ExhibitType = TypeVar("ExhibitType")
@@ -19,11 +21,16 @@ QUESTION = "Can an adversary identify the texts that the models were fine-tuned 
 
 
 class SummaryFinding(NamedTuple):
-    """A verdict: its sentence, its word for the badge, and the numbers behind it."""
+    """A verdict: its sentence, its word, and the numbers behind it."""
 
     sentence: str
     word: str
     evidence: str = ""
+
+    @property
+    def claim(self) -> str:
+        """The claim of the badge."""
+        return CLAIMS.get(cast("VerdictWord", self.word), NO_VERDICT)
 
 
 class Summary(NamedTuple):

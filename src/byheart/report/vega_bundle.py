@@ -14,6 +14,7 @@ import zlib
 from importlib import metadata
 from pathlib import Path
 
+from byheart.analysis.drawing_space import check_drawing_space
 from byheart.core.atomic_file import atomic_write
 
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
@@ -27,6 +28,7 @@ def vega_script() -> str:
         return zlib.decompress(path.read_bytes()).decode()
     import vl_convert
 
+    check_drawing_space()
     script = vl_convert.javascript_bundle(SNIPPET)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ def check_store(root: Path) -> tuple[int, list[str]]:
     recipes, notes = sorted(root.glob(f"*/*/{RECIPE}")), sorted(root.glob("*/*.json"))
     messages: list[str] = []
     finished = [path for path in (*recipes, *notes) if not path.relative_to(root).parts[0].startswith(".")]
-    for path in finished:
+    for path in (root / "store.json", *finished):
         try:
             read_json(path)
             if path.name == RECIPE:

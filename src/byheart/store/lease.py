@@ -6,7 +6,8 @@ stopped. A claim that is over is replaced by the next number and the highest num
 cannot take away a claim that it did not see.
 
 The file system's clock judges heartbeats: a reader compares a heartbeat with a file that it writes beside it. So clocks of
-hosts may differ. File locks (`flock`) are not used: network file systems may ignore them.
+hosts may differ. That clock may be set back, so a heartbeat that a waiting reader sees unchanged for as long, by a clock that is
+never set, has stopped too. File locks (`flock`) are not used: network file systems may ignore them.
 """
 
 from __future__ import annotations
@@ -144,7 +145,23 @@ def _is_over(claim: Path) -> bool:
         return not is_running(int(owner["process"]), owner["process_start"])
     # Without a heartbeat yet, the folder's own time counts. Without a folder, a higher number exists.
     beat = _modified(claim / "heartbeat.lock") or _modified(claim)
-    return beat is not None and _file_system_time(claim.parent) - beat > EXPIRY_SECONDS
+    if beat is None:
+        return False
+    is_silent = _unchanged_seconds(claim, beat) > EXPIRY_SECONDS
+    return is_silent or _file_system_time(claim.parent) - beat > EXPIRY_SECONDS
+
+
+_last_beats: dict[Path, tuple[float, float]] = {}
+"""The heartbeat of each claim that this process last saw, and when it saw it first, by the monotonic clock."""
+
+
+def _unchanged_seconds(claim: Path, beat: float) -> float:
+    """Return for how long this process has seen the same heartbeat of a claim."""
+    now = time.monotonic()
+    known, since = _last_beats.get(claim, (None, now))
+    if known != beat:
+        _last_beats[claim] = (beat, since := now)
+    return now - since
 
 
 def _owner(claim: Path) -> dict[str, str | int]:

@@ -7,7 +7,9 @@ transfers; against edits, `seal.py` has SHA-256.
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import struct
 import zipfile
 import zlib
@@ -19,12 +21,13 @@ import numpy as np
 
 from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
+from byheart.core.machine_faults import machine_fault_line
 
 Arrays = Mapping[str, np.ndarray]
 RECIPE = "recipe.json"
 CHECKSUM, CHECKSUMS = "crc32", "checksums"
 DAMAGED_ARCHIVE = (
-    *(OSError, ValueError, EOFError, LookupError, RuntimeError, MemoryError, OverflowError, SyntaxError),
+    *(OSError, ValueError, EOFError, LookupError, RuntimeError, OverflowError, SyntaxError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 """What NumPy and zipfile raise for arrays whose bytes were changed, for example a compression or a size that does not exist."""
@@ -47,11 +50,18 @@ def read_json(path: Path) -> Any:
         if not isinstance(content, dict) or CHECKSUM not in content:
             return content
         plain = cast("dict[str, Any]", content)
-        _check_content(plain.pop(CHECKSUM), plain)
+        _check_content(plain)
+        del plain[CHECKSUM]
     except (OSError, ValueError, RecursionError) as error:
-        is_note = (path.parents[1] / "store.json").exists()  # in a stage; a result is a folder of a stage
-        raise damaged_result_error(path if is_note else path.parent, error) from error
+        is_result = path.name == RECIPE or (path.parent / RECIPE).exists()  # a folder; a note is a file
+        raise damaged_result_error(path.parent if is_result else path, error) from error
     return plain
+
+
+def has_changed(content: Mapping[str, Any]) -> bool:
+    """Whether a note or a recipe has another checksum than it states; False if it states none."""
+    plain = {name: value for name, value in content.items() if name != CHECKSUM}
+    return CHECKSUM in content and content[CHECKSUM] != _content_checksum(plain)
 
 
 def write_arrays(folder: Path, arrays: Arrays) -> None:
@@ -68,10 +78,22 @@ def read_arrays(folder: Path) -> dict[str, np.ndarray]:
             # `write_arrays` compresses nothing. A compressed file of kilobytes could fill the memory.
             if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
                 raise ValueError("its arrays are larger than the file")
+            for member in archive.infolist():
+                _check_array_size(archive, member)  # so that too little memory is no sign of damage
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except DAMAGED_ARCHIVE as error:
         raise damaged_result_error(folder, error) from error
+
+
+def _check_array_size(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """Raise `ValueError` for an array whose header states more bytes than its part of the archive has."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError("its arrays are larger than the file")
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -102,7 +124,11 @@ def check_files(folder: Path, names: Iterable[str] | None = None) -> None:
 
 
 def damaged_result_error(path: Path, error: Exception) -> StoreError:
-    """Return the error for a stored result that is truncated or was edited by hand."""
+    """Return the error for a stored result that is truncated or was edited by hand, or that this process cannot read."""
+    number = error.errno if isinstance(error, OSError) else None
+    line = machine_fault_line(error)
+    if line is not None and number != errno.EIO:
+        return StoreError(f"store: {path} cannot be read: {line}")
     reason = " ".join(str(error).split())[:120] or type(error).__name__
     return StoreError(f"store: {path} is damaged ({reason}). Remove it and run again; all other results are cached.")
 
@@ -115,8 +141,8 @@ def _content_checksum(content: Mapping[str, Any]) -> str:
     return f"{zlib.crc32(_text(content).encode()):08x}"
 
 
-def _check_content(stated: object, content: Mapping[str, Any]) -> None:
-    if stated != _content_checksum(content):
+def _check_content(content: Mapping[str, Any]) -> None:
+    if has_changed(content):
         raise ValueError("its checksum differs")
 
 

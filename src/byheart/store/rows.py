@@ -16,6 +16,7 @@ from byheart.core.json_shapes import as_declared
 from byheart.core.row import is_base_row, rows_from_json, without_initialized
 from byheart.core.split_check import Gate
 from byheart.core.types import Row, ScoreSet, TextLosses
+from byheart.store.former_gate_words import with_current_words
 from byheart.store.result_files import Arrays, damaged_result_error, read_arrays, read_json
 from byheart.store.store import Store
 from byheart.store.study_note import complete_note
@@ -187,9 +188,10 @@ def read_gate(folder: Path) -> Gate:
     """Return the gate in a folder of the store; raises `StoreError` if the file is damaged."""
     try:
         gate = read_json(folder / "gate.json")
-        return as_declared(Gate, {name: gate[name] for name in ("members", "nonmembers", "findings")})
+        declared = as_declared(Gate, {name: gate[name] for name in ("members", "nonmembers", "findings")})
     except (ValueError, TypeError, KeyError) as error:
         raise damaged_result_error(folder, error) from error
+    return with_current_words(declared)
 
 
 def last_epoch_rows(rows: Sequence[Row], metric: str) -> list[Row]:

@@ -21,13 +21,21 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from byheart.core.atomic_file import sync, sync_tree
+from byheart.core.atomic_file import rename_folder, sync
 from byheart.core.errors import StoreError
 from byheart.core.machine_identity import is_running, machine_identity
 from byheart.store.durable import DISK_FULL_ERRNOS, READ_ONLY_ERRNOS
 from byheart.store.lease import Holder, holder, lease
 from byheart.store.provenance import result_provenance
-from byheart.store.result_files import CHECKSUMS, RECIPE, checksums, damaged_result_error, read_json, write_json
+from byheart.store.result_files import (
+    CHECKSUMS,
+    RECIPE,
+    checksums,
+    damaged_result_error,
+    has_changed,
+    read_json,
+    write_json,
+)
 
 FORMAT = 1
 """Format version of the store. Raise it when older versions of byheart cannot read what this one writes."""
@@ -55,7 +63,8 @@ class Store:
             if not format_file.exists():
                 sync(root.absolute().parent)
                 write_json(format_file, {"format": FORMAT})
-            store_format = json.loads(format_file.read_text())["format"]
+            content = json.loads(format_file.read_text())
+            store_format = content["format"]
             is_newer = store_format > FORMAT
         except OSError as error:
             raise StoreError(
@@ -65,6 +74,8 @@ class Store:
             raise StoreError(
                 f"store {root}: store.json was not written by byheart. Choose another folder with --store."
             ) from error
+        if has_changed(content):
+            raise damaged_result_error(format_file, ValueError("its checksum differs"))
         if is_newer:
             raise StoreError(
                 f"store {root}: has format {store_format}, but this byheart reads up to {FORMAT}. "
@@ -108,9 +119,7 @@ class Store:
                 content = {"recipe": recipe, "made": provenance, CHECKSUMS: checksums(temporary_folder)}
                 write_json(temporary_folder / RECIPE, content)
                 self._make_stage(stage)
-                sync_tree(temporary_folder)
-                temporary_folder.rename(folder)
-                sync(folder.parent)
+                rename_folder(temporary_folder, folder)
         except OSError:
             if not self.has(stage, key):  # otherwise another process was first, and its result is equivalent
                 raise

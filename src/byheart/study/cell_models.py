@@ -29,16 +29,16 @@ def processes_of(machine: Machine) -> Processes:
 
 def base_model(planned: PlannedCell, machine: Machine) -> LanguageModel:
     """Return the cell's base model on the study's device or devices."""
-    from byheart.lm import base_cache, load, sharding
+    from byheart.lm import base_cache, devices, shard_model
 
     processes = processes_of(machine)
     if processes.size == 1:
-        device = load.torch_device(machine.device)
+        device = devices.torch_device(machine.device)
         return base_cache.borrow(planned.cell.base, device, base_format=planned.cell.base_format)
 
     def load_and_shard() -> LanguageModel:
         model = _whole_base(planned)
-        sharding.shard(model.module, processes.mesh)
+        shard_model.shard(model.module, processes.mesh)
         return model
 
     return processes.in_turn(load_and_shard)
@@ -49,14 +49,14 @@ def tuned_model(planned: PlannedCell, machine: Machine, model: LanguageModel) ->
 
     Changes `model`, or with sharded weights loads another one.
     """
-    from byheart.lm import base_cache, load, sharding, train
+    from byheart.lm import base_cache, devices, shard_model, train
 
     processes = processes_of(machine)
     if processes.size == 1:
         train.seed_rngs(planned.key)
         tuned = planned.cell.method(model)
         if planned.cell.base_format.quantize is None:
-            tuned.module.to(load.torch_device(machine.device))
+            tuned.module.to(devices.torch_device(machine.device))
         check_trained_in_float32(planned, tuned.module)
         base_cache.copy_shared_trainable_weights(tuned.module)
         return tuned
@@ -64,7 +64,7 @@ def tuned_model(planned: PlannedCell, machine: Machine, model: LanguageModel) ->
 
     def tune_and_shard() -> TrainableModel:
         tuned = _whole_tuned(planned, _whole_base(planned))
-        sharding.shard(tuned.module, processes.mesh)
+        shard_model.shard(tuned.module, processes.mesh)
         return tuned
 
     return processes.in_turn(tune_and_shard)

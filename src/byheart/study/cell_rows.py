@@ -28,7 +28,7 @@ from byheart.study.cell_tokens import scored_texts
 from byheart.study.checkpoints import training_precision
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
-from byheart.study.planned_cell import METRIC_LABELS, PlannedCell
+from byheart.study.planned_cell import METRIC_CONTEXT, PlannedCell
 from byheart.study.remaining_work import (
     attack_cost,
     attack_evidence,
@@ -155,7 +155,7 @@ def _seconds(planned: PlannedCell, store: Store, observation: Choice, state: Mod
 def _metric_inputs(planned: PlannedCell, store: Store, evidence: Mapping[str, Any]) -> dict[str, Any]:
     """Return the inputs of metrics besides scores. Only here are evidence and membership combined."""
     split = planned.split
-    of_split = (name for name in METRIC_LABELS if name not in (*ATTACK_OUTPUT_NAMES, "trained_parameters"))
+    of_split = (name for name in METRIC_CONTEXT if name not in (*ATTACK_OUTPUT_NAMES, "trained_parameters"))
     inputs: dict[str, Any] = {name: getattr(split, name) for name in of_split}
     facts = read_json(store.folder("training", planned.key) / "facts.json")
     inputs["trained_parameters"] = int(facts["trained_parameters"])

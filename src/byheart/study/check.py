@@ -35,7 +35,7 @@ def requested_gates(
     if study is None and members is not None and nonmembers is not None and not overrides:
         return file_gates(members, nonmembers, group)
     raise StudyError(
-        "byheart check: requires either a study or two files. Run byheart check STUDY.yaml, "
+        "check: requires either a study or two files. Run byheart check STUDY.yaml, "
         "or byheart check --members FILE --nonmembers FILE [--group FIELD]."
     )
 

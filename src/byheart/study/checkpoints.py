@@ -5,6 +5,7 @@ All files are safetensors, never pickle.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,8 +108,18 @@ def write_weights(folder: Path, model: LanguageModel) -> None:
     trained = trainable_parameters(module)
     if isinstance(module, PeftModel):
         module.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
+        _sort_module_names(folder / "adapter" / "adapter_config.json")
     elif len(trained) == len(list(module.parameters())):
         module.save_pretrained(folder / "model")
         model.tokenizer.save_pretrained(folder / "model")
     else:
         save_file({n: p.detach().cpu().contiguous() for n, p in trained.items()}, folder / "trained.safetensors")
+
+
+def _sort_module_names(config: Path) -> None:
+    """Sort the names of modules: peft writes a set of them, whose order differs between processes."""
+    content = json.loads(config.read_text(encoding="utf-8"))
+    for name in ("target_modules", "exclude_modules"):
+        if isinstance(content.get(name), list):
+            content[name] = sorted(content[name])
+    config.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")

@@ -13,7 +13,8 @@ from byheart.core.errors import SettingError
 from byheart.core.registry import module_constant
 from byheart.core.types import Table
 from byheart.lm.base_models import parameter_count
-from byheart.lm.load import causal_config, check_chat_template, torch_device
+from byheart.lm.devices import torch_device
+from byheart.lm.load import causal_config, check_chat_template
 from byheart.lm.multimodal import check_trainable
 from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from byheart import lm
-from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS, observation_name
+from byheart.core.dependencies import ATTRIBUTE_INPUTS, INITIAL_INPUTS, TOKEN_INPUTS, observation_name
 from byheart.core.former_names import stored_name
 from byheart.core.registry import Choice, choose, key_of, module_constant
 from byheart.core.types import digest
@@ -40,10 +40,11 @@ def evidence_key(planned: PlannedCell, observation: Choice, state: ModelState) -
 
 def _input_identity(planned: PlannedCell, name: str, state: ModelState) -> Any:
     """Return the identity of an observation's input of this name."""
-    if name == "base_model" or (name == "model" and state == BASE):
+    if name in {"base_model", "reference_model"} or (name in {"model", *INITIAL_INPUTS} and state == BASE):
         return planned.base_recipe
-    if name == "model":
-        return {"cell": planned.key, "epoch": state.epoch, **({"initialized": True} if state.initialized else {})}
+    if name in {"model", *INITIAL_INPUTS}:
+        moment = {"epoch": state.epoch, **({"initialized": True} if state.initialized else {})}
+        return {"cell": planned.key, **(moment if name == "model" else {})}
     if name in TOKEN_INPUTS:
         return planned.tokens_recipe(TOKEN_INPUTS[name])
     if name in ATTRIBUTE_INPUTS:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 
 from byheart.core.config import Machine
+from byheart.core.dependencies import INITIAL_INPUTS
 from byheart.core.errors import SettingError
 from byheart.lm.base_models import locate
 from byheart.study.base_formats import default_training_precision, trained_base_weights
@@ -27,7 +28,7 @@ def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
     counted. With `machine.shard`, the bytes of one of the devices. None if the sizes are unknown before the base model is downloaded or
     dequantized.
     """
-    from byheart.lm.load import torch_device
+    from byheart.lm.devices import torch_device
     from byheart.lm.memory_check import float_count, weight_bytes
     from byheart.lm.train import training_dtype
 
@@ -37,20 +38,26 @@ def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
         return None
     itemsize = 4 if base_format.base_precision == "float32" else 2
     base = weight_bytes(tensors, itemsize, base_format.quantize, vocabulary)
-    trained = trained_base_weights(planned)
+    trained, bytes_per_weight = trained_base_weights(planned), _trained_weight_bytes(planned)
     # Without its own tensor, the head is tied to the embedding, whose shape it has.
     head = max((math.prod(s) for _, s in tensors if vocabulary in s), default=0)
     if machine.shard > 1:
         trained_count = {"all": float_count(tensors, None, vocabulary), "head": head}.get(trained, 0)
-        kept = TRAINED_WEIGHT_BYTES * trained_count + (base if trained != "all" else 0)
+        kept = bytes_per_weight * trained_count + (base if trained != "all" else 0)
         return kept / machine.shard + _gathered_bytes(planned, trained, itemsize, head)
     if trained == "all":
-        return base + TRAINED_WEIGHT_BYTES * float_count(tensors, None, vocabulary)
+        return base + bytes_per_weight * float_count(tensors, None, vocabulary)
     if trained == "head":
-        return base + TRAINED_WEIGHT_BYTES * head
+        return base + bytes_per_weight * head
     precision = training_dtype(default_training_precision(machine, base_format), torch_device(machine.device))
     is_cast = str(precision) != f"torch.{base_format.base_precision}"
     return base + is_cast * precision.itemsize * float_count(tensors, base_format.quantize, vocabulary)
+
+
+def _trained_weight_bytes(planned: PlannedCell) -> int:
+    """Return the bytes of a trained weight; observations of the training's displacement keep its initial value, too."""
+    keeps_initial = any(set(INITIAL_INPUTS) & set(o.needs) for o in planned.observations)
+    return TRAINED_WEIGHT_BYTES + 4 * keeps_initial
 
 
 def _gathered_bytes(planned: PlannedCell, trained: str, itemsize: int, head: int) -> float:
@@ -93,7 +100,7 @@ def _needed_bytes(planned: PlannedCell, machine: Machine, place: str) -> float |
     needed = memory_bytes(planned, machine)
     if needed is None or machine.shard == 1 or place != THIS_MACHINE:
         return needed
-    from byheart.lm.load import torch_device
+    from byheart.lm.devices import torch_device
     from byheart.lm.memory_check import weight_bytes
 
     tensors, vocabulary, _ = _tensors(planned.cell.base)

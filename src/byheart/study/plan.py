@@ -21,14 +21,15 @@ from byheart.data.group_sampling import has_groups
 from byheart.data.near_duplicates import NEAR_DUPLICATES_REVISION
 from byheart.data.private_attributes import check_has_attributes, check_has_candidates
 from byheart.data.prompts import check_has_prompts
-from byheart.data.splitting import GROUPED_REVISION, split
+from byheart.data.splitting import GROUPED_REVISION
 from byheart.lm.base_models import check_loadable
 from byheart.stats.dp_accounting import missing_package, privacy_settings, target_delta
 from byheart.store.result_files import read_json
 from byheart.store.store import Store
 from byheart.study.base_formats import check_base_format
+from byheart.study.cell_split import cell_split
 from byheart.study.learning_rate_search import resolve_searches, with_selection_texts
-from byheart.study.planned_cell import METRIC_INPUTS, METRIC_LABELS, PlannedCell, training_parts
+from byheart.study.planned_cell import METRIC_CONTEXT, METRIC_INPUTS, PlannedCell, training_parts
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.sharded_checks import check_sharded
 from byheart.study.study_file import Cell, Study
@@ -151,7 +152,7 @@ def _requested_observations(study: Study, configured: Mapping[str, Choice]) -> I
         minimum = int(module_constant(attack.function, "KNOWN", 1))
         yield from ((n, f"attacks {attack.name}", minimum) for n in attack.needs if n != "texts")
     for metric in study.metrics:
-        for name in (n for n in metric.needs if n not in METRIC_LABELS):
+        for name in (n for n in metric.needs if n not in METRIC_CONTEXT):
             available = dict.fromkeys((*METRIC_INPUTS, *entry_names("observations"), *configured))
             if name not in available:
                 raise DataError(f"metrics {metric.name}: unknown input {name!r}. Choose from {', '.join(available)}.")
@@ -187,7 +188,7 @@ def _stored_split(store: Store, cell: Cell, examples: Examples) -> Split:
 
     def make(folder: Path) -> None:
         settings = {n: v for n, v in sizes.items() if n != "split"}
-        new_split = split(examples, **settings, by=cell.data.split)
+        new_split = cell_split(cell, examples, settings)
         content = {
             "train": new_split.train.ids,
             "members": [int(m) for m in new_split.members],

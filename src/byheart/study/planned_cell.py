@@ -26,7 +26,7 @@ from byheart.study.observed_states import BASE, INITIALIZED, ModelState, epochs_
 from byheart.study.searched_rates import TriedRate
 from byheart.study.study_file import Cell
 
-METRIC_LABELS = (
+METRIC_CONTEXT = (
     *ATTACK_OUTPUT_NAMES,
     "membership",
     "groups",
@@ -37,7 +37,7 @@ METRIC_LABELS = (
     "planted",
     "trained_parameters",
 )
-METRIC_INPUTS = (*METRIC_LABELS, "train", "nonmember", "validation")
+METRIC_INPUTS = (*METRIC_CONTEXT, "train", "nonmember", "validation")
 """Inputs of metrics besides observations: scores, labels, and the evidence of members and of non-members."""
 
 

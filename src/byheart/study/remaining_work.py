@@ -10,6 +10,7 @@ from byheart.core.dependencies import (
     BY_EPOCH,
     TOKEN_INPUTS,
     forward_pass_count,
+    generated_token_count,
     observation_name,
     required_observations,
 )
@@ -138,7 +139,8 @@ def observation_work(planned: PlannedCell, observation: Choice) -> float:
     """Return the work of an observation, in forward passes of one token."""
     part = next((p for n, p in TOKEN_INPUTS.items() if n in observation.needs), "audited")
     attributes = sum(map(len, planned.split.attributes)) / max(len(planned.split.attributes), 1)
-    return forward_pass_count(observation, planned.observations, attributes=attributes) * _token_counts(planned)[part]
+    passes = forward_pass_count(observation, planned.observations, attributes=attributes)
+    return passes * _token_counts(planned)[part] + generated_token_count(observation)
 
 
 def observation_passes(planned: PlannedCell, observation: Choice) -> float:

@@ -12,10 +12,7 @@ from byheart.store.store import Store
 from byheart.study.executors.local import run_local_tasks
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import ProgressCallback
-from byheart.study.tasks import CellCallback, CellOutcome, Task, tasks_of
-
-TASKS = "tasks"
-"""Stage of the store with a note for each study: the tasks that it runs, for `byheart status` and for workers."""
+from byheart.study.tasks import TASKS, CellCallback, CellOutcome, Task, tasks_of
 
 
 def run_cells(
@@ -71,4 +68,4 @@ def note_tasks(store: Store, study: str, tasks: Sequence[Task]) -> None:
     store.note(TASKS, study, {"tasks": notes})
 
 
-__all__ = ["TASKS", "CellCallback", "CellOutcome", "check_executor", "note_tasks", "run_cells"]
+__all__ = ["CellCallback", "CellOutcome", "check_executor", "note_tasks", "run_cells"]

@@ -9,8 +9,8 @@ from byheart.store.store import Store
 from byheart.study.learning_rate_search import pending_trials, resolve_searches, trials_of, unresolved
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
+from byheart.study.run_cells import CellCallback, CellOutcome, run_cells
 from byheart.study.searched_rates import is_end_of_grid
-from byheart.study.workers import CellCallback, CellOutcome, run_cells
 
 
 def run_searches(

@@ -7,16 +7,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from byheart.analysis.paper_values import stored_published_values
-from byheart.core.atomic_file import atomic_write
-from byheart.core.errors import SettingError, StoreError
-from byheart.core.registry import Choice, choose
+from byheart.core.errors import SettingError
 from byheart.core.types import Row
 from byheart.store.paced_writer import PacedWriter
-from byheart.store.rows import read_gates, score_reader, study_notes, study_rows, validation_loss_reader
-from byheart.store.run_info import run_details
+from byheart.store.rows import study_notes
 from byheart.store.store import Store
 from byheart.study.cell_models import processes_of
 from byheart.study.checkpoints import drop_states_of_stored_trainings
@@ -28,15 +24,11 @@ from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import remaining_work_by_cell
+from byheart.study.run_cells import CellCallback, CellOutcome, check_executor, run_cells
 from byheart.study.run_searches import run_searches
 from byheart.study.sharded_study import follow, leading
 from byheart.study.split_checks import SplitGate, split_gates
 from byheart.study.study_file import Study, parse_study, read_study
-from byheart.study.workers import CellCallback, CellOutcome, check_executor, run_cells
-
-if TYPE_CHECKING:
-    from byheart.report.exhibits import ReportContent
-    from byheart.report.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -171,78 +163,4 @@ def _store_study(
     )
 
 
-def report_page(
-    store: Store, study: str | None, output: Path, *, show_text: bool = False, show_private: bool = False
-) -> Path:
-    """Write a study's report page and return its path. `show_text` adds the texts of the most exposed records.
-
-    `show_private` leaves private values in the texts unmasked. Raises `RequestError` without rows, or if the page cannot
-    be written.
-    """
-    from byheart.report.page import report  # imported late: only reports need the plotting packages
-
-    title = study or ", ".join(study_notes(store))
-    content, choices = report_content(store, study), _selected_shelf_choices(store, study)
-    if show_text:
-        from byheart.study.exposed_texts import token_view_reader
-
-        content = content._replace(texts=token_view_reader(store, study, show_private=show_private))
-    page = report(
-        content, title=title, provenance=run_details(store, study), tables=choices["tables"], figures=choices["figures"]
-    )
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(output) as temporary:
-            temporary.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(
-            f"report {output}: cannot be written ({error.strerror}). Choose another path with -o."
-        ) from error
-    return output
-
-
-def study_summary(store: Store, study: str | None) -> Summary:
-    """Return the two-page summary of a study, from the content of its page; raises `RequestError` without rows."""
-    from byheart.report.summary import study_summary as summarize  # as in `report_page`
-
-    title, choices = study or ", ".join(study_notes(store)), _selected_shelf_choices(store, study)
-    content, details = report_content(store, study), run_details(store, study)
-    return summarize(content, title=title, provenance=details, tables=choices["tables"], figures=choices["figures"])
-
-
-def export_folder(store: Store, study: str | None, folder: Path) -> list[Path]:
-    """Write a study's tables and figures in every format to a folder and return their paths.
-
-    Raises `RequestError` without rows, or if the folder cannot be written.
-    """
-    from byheart.report.export import export  # as in `report_page`
-
-    try:
-        return export(folder, report_content(store, study), **_selected_shelf_choices(store, study))
-    except OSError as error:
-        raise StoreError(f"folder {folder}: cannot be written ({error.strerror}). Choose another folder.") from error
-
-
-def report_content(store: Store, study: str | None) -> ReportContent:
-    """Return the inputs of a study's tables, figures and page; raises the errors of `rows.study_rows`."""
-    from byheart.report.exhibits import ReportContent
-
-    return ReportContent(
-        study_rows(store, study),
-        score_reader(store),
-        read_gates(store, study),
-        validation_loss_reader(store, study),
-        stored_published_values(store, study),
-    )
-
-
-def _selected_shelf_choices(store: Store, study: str | None) -> dict[str, list[Choice]]:
-    """Return the tables and figures that the study file names."""
-    notes = [note for name, note in study_notes(store).items() if study in {None, name}]
-    return {
-        shelf: [choose(shelf, entry["name"], entry["settings"]) for note in notes for entry in note[shelf]]
-        for shelf in ("tables", "figures")
-    }
-
-
-__all__ = ["Event", "Results", "report_page", "run"]
+__all__ = ["Event", "Results", "run"]

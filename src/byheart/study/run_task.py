@@ -17,8 +17,7 @@ from byheart.store.store import Store
 from byheart.study.learning_rate_search import all_trials
 from byheart.study.plan import plan_cells
 from byheart.study.study_file import Study, parse_study
-from byheart.study.tasks import CellOutcome, Task, run_planned_task, tasks_of
-from byheart.study.workers import TASKS
+from byheart.study.tasks import TASKS, CellOutcome, Task, run_planned_task, tasks_of
 
 
 def run_task(store: Store, key: str, *, study: str | None = None, wait: bool = True) -> CellOutcome | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byheart.core.config import Machine
+from byheart.core.dependencies import observation_name
 from byheart.core.errors import SettingError
 from byheart.stats.dp_accounting import privacy_settings
 from byheart.study.planned_cell import PlannedCell
@@ -27,6 +28,11 @@ def check_sharded(machine: Machine, planned: Sequence[PlannedCell]) -> None:
         )
     sharded_precision(machine)
     for cell in planned:
+        if beside := [observation_name(o) for o in cell.observations if "reference_model" in o.needs]:
+            raise SettingError(
+                f"{start}: observations {beside[0]}: reads the base model beside the trained one, and processes share one model at a "
+                "time. Remove the attack that requests it, or machine.shard."
+            )
         method, objective = cell.cell.method, cell.cell.training.objective
         if privacy_settings(method) is not None:
             raise SettingError(

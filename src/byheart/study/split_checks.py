@@ -59,7 +59,8 @@ def _split_gate(planned: PlannedCell, store: Store) -> SplitGate:
         try:
             result = gate(split, near_duplicate=near_duplicate, max_tokens=max_tokens, fpr=fpr)
         except DataError as error:
-            finding = Finding("data", "doubtful", "not checked", f"the split was not checked: {error}", 0.0)
+            reason = str(error).removeprefix("split check: ")
+            finding = Finding("data", "doubtful", "not checked", f"the split was not checked: {reason}", 0.0)
             result = Gate(len(split.members), len(split.nonmembers), (finding,))
         result = with_assignment(result, is_random=cell.data.split == "group")
         (folder / "gate.json").write_text(json.dumps(dataclasses.asdict(result), allow_nan=False))

@@ -12,8 +12,7 @@ from byheart.core.json_shapes import as_declared
 from byheart.core.types import Table
 from byheart.store.result_files import damaged_result_error
 from byheart.store.store import Store
-from byheart.study.tasks import FAILURES
-from byheart.study.workers import TASKS
+from byheart.study.tasks import FAILURES, TASKS
 
 
 class TaskState(NamedTuple):

@@ -7,47 +7,55 @@ list is closed: a new kind of input is a new entry there, and in `evidence_keys`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from byheart.core.config import Machine
-from byheart.core.dependencies import ATTRIBUTE_INPUTS, TOKEN_INPUTS
+from byheart.core.dependencies import ATTRIBUTE_INPUTS, INITIAL_INPUTS, TOKEN_INPUTS
 from byheart.core.errors import DataError
 from byheart.core.evidence import EVIDENCE_TYPES, evidence_to_arrays
 from byheart.core.registry import Choice
 from byheart.store.result_files import write_arrays
 from byheart.store.store import Store
-from byheart.study.cell_models import processes_of
+from byheart.study.cell_models import base_model, processes_of
 from byheart.study.evidence_keys import evidence_key, evidence_recipe
-from byheart.study.observed_states import ModelState
+from byheart.study.observed_states import BASE, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import observation_work
 from byheart.study.stored_evidence import read_evidence, read_shadow_passes
 
 if TYPE_CHECKING:
+    import torch
+
+    from byheart.lm.contrastive import ReferenceModel
     from byheart.lm.load import LanguageModel
     from byheart.lm.tokens import Tokens
 
 
 @dataclass(frozen=True)
 class CellContext:
-    """Shared values of a cell's training and observations."""
+    """Shared values of a cell's training and observations.
+
+    `initial_weights` are the trained parameters before training, by name; empty if no observation requests them.
+    """
 
     planned: PlannedCell
     store: Store
     machine: Machine
     on_event: ProgressCallback
     tokens: Mapping[str, Tokens]
+    initial_weights: Mapping[str, torch.Tensor] = field(default_factory=dict[str, "torch.Tensor"])
 
 
 @dataclass(frozen=True)
 class StoreProvider:
     """Provides the evidence of one state of the model through the store.
 
-    `base_model` is the same object as `model`: base evidence is made at epoch 0, before the method changes the model.
+    `base_model` is the same object as `model`: base evidence is made at epoch 0, before the method changes the model. Only
+    `reference_model` is the base model beside the trained one; it shares the weights of the cached base model.
     """
 
     context: CellContext
@@ -63,6 +71,8 @@ class StoreProvider:
         context = self.context
         if name in {"model", "base_model"}:
             return Scorer(self.model, context.machine.token_budget, getattr(torch, context.planned.scoring.precision))
+        if name in {"reference_model", *INITIAL_INPUTS}:
+            return self._reference_model() if name == "reference_model" else self._initial_weights()
         if name in TOKEN_INPUTS:
             return context.tokens[TOKEN_INPUTS[name]]
         if name in ATTRIBUTE_INPUTS:
@@ -70,6 +80,18 @@ class StoreProvider:
         if name == "shadow_passes":
             return read_shadow_passes(context.planned, context.store, self.state)
         return read_evidence(context.planned, context.store, context.planned.observation(name), self.state)
+
+    def _initial_weights(self) -> Mapping[str, torch.Tensor]:
+        """Return the trained parameters before training; the base model has none."""
+        return {} if self.state == BASE else self.context.initial_weights
+
+    def _reference_model(self) -> ReferenceModel:
+        """Return the base model beside the model; before training it is the model itself."""
+        from byheart.lm.contrastive import ReferenceModel
+
+        if self.state == BASE:
+            return ReferenceModel(self.model)
+        return ReferenceModel(base_model(self.context.planned, self.context.machine))
 
     def provide(self, observation: Choice, compute: Callable[[], Any]) -> None:
         """Store the evidence unless another cell or run has stored it meanwhile."""

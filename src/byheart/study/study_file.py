@@ -224,8 +224,10 @@ def _check_cells(cells: Sequence[Cell]) -> None:
         members, known, train = cell.data.members, cell.data.known, cell.data.train
         if train is not None and members + known > train:
             and_known = f" and data.known = {known}" if known else ""
+            keys = "data.members + data.known" if known else "data.members"
             raise SettingError(
-                f"data.members = {members}{and_known}: more than data.train = {train} training texts. Set {train} or fewer in total."
+                f"data.members = {members}{and_known}: more than data.train = {train} training texts. Set {keys} to at most {train}, or "
+                "raise data.train."
             )
 
 

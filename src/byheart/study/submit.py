@@ -8,10 +8,10 @@ from byheart.study.executors.slurm_jobs import Submission, job_executor, submit_
 from byheart.study.learning_rate_search import with_pending_trials
 from byheart.study.plan import plan
 from byheart.study.remaining_work import remaining_work_by_cell
+from byheart.study.run_cells import note_tasks
 from byheart.study.split_checks import split_gates
 from byheart.study.study_file import Study
 from byheart.study.tasks import tasks_of
-from byheart.study.workers import note_tasks
 
 
 def submit(study: Study, store: Store) -> Submission:

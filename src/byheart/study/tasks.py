@@ -21,6 +21,7 @@ from typing import Literal
 
 from byheart.core.config import Machine
 from byheart.core.errors import ByheartError
+from byheart.core.machine_faults import machine_fault_line
 from byheart.core.registry import key_of
 from byheart.core.types import Row
 from byheart.store.lease import LOG_VARIABLE
@@ -33,6 +34,9 @@ from byheart.study.progress_events import ProgressCallback
 from byheart.study.remaining_work import missing_evidence
 from byheart.study.run_cell import base_observations, needs_shadows, observe_base, rows_key, run_cell, run_shadow
 from byheart.study.shadow_models import shadow_cells
+
+TASKS = "tasks"
+"""Stage of the store with a note for each study: the tasks that it runs, for `byheart status` and for workers."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,8 @@ def _outcome(task: Task, store: Store, machine: Machine, on_event: ProgressCallb
     except ByheartError as error:
         return CellOutcome(label, "", (), str(error))
     except Exception as error:  # noqa: BLE001 - an error in one cell must not stop the others
+        if line := machine_fault_line(error):
+            return CellOutcome(label, "", (), line)
         message = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         external = _external_error_place(planned, error)
         return CellOutcome(label, "", (), f"{external}{message}", "" if external else traceback.format_exc())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Machine
+from byheart.core.dependencies import INITIAL_INPUTS
 from byheart.core.errors import SettingError
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice
@@ -68,6 +69,7 @@ def observe_in_step(
 ) -> None:
     """Observe as `observe` does, in this process; processes that share a model's weights must all call it."""
     from byheart.lm import load, train
+    from byheart.lm.displacement_origin import initial_values
 
     on_event(Event("begin", planned.label, "loading the base model"))
     processes, model = processes_of(machine), base_model(planned, machine)
@@ -87,6 +89,8 @@ def observe_in_step(
         model = model.without_weights()
     tuned = tuned_model(planned, machine, model)
     language_model = train.with_hidden_cache(load.LanguageModel(tuned.module, model.tokenizer, model.name))
+    if any(set(INITIAL_INPUTS) & set(o.needs) for observations in missing.values() for o in observations):
+        context = dataclasses.replace(context, initial_weights=initial_values(tuned.module))
     if initialized:
         tuned.module.eval()
         make_evidence(initialized, StoreProvider(context, INITIALIZED, language_model))
@@ -200,7 +204,7 @@ def _begin_or_resume(context: CellContext, start: tuple[float, dict[str, Any]] |
 def _training_dtype(context: CellContext, model: LanguageModel) -> torch.dtype:
     """Return the number format of training: that of the stored training, if this one resumes or repeats it."""
     from byheart.lm import train
-    from byheart.lm.placement import device_of
+    from byheart.lm.devices import device_of
 
     stored: Any = processes_of(context.machine).agree(partial(training_precision, context.planned, context.store))
     choice = stored or default_training_precision(context.machine, context.planned.cell.base_format)

@@ -37,7 +37,8 @@ def attributes(rows: Sequence[Row], *, epoch: Annotated[int, Ge(0)] | None = Non
         "the true value gives the most likely text among candidate values. Unseen values did not occur in training: a "
         "difference shows that the true value did. Trained values occurred in other training texts: a difference shows that "
         "the model knows which text has the value; non-members have candidates with the status of their true value. "
-        "Extracted: the model generates the value verbatim from the text before it. Base model: on the members' texts. "
+        "Extracted: the model generates the value verbatim from the text before it. In prompts: values that stand in a prompt and not "
+        "in the text after it, ranked by the likelihood of the completion or of the prompt itself. Base model: on the members' texts. "
         'Majority: the share reached by the most frequent candidate, or by guessing. Columns "over ...": members\' share '
         f"minus the control. {SIGNIFICANCE_MARK}: the differences to non-members, to the base model and, with trained "
         f"values, to the majority are above 0, corrected for all {len(lines)} lines."

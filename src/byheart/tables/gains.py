@@ -4,7 +4,7 @@ Debeshee Das, Jie Zhang, Florian Tramèr, Blind Baselines Beat Membership Infere
 2406.16201: an attack's AUC counts only as far as it exceeds a blind classifier's. The gain over the base model is a paired
 difference on the same texts (DeLong, clustered by group). A blind classifier was trained on the texts that it classifies,
 so no paired variance is valid for it: the gain's interval runs from the attack's lower end minus the classifier's upper
-end to the attack's upper end minus the classifier's lower end. It is valid under any dependence, and wider than necessary.
+end to the attack's upper end minus the classifier's lower end. It is valid for any correlation, and wider than necessary.
 """
 
 from __future__ import annotations
@@ -114,6 +114,6 @@ def _note(tests: int, gates: Mapping[tuple[str, str], Gate]) -> str:
     )
     return (
         "After the last epoch. In brackets: 95 % intervals. The gain over the base model is paired on the same texts; the "
-        "interval of the gain over the blind classifier is valid under any dependence. "
+        "interval of the gain over the blind classifier is valid for any correlation between attack and classifier. "
         f"{SIGNIFICANCE_MARK}: gain differs from 0 at 5 %, corrected for all {tests} gains (Holm).{blind}"
     )

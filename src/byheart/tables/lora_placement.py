@@ -19,7 +19,7 @@ from byheart.tables._columns import attack_rows, cells_across, format_base_value
 
 
 def lora_placement(rows: Sequence[Row], *, metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None) -> Table:
-    """Leakage of LoRA by adapted layers, under every attack; higher leaks more.
+    """Leakage of LoRA by adapted layers, under every attack; a higher value means more leakage.
 
     Raises `DataError` for fewer than two placements.
     """

@@ -42,10 +42,10 @@ def methods(
     epoch: Annotated[int, Ge(0)] | None = None,
     metric: str = "auc",
 ) -> Table:
-    """Leakage of every method under every attack, beside its validation perplexity; higher leaks more.
+    """Leakage of every method under every attack; a higher value means more leakage.
 
-    `epoch` None is the last epoch. For AUC, each attack's lowest value is marked, and the values that do not differ from
-    it on the same texts. Raises `DataError` without rows of this metric.
+    The last line is the validation perplexity, if it was measured. `epoch` None is the last epoch. For AUC, each attack's lowest
+    value is marked, and the values that do not differ from it on the same texts. Raises `DataError` without rows of this metric.
     """
     measured = attack_rows(rows, None, metric, epoch)
     utility = [r for r in rows if r.metric == "perplexity" and not r.attack]

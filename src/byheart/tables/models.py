@@ -19,7 +19,7 @@ from byheart.tables._columns import attack_rows, cells_across, format_base_value
 def models(
     rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc", epoch: Annotated[int, Ge(0)] | None = None
 ) -> Table:
-    """Leakage of every base model under every method, for one attack; higher leaks more.
+    """Leakage of every base model under every method, for one attack; a higher value means more leakage.
 
     Models are sorted by size if rows of full fine-tuning give it, else by name. Raises `DataError` for fewer than two.
     """

@@ -33,7 +33,7 @@ def risks(
     extraction: str = "discoverable",
     perplexity: Annotated[float, Gt(0)] | None = None,
 ) -> Table:
-    """Membership, extraction, attribute and canary risk of each method at equal perplexity; higher leaks more.
+    """Membership, extraction, attribute and canary risk of each method at equal perplexity; a higher value means more leakage.
 
     `perplexity` None stands for two levels: the lowest that all methods reach which improve on the base model, and the
     lowest that half of them reach; for one method, the perplexity of its last epoch. Raises `DataError` for fewer than

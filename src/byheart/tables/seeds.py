@@ -31,7 +31,7 @@ def seeds(
     epoch: Annotated[int, Ge(0)] | None = None,
     metric: str = "auc",
 ) -> Table:
-    """Mean over all seeds and splits (`data.seed`) of a metric, with an interval over texts and seeds; higher leaks more.
+    """Mean over all seeds and splits (`data.seed`) of a metric, with an interval over texts and seeds; a higher value means more leakage.
 
     `epoch` None is the last epoch. AUC is pooled from the stored scores, any other metric from its values and intervals.
     Raises `DataError` without rows of this metric, and if no method was trained with several seeds or splits.

@@ -43,11 +43,11 @@ def canary_table(rows: Sequence[Row]) -> Table | None:
 def _bound_note(row: Row) -> str:
     settings = row_values.parse_settings(row.metric_settings)
     canaries = (row.members or 0) + (row.nonmembers or 0)
-    value = f"at least {row_values.format_number(row.value)}" if row.value else "no lower bound above 0 is shown"
     copies = settings.get("repeated", "1")
     return (
-        f" Epsilon of one record{'' if copies == '1' else f' in {copies} copies'}: {value}, with 95 % confidence, by {settings['guesses']} "
-        f"guesses on {canaries} canaries that the manifest fixed (delta {float(settings.get('delta', '1e-5')):g}). 0 never means private."
+        f" Lower bound on epsilon for one record{'' if copies == '1' else f' in {copies} copies'}: {row_values.format_number(row.value)} "
+        f"(95 % confidence, delta {float(settings.get('delta', '1e-5')):g}, {settings['guesses']} guesses, {canaries} canaries). "
+        "A bound of 0 does not show privacy."
     )
 
 

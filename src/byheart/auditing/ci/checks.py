@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple
 from byheart.analysis import row_values
 from byheart.analysis.labels import attack_label, metric_name
 from byheart.auditing.audit import Audit
+from byheart.auditing.fail_bounds import Bound, crossed_bounds
 from byheart.auditing.result import FINETUNED_EPOCH
-from byheart.auditing.thresholds import Bound, crossed_bounds
 from byheart.core.errors import DataError
 from byheart.core.types import Estimate
 

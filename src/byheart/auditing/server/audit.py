@@ -14,7 +14,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.analysis.token_view import Piece, text_pieces
-from byheart.auditing.compare import AuditComparison, audit_comparison
+from byheart.auditing.audited_split import AuditComparison, audit_comparison
 from byheart.auditing.conclude import NO_BASE, AttackResults, AuditedModel, build_audit
 from byheart.auditing.pass_bounds import check_pass_bounds
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from byheart.auditing.attack_evidence import attack_outputs
-from byheart.auditing.compare import AuditComparison
+from byheart.auditing.audited_split import AuditComparison
 from byheart.auditing.result import BASE_EPOCH
 from byheart.auditing.server.checks import check_models_differ, check_same_tokens
 from byheart.auditing.server.evidence import SERVER_OBSERVATIONS, EndpointTexts, ServerProvider, as_logprobs

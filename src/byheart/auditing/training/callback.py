@@ -29,7 +29,7 @@ from byheart.core.registry import choose
 from byheart.core.types import Row, Texts
 from byheart.data.canary_manifest import PlantedSet
 from byheart.lm.patched_forward import PatchedForwardError
-from byheart.lm.preserve_state import FSDP2, sharding
+from byheart.lm.sharding import FSDP2, sharding_kind
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
@@ -129,7 +129,7 @@ class MemorizationCallback(TrainerCallback):
         """Evaluate the base model."""
         self.evaluations, self.leaking, self.seconds, self._train_start = [], [], 0.0, time.perf_counter()
         self._has_started, self._on_other_ranks, self.leaking_in_reverse = False, None, []
-        if how := sharding(kwargs["model"]):
+        if how := sharding_kind(kwargs["model"]):
             if how != FSDP2:
                 can_stop = self.stop_above is not None or self.stop_when_leakage_rises
                 start_warnings.warn_about_sharding(how, can_stop=can_stop, is_rank_zero=state.is_world_process_zero)

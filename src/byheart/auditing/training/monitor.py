@@ -19,7 +19,7 @@ from byheart.auditing.attack_evidence import (
     parse_attacks,
     runnable_attacks,
 )
-from byheart.auditing.compare import are_canaries, measurable_metrics, split_of_given_parts
+from byheart.auditing.audited_split import are_canaries, measurable_metrics, split_of_given_parts
 from byheart.auditing.texts import AuditedText
 from byheart.auditing.training.alarms import Evaluation
 from byheart.auditing.training.canaries import WatchedCanaries, watch_canaries

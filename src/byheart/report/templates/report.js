@@ -268,7 +268,7 @@
       return (order.down ? -sign : sign) || (cell.reversed ? a.score - b.score : b.score - a.score);
     });
     const summary = `${matches.length} of the ${cell.ids.length} most exposed records among ${cell.members} members; attack ${attack}, epoch ${cell.epochs[epochIndex]}${content.seeds.length > 1 ? `, seed ${cell.seed}` : ""}.`;
-    note.textContent = cell.leaks ? summary : `${summary} No leakage is shown for this method, so this order may be chance.`;
+    note.textContent = cell.leaks ? summary : `${summary} No leakage is shown for this method: this ranking may be random.`;
     const made = make("table", null, { class: "records" });
     const head = made.createTHead().insertRow();
     for (const [title, by] of [["record", "id"], [`non-members with a ${cell.reversed ? "higher" : "lower"} score`, "share"], ["score", "score"]]) {
@@ -324,7 +324,7 @@
     }
     const scroll = make("div", null, { class: "scroll plain", tabindex: "0", role: "region", "aria-label": `scores of ${record.id}` });
     scroll.append(inner);
-    wide.append(make("p", `Share of non-members with a ${cell.reversed ? "higher" : "lower"} score than this record; the record's score in small print.`, { class: "note" }), scroll);
+    wide.append(make("p", `Share of non-members with a ${cell.reversed ? "higher" : "lower"} score than this record. The small number is the score.`, { class: "note" }), scroll);
     const view = cell.texts[record.i];
     if (view) wide.append(tokenView(record, view));
     line.append(wide);

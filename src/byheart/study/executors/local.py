@@ -19,7 +19,7 @@ from typing import Any
 from byheart.core.config import Machine
 from byheart.core.library_warnings import silence_library_warnings
 from byheart.store.store import Store
-from byheart.study.executors.task_futures import RETRY_SECONDS, run_by_futures
+from byheart.study.executors._task_futures import RETRY_SECONDS, run_by_futures
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.tasks import CellOutcome, Task, dependents_of, earlier_failure, run_planned_task
 from byheart.study.train_and_observe import release_base_model

@@ -16,7 +16,7 @@ from byheart.core.config import Machine
 from byheart.core.errors import SettingError, StoreError
 from byheart.store.probe import ask, check_answers, withdraw
 from byheart.store.store import Store
-from byheart.study.executors.task_futures import run_by_futures
+from byheart.study.executors._task_futures import run_by_futures
 from byheart.study.remote_tasks import Surroundings, answer_probe, run_remote_task, surroundings
 from byheart.study.tasks import CellOutcome, Task
 
