@@ -1,71 +1,19 @@
-"""Writes docs/choose.md from docs/choose.jinja: every number in its tables and sentences comes from the rows of docs/results.
+"""Writes docs/choose.md from docs/choose.jinja: every number in its tables and sentences comes from the rows of docs/results."""
 
-A sentence that compares numbers states its condition with `holds`. If the rows no longer carry it, the page is not written, and
-the error names the sentence to change.
-"""
-
-import csv
-import io
 import re
-import tarfile
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from pathlib import Path
-from typing import NamedTuple
 
-import jinja2
+from page_numbers import DOCS, METHODS, Number, environment, found_number, interval, results
 
-from byheart.analysis.formats import rows_csv
-from byheart.store.rows import study_rows
-from byheart.store.store import Store
-
-DOCS = Path(__file__).parent
 TEMPLATE, PAGE = DOCS / "choose.jinja", DOCS / "choose.md"
-METHODS = {
-    "full": "full",
-    "head": "head",
-    "LoRA": "lora",
-    "prefix": "prefix",
-    "prompt": "prompt",
-    "P-tuning": "p_tuning",
-}
-NUMBER_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+__all__ = ["METHODS", "PAGE", "found_number", "interval", "page", "results"]
 
 Lookup = Callable[[str], Sequence[Mapping[str, str]]]
 
 
-class Number(NamedTuple):
-    """A value with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@cache
-def results(folder: str) -> list[dict[str, str]]:
-    """Return a study's rows as text: those of rows.csv, or else those of the packed study."""
-    place = DOCS / "results" / folder
-    if (place / "rows.csv").exists():
-        text = (place / "rows.csv").read_text(encoding="utf-8")
-    else:
-        with tempfile.TemporaryDirectory() as there, tarfile.open(place / "study.tar.xz") as packed:
-            packed.extractall(there, filter="data")
-            text = rows_csv(study_rows(Store.open(Path(there))))
-    return list(csv.DictReader(io.StringIO(text)))
-
-
 def page(lookup: Lookup = results) -> str:
     """Return the page. Raises `ValueError` if the rows do not carry a sentence."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 - Markdown
-    )
-    environment.filters |= {"short": short, "interval": interval, "plain": plain, "word": word}
 
     def number(study: str, metric: str, **settings: object) -> Number:
         return found_number(lookup(study), study, metric, settings)
@@ -81,23 +29,11 @@ def page(lookup: Lookup = results) -> str:
         ]
         return max(max(float(r["value"]) - float(r["low"]), float(r["high"]) - float(r["value"])) for r in found)
 
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    template = environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
     return template.render(
-        n=number, setting=setting, widest=widest, equal=equal_perplexity, holds=holds, methods=METHODS, min=min, max=max,
+        n=number, setting=setting, widest=widest, equal=equal_perplexity,
         epochs=lambda study: max(int(r["epoch"]) for r in lookup(study) if r["epoch"]),
     )  # fmt: skip
-
-
-def found_number(rows: Sequence[Mapping[str, str]], study: str, metric: str, settings: Mapping[str, object]) -> Number:
-    """Return the number of the one row of a metric with these settings."""
-    wanted = {name: str(value) for name, value in settings.items()}
-    found = [r for r in rows if r["metric"] == metric and all(r[n] == v for n, v in wanted.items())]
-    if len(found) > 1:  # counts of a data set are the same for every method
-        found = found if len({r["value"] for r in found}) > 1 else found[:1]
-    if len(found) != 1:
-        raise ValueError(f"docs/choose.jinja: {len(found)} rows of {metric} with {wanted} in {study}. Name one row.")
-    row = found[0]
-    return Number(*(float(row[name] or row["value"]) for name in ("value", "low", "high")))
 
 
 def equal_perplexity(study: str) -> dict[str, dict[str, dict[str, Number | str]]]:
@@ -112,33 +48,3 @@ def equal_perplexity(study: str) -> dict[str, dict[str, dict[str, Number | str]]
                 m: Number(*found) if found else row[m] for m, found in numbers.items()
             }
     return levels
-
-
-def holds(condition: bool, words: str) -> str:  # noqa: FBT001 - called in the template
-    """Return the words if the rows carry them."""
-    if not condition:
-        raise ValueError(
-            f"docs/choose.jinja: the rows do not carry {words!r}. Change the sentence, and what follows from it."
-        )
-    return words
-
-
-def short(number: Number | float) -> str:
-    """Return an AUC or a share with two digits: ".97", "1.00"."""
-    value = number.value if isinstance(number, Number) else number
-    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"  # noqa: PLR2004 - rounds to 1.00
-
-
-def interval(number: Number) -> str:
-    """Return a number with its interval: ".97 [.93, .99]"."""
-    return f"{short(number)} [{short(number.low)}, {short(number.high)}]"
-
-
-def plain(number: Number | float, digits: int = 0) -> str:
-    """Return a number with this number of decimals, and commas between thousands."""
-    return f"{number.value if isinstance(number, Number) else number:,.{digits}f}"
-
-
-def word(number: float) -> str:
-    """Return a small whole number as a word."""
-    return NUMBER_WORDS[int(number)]

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from byheart.analysis.pooled_estimates import pooled_over_splits
 from byheart.core.errors import DataError
 from byheart.core.types import ScoreSet
 from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
-from byheart.tables.seeds import pooled_over_splits, seeds
+from byheart.tables.seeds import seeds
 from testing.made_up import scored, study
 
 SEEDS = (0, 1, 2)

@@ -30,7 +30,9 @@ def blocks(page, language):
 
 
 def load_page_script(name):
-    """The module of a script in the docs folder."""
+    """The module of a script in the docs folder, which may import its neighbors."""
+    if str(DOCS) not in sys.path:
+        sys.path.append(str(DOCS))
     spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

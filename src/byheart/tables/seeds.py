@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-import numpy as np
 from annotated_types import Ge
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import LeadColumns
+from byheart.analysis.pooled_estimates import pooled_over_splits
 from byheart.core.errors import DataError
 from byheart.core.row import is_base_row
-from byheart.core.types import Estimate, Row, ScoreSet, Table
-from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
+from byheart.core.types import Row, ScoreSet, Table
 from byheart.tables._columns import AdversaryColumn, attack_lines, attack_rows, cells_across, with_splits_merged
-
-RANGES = {"auc": (0.0, 1.0), "tpr_at_fpr": (0.0, 1.0), "perplexity": (1.0, float("inf"))}
 
 
 def seeds(
@@ -69,36 +66,6 @@ def seeds(
         lines,
         _note(measured, split_of) + adversaries.note,
     )
-
-
-def pooled_over_splits(
-    rows: Sequence[Row], split_of: Mapping[str, str], scores: Callable[[str], ScoreSet]
-) -> Estimate | None:
-    """Mean of the splits' estimates of one metric; `split_of` names each cell's split. None without rows."""
-    by_split: dict[str, dict[int, Row]] = {}
-    for row in rows:
-        by_split.setdefault(split_of[row.cell], {})[row.seed] = row
-    pooled = [_pooled_over_seeds(list(of_split.values()), scores) for of_split in by_split.values()]
-    if not pooled:
-        return None
-    ends = [(e.low, e.high) for e in pooled if e.low is not None and e.high is not None]
-    low, high = np.mean(ends, axis=0) if len(ends) == len(pooled) else (None, None)
-    return Estimate(float(np.mean([e.value for e in pooled])), low, high)
-
-
-def _pooled_over_seeds(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Estimate:
-    """Pool one split's seeds. Seeds whose base model is the same have equal rows, which count once."""
-    if len({r.value for r in rows}) == 1 and all(is_base_row(r) for r in rows):
-        rows = rows[:1]
-    if rows[0].metric == "auc" and all(r.scores for r in rows):
-        sets = [scores(r.scores) for r in rows]
-        first = sets[0]
-        if all(s.ids == first.ids for s in sets):
-            groups = first.groups or first.ids
-            value, (low, high) = auc_over_seeds(np.array([s.scores for s in sets]), first.members, groups)
-            return Estimate(value, low, high)
-    estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
-    return pool_seed_estimates(estimates, within=RANGES.get(rows[0].metric, (-np.inf, np.inf)))
 
 
 def _note(rows: Sequence[Row], split_of: Mapping[str, str]) -> str:
