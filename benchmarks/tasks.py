@@ -1,21 +1,27 @@
 """What a task costs besides its work (docs/scale.md): `PYTHONPATH=tests python -m benchmarks.tasks`, with or without Ray.
 
-Prints the store's milliseconds a task, at more and more tasks and workers, and the seconds a task of executors.
+Prints the store's milliseconds a task, at more and more tasks and workers, and the seconds a task of executors. Workers run the
+loop of Slurm jobs, on tasks whose results are empty folders.
 """
 
 import importlib.util
 import multiprocessing
-import random
+import resource
 import sys
 import tempfile
 import time
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from byheart.store import store as store_module
 from byheart.store.store import Store
+from byheart.study.executors._task_sequence import run_in_sequence
+from byheart.study.task_share import Share
+from byheart.study.tasks import CellOutcome, Task, run_claimed
 
 CELLS = 8
+SIZES = ((100, 1), (1000, 1), (10_000, 1), (10_000, 2), (1000, 50), (10_000, 50))
 
 
 def main(pieces: list[str]) -> None:
@@ -25,10 +31,11 @@ def main(pieces: list[str]) -> None:
     if "store" not in pieces:
         return
     store_module.result_provenance = lambda _seconds: {}  # it asks git, once a process
-    for tasks, workers in ((100, 1), (1000, 1), (10_000, 1), (10_000, 2), (10_000, 50)):
-        seconds, executions = store_seconds(tasks, workers)
+    for tasks, workers in SIZES:
+        cost = store_cost(tasks, workers)
         print(
-            f"store: {tasks} tasks, {workers} workers: {1000 * seconds / tasks:.2f} ms a task, {executions} executions"
+            f"store: {tasks} tasks, {workers} workers: {1000 * cost.seconds / tasks:.2f} ms a task, "
+            f"{1000 * cost.cpu_seconds / tasks:.2f} ms of processors, {cost.executions} executions"
         )
 
 
@@ -39,38 +46,72 @@ def _print_executors() -> None:
                 print(f"{executor}: {name}: {seconds:.2f} s")
 
 
-def store_seconds(tasks: int, workers: int) -> tuple[float, int]:
-    """Return the seconds in which workers claim, make and release all tasks, and how many were executed."""
+class StoreCost(NamedTuple):
+    """Seconds in which workers claim, make and release all tasks; seconds of processors; and how many tasks were executed."""
+
+    seconds: float
+    cpu_seconds: float
+    executions: int
+
+
+class EmptyTask(Task):
+    """A task whose result is an empty folder. `planned` is its number."""
+
+    @property
+    def label(self) -> str:
+        """Name of the task."""
+        return f"task {self.planned}"
+
+    @cached_property
+    def results(self) -> tuple[tuple[str, str], ...]:
+        """Stage and key of the result."""
+        return (("rows", self.key),)
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the task, and of its result."""
+        return str(self.planned)
+
+
+def store_cost(tasks: int, workers: int) -> StoreCost:
+    """Return what the store costs when `workers` processes share `tasks` tasks."""
     context = multiprocessing.get_context("fork")
+    numbered: list[Any] = list(range(tasks))
+    made = [EmptyTask("base", n) for n in numbered]
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        Store.open(Path(folder))
-        counts = context.Array("i", workers)
-        processes = [context.Process(target=_work, args=(Path(folder), tasks, i, counts)) for i in range(workers)]
-        started = time.perf_counter()
+        store = Store.open(Path(folder))
+        counts: Any = context.Array("i", workers)
+        processes = [
+            context.Process(target=_work, args=(store, made, Share(i, workers), counts)) for i in range(workers)
+        ]
+        started, before = time.perf_counter(), _children_seconds()
         for process in processes:
             process.start()
         for process in processes:
             process.join()
-        return time.perf_counter() - started, sum(counts)
+        stored = len(store.keys("rows"))
+        if stored != tasks or any(p.exitcode for p in processes):
+            raise SystemExit(f"store: {stored} of {tasks} tasks have a result.")
+        return StoreCost(time.perf_counter() - started, _children_seconds() - before, sum(counts))
 
 
-def _work(root: Path, tasks: int, worker: int, counts: Any) -> None:
-    store = Store(root)
-    pending = list(range(tasks))
-    random.Random(worker).shuffle(pending)
-    while pending:
-        deferred = []
-        for task in pending:
-            key = f"{task}"
-            if store.has("rows", key):
-                continue
-            with store.claim(key, wait=False) as is_claimed:
-                if not is_claimed:
-                    deferred.append(task)
-                elif not store.has("rows", key):
-                    store.get_or_make("rows", key, {}, lambda _: None)
-                    counts[worker] += 1
-        pending = deferred
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _work(store: Store, tasks: list[EmptyTask], share: Share, counts: Any) -> None:
+    def make(task: Task) -> CellOutcome:
+        def count(_: Path) -> None:
+            counts[share.number] += 1
+
+        store.get_or_make("rows", task.key, {}, count)
+        return CellOutcome(task.label, "", ())
+
+    def run(task: Task) -> CellOutcome | None:
+        return run_claimed(task, store, lambda: make(task), wait=False)
+
+    run_in_sequence(tasks, store, share, run, lambda _task: None, lambda _task, _outcome: None)
 
 
 def executor_seconds(folder: Path, executor: str) -> dict[str, float]:

@@ -55,7 +55,10 @@ READ_BY = (
         "`byheart audit`",
         "a file, a folder or `hub:OWNER/NAME:SPLIT`; `--fields prompt=question,completion=answer`, `--response`",
     ),
-    ("`byheart check`", "a study, or two files; `--group` names the field of groups"),
+    (
+        "`byheart check`",
+        "a study, or two files; `--group` names the field of groups, `--fields` others, as in `byheart audit`",
+    ),
     (
         "`byheart.audit`, `MemorizationCallback`",
         "strings, pairs, chats, records, a data set, a frame, an Arrow table, or columns, in memory",
@@ -131,6 +134,9 @@ def page() -> str:
             "## Data\n",
             f"Files: {_quoted(READERS)}; all except Parquet also with {_quoted(DECOMPRESSORS)}.\n",
             *table(("read by", "how"), READ_BY),
+            "`texts.jsonl:label=1` reads the records whose field `label` is 1, also of a folder or of a split on the Hub. A string on a",
+            "line of JSONL or in a JSON array is a text. A `.json` file may contain JSON lines, as `Dataset.to_json` writes them.",
+            "See [files of other tools](other_tools.md#files-of-other-tools).\n",
             *table(("record", "example", "scored"), map(_example, EXAMPLES)),
             "Of a preference pair, `--response rejected` or `both` chooses the other side, or both as one group. The prompt",
             "may also be the common first messages of both sides (TRL), `conversations` (LLaMA-Factory) or `instruction`.",

@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 import choose_page
 import formats_page
+import results_page
 from package_graph import mermaid
 
 from byheart.cli.departures import departures_markdown
@@ -32,6 +33,7 @@ def pages() -> dict[Path, str]:
         architecture: text,
         choose_page.PAGE: choose_page.page(),
         formats_page.PAGE: formats_page.page(),
+        results_page.PAGE: results_page.page(),
         **shelves,
     }
 

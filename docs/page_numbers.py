@@ -87,8 +87,8 @@ def holds(condition: bool, words: str) -> str:  # noqa: FBT001 - called in the t
 
 def short(number: Number | float) -> str:
     """Return an AUC or a share with two digits: ".97", "1.00"."""
-    value = number.value if isinstance(number, Number) else number
-    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"  # noqa: PLR2004 - rounds to 1.00
+    text = f"{number.value if isinstance(number, Number) else number:.2f}"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
 
 
 def interval(number: Number) -> str:

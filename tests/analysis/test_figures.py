@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from byheart.analysis import chart, labels
 from byheart.analysis.chart import _contrast, _rgb, legible_color
 from byheart.core.errors import DataError
-from byheart.core.types import ScoreSet
+from byheart.core.types import Estimate, ScoreSet
 from byheart.figures._series_style import MAX_END_LABELS
 from byheart.figures.frontier import frontier
 from byheart.figures.heat_map import heat_map
@@ -23,6 +23,7 @@ from byheart.figures.roc import roc
 from byheart.figures.scale_study import scale_study
 from byheart.figures.trajectory import trajectory
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
+from byheart.stats.seed_pooling import pool_seed_estimates
 from testing.figure_rows import FEW, drawn, scores
 from testing.made_up import scored, study
 
@@ -121,11 +122,11 @@ def test_the_selected_rows_are_drawn():
 def test_seeds_are_averaged_and_the_figure_explains_the_band():
     rows = study(datasets=("xsum",), methods=("full",), seeds=(0, 1))
     figure = trajectory(rows)
-    ends = [r.value for r in rows if (r.epoch, r.attack, r.metric) == (3, "loss", "auc")]
+    seeds = [r for r in rows if (r.epoch, r.attack, r.metric) == (3, "loss", "auc")]
+    wanted = pool_seed_estimates([Estimate(r.value, r.low, r.high) for r in seeds], within=(0, 1))
     (pooled,) = points(figure, epoch=3, attack="Loss", metric="ROC AUC", seed="")
-    assert pooled["value"] == pytest.approx(sum(ends) / 2)
-    assert (pooled["low"], pooled["high"]) == (min(ends), max(ends))
-    assert "lowest and highest of 2 seeds" in figure.words
+    assert [pooled[n] for n in ("value", "low", "high")] == pytest.approx([wanted.value, wanted.low, wanted.high])
+    assert "95 % interval for other texts and other training seeds" in figure.words
     assert len(points(figure, epoch=3, attack="Loss", metric="ROC AUC")) == 3
 
 

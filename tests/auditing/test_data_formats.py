@@ -121,7 +121,7 @@ def test_the_command_line_names_fields_and_sides(base, files, command, tmp_path)
         ("list.jsonl", b'[{"text": "a"}]', "not a JSON object|name an array .json"),
         ("bad.jsonl.gz", b"no gzip", "cannot be decompressed"),
         ("x.json", b'{"text": "a", "other": "b"}', "not a JSON array"),
-        ("y.json", b'["a"]', "item 1: is not a JSON object"),
+        ("y.json", b"[5]", "item 1: is not a JSON object"),
         ("z.json", b"{", "is not JSON"),
         ("w.jsonl.gz", gzip.compress("é".encode("latin-1"), mtime=0), "line 1: is not UTF-8"),
         ("v.parquet.gz", b"x", "unsupported file type"),

@@ -230,7 +230,9 @@ def test_a_plan_that_was_changed_or_exists_is_refused(base, command, folder, tmp
     words = ("--model", base, "--preregistered")
     assert "was changed after it was written" in refusal(command(*words, plan))
     assert "is not a preregistration" in refusal(command(*words, folder / MANIFEST))
-    assert "does not exist" in refusal(command(*words, tmp_path / "none.json"))
+    assert "does not exist. Name the file of byheart audit --preregister." in refusal(
+        command(*words, tmp_path / "none")
+    )
 
 
 def test_two_models_are_compared_in_pairs_on_the_same_texts(folder, saved, base, command, typed, tmp_path):

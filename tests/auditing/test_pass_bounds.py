@@ -192,7 +192,7 @@ def test_the_plan_says_how_many_texts_a_bound_takes(files, typed):
     content = json.loads(typed("check", *words, *sides, "--json")[1])
     assert content["datasets"][0]["members"] == 32
     assert content["pass_below"][0]["bounds"][0]["power"] == pytest.approx(auc_pass_power(32, 32, 0.55, attacks=2))
-    assert "chance reaches 0.5" in refusal(typed("check", "--pass-below", "auc=0.5"))
+    assert "a value above 0.5, which chance reaches, and below 1." in refusal(typed("check", "--pass-below", "auc=0.5"))
 
 
 @pytest.mark.usefixtures("many_calls")

@@ -57,6 +57,12 @@ def test_commands_and_their_options_exist(page):
         assert known[command].make_context(command, words, resilient_parsing=False).args == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_in_sentences_exist(page):
+    known = get_command(byheart.cli.main.app).commands
+    assert set(re.findall(r"`byheart ([a-z]+)", page.read_text())) <= set(known)
+
+
 def test_commands_occur_on_their_pages():
     reported = {words[1] for page in PAGES for words in commands(page)}
     assert reported >= set(get_command(byheart.cli.main.app).commands)

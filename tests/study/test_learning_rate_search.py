@@ -265,8 +265,9 @@ def test_a_method_keeps_a_rate_that_its_entry_writes(tiny_folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"rates": {"find": [1e-3]}}, "not a search"),
-        ({"rates": ["search", 1e-3]}, "not a search"),
+        ({"rates": {"find": [1e-3]}}, "neither a rate nor a search"),
+        ({"rates": ["search", 1e-3]}, "neither a rate nor a search"),
+        ({"rates": "fast"}, "'fast': neither a rate nor a search. Write a number, learning_rate: search, or"),
         ({"rates": {"search": [1e-3]}}, "training.learning_rate.search"),
         ({"rates": {"search": [1e-3, -1]}}, "training.learning_rate.search"),
         ({"methods": ["dp_lora"]}, "private training"),

@@ -1,4 +1,4 @@
-"""Studies of two processes that share each model's weights: rows, losses and stored files of one process."""
+"""Studies of two and four processes that share each model's weights: rows, losses and stored files of one process."""
 
 import json
 import time
@@ -55,16 +55,16 @@ def content(folder, **changes):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Run studies in one process or in two, and return its store's folder; `stop` ends it at the event with this text."""
+    """Run studies in some processes, and return their store's folder; `stop` ends them at the event with this text."""
     root = tmp_path_factory.mktemp("sharded")
     (root / "study.py").write_text(SCRIPT)
 
-    def run_studies(name, studies, *stop, sharded):
+    def run_studies(name, studies, *stop, count):
         place = root / f"{name}{len(list(root.iterdir()))}"
         place.mkdir()
         arguments = [json.dumps(studies), root / name, *stop]
-        if sharded:
-            processes.ranks(root / "study.py", arguments, place, within=240)
+        if count > 1:
+            processes.ranks(root / "study.py", arguments, place, count=count, within=240)
         else:
             processes.ended(processes.started(root / "study.py", arguments, place), place, within=240)
         return root / name
@@ -79,7 +79,7 @@ def stores(tiny_folder, run):
     changes = {"training": {"epochs": 1, "batch_size": 3}, "attacks": ["loss", "grad_norm"], "machine": machine}
     half = content(tiny_folder("gpt2"), name="half", methods=HALF, **changes)
     studies = [content(tiny_folder("gpt2")), half]
-    return [run(name, studies, sharded=name == "two") for name in ("one", "two")]
+    return [run(name, studies, count=count) for name, count in (("one", 1), ("two", 2))]
 
 
 def named(rows):
@@ -138,20 +138,39 @@ def test_losses_and_stored_weights_equal_those_of_one_process(stores):
             assert (weight - found[1][name]).abs().max() < 1e-4, name
 
 
+def test_four_processes_give_the_losses_rows_and_weights_of_one(tiny_folder, run, stores):
+    """Full fine-tuning, which divides weights, gradients and moments; the other methods are tested with two processes."""
+    one = Store(stores[0])
+    four = Store(run("four", [content(tiny_folder("gpt2"), methods=["full"], attacks=["loss"])], count=4))
+    (key,) = four.keys("training")
+    folders = [s.folder("training", key) for s in (one, four)]
+    losses = [json.loads((f / "facts.json").read_text())["losses"] for f in folders]
+    assert len(losses[1]) >= 2
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    rows, all_rows = (named(study_rows(s)) for s in (four, one))
+    assert len(rows) >= 6
+    for name, row in rows.items():
+        for number in ("value", "low", "high"):
+            assert getattr(row, number) == pytest.approx(getattr(all_rows[name], number), abs=1e-4), name
+    found = [weights(f) for f in folders]
+    assert found[0].keys() == found[1].keys()
+    assert all((w - found[1][n]).abs().max() < 1e-4 for n, w in found[0].items())
+
+
 def test_a_killed_process_ends_the_other_and_any_number_resumes(tiny_folder, run, stores):
     """One process stops after half an epoch, two resume until one is killed after two epochs, and one process finishes."""
     training = {"epochs": 2, "batch_size": 3, "observe": [0.5, 1, 2]}
     study = content(tiny_folder("gpt2"), methods=["full"], attacks=["loss"], training=training)
-    resumed = Store(run("resumed", [study], "epoch 1 trained", sharded=False))
+    resumed = Store(run("resumed", [study], "epoch 1 trained", count=1))
     assert len(resumed.keys("states")) == 1
     begun = time.monotonic()
     with pytest.raises(
         AssertionError, match=r"exit code 1: (.*\n)?machine.shard: process 0 of 2 ends: a process has ended"
     ):
-        run("resumed", [study], "epoch 2 trained", sharded=True)
+        run("resumed", [study], "epoch 2 trained", count=2)
     assert time.monotonic() - begun < 60
     assert not resumed.keys("training")
-    run("resumed", [study], sharded=False)
+    run("resumed", [study], count=1)
     (key,) = resumed.keys("training")
     assert not resumed.keys("states")
     stored = [s.folder("training", key) for s in (Store(stores[0]), resumed)]

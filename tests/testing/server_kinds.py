@@ -86,7 +86,8 @@ def spelled(spell, *, always=True):
     def fault(folders):
         tokenizer = AutoTokenizer.from_pretrained(folders["tuned"])
         ids = {tokenizer.decode([i]): i for i in range(len(tokenizer))}
-        change = changed_where_listed(tokens=lambda tokens: [spell(tokenizer, ids[t]) for t in tokens])
+        part = ids["\N{REPLACEMENT CHARACTER}"]  # vLLM spells parts of characters as "", or as the whole character
+        change = changed_where_listed(tokens=lambda tokens: [spell(tokenizer, ids.get(t, part)) for t in tokens])
         return lambda _, body: change if body and (always or body.get("return_tokens_as_token_ids", True)) else None
 
     return fault

@@ -137,7 +137,7 @@ def attack_and_metric_names(rows: Sequence[Row], attack: str, metric: str = "auc
 def points(rows: Sequence[Row]) -> list[Point]:
     """Return a point for every attack metric by epoch, with the perplexity of that epoch, and for every perplexity.
 
-    Several seeds give one point with their mean, lowest and highest value, and one point per seed. `last` is the last epoch
+    Several seeds give one point with their mean and its interval, and one point per seed. `last` is the last epoch
     of the point's model, `chance` the level of random guessing. Points of an initialized method have `initialized`; all
     figures but the frontier leave them out. `family` is the series without its learning rate, if that is another name. Values
     that are not finite are left out.

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from byheart.analysis.row_values import RANGES
 from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row, ScoreSet
 from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
-
-RANGES = {"auc": (0.0, 1.0), "tpr_at_fpr": (0.0, 1.0), "perplexity": (1.0, float("inf"))}
 
 
 def pooled_over_splits(

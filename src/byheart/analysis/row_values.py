@@ -7,10 +7,9 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-import numpy as np
-
 from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row
+from byheart.stats.seed_pooling import pool_seed_estimates
 
 CHANCE_AUC = 0.5
 """AUC of random guessing."""
@@ -18,6 +17,13 @@ CHANCE_AUC = 0.5
 
 INTERVAL = "95 % interval"
 
+
+RANGES = {
+    **dict.fromkeys(("auc", "tpr_at_fpr", "extraction_rate", "extraction_rate_nonmembers"), (0.0, 1.0)),
+    **dict.fromkeys(("perplexity", "train_perplexity"), (1.0, math.inf)),
+    **dict.fromkeys(("bleu", "chrf", "rouge"), (0.0, 100.0)),
+}
+"""Possible values of metrics, to which intervals over seeds are clipped."""
 
 MISSING = "\N{EN DASH}"
 """Table cell without a measurement."""
@@ -37,14 +43,17 @@ def rows_at_epoch(rows: Sequence[Row], epoch: float | None) -> list[Row]:
 
 
 def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
-    """Return one row's estimate with its interval; for several seeds, the mean with the lowest and highest as ends."""
+    """Return one row's estimate with its interval; for several seeds, the mean with an interval for other texts and other seeds.
+
+    The interval is that of `pool_seed_estimates`, and None if a seed has none. The table `seeds` pools AUCs from their scores, which
+    gives a shorter one.
+    """
     if not rows:
         return None
-    if len(rows) == 1:
-        row = rows[0]
-        return Estimate(row.value, row.low, row.high, row.members, row.nonmembers)
-    values = [r.value for r in rows]
-    return Estimate(float(np.mean(values)), min(values), max(values))
+    estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
+    if len(estimates) == 1:
+        return estimates[0]
+    return pool_seed_estimates(estimates, within=RANGES.get(rows[0].metric, (-math.inf, math.inf)))
 
 
 def base_estimate(rows: Sequence[Row]) -> Estimate | None:
@@ -60,10 +69,8 @@ def interval_description(rows: Sequence[Row]) -> str:
     counts = sorted({len(s) for s in seeds.values()})
     if counts in ([], [1]):
         return INTERVAL
-    if len(counts) == 1:
-        return f"lowest and highest of {counts[0]} seeds around their mean"
-    of_one = f" ({INTERVAL} where there is one seed)" if counts[0] == 1 else ""
-    return f"lowest and highest of {counts[0]} to {counts[-1]} seeds around their mean{of_one}"
+    of_one = " (for other texts only, where there is one seed)" if counts[0] == 1 else ""
+    return f"{INTERVAL} for other texts and other training seeds{of_one}"
 
 
 def format_number(value: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from byheart.core.paths import expanded
+from byheart.data.row_selection import split_selection
 from byheart.lm.base_models import locate
 from byheart.lm.model_folder import identifying_files
 from byheart.store.seal import file_sha256, hashes_of
@@ -18,9 +19,9 @@ WEIGHT_PARTS = ("model", "adapter", "base", *dict.fromkeys(EXPORT_PARTS.values()
 def input_hashes(sources: Mapping[str, str], weights: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
     """Return hashes by input and file name: texts by part ("member", ...), and weights by part ("model", ...).
 
-    Inputs that are not local files are left out.
+    Inputs that are not local files are left out. A selection of rows has the hash of its complete file.
     """
-    hashes = {part: _source_hashes(expanded(source)) for part, source in sources.items()}
+    hashes = {part: _source_hashes(expanded(split_selection(source)[0])) for part, source in sources.items()}
     hashes |= {part: _weight_hashes(name) for part, name in weights.items() if name}
     return {name: files for name, files in hashes.items() if files}
 

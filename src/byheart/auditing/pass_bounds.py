@@ -107,7 +107,7 @@ def _parse_bound(item: str, fpr: float) -> PassBound:
         maximum = math.nan
     if not lowest < maximum < highest:
         raise SettingError(
-            f"--pass-below {item}: the value is not a number above {lowest:g} and below {highest:g}, and chance reaches {lowest:g}. "
+            f"--pass-below {item}: must be METRIC=VALUE with a value above {lowest:g}, which chance reaches, and below {highest:.3g}. "
             f"Write, for example, --pass-below {metric}={example:.3g}."
         )
     return PassBound(metric, maximum)

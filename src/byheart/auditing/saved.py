@@ -17,7 +17,7 @@ from byheart.core.json_shapes import as_declared
 from byheart.core.row import rows_from_json
 from byheart.core.types import Row, Scores, ScoreSet
 from byheart.stats.leakage_tests import RecordLabels
-from byheart.store.seal import MANIFEST, read_sealed
+from byheart.store.seal import MANIFEST, missing_manifest, read_sealed
 
 BASE_PREFIX = "base/"
 LABEL_COLUMNS = ("id", "member", "group")
@@ -87,8 +87,10 @@ def read_audit_manifest(folder: Path) -> dict[str, Any]:
         fix = "Name a folder of byheart audit -o."
         if (folder / "store.json").is_file():
             fix = f"It is a store of studies: byheart report --store {folder}"
-        raise StoreError(f"{folder}: is not the folder of an audit (no {MANIFEST}). {fix}")
+        raise StoreError(f"{folder}: is not the folder of an audit ({missing_manifest(folder)}). {fix}")
     manifest = read_sealed(folder / MANIFEST)
+    if "made" not in manifest and (folder / "store.json").is_file():
+        raise StoreError(f"{folder}: is a packed study, not an audit. Its page: byheart report --store {folder}")
     if "made" not in manifest or "files" not in manifest:
         raise StoreError(f"{folder}: its {MANIFEST} is not that of an audit. Name a folder of byheart audit -o.")
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from byheart.auditing.texts import AuditedText, ScoredResponse, record_texts
 from byheart.core.errors import DataError
 from byheart.data.formats import SourceRow
+from byheart.data.row_selection import split_selection
 from byheart.data.sources import read_source
 
 FIELD_OPTIONS = {"id": "--id", "group": "--group"}
@@ -27,12 +28,13 @@ def read_source_texts(
     """
     texts: list[AuditedText] = []
     present_fields: set[str] = set()
+    source, _ = split_selection(path)
     for row in read_source(path):
         record = _standard_record(row, field_names)
         if private_fields:
             present_fields |= row.fields.keys()
             record["attributes"] = {name: row.fields.get(name) for name in private_fields}
-        name = row.location.removeprefix(path).lstrip(" /")
+        name = row.location.removeprefix(source).lstrip(" /")
         try:
             texts += record_texts(part, name, record, response=response)
         except DataError as error:
@@ -64,8 +66,9 @@ def read_released_texts(part: str, path: str, field_names: Mapping[str, str]) ->
     if not all(name in row.fields for name in names.values() for row in rows):
         names = {}
     texts: list[AuditedText] = []
+    source, _ = split_selection(path)
     for row in rows:
-        location = row.location.removeprefix(path).lstrip(" /")
+        location = row.location.removeprefix(source).lstrip(" /")
         try:
             texts += record_texts(part, location, _standard_record(row, names))
         except DataError as error:

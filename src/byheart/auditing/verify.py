@@ -26,7 +26,7 @@ from byheart.core.errors import SettingError, StoreError, UnknownNameError
 from byheart.core.json_shapes import as_declared
 from byheart.core.registry import choose
 from byheart.store.check_store import check_store
-from byheart.store.seal import MANIFEST, SEAL, changed_files, read_sealed
+from byheart.store.seal import MANIFEST, SEAL, changed_files, missing_manifest, read_sealed
 
 STORE_FILE = "store.json"
 STORE_WORK_FOLDERS = (".making",)
@@ -48,13 +48,13 @@ def verify_folder(folder: Path, inputs: Mapping[str, str], *, seal: str | None =
 
     `inputs` are paths by part ("member", "model", ...), `seal` is the seal that was noted elsewhere. Raises `StoreError` for a
     folder without a manifest, `UnknownNameError` for a part that the manifest does not name, and `SettingError` for inputs or a
-    seal of a store.
+    seal of a store, and for inputs of a packed study.
     """
     if not (folder / MANIFEST).is_file() and (folder / STORE_FILE).is_file():
         return _verify_store(folder, is_plain=not inputs and seal is None)
     if not (folder / MANIFEST).is_file():
         raise StoreError(
-            f"{folder}: has no {MANIFEST}. Name a folder of byheart audit -o, the folder of an unpacked study, or a store."
+            f"{folder}: {missing_manifest(folder)}. Name a folder of byheart audit -o, the folder of an unpacked study, or a store."
         )
     try:
         manifest = read_sealed(folder / MANIFEST)
@@ -107,6 +107,8 @@ def _parse_seal(written: str) -> str:
 
 
 def _input_differences(part: str, path: str, recorded: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    if not recorded:
+        raise SettingError(f"--input {part}: the {MANIFEST} names no inputs. Run byheart verify without --input.")
     if part not in recorded:
         raise UnknownNameError("--input", part, recorded)
     found = input_hashes(*(({}, {part: path}) if part in WEIGHT_PARTS else ({part: path}, {}))).get(part, {})

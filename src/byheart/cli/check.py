@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from byheart.cli.options import DEFAULT_STORE, JsonOutput, Overrides, StoreFolder, check_fpr
+from byheart.cli.text_options import shape_field_names
+from byheart.core.errors import SettingError
 from byheart.core.split_check import Gate
 
 if TYPE_CHECKING:
     from byheart.auditing.settings import AuditSettings
 
+DEFAULT_FPR = 0.01
 _BOUND_HELP = (
     "Also show how many texts this bound of byheart audit --pass-below takes; this requires neither a study nor files."
 )
@@ -28,20 +31,35 @@ def check(  # noqa: PLR0913 - options of a command
     group: Annotated[
         str | None, typer.Option(metavar="FIELD", help="Field with a record's group in these files.")
     ] = None,
+    fields: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names of other fields in these files, as in byheart audit: text=input."),
+    ] = None,
     store: StoreFolder = DEFAULT_STORE,
     overrides: Overrides = None,
     pass_below: Annotated[list[str] | None, typer.Option(metavar="METRIC=VALUE", help=_BOUND_HELP)] = None,
     attacks: Annotated[str, typer.Option(metavar="NAMES", help="Attacks of the audit, for --pass-below.")] = "default",
-    fpr: Annotated[float, typer.Option(help="False positive rate of the audit, for --pass-below.")] = 0.01,
+    fpr: Annotated[float, typer.Option(help="False positive rate of the audit, for --pass-below.")] = DEFAULT_FPR,
     json: JsonOutput = False,
 ) -> None:
     """Check without a model whether members and non-members are comparable: sound, doubtful, or broken (exit 1)."""
     from byheart.study.check import gates_json, gates_text, requested_gates
 
+    for option, has_default in (("--attacks", attacks == "default"), ("--fpr", fpr == DEFAULT_FPR)):
+        if not pass_below and not has_default:
+            raise SettingError(f"{option}: this option requires --pass-below. Add it, such as --pass-below auc=0.55.")
     settings = _audit_settings(pass_below, attacks, fpr) if pass_below else None
     gates: dict[str, Gate] = {}
-    if settings is None or study is not None or members is not None or nonmembers is not None or group:
-        gates = requested_gates(study, members, nonmembers, group=group, store=store, overrides=overrides or [])
+    if settings is None or any(option is not None for option in (study, members, nonmembers)) or group or fields:
+        gates = requested_gates(
+            study,
+            members,
+            nonmembers,
+            group=group,
+            fields=shape_field_names(fields),
+            store=store,
+            overrides=overrides or [],
+        )
     content: dict[str, Any] = json_module.loads(gates_json(gates)) if gates else {}
     lines = [gates_text(gates)] if gates else []
     if settings is not None:

@@ -156,10 +156,9 @@ def _arxiv(attack: str) -> str:
 ATTACKS_HEAD = """# Attacks
 
 A higher score always means more leakage. Attacks are grouped by what their [adversary](threat_models.md#what-each-attack-needs)
-must have, the weakest adversary first; all scored texts belong to it too. The column *passes*
-counts forward passes over the audited texts with the default settings. Attacks share passes: two attacks on `target` and `base`
-need two passes together. Known records (`data.known`) take passes too, but are few. `byheart run` stores the passes and seconds
-of each attack in the rows."""
+must have besides the scored texts, the weakest adversary first. The column *passes* counts forward passes over the audited texts with
+the default settings. Attacks share passes: two attacks on `target` and `base` need two passes together. Known records (`data.known`)
+need passes too, but are few. `byheart run` stores the passes and seconds of each attack in the rows."""
 MEMBERSHIP_HEAD = """## Was this text trained on?
 
 Every attack scores the same tokens of the same texts. A higher score means more likely a member.
@@ -167,7 +166,7 @@ Every attack scores the same tokens of the same texts. A higher score means more
 EXTRACTION_HEAD = """## Does the model generate this text?
 
 The adversary has the prefix of a text (observation `prefix_suffix_split`: the first 50 tokens, half of a shorter text, or the
-whole prompt) and wants the suffix, at most 50 tokens. Only for `extractable` the adversary has no prefix: it samples texts from the
+whole prompt) and wants the suffix, at most 50 tokens. The adversary of `extractable` has no prefix: it samples texts from the
 contrast of the model with its base model, and looks for the audited texts among them.
 
 An extraction attack returns a score and whether each text was extracted.

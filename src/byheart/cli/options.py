@@ -51,5 +51,8 @@ def open_existing_store(store: Path) -> Store:
     if store.is_dir() and any(store.iterdir()) and not (store / "store.json").exists():
         raise StoreError(f"store {store}: this folder is not a byheart store. Name the folder of byheart run.")
     if not (store / "store.json").exists():
-        raise StoreError(f"store {store}: the folder does not exist. Create it: byheart run STUDY.yaml --store {store}")
+        problem = (
+            "the folder is empty. Write results to it" if store.is_dir() else "the folder does not exist. Create it"
+        )
+        raise StoreError(f"store {store}: {problem}: byheart run STUDY.yaml --store {store}")
     return Store.open(store)

@@ -53,11 +53,11 @@ def report(  # noqa: PLR0913 - the options of one command
     With the folder of an audit, whose page is its report.html: write --pdf, and print --annex as Markdown, or write it as
     Markdown and JSON to the folder of --export.
     """
-    from byheart.report.pdf import check_engine, write_pdf
+    from byheart.report.pdf import check_pdf, write_pdf
 
     check_annex(annex, context)
     if pdf is not None:
-        check_engine()
+        check_pdf(pdf)
     if folder is not None:
         _check_no_study_options(folder, study, output, is_shown=show_text or show_private)
         _report_audit(folder, pdf=pdf, annex=annex, context=context, export=export)
@@ -69,6 +69,10 @@ def report(  # noqa: PLR0913 - the options of one command
     from byheart.study.study_report import export_folder, report_page, study_summary
 
     check_show_options(show_text=show_text, show_private=show_private)
+    if output.suffix.lower() not in {"", ".html", ".htm"}:
+        raise SettingError(
+            f"-o {output}: the page is HTML. Write a name that ends in .html; a PDF is written by --pdf."
+        )
     opened = open_existing_store(store)
     typer.echo(
         f"report: {report_page(opened, study, output, show_text=show_text, show_private=show_private).absolute()}"

@@ -57,11 +57,13 @@ class ReviewOptions:
 
         `inputs` are paths that the audit reads.
         """
+        from byheart.data.row_selection import split_selection
+
         if self.annex is not None and output is None:
             raise SettingError("--annex: there is no folder to write it to. Add -o DIR.")
         if self.junit is not None and self.sarif is not None and self.junit.resolve() == self.sarif.resolve():
             raise SettingError(f"--sarif {self.sarif}: is also the file of --junit. Name two files.")
-        read = {Path(item).resolve() for item in inputs}
+        read = {Path(split_selection(str(item))[0]).resolve() for item in inputs}
         for option, path, example in (("--junit", self.junit, "junit.xml"), ("--sarif", self.sarif, "audit.sarif")):
             if path is None:
                 continue

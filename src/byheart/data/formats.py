@@ -1,6 +1,6 @@
 """Read rows of JSON, JSONL, CSV, TSV, Parquet and text files, also compressed with gzip or Zstandard.
 
-Each row has a location ("notes.jsonl line 3") for error messages.
+Each row has a location ("notes.jsonl line 3") for error messages. A string in a JSON array or on a line of JSONL is a text.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ def _read_text(path: Path) -> Iterator[SourceRow]:
 
 
 _ONE_OBJECT_PER_LINE = "Write one object per line. A JSON array needs the extension .json."
+_LINE_TYPES = 'is not a JSON object or string. Write one object per line, such as {"text": "..."}, or one string.'
 
 
 def _read_jsonl(path: Path) -> Iterator[SourceRow]:
@@ -107,18 +108,21 @@ def _read_jsonl(path: Path) -> Iterator[SourceRow]:
             ) from error
         except (ValueError, RecursionError) as error:
             raise DataError(f"{location}: is not JSON ({first_error_line(error)}). {_ONE_OBJECT_PER_LINE}") from error
-        if not isinstance(fields, dict):
-            raise DataError(f'{location}: is not a JSON object. Write one object per line, such as {{"text": "..."}}.')
-        yield SourceRow(location, fields)  # pyright: ignore[reportUnknownArgumentType] - JSON's keys are strings
+        yield SourceRow(location, _json_record(fields, f"{location}: {_LINE_TYPES}"))
 
 
 def _read_json(path: Path) -> Iterator[SourceRow]:
+    text = _read_utf8(path)
     try:
-        content: object = json.loads(_read_utf8(path))
+        content: object = json.loads(text)
     except (ValueError, RecursionError) as error:
+        if _begins_with_a_record(text):
+            yield from _read_jsonl(path)  # `Dataset.to_json` writes lines under any name
+            return
         raise DataError(
             f"{path}: is not JSON ({first_error_line(error)}). Write an array of objects, or name a file of lines .jsonl."
         ) from error
+    is_array = isinstance(content, list)
     if isinstance(content, dict):
         # Files of datasets and of older tools: one list of records under a name such as "data".
         lists = [v for v in cast("dict[str, object]", content).values() if isinstance(v, list)]
@@ -126,9 +130,30 @@ def _read_json(path: Path) -> Iterator[SourceRow]:
     if not isinstance(content, list):
         raise DataError(f"{path}: is not a JSON array of objects. Write an array with one object per record.")
     for number, fields in enumerate(cast("list[object]", content), start=1):
-        if not isinstance(fields, dict):
-            raise DataError(f"{path} item {number}: is not a JSON object. Write one object per record.")
-        yield SourceRow(f"{path} item {number}", cast("dict[str, object]", fields))
+        location = f"{path} item {number}"
+        if isinstance(fields, str) and not is_array:
+            # A list of strings within an object can be a field of one record.
+            raise DataError(f"{location}: is not a JSON object. Write one object per record, or an array of strings.")
+        problem = "is not a JSON object or string. Write one object, or one string, per record."
+        yield SourceRow(location, _json_record(fields, f"{location}: {problem}"))
+
+
+def _json_record(value: object, problem: str) -> Mapping[str, object]:
+    """Return an object's fields, or the fields of a string's record. Raises `DataError` with the problem for another type."""
+    if isinstance(value, str):
+        return {"text": value}
+    if not isinstance(value, dict):
+        raise DataError(problem)
+    return cast("dict[str, object]", value)
+
+
+def _begins_with_a_record(text: str) -> bool:
+    """Whether the first line is a complete JSON object or string, and more follows."""
+    first, _, rest = text.lstrip().partition("\n")
+    try:
+        return bool(rest.strip()) and isinstance(json.loads(first), dict | str)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _read_tsv(path: Path) -> Iterator[SourceRow]:

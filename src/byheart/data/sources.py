@@ -2,6 +2,7 @@
 
 A split of the Hub is written `hub:OWNER/NAME:SPLIT`, with a configuration `hub:OWNER/NAME:CONFIG:SPLIT`, at a revision
 `hub:OWNER/NAME@REVISION:SPLIT`; a part of a split as in `datasets`: `hub:OWNER/NAME:train[:1000]`.
+Of any source, `:FIELD=VALUE` at its end selects the rows with this value: `texts.jsonl:label=1`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from byheart.core.errors import DataError
 from byheart.core.hub_offline import hub_fix
 from byheart.core.paths import expanded
 from byheart.data.formats import READERS, SUFFIXES, SourceRow, first_error_line, format_suffix, numbered_rows, read_rows
+from byheart.data.row_selection import select_rows, split_selection
 
 _HUB_SPLIT_PATTERN = re.compile(
-    r"hub:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?:(\w+(?:\[[^\]]+\])?)", re.ASCII
+    r"hub:([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?(?::([\w.-]+))?:(\w+(?:\.\w+)*(?:\[[^\]]+\])?)", re.ASCII
 )
 _HUB_SYNTAX_HINT = "Write hub:OWNER/NAME:SPLIT, or hub:OWNER/NAME:CONFIG:SPLIT."
 _Rows = Iterable[Mapping[str, object]]
@@ -27,8 +29,15 @@ _Rows = Iterable[Mapping[str, object]]
 def read_source(name: str) -> list[SourceRow]:
     """Return the rows of a source, each with its location.
 
-    Raises `DataError` in one line for a source that does not exist, contains no texts, or cannot be read.
+    Raises `DataError` in one line for a source that does not exist, contains no texts, or cannot be read, and for a selection of no
+    rows.
     """
+    source, selection = split_selection(name)
+    rows = _read_all_rows(source)
+    return rows if selection is None else select_rows(source, rows, selection)
+
+
+def _read_all_rows(name: str) -> list[SourceRow]:
     if name.startswith("hub:"):
         return _nonempty_rows(name, numbered_rows(name, _load_hub_split(name)))
     if not name:

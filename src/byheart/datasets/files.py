@@ -19,11 +19,12 @@ from byheart.core import chat_messages
 from byheart.core.errors import DataError
 from byheart.core.paths import expanded
 from byheart.core.split import Examples, Role
-from byheart.data.formats import SourceRow, read_rows
+from byheart.data.formats import SourceRow
 from byheart.data.pii import PiiKind, first_pii_values
 from byheart.data.readers import SPLIT_ROLES, Example, examples, nonempty_string_field, published_splits, string_field
 from byheart.data.record_fields import identifier
 from byheart.data.records import RECORD_SHAPES, SHAPES, parse_record
+from byheart.data.sources import read_source
 
 REVISION = 1  # a field named `group` is used by default
 
@@ -58,7 +59,7 @@ def files(  # noqa: PLR0913 - one setting per field
     rows_by_name: dict[str, list[SourceRow]] = (
         {name: list(rows) for name, rows in published_splits(path).items()}
         if is_folder
-        else {location.stem: read_rows(location)}
+        else {location.stem: read_source(path)}
     )
     settings = {"text": text, "prompt": prompt, "completion": completion, "messages": messages}
 

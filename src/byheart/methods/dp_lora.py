@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt, Interval
 from byheart.core.config import Privacy
 from byheart.lm.load import LanguageModel, TrainableModel
 from byheart.methods._dp import check_no_stateful_buffers
-from byheart.methods._lora import LoraTargets, add_lora
+from byheart.methods._lora import LoraLayers, LoraTargets, add_lora
 
 VARIANT = "AdamW (as Li et al.) in place of SGD; noise drawn from the cell's key, not from a cryptographic generator"
 
@@ -28,6 +28,9 @@ PASSES = 2.5
 
 PRIVATE = True
 """Plans show the privacy settings `epsilon`, `noise_multiplier`, `delta` and `clip`."""
+
+LAYERS_SETTING = "layers"
+"""Setting with the numbers of the trained layers; plans compare it with the base model's config."""
 
 
 def dp_lora(  # noqa: PLR0913 - one parameter per setting
@@ -40,14 +43,16 @@ def dp_lora(  # noqa: PLR0913 - one parameter per setting
     rank: Annotated[int, Ge(1)] = 16,
     alpha: Annotated[float, Gt(0)] = 32.0,
     targets: LoraTargets = "all",
+    layers: LoraLayers = None,
     learning_rate: Annotated[float, Gt(0)] = 1e-3,
 ) -> TrainableModel:
     """Train low-rank updates with differential privacy. `epsilon` is the privacy loss after the last epoch; smaller is stronger.
 
     To set the noise directly, write `epsilon: null` and a `noise_multiplier`. `delta` null is n to the power of -1.1, where n
-    is the number of training texts. Larger values of `training.batch_size` work better than without privacy.
+    is the number of training texts. Larger values of `training.batch_size` work better than without privacy. `layers` are the
+    numbers of the blocks to adapt, from 0, in ascending order; null adapts every block.
     """
     check_no_stateful_buffers(model)
-    module = add_lora(model.module, rank=rank, alpha=alpha, dropout=0.0, targets=targets)
+    module = add_lora(model.module, rank=rank, alpha=alpha, dropout=0.0, targets=targets, layers=layers)
     privacy = Privacy(epsilon=epsilon, noise_multiplier=noise_multiplier, delta=delta, clip=clip)
     return TrainableModel(module, learning_rate, privacy)

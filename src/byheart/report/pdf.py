@@ -46,10 +46,12 @@ EPOCH_OF_FILES = datetime(2000, 1, 1, tzinfo=UTC)
 """Date inside the PDF, so that equal content gives equal files; the date of the numbers is in the text."""
 
 
-def check_engine() -> None:
-    """Raise `SettingError` unless typst is installed; called before anything is computed."""
+def check_pdf(path: Path) -> None:
+    """Raise `SettingError` unless typst is installed and the path ends in .pdf; called before anything is computed."""
     if find_spec("typst") is None:
         raise SettingError("--pdf: requires the package typst, which is not installed. pip install 'byheart[pdf]'")
+    if path.suffix.lower() != ".pdf":
+        raise SettingError(f"--pdf {path}: is not named .pdf. Write, for example, --pdf report.pdf.")
 
 
 def write_pdf(summary: Summary, path: Path) -> int:
@@ -58,9 +60,7 @@ def write_pdf(summary: Summary, path: Path) -> int:
     Tables and figures that do not fit are left out, and long tables are cut; the text says so. Raises `SettingError` without the
     engine or for another file ending, `StoreError` for a path that cannot be written.
     """
-    check_engine()
-    if path.suffix.lower() != ".pdf":
-        raise SettingError(f"--pdf {path}: is not named .pdf. Write, for example, --pdf report.pdf.")
+    check_pdf(path)
     pages, content = _typeset(summary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -53,17 +53,26 @@ def read_sealed(path: Path) -> dict[str, Any]:
         content = json.loads(text)
         written_again = sealed_json(cast("dict[str, Any]", content)) if isinstance(content, dict) else ""
     except FileNotFoundError as error:
-        raise StoreError(f"{path}: the file does not exist. Name what byheart wrote.") from error
+        raise StoreError(f"{path}: the file does not exist. Name the file of byheart audit --preregister.") from error
     except IsADirectoryError as error:
         raise StoreError(f"{path}: is a folder. Name the file that byheart wrote.") from error
     except (OSError, ValueError, RecursionError) as error:
         # ValueError: also NaN and half a surrogate pair, which no sealed file has.
-        raise StoreError(f"{path}: is not JSON that byheart wrote ({error}). Name what byheart wrote.") from error
+        raise StoreError(
+            f"{path}: is not JSON that byheart wrote ({error}). Name a file of byheart audit --preregister, or a {MANIFEST}."
+        ) from error
     if not isinstance(content, dict) or SEAL not in content:
         raise StoreError(f"{path}: has no seal. Write it again with this version of byheart.")
     if written_again != text:
         raise StoreError(f"{path}: was changed after it was written (its seal does not match). Get the original file.")
     return cast("dict[str, Any]", content)
+
+
+def missing_manifest(folder: Path) -> str:
+    """Return in words why a path has no manifest: it does not exist, is a file, or is another folder."""
+    if not folder.exists():
+        return "the folder does not exist"
+    return f"has no {MANIFEST}" if folder.is_dir() else "is a file, not a folder"
 
 
 def sealed_folder_of(path: Path) -> Path | None:

@@ -26,17 +26,18 @@ def requested_gates(
     nonmembers: Path | None,
     *,
     group: str | None,
+    fields: Mapping[str, str],
     store: Path,
     overrides: Sequence[str],
 ) -> dict[str, Gate]:
     """Return the gates of a study file or of two files; raises `RequestError` for neither and for both."""
-    if study is not None and members is None and nonmembers is None and group is None:
+    if study is not None and members is None and nonmembers is None and group is None and not fields:
         return study_gates(read_study(study, overrides), Store.open(store))
     if study is None and members is not None and nonmembers is not None and not overrides:
-        return file_gates(members, nonmembers, group)
+        return file_gates(members, nonmembers, group, fields)
     raise StudyError(
         "check: requires either a study or two files. Run byheart check STUDY.yaml, "
-        "or byheart check --members FILE --nonmembers FILE [--group FIELD]."
+        "or byheart check --members FILE --nonmembers FILE [--group FIELD] [--fields NAMES]."
     )
 
 
@@ -49,15 +50,23 @@ def study_gates(study: Study, store: Store) -> dict[str, Gate]:
     return {split_gate.name: split_gate.gate for split_gate in split_gates(plan_cells(study, store), store)}
 
 
-def file_gates(members: Path, nonmembers: Path, group: str | None = None) -> dict[str, Gate]:
+def file_gates(
+    members: Path, nonmembers: Path, group: str | None = None, fields: Mapping[str, str] | None = None
+) -> dict[str, Gate]:
     """Return the gate of two files (or folders) of texts, by their names; `group` names the field of the groups.
 
-    Raises `DataError` for a file that cannot be read, and for too few texts.
+    `fields` are the files' names for `text`, `prompt`, `completion` and `messages`. A chat's `tools` are not read. Raises `DataError`
+    for a file that cannot be read, and for too few texts.
     """
     parts: list[Texts] = []
     groups: list[tuple[str, ...]] = []
+    text, prompt, completion, messages = (
+        (fields or {}).get(field) for field in ("text", "prompt", "completion", "messages")
+    )
     for side, path in (("member", members), ("nonmember", nonmembers)):
-        examples = files(path=str(path), group=group)
+        examples = files(
+            path=str(path), group=group, text=text, prompt=prompt, completion=completion, messages=messages
+        )
         ids = tuple(f"{side}/{i}" for i in examples.texts.ids)
         parts.append(dataclasses.replace(examples.texts, ids=ids))
         is_ungrouped = examples.groups == examples.texts.ids  # every text is its own group

@@ -28,6 +28,7 @@ from byheart.store.result_files import read_json
 from byheart.store.store import Store
 from byheart.study.base_formats import check_base_format
 from byheart.study.cell_split import cell_split
+from byheart.study.layer_checks import check_trained_layers
 from byheart.study.learning_rate_search import resolve_searches, with_selection_texts
 from byheart.study.planned_cell import METRIC_CONTEXT, METRIC_INPUTS, PlannedCell, training_parts
 from byheart.study.shadow_models import shadow_cells
@@ -48,6 +49,7 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     check_sharded(study.machine, planned)
     for cell in planned:
         check_base_format(cell)
+        check_trained_layers(cell)
         _check_privacy(cell)
     for cell in {id(p.split): p for p in planned}.values():
         _check_metrics(cell)

@@ -15,6 +15,7 @@ from byheart.core.dependencies import (
     required_observations,
 )
 from byheart.core.registry import Choice, module_constant
+from byheart.store.listed_results import ListedResults
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
@@ -22,7 +23,7 @@ from byheart.study.planned_cell import METRIC_INPUTS, PlannedCell
 from byheart.study.shadow_models import shadow_cells
 
 
-def missing_evidence(planned: PlannedCell, store: Store | None) -> dict[ModelState, tuple[Choice, ...]]:
+def missing_evidence(planned: PlannedCell, store: Store | ListedResults | None) -> dict[ModelState, tuple[Choice, ...]]:
     """Return, by state, the observations that the store lacks, each at the first state that needs it.
 
     `store` None stands for an empty store, here and below.
@@ -39,7 +40,7 @@ def missing_evidence(planned: PlannedCell, store: Store | None) -> dict[ModelSta
 
 
 def _unclaimed_evidence(
-    planned: PlannedCell, store: Store | None, claimed_keys: set[str]
+    planned: PlannedCell, store: Store | ListedResults | None, claimed_keys: set[str]
 ) -> dict[ModelState, tuple[Choice, ...]]:
     """Return the missing observations by state, without those of earlier cells; adds this cell's to `claimed_keys`."""
     unclaimed = {
@@ -50,7 +51,7 @@ def _unclaimed_evidence(
     return unclaimed
 
 
-def remaining_work(planned: PlannedCell, store: Store | None, claimed_keys: set[str]) -> float:
+def remaining_work(planned: PlannedCell, store: Store | ListedResults | None, claimed_keys: set[str]) -> float:
     """Return the remaining work of a cell, in forward passes of one token.
 
     `claimed_keys` are the keys of evidence that earlier cells make; this cell's are added.
@@ -61,7 +62,7 @@ def remaining_work(planned: PlannedCell, store: Store | None, claimed_keys: set[
     )
 
 
-def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | None) -> list[float]:
+def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | ListedResults | None) -> list[float]:
     """Return the remaining work of each cell; shared work is counted for the first cell that needs it.
 
     `store` None stands for an empty store: the total work.
@@ -71,7 +72,7 @@ def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | None) 
 
 
 def remaining_steps(
-    planned: PlannedCell, store: Store | None, claimed_keys: set[str]
+    planned: PlannedCell, store: Store | ListedResults | None, claimed_keys: set[str]
 ) -> list[tuple[PlannedCell, int, tuple[Choice, ...]]]:
     """Return the epochs to train and the observations to make: of this cell, then of each of its shadow models.
 

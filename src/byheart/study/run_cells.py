@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byheart.core.config import Machine
+from byheart.store.listed_results import ListedResults
 from byheart.store.store import Store
 from byheart.study.executors.local import run_local_tasks
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import ProgressCallback
+from byheart.study.task_share import Share
 from byheart.study.tasks import TASKS, CellCallback, CellOutcome, Task, tasks_of
 
 
@@ -23,12 +25,14 @@ def run_cells(
     on_cell_end: CellCallback,
     *,
     study: str,
+    share: Share,
 ) -> list[CellOutcome]:
     """Run every cell and return the outcomes in the order of `planned`.
 
-    `on_event` receives the steps inside cells, with one worker only; `on_cell_end` receives each outcome.
+    `on_event` receives the steps inside cells, with one worker only; `on_cell_end` receives each outcome. A process that is one of
+    several workers begins with its `share`.
     """
-    tasks = tasks_of(planned, store)
+    tasks = tasks_of(planned, ListedResults(store))
     note_tasks(store, study, tasks)
 
     def on_task_end(task: Task, outcome: CellOutcome) -> None:
@@ -40,7 +44,7 @@ def run_cells(
 
         outcomes = run_ray_tasks(tasks, store, machine, study, on_task_end)
     else:
-        outcomes = run_local_tasks(tasks, store, machine, on_event, on_task_end)
+        outcomes = run_local_tasks(tasks, store, machine, on_event, on_task_end, share)
     return [outcomes[Task("trial" if p.is_trial else "cell", p).key] for p in planned]
 
 

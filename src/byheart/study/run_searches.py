@@ -11,6 +11,7 @@ from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.run_cells import CellCallback, CellOutcome, run_cells
 from byheart.study.searched_rates import is_end_of_grid
+from byheart.study.task_share import Share
 
 
 def run_searches(
@@ -21,15 +22,16 @@ def run_searches(
     on_trial_end: CellCallback,
     *,
     study: str,
+    share: Share,
 ) -> tuple[tuple[PlannedCell, ...], Mapping[PlannedCell, CellOutcome]]:
     """Return the cells with their chosen rates, and the outcomes of the cells whose search failed.
 
-    Stored trials are not repeated. `on_event`, `on_trial_end` and `study` are those of `run_cells`.
+    Stored trials are not repeated. `on_event`, `on_trial_end`, `study` and `share` are those of `run_cells`.
     """
     resolved, attempted, errors = tuple(planned), set[str](), dict[str, str]()
     while trials := [t for t in pending_trials(resolved, store) if t.key not in attempted]:
         attempted |= {t.key for t in trials}
-        outcomes = run_cells(trials, store, machine, on_event, on_trial_end, study=study)
+        outcomes = run_cells(trials, store, machine, on_event, on_trial_end, study=study, share=share)
         errors |= {t.key: o.error for t, o in zip(trials, outcomes, strict=True) if o.error}
         resolved = resolve_searches(resolved, store)
     for cell in resolved:

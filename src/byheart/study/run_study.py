@@ -11,6 +11,7 @@ from typing import Any
 
 from byheart.core.errors import SettingError
 from byheart.core.types import Row
+from byheart.store.listed_results import ListedResults
 from byheart.store.paced_writer import PacedWriter
 from byheart.store.rows import study_notes
 from byheart.store.store import Store
@@ -22,6 +23,7 @@ from byheart.study.memory_estimate import check_fits
 from byheart.study.overrides import as_yaml
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.planned_inputs import check_inputs
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import remaining_work_by_cell
 from byheart.study.run_cells import CellCallback, CellOutcome, check_executor, run_cells
@@ -29,6 +31,7 @@ from byheart.study.run_searches import run_searches
 from byheart.study.sharded_study import follow, leading
 from byheart.study.split_checks import SplitGate, split_gates
 from byheart.study.study_file import Study, parse_study, read_study
+from byheart.study.task_share import Share
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,15 @@ def run(
         follow(open_store, parsed_study.machine)
         return Results((), ())
     with leading(parsed_study.machine):
-        return _run(parsed_study, open_store, tell, finished, begun)
+        return _run(parsed_study, open_store, tell, finished, begun, Share())
+
+
+def run_share(study: Study, store: Store, share: Share, *, tell: ProgressCallback) -> tuple[CellOutcome, ...]:
+    """Run a study as one of several workers, beginning with its share, until all cells have ended; return the failed ones.
+
+    Raises `StoreError` on a host that reads other model files or data than the `share` says.
+    """
+    return _run(study, store, tell, _ignore_event, None, share).failed
 
 
 def _run(
@@ -89,11 +100,14 @@ def _run(
     tell: ProgressCallback,
     finished: CellCallback,
     begun: Callable[[Sequence[PlannedCell], float, float], None] | None,
+    share: Share,
 ) -> Results:
     drop_states_of_stored_trainings(open_store)
     planned = plan(parsed_study, open_store)
+    if share.inputs:
+        check_inputs(planned, share.inputs, open_store.root)
     with_trials = with_pending_trials(planned, open_store)
-    remaining = remaining_work_by_cell(with_trials, open_store)
+    remaining = remaining_work_by_cell(with_trials, ListedResults(open_store))
     check_device_and_bases(parsed_study.machine, with_trials, remaining)
     check_method_packages(with_trials, remaining)
     check_fits(parsed_study.machine, with_trials, remaining)
@@ -105,7 +119,7 @@ def _run(
         tell(Event("begin", gate.name, f"split check of members and non-members: {gate.gate.verdict}"))
     _store_study(open_store, parsed_study, planned, gates, ())
     planned, failed_searches = run_searches(
-        planned, open_store, parsed_study.machine, tell, finished, study=parsed_study.name
+        planned, open_store, parsed_study.machine, tell, finished, study=parsed_study.name, share=share
     )
     ended: list[CellOutcome] = []
 
@@ -120,7 +134,10 @@ def _run(
         for outcome in failed_searches.values():
             end_cell(outcome)
         to_run = [p for p in planned if p not in failed_searches]
-        trained = iter(run_cells(to_run, open_store, parsed_study.machine, tell, end_cell, study=parsed_study.name))
+        cell_outcomes = run_cells(
+            to_run, open_store, parsed_study.machine, tell, end_cell, study=parsed_study.name, share=share
+        )
+        trained = iter(cell_outcomes)
     outcomes = [failed_searches.get(p) or next(trained) for p in planned]
     _store_study(open_store, parsed_study, planned, gates, outcomes)
     return Results(tuple(r for o in outcomes for r in o.rows), tuple(outcomes))

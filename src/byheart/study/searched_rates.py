@@ -92,19 +92,19 @@ def _round_rate(half_decade: int) -> float:
 def split_search(training: Any) -> tuple[Any, tuple[float, ...] | None]:
     """Return the training settings without a search, and its rates: () for the default grid, None without a search.
 
-    Raises `SettingError` for a search that is not `search` or `{search: [rate, rate, ...]}`.
+    Raises `SettingError` for a word or a mapping that is not `search` or `{search: [rate, rate, ...]}`.
     """
     value = training.get("learning_rate") if isinstance(training, Mapping) else None
     words = value if isinstance(value, list) else [value]
-    if not any(word == "search" or isinstance(word, Mapping) for word in words):
+    if not any(isinstance(word, str | Mapping) for word in words):
         return training, None
     without = {n: v for n, v in training.items() if n != "learning_rate"}
     if value == "search":
         return without, ()
     if not isinstance(value, Mapping) or list(value) != ["search"]:
         raise SettingError(
-            f"training.learning_rate = {shown_setting(value)}: not a search. Write learning_rate: search, or "
-            "learning_rate: {search: [1e-4, 3e-4, 1e-3]}."
+            f"training.learning_rate = {shown_setting(value)}: neither a rate nor a search. Write a number, "
+            "learning_rate: search, or learning_rate: {search: [1e-4, 3e-4, 1e-3]}."
         )
     declared = Annotated[tuple[Annotated[float, Gt(0)], ...], Len(2)]
     rates = validate_setting("training.learning_rate.search", declared, value["search"])

@@ -25,6 +25,7 @@ from byheart.core.machine_faults import machine_fault_line
 from byheart.core.registry import key_of
 from byheart.core.types import Row
 from byheart.store.lease import LOG_VARIABLE
+from byheart.store.listed_results import ListedResults
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.learning_rate_search import STAGE, run_trial, trial_key
@@ -111,12 +112,12 @@ class Task:
         name = self.key if self.kind == "base" else self.planned.key
         return name if rank is None else f"{name}-{rank}"
 
-    def is_done(self, store: Store) -> bool:
+    def is_done(self, store: Store | ListedResults) -> bool:
         """Whether the store has all results of the task."""
         return all(store.has(stage, key) for stage, key in self.results)
 
 
-def tasks_of(planned: Iterable[PlannedCell], store: Store | None) -> tuple[Task, ...]:
+def tasks_of(planned: Iterable[PlannedCell], store: Store | ListedResults | None) -> tuple[Task, ...]:
     """Return the tasks of all cells, each after the tasks that it requires; one that cells share occurs once.
 
     Without a `store`, also the shadow models that no missing result needs.
@@ -128,7 +129,7 @@ def tasks_of(planned: Iterable[PlannedCell], store: Store | None) -> tuple[Task,
     return tuple(tasks.values())
 
 
-def _cell_tasks(cell: PlannedCell, store: Store | None) -> list[Task]:
+def _cell_tasks(cell: PlannedCell, store: Store | ListedResults | None) -> list[Task]:
     if cell.is_trial:
         return [Task("trial", cell)]
     missing = missing_evidence(cell, store)
@@ -144,12 +145,22 @@ def run_planned_task(
     task: Task, store: Store, machine: Machine, on_event: ProgressCallback, *, wait: bool
 ) -> CellOutcome | None:
     """Run a task and return its outcome. If another worker has claimed it, wait, or return None unless `wait`."""
+    return run_claimed(task, store, lambda: _outcome(task, store, machine, on_event), wait=wait)
+
+
+def run_claimed(task: Task, store: Store, run: Callable[[], CellOutcome], *, wait: bool) -> CellOutcome | None:
+    """Call `run` while the task is claimed, and return its outcome; without a claim if the results are stored.
+
+    A failure is stored in a note. A task that failed in this attempt does not run again.
+    """
     if task.is_done(store):  # read without a claim, for which many workers would wait
-        return _outcome(task, store, machine, on_event) if task.is_reported else CellOutcome(task.label, "", ())
+        return run() if task.is_reported else CellOutcome(task.label, "", ())
     with store.claim(task.claim, wait=wait) as is_claimed:
         if not is_claimed:
             return None
-        outcome = _failure_of_this_attempt(task, store) or _outcome(task, store, machine, on_event)
+        if failure := _failure_of_this_attempt(task, store):
+            return failure
+        outcome = run()
         _note_failure(task, store, outcome)
         return outcome
 

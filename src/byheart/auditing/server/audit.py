@@ -184,7 +184,7 @@ def _answer(
     results = score_models(models, attacks, comparison, repeat_difference)
     doubts += results.doubts
     if rejected := sorted(set().union(*(m.rejected for m in models.values()))):
-        doubts.append(f"the server rejects {', '.join(rejected)}; samples are drawn with its own settings")
+        doubts.append(f"the server rejects {', '.join(rejected)}; it generates text with its own settings of these")
     return _Answered(comparison, attacks, left_out, results, tuple(doubts))
 
 

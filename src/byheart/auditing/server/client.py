@@ -32,6 +32,8 @@ ENCODING = "gzip"
 """The only compression of answers that is accepted, once."""
 MAX_QUOTED_CHARACTERS = 200
 """Maximum characters of a server's error message that byheart quotes."""
+FILLED_CONTEXT = b"max_tokens must be at least 1, got 0"
+"""vLLM's message if a text has exactly as many tokens as the context, which leaves none to generate."""
 
 
 class TooLongError(ModelError):
@@ -238,4 +240,5 @@ def _is_too_long(status: int, answer: bytes) -> bool:
     """Whether an error message is about the context length; servers use different status codes for it."""
     message = answer[:4096].lower()
     is_error = 400 <= status <= 500  # noqa: PLR2004 - HTTP's classes
-    return is_error and b"context" in message and any(w in message for w in (b"length", b"window", b"exceed"))
+    names_context = b"context" in message and any(w in message for w in (b"length", b"window", b"exceed"))
+    return is_error and (names_context or FILLED_CONTEXT in message)

@@ -165,11 +165,14 @@ def _text_token_count(text: str, reach: Sequence[set[int]], tokens: int, generat
 
 
 def _token_starts(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -> Int[np.ndarray, " tokens"]:
-    """Return where each token begins in the text, along one alignment that reaches the text's end."""
+    """Return where each token begins in the text, along one alignment that reaches the text's end.
+
+    The last part of a character completes it, so that all parts begin before its end.
+    """
     starts = np.zeros(len(tokens), dtype=np.int64)
     position = len(text)
     for i in reversed(range(len(tokens))):
-        position = max(p for p in reach[i] if position in set(_ends(text, tokens[i], p)))
+        position = min(p for p in reach[i] if position in set(_ends(text, tokens[i], p)))
         starts[i] = position
     return starts
 

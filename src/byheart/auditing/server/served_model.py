@@ -32,7 +32,9 @@ REJECTED = frozenset({400, 422})
 """Statuses of a server that rejects a request's content."""
 ABSENT = frozenset({404, 405, 501})
 """Statuses of a server that does not have an interface."""
-OPTIONAL = ("top_k", "min_p", "top_p", "seed")
+NEUTRAL: Mapping[str, float] = {"repetition_penalty": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""No penalty of repeated tokens. vLLM and SGLang otherwise apply those of the model's generation_config.json."""
+OPTIONAL = ("top_k", "min_p", "top_p", "seed", *NEUTRAL)
 """Sampling settings that some services reject; the request is then sent without them."""
 TEXT_ATTACKS = ("samia", "discoverable", "approximate")
 """Attacks that need only generated text."""
@@ -66,7 +68,7 @@ class EndpointModel:
     """A model by its name at a server. `on_text` is called after each text.
 
     `decode` decodes a token id, if the model's tokenizer is known. With `is_chat`, prompts are sent as a user's message.
-    `rejected` collects the sampling settings that the server rejects.
+    `rejected` and `accepted` collect the sampling settings that the server rejects, and those of requests that it answered.
     """
 
     endpoint: Endpoint
@@ -76,6 +78,7 @@ class EndpointModel:
     decode: Decode | None = None
     is_chat: bool = False
     rejected: set[str] = field(default_factory=set[str])
+    accepted: set[str] = field(default_factory=set[str])
     _extra: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
 
     def read(self, texts: Texts) -> list[ScoredText]:
@@ -100,22 +103,11 @@ class EndpointModel:
             pool.shutdown(cancel_futures=True)
 
     def generate(self, request: Mapping[str, Any]) -> str:
-        """Return the text that the server generates for this request; a setting that it rejects is left out."""
-        while True:
-            sent = {n: v for n, v in request.items() if n not in self.rejected}
-            try:
-                return self._generate(sent)
-            except StatusError as error:
-                named = {n for n in OPTIONAL if n in sent and n in str(error)}
-                if error.status not in REJECTED or not named:
-                    raise
-                self.rejected.update(named)
-
-    def _generate(self, request: Mapping[str, Any]) -> str:
-        body = {"model": self.name, **request}
+        """Return the text that the server generates for this request."""
+        body = dict(request)
         if self.is_chat:
             body |= {"messages": [{"role": "user", "content": body.pop("prompt")}]}
-        answer = self.endpoint.completion(body, "/chat/completions" if self.is_chat else "/completions")
+        answer = self._complete(body, "/chat/completions" if self.is_chat else "/completions")
         try:
             choice = answer["choices"][0]
             text = (choice["message"]["content"] or "") if self.is_chat else choice["text"]
@@ -127,6 +119,29 @@ class EndpointModel:
             )
         return text
 
+    def _complete(self, request: Mapping[str, Any], path: str = "/completions") -> dict[str, Any]:
+        """Return the server's answer, without penalties of repetition; a setting that the server rejects is left out."""
+        while True:
+            sent = {"model": self.name, **NEUTRAL, **request}
+            sent = {n: v for n, v in sent.items() if n not in self.rejected}
+            optional = {n for n in OPTIONAL if n in sent}
+            try:
+                answer = self.endpoint.completion(sent, path)
+            except StatusError as error:
+                untried = optional - self.accepted
+                if error.status not in REJECTED or not untried:
+                    raise
+                if named := {n for n in untried if n in str(error)}:
+                    self.rejected.update(named)
+                    continue
+            else:
+                self.accepted.update(optional)
+                return answer
+            # Some services do not name the setting that they reject.
+            answer = self.endpoint.completion({n: v for n, v in sent.items() if n not in untried}, path)
+            self.rejected.update(untried)
+            return answer
+
     def echo(self, text: str, max_generated: int = 1) -> Echo:
         """Return the log-probabilities of a text, and of at most `max_generated` tokens that the model generates after it.
 
@@ -135,7 +150,7 @@ class EndpointModel:
         """
         request = {"prompt": text, "max_tokens": max_generated, "temperature": 0, "logprobs": 1, "echo": True}
         try:
-            answer = self.endpoint.completion({"model": self.name, **request, **self._extra})
+            answer = self._complete({**request, **self._extra})
         except StatusError as error:
             raise _no_echo(error) from error
         try:
@@ -144,7 +159,7 @@ class EndpointModel:
             # vLLM's option for all requests can be undone for one.
             undone = {"return_tokens_as_token_ids": False}
             try:
-                answer = self.endpoint.completion({"model": self.name, **request, **undone})
+                answer = self._complete({**request, **undone})
                 echo = parse_echo(answer, text, self.decode, max_generated)
             except ModelError:
                 raise ids_error from None

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,53 +18,55 @@ from typing import Any
 from byheart.core.config import Machine
 from byheart.core.library_warnings import silence_library_warnings
 from byheart.store.store import Store
-from byheart.study.executors._task_futures import RETRY_SECONDS, run_by_futures
+from byheart.study.executors._task_futures import run_by_futures
+from byheart.study.executors._task_sequence import run_in_sequence
 from byheart.study.progress_events import Event, ProgressCallback
-from byheart.study.tasks import CellOutcome, Task, dependents_of, earlier_failure, run_planned_task
+from byheart.study.task_share import Share
+from byheart.study.tasks import CellOutcome, Task, run_planned_task
 from byheart.study.train_and_observe import release_base_model
 
 TaskCallback = Callable[[Task, CellOutcome], None]
 
 
 def run_local_tasks(
-    tasks: Sequence[Task], store: Store, machine: Machine, on_event: ProgressCallback, on_task_end: TaskCallback
+    tasks: Sequence[Task],
+    store: Store,
+    machine: Machine,
+    on_event: ProgressCallback,
+    on_task_end: TaskCallback,
+    share: Share,
 ) -> dict[str, CellOutcome]:
-    """Run all tasks in this process, or in `machine.workers` processes; return their outcomes by key."""
+    """Run all tasks in this process, or in `machine.workers` processes; return their outcomes by key.
+
+    A process that is one of several workers begins with its `share`.
+    """
     if machine.workers > 1:
         return _run_in_processes(tasks, store, machine, on_task_end)
     try:
-        return _run_in_sequence(tasks, store, machine, on_event, on_task_end)
+        return _run_here(tasks, store, machine, on_event, on_task_end, share)
     finally:
         release_base_model()
 
 
-def _run_in_sequence(
-    tasks: Sequence[Task], store: Store, machine: Machine, on_event: ProgressCallback, on_task_end: TaskCallback
+def _run_here(
+    tasks: Sequence[Task],
+    store: Store,
+    machine: Machine,
+    on_event: ProgressCallback,
+    on_task_end: TaskCallback,
+    share: Share,
 ) -> dict[str, CellOutcome]:
-    """Run tasks one after another; come back to the tasks that another run has claimed, and to the tasks that require them."""
-    outcomes: dict[str, CellOutcome] = {}
-    reported, dependents = set[str](), dependents_of(tasks)
-    pending = list(tasks)
-    while pending:
-        deferred: list[Task] = []
-        for task in pending:
-            if not all(k in outcomes for k in task.requires):
-                deferred.append(task)
-                continue
-            outcome = earlier_failure(task, dependents[task.key], outcomes)
-            outcome = outcome or run_planned_task(task, store, machine, on_event, wait=False)
-            if outcome is None:
-                if task.key not in reported:
-                    on_event(Event("begin", task.label, "locked by another run; skipping for now"))
-                reported.add(task.key)
-                deferred.append(task)
-                continue
-            outcomes[task.key] = outcome
-            on_task_end(task, outcome)
-        if len(deferred) == len(pending):
-            time.sleep(RETRY_SECONDS)
-        pending = deferred
-    return outcomes
+    reported = set[str]()
+
+    def report_claimed(task: Task) -> None:
+        if task.key not in reported:
+            on_event(Event("begin", task.label, "locked by another run; skipping for now"))
+        reported.add(task.key)
+
+    def run(task: Task) -> CellOutcome | None:
+        return run_planned_task(task, store, machine, on_event, wait=False)
+
+    return run_in_sequence(tasks, store, share, run, report_claimed, on_task_end)
 
 
 def _run_in_processes(

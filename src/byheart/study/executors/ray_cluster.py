@@ -6,6 +6,7 @@ Ray starts a task again whose worker or node dies; the store keeps what the task
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,11 @@ MAX_RETRIES = 5
 """A task is started again this many times after its worker or node died."""
 CONNECT_SECONDS = 10.0
 """Ray itself waits for minutes for an address that does not answer."""
+FRAME_HEADER_BYTES = 9
+SETTINGS_FRAME = b"\x04"
+"""Type of the first frame of each side of HTTP/2, on which gRPC is built (RFC 9113, sections 3.4 and 6.5)."""
+HTTP2_START = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + SETTINGS_FRAME + b"\0\0\0\0\0"
+"""What a client sends first: the preface, and settings without a value."""
 
 
 def run_ray_tasks(
@@ -95,16 +101,27 @@ def _connected(machine: Machine) -> Generator[Any]:
 
 
 def _check_address(address: str | None) -> None:
-    """Raise `SettingError` for a HOST:PORT at which nothing listens."""
+    """Raise `SettingError` for a HOST:PORT at which nothing listens, or another server, such as Ray's dashboard."""
     if not address or address == "auto":
         return
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS) as connection:
+            problem = "" if _is_grpc(connection) else "another server listens there"
     except (OSError, ValueError, OverflowError) as error:  # OverflowError: a port above 65535
+        problem = str(error)
+    if problem:
         raise SettingError(
-            f"machine.ray_address = {address}: no Ray cluster answers ({error}). Write auto, or the HOST:PORT that ray start prints."
-        ) from error
+            f"machine.ray_address = {address}: no Ray cluster answers ({problem}). Write auto, or the HOST:PORT that ray start prints."
+        )
+
+
+def _is_grpc(connection: socket.socket) -> bool:
+    """Whether a server answers as gRPC does, which Ray speaks. With encryption the answer would follow a handshake: True."""
+    if os.environ.get("RAY_USE_TLS", "0") not in {"", "0"}:
+        return True
+    connection.sendall(HTTP2_START)
+    return connection.recv(FRAME_HEADER_BYTES)[3:4] == SETTINGS_FRAME
 
 
 def _check_nodes(ray: Any, store: Store, place: Surroundings) -> None:

@@ -26,6 +26,7 @@ from byheart.store.store import Store
 from byheart.study.progress_events import Event
 from byheart.study.remote_tasks import Surroundings, check_version, enter, surroundings
 from byheart.study.study_file import Study, parse_study
+from byheart.study.task_share import Share
 from byheart.study.tasks import ATTEMPT_VARIABLE
 
 LOGS = "logs"
@@ -53,10 +54,12 @@ class StudyJob:
     question: str
     attempt: str
     cpus: int
+    jobs: int
+    inputs: str
 
     def __call__(self, number: int) -> int:
-        """Run the study to its end and return the number of failed cells."""
-        from byheart.study.run_study import run  # that module imports this one
+        """Run the study to its end, beginning with this job's share, and return the number of failed cells."""
+        from byheart.study.run_study import run_share  # that module imports this one
 
         os.environ.setdefault("OMP_NUM_THREADS", str(self.cpus))  # before torch is imported
         enter(self.place)
@@ -70,7 +73,8 @@ class StudyJob:
         study = dataclasses.replace(
             study, machine=machine, command=self.command, published=self.published, content=self.content
         )
-        failed = run(study, store=self.place.store, tell=_log_event).failed
+        share = Share(number, self.jobs, self.inputs)
+        failed = run_share(study, Store.open(self.place.store), share, tell=_log_event)
         for outcome in failed:
             sys.stderr.write(f"failed  {outcome.cell}: {outcome.error}\n{outcome.trace}")
         return len(failed)
@@ -80,12 +84,14 @@ class StudyJob:
         return _submitit().helpers.DelayedSubmission(self, number)
 
 
-def submit_jobs(study: Study, store: Store, tasks: int, executor: Any) -> Submission:
+def submit_jobs(study: Study, store: Store, tasks: int, inputs: str, executor: Any) -> Submission:
     """Submit the jobs of a study to an `executor` and return without waiting for them.
 
-    There are `machine.workers` jobs, but no more than `tasks`. Raises `SettingError` for jobs that Slurm refuses.
+    There are `machine.workers` jobs, but no more than `tasks`. A job on a host that plans from other `inputs` fails. Raises
+    `SettingError` for jobs that Slurm refuses.
     """
     question = ask(store)
+    count = max(1, min(study.machine.workers, tasks))
     job = StudyJob(
         study.content,
         study.name,
@@ -95,9 +101,11 @@ def submit_jobs(study: Study, store: Store, tasks: int, executor: Any) -> Submis
         question,
         uuid.uuid4().hex,
         study.machine.task_cpus,
+        count,
+        inputs,
     )
     try:
-        jobs = executor.map_array(job, range(max(1, min(study.machine.workers, tasks))))
+        jobs = executor.map_array(job, range(count))
     except Exception as error:
         withdraw(store, question)
         reason = " ".join(str(error).split())[-200:]

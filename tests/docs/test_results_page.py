@@ -1,0 +1,67 @@
+"""The page of results: its numbers are rows of a packed study, its claims hold in them, and its tables are the pack's."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from byheart.analysis.formats import as_markdown
+from byheart.core.registry import choose
+from byheart.report.exhibits import make_tables
+from byheart.store.store import Store
+from byheart.study.study_report import report_content
+from testing.doc_pages import DOCS, load_page_script
+
+STUDY = DOCS / "results" / "replication_webnlg"
+NOT_FROM_ROWS = {".48", ".49", ".52", ".53", ".55", ".58", ".60", ".63", ".65", ".67", ".9", ".99", "1.0"} | {
+    *("0.5", "1", "2", "3", "5", "1.5", "135", "124", "80", "95", "1,000", "2,000", "5,000", "35,426"),
+    *("2507.00258", "200", "48", "24", "64", "9", "25"),
+}
+"""The paper's numbers, chance and certainty, rates, names of models, and sizes of earlier studies."""
+
+
+@pytest.fixture(scope="module")
+def results_page():
+    return load_page_script("results_page")
+
+
+def changed(results_page, method, perplexity):
+    """The packed study with another perplexity of a method after the last epoch, in every seed."""
+    found = results_page.packed(STUDY.name)
+
+    def lookup(_):
+        ends = {"value": perplexity, "low": perplexity - 0.5, "high": perplexity + 0.5}
+        chosen = ("perplexity", method, 3)
+        return found._replace(
+            rows=[replace(r, **ends) if (r.metric, r.method, r.epoch) == chosen else r for r in found.rows]
+        )
+
+    return lookup
+
+
+def test_the_page_equals_the_packed_study(results_page):
+    assert results_page.PAGE.read_text() == results_page.page()
+
+
+def test_no_number_of_a_sentence_is_written_by_hand():
+    text = (DOCS / "results.jinja").read_text()
+    text = re.sub(
+        r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|^```.*?^```|`[^`\n]*`|\]\([^)]*\)", "", text, flags=re.DOTALL | re.MULTILINE
+    )
+    text = re.sub(r"LLaMA[23]-\d+B|GPT-2|SmolLM2|bfloat16", "", text)
+    assert set(re.findall(r"\d*[.,]?\d+", text)) - NOT_FROM_ROWS == set()
+
+
+def test_the_exported_tables_are_those_of_the_packed_study(results_page):
+    found = results_page.packed(STUDY.name)
+    content = report_content(Store(results_page.Path(found.folder.name)), None)
+    exported = sorted(STUDY.glob("*.md"))
+    assert len(exported) > 8
+    for path in exported:
+        (table,) = make_tables(content, [choose("tables", path.stem)]).values()
+        assert path.read_text() == as_markdown(table), path.name
+
+
+def test_a_claim_that_the_rows_do_not_carry_is_refused(results_page):
+    with pytest.raises(ValueError, match="the rows do not carry 'Head tuning learns least'"):
+        results_page.page(changed(results_page, "head", 5.0))
