@@ -70,7 +70,8 @@ def ranking(
     lead = "first or tied" if metric == "auc" else "first"
     name = labels.metric_name(metric) + (f" ({setting})" if setting else "")
     header = (*adversaries.header, "attack", "passes", f"mean {name}", "mean rank", lead)
-    return Table("Ranking of attacks", header, tuple(lines), _note(panels, by_attack.keys() - complete.keys(), lead))
+    title = f"Ranking of attacks by {labels.metric_name(metric)}"
+    return Table(title, header, tuple(lines), _note(panels, by_attack.keys() - complete.keys(), lead))
 
 
 def _by_panel(
