@@ -236,6 +236,8 @@ def test_only_entries_without_data_are_left_out():
         "early_stopping",
         "gains",
         "matched_utility",
+        "ranking",
+        "ranking metric=tpr_at_fpr",
     }
     rows = study(bases=("a", "b"), settings=("", "targets=attention"), **few)
     assert {name.split()[0] for name in make_tables(shown(rows))} == {
@@ -250,6 +252,7 @@ def test_only_entries_without_data_are_left_out():
         "early_stopping",
         "gains",
         "matched_utility",
+        "ranking",
     }
     assert set(make_figures(shown(study(**few)))) == {
         "trajectory",
