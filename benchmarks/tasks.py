@@ -21,7 +21,7 @@ from byheart.study.task_share import Share
 from byheart.study.tasks import CellOutcome, Task, run_claimed
 
 CELLS = 8
-SIZES = ((100, 1), (1000, 1), (10_000, 1), (10_000, 2), (1000, 50), (10_000, 50))
+SIZES = ((100, 1), (1000, 1), (10_000, 1), (10_000, 2), (1000, 50), (10_000, 50), (10_000, 500))
 
 
 def main(pieces: list[str]) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from page_numbers import DOCS, METHODS, Number, environment, found_number, interval, results
+from page_numbers import DOCS, METHODS, Number, environment, found_number, interval, results, table_cells
 
 TEMPLATE, PAGE = DOCS / "choose.jinja", DOCS / "choose.md"
 
@@ -38,8 +38,7 @@ def page(lookup: Lookup = results) -> str:
 
 def equal_perplexity(study: str) -> dict[str, dict[str, dict[str, Number | str]]]:
     """Return the AUCs of the table at equal perplexity by level, attack and method, or the words of a cell without one."""
-    lines = (DOCS / "results" / study / "matched_utility.md").read_text(encoding="utf-8").splitlines()
-    header, _, *cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    header, cells = table_cells(study, "matched_utility")
     levels: dict[str, dict[str, dict[str, Number | str]]] = {}
     for row in (dict(zip(header, c, strict=True)) for c in cells):
         if re.fullmatch(r"[\d.]+", row["perplexity"]):

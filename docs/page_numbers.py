@@ -4,8 +4,10 @@ A sentence that compares numbers states its condition with `holds`. If the rows 
 the error names the sentence to change.
 """
 
+import atexit
 import csv
 import io
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -40,16 +42,30 @@ class Number(NamedTuple):
 
 
 @cache
-def results(folder: str) -> list[dict[str, str]]:
+def packed_store(study: str) -> Store:
+    """Return the store of a packed study of docs/results, unpacked until the process ends."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with tarfile.open(DOCS / "results" / study / "study.tar.xz") as packed:
+        packed.extractall(folder, filter="data")
+    return Store.open(folder)
+
+
+@cache
+def results(study: str) -> list[dict[str, str]]:
     """Return a study's rows as text: those of rows.csv, or else those of the packed study."""
-    place = DOCS / "results" / folder
-    if (place / "rows.csv").exists():
-        text = (place / "rows.csv").read_text(encoding="utf-8")
-    else:
-        with tempfile.TemporaryDirectory() as there, tarfile.open(place / "study.tar.xz") as packed:
-            packed.extractall(there, filter="data")
-            text = rows_csv(study_rows(Store.open(Path(there))))
+    stored = DOCS / "results" / study / "rows.csv"
+    text = stored.read_text(encoding="utf-8") if stored.exists() else rows_csv(study_rows(packed_store(study)))
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def table_cells(study: str, table: str) -> tuple[list[str], list[list[str]]]:
+    """Return the header and the lines of an exported table of a study."""
+    text = (DOCS / "results" / study / f"{table}.md").read_text(encoding="utf-8")
+    header, _, *lines = [
+        [c.strip() for c in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
+    return header, lines
 
 
 def environment() -> jinja2.Environment:

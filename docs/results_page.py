@@ -5,15 +5,12 @@ The interval of a pooled number covers other texts and other training seeds, as 
 
 import csv
 import re
-import tarfile
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from choose_page import equal_perplexity
-from page_numbers import DOCS, METHODS, Number, environment, found_number, results
+from page_numbers import DOCS, METHODS, Number, environment, found_number, packed_store, results, table_cells
 
 from byheart.analysis import row_values
 from byheart.analysis.comparisons import SIGNIFICANCE_MARK
@@ -24,7 +21,6 @@ from byheart.core.row import is_base_row
 from byheart.core.split_check import Gate
 from byheart.core.types import Row, ScoreSet
 from byheart.store.rows import read_gates, score_reader, study_rows
-from byheart.store.store import Store
 
 TEMPLATE, PAGE = DOCS / "results.jinja", DOCS / "results" / "README.md"
 MINUS = "\N{MINUS SIGN}"
@@ -32,22 +28,18 @@ PAPER_NUMBERS = DOCS.parent / "studies" / "paper" / "table_2.csv"
 
 
 class Packed(NamedTuple):
-    """Rows, scores and split checks of a packed study; `folder` lives as long as they do."""
+    """Rows, scores and split checks of a packed study."""
 
     rows: list[Row]
     scores: Callable[[str], ScoreSet]
-    gates: Mapping[str, Gate]
-    folder: tempfile.TemporaryDirectory[str]
+    gates: Mapping[tuple[str, str], Gate]
 
 
 @cache
 def packed(study: str) -> Packed:
     """Return a packed study of docs/results."""
-    folder = tempfile.TemporaryDirectory()
-    with tarfile.open(DOCS / "results" / study / "study.tar.xz") as archive:
-        archive.extractall(folder.name, filter="data")
-    store = Store.open(Path(folder.name))
-    return Packed(study_rows(store), score_reader(store), read_gates(store), folder)
+    store = packed_store(study)
+    return Packed(study_rows(store), score_reader(store), read_gates(store))
 
 
 def page(lookup: Callable[[str], Packed] = packed) -> str:
@@ -146,7 +138,7 @@ def difference(study: str, within: str, first: str, second: str) -> tuple[Number
     Display names, as in the tables of the study: two methods within an attack, or two attacks within a method.
     """
     for table in ("comparisons", "attack_comparisons"):
-        header, lines = table_cells(DOCS / "results" / study / f"{table}.md")
+        header, lines = table_cells(study, table)
         for line in lines:
             for pair, sign in (((first, second), 1), ((second, first), -1)):
                 if within in header and f" {MINUS} ".join(pair) in line:
@@ -154,16 +146,6 @@ def difference(study: str, within: str, first: str, second: str) -> tuple[Number
                     value, low, high = (sign * float(x) for x in re.findall(r"-?\d+\.\d+", cell))
                     return Number(value, min(low, high), max(low, high)), SIGNIFICANCE_MARK in cell
     raise ValueError(f"{study}: no comparison of {first} and {second} within {within}.")
-
-
-def table_cells(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the lines of an exported table."""
-    found = [
-        [c.strip() for c in line.strip("|").split("|")]
-        for line in path.read_text(encoding="utf-8").splitlines()
-        if line.startswith("|")
-    ]
-    return found[0], found[2:]
 
 
 def audited_groups(study: Packed) -> int:

@@ -8,7 +8,6 @@ import pytest
 from byheart.analysis.formats import as_markdown
 from byheart.core.registry import choose
 from byheart.report.exhibits import make_tables
-from byheart.store.store import Store
 from byheart.study.study_report import report_content
 from testing.doc_pages import DOCS, load_page_script
 
@@ -53,8 +52,7 @@ def test_no_number_of_a_sentence_is_written_by_hand():
 
 
 def test_the_exported_tables_are_those_of_the_packed_study(results_page):
-    found = results_page.packed(STUDY.name)
-    content = report_content(Store(results_page.Path(found.folder.name)), None)
+    content = report_content(results_page.packed_store(STUDY.name), None)
     exported = sorted(STUDY.glob("*.md"))
     assert len(exported) > 8
     for path in exported:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from byheart.analysis.row_values import RANGES
+from byheart.analysis.row_values import pool_rows
 from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row, ScoreSet
-from byheart.stats.seed_pooling import auc_over_seeds, pool_seed_estimates
+from byheart.stats.seed_pooling import auc_over_seeds
 
 
 def pooled_over_splits(
@@ -20,11 +20,14 @@ def pooled_over_splits(
     for row in rows:
         by_split.setdefault(split_of[row.cell], {})[row.seed] = row
     pooled = [_pooled_over_seeds(list(of_split.values()), scores) for of_split in by_split.values()]
-    if not pooled:
-        return None
-    ends = [(e.low, e.high) for e in pooled if e.low is not None and e.high is not None]
-    low, high = np.mean(ends, axis=0) if len(ends) == len(pooled) else (None, None)
-    return Estimate(float(np.mean([e.value for e in pooled])), low, high)
+    return mean_estimate(pooled) if pooled else None
+
+
+def mean_estimate(estimates: Sequence[Estimate]) -> Estimate:
+    """Mean of values and of ends, which is an interval of the mean whatever the correlation; without ends if one has none."""
+    ends = [(e.low, e.high) for e in estimates if e.low is not None and e.high is not None]
+    low, high = np.mean(ends, axis=0) if len(ends) == len(estimates) else (None, None)
+    return Estimate(float(np.mean([e.value for e in estimates])), low, high)
 
 
 def _pooled_over_seeds(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -> Estimate:
@@ -38,5 +41,4 @@ def _pooled_over_seeds(rows: Sequence[Row], scores: Callable[[str], ScoreSet]) -
             groups = first.groups or first.ids
             value, (low, high) = auc_over_seeds(np.array([s.scores for s in sets]), first.members, groups)
             return Estimate(value, low, high)
-    estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
-    return pool_seed_estimates(estimates, within=RANGES.get(rows[0].metric, (-np.inf, np.inf)))
+    return pool_rows(rows)

@@ -43,13 +43,16 @@ def rows_at_epoch(rows: Sequence[Row], epoch: float | None) -> list[Row]:
 
 
 def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
+    """Return the estimate of one row, or of several seeds (`pool_rows`); None without rows."""
+    return pool_rows(rows) if rows else None
+
+
+def pool_rows(rows: Sequence[Row]) -> Estimate:
     """Return one row's estimate with its interval; for several seeds, the mean with an interval for other texts and other seeds.
 
     The interval is that of `pool_seed_estimates`, and None if a seed has none. The table `seeds` pools AUCs from their scores, which
     gives a shorter one.
     """
-    if not rows:
-        return None
     estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
     if len(estimates) == 1:
         return estimates[0]

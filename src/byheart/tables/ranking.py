@@ -17,7 +17,7 @@ from annotated_types import Ge
 
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import AucComparison, LeadColumns, auc_comparisons
-from byheart.analysis.pooled_estimates import pooled_over_splits
+from byheart.analysis.pooled_estimates import mean_estimate, pooled_over_splits
 from byheart.core.errors import DataError
 from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row, ScoreSet, Table
@@ -43,12 +43,13 @@ def ranking(
     setting = min((r.metric_settings for r in measured), default="")
     measured = [r for r in measured if r.metric_settings == setting]
     adversaries = AdversaryColumn(measured)
-    by_attack = {
-        name: (of_attack, _by_panel(of_attack, rows, scores, epoch))
-        for name, of_attack in labels.attacks(measured).split(measured).items()
+    rows_by_attack = labels.attacks(measured).split(measured)
+    variants, lead = labels.variants(rows), LeadColumns(rows)
+    estimates = {
+        name: _by_panel(of_attack, variants, lead, scores, epoch) for name, of_attack in rows_by_attack.items()
     }
-    panels = {panel for _, found in by_attack.values() for panel in found}
-    complete = {name: found for name, (_, found) in by_attack.items() if found.keys() == panels}
+    panels = {panel for found in estimates.values() for panel in found}
+    complete = {name: found for name, found in estimates.items() if found.keys() == panels}
     if len(complete) < 2:  # noqa: PLR2004 - a comparison
         raise DataError(
             f"table ranking: fewer than two attacks have {metric} for every method and data set. List several attacks, "
@@ -58,40 +59,37 @@ def ranking(
     leads = _leads(complete, auc_comparisons(rows, scores, epoch) if metric == "auc" else None)
     lines = [
         (
-            *adversaries.cell(by_attack[name][0]),
+            *adversaries.cell(rows_by_attack[name]),
             name,
-            _passes(rows, by_attack[name][0]),
-            row_values.format_estimate(_mean(list(complete[name].values()))),
+            _passes(rows, rows_by_attack[name]),
+            row_values.format_estimate(mean_estimate(list(complete[name].values()))),
             row_values.format_number(ranks[name]),
             f"{leads[name]} of {len(panels)}",
         )
         for name in sorted(complete, key=lambda n: (ranks[n], n))
     ]
-    lead = "first or tied" if metric == "auc" else "first"
+    leading = "first or tied" if metric == "auc" else "first"
     name = labels.metric_name(metric) + (f" ({setting})" if setting else "")
-    header = (*adversaries.header, "attack", "passes", f"mean {name}", "mean rank", lead)
+    header = (*adversaries.header, "attack", "passes", f"mean {name}", "mean rank", leading)
     title = f"Ranking of attacks by {labels.metric_name(metric)}"
-    return Table(title, header, tuple(lines), _note(panels, by_attack.keys() - complete.keys(), lead))
+    return Table(title, header, tuple(lines), _note(panels, estimates.keys() - complete.keys(), leading))
 
 
 def _by_panel(
-    of_attack: Sequence[Row], rows: Sequence[Row], scores: Callable[[str], ScoreSet], epoch: int | None
+    of_attack: Sequence[Row],
+    variants: labels.DisplayNames,
+    lead: LeadColumns,
+    scores: Callable[[str], ScoreSet],
+    epoch: int | None,
 ) -> dict[Panel, Estimate]:
     """Return an attack's estimate in each setting, pooled over seeds."""
     split_of = {r.cell: r.dataset_settings for r in of_attack}
-    variants, panels = labels.variants(rows), LeadColumns(rows).split(of_attack)
     pooled = {
-        (lead, variant): pooled_over_splits(row_values.rows_at_epoch(chosen, epoch), split_of, scores)
-        for lead, of_lead in panels.items()
+        (head, variant): pooled_over_splits(row_values.rows_at_epoch(chosen, epoch), split_of, scores)
+        for head, of_lead in lead.split(of_attack).items()
         for variant, chosen in variants.split(of_lead).items()
     }
     return {panel: estimate for panel, estimate in pooled.items() if estimate is not None}
-
-
-def _mean(estimates: Sequence[Estimate]) -> Estimate:
-    ends = [(e.low, e.high) for e in estimates if e.low is not None and e.high is not None]
-    low, high = np.mean(ends, axis=0) if len(ends) == len(estimates) else (None, None)
-    return Estimate(float(np.mean([e.value for e in estimates])), low, high)
 
 
 def _mean_ranks(by_attack: Mapping[str, Mapping[Panel, Estimate]]) -> dict[str, float]:

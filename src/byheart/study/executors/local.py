@@ -42,20 +42,6 @@ def run_local_tasks(
     """
     if machine.workers > 1:
         return _run_in_processes(tasks, store, machine, on_task_end)
-    try:
-        return _run_here(tasks, store, machine, on_event, on_task_end, share)
-    finally:
-        release_base_model()
-
-
-def _run_here(
-    tasks: Sequence[Task],
-    store: Store,
-    machine: Machine,
-    on_event: ProgressCallback,
-    on_task_end: TaskCallback,
-    share: Share,
-) -> dict[str, CellOutcome]:
     reported = set[str]()
 
     def report_claimed(task: Task) -> None:
@@ -66,7 +52,10 @@ def _run_here(
     def run(task: Task) -> CellOutcome | None:
         return run_planned_task(task, store, machine, on_event, wait=False)
 
-    return run_in_sequence(tasks, store, share, run, report_claimed, on_task_end)
+    try:
+        return run_in_sequence(tasks, store, share, run, report_claimed, on_task_end)
+    finally:
+        release_base_model()
 
 
 def _run_in_processes(
