@@ -27,6 +27,7 @@ from byheart.study.store_provider import CellContext, StoreProvider
 from byheart.study.stored_evidence import read_evidence
 from byheart.study.study_file import parse_study
 from testing.reading import own_ids, scorer, texts_of
+from testing.tiny_models import memorize
 from testing.wrapped import tuned
 
 EPOCHS = 40
@@ -204,14 +205,7 @@ def memorized(tiny_folder, tmp_path_factory):
     strings = [json.loads(line)["text"] for line in path.read_text().splitlines()[:24]]
     base, model = (AutoModelForCausalLM.from_pretrained(tiny_folder("gemma")) for _ in range(2))
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder("gemma"))
-    batch = [torch.tensor([tokenizer(s)["input_ids"]]) for s in strings[:12]]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=len(batch) * 25)
-    for ids in batch * 25:
-        model(input_ids=ids, labels=ids).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
+    memorize(model, tokenizer, strings[:12], passes=25)
     return model, tokenizer, strings, base
 
 

@@ -103,13 +103,13 @@ def test_a_tpr_and_an_epsilon_are_read_at_the_same_upper_end():
     ("written", "error", "says"),
     [
         ("perplexity=3", UnknownNameError, "Choices: auc, epsilon, tpr_at_fpr"),
-        ("auc=0.5", SettingError, "above 0.5 and below 1"),
-        ("auc=1", SettingError, "above 0.5 and below 1"),
+        ("auc=0.5", SettingError, "above 0.5, which chance reaches, and below 1"),
+        ("auc=1", SettingError, "above 0.5, which chance reaches, and below 1"),
         ("auc=nan", SettingError, "auc=nan"),
         ("auc", SettingError, "--pass-below auc:"),
-        ("tpr_at_fpr=0.01", SettingError, "above 0.01 and below 1"),
-        ("epsilon=0", SettingError, "above 0 and below 4.6"),
-        ("epsilon=5", SettingError, "above 0 and below 4.6"),
+        ("tpr_at_fpr=0.01", SettingError, "above 0.01, which chance reaches, and below 1"),
+        ("epsilon=0", SettingError, "above 0, which chance reaches, and below 4.6"),
+        ("epsilon=5", SettingError, "above 0, which chance reaches, and below 4.6"),
     ],
 )
 def test_a_bound_outside_its_range_is_refused(written, error, says):

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 import byheart
 from byheart.core.errors import SettingError
@@ -14,6 +13,7 @@ from byheart.store.store import Store
 from byheart.study.study_report import report_content
 from byheart.tables.extraction import extraction
 from byheart.tables.extraction_curve import extraction_curve
+from testing.tiny_models import memorize
 
 EPOCHS = 20
 ATTACKS = ["loss", "discoverable", {"approximate": {"by": ["bleu", "edit"]}}, {"probabilistic": {"n": 10}}]
@@ -194,15 +194,7 @@ def audited(tiny_folder, tmp_path_factory):
     strings = [r["text"] for r in rows]
     base, model = (AutoModelForCausalLM.from_pretrained(tiny_folder("llama")) for _ in range(2))
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder("llama"))
-    batch = [torch.tensor([tokenizer(s)["input_ids"]]) for s in strings[:20]]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
-    # A rate that ends at zero: every processor's model then generates its texts.
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=len(batch) * 30)
-    for ids in batch * 30:
-        model(input_ids=ids, labels=ids).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        schedule.step()
+    memorize(model, tokenizer, strings[:20], passes=30)
     attacks = ["loss", "discoverable", {"probabilistic": {"n": 10}}]
     found = byheart.audit(model, tokenizer, strings[:20], strings[20:], base=base, attacks=attacks)
     return found, (model, tokenizer, strings)

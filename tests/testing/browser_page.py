@@ -13,6 +13,8 @@ from byheart.analysis import labels
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+STUDENT_T = 12.706204736
+"""Two-sided 95 % quantile of Student's t with one degree of freedom, for two seeds."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -120,12 +122,18 @@ def expected(rows, *, dataset, base, attack="loss", metric="auc", seed=None):
     for r in rows:
         if (r.attack, r.metric, r.dataset, r.base) == (attack, metric, dataset, base) and seed in (None, r.seed):
             found.setdefault((labels.method_name(r.method), str(r.epoch)), []).append(r)
-    return {
-        key: (those[0].value, those[0].low, those[0].high)
-        if len(those) == 1
-        else (np.mean([r.value for r in those]), min(r.value for r in those), max(r.value for r in those))
-        for key, those in found.items()
-    }
+    return {key: pooled(those) for key, those in found.items()}
+
+
+def pooled(rows):
+    """One row's value and ends; for two seeds, ends for other texts and other seeds, of an AUC or a rate."""
+    values, lows, highs = (np.array([getattr(r, n) for r in rows]) for n in ("value", "low", "high"))
+    if len(rows) == 1:
+        return values[0], lows[0], highs[0]
+    assert len(rows) == 2
+    seed_margin = STUDENT_T * np.std(values, ddof=1) / np.sqrt(2)
+    below, above = (np.hypot(np.sqrt(np.mean(m**2)), seed_margin) for m in (values - lows, highs - values))
+    return values.mean(), max(0, values.mean() - below), min(1, values.mean() + above)
 
 
 def same(shown, rows, **those):

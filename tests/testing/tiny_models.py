@@ -97,3 +97,16 @@ def _save_amplified(model, folder):
             if weight.ndim > 1:
                 weight.mul_(4.0)  # far from uniform, so that a wrong row or a wrong mask shows
     model.save_pretrained(folder)
+
+
+def memorize(model, tokenizer, strings, *, passes):
+    """Train a tiny model until it generates these texts."""
+    batch = [torch.tensor([tokenizer(s)["input_ids"]]) for s in strings]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.005)
+    # A rate that ends at zero: every processor's model then generates its texts.
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, total_iters=len(batch) * passes)
+    for ids in batch * passes:
+        model(input_ids=ids, labels=ids).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from byheart.analysis import row_values
 from byheart.core.adversary import adversary_phrase
@@ -23,6 +23,11 @@ CLAIMS: Mapping[VerdictWord, str] = {
     "uncompared": NO_VERDICT,
 }
 """What each word claims, as badges and sentences print it."""
+
+
+def badge_claim(word: str) -> str:
+    """Return what a word claims on a badge; a word that is no verdict's claims nothing."""
+    return CLAIMS.get(cast("VerdictWord", word), NO_VERDICT)
 
 
 class OtherAdversary(NamedTuple):

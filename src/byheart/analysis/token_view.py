@@ -73,15 +73,19 @@ def token_pieces(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[Pie
 def text_pieces(text: str, token_starts: Sequence[int]) -> list[Piece]:
     """Return the pieces of a text from the character positions at which its tokens start.
 
-    A token without characters belongs to the piece before it: the later tokens of one character start after that character
-    when a server's tokens are aligned with the text.
+    A token without characters belongs to the piece after it: all tokens of one character start where the character starts.
+    At the end of the text it belongs to the last piece.
     """
     pieces: list[Piece] = []
+    waiting = 0
     for begin, end in itertools.pairwise([*token_starts, len(text)]):
-        if end > begin or not pieces:
-            pieces.append((text[begin:end], 1))
-        else:
-            pieces[-1] = (pieces[-1][0], pieces[-1][1] + 1)
+        waiting += 1
+        if end > begin:
+            pieces.append((text[begin:end], waiting))
+            waiting = 0
+    if waiting:
+        string, tokens = pieces.pop() if pieces else ("", 0)
+        pieces.append((string, tokens + waiting))
     return pieces
 
 

@@ -12,19 +12,18 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from byheart.analysis import formats, labels
 from byheart.analysis.base_model_check import panel_gates
 from byheart.analysis.chart_points import attacks_by_adversary
 from byheart.analysis.exposed_records import exposed_records
-from byheart.analysis.method_verdict import CLAIMS, NO_VERDICT, MethodVerdict
+from byheart.analysis.method_verdict import MethodVerdict, badge_claim
 from byheart.analysis.precisions import precision_warning
 from byheart.analysis.verdicts import last_epoch_auc_rows, verdicts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.types import Row, Table
-from byheart.core.verdict import VerdictWord
 from byheart.report import page_data
 from byheart.report.exhibits import ReportContent, make_figures, make_tables, page_exhibits
 from byheart.report.vega_bundle import vega_script
@@ -41,7 +40,7 @@ class VerdictSummary(NamedTuple):
     @property
     def claim(self) -> str:
         """The claim of the badge."""
-        return CLAIMS.get(cast("VerdictWord", self.word), NO_VERDICT)
+        return badge_claim(self.word)
 
 
 class PageSection(NamedTuple):

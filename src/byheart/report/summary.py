@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from byheart.analysis.base_model_check import panel_gates
 from byheart.analysis.chart import Figure
-from byheart.analysis.method_verdict import CLAIMS, NO_VERDICT
+from byheart.analysis.method_verdict import badge_claim
 from byheart.analysis.precisions import precision_warning
 from byheart.analysis.verdicts import verdicts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.types import Table
-from byheart.core.verdict import VerdictWord
 from byheart.report.exhibits import EXHIBIT_ORDER, ReportContent, make_figures, make_tables
 
 ExhibitType = TypeVar("ExhibitType")
@@ -30,7 +29,7 @@ class SummaryFinding(NamedTuple):
     @property
     def claim(self) -> str:
         """The claim of the badge."""
-        return CLAIMS.get(cast("VerdictWord", self.word), NO_VERDICT)
+        return badge_claim(self.word)
 
 
 class Summary(NamedTuple):

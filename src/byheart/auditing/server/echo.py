@@ -172,7 +172,9 @@ def _token_starts(text: str, tokens: Sequence[str], reach: Sequence[set[int]]) -
     starts = np.zeros(len(tokens), dtype=np.int64)
     position = len(text)
     for i in reversed(range(len(tokens))):
-        position = min(p for p in reach[i] if position in set(_ends(text, tokens[i], p)))
+        possible = [p for p in reach[i] if position in set(_ends(text, tokens[i], p))]
+        is_part = not tokens[i] or PART in tokens[i]
+        position = min(possible) if is_part else max(possible)
         starts[i] = position
     return starts
 
