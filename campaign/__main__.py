@@ -144,7 +144,7 @@ def checked(piece: str, arguments: Any) -> None:
         print(f"{piece} {topic}: {found.cases} cases, {found.seconds:.0f} s, {len(found.faults)} faults", flush=True)
         for name, problem in found.faults.items():
             print(f"  {name}: {problem}", flush=True)
-        if is_whole:
+        if is_whole and found.cases:
             results[piece][topic] = {"cases": found.cases, "faults": found.faults, "seconds": round(found.seconds, 1)}
             _keep(results)
 

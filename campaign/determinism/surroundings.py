@@ -51,11 +51,13 @@ def changed(originals: Path, plain: Mapping[str, str], name: str) -> Callable[[P
     return attempt
 
 
-def outputs(originals: Path, folder: Path, environment: Mapping[str, str], current: Path) -> dict[str, str]:
+def outputs(
+    originals: Path, folder: Path, environment: Mapping[str, str], current: Path, *, python: str = sys.executable
+) -> dict[str, str]:
     """Run all commands in a new process, in the folder `place`, and return the hashes of its files."""
     place, note = folder / "place", folder / "hashes.json"
     place.mkdir()
-    words = [sys.executable, "-m", "campaign.determinism.outputs", str(originals), str(place), str(note)]
+    words = [python, "-m", "campaign.determinism.outputs", str(originals), str(place), str(note)]
     complete = {**os.environ, "PYTHONPATH": str(ROOT), **PLAIN, **environment}
     done = subprocess.run(words, env=complete, cwd=current, capture_output=True, text=True, check=False)  # noqa: S603 - own words
     if done.returncode:
