@@ -67,6 +67,8 @@ def test_wikitext_returns_paragraphs_with_their_article(tmp_path):
     short = wikitext(source=str(tmp_path), min_characters=1)
     assert short.texts.scored[1:4:2] == ("= 1 / s and a nominal k =", "Short .")
     assert short.groups == ("train/1 Otter",) * 4 + ("train/11 A = b",)
+    few = wikitext(source=str(tmp_path), per_article=1)
+    assert few.texts.ids == ("train/3", "train/13"), "the first paragraph of each article"
 
 
 def test_wikitext_can_be_detokenized(tmp_path):

@@ -9,6 +9,7 @@ tokens, which puts parts of one article among members and non-members alike; her
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -33,19 +34,24 @@ def wikitext(
     source: str = "Salesforce/wikitext",
     min_characters: Annotated[int, Ge(1)] = 50,
     detokenise: bool = False,  # prose: ignore
+    per_article: Annotated[int, Ge(1)] | None = None,
 ) -> Examples:
     """Return WikiText-2's paragraphs with their published roles. The article is the group.
 
     `source` is a Hub id, or a folder with files named train, test and validation with the lines, in their order, in the
     field `text`. Headings, and paragraphs shorter than `min_characters`, are left out. `detokenise` removes the spaces
-    around punctuation and the `@-@` of numbers and hyphens. Raises `DataError` for a source that cannot be read.
+    around punctuation and the `@-@` of numbers and hyphens. `per_article` keeps only this many paragraphs of each article, the
+    first ones: intervals and split checks need many articles, and one article has up to a hundred paragraphs. Raises
+    `DataError` for a source that cannot be read.
     """
 
     def parts() -> Iterator[Example]:
         for split, rows in published_splits(source, "wikitext-2-raw-v1").items():
+            kept = Counter[str]()
             for number, article, paragraph in _paragraphs(list(rows)):
                 text = _detokenize(paragraph) if detokenise else paragraph  # prose: ignore
-                if len(text) >= min_characters:
+                if len(text) >= min_characters and (per_article is None or kept[article] < per_article):
+                    kept[article] += 1
                     yield Example(f"{split}/{number}", text, role=SPLIT_ROLES[split], group=f"{split}/{article}")
 
     return examples(parts())
