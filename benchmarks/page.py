@@ -10,14 +10,32 @@ from benchmarks.pairs import Ratio
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-`make bench` measures what byheart costs beside what people use today, and writes this page; it takes half an hour
-on two cores. Sides of a comparison are timed in turn, round by round, in one process or, where Trainer is one of
-them, in a process each; what is shown of them are medians of the rounds' ratios with the least and the most, never one time
-alone. There are three rounds, and two of what takes longest: Trainer with the memory kept, Trainer as it comes, and fifteen
-epochs of the head. Starting a process and loading a model are not timed, and each side works for a moment first. What has no
-range was measured once. `make bench PIECES=memory` measures one piece anew: {pieces}.
-The model is SmolLM2-135M-Instruct, the texts are leads of Wikipedia articles of all lengths.
+This page compares the speed and memory of byheart with the model's own forward pass, public attack scripts, and transformers'
+`Trainer`. `make bench` runs all measurements and writes this page; it takes half an hour on two cores.
+`make bench PIECES=memory` repeats one piece: {pieces}.
+
+- **Ratios.** The implementations of a comparison run in turn, round by round. A ratio of times is the median of the rounds' ratios,
+  with the minimum and maximum in brackets.
+- **Rounds.** There are three rounds. The slowest measurements have two: Trainer with freed memory kept, Trainer with default
+  settings, and 15 epochs of head tuning. Throughput (tokens/s) uses the median time. The times of `--help` and `rows` are the
+  minimum of five runs. All other numbers without brackets were measured once.
+- **Processes.** In comparisons with Trainer, each implementation runs in its own process; in others, all run in one process. Each
+  implementation runs briefly before it is timed. The start of a process and the loading of a model are not timed.
+- **Matmul peak.** The throughput of one large matrix product on this machine, in the same precision. No other order of the same
+  operations is faster.
+
+The model is SmolLM2-135M-Instruct. The texts are lead sections of Wikipedia articles of all lengths.
 """
+LABELS = {
+    "whole leads": "full lead sections",
+    "their first 32 words": "first 32 words",
+    "nothing left to do": "`run`, no changes",
+    "--help": "`--help`",
+    "rows": "`rows`",
+    "the rest": "other",
+    "epochs of the head": "head tuning",
+}
+"""Names in results.json as the page prints them."""
 
 
 def text(results: Mapping[str, Any]) -> str:
@@ -25,12 +43,12 @@ def text(results: Mapping[str, Any]) -> str:
     known = {name: results[name] for name in SECTIONS if name in results}
     machines = {name: _machine(found) for name, found in known.items()}
     common = statistics.mode(machines.values())
-    told = HEAD.format(pieces=", ".join(f"`{name}`" for name in SECTIONS))
-    parts = [f"{told}\n{common}"]
+    head = HEAD.format(pieces=", ".join(f"`{name}`" for name in SECTIONS))
+    parts = [f"{head}\n{common}"]
     for name, found in known.items():
         parts += [SECTIONS[name](found), *([machines[name]] if machines[name] != common else [])]
     if known.keys() == SECTIONS.keys():
-        parts.append(_short(known))
+        parts.append(_goals_not_met(known))
     return "\n".join(parts)
 
 
@@ -49,7 +67,7 @@ def _machine(found: Mapping[str, Any]) -> str:
 def _scoring(found: Mapping[str, Any]) -> str:
     lines = [
         [
-            f"{name}, {one['tokens'] / one['texts']:.0f} tokens each",
+            f"{_label(name)} (mean: {one['tokens'] / one['texts']:.0f} tokens)",
             precision,
             Ratio(*one[precision]["ours over forward"]),
             Ratio(*one[precision]["one at a time over ours"]),
@@ -63,19 +81,25 @@ def _scoring(found: Mapping[str, Any]) -> str:
     texts = next(one["texts"] for one in found.values() if "texts" in one)
     head = [
         "texts",
-        "scored in",
-        "time over the model's own forward pass",
-        "one text at a time over ours",
-        "tokens/s",
-        "of the limit",
+        "precision",
+        "time: byheart / forward pass",
+        "time: one text at a time / byheart",
+        "byheart, tokens/s",
+        "byheart, share of matmul peak",
     ]
-    told = (
-        f"{texts} texts. All statistics of every token (log-probability, mean, standard deviation, entropy, rank) beside the model's own "
-        "forward pass with logits over the same batches, with which nothing is done, and beside one text at a time with "
-        "softmax and log-softmax over the whole vocabulary, as public attack scripts do it. The limit is what this machine "
-        "makes of one large matrix product; no order of the same sums is faster.\n"
-    )
-    return "\n".join(["## Scoring\n", told, _table(head, lines)])
+    introduction = f"""byheart scores {texts} texts: it computes the log-probability, mean, standard deviation, entropy and rank of
+every token. Two alternatives are timed:
+
+- **forward pass**: the model's own forward pass on the same batches, which returns logits and computes nothing from them;
+- **one text at a time**: softmax and log-softmax over the whole vocabulary for each text, as in public attack scripts.
+
+The ratio columns divide times: with a ratio "byheart / forward pass" of 1.03, byheart takes 1.03 times as long.
+"""
+    return "\n".join(["## Scoring\n", introduction, _table(head, lines)])
+
+
+def _label(name: str) -> str:
+    return LABELS.get(name, name)
 
 
 def _rate(one: Mapping[str, Any], precision: str) -> float:
@@ -85,8 +109,8 @@ def _rate(one: Mapping[str, Any], precision: str) -> float:
 def _memory(found: Mapping[str, Any]) -> str:
     peak, whole = found["peak above the weights, MiB"], found["one batch's logits whole, MiB"]
     return (
-        "## Memory\n\nA random Gemma 3 with a vocabulary of 262,144 scores texts of 1,024 tokens: the peak above the weights "
-        f"is {peak:.0f} MiB. The logits of one batch, whole and in float32, would be {whole:.0f} MiB.\n"
+        "## Memory\n\nbyheart scores texts of 1,024 tokens with a randomly initialized Gemma 3 that has a vocabulary of 262,144. Its peak "
+        f"memory is {peak:.0f} MiB above the weights. The complete logits of one batch in float32 would take {whole:.0f} MiB.\n"
     )
 
 
@@ -109,40 +133,67 @@ def _training(found: Mapping[str, Any]) -> str:
                     f"{rate * one['GFLOP a token'] / found['matrix products, GFLOP/s']:.0%}",
                 ]
             )
-    head = ["method", "Trainer at its best over ours", "the same, memory kept", "Trainer as it comes over ours"]
-    head += ["loss, ours", "loss, best", "loss, as it comes", "tokens/s", "of the limit"]
-    told = (
-        f"{found['epochs']} epochs over {found['texts']} texts, eight a step: short, since nothing that is timed changes from step to "
-        "step. "
-        "Trainer at its best is bfloat16 with texts of like length together; as it comes, float32 in random order. "
-        "Its sides are processes as a script without byheart has them: transformers loads the model, and the C library deals with "
-        "memory by its own settings; byheart, when it loads a model, has its process keep what it frees. With the memory kept so "
-        "by Trainer's process too, what is left is the difference in the work. The methods are byheart's on all sides. The loss "
-        f"(nats a token) is that of the training texts afterwards; the sides read them in orders of their own, "
-        f"and it differs by {apart:.2f} at most. Of the limit: the products that a method cannot do without, "
-        "at ours, beside one large bfloat16 product; an adapter's own, and what attention multiplies, are not counted.\n"
-    )
-    return "\n".join(["## Training\n", told, _table(head, lines)])
+    head = [
+        "method",
+        "time: Trainer, best settings / byheart",
+        "time: Trainer, best settings, freed memory kept / byheart",
+        "time: Trainer, default settings / byheart",
+        "loss: byheart",
+        "loss: Trainer, best settings",
+        "loss: Trainer, default settings",
+        "byheart, tokens/s",
+        "byheart, share of matmul peak",
+    ]
+    introduction = f"""Each method is trained for {found["epochs"]} epochs on {found["texts"]} texts with a batch size of
+eight. A short training is sufficient, because the time of a step does not change. Trainer runs in three configurations:
+
+| configuration | precision | order of texts | loading of the model | memory |
+| --- | --- | --- | --- | --- |
+| default settings | float32 | random | transformers, as in a script without byheart | default settings of the C library |
+| best settings | bfloat16 | texts of similar length in one batch | as above | as above |
+| best settings, freed memory kept | as above | as above | byheart, which makes the process keep freed memory | freed memory kept |
+
+byheart also keeps freed memory, so the third configuration excludes this effect and shows the difference in computation. All
+configurations train the same modules, which byheart's methods create.
+
+- **Time**: Trainer's time divided by byheart's. With a ratio of 2, Trainer takes twice as long.
+- **Loss**: mean negative log-likelihood of the training texts after training, in nats per token. Each configuration reads the texts
+  in its own order. The losses of a method differ by at most {apart:.2f}.
+- **Share of matmul peak**: counts only the matrix products that a method requires, in bfloat16. It excludes the products of
+  adapters and of attention.
+"""
+    return "\n".join(["## Training\n", introduction, _table(head, lines)])
 
 
 def _heads(found: Mapping[str, Any]) -> str:
-    return (
-        f"## Head tuning\n\n{found['epochs']} epochs over {found['trained tokens']} tokens, {found['audited tokens']} audited "
-        "tokens scored after each. Nothing below the head changes, so byheart runs the trunk once for what is trained and once for "
-        "what is scored. Trainer (at its best, in a process as above), its model scored by byheart after each epoch, takes "
-        f"{Ratio(*found['Trainer over ours'])} times as long. The head is a fifth of this model's products: at the same rate scoring by "
-        "it alone can be five times as fast, and training by it alone, which goes through it twice and through the trunk not at "
-        "all, three times.\n"
-    )
+    trained, audited = found["trained tokens"], found["audited tokens"]
+    return f"""## Head tuning
+
+The head is trained for {found["epochs"]} epochs on {trained:,} tokens. After each epoch, {audited:,} audited tokens are scored. The layers
+below the head do not change, so byheart runs them once for the training texts and once for the audited texts. Trainer runs with best
+settings in its own process, and byheart's scorer scores its model after each epoch. Trainer takes {Ratio(*found["Trainer over ours"])}
+times as long as byheart.
+
+The head has one fifth of the model's matrix products, which limits the speedup. At equal throughput, scoring with the head alone can be
+five times as fast. Training with the head alone can be three times as fast: each step passes through the head twice and never through
+the layers below.
+"""
 
 
 def _harness(found: Mapping[str, Any]) -> str:
-    lines = [[name, f"{value:.1f}"] for name, value in found.items() if name not in {"texts", "machine"}]
-    told = (
-        f"A finished study of {found['texts']:,} texts (a GPT-2 of two small layers: what byheart itself takes does not "
-        "depend on the model), run again with attacks added. No model is loaded. Near copies are not looked for: its words are random.\n"
+    lines = [[_command(name), f"{value:.1f}"] for name, value in found.items() if name not in {"texts", "machine"}]
+    introduction = f"""A finished study of {found["texts"]:,} texts runs again, each time with one more attack. No model is loaded. The
+study's model is a GPT-2 with two small layers, because the time of byheart itself does not depend on the model. The search for near
+duplicates is off, because the texts are random words.
+"""
+    return "\n".join(
+        ["## A new attack on a finished study\n", introduction, _table(["byheart command", "time (s)"], lines)]
     )
-    return "\n".join(["## A new attack over a finished study\n", told, _table(["command", "seconds"], lines)])
+
+
+def _command(name: str) -> str:
+    added = name.removeprefix("with ").removesuffix(" added")
+    return _label(name) if added == name else f"`run` with `{added}` added"
 
 
 def _precision(found: Mapping[str, Any]) -> str:
@@ -150,32 +201,31 @@ def _precision(found: Mapping[str, Any]) -> str:
         [name, f"{one['float32']:.3f}", f"{one['bfloat16']:.3f}", f"{one['rank correlation']:.4f}"]
         for name, one in found["attacks"].items()
     ]
-    told = (
-        "Scores are float32 unless `scoring: {precision: bfloat16}` says otherwise, which is more than twice as fast on "
-        "processors that multiply bfloat16. What it does to a LoRA after two epochs, the same 64 members against the same 64; the AUCs are "
-        "there to be compared with each other, and one alone is uncertain by up to .1:\n"
-    )
+    introduction = """Scores are computed in float32 by default. `scoring: {precision: bfloat16}` is more than twice as fast on processors
+with bfloat16 matrix products. The table shows its effect for a LoRA after two epochs, with the same 64 members and 64 non-members.
+Compare only the two AUCs of an attack: the error of a single AUC is up to .1.
+"""
     head = ["attack", "AUC, float32", "AUC, bfloat16", "rank correlation of the scores"]
-    rest = (
-        "\nOne study at either precision gave these; they took a minute or more, the longer one "
-        f"{found['seconds of a study']:.0f} s, of which {found['share of byheart itself']:.1%} "
-        "was not training and passes over texts but all else: importing libraries and loading the model "
-        f"({found['of that importing libraries and loading the model']:.0%} of that), splitting and judging the data, attacks, "
-        "intervals, files.\n"
-    )
-    return "\n".join(["## Precision\n", told, _table(head, lines), rest])
+    share, loading = found["share of byheart itself"], found["of that importing libraries and loading the model"]
+    rest = f"""Each precision has one study, which took a minute or more; the longer one took {found["seconds of a study"]:.0f} s. At most
+{share:.1%} of a study's time was spent outside training and forward passes: on importing libraries and loading the model
+({loading:.0%} of this time), the split and its check, attacks, intervals, and files.
+"""
+    return "\n".join(["## Precision\n", introduction, _table(head, lines), rest])
 
 
 def _profiles(found: Mapping[str, Any]) -> str:
     shares = {name: one for name, one in found.items() if name != "machine"}
     kinds = next(iter(shares.values()))
-    lines = [[kind, *(f"{one[kind]:.0%}" for one in shares.values())] for kind in kinds]
-    told = "What operations take, by torch's profiler: whole leads scored, and the head trained and scored as above.\n"
-    return "\n".join(["## Where the time goes\n", told, _table(["", *shares], lines)])
+    lines = [[_label(kind), *(f"{one[kind]:.0%}" for one in shares.values())] for kind in kinds]
+    introduction = (
+        "Shares of time by operation, from torch's profiler. The texts are those of scoring and of head tuning above.\n"
+    )
+    return "\n".join(["## Where the time goes\n", introduction, _table(["operation", *map(_label, shares)], lines)])
 
 
-def _short(results: Mapping[str, Any]) -> str:
-    """Return a list of the goals that are not reached, with the difference and its cause."""
+def _goals_not_met(results: Mapping[str, Any]) -> str:
+    """Return the list of goals that are not met, with the measured value and its cause."""
     slowest = min(
         (one for one in results["scoring"].values() if "texts" in one),
         key=lambda one: one["float32"]["one at a time over ours"][0],
@@ -192,19 +242,23 @@ def _short(results: Mapping[str, Any]) -> str:
     scored, trained = (
         results["profiles"][name]["matrix products"] for name in ("scoring, float32", "epochs of the head")
     )
-    return f"""## What falls short
+    return f"""## Goals not met
 
-- **Long texts one at a time** take {at_once:.2f} times as long as ours in float32; meant were 1.5. A text of a hundred tokens
-  fills two cores by itself, and ours already runs at {limit:.0%} of what the machine makes of one large matrix product; such products
-  are {scored:.0%} of its time. Batches of 512 to 4,096 tokens, passes without a mask and plain attention were tried
-  ([decisions](decisions.md#scoring)); none was faster.
-- **Fifteen epochs of the head**: {whole:.2f} times; meant were 8. What is left is the head itself: its products for scoring and
-  for training, {trained:.0%} of the time, which the factors above bound.
-- **What byheart itself takes** of a study, meant to be 3 % at most, was {own:.1%} of one of {took:.0f} s; {any_script:.0%} of that
-  is importing libraries and loading the model, as any script must, and none of it grows with the training. It was 3.0% of the
-  last 49 minutes of `studies/attacks.yaml` (eight of twelve cells) with two workers, whatever one waited for the other at
-  the end included.
-- **No GPU** was there to measure on: neither speed nor what bfloat16 does there is known.
+| goal | measured |
+| --- | --- |
+| one text at a time takes at least 1.5 times as long as byheart | {at_once:.2f} times for full lead sections in float32 |
+| Trainer takes at least 8 times as long as byheart for 15 epochs of head tuning | {whole:.2f} times |
+| at most 3 % of a study's time is outside training and forward passes | up to {own:.1%} in two studies; the longer took {took:.0f} s |
+
+- **Long texts in float32.** A text of a hundred tokens occupies two cores by itself, and byheart already reaches {limit:.0%} of the matmul
+  peak. Matrix products are {scored:.0%} of its time. Batches of 512 to 4,096 tokens, forward passes without a mask, and plain attention
+  were tried ([decisions](decisions.md#scoring)); none was faster.
+- **Head tuning.** What remains is the head itself: its matrix products for scoring and training take {trained:.0%} of the time. The
+  limits in [head tuning](#head-tuning) apply to them.
+- **Time outside training and forward passes.** Importing libraries and loading the model take {any_script:.0%} of it, as in any script.
+  It does not grow with the length of the training. In the last 49 minutes of `studies/attacks.yaml` (eight of twelve cells) with
+  two workers, it was 3.0%, including the time that one worker waited for the other at the end.
+- **GPU.** No GPU was available. Neither the speed on a GPU nor the effect of bfloat16 there is known.
 """
 
 

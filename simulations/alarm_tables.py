@@ -22,14 +22,14 @@ REACHED = ("AUC above 0.5", "TPR at 1 % FPR, exact test")
 """Tests that reach the predicted power."""
 
 VERDICTS = {
-    "leaks, no base": (0.025, "*leaks*, no base model"),
-    "leaks, base": (0.025, "*leaks*, base model"),
-    "leaks without comparison, no base": (1, "without blind classifiers: no base model"),
-    "leaks without comparison, base": (1, "base model"),
-    "differs, no base": (1, "*differs*, no base model"),
-    "differs, base": (1, "base model"),
-    "not sound": (1, "not sound"),
-    "broken": (1, "broken"),
+    "leaks, no base": (0.025, "*leaks*, without base model"),
+    "leaks, base": (0.025, "*leaks*, with base model"),
+    "leaks without comparison, no base": (1, "*leaks*, without base model, without blind classifiers"),
+    "leaks without comparison, base": (1, "*leaks*, with base model, without blind classifiers"),
+    "differs, no base": (1, "*differs*, without base model"),
+    "differs, base": (1, "*differs*, with base model"),
+    "not sound": (1, "split doubtful or broken"),
+    "broken": (1, "split broken"),
 }
 """Counted verdicts: the largest rate without leakage, and the head of the column."""
 RANDOM = "leaks after a random assignment, base"
@@ -54,7 +54,9 @@ def false_positives(pieces: Pieces) -> str:
                 )
                 studies = study_count(found[population, n] for n in sizes)
                 rows.append([name, population, f"{100 * NOMINAL[name]:g}", rates, studies])
-    return markdown_table(("test", "population", "nominal, %", "observed, % (texts per class)", "studies"), rows)
+    head = ("test", "population", "nominal, %", "observed, % (records per class)", "studies")
+    caption = "*Above* a value: the lower end of the interval is above it. Correlation: of the scores of attacks, or of seeds."
+    return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
 def power(pieces: Pieces) -> str:
@@ -65,12 +67,9 @@ def power(pieces: Pieces) -> str:
         [name, f"{100 * PREDICTED[name]:g}", *(rate(found["normal scores", n], name, 0, 1) for n in sizes)]
         for name in PREDICTED
     )
-    head = [
-        f"power, % of {study_count(found.values())} studies",
-        "predicted",
-        *(f"{n:,} texts per class" for n in sizes),
-    ]
-    return markdown_table(head, rows)
+    head = ["test", "predicted", *(f"{n:,} records per class" for n in sizes)]
+    caption = f"Power in % of {study_count(found.values())} studies. *Above* a value: the lower end of the interval is above it."
+    return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
 def verdicts(pieces: Pieces) -> str:
@@ -84,8 +83,12 @@ def verdicts(pieces: Pieces) -> str:
             drawn = rate(one, RANDOM, 0, 0.025 if leakage == "none" else 1) if is_fair else ""
             rows.append([leakage, population, *rates[:2], drawn, *rates[2:], study_count([one])])
     heads = [head for _, head in VERDICTS.values()]
-    head = ("leakage", "difference", *heads[:2], "split by byheart, base model", *heads[2:], "audits")
-    return f"Audits of 150 records per class, in %: split check, attacks on a language model, verdict.\n\n{markdown_table(head, rows)}"
+    head = ("leakage", "difference", *heads[:2], "*leaks*, with base model, split by byheart", *heads[2:], "audits")
+    caption = (
+        "Entries are % of audits with 150 records per class. An audit consists of the split check, attacks on a language model, and the "
+        "verdict. Difference: members and non-members differ by this amount in their topics, words, or frequency of words."
+    )
+    return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
 def epsilon_bounds(pieces: Pieces) -> str:
@@ -104,7 +107,13 @@ def epsilon_bounds(pieces: Pieces) -> str:
                 also = BOUNDS[name]
                 columns = (rates(name, LEAST_BOUND), rates(also, 0) if also in here[sizes[0]]["held"] else "")
                 rows.append([name, population, *columns, study_count(here.values())])
-    head = ("bound", "mechanism", "coverage, % (canaries or runs)", "above a fifth of epsilon, %", "studies")
+    head = (
+        "bound",
+        "mechanism",
+        "bound at most epsilon, % (canaries or runs)",
+        "bound above epsilon / 5, %",
+        "studies",
+    )
     return markdown_table(head, rows)
 
 
@@ -118,7 +127,9 @@ def attributes(pieces: Pieces) -> str:
         limit = attribute_inference.NOMINAL + ALLOWANCE if name in attribute_inference.promised(model) else 1
         return ", ".join(f"{rate(found[model, n], name, 0, limit)} ({n:,})" for n in sizes)
 
-    head = [f"advantage above 0, % of {study_count(found.values())} studies (members)", *names]
-    return markdown_table(
-        head, ([model, *(rates(model, name) for name in names)] for model in attribute_inference.MODELS)
+    rows = ([model, *(rates(model, name) for name in names)] for model in attribute_inference.MODELS)
+    caption = (
+        f"Entries are % of {study_count(found.values())} studies in which the interval of the advantage is above 0, with the number of "
+        "members in parentheses. Columns: pool of candidate values, and control."
     )
+    return f"{caption}\n\n{markdown_table(['model', *names], rows)}"

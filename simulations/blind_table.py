@@ -23,8 +23,7 @@ def blind_classifiers(pieces: Pieces) -> str:
     ]
     head = ("fair split", *CLASSIFIERS, "splits")
     caption = (
-        f"{TEXTS} texts per class, from data set or files to the printed AUC, members and non-members alike, in %: 95 % "
-        "intervals that contain 0.5; "
-        "intervals above 0.5; AUCs above 0.5."
+        f"Complete split checks with {TEXTS} records per class. Members and non-members have the same distribution. Each entry has three "
+        "percentages: 95 % intervals that contain 0.5; intervals above 0.5; AUCs above 0.5."
     )
     return f"{caption}\n\n{markdown_table(head, rows)}"

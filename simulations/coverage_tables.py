@@ -14,11 +14,11 @@ def coverage_by_size(pieces: Pieces, table: str, columns: tuple[str, ...]) -> st
     """Return the coverage of intervals by population, one column for each number and size."""
     found = pieces_of_table(pieces, table)
     sizes = sorted({size for _, size in found})
-    head = [f"{study_count(found.values())} studies each", *(f"{c}, {n:,}" for c in columns for n in sizes)]
+    head = ["population", *(f"{c}, {n:,}" for c in columns for n in sizes)]
     populations = dict.fromkeys(population for population, _ in found)
-    return markdown_table(
-        head, ([p, *(rate(found[p, n], c, LEAST, 1) for c in columns for n in sizes)] for p in populations)
-    )
+    rows = ([p, *(rate(found[p, n], c, LEAST, 1) for c in columns for n in sizes)] for p in populations)
+    caption = f"Coverage in %, {study_count(found.values())} studies per entry. Columns: quantity and number of records per class."
+    return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
 def group_auc(pieces: Pieces) -> str:
@@ -44,9 +44,12 @@ def group_auc(pieces: Pieces) -> str:
                     study_count([one]),
                 ]
             )
-    head = ("population", "rate, %", *GROUP_METRICS, "refused for group sizes, %", "studies")
-    caption = "Coverage: intervals that contain 0.5, without leakage. Power: intervals above 0.5."
-    return f"200 texts per class of a split. {caption}\n\n{markdown_table(head, rows)}"
+    head = ("population", "rate, %", *GROUP_METRICS, "rejected for group sizes, %", "studies")
+    caption = (
+        "A study splits a data set, with 200 records per class. Coverage: share of intervals that contain 0.5, without leakage. Power: "
+        "share of intervals above 0.5."
+    )
+    return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
 def utility(pieces: Pieces) -> str:
@@ -61,16 +64,17 @@ def utility(pieces: Pieces) -> str:
             value = f"{100 * valued['studies'] / one['studies']:.1f}"
             rows.append([population, value, covered, differs, straight, study_count([one])])
     head = (
-        "AUC along perplexity, and observed states",
-        "a value, %",
-        "coverage of the values, %",
-        "methods differ, %",
-        "coverage of straight lines, %",
+        "AUC as perplexity falls, and observed states",
+        "studies with a value, %",
+        "coverage of these values, %",
+        "studies in which the methods differ, %",
+        "coverage of linear interpolation, %",
         "studies",
     )
     caption = (
-        "200 texts per class. A fast method is read where a slow one ends; at equal perplexity both leak alike, but for the "
-        "last row. Straight lines: AUC interpolated as if it were linear between states, for all studies."
+        "200 records per class. The table at equal perplexity gives the AUC of a fast method at the final perplexity of a slow method. At "
+        "equal perplexity, both methods have the same AUC, except in the last row. The table has no value if the observed states are too "
+        "far apart. Linear interpolation: of the AUC between two states, in all studies."
     )
     return f"{caption}\n\n{markdown_table(head, rows)}"
 
@@ -83,14 +87,15 @@ def near_copies(pieces: Pieces) -> str:
     def percent(one: Mapping[str, Any], name: str) -> str:
         return f"{100 * one['held'][name] / one['studies']:.0f}"
 
-    head = [f"{study_count(found.values())} data sets each", *(f"{size} units" for size in sizes)]
+    head = ["script, edit", *(f"{size} units" for size in sizes)]
     rows = (
         [p, *(f"{percent(found[p, n], SHINGLES)} → {percent(found[p, n], REMOVED)}" for n in sizes)]
         for p in dict.fromkeys(population for population, _ in found)
     )
     caption = (
-        "Share of copies, in %, that five-word shingles alone find → that the split removes. A unit is a word, or a "
-        "character in Chinese and Japanese. No copy: data sets with unrelated texts only, so the share should be 0."
+        "Share of near duplicates, in %, that five-word shingles alone detect → share that the split removes. "
+        f"{study_count(found.values())} data sets per entry. A unit is a word, or a character in Chinese and Japanese. No copy: data sets "
+        "with unrelated records only, so the share should be 0."
     )
     return f"{caption}\n\n{markdown_table(head, rows)}"
 
@@ -101,12 +106,13 @@ def seeds(pieces: Pieces) -> str:
     kinds = dict.fromkeys(tuple(p.split(", ")[1:]) for p, _ in found)
     counts = dict.fromkeys(p.split(", ")[0] for p, _ in found)
     columns = [(count, way) for way in ("from numbers", "from scores") for count in counts]
-    head = ["seeds' spread", "texts' correlation", *(f"{way}, {count}" for count, way in columns)]
+    head = ["spread of seeds", "correlation of a record's scores", *(f"{way}, {count}" for count, way in columns)]
     rows = (
         [*kind, *(rate(found[f"{count}, {', '.join(kind)}", 300], way, LEAST, 1) for count, way in columns)]
         for kind in kinds
     )
-    return f"300 texts per class, {study_count(found.values())} studies each.\n\n{markdown_table(head, rows)}"
+    caption = f"Coverage in %, 300 records per class, {study_count(found.values())} studies per entry."
+    return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
 def exposure(pieces: Pieces) -> str:
@@ -115,18 +121,23 @@ def exposure(pieces: Pieces) -> str:
     sizes = sorted({size for _, size in found})
     columns = {
         "interval": "coverage",
-        "without a test of fit": "coverage without test, depth and error of the fit",
-        "value within a quarter": "value within a quarter",
-        "value without a test within a quarter": "value within a quarter, without",
-        "no high end": "a lower bound only",
+        "without a test of fit": "coverage of the plain fit",
+        "value within a quarter": "estimate within 25 % of the true mean",
+        "value without a test within a quarter": "the same, plain fit",
+        "no high end": "lower bound only",
     }
 
     def rates(population: str, name: str) -> str:
         least = LEAST if name == "interval" else 0
         return ", ".join(f"{rate(found[population, n], name, least, 1)} ({n})" for n in sizes)
 
-    head = [f"log-likelihoods of references; % of {study_count(found.values())} studies (true bits)", *columns.values()]
+    head = ["distribution of the references' log-likelihoods", *columns.values()]
     table = markdown_table(
         head, ([p, *(rates(p, name) for name in columns)] for p in dict.fromkeys(p for p, _ in found))
     )
-    return f"Eight canaries with a known mean exposure, 200 references, a space of 103 bits.\n\n{table}"
+    caption = (
+        f"Entries are % of {study_count(found.values())} studies, with the true mean exposure in bits in parentheses. A study has eight "
+        "canaries with a known mean exposure, 200 references, and a space of 103 bits. Plain fit: without the goodness-of-fit test and "
+        "the limit of extrapolation, with an interval that ignores the error of the fit."
+    )
+    return f"{caption}\n\n{table}"

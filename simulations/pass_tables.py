@@ -16,17 +16,15 @@ def bounds_to_pass(pieces: Pieces) -> str:
 def _false_passes(pieces: Pieces) -> str:
     found = pieces_of_table(pieces, "pass")
     sizes = sorted({size for _, size in found})
-    head = [
-        f"false passes, %, of {study_count(found.values())} studies",
-        *(f"{m}, {n:,}" for m in METRICS for n in sizes),
-    ]
+    head = ["attacks", *(f"{m}, {n:,}" for m in METRICS for n in sizes)]
     rows = (
         [p, *(rate(found[p, n], m, 0, NOMINAL + ALLOWANCE) for m in METRICS for n in sizes)]
         for p in dict.fromkeys(population for population, _ in found)
     )
     caption = (
-        "The strongest attack is exactly at the bound (TPR: at 10 % FPR), so a pass is false. Nominal: 2.5 %. A bound on epsilon passes "
-        "with the bound on TPR that it stands for."
+        f"False passes in % of {study_count(found.values())} studies; nominal: 2.5 %. The strongest attack is exactly at the bound, so "
+        "every pass is false. Columns: metric (TPR: at 10 % FPR) and number of records per class. A bound on epsilon is tested as its "
+        "equivalent bound on TPR."
     )
     return f"{caption}\n\n{markdown_table(head, rows)}"
 
@@ -45,8 +43,11 @@ def _power(pieces: Pieces) -> str:
                 study_count([one]),
             ]
         )
-    head = ("attacks at chance", "texts per class", "predicted power, %", "passes, %", "studies")
-    caption = "With as many texts as `byheart check --pass-below` computes. For several attacks the prediction is a lower bound."
+    head = ("bound and attacks", "records per class", "predicted power, %", "passes, %", "studies")
+    caption = (
+        "Power with attacks at chance, with the number of records that `byheart check --pass-below` computes. For several attacks, the "
+        "predicted power is a lower bound."
+    )
     return f"{caption}\n\n{markdown_table(head, rows)}"
 
 
@@ -60,9 +61,9 @@ def _paths(pieces: Pieces) -> str:
         ]
         for (name, _), one in pieces_of_table(pieces, "pass path").items()
     ]
-    head = ("texts of both classes; attack", "passes without the split check, %", "passes, %", "audits")
+    head = ("difference of the classes; attack", "passes without the split check, %", "passes, %", "audits")
     caption = (
-        "From texts to the result, with the split check: AUC below 0.6, 150 texts per class. "
-        "Rates of 20 audits are rough; 1,500 studies of the same scores pass in 2.7 % at an AUC of 0.6 and in 68.6 % at 0.5."
+        "Complete audits with the split check: bound AUC below 0.6, 150 records per class. Rates of 20 audits are imprecise. Of 1,500 "
+        "studies with the same scores, 2.7 % pass at an AUC of 0.6 and 68.6 % at 0.5."
     )
     return f"{caption}\n\n{markdown_table(head, rows)}"

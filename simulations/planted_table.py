@@ -22,4 +22,5 @@ def planted_canaries(pieces: Pieces) -> str:
         ]
         for (mechanism, _), one in pieces_of_table(pieces, "planted").items()
     ]
-    return markdown_table(("mechanism; % of audits of 240 canaries", "bound holds", *CLAIMS, "studies"), rows)
+    table = markdown_table(("mechanism", "bound holds", *CLAIMS, "audits"), rows)
+    return f"Entries are % of audits with 240 canaries.\n\n{table}"

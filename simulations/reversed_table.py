@@ -21,16 +21,17 @@ def reversed_verdicts(pieces: Pieces) -> str:
     head = (
         "model",
         "difference",
-        "*leaks*, no base model",
-        "*reversed*, no base model",
-        "*leaks*, base model",
-        "*reversed*, base model",
+        "*leaks*, without base model",
+        "*reversed*, without base model",
+        "*leaks*, with base model",
+        "*reversed*, with base model",
         f"any alarm in {EVALUATIONS} evaluations",
-        "alarm in reverse",
+        "alarm of a leak in reverse",
         "audits",
     )
     nominal = ", ".join(f"{100 * limit:g}" for limit in NOMINAL.values())
     return (
-        f"From texts to the verdict and to the callback's alarms, 150 records per class, in %. Nominal rates without leakage: {nominal}."
+        "Entries are % of complete audits and trainings with the callback, with 150 records per class. Nominal rates without leakage, by "
+        f"column: {nominal}."
         f"\n\n{markdown_table(head, rows)}"
     )

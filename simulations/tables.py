@@ -29,7 +29,7 @@ def text(pieces: Pieces) -> str:
             coverage_tables.coverage_by_size(
                 pieces, "readings", ("perplexity", "training perplexity", "generalisation gap")
             ),
-            "### Coverage and power of the AUC of groups, from the split to the interval",
+            "### Coverage and power of group AUC, from split to interval",
             coverage_tables.group_auc(pieces),
             "### Coverage and power at equal perplexity, from rows to the table",
             coverage_tables.utility(pieces),
@@ -38,12 +38,12 @@ def text(pieces: Pieces) -> str:
             "### False positive rate of verdicts and tests",
             alarm_tables.false_positives(pieces),
             *(
-                ("### Whole verdicts of audits", alarm_tables.verdicts(pieces))
+                ("### Verdicts of complete audits", alarm_tables.verdicts(pieces))
                 if pieces_of_table(pieces, "verdicts")
                 else ()
             ),
             *(
-                ("### Verdicts and alarms in reverse", reversed_table.reversed_verdicts(pieces))
+                ("### Verdicts and alarms in both directions", reversed_table.reversed_verdicts(pieces))
                 if pieces_of_table(pieces, "reversed")
                 else ()
             ),
@@ -60,7 +60,7 @@ def text(pieces: Pieces) -> str:
             alarm_tables.epsilon_bounds(pieces),
             *(
                 (
-                    "### Audits with planted canaries, from the coins to the verdict",
+                    "### Complete audits with planted canaries",
                     planted_table.planted_canaries(pieces),
                 )
                 if pieces_of_table(pieces, "planted")
@@ -70,7 +70,7 @@ def text(pieces: Pieces) -> str:
             alarm_tables.attributes(pieces),
             "### Coverage of extrapolated exposure",
             coverage_tables.exposure(pieces),
-            "### Recall of near copies, from texts to the split",
+            "### Recall of near-duplicate detection",
             coverage_tables.near_copies(pieces),
         ]
     )
