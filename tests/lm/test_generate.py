@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from byheart.lm import generate, trunk_and_head
 from byheart.lm.generate import GenerationRequest, generate_greedy, generate_samples
+from byheart.lm.kv_buffer import GROWTH, BufferedLayer, write_in_place
 from testing.wrapped import tuned
 
 METHODS = ("full", "head", "lora", "prefix", "prompt", "p_tuning")
@@ -40,7 +42,7 @@ def test_greedy_generation_equals_a_plain_loop(tiny, architecture, method, sente
     without_end(monkeypatch)
     model = tuned(tiny(architecture), method)
     openings = openings_of(model, sentences)
-    found = generate_greedy(model, openings, budget=60)  # three batches, with prefixes of several lengths in one
+    found = generate_greedy(model, openings, budget=15)  # three batches, with prefixes of several lengths in one
     expected = [plain(model, o, lambda logits, _: int(logits.argmax())) for o in openings]
     assert [f.tolist() for f in found] == expected
 
@@ -168,6 +170,41 @@ def test_out_of_memory_halves_the_budget(tiny, sentences, monkeypatch):
     assert [w.tolist() for w in generate_greedy(model, openings)] == expected
     assert max(seen) > 2
     assert "forward" not in vars(trunk_and_head.trunk(model.module))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", [None, "prefix", "prompt"])
+def test_a_cache_written_in_place_gives_the_tokens_of_a_concatenated_one(
+    tiny, architecture, method, precision, sentences, monkeypatch
+):
+    without_end(monkeypatch)
+    model = tuned(tiny(architecture), method)
+    openings = openings_of(model, sentences, [(9, GROWTH + 20), (5, GROWTH)])
+    layers = []
+
+    def observed(cache):
+        write_in_place(cache)
+        layers.extend(getattr(cache, "layers", ()))
+
+    monkeypatch.setattr(generate, "write_in_place", observed)
+    found = generate_greedy(model, openings, precision=precision)
+    windows = [isinstance(layer, DynamicSlidingWindowLayer) for layer in layers]
+    assert all(isinstance(layer, BufferedLayer) != w for layer, w in zip(layers, windows, strict=True))
+    assert any(isinstance(layer, BufferedLayer) for layer in layers)
+    assert {layer.keys.dtype for layer in layers if isinstance(layer, BufferedLayer)} == {precision}
+    monkeypatch.setattr(generate, "write_in_place", lambda cache: None)
+    expected = generate_greedy(model, openings, precision=precision)
+    assert [f.tolist() for f in found] == [e.tolist() for e in expected]
+
+
+@pytest.mark.parametrize(
+    ("budget", "cache_bytes", "tokens"), [(100, 2**30, 400), (100, 0, 100), (100, 250 * 4 * 2 * 2 * 16, 250)]
+)
+def test_a_batch_of_generation_is_larger_within_the_memory_of_its_cache(tiny, monkeypatch, budget, cache_bytes, tokens):
+    config = tiny("llama").module.config
+    assert (config.num_hidden_layers, config.num_key_value_heads * config.head_dim) == (2, 16)
+    monkeypatch.setattr(generate, "CACHE_BYTES", cache_bytes)
+    assert generate._generation_budget(tiny("llama"), budget) == tokens
 
 
 def test_zero_tokens_generate_nothing(tiny, sentences):

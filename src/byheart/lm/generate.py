@@ -26,9 +26,15 @@ from jaxtyping import Int
 from byheart.lm.batching import run_batches
 from byheart.lm.devices import device_of
 from byheart.lm.forward import scoring_mode
+from byheart.lm.kv_buffer import write_in_place
 from byheart.lm.load import LanguageModel
 from byheart.lm.sharding import same_in_all_processes, sharding_kind
 from byheart.lm.trunk_and_head import capture_hidden_states, causal_lm, float32_logits, logits, trunk
+
+CACHE_BYTES = 2**30
+"""Maximum size of a batch's key and value cache beyond the tokens of a scoring batch."""
+MAX_BUDGET_FACTOR = 4
+"""Maximum tokens of a batch, in tokens of a scoring batch: a step of generation computes one token of each row only."""
 
 Continuation = Int[np.ndarray, " written"]
 TokenChooser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -112,9 +118,9 @@ def generate(
     *,
     make_reader: Callable[[], TokenReader] | None = None,
 ) -> list[Continuation]:
-    """Return each request's continuation, in batches as for scoring. `make_chooser` returns a batch's token chooser.
+    """Return each request's continuation, without the end token. `make_chooser` returns a batch's token chooser.
 
-    `make_reader` returns a batch's token reader: the model by default. The end token is not returned.
+    `make_reader` returns a batch's token reader: the model by default. Batches have up to four times the tokens of scoring.
     """
     make_reader = make_reader or functools.partial(CachedReader, model.module)
     lengths = np.array([len(r.ids) + r.max_new_tokens for r in requests])
@@ -122,12 +128,25 @@ def generate(
     with scoring_mode(model.module, precision):
         for chosen, written in run_batches(
             lengths,
-            budget,
+            _generation_budget(model, budget),
             lambda chosen: _generate_batch(model, [requests[i] for i in chosen], make_chooser(chosen), make_reader()),
             retry=not sharding_kind(model.module),
         ):
             continuations.update(zip(chosen.tolist(), written, strict=True))
     return [continuations[i] for i in range(len(requests))]
+
+
+def _generation_budget(model: LanguageModel, budget: int) -> int:
+    """Return the tokens of a batch of generation: more than `budget` as far as the cache stays within `CACHE_BYTES`."""
+    config = causal_lm(model.module).config.get_text_config()
+    sizes = [getattr(config, name, None) for name in ("num_hidden_layers", "num_attention_heads", "hidden_size")]
+    layers, heads, width = (size if isinstance(size, int) else 0 for size in sizes)
+    if not layers * heads * width:
+        return budget
+    head_width = getattr(config, "head_dim", None) or width // heads
+    values_per_token = 2 * layers * (getattr(config, "num_key_value_heads", None) or heads) * head_width
+    most = CACHE_BYTES // (values_per_token * torch.finfo(torch.float32).bits // 8)
+    return max(budget, min(MAX_BUDGET_FACTOR * budget, most))
 
 
 def _generate_batch(
@@ -171,6 +190,7 @@ class CachedReader:
             with capture_hidden_states(trunk(self.module)) as hidden_states:
                 output = self.module(input_ids=ids_BT, attention_mask=torch.ones_like(ids_BT), use_cache=True)
             self.cache = output.past_key_values
+            write_in_place(self.cache)
             return logits(self.module, hidden_states[-1][:, -1])
         with float32_logits(self.module, ids_BT.device):
             output = causal_lm(self.module)(input_ids=ids_BT, past_key_values=self.cache, use_cache=True)
