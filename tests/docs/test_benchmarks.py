@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import heads, page, pairs, profiles, subjects, training
-from benchmarks.__main__ import PIECES, RESULTS
+from benchmarks import devices, heads, page, pairs, profiles, shapes, subjects, training
+from benchmarks.__main__ import PIECES, RESULTS, main
 from byheart.core.types import Texts
 from byheart.lm import load
 
@@ -41,6 +41,29 @@ def tiny_subject(tiny_folder, sentences, monkeypatch):
     )
     monkeypatch.setattr(load, "keep_freed_memory", lambda: reported.append("kept"))
     return reported
+
+
+def test_a_study_on_one_device_twice_has_equal_numbers(tiny_folder, monkeypatch):
+    monkeypatch.setattr(devices, "default_base", lambda: str(tiny_folder("llama")))
+    monkeypatch.setattr(devices, "METHODS", ("lora", "prompt"))
+    found = devices.measured()
+    assert found["rows"] == 2 * (9 * 2 + 2 * 2)
+    assert found["lora"] == found["prompt"] == {"auc": 0.0, "perplexity": 0.0, "train_perplexity": 0.0}
+
+
+@pytest.mark.usefixtures("tiny_subject")
+def test_shapes_are_measured_by_a_small_one_on_a_cpu():
+    found = shapes.measured()["small"]
+    assert found["parameters"] > 50_000
+    assert min(found["scoring, tokens/s"], found["LoRA training, tokens/s"]) > 0
+    assert found["ours over forward"].median > 0
+
+
+def test_device_pieces_are_written_to_a_file_of_their_own(tmp_path):
+    with pytest.raises(SystemExit, match="no piece 'devices'"):
+        main(["devices"])
+    with pytest.raises(SystemExit, match=r"no piece 'x'; pieces: .*shapes"):
+        main(["x"], tmp_path / "gpu.json")
 
 
 def test_both_ways_of_loading_give_one_model(tiny_subject):
