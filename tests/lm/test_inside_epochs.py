@@ -1,5 +1,7 @@
 """Observation inside an epoch does not change training: the same steps, batches, dropout and noise, also after a resumption."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -44,7 +46,7 @@ class Trained:
             inside_epochs=inside, resume_from=start, dp_parameters=self.private,
         ):  # fmt: skip
             assert not self.model.module.training
-            observed[epoch.number] = (epoch.loss, epoch.state())
+            observed[epoch.number] = (epoch.loss, deepcopy(epoch.state()))
             torch.rand(7)
             forward.token_stats(self.model, self.tokens)
         return observed

@@ -64,9 +64,12 @@ def is_dtensor(tensor: torch.Tensor) -> bool:
 
 
 def whole_on_cpu(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a copy on the CPU. A sharded tensor is gathered by all processes; all but the first get an empty tensor."""
+    """Return the tensor on the CPU; one that is there shares its memory.
+
+    A sharded tensor is gathered by all processes; all but the first get an empty tensor.
+    """
     if not is_dtensor(tensor):
-        return tensor.detach().cpu().clone().contiguous()
+        return tensor.detach().cpu().contiguous()
     sharded: Any = tensor.detach()
     whole = sharded.full_tensor()
     return whole.cpu().contiguous() if torch.distributed.get_rank() == 0 else torch.empty(0)

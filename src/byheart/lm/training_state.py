@@ -65,9 +65,10 @@ def set_random_state(state: TrainingState, private: PrivateGradients | None) -> 
 
 
 def training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingState:
-    """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...), copied to the CPU.
+    """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...) on the CPU.
 
-    Sharded ones are gathered, one at a time, and are complete in the first process only.
+    Those that are on the CPU share their memory, which the next step changes: three copies of all weights would be held while a state
+    is written. Sharded ones are gathered, one at a time, and are complete in the first process only.
     """
     state = {f"weight/{n}": whole_on_cpu(p) for n, p in parameters.items()}
     for name, parameter in parameters.items():
