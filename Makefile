@@ -11,7 +11,7 @@ demo: .venv/ready
 	$(BIN)/byheart report --store demo --study quickstart -o demo/report.html
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: .venv/ready-dev
 	$(BIN)/python -m pytest -n 2 -m slow
