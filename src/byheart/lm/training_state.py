@@ -67,8 +67,8 @@ def set_random_state(state: TrainingState, private: PrivateGradients | None) -> 
 def training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> TrainingState:
     """Return trained parameters ("weight/NAME") and AdamW's moments ("exp_avg/NAME", ...) on the CPU.
 
-    Those that are on the CPU share their memory, which the next step changes: three copies of all weights would be held while a state
-    is written. Sharded ones are gathered, one at a time, and are complete in the first process only.
+    Tensors on the CPU share memory with the model, and the next step changes them: copies would take three times the memory of the
+    trained weights while a state is written. Sharded ones are gathered, one at a time, and are complete in the first process only.
     """
     state = {f"weight/{n}": whole_on_cpu(p) for n, p in parameters.items()}
     for name, parameter in parameters.items():
