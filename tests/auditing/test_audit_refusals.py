@@ -153,7 +153,7 @@ def test_a_base_other_than_the_adapters_is_reported_first(base, saved, command):
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_loaded(saved, command, monkeypatch):
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: 100_000)
+    monkeypatch.setattr(memory_check, "available_ram", lambda: 100_000)
     reported = refusal(command("--model", saved / "lora"))
     assert "billion parameters" in reported
     assert "--precision bfloat16" in reported

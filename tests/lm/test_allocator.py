@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from byheart.lm import allocator
+
 SCRIPT = """
 import resource, sys
 from byheart.lm.allocator import keep_freed_memory
@@ -28,3 +30,13 @@ def test_a_large_array_is_paged_in_once():
         return int(made.stdout)
 
     assert faults("kept") < faults("returned") / 5
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="requires glibc")
+@pytest.mark.parametrize(("available", "released"), [(10**15, False), (1, True), (None, False)])
+def test_free_memory_is_released_if_less_is_available_than_this_process_takes(monkeypatch, available, released):
+    calls = []
+    monkeypatch.setattr(allocator, "available_ram", lambda: available)
+    monkeypatch.setattr(allocator, "release_free_memory", lambda: calls.append("released"))
+    allocator.release_scarce_memory()
+    assert bool(calls) == released

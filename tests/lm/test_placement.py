@@ -186,7 +186,7 @@ def test_the_memory_estimate_equals_the_librarys(wide, bits):
 def test_a_model_too_large_for_memory_may_fit_in_fewer_bits(wide, monkeypatch):
     base = str(wide / "base")
     complete = memory_check.weight_bytes(memory_check.model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.8 * complete))
+    monkeypatch.setattr(memory_check, "available_ram", lambda: int(0.8 * complete))
     for placing in (Placement(device="cpu"), Placement(spread=True)):
         with pytest.raises(
             ModelError, match=r"Use --precision bfloat16, --quantize 8, a smaller model or a larger machine\."
@@ -201,8 +201,8 @@ def test_with_device_map_the_memory_of_all_gpus_and_the_machine_counts(wide, mon
     complete = memory_check.weight_bytes(memory_check.model_tensors(base), 4, None, 300) * memory_check.MEMORY_MARGIN
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(memory_check, "_free_device_memory", lambda _: int(0.4 * complete))
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.3 * complete))
+    monkeypatch.setattr(memory_check, "available_ram", lambda: int(0.3 * complete))
     memory_check.check_memory(base, Placement(spread=True), causal_config(base))
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: int(0.1 * complete))
+    monkeypatch.setattr(memory_check, "available_ram", lambda: int(0.1 * complete))
     with pytest.raises(ModelError, match="this machine with its GPUs"):
         memory_check.check_memory(base, Placement(spread=True), causal_config(base))

@@ -188,7 +188,7 @@ def test_memory_counts_the_base_its_cast_copy_and_what_is_trained(wide, tmp_path
 
 def test_a_cell_that_cannot_fit_is_refused_before_training(wide, tmp_path, monkeypatch):
     numbers = sum(p.numel() for p in library(wide).parameters())
-    monkeypatch.setattr(memory_check, "_free_ram", lambda: 3 * numbers)
+    monkeypatch.setattr(memory_check, "available_ram", lambda: 3 * numbers)
     fix = r"methods lora: .* GiB free\. Set machine.base_precision: bfloat16 or machine.quantize: 4, or choose a smaller model"
     with pytest.raises(SettingError, match=fix):
         byheart.run(study(wide, ["lora"]), store=tmp_path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byheart.core.errors import ModelError
+from byheart.lm.allocator import available_ram
 from byheart.lm.base_models import locate, parameter_count, tensor_dtypes_and_shapes
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def free_memory_by_place(placement: Placement, config: PreTrainedConfig | None) 
     """Return the name and the free bytes of each memory that the model must fit; None if the system does not say."""
     import torch
 
-    free_ram = _free_ram()
+    free_ram = available_ram()
     if placement.spread:
         free_by_gpu = [_free_device_memory(torch.device("cuda", i)) for i in range(torch.cuda.device_count())]
         return [
@@ -113,18 +113,6 @@ def model_tensors(weights: str) -> Sequence[tuple[str, tuple[int, ...]]] | None:
         return [(t.dtype, tuple(t.shape)) for file in files for t in file.tensors.values()]
     except (HfHubHTTPError, HFValidationError, NotASafetensorsRepoError, OSError):
         return None  # loading the model reports the error
-
-
-def _free_ram() -> int | None:
-    """Return the bytes of free RAM, or None if the system does not report it."""
-    try:
-        import psutil
-    except ImportError:
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return None
-    return psutil.virtual_memory().available
 
 
 def _free_device_memory(device: torch.device) -> int | None:

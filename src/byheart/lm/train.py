@@ -26,7 +26,7 @@ from accelerate import Accelerator
 
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
-from byheart.lm.allocator import release_free_memory
+from byheart.lm.allocator import release_free_memory, release_scarce_memory
 from byheart.lm.bfloat16 import fast_products, multiplies_bfloat16
 from byheart.lm.devices import device_of
 from byheart.lm.dp_sgd import PrivateGradients
@@ -148,8 +148,10 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
             ):
                 for batch in itertools.islice(step_batches, stop - progress.steps):
                     progress = trainer.take_step(batch, epoch, progress)
+            release_scarce_memory()
             if stop == trainer.steps:
                 yield Epoch(epoch, progress.mean_loss, lambda: training_state(parameters, optimizer))
+                release_scarce_memory()
                 continue
             # The observer may draw random numbers; training continues with its own.
             inside = {PROGRESS: progress.as_tensor(), **random_state(model.module, private)}
@@ -158,9 +160,10 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
                 progress.mean_loss,
                 lambda inside=inside: {**training_state(parameters, optimizer), **inside},
             )
+            release_scarce_memory()
             set_random_state(inside, private)
     accelerator.free_memory()
-    release_free_memory()  # not after each epoch: the next epoch reuses these blocks and would page them in again
+    release_free_memory()  # after an epoch only if memory is scarce: the next epoch would page these blocks in again
 
 
 def _resume_inside_epoch(
