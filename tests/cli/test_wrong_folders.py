@@ -1,8 +1,15 @@
 """Folders that are missing, empty or of another kind, and outputs with another file ending: one line that names the problem."""
 
+import sys
+import time
+from dataclasses import replace
+
 import pytest
 
+import byheart.cli.audit  # noqa: F401 - the module, not the command
+from byheart.cli.summary import truncation_line
 from byheart.store.seal import MANIFEST, sealed_json
+from testing.made_up import study
 
 
 @pytest.fixture
@@ -38,6 +45,37 @@ def test_an_empty_folder_is_no_store(refused, tmp_path):
         assert f"store {tmp_path}: the folder is empty. Write results to it: byheart run" in refused(*command)
     missing = tmp_path / "missing"
     assert f"store {missing}: the folder does not exist. Create it: byheart run" in refused("status", missing)
+
+
+def test_a_store_is_named_as_in_other_commands_too(refused, tmp_path):
+    missing = tmp_path / "missing"
+    assert refused("status", missing) == refused("status", "--store", missing)
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_the_same_file_as_both_classes_is_refused(refused, tmp_path, command):
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"text": "one"}\n')
+    line = refused(command, "--members", path, "--nonmembers", path)
+    assert f"--nonmembers {path}: --members names the same texts. Name similar texts" in line
+
+
+def test_long_steps_of_an_audit_are_printed_where_stderr_is_a_file(monkeypatch, capsys):
+    module = sys.modules["byheart.cli.audit"]
+    monkeypatch.setattr(module, "LONG_STEP", 0.05)
+    with module._long_steps() as update:
+        update("base model: loading")
+        time.sleep(0.3)
+        update("base model: scoring")
+    time.sleep(0.1)
+    assert capsys.readouterr().err == "byheart: base model: loading ...\n"
+
+
+def test_truncated_texts_are_named_after_a_run(tmp_path):
+    rows = study(datasets=("webnlg",), methods=("full",), epochs=(0, 1), seeds=(0,))
+    cut = [replace(rows[0], metric="truncated_texts", attack="", value=value) for value in (0.0, 23.0)]
+    assert truncation_line([*rows, cut[0]]) == ""
+    assert "23 texts are longer than data.max_tokens" in truncation_line([*rows, *cut])
 
 
 def test_an_output_of_another_format_is_refused_before_any_work(refused, tmp_path):

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import byheart
+from byheart.cli.main import main
 from byheart.store import provenance
-from byheart.store.run_info import run_details
+from byheart.store.run_info import run_details, unfinished_studies
 from byheart.store.store import Store
 from byheart.study.overrides import as_yaml, rerun_command
 from byheart.study.study_file import parse_study as parsed
@@ -75,6 +76,23 @@ def test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its
     (tmp_path / "second.yaml").write_text(pasted(page))
     assert read_study(tmp_path / "second.yaml") == wanted
     assert f"cores {os.cpu_count()}" in run_details(store, "again")["hardware"]
+
+
+def test_a_page_of_an_unfinished_study_says_so_first(tiny_folder, tmp_path, monkeypatch, capsys):
+    assert not byheart.run(content(tiny_folder("llama")), store=tmp_path / "store").failed
+    store, page = Store.open(tmp_path / "store"), tmp_path / "page.html"
+    assert "Not complete" not in report_page(store, "again", page).read_text()
+    assert unfinished_studies(store, None) == []
+    store.drop("rows", next(iter(store.keys("rows"))))
+    assert unfinished_studies(store, "again") == ["again: 1 of 2 cells are finished"]
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["byheart", "report", "--store", str(tmp_path / "store"), "-o", str(page)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    assert "note: again: 1 of 2 cells are finished; the others may change every verdict" in capsys.readouterr().out
+    answers = page.read_text().partition('<ul class="answers">')[2]
+    assert answers.lstrip().startswith("<li><strong>Not complete: again: 1 of 2 cells are finished.</strong>")
 
 
 def test_notes_of_older_stores_are_still_shown(tiny_folder, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 EXIT_BOUND_EXCEEDED = 3
 EXIT_BOUND_NOT_SHOWN = 4
+LONG_STEP = 30.0
+"""Seconds after which the current step is printed where stderr is no terminal."""
 
 
 @with_option_groups
@@ -210,16 +213,38 @@ def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOption
 
 @contextmanager
 def _status_display() -> Generator[Callable[[str], None]]:
-    """Show the current step on a terminal; show nothing if stderr is a file."""
+    """Show the current step on a terminal; in a file, print only steps that take long."""
     from rich.console import Console
     from rich.status import Status
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield lambda _: None
+        with _long_steps() as update:
+            yield update
         return
     with Status("reading texts", console=console) as status:
         yield status.update
+
+
+@contextmanager
+def _long_steps() -> Generator[Callable[[str], None]]:
+    """Print each step to stderr that takes longer than `LONG_STEP` seconds, once."""
+    waiting: list[threading.Timer] = []
+
+    def update(text: str) -> None:
+        while waiting:
+            waiting.pop().cancel()
+        timer = threading.Timer(LONG_STEP, lambda: typer.echo(f"byheart: {text} ...", err=True))
+        timer.daemon = True
+        waiting.append(timer)
+        timer.start()
+
+    try:
+        update("reading texts")
+        yield update
+    finally:
+        while waiting:
+            waiting.pop().cancel()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from byheart.cli.options import DEFAULT_STORE, JsonOutput, Overrides, StoreFolder, check_fpr
-from byheart.cli.text_options import shape_field_names
+from byheart.cli.text_options import check_different_sources, shape_field_names
 from byheart.core.errors import SettingError
 from byheart.core.split_check import Gate
 
@@ -49,6 +49,7 @@ def check(  # noqa: PLR0913 - options of a command
         if not pass_below and not has_default:
             raise SettingError(f"{option}: this option requires --pass-below. Add it, such as --pass-below auc=0.55.")
     settings = _audit_settings(pass_below, attacks, fpr) if pass_below else None
+    check_different_sources(members, nonmembers)
     gates: dict[str, Gate] = {}
     if settings is None or any(option is not None for option in (study, members, nonmembers)) or group or fields:
         gates = requested_gates(

@@ -66,6 +66,7 @@ def report(  # noqa: PLR0913 - the options of one command
         raise SettingError(
             "--annex: no audit is named. Name the folder of byheart audit -o: byheart report AUDIT --annex edpb."
         )
+    from byheart.store.run_info import unfinished_studies
     from byheart.study.study_report import export_folder, report_page, study_summary
 
     check_show_options(show_text=show_text, show_private=show_private)
@@ -77,6 +78,8 @@ def report(  # noqa: PLR0913 - the options of one command
     typer.echo(
         f"report: {report_page(opened, study, output, show_text=show_text, show_private=show_private).absolute()}"
     )
+    for sentence in unfinished_studies(opened, study):
+        typer.echo(f"note: {sentence}; the others may change every verdict")
     if pdf is not None:
         _print_pdf(write_pdf(study_summary(opened, study), pdf), pdf)
     if export is not None:

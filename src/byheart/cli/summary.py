@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
+    from byheart.core.types import Row
     from byheart.store.store import Store
 
 
@@ -31,8 +33,23 @@ def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
         typer.echo(lines)
     gates = panel_gates(content.rows, content.scores, content.gates)
     typer.echo("\n".join(gate_lines(gates)))
+    if line := truncation_line(content.rows):
+        typer.echo(line)
     typer.echo("\nVerdicts use simultaneous intervals over all attacks and methods, wider than the intervals above.")
     typer.echo("\n".join([*verdict_lines(content.rows, content.scores, gates), ""]))
     options = f"--store {shlex.quote(str(folder))} --study {shlex.quote(study)}"
     typer.echo(f"{rows} rows in {folder}: byheart rows {options}")
     typer.echo(f"Report with verdicts, exposed records and figures: byheart report {options} -o report.html")
+
+
+def truncation_line(rows: Sequence[Row]) -> str:
+    """Return a line about texts that were cut at `max_tokens`; "" if none were."""
+    cut = {(r.dataset, r.dataset_settings, r.base): int(r.value) for r in rows if r.metric == "truncated_texts"}
+    largest = max(cut.values(), default=0)
+    if not largest:
+        return ""
+    noun = "text is" if largest == 1 else "texts are"
+    return (
+        f"\n{largest} {noun} longer than data.max_tokens, and only the beginning is trained on and scored. "
+        "Raise data.max_tokens if private values stand at the end."
+    )

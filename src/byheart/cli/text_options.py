@@ -25,6 +25,14 @@ class Response(Enum):
     PAIR = "pair"
 
 
+def check_different_sources(members: str | Path | None, nonmembers: str | Path | None) -> None:
+    """Raise `SettingError` if both classes are the same texts."""
+    if members is not None and str(members) == str(nonmembers):
+        raise SettingError(
+            f"--nonmembers {nonmembers}: --members names the same texts. Name similar texts that the model was not trained on."
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
     """Texts."""
@@ -91,6 +99,7 @@ class TextOptions:
             raise SettingError(
                 "--nonmembers: it requires --members. Add --members, or leave both out to compare included with held-out canaries."
             )
+        check_different_sources(self.members, self.nonmembers)
 
     @property
     def sources(self) -> dict[str, str]:

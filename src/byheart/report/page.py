@@ -58,6 +58,7 @@ def report(
     *,
     title: str,
     provenance: Mapping[str, str],
+    unfinished: Sequence[str] = (),
     tables: Sequence[Choice] = (),
     figures: Sequence[Choice] = (),
     verdict_summary: VerdictSummary | None = None,
@@ -65,8 +66,9 @@ def report(
 ) -> str:
     """Return the page as HTML. `provenance` lists how the numbers were made, by name: settings, versions, command.
 
-    `tables` and `figures` select the exhibits; empty means every shelf entry that these rows can fill. `verdict_summary`
-    replaces the study's own verdicts, for an audit; `annex` is a section of an audit. Raises `DataError` without rows.
+    `unfinished` are sentences about studies that lack cells. `tables` and `figures` select the exhibits; empty means every shelf
+    entry that these rows can fill. `verdict_summary` replaces the study's own verdicts, for an audit; `annex` is a section of an audit.
+    Raises `DataError` without rows.
     """
     rows = report_content.rows
     if not rows:
@@ -91,6 +93,7 @@ def report(
     return _template().render(
         title=title,
         provenance=provenance,
+        unfinished=unfinished,
         lines=_table_lines,
         numeric=formats.numeric_columns,
         gates=gates,

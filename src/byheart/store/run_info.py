@@ -23,12 +23,23 @@ class Made:
     machine: dict[str, Any]
 
 
+def unfinished_studies(store: Store, study: str | None) -> list[str]:
+    """Return "NAME: 3 of 6 cells are finished" for each study that is not complete: the named one, or all."""
+    counts = {name: _finished_cells(store, n) for name, n in study_notes(store).items() if study in {None, name}}
+    return [f"{name}: {done} of {cells} cells are finished" for name, (done, cells) in counts.items() if done < cells]
+
+
+def _finished_cells(store: Store, note: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the number of a study's finished cells, and of all its cells."""
+    return sum(store.has("rows", key) for key in note["rows"]), len(note["cells"])
+
+
 def run_details(store: Store, study: str | None) -> dict[str, str]:
     """Return provenance by label for a study, or for every study."""
     notes = {name: note for name, note in study_notes(store).items() if study in {None, name}}
     details: dict[str, str] = {}
     for name, note in notes.items():
-        finished, cells = sum(store.has("rows", k) for k in note["rows"]), len(note["cells"])
+        finished, cells = _finished_cells(store, note)
         details[f"study {name}"] = f"{cells} cells, finished {note['at']}"
         if finished < cells:
             details[f"study {name}"] = f"{finished} of {cells} cells finished, the last at {note['at']}"

@@ -10,7 +10,7 @@ from byheart.core.atomic_file import atomic_write
 from byheart.core.errors import StoreError
 from byheart.core.registry import Choice, choose
 from byheart.store.rows import read_gates, score_reader, study_notes, study_rows, validation_loss_reader
-from byheart.store.run_info import run_details
+from byheart.store.run_info import run_details, unfinished_studies
 from byheart.store.store import Store
 
 if TYPE_CHECKING:
@@ -35,7 +35,12 @@ def report_page(
 
         content = content._replace(texts=token_view_reader(store, study, show_private=show_private))
     page = report(
-        content, title=title, provenance=run_details(store, study), tables=choices["tables"], figures=choices["figures"]
+        content,
+        title=title,
+        provenance=run_details(store, study),
+        unfinished=unfinished_studies(store, study),
+        tables=choices["tables"],
+        figures=choices["figures"],
     )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

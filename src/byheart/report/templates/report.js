@@ -267,7 +267,8 @@
       const sign = x < y ? -1 : x > y ? 1 : 0;
       return (order.down ? -sign : sign) || (cell.reversed ? a.score - b.score : b.score - a.score);
     });
-    const summary = `${matches.length} of the ${cell.ids.length} most exposed records among ${cell.members} members; attack ${attack}, epoch ${cell.epochs[epochIndex]}${content.seeds.length > 1 ? `, seed ${cell.seed}` : ""}.`;
+    const listed = cell.ids.length === cell.members ? `all ${cell.members} members` : `the ${cell.ids.length} most exposed of ${cell.members} members`;
+    const summary = `${matches.length} of ${listed}; attack ${attack}, epoch ${cell.epochs[epochIndex]}${content.seeds.length > 1 ? `, seed ${cell.seed}` : ""}.`;
     note.textContent = cell.leaks ? summary : `${summary} No leakage is shown for this method: this ranking may be random.`;
     const made = make("table", null, { class: "records" });
     const head = made.createTHead().insertRow();
