@@ -22,7 +22,7 @@ make campaign PIECES=kills             # the next kills
 make campaign PIECES=hostile,power_loss ARGS='--surface servers'
 make campaign PIECES=faults ARGS='--surface memory'
 make campaign PIECES=determinism       # the topics that have not run yet, or that had faults
-BYHEART_PYTHONS=a/bin/python:b/bin/python make campaign PIECES=determinism ARGS='--surface interpreters'
+make campaign PIECES=determinism ARGS='--surface interpreters'   # the variable BYHEART_PYTHONS names Pythons, with colons between
 make campaign PIECES=inputs ARGS='--surface study_files --first 1376 --count 1'
 ```
 

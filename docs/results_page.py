@@ -62,10 +62,11 @@ def page(lookup: Callable[[str], Packed] = packed) -> str:
         (value,) = {r.value for r in lookup(study).rows if (r.metric, r.method) == ("learning_rate", method)}
         return f"{value:g}"
 
-    def verdict(study: str, method: str) -> MethodVerdict:
+    def verdict(study: str, method: str, base: str | None = None) -> MethodVerdict:
         names = {v: k for k, v in METHODS.items()}
         found = lookup(study)
-        (of_panel,) = verdicts(found.rows, found.scores, found.gates).values()
+        rows = [row for row in found.rows if base in {None, row.base}]
+        (of_panel,) = verdicts(rows, found.scores, found.gates).values()
         (of_method,) = (v for v in of_panel if v.method.startswith(names[method]))
         return of_method
 

@@ -21,7 +21,7 @@ from byheart.core.defaults import CALIBRATED_SYNTHETIC_ATTACKS, SYNTHETIC_ATTACK
 from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
 from byheart.study.study_file import parse_study
-from byheart.study.study_report import report_page
+from byheart.study.study_report import export_folder, report_page
 from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name
 from testing.made_up import WHERE, WHO
 from testing.stand_in_server import StandIn
@@ -99,7 +99,22 @@ def of_a_stored_study(folder, here):
     return {}
 
 
+SIZES = {"train": 8, "members": 6, "nonmembers": 6, "validation": 4, "max_tokens": 30}
+
+
+def of_an_exported_study(folder, here):
+    texts = [*MEMBERS, *NONMEMBERS, *VALIDATION]
+    lines = (json.dumps({"id": f"case-{i}", "text": text}) for i, text in enumerate(texts))
+    (here / "texts.jsonl").write_text("\n".join(lines))
+    study = lora_study(folder, methods=["head"], attacks=["loss"], data={**SIZES, "near_duplicate": 1})
+    study |= {"name": "mine", "datasets": [{"files": {"path": str(here / "texts.jsonl"), "id": "id"}}]}
+    assert not byheart.run(study, store=here / "store").failed
+    export_folder(Store.open(here / "store"), "mine", here / "mine")
+    return {}
+
+
 GRANTED = {
+    "docs/faq.md": of_an_exported_study,
     "docs/scale.md": of_a_stored_study,
     "docs/canaries.md": of_planted_canaries,
     "README.md": of_the_readme,
@@ -168,7 +183,22 @@ def as_the_scale_says(names, here):
     assert not names["outcome"].error
 
 
+def as_the_faq_says(names, here):
+    store = Store.open(here / "store")
+    (key,) = {r.scores for r in study_rows(store) if r.metric == "auc" and r.epoch == 1}
+    audited = score_reader(store)(key)
+    texts = [json.loads(line) for line in (here / "texts.jsonl").read_text().splitlines()]
+    for part, is_member in (("members", True), ("nonmembers", False)):
+        written = [json.loads(line) for line in (here / f"{part}.jsonl").read_text().splitlines()]
+        assert len(written) == 6
+        assert {r["id"] for r in written} == {
+            i for i, m in zip(audited.ids, audited.members, strict=True) if m == is_member
+        }
+        assert all(record in texts for record in written)
+
+
 FOUND = {
+    "docs/faq.md": as_the_faq_says,
     "docs/scale.md": as_the_scale_says,
     "docs/canaries.md": as_the_canaries_say,
     "README.md": as_the_readme_says,
