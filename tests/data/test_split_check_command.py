@@ -28,7 +28,8 @@ def test_two_files_are_checked(tmp_path, monkeypatch, capsys):
     code, out, _ = run_check(monkeypatch, capsys, "--members", members, "--nonmembers", others)
     assert code == 0
     assert out.startswith(f"sound: {members} against {others} (100 members, 100 non-members)\n")
-    code, out, _ = run_check(monkeypatch, capsys, "--members", members, "--nonmembers", members, "--json")
+    copy = write_rows(tmp_path / "copy.jsonl", split.train.scored)
+    code, out, _ = run_check(monkeypatch, capsys, "--members", members, "--nonmembers", copy, "--json")
     report = json.loads(out)["datasets"][0]
     assert (code, report["verdict"]) == (1, "broken")
     assert report["findings"][0]["value"] == 100
@@ -67,15 +68,16 @@ def test_a_study_is_checked_by_data_set_and_without_a_model(tmp_path, monkeypatc
         ((), "requires either a study or two files"),
         (("--members", "m.jsonl"), "requires either a study or two files"),
         (("s.yaml", "--members", "m.jsonl", "--nonmembers", "n.jsonl"), "requires either a study or two files"),
-        (("--members", "missing.jsonl", "--nonmembers", "missing.jsonl"), "missing.jsonl: cannot be read"),
-        (("--members", "empty.txt", "--nonmembers", "empty.txt"), "empty.txt: contains no records"),
-        (("--members", "few.txt", "--nonmembers", "few.txt"), "2 members of 2 groups"),
+        (("--members", "missing.jsonl", "--nonmembers", "few.txt"), "missing.jsonl: cannot be read"),
+        (("--members", "empty.txt", "--nonmembers", "few.txt"), "empty.txt: contains no records"),
+        (("--members", "few.txt", "--nonmembers", "others.txt"), "2 members of 2 groups"),
     ],
 )
 def test_errors_are_one_line(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "few.txt").write_text("one text\nanother text\n")
+    (tmp_path / "others.txt").write_text("a third text\nand a fourth\n")
     code, out, err = run_check(monkeypatch, capsys, *words)
     assert (code, out) == (2, "")
     assert message in err
