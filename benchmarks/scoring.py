@@ -8,6 +8,7 @@ from torch.nn.functional import log_softmax, softmax
 from benchmarks import subjects
 from benchmarks.pairs import ratio, timed
 from byheart.lm.batching import batches, device_budget
+from byheart.lm.devices import device_of
 from byheart.lm.forward import padded_batch, scoring_mode, token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
@@ -32,18 +33,19 @@ def measured() -> dict[str, object]:
     return found
 
 
+def forward(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> None:
+    """Run the model's forward pass with logits over the batches of scoring, without statistics."""
+    with scoring_mode(model.module, precision):
+        for chosen in batches(tokens.lengths, device_budget(model.module, BUDGET)):
+            model.module(input_ids=padded_batch(tokens, chosen)[0].to(device_of(model.module)))
+    subjects.settled(model)
+
+
 def _compared(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> dict[str, object]:
     device = next(model.module.parameters()).device
 
     def ours() -> None:
         token_stats(model, tokens, budget=BUDGET, precision=precision)
-
-    def forward() -> None:
-        """The model's forward pass with logits over the same batches, without statistics."""
-        with scoring_mode(model.module, precision):
-            for chosen in batches(tokens.lengths, device_budget(model.module, BUDGET)):
-                model.module(input_ids=padded_batch(tokens, chosen)[0].to(device))
-        subjects.settled(model)
 
     def each() -> None:
         """One text at a time: its loss, and the statistics of Min-K%++, as in public attack scripts."""
@@ -56,7 +58,7 @@ def _compared(model: LanguageModel, tokens: Tokens, precision: torch.dtype) -> d
                 variance = (p * torch.square(logp)).sum(-1) - torch.square(mean)
                 (out.loss.item(), logp.gather(-1, ids[0, 1:, None]).cpu(), mean.cpu(), variance.cpu())
 
-    seconds = timed({"ours": ours, "forward": forward, "each": each}, rounds=ROUNDS)
+    seconds = timed({"ours": ours, "forward": lambda: forward(model, tokens, precision), "each": each}, rounds=ROUNDS)
     return {
         "seconds": seconds,
         "matrix products, GFLOP/s": subjects.products(precision, device),

@@ -9,12 +9,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import subjects
 from benchmarks.pairs import ratio, timed
-from benchmarks.training import wrapped
-from byheart.core.config import Training
-from byheart.lm import train
-from byheart.lm.batching import batches, device_budget
-from byheart.lm.devices import device_of, torch_device
-from byheart.lm.forward import padded_batch, scoring_mode, token_stats
+from benchmarks.scoring import forward
+from benchmarks.training import ours, wrapped
+from byheart.lm.devices import torch_device
+from byheart.lm.forward import token_stats
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import Tokens
 
@@ -42,7 +40,6 @@ SMALL: Mapping[str, int] = {
     "num_key_value_heads": 2,
 }
 TEXTS = 64
-BATCH = 8
 ROUNDS = 3
 
 
@@ -68,16 +65,10 @@ def _of_shape(shape: Mapping[str, int], device: torch.device, peak: float) -> di
     model = LanguageModel(module, tokenizer, subjects.default_base())
     tokens = subjects.tokens(model, subjects.texts(TEXTS))
 
-    def ours() -> None:
+    def score() -> None:
         token_stats(model, tokens, precision=torch.bfloat16)
 
-    def forward() -> None:
-        with scoring_mode(module, torch.bfloat16):
-            for chosen in batches(tokens.lengths, device_budget(module, 4096)):
-                module(input_ids=padded_batch(tokens, chosen)[0].to(device))
-        subjects.settled(model)
-
-    seconds = timed({"ours": ours, "forward": forward}, rounds=ROUNDS)
+    seconds = timed({"ours": score, "forward": lambda: forward(model, tokens, torch.bfloat16)}, rounds=ROUNDS)
     total, weights = int(tokens.lengths.sum()), subjects.matrices(model)
     scoring = total / min(seconds["ours"])
     training = total / _seconds(lambda: _train_lora(model, tokens))
@@ -94,19 +85,8 @@ def _of_shape(shape: Mapping[str, int], device: torch.device, peak: float) -> di
 def _train_lora(base: LanguageModel, tokens: Tokens) -> None:
     """Train a LoRA for one epoch; its weights' gradients are not counted in shares of the peak."""
     model, rate = wrapped(base, "lora")
-    epochs = train.train(
-        train.with_hidden_cache(model),
-        tokens,
-        training=Training(epochs=1, batch_size=BATCH, warmup=0.0),
-        learning_rate=rate,
-        key="0c",
-        precision=torch.bfloat16,
-        budget=4096,
-    )
-    for _ in epochs:
-        pass
-    if device_of(model.module).type == "cuda":
-        torch.cuda.synchronize()
+    ours(model, rate, tokens, epochs=1)
+    subjects.settled(model)
 
 
 def _seconds(run: Callable[[], object]) -> float:

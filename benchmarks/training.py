@@ -68,7 +68,7 @@ def _side(name: str) -> dict[str, object]:
     base = subjects.model() if name in {"ours", "kept"} else subjects.plain_model()
     tokens = subjects.tokens(base, subjects.texts(TEXTS))
     run = {
-        "ours": _ours,
+        "ours": ours,
         "best": partial(trainer_epochs, best=True, epochs=EPOCHS),
         "kept": partial(trainer_epochs, best=True, epochs=EPOCHS),
         "default": partial(trainer_epochs, best=False, epochs=EPOCHS),
@@ -102,19 +102,20 @@ def wrapped(base: LanguageModel, method: str) -> tuple[LanguageModel, float]:
     return replace(base, module=made.module), made.learning_rate
 
 
-def _ours(model: LanguageModel, learning_rate: float, tokens: Tokens) -> None:
+def ours(model: LanguageModel, learning_rate: float, tokens: Tokens, epochs: int = EPOCHS) -> None:
+    """Train by byheart."""
     whole = train.with_hidden_cache(model)
     device = device_of(model.module)
-    epochs = train.train(
+    trained = train.train(
         whole,
         tokens,
-        training=Training(epochs=EPOCHS, batch_size=BATCH, warmup=0.0),
+        training=Training(epochs=epochs, batch_size=BATCH, warmup=0.0),
         learning_rate=learning_rate,
         key=KEY,
         precision=train.training_dtype("auto", device),
         budget=4096,
     )
-    for _ in epochs:
+    for _ in trained:
         pass
 
 

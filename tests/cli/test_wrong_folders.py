@@ -71,8 +71,9 @@ def test_long_steps_of_an_audit_are_printed_where_stderr_is_a_file(monkeypatch, 
     assert capsys.readouterr().err == "byheart: base model: loading ...\n"
 
 
-def test_truncated_texts_are_named_after_a_run(tmp_path):
-    rows = study(datasets=("webnlg",), methods=("full",), epochs=(0, 1), seeds=(0,))
+def test_truncated_texts_are_named_after_a_run():
+    made = study(datasets=("webnlg",), methods=("full",), epochs=(0, 1), seeds=(0,))
+    rows = [r for r in made if r.metric != "truncated_texts"]
     cut = [replace(rows[0], metric="truncated_texts", attack="", value=value) for value in (0.0, 23.0)]
     assert truncation_line([*rows, cut[0]]) == ""
     assert "23 texts are longer than data.max_tokens" in truncation_line([*rows, *cut])

@@ -44,8 +44,7 @@ def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
 
 def truncation_line(rows: Sequence[Row]) -> str:
     """Return a line about texts that were cut at `max_tokens`; "" if none were."""
-    cut = {(r.dataset, r.dataset_settings, r.base): int(r.value) for r in rows if r.metric == "truncated_texts"}
-    largest = max(cut.values(), default=0)
+    largest = max((int(r.value) for r in rows if r.metric == "truncated_texts"), default=0)
     if not largest:
         return ""
     noun = "text is" if largest == 1 else "texts are"

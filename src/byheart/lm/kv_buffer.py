@@ -1,7 +1,7 @@
 """Key and value caches that are written in place.
 
-transformers' dynamic cache concatenates all keys and values for each new token, which took half of the time of generation in
-bfloat16 on a CPU. Its static cache also writes in place, but attends to a mask of its full length.
+transformers' dynamic cache concatenates all keys and values for each new token, which took 42 % of the time of generation in
+bfloat16 on a CPU (28 % without its casts). Its static cache also writes in place, but attends to a mask of its full length.
 """
 
 from __future__ import annotations

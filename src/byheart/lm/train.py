@@ -141,6 +141,7 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
         before = (epoch - 1) * trainer.steps
         stops = sorted(s - before for s in inside_epochs if before + progress.steps < s < before + trainer.steps)
         for stop in (*stops, trainer.steps):
+            release_scarce_memory()
             with (
                 cast_frozen_weights(model, precision),
                 eager_attention(model.module, precision, longest),
@@ -151,7 +152,6 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
             release_scarce_memory()
             if stop == trainer.steps:
                 yield Epoch(epoch, progress.mean_loss, lambda: training_state(parameters, optimizer))
-                release_scarce_memory()
                 continue
             # The observer may draw random numbers; training continues with its own.
             inside = {PROGRESS: progress.as_tensor(), **random_state(model.module, private)}
@@ -160,7 +160,6 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
                 progress.mean_loss,
                 lambda inside=inside: {**training_state(parameters, optimizer), **inside},
             )
-            release_scarce_memory()
             set_random_state(inside, private)
     accelerator.free_memory()
     release_free_memory()  # after an epoch only if memory is scarce: the next epoch would page these blocks in again
