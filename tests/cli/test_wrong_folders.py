@@ -1,12 +1,11 @@
 """Folders that are missing, empty or of another kind, and outputs with another file ending: one line that names the problem."""
 
-import sys
 import time
 from dataclasses import replace
 
 import pytest
 
-import byheart.cli.audit  # noqa: F401 - the module, not the command
+from byheart.cli import audit_progress
 from byheart.cli.summary import truncation_line
 from byheart.store.seal import MANIFEST, sealed_json
 from testing.made_up import study
@@ -61,9 +60,8 @@ def test_the_same_file_as_both_classes_is_refused(refused, tmp_path, command):
 
 
 def test_long_steps_of_an_audit_are_printed_where_stderr_is_a_file(monkeypatch, capsys):
-    module = sys.modules["byheart.cli.audit"]
-    monkeypatch.setattr(module, "LONG_STEP", 0.05)
-    with module._long_steps() as update:
+    monkeypatch.setattr(audit_progress, "LONG_STEP", 0.05)
+    with audit_progress.long_steps() as update:
         update("base model: loading")
         time.sleep(0.3)
         update("base model: scoring")

@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions, OutputOptions, check_one_model
+from byheart.cli.audit_progress import request_progress, status_display
 from byheart.cli.evidence_options import EvidenceOptions
 from byheart.cli.option_groups import with_option_groups
 from byheart.cli.release_options import ReleaseOptions, check_release
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 EXIT_BOUND_EXCEEDED = 3
 EXIT_BOUND_NOT_SHOWN = 4
-LONG_STEP = 30.0
-"""Seconds after which the current step is printed where stderr is no terminal."""
 
 
 @with_option_groups
@@ -146,7 +142,7 @@ def _run(request: AuditRequest, model: ModelOptions, endpoint: EndpointOptions) 
 def _audit_model(request: AuditRequest, model: ModelOptions) -> Audit:
     from byheart.auditing.from_files import audit_files
 
-    with _status_display() as on_status:
+    with status_display() as on_status:
         return audit_files(
             request,
             model.model or "",
@@ -164,7 +160,7 @@ def _audit_endpoint(request: AuditRequest, options: EndpointOptions) -> Audit:
 
     limits = RequestLimits(timeout=options.timeout, max_requests=options.max_requests)
     names = (options.model_name or "", options.base_name)
-    with _request_progress() as on_progress:
+    with request_progress() as on_progress:
         return audit_files_endpoint(
             request,
             Endpoint(options.endpoint or "", limits),
@@ -209,51 +205,3 @@ def _print_result(result: Audit, bounds: tuple[Bound, ...], output: OutputOption
         typer.echo(f"byheart: bounds not tested as planned: {'; '.join(departures)}", err=True)
     is_open = bool(not_shown or untested or departures)
     raise typer.Exit(EXIT_BOUND_EXCEEDED if exceeded else EXIT_BOUND_NOT_SHOWN if is_open else 0)
-
-
-@contextmanager
-def _status_display() -> Generator[Callable[[str], None]]:
-    """Show the current step on a terminal; in a file, print only steps that take long."""
-    from rich.console import Console
-    from rich.status import Status
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        with _long_steps() as update:
-            yield update
-        return
-    with Status("reading texts", console=console) as status:
-        yield status.update
-
-
-@contextmanager
-def _long_steps() -> Generator[Callable[[str], None]]:
-    """Print each step to stderr that takes longer than `LONG_STEP` seconds, once."""
-    waiting: list[threading.Timer] = []
-
-    def update(text: str) -> None:
-        while waiting:
-            waiting.pop().cancel()
-        timer = threading.Timer(LONG_STEP, lambda: typer.echo(f"byheart: {text} ...", err=True))
-        timer.daemon = True
-        waiting.append(timer)
-        timer.start()
-
-    try:
-        update("reading texts")
-        yield update
-    finally:
-        while waiting:
-            waiting.pop().cancel()
-
-
-@contextmanager
-def _request_progress() -> Generator[Callable[[int, int], None]]:
-    """Show the share of answered requests on a terminal; show nothing if stderr is a file."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("requests", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
