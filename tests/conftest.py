@@ -3,8 +3,11 @@
 Shape checks are on for every test. What needs torch is imported by the fixture that needs it: tests of numbers load none.
 """
 
+import functools
 import gc
+import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may contact a hub
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny tensors: threads that wait for each other cost more than they save
@@ -58,6 +61,32 @@ def pytest_collection_finish():
     """Exempt what the imports made from garbage collection: a full collection otherwise visits a million lasting objects."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def forked_outcomes(tmp_path_factory):
+    """A function from a file of tests to why each test that is marked `forks` failed; all run once, in one process without threads."""
+    from testing import processes
+
+    @functools.cache
+    def run(file):
+        folder = tmp_path_factory.mktemp("forks")
+        words = [file, "-m", "forks", "--basetemp", folder / "inner"]
+        process = processes.started(Path(__file__).parent / "testing" / "run_tests.py", words, folder, BYHEART_TEST_FORKS="1")
+        processes.ended(process, folder, within=300)
+        return json.loads((folder / "out").read_text())
+
+    return run
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Read the outcome of a test that is marked `forks`: in this process, its child could wait for a lock that a thread held."""
+    if pyfuncitem.get_closest_marker("forks") is None or "BYHEART_TEST_FORKS" in os.environ:
+        return None
+    reason = pyfuncitem._request.getfixturevalue("forked_outcomes")(pyfuncitem.path)[pyfuncitem.nodeid]
+    assert not reason, reason
+    return True
 
 
 @pytest.fixture(scope="session")

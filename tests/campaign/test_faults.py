@@ -79,11 +79,13 @@ def careless(place):
         (careless, FileFault("create", 1, errno.ENOSPC), "half of an output: ['result']"),
     ],
 )
+@pytest.mark.forks
 def test_a_run_with_a_fault_is_judged(tmp_path, start, fault, seen):
     found = problem(made_up(start, tmp_path), lambda place: install(fault, [place]))
     assert found.startswith(seen) if seen else not found
 
 
+@pytest.mark.forks
 def test_the_run_after_a_fault_is_judged(tmp_path):
     def start(place):
         (place / "result").write_text("content" if not (place.parent / "before").exists() else "other")
@@ -112,6 +114,7 @@ def test_the_end_of_a_run_is_judged(code, printed, is_right):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.forks
 def test_only_the_nth_operation_fails_and_on_a_full_disk_all_that_need_space(tmp_path, operation):
     def run(lasting):
         place = tmp_path / str(lasting)
@@ -138,6 +141,7 @@ def test_only_the_nth_operation_fails_and_on_a_full_disk_all_that_need_space(tmp
     assert later == "bc"
 
 
+@pytest.mark.forks
 def test_an_error_at_a_call_leaves_the_called_function(tmp_path):
     def run():
         counts = memory.fail_call("store", 2)

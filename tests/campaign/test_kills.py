@@ -32,6 +32,7 @@ def test_killed_runs_end_like_unbroken_ones():
     assert "{'audit': 2, 'plant': 2}; 0 other results" in done.stdout, done.stdout
 
 
+@pytest.mark.forks
 def test_a_child_is_ended_before_its_nth_file_operation(tmp_path):
     place = tmp_path / "place"
     place.mkdir()
@@ -48,6 +49,7 @@ def test_a_child_is_ended_before_its_nth_file_operation(tmp_path):
     assert sorted(p.name for p in place.iterdir()) == ["0", "1"]
 
 
+@pytest.mark.forks
 def test_an_error_of_the_child_is_reported(tmp_path):
     def run():
         raise KeyError("gone")
@@ -75,6 +77,7 @@ def _make(place, name):
     (folder / "recipe.json").write_text("{}")
 
 
+@pytest.mark.forks
 def test_a_result_that_is_made_again_is_a_fault(tmp_path):
     def makes_all_again(place):
         for name in "ab":
@@ -91,6 +94,7 @@ def test_a_result_that_is_made_again_is_a_fault(tmp_path):
     assert not broken(_file_run(makes_what_is_missing), tmp_path, moment, {"drafts": []})
 
 
+@pytest.mark.forks
 def test_a_signal_that_ends_a_run_with_another_exit_code_is_a_fault(tmp_path):
     def fails(place):
         try:

@@ -34,6 +34,7 @@ def fill(place):
 FILLED = Run("study", fill, lambda place: {})
 
 
+@pytest.mark.forks
 def test_what_is_called_complete_is_complete_after_any_loss_of_power(tmp_path):
     tried = []
     assert not losses(FILLED, FILLED, tried)(tmp_path, random.Random(0))
@@ -41,12 +42,14 @@ def test_what_is_called_complete_is_complete_after_any_loss_of_power(tmp_path):
 
 
 @pytest.mark.parametrize(("module", "name"), [(store_module, "sync"), (atomic_file, "sync_tree")])
+@pytest.mark.forks
 def test_a_flush_that_is_missing_is_seen(tmp_path, monkeypatch, module, name):
     monkeypatch.setattr(module, name, lambda path: None)
     problem = losses(FILLED, FILLED, [])(tmp_path, random.Random(0))
     assert ("is damaged" in problem) or ("incomplete" in problem) or ("not on the disk" in problem), problem
 
 
+@pytest.mark.forks
 def test_a_file_that_is_renamed_before_it_is_flushed_is_seen(tmp_path):
     def hasty(place):
         (place / ".draft").write_text("page")
@@ -56,6 +59,7 @@ def test_a_file_that_is_renamed_before_it_is_flushed_is_seen(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("names", {"a": b"12", "b": b""}), ("flushed", {"a": b"12"})])
+@pytest.mark.forks
 def test_only_flushed_data_and_names_are_on_the_disk(tmp_path, kind, expected):
     place = tmp_path / "place"
     place.mkdir()
