@@ -72,7 +72,9 @@ def forked_outcomes(tmp_path_factory):
     def run(file):
         folder = tmp_path_factory.mktemp("forks")
         words = [file, "-m", "forks", "--basetemp", folder / "inner"]
-        process = processes.started(Path(__file__).parent / "testing" / "run_tests.py", words, folder, BYHEART_TEST_FORKS="1")
+        process = processes.started(
+            Path(__file__).parent / "testing" / "run_tests.py", words, folder, BYHEART_TEST_FORKS="1"
+        )
         processes.ended(process, folder, within=300)
         return json.loads((folder / "out").read_text())
 

@@ -17,7 +17,9 @@ class Outcomes:
 
     def pytest_runtest_logreport(self, report):
         """Keep the text of a failure."""
-        self.reasons[report.nodeid] = self.reasons.get(report.nodeid, "") + (report.longreprtext if report.failed else "")
+        self.reasons[report.nodeid] = self.reasons.get(report.nodeid, "") + (
+            report.longreprtext if report.failed else ""
+        )
 
 
 if __name__ == "__main__":
