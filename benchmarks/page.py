@@ -256,8 +256,7 @@ def _goals_not_met(results: Mapping[str, Any]) -> str:
 - **Head tuning.** What remains is the head itself: its matrix products for scoring and training take {trained:.0%} of the time. The
   limits in [head tuning](#head-tuning) apply to them.
 - **Time outside training and forward passes.** Importing libraries and loading the model take {any_script:.0%} of it, as in any script.
-  It does not grow with the length of the training. In the last 49 minutes of `studies/attacks.yaml` (eight of twelve cells) with
-  two workers, it was 3.0%, including the time that one worker waited for the other at the end.
+  It does not grow with the length of the training, so its share is smaller in longer studies.
 - **GPU.** No GPU was available. Neither the speed on a GPU nor the effect of bfloat16 there is known. `benchmarks/gpu.sh` compares a
   GPU's numbers with the CPU's and measures scoring and training there, also for random models of 1 and 7 billion parameters.
 """

@@ -35,8 +35,9 @@ handles wrongly; renames a key; removes, repeats or swaps parts; or cuts or chan
 in one process.
 
 A case passes if byheart accepts the input, or refuses it with exit code 2 (Python functions: with a `ByheartError`) and one line that
-names the problem and the fix. Faults are a traceback, a hang (20 seconds), another exit code, a line without a fix, control characters
-in the line, and files that a refused request left. Each fault is reduced to the fewest edits that reproduce it."""
+names the problem and the fix. An audit that ends with exit code 3 (`--fail-above`) or 4 (`--pass-below`) counts as refused. Faults are
+a traceback, a hang (20 seconds), another exit code, a line without a fix, control characters in the line, and files that a refused
+request left. Each fault is reduced to the fewest edits that reproduce it."""
 
 KILLS = """## Kills
 
