@@ -83,7 +83,7 @@ def forked_outcomes(tmp_path_factory):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Read the outcome of a test that is marked `forks`: in this process, its child could wait for a lock that a thread held."""
+    """Read the outcome of a test that is marked `forks`: in this process, its child could wait for a lock of another thread."""
     if pyfuncitem.get_closest_marker("forks") is None or "BYHEART_TEST_FORKS" in os.environ:
         return None
     reason = pyfuncitem._request.getfixturevalue("forked_outcomes")(pyfuncitem.path)[pyfuncitem.nodeid]

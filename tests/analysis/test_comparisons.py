@@ -269,18 +269,29 @@ def verdict(rows, method, gates=None):
     return next(v for v in verdicts(rows, known["scores"], found)["WebNLG"] if v.method == method)
 
 
+def with_tpr(rows, **changed):
+    """Return the rows with other values of the TPR."""
+    return [replace(r, **changed) if r.metric == "tpr_at_fpr" else r for r in rows]
+
+
 def test_a_leak_is_stated_as_the_share_of_identified_members():
-    leaking = verdict(study(**FEW), "full")
+    leaking = verdict(with_tpr(study(**FEW), value=0.5, low=0.4, high=0.6), "full")
     assert (leaking.word, leaking.attack, leaking.epoch) == ("leaks", "Loss", 3)
-    assert leaking.sentence.startswith("leaks: at 1 % FPR, an adversary identifies 8 % [")
+    assert leaking.sentence.startswith("leaks: at 1 % FPR, an adversary identifies 50 % [")
     assert leaking.sentence.endswith(" %] of the members")
     assert leaking.evidence.startswith("Loss reaches AUC 0.83")
 
 
+def test_a_share_that_may_be_that_of_guessing_is_not_stated():
+    unclear = verdict(study(**FEW), "full")
+    assert unclear.word == "leaks"
+    assert unclear.sentence.startswith("leaks: an adversary ranks a random member above a random non-member in 84 % [")
+
+
 def test_the_lowest_measured_fpr_is_used():
-    rows = [replace(r, metric_settings="fpr=0.05") if r.metric == "tpr_at_fpr" else r for r in study(**FEW)]
+    rows = with_tpr(study(**FEW), metric_settings="fpr=0.05", value=0.5, low=0.4, high=0.6)
     assert "at 5 % FPR" in verdict(rows, "full").sentence
-    lower = [replace(r, metric_settings="fpr=0.001", value=0.5) for r in rows if r.metric == "tpr_at_fpr"]
+    lower = [replace(r, metric_settings="fpr=0.001") for r in rows if r.metric == "tpr_at_fpr"]
     assert "at 0.1 % FPR, an adversary identifies 50 %" in verdict([*rows, *lower], "full").sentence
 
 

@@ -125,7 +125,7 @@ def test_a_damaged_state_is_named(study, tmp_path, tiny_folder):
         "states", f"{planned.key}-1", {}, lambda f: (f / "state.safetensors").write_bytes(b"\x10" + b"\0" * 7 + b"x")
     )
     with pytest.raises(StoreError, match=rf"states/{planned.key}-1 is damaged"):
-        latest_state(planned, store, before=3)
+        latest_state(planned, store, until=3)
     assert package.run(read_study(study()), store=store).rows
 
 

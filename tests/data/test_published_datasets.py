@@ -71,6 +71,19 @@ def test_wikitext_returns_paragraphs_with_their_article(tmp_path):
     assert few.texts.ids == ("train/3", "train/13"), "the first paragraph of each article"
 
 
+def test_wikitext_is_cut_into_windows_of_words_within_an_article(tmp_path):
+    lines = ["", " = Otter = ", "", "a b c d", "e f g", "", " = Oslo = ", "", "h i", "", " = Ash = ", "", "j k l m n o"]
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in lines))
+    examples = wikitext(source=str(tmp_path), min_characters=1, words=3)
+    assert examples.texts.scored == ("a b c", "d e f", "j k l", "m n o")
+    assert examples.texts.ids == ("train/3.0", "train/3.1", "train/12.0", "train/12.1")
+    assert examples.groups == ("train/1 Otter", "train/1 Otter", "train/10 Ash", "train/10 Ash")
+    few = wikitext(source=str(tmp_path), min_characters=1, words=3, per_article=1)
+    assert few.texts.scored == ("a b c", "j k l")
+    long = wikitext(source=str(tmp_path), min_characters=6, words=3)
+    assert long.texts.scored == ("a b c", "j k l", "m n o"), "a short paragraph is left out before windows are cut"
+
+
 def test_wikitext_can_be_detokenized(tmp_path):
     line = 'He had 1 @,@ 000 " good " ( star @-@ like ) roles in 2 @.@ 5 years ; it \'s true .'
     (tmp_path / "train.jsonl").write_text(json.dumps({"text": line}))
@@ -162,6 +175,12 @@ def test_a_repository_with_a_script_is_read_from_its_parquet_files(hub_calls):
     assert examples.groups == ("validation/0 Otter",)
     parquet = {split: f"wikitext-2-raw-v1/{split}/*.parquet" for split in ("train", "test", "validation")}
     assert hub_calls[1] == (("Salesforce/wikitext",), {"data_files": parquet, "revision": "refs/convert/parquet"})
+
+
+def test_the_larger_wikitext_is_another_configuration(hub_calls):
+    hub_calls.answers = [{"train": [{"text": PARAGRAPH}]}]
+    assert wikitext(variant="wikitext-103-raw-v1").texts.scored == (PARAGRAPH,)
+    assert hub_calls == [(("Salesforce/wikitext", "wikitext-103-raw-v1"), {})]
 
 
 @pytest.mark.parametrize(

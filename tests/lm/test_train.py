@@ -149,7 +149,7 @@ def test_resumed_training_takes_the_same_steps(tiny, method, sentences):
             state = deepcopy(epoch.state())
     resumed = made(tiny("gpt2"), method)
     numbers = [e.number for e in run(resumed, tokens, settings, start=(1, state))]
-    assert numbers == [2, 3]
+    assert numbers == [1, 2, 3], "the resumed epoch, to complete its observations, and the next ones"
     for (name, a), b in zip(
         train.trainable_parameters(complete.module).items(),
         train.trainable_parameters(resumed.module).values(),

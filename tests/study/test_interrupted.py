@@ -8,6 +8,7 @@ import signal
 import uuid
 
 import pytest
+from safetensors.torch import load_file
 
 import byheart
 from byheart.store.rows import study_rows
@@ -101,6 +102,36 @@ def test_a_run_killed_at_any_write_ends_with_the_same_rows(requested, complete, 
     assert not list((tmp_path / ".making").iterdir())
     # Also if the run was killed after it stored a training and before it removed the training's states.
     assert not list((tmp_path / "states").glob("*/*"))
+
+
+def test_an_epoch_whose_observations_were_interrupted_is_not_trained_again(requested, complete, tmp_path, monkeypatch):
+    """Kill the run at every observation of a trained epoch; the last epoch too has a state until its observations are stored."""
+    plain, trained, kills = Store.get_or_make, [], []
+
+    def get_or_make(store, stage, key, recipe, make):
+        is_observed = stage == "evidence" and recipe["inputs"].get("model", {}).get("epoch", 0) > 0
+        if is_observed and not store.has(stage, key) and key not in kills:
+            kills.append(key)
+            (state,) = (store.root / "states").glob("*/state.safetensors")
+            has_moments = any(name.startswith("exp_avg") for name in load_file(state))
+            assert has_moments == (recipe["inputs"]["model"]["epoch"] < 3), "no training follows the last epoch"
+            raise Killed
+        return plain(store, stage, key, recipe, make)
+
+    monkeypatch.setattr(Store, "get_or_make", get_or_make)
+    while True:
+        try:
+            results = byheart.run(
+                requested, store=tmp_path, tell=lambda event: trained.append((event.cell, event.text))
+            )
+        except Killed:
+            continue
+        break
+    assert len(kills) == 2 * 3 * 2, "two methods, three epochs, audited and validation texts"
+    assert not results.failed
+    assert rows_of(tmp_path) == complete
+    epochs = [(label, text.partition(",")[0]) for label, text in trained if " trained," in text]
+    assert len(epochs) == len(set(epochs)) == 2 * 3
 
 
 def test_notes_that_a_killed_run_did_not_write_are_written_by_the_next(requested, complete, tmp_path, monkeypatch):

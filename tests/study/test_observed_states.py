@@ -197,7 +197,7 @@ def test_a_run_killed_at_any_state_ends_with_the_same_rows(requested, observed, 
             except Killed:
                 continue
         break
-    assert len(kills) == {"states": 6, "evidence": 16}[stage]
+    assert len(kills) == {"states": 2 * len((0.3, 1, 1.6, 2)), "evidence": 16}[stage]
     assert any(key.endswith("-0.3") for key in kills) == (stage == "states")
     assert numbers(study_rows(Store.open(tmp_path))) == numbers(observed[1].rows)
     assert not list((tmp_path / "states").glob("*"))

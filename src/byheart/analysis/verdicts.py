@@ -145,7 +145,10 @@ def _attack_verdict(
 
 
 def _identified_share(last: Sequence[Row], panel_rows: Sequence[Row], tests: int) -> str:
-    """State the share of members identified at the lowest measured false positive rate; "" if no TPR was measured."""
+    """State the share of members identified at the lowest measured false positive rate.
+
+    "" if no TPR was measured, or if its interval is not above this rate: then guessing identifies as many.
+    """
     tpr_rows = [r for r in panel_rows if r.metric == "tpr_at_fpr" and _attack_key(r) == _attack_key(last[0])]
     last_cells = {(r.cell, r.epoch) for r in last}
     measured = [r for r in tpr_rows if (r.cell, r.epoch) in last_cells and r.low is not None and r.high is not None]
@@ -155,7 +158,10 @@ def _identified_share(last: Sequence[Row], panel_rows: Sequence[Row], tests: int
     seeds = [r for r in measured if _fpr(r) == lowest]
     ends = [widen_interval(r.value, r.low or 0.0, r.high or 0.0, tests) for r in seeds]
     value = sum(r.value for r in seeds) / len(seeds)
-    span = f"[{100 * min(low for low, _ in ends):.0f} %, {100 * max(high for _, high in ends):.0f} %]"
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if low <= lowest:
+        return ""
+    span = f"[{100 * low:.0f} %, {100 * high:.0f} %]"
     return f"at {100 * lowest:g} % FPR, an adversary identifies {100 * value:.0f} % {span} of the members"
 
 

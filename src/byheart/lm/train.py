@@ -111,8 +111,9 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
 
     Yields inside epochs too, after the optimizer steps in `inside_epochs` (from 1, over all epochs), which has the number
     of each as a fraction of epochs. This does not change the trained weights: the same steps with the same random
-    numbers follow. `resume_from` is the number and the state of what was yielded last. With `dp_parameters` training is
-    private and ignores `training.clip`. With `pairs`, `tokens` are the chosen responses, and the loss is that of DPO.
+    numbers follow. `resume_from` is the number and the state of an epoch that was yielded: this epoch is yielded again, with a
+    loss of nan, and the next ones follow. With `dp_parameters` training is private and ignores `training.clip`. With `pairs`,
+    `tokens` are the chosen responses, and the loss is that of DPO.
     Raises `TrainingError` for a loss or gradient norm that is not finite; the message contains the step and the settings to change.
     """
     accelerator = Accelerator(cpu=device_of(model.module).type == "cpu")
@@ -134,6 +135,8 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
     done, start = resume_from or (0, {})
     if start:
         restore_state(parameters, optimizer, start)
+        model.module.eval()
+        yield Epoch(done, math.nan, lambda: training_state(parameters, optimizer))
     for epoch in range(math.floor(done) + 1, training.epochs + 1):
         step_batches = trainer.step_batches(seed_rngs(key, epoch))
         is_inside = epoch == math.floor(done) + 1 and PROGRESS in start

@@ -80,10 +80,12 @@ def training_state(parameters: dict[str, torch.nn.Parameter], optimizer: torch.o
 def restore_state(
     parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, state: TrainingState
 ) -> None:
-    """Set trained parameters and AdamW's moments to a stored state."""
+    """Set trained parameters and AdamW's moments to a stored state; that of the last epoch has no moments."""
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(placed_as(state[f"weight/{name}"], parameter))
+            if f"step/{name}" not in state:
+                continue
             optimizer.state[parameter]["step"] = state[f"step/{name}"].to(parameter.device, copy=True)
             for moment in ("exp_avg", "exp_avg_sq"):
                 optimizer.state[parameter][moment] = placed_as(state[f"{moment}/{name}"], parameter)

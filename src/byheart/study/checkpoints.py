@@ -30,12 +30,12 @@ def stored_epochs(planned: PlannedCell, store: Store) -> list[float]:
     return sorted(int(n) if n.isdecimal() else float(n) for n in names)
 
 
-def latest_state(planned: PlannedCell, store: Store, *, before: float) -> tuple[float, dict[str, Any]] | None:
-    """Return the number and the state of the latest stored epoch `before` this one; None if no state is stored."""
+def latest_state(planned: PlannedCell, store: Store, *, until: float) -> tuple[float, dict[str, Any]] | None:
+    """Return the number and the state of the latest stored epoch up to this one; None if no state is stored."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    epoch = max((e for e in stored_epochs(planned, store) if e < before), default=None)
+    epoch = max((e for e in stored_epochs(planned, store) if e <= until), default=None)
     if epoch is None:
         return None
     folder = store.folder("states", _key(planned, epoch))
@@ -49,12 +49,17 @@ def latest_state(planned: PlannedCell, store: Store, *, before: float) -> tuple[
 def save_state(
     planned: PlannedCell, store: Store, epoch: Any, facts: Mapping[str, list[float]], *, precision: str
 ) -> None:
-    """Store this epoch's state, then delete the previous ones, so that one state always exists."""
+    """Store this epoch's state, then delete the previous ones, so that one state always exists.
+
+    The last epoch's state has the weights only: it serves its observations, and no training follows.
+    """
     import torch
     from safetensors.torch import save_file
 
     recipe = {**planned.recipe, "epoch": epoch.number, "precision": precision}
-    state = {**epoch.state(), **{n: torch.tensor(v, dtype=torch.float64) for n, v in facts.items()}}
+    is_last = epoch.number == planned.cell.training.epochs
+    kept = {n: v for n, v in epoch.state().items() if n.startswith("weight/") or not is_last}
+    state = {**kept, **{n: torch.tensor(v, dtype=torch.float64) for n, v in facts.items()}}
     store.get_or_make(
         "states", _key(planned, epoch.number), recipe, lambda f: save_file(state, f / "state.safetensors")
     )

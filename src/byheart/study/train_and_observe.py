@@ -147,7 +147,7 @@ def _train(
     planned, store, settings = context.planned, context.store, context.planned.cell.training
     check_declared_privacy(planned, tuned)
     first = min(observations_by_epoch, default=settings.epochs)
-    start = latest_state(planned, store, before=first)
+    start = latest_state(planned, store, until=first)
     done, log = _begin_or_resume(context, start)
     precision = _training_dtype(context, model)
     precision_name = str(precision).removeprefix("torch.")
@@ -166,13 +166,16 @@ def _train(
     )
     start_time = time.monotonic()
     for epoch in epochs:
-        number = epoch.number
-        log.add(number, epoch.loss, time.monotonic() - start_time)
-        text = f"epoch {number:g} trained, loss {epoch.loss:.3f}"
-        context.on_event(Event("step", planned.label, text, (number - done) * epoch_work(planned)))
-        make_evidence(observations_by_epoch.get(number, ()), StoreProvider(context, ModelState(number), model))
-        if number < settings.epochs:
-            _save_state(context, epoch, log, precision_name)
+        number, observations = epoch.number, observations_by_epoch.get(epoch.number, ())
+        if number > done:  # a resumed epoch is trained and stored
+            log.add(number, epoch.loss, time.monotonic() - start_time)
+            if (
+                number < settings.epochs or observations
+            ):  # before the observations, which may take longer than the epoch
+                _save_state(context, epoch, log, precision_name)
+            text = f"epoch {number:g} trained, loss {epoch.loss:.3f}"
+            context.on_event(Event("step", planned.label, text, (number - done) * epoch_work(planned)))
+        make_evidence(observations, StoreProvider(context, ModelState(number), model))
         done, start_time = number, time.monotonic()
     if not planned.is_trial:  # a trial's perplexity is stored, and nothing reads its weights
         _store_training(context, model, tuned, log, precision_name)
