@@ -117,6 +117,9 @@ def test_bad_models_are_refused_in_one_line(base, saved, command, tmp_path, tiny
     assert str(tmp_path / "lora") in refusal(command("--model", tmp_path))
     (tmp_path / "empty").mkdir()
     assert "no config.json or adapter_config.json" in refusal(command("--model", tmp_path / "empty"))
+    (tmp_path / "empty" / "facts.json").touch()
+    (tmp_path / "empty" / "trained.safetensors").touch()
+    assert "has only the parameters that a study trained" in refusal(command("--model", tmp_path / "empty"))
     assert "config.json" in refusal(command("--model", ""))
     assert re.search(r"'no-owner-of/this'.*Unset HF_HUB_OFFLINE", refusal(command("--model", "no-owner-of/this")))
     assert "--device nonsense: is not a device. Write auto, cpu, cuda" in refusal(

@@ -16,14 +16,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig
 
 import byheart
-from byheart.core import registry
+from byheart.core import ragged, registry
 from byheart.core.defaults import CALIBRATED_SYNTHETIC_ATTACKS, SYNTHETIC_ATTACKS
+from byheart.lm.forward import token_stats
+from byheart.lm.load import load
+from byheart.lm.tokens import tokenize
 from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
 from byheart.study.study_file import parse_study
 from byheart.study.study_report import export_folder, report_page
 from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name
 from testing.made_up import WHERE, WHO
+from testing.reading import texts_of
 from testing.stand_in_server import StandIn
 from testing.stores import lora_study
 
@@ -109,8 +113,10 @@ def of_an_exported_study(folder, here):
     study = lora_study(folder, methods=["head"], attacks=["loss"], data={**SIZES, "near_duplicate": 1})
     study |= {"name": "mine", "datasets": [{"files": {"path": str(here / "texts.jsonl"), "id": "id"}}]}
     assert not byheart.run(study, store=here / "store").failed
-    export_folder(Store.open(here / "store"), "mine", here / "mine")
-    return {}
+    store = Store.open(here / "store")
+    export_folder(store, "mine", here / "mine")
+    (cell,) = store.keys("training")
+    return {"base": str(folder), "cell": cell}
 
 
 GRANTED = {
@@ -185,7 +191,7 @@ def as_the_scale_says(names, here):
 
 def as_the_faq_says(names, here):
     store = Store.open(here / "store")
-    (key,) = {r.scores for r in study_rows(store) if r.metric == "auc" and r.epoch == 1}
+    (key,) = {r.scores for r in study_rows(store) if r.metric == "auc" and r.epoch == 2}
     audited = score_reader(store)(key)
     texts = [json.loads(line) for line in (here / "texts.jsonl").read_text().splitlines()]
     for part, is_member in (("members", True), ("nonmembers", False)):
@@ -195,6 +201,11 @@ def as_the_faq_says(names, here):
             i for i, m in zip(audited.ids, audited.members, strict=True) if m == is_member
         }
         assert all(record in texts for record in written)
+    records = {record["id"]: record["text"] for record in texts}
+    head_tuned = load(str(here / "head_tuned"))
+    tokens = tokenize(head_tuned.tokenizer, texts_of([records[i] for i in audited.ids]), 30)
+    stats = token_stats(head_tuned, tokens)
+    assert ragged.means(stats.logp, stats.starts) == pytest.approx(audited.scores, abs=1e-5)
 
 
 FOUND = {

@@ -12,7 +12,9 @@ import pytest
 
 import byheart
 from byheart.cli.main import main
+from byheart.core.errors import StoreError
 from byheart.store import provenance
+from byheart.store.rows import study_rows
 from byheart.store.run_info import run_details, unfinished_studies
 from byheart.store.store import Store
 from byheart.study.overrides import as_yaml, rerun_command
@@ -52,6 +54,18 @@ def test_the_command_splits_into_its_arguments():
     path, overrides = Path("my study.yaml"), ["methods=[lora, head]", "datasets=[{records: {count: 60}}]", "name=it's"]
     words = shlex.split(rerun_command(path, overrides))
     assert words == ["byheart", "run", "my study.yaml", *(w for o in overrides for w in ("--set", o))]
+
+
+def test_a_store_without_a_finished_cell_names_the_command_that_continues(tmp_path):
+    store = Store.open(tmp_path / "store")
+    store.note("studies", "mine", {"rows": [], "command": "byheart run mine.yaml --set seeds=1"})
+    with pytest.raises(StoreError, match=f"Continue with: byheart run mine.yaml --set seeds=1 --store {store.root}"):
+        study_rows(store)
+    store.note("studies", "other", {"rows": [], "command": "byheart run other.yaml"})
+    with pytest.raises(StoreError, match=r"of mine, other is finished. Continue with: byheart run STUDY.yaml"):
+        study_rows(store)
+    with pytest.raises(StoreError, match=r"of other is finished. Continue with: byheart run other.yaml"):
+        study_rows(store, "other")
 
 
 def pasted(page):

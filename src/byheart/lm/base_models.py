@@ -179,6 +179,11 @@ def _check_folder(path: Path, *, ignore_adapter: bool) -> None:
 
 def _no_config_message(folder: ModelFolder) -> str:
     subfolders = [] if folder.weights else subfolders_with_models(folder.path)
+    if (folder.path / "trained.safetensors").is_file() and (folder.path / "facts.json").is_file():
+        return (
+            f"model folder {folder.path}: has only the parameters that a study trained, in trained.safetensors. Load them into the base "
+            "model and save it with save_pretrained: docs/faq.md, How do I audit a model that a study trained?"
+        )
     if not subfolders:
         return f"model folder {folder.path}: no config.json or adapter_config.json. Pass the folder that save_pretrained wrote."
     listed = ", ".join(map(str, subfolders[:5])) + (", ..." if len(subfolders) > 5 else "")  # noqa: PLR2004 - a short list

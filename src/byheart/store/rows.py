@@ -62,10 +62,10 @@ def study_rows(store: Store, name: str | None = None) -> list[Row]:
         raise UnknownNameError("study", name, notes)
     keys = _row_keys(store, name)
     if not keys:
-        studies = name or ", ".join(notes)
+        studies = [name] if name else list(notes)
+        command = (len(studies) == 1 and notes[studies[0]].get("command")) or "byheart run STUDY.yaml"
         raise StoreError(
-            f"store {store.root}: no cell of {studies} is finished. "
-            f"Continue with: byheart run STUDY.yaml --store {store.root}"
+            f"store {store.root}: no cell of {', '.join(studies)} is finished. Continue with: {command} --store {store.root}"
         )
     return [row for key in keys for row in read_rows(store.folder("rows", key))]
 

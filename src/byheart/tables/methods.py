@@ -32,7 +32,10 @@ from byheart.tables._columns import (
     value_formatter,
 )
 
-LEAST_NOTE = "lowest AUC of its line, or not different from the lowest on the same texts at 5 %, corrected for all {} comparisons (Holm)"
+LEAST_NOTE = (
+    "lowest AUC of the methods in its line, or not different from it on the same texts at 5 %, corrected for all {} comparisons of "
+    "methods and of attacks (Holm)"
+)
 
 
 def methods(
