@@ -1,10 +1,12 @@
 """The one-pass scorer against a plain loop: one text at a time, log-softmax over the model's logits."""
 
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 
 import byheart
 from byheart.lm import batching, bfloat16, forward, trunk_and_head
@@ -166,6 +168,28 @@ def test_a_forward_pass_does_not_copy_the_heads_weights(tiny, sentences, precisi
     copied = [e.input_shapes[0] for e in seen.events() if e.name == "aten::copy_" and e.input_shapes]
     assert copied
     assert not any(sorted(shape[-2:]) == sorted(weight.shape) for shape in copied)
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix", "p_tuning"])
+def test_adapters_do_not_cast_their_inputs_in_bfloat16_and_numbers_stay(tiny, sentences, method, monkeypatch):
+    model = tuned(tiny("llama"), method)
+    tokens, casts = tokenize(model.tokenizer, texts_of(sentences[:6]), 64), []
+    plain = BaseTunerLayer._cast_input_dtype
+
+    def watched(layer, x, dtype):
+        cast = plain(layer, x, dtype)
+        casts.append(cast is not x)
+        return cast
+
+    monkeypatch.setattr(BaseTunerLayer, "_cast_input_dtype", watched)
+    scored = forward.token_stats(model, tokens, precision=torch.bfloat16)
+    assert bool(casts) == (method == "lora")
+    assert not any(casts)
+    monkeypatch.setattr(forward, "disable_input_dtype_casting", lambda *_: nullcontext())
+    again = forward.token_stats(model, tokens, precision=torch.bfloat16)
+    assert any(casts) == (method == "lora")
+    for name in ("logp", "mean", "std", "entropy", "rank"):
+        assert np.array_equal(getattr(scored, name), getattr(again, name)), name
 
 
 def test_scoring_does_not_change_the_model(tiny, sentences):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from peft.helpers import disable_input_dtype_casting
 
 from byheart.core.errors import ModelError
 from byheart.core.types import TokenStats
@@ -130,7 +131,10 @@ def reduce_logits(
 
 @contextmanager
 def scoring_mode(module: torch.nn.Module, precision: torch.dtype) -> Generator[None]:
-    """Run in evaluation mode, without gradients, at this precision; restore the model's mode on exit."""
+    """Run in evaluation mode, without gradients, at this precision; restore the model's mode on exit.
+
+    Adapters do not cast their inputs to float32 at a lower precision, because autocast casts them back.
+    """
     # Per module: an adapter's wrapper may be in training mode around a model in evaluation mode.
     modes = {part: part.training for part in module.modules()}
     module.eval()
@@ -139,6 +143,7 @@ def scoring_mode(module: torch.nn.Module, precision: torch.dtype) -> Generator[N
             torch.no_grad(),
             torch.autocast(device_of(module).type, precision, enabled=precision != torch.float32),
             fast_products(device_of(module), precision),
+            disable_input_dtype_casting(module, precision != torch.float32),
         ):
             yield
     finally:
