@@ -24,7 +24,7 @@ from byheart.store.rows import read_gates, score_reader, study_rows
 
 TEMPLATE, PAGE = DOCS / "results.jinja", DOCS / "results" / "README.md"
 MINUS = "\N{MINUS SIGN}"
-PAPER_NUMBERS = DOCS.parent / "studies" / "paper" / "table_2.csv"
+PAPER_TABLES = DOCS.parent / "studies" / "paper"
 
 
 class Packed(NamedTuple):
@@ -155,12 +155,10 @@ def audited_groups(study: Packed) -> int:
     return count
 
 
-def paper_number(dataset: str, method: str, attack: str, metric: str = "auc") -> float:
-    """Return the number of Table 2 of Hou, Wu, Luo, Zeng, 2025."""
-    with PAPER_NUMBERS.open(encoding="utf-8") as lines:
-        (row,) = (
-            r
-            for r in csv.DictReader(lines)
-            if (r["dataset"], r["method"], r["attack"], r["metric"]) == (dataset, method, attack, metric)
-        )
+def paper_number(dataset: str, method: str, attack: str, *, settings: str = "", table: str = "table_2") -> float:
+    """Return an AUC of a table of Hou, Wu, Luo, Zeng, 2025."""
+    wanted = (dataset, method, settings, attack, "auc")
+    columns = ("dataset", "method", "method_settings", "attack", "metric")
+    with (PAPER_TABLES / f"{table}.csv").open(encoding="utf-8") as lines:
+        (row,) = (r for r in csv.DictReader(lines) if tuple(r.get(c, "") for c in columns) == wanted)
     return float(row["value"])
