@@ -53,7 +53,7 @@ def test_no_number_of_a_sentence_is_written_by_hand():
     assert set(re.findall(r"\d*[.,]?\d+", text)) - NOT_FROM_ROWS == set()
 
 
-@pytest.mark.parametrize("study", ["replication_webnlg", "replication_wikitext", "scale"])
+@pytest.mark.parametrize("study", ["replication_webnlg", "replication_wikitext", "scale", "placement"])
 def test_the_exported_tables_are_those_of_the_packed_study(results_page, study):
     content = report_content(results_page.packed_store(study), None)
     exported = sorted((STUDY.parent / study).glob("*.md"))

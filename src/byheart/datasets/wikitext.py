@@ -21,6 +21,8 @@ from byheart.core.split import Examples
 from byheart.data.formats import SourceRow
 from byheart.data.readers import SPLIT_ROLES, Example, examples, published_splits, string_field
 
+WIKITEXT_2 = "wikitext-2-raw-v1"
+"""The configuration of `variant` None: a setting that is added later keeps older stores valid if its default is None."""
 _TITLE = re.compile(r"= (?!=)(.+?)(?<!=) =")
 _HEADING = re.compile(r"=.*=")
 _DETOKENIZATION_RULES = (
@@ -34,7 +36,7 @@ _DETOKENIZATION_RULES = (
 def wikitext(
     *,
     source: str = "Salesforce/wikitext",
-    variant: Literal["wikitext-2-raw-v1", "wikitext-103-raw-v1"] = "wikitext-2-raw-v1",
+    variant: Literal["wikitext-103-raw-v1"] | None = None,
     min_characters: Annotated[int, Ge(1)] = 50,
     detokenise: bool = False,  # prose: ignore
     per_article: Annotated[int, Ge(1)] | None = None,
@@ -42,16 +44,17 @@ def wikitext(
 ) -> Examples:
     """Return the paragraphs, or windows of `words` words, with their published roles. The article is the group.
 
-    `source` is a Hub id, whose configuration is `variant`, or a folder with files named train, test and validation with the lines,
-    in their order, in the field `text`. Headings, and paragraphs shorter than `min_characters`, are left out. `detokenise` removes
-    the spaces around punctuation and the `@-@` of numbers and hyphens. `words` joins an article's paragraphs and cuts them into windows of
-    exactly this many words; what remains of the article is left out. `per_article` keeps only this many paragraphs or windows of
-    each article, the first ones: intervals and split checks need many articles, and one article has up to a hundred paragraphs.
+    `source` is a Hub id, whose configuration is `variant` (None: wikitext-2-raw-v1), or a folder with files named train, test and
+    validation with the lines, in their order, in the field `text`. Headings, and paragraphs shorter than `min_characters`, are left
+    out. `detokenise` removes the spaces around punctuation and the `@-@` of numbers and hyphens. `words` joins an article's
+    paragraphs and cuts them into windows of exactly this many words; what remains of the article is left out. `per_article` keeps
+    only this many paragraphs or windows of each article, the first ones: intervals and split checks need many articles, and one
+    article has up to a hundred paragraphs.
     Raises `DataError` for a source that cannot be read.
     """
 
     def parts() -> Iterator[Example]:
-        for split, rows in published_splits(source, variant).items():
+        for split, rows in published_splits(source, variant or WIKITEXT_2).items():
             kept = Counter[str]()
             lines = _paragraphs(list(rows))
             paragraphs = ((n, a, _detokenize(p) if detokenise else p) for n, a, p in lines)  # prose: ignore
