@@ -44,6 +44,25 @@ def test_a_text_only_service_runs_the_attacks_on_text(folders, tmp_path, fail):
     assert not any(r.metric == "perplexity" for r in found.rows)
 
 
+def half_characters(n, body):
+    """Answer as a server that cuts a text inside a character: JSON then has half of a surrogate pair."""
+
+    def cut(answer):
+        answer = text_only(n, body)(answer)
+        for choice in answer["choices"]:
+            choice["text"] = f"\ud83d {choice['text']}"
+        return answer
+
+    return body and cut
+
+
+def test_a_text_that_ends_inside_a_character_is_audited_and_saved(folders, tmp_path):
+    with StandIn(folders("llama"), fail=half_characters) as server:
+        found = byheart.audit_endpoint(server.url, "tuned", *SIDES, fpr=0.2)
+    assert set(found.extractions[1]) == {"discoverable", "approximate"}
+    found.save(tmp_path / "out", show_text=True)
+
+
 def test_extractions_equal_those_of_the_weights(folders):
     model, tokenizer = (c.from_pretrained(folders("llama")["tuned"]) for c in (AutoModelForCausalLM, AutoTokenizer))
     text = MEMBERS[0]

@@ -19,10 +19,29 @@ An error of this tree prints one line and no traceback. Any other error prints i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MAX_SHOWN_NAME = 100
-"""Maximum characters of an unknown name that an error shows."""
+"""Maximum characters of a name that an error shows."""
+MAX_SHOWN_CHOICES = 2000
+"""Maximum characters of a list of names that an error shows."""
+
+
+def shown_name(name: str) -> str:
+    """Return a name as an error shows it: cut, and with escapes for control characters and lone surrogates."""
+    cut = f"{name[:MAX_SHOWN_NAME]}..." if len(name) > MAX_SHOWN_NAME else name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+
+
+def _shown_choices(names: Sequence[str]) -> str:
+    """Return names with commas between; of many long names the first ones, and the number of the others."""
+    shown, size = list[str](), 0
+    for name in map(shown_name, names):
+        size += len(name) + 2
+        if shown and size > MAX_SHOWN_CHOICES:
+            return f"{', '.join(shown)} and {len(names) - len(shown)} more"
+        shown.append(name)
+    return ", ".join(shown) or "none"
 
 
 class ByheartError(Exception):
@@ -37,12 +56,12 @@ class UnknownNameError(RequestError):
     """A name that is on no shelf, or a setting that its function does not have."""
 
     def __init__(self, what: str, name: str, known: Iterable[str]) -> None:
-        choices = sorted(known)
+        choices = sorted(set(known))
         by_word = {c.lower(): c for c in choices}
         near = difflib.get_close_matches(name.lower(), by_word, n=1)
-        hint = f" Did you mean {by_word[near[0]]!r}?" if near else ""
+        hint = f" Did you mean {by_word[near[0]][:MAX_SHOWN_NAME]!r}?" if near else ""
         shown = f"{name[:MAX_SHOWN_NAME]!r}..." if len(name) > MAX_SHOWN_NAME else repr(name)
-        super().__init__(f"{what} {shown}: unknown name.{hint} Choices: {', '.join(choices) or 'none'}.")
+        super().__init__(f"{what} {shown}: unknown name.{hint} Choices: {_shown_choices(choices)}.")
         self._arguments = (what, name, tuple(choices))
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:

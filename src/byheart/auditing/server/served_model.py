@@ -103,7 +103,7 @@ class EndpointModel:
             pool.shutdown(cancel_futures=True)
 
     def generate(self, request: Mapping[str, Any]) -> str:
-        """Return the text that the server generates for this request."""
+        """Return the text that the server generates for this request; a lone surrogate, which no file can contain, becomes "?"."""
         body = dict(request)
         if self.is_chat:
             body |= {"messages": [{"role": "user", "content": body.pop("prompt")}]}
@@ -117,7 +117,7 @@ class EndpointModel:
             raise ModelError(
                 f"{self.endpoint.url}: the completion has no text. Write the URL of an OpenAI-compatible API."
             )
-        return text
+        return text.encode(errors="replace").decode()
 
     def _complete(self, request: Mapping[str, Any], path: str = "/completions") -> dict[str, Any]:
         """Return the server's answer, without penalties of repetition; a setting that the server rejects is left out."""
