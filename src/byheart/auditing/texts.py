@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from byheart.core import chat_messages
-from byheart.core.errors import MAX_SHOWN_NAME, DataError
+from byheart.core.errors import DataError, quoted_name
 from byheart.core.types import Texts
 from byheart.data.preference_records import parse_pair
 from byheart.data.record_fields import identifier
@@ -193,7 +193,7 @@ def parse_text(part: str, name: str, item: Any, *, response: Response = "chosen"
     else:
         raise DataError(f"{part} text {name!r}: the type is {type(item).__name__}. Write {TEXT_FORMATS}.")
     name = identifier(f"{part} text {name!r}", "id", record.get("id")) or name
-    location = f"{part} text {name if len(name) <= MAX_SHOWN_NAME else f'{name[:MAX_SHOWN_NAME]}...'!r}"
+    location = f"{part} text {quoted_name(name)}"
     parsed = parse_pair(location, record) if response == "pair" else parse_record(location, record, response=response)
     return AuditedText(
         name,

@@ -27,16 +27,21 @@ MAX_SHOWN_CHOICES = 2000
 """Maximum characters of a list of names that an error shows."""
 
 
-def shown_name(name: str) -> str:
-    """Return a name as an error shows it: cut, and with escapes for control characters and lone surrogates."""
+def quoted_name(name: str) -> str:
+    """Return a name in quotes as an error shows it: cut, and with escapes for control characters and lone surrogates."""
+    return f"{name[:MAX_SHOWN_NAME]!r}..." if len(name) > MAX_SHOWN_NAME else repr(name)
+
+
+def _choice(name: str) -> str:
+    """Return a name without quotes, cut and escaped likewise."""
     cut = f"{name[:MAX_SHOWN_NAME]}..." if len(name) > MAX_SHOWN_NAME else name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
-def _shown_choices(names: Sequence[str]) -> str:
+def _choices(names: Sequence[str]) -> str:
     """Return names with commas between; of many long names the first ones, and the number of the others."""
     shown, size = list[str](), 0
-    for name in map(shown_name, names):
+    for name in map(_choice, names):
         size += len(name) + 2
         if shown and size > MAX_SHOWN_CHOICES:
             return f"{', '.join(shown)} and {len(names) - len(shown)} more"
@@ -59,9 +64,8 @@ class UnknownNameError(RequestError):
         choices = sorted(set(known))
         by_word = {c.lower(): c for c in choices}
         near = difflib.get_close_matches(name.lower(), by_word, n=1)
-        hint = f" Did you mean {by_word[near[0]][:MAX_SHOWN_NAME]!r}?" if near else ""
-        shown = f"{name[:MAX_SHOWN_NAME]!r}..." if len(name) > MAX_SHOWN_NAME else repr(name)
-        super().__init__(f"{what} {shown}: unknown name.{hint} Choices: {_shown_choices(choices)}.")
+        hint = f" Did you mean {quoted_name(by_word[near[0]])}?" if near else ""
+        super().__init__(f"{what} {quoted_name(name)}: unknown name.{hint} Choices: {_choices(choices)}.")
         self._arguments = (what, name, tuple(choices))
 
     def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:

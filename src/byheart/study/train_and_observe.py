@@ -169,9 +169,8 @@ def _train(
         number, observations = epoch.number, observations_by_epoch.get(epoch.number, ())
         if number > done:  # a resumed epoch is trained and stored
             log.add(number, epoch.loss, time.monotonic() - start_time)
-            if (
-                number < settings.epochs or observations
-            ):  # before the observations, which may take longer than the epoch
+            # Before the observations, which may take longer than the epoch.
+            if number < settings.epochs or observations:
                 _save_state(context, epoch, log, precision_name)
             text = f"epoch {number:g} trained, loss {epoch.loss:.3f}"
             context.on_event(Event("step", planned.label, text, (number - done) * epoch_work(planned)))
