@@ -226,12 +226,23 @@ def test_the_page_shows_how_it_was_made():
     assert "command byheart run x.yaml versions torch 2" in words
 
 
+def test_the_page_names_the_models_to_choose():
+    words = Read(page(FEW)).words
+    assert (
+        "Which model to choose? Lowest validation perplexity of 2 observed models: 17.00, prompt after epoch 3 (no leakage"
+        in words
+    )
+    assert "Which model to choose on WebNLG?" in Read(page(study(methods=("full", "prompt")))).words
+    assert "Which model to choose" not in Read(page(FEW, gates=judged("broken", "made up"))).words
+
+
 def test_only_entries_without_data_are_left_out():
     few = {"datasets": ("webnlg",), "methods": ("full", "lora")}
     assert set(make_tables(shown(study(**few)))) == {
         "methods",
         "methods metric=tpr_at_fpr",
         "cells",
+        "choices",
         "costs",
         "data_splits",
         "comparisons",
@@ -246,6 +257,7 @@ def test_only_entries_without_data_are_left_out():
     assert {name.split()[0] for name in make_tables(shown(rows))} == {
         "methods",
         "cells",
+        "choices",
         "costs",
         "data_splits",
         "models",

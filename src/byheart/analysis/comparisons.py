@@ -56,7 +56,7 @@ def auc_rows(rows: Sequence[Row]) -> list[Row]:
     return [r for r in rows if r.attack and r.metric == "auc"]
 
 
-def auc_rows_by_position(rows: Sequence[Row], epoch: int | None = None) -> dict[TablePosition, list[Row]]:
+def auc_rows_by_position(rows: Sequence[Row], epoch: float | None = None) -> dict[TablePosition, list[Row]]:
     """Return the AUC rows with scores at an epoch (None: the last), one row per seed, by table position."""
     measured = auc_rows(rows)
     variants, attacks = labels.variants(rows), labels.attacks(measured)

@@ -29,25 +29,33 @@ DEFAULT_FPR = "0.01"
 """Default of the setting `fpr` of `tpr_at_fpr`."""
 
 
-def verdicts(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> dict[str, list[MethodVerdict]]:
-    """Return the verdict on each method at its last epoch, by data set (and base model, if there are several).
+def verdicts(
+    rows: Sequence[Row],
+    scores: ScoreLookup,
+    gates: Mapping[str, Gate],
+    *,
+    epoch: float | None = None,
+    tests: int | None = None,
+) -> dict[str, list[MethodVerdict]]:
+    """Return the verdict on each method at an epoch (None: its last), by data set (and base model, if there are several).
 
-    `gates` have the same names; without a gate, the split counts as not broken.
+    `gates` have the same names; without a gate, the split counts as not broken. `tests` is the number of AUCs whose intervals hold
+    simultaneously (None: those of this epoch).
     """
     variants, panels = labels.variants(rows), labels.panels(rows)
-    tests = len(last_epoch_auc_rows(rows))
+    tests = tests or len(trained_auc_rows(rows, epoch))
     by_panel: dict[str, list[MethodVerdict]] = {}
     for panel, panel_rows in panels.split(rows).items():
         gate = gates.get(panel)
         by_method: dict[str, list[MethodVerdict]] = {}
-        for position, seeds in last_epoch_auc_rows(panel_rows).items():
+        for position, seeds in trained_auc_rows(panel_rows, epoch).items():
             verdict = _attack_verdict(position, seeds, panel_rows, scores, tests, gate)
             by_method.setdefault(verdict.method, []).append(verdict)
         perplexities = variants.split(r for r in panel_rows if r.metric == "perplexity" and not r.attack)
         names = {n: variants(r) for n, r in _first_row_by_method(panel_rows).items()}
         by_panel[panel] = [
             _best_attack(of_method)._replace(
-                method=names[n], perplexity=_perplexity_change(perplexities.get(names[n], []))
+                method=names[n], perplexity=_perplexity_change(perplexities.get(names[n], []), epoch)
             )
             for n, of_method in by_method.items()
         ]
@@ -63,9 +71,13 @@ def verdict_lines(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, 
     ]
 
 
-def last_epoch_auc_rows(rows: Sequence[Row]) -> dict[TablePosition, list[Row]]:
-    """Return the last epoch's AUC rows of each attack on each method; their number is the number of simultaneous tests."""
-    return {position: seeds for position, seeds in auc_rows_by_position(rows).items() if any(r.epoch for r in seeds)}
+def trained_auc_rows(rows: Sequence[Row], epoch: float | None = None) -> dict[TablePosition, list[Row]]:
+    """Return the AUC rows of each attack on each method at an epoch after training began (None: the last).
+
+    Their number is the number of simultaneous tests of this epoch.
+    """
+    by_position = auc_rows_by_position(rows, epoch)
+    return {position: seeds for position, seeds in by_position.items() if any(r.epoch for r in seeds)}
 
 
 def _first_row_by_method(rows: Sequence[Row]) -> dict[str, Row]:
@@ -173,6 +185,6 @@ def _attack_key(row: Row) -> tuple[str, str, str]:
     return row.attack, row.attack_settings, adversary_label(row)
 
 
-def _perplexity_change(utility: Sequence[Row]) -> str:
-    ends = [row_values.pooled_estimate(row_values.rows_at_epoch(utility, epoch)) for epoch in (0, None)]
+def _perplexity_change(utility: Sequence[Row], epoch: float | None) -> str:
+    ends = [row_values.pooled_estimate(row_values.rows_at_epoch(utility, e)) for e in (0, epoch)]
     return " → ".join(row_values.format_number(e.value) for e in ends if e is not None)

@@ -20,6 +20,7 @@ from byheart.core.types import Row, ScoreSet, Table, TextLosses
 
 EXHIBIT_ORDER = (
     "frontier",
+    "choices",
     "trajectory",
     "heat_map",
     "methods",

@@ -19,8 +19,9 @@ from byheart.analysis.base_model_check import panel_gates
 from byheart.analysis.chart_points import attacks_by_adversary
 from byheart.analysis.exposed_records import exposed_records
 from byheart.analysis.method_verdict import MethodVerdict, badge_claim
+from byheart.analysis.model_choices import choice_summaries
 from byheart.analysis.precisions import precision_warning
-from byheart.analysis.verdicts import last_epoch_auc_rows, verdicts
+from byheart.analysis.verdicts import trained_auc_rows, verdicts
 from byheart.core.errors import DataError
 from byheart.core.registry import Choice
 from byheart.core.types import Row, Table
@@ -99,9 +100,10 @@ def report(
         gates=gates,
         verdicts=method_verdicts,
         verdict_summary=verdict_summary,
+        choices={} if verdict_summary else choice_summaries(rows, report_content.scores, gates),
         precision_warning=precision_warning(rows),
         epochs=page_data.observed_epochs(rows),
-        tests=len(last_epoch_auc_rows(rows)),
+        tests=len(trained_auc_rows(rows)),
         first=first,
         exhibits=[e for e in exhibits if e is not first],
         slugs=slugs,
