@@ -28,11 +28,18 @@ def test_every_shelf_entry_has_a_page_a_summary_and_a_source():
             assert registry.module_docstring(registry.load_function(where, entry))
 
 
-def test_the_keys_of_the_readme_are_those_of_a_study():
+def test_the_documented_keys_are_those_of_a_study():
+    from byheart.core.config import Data, Machine, Training
     from byheart.study.study_file import _KEYS
 
-    reported = set(re.findall(r"^\| (`[^|]*) \|", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert {n for line in reported for n in re.findall(r"`(\w+)`", line)} == set(_KEYS) - {"name"}
+    page = (ROOT / "docs" / "study_file.md").read_text()
+    for title, expected in (
+        ("Keys", _KEYS),
+        *((kind.__name__, kind.__dataclass_fields__) for kind in (Data, Training, Machine)),
+    ):
+        (section,) = re.findall(rf"^## {title}$(.*?)^## ", page, re.MULTILINE | re.DOTALL)
+        reported = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+        assert sorted(n for line in reported for n in re.findall(r"`(\w+)`", line)) == sorted(expected), title
 
 
 def commands(page):

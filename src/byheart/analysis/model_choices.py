@@ -1,4 +1,4 @@
-"""Trained models to choose from: those that no other observed model exceeds in both utility and measured leakage.
+"""Models to choose from: no other observed model exceeds them in both utility and measured leakage.
 
 A choice is a method at an observed epoch. All intervals hold simultaneously over the attacks on all observed models of all
 methods, so a model that is chosen for its numbers keeps them.
