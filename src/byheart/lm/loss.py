@@ -7,7 +7,8 @@ replace the forward pass.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,16 @@ class StepLoss:
             lambda part: self._backward(share[part], loss_tokens),
         )
 
-    def _backward(self, chosen: Int[np.ndarray, " batch"], loss_tokens: int) -> torch.Tensor:
-        """Add the gradients of these texts' part of the loss; return that part.
+    def backward_of_own_means(self, chosen: Int[np.ndarray, " batch"]) -> float:
+        """Run the backward pass of the sum of these texts' losses, each the mean over its own tokens; return the sum (nats per token).
+
+        The texts run in one batch. Each must have a token in the loss.
+        """
+        counts = self.loss_token_counts[chosen]
+        return float(self._backward(chosen, torch.from_numpy(counts.repeat(counts)).to(device_of(self.model.module))))
+
+    def _backward(self, chosen: Int[np.ndarray, " batch"], loss_tokens: int | torch.Tensor) -> torch.Tensor:
+        """Add the gradients of these texts' part of the loss, divided by `loss_tokens` (one number, or one per token); return that part.
 
         The head runs on one block of rows at a time, and the loss gradient of the logits (softmax minus one-hot target) is
         computed in closed form. So neither the logits of a complete step nor their gradients are in memory at once.
@@ -90,12 +99,15 @@ class StepLoss:
                 cached = cached_hidden_states(self.model, self.tokens, self.budget, self.precision)
                 hidden_RD = cached[torch.from_numpy(positions)[in_loss_R]].to(device)
             detached_RD = hidden_RD.detach().requires_grad_(hidden_RD.requires_grad)
-            for block_RD, block_R in zip(detached_RD.split(rows), true_R.split(rows), strict=True):
+            blocks = zip(
+                detached_RD.split(rows), true_R.split(rows), _split(loss_tokens, rows, len(true_R)), strict=True
+            )
+            for block_RD, block_R, divisor in blocks:
                 logits_RV = raw_logits(module, block_RD)
-                nats, gradient_RV = _cross_entropy(
-                    logits_RV.detach(), block_R.to(logits_RV.device), reduction_rows, loss_tokens
+                block_loss, gradient_RV = _cross_entropy(
+                    logits_RV.detach(), block_R.to(logits_RV.device), reduction_rows, divisor
                 )
-                loss += nats.to(device) / loss_tokens
+                loss += block_loss.to(device)
                 with torch.autocast(device.type, enabled=False):
                     logits_RV.backward(gradient_RV)
         if hidden_RD.requires_grad:
@@ -131,20 +143,34 @@ def sum_over_parts(
     return float(accelerator.reduce(loss, "sum"))
 
 
+def _split(loss_tokens: int | torch.Tensor, rows: int, total: int) -> Sequence[int | torch.Tensor]:
+    """Return the divisor of each block of `rows` rows, of `total` rows."""
+    if isinstance(loss_tokens, torch.Tensor):
+        return loss_tokens.split(rows)
+    return [loss_tokens] * math.ceil(total / rows)
+
+
 def _cross_entropy(
-    logits_RV: torch.Tensor, true_R: torch.Tensor, rows_per_block: int, loss_tokens: int
+    logits_RV: torch.Tensor, true_R: torch.Tensor, rows_per_block: int, loss_tokens: int | torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the summed loss (nats), and the gradient of sum / `loss_tokens` in each logit (R, V), by blocks of rows."""
+    """Return the loss, summed nats / `loss_tokens`, and its gradient in each logit (R, V), by blocks of rows.
+
+    With a number for each row in `loss_tokens` (R), each row's nats are divided by its own.
+    """
     nats, gradient_RV = torch.zeros((), device=logits_RV.device), torch.empty_like(logits_RV)
+    by_row = isinstance(loss_tokens, torch.Tensor)
+    divisor_of_rows = loss_tokens[:, None].to(logits_RV.device) if by_row else loss_tokens
     blocks = zip(
         logits_RV.split(rows_per_block),
         gradient_RV.split(rows_per_block),
         true_R[:, None].split(rows_per_block),
+        _split(divisor_of_rows, rows_per_block, len(true_R)),
         strict=True,
     )
-    for block_RV, block_gradient_RV, true_R1 in blocks:
+    for block_RV, block_gradient_RV, true_R1, divisor in blocks:
         logp_RV = block_RV.float().log_softmax(1)
-        nats -= logp_RV.gather(1, true_R1).sum()
+        true_logp_R1 = logp_RV.gather(1, true_R1)
+        nats -= (true_logp_R1 / divisor if by_row else true_logp_R1).sum()
         p_RV = logp_RV.exp_()
-        block_gradient_RV.copy_(p_RV.scatter_add_(1, true_R1, p_RV.new_full(true_R1.shape, -1.0)).div_(loss_tokens))
-    return nats, gradient_RV
+        block_gradient_RV.copy_(p_RV.scatter_add_(1, true_R1, p_RV.new_full(true_R1.shape, -1.0)).div_(divisor))
+    return nats if by_row else nats / loss_tokens, gradient_RV
