@@ -25,7 +25,7 @@ from byheart.observations import self_prompted_texts as generation
 from byheart.observations.self_prompted_texts import self_prompted_texts
 from byheart.store.result_files import read_arrays
 from byheart.store.store import Store
-from byheart.study import reference_models
+from byheart.study import reference_training
 from byheart.study.estimate import cell_estimates, plan_table
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.memory_estimate import memory_bytes
@@ -274,7 +274,7 @@ def test_a_reference_of_the_targets_texts_with_its_seed_is_the_target(tiny_folde
         return trained(model, trained_on[settings["key"]], **settings)
 
     monkeypatch.setattr(train, "train", remembered)
-    monkeypatch.setattr(reference_models, "reference_cell", lambda planned: planned)
+    monkeypatch.setattr(reference_training, "reference_cell", lambda planned: planned)
     run(requested, store)
     for planned in plan(parsed(requested), store):
         for state in planned.states:

@@ -24,7 +24,7 @@ from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.observed_states import BASE, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
-from byheart.study.reference_models import reference_trainer
+from byheart.study.reference_training import reference_trainer
 from byheart.study.remaining_work import observation_work
 from byheart.study.stored_evidence import read_evidence, read_shadow_passes
 
