@@ -14,7 +14,7 @@ from byheart.study.planned_cell import PlannedCell
 from byheart.study.shadow_models import shadow_cells
 
 TRAINED_INPUTS = ("model", "reference_trainer", *INITIAL_INPUTS)
-"""Inputs that the cell's training determines; at the base model there is none."""
+"""Inputs that the training of the cell determines."""
 
 
 def evidence_recipe(planned: PlannedCell, observation: Choice, state: ModelState) -> dict[str, Any]:
