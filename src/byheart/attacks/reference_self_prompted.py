@@ -11,6 +11,9 @@ it is a member or not. Here the reference has learned the kind, too. At epoch 0 
 
 Departure from the paper: it compares probabilities above those of neighbours (`spv_self_prompted`). This is its calibration with the
 plain log-likelihood.
+
+Measured once (SmolLM2-135M, LoRA, two epochs, 60 + 60 Wikipedia leads of 40 tokens, 100 generated texts): AUC .95 [.87, .98],
+`reference` .95 [.90, .98], paired difference -.00 [-.05, .04]. The additional training gained nothing there.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ Departures from the authors' code:
 - At epoch 0 all texts score 0, because both models are the base model.
 - Neighbours: T5 refills 30 % of the words, two at a time, ten times. Ours are the `neighbour_texts`, which differ by one word
   or token.
+
+Measured once (SmolLM2-135M, LoRA, two epochs, 60 + 60 Wikipedia leads of 40 tokens, three neighbours, 100 generated texts): AUC .93
+[.86, .96], `spv` .83 [.75, .89], paired difference .10 [.04, .15]. `reference` has .95 [.90, .98] without another training.
 """
 
 from __future__ import annotations
