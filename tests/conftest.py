@@ -46,6 +46,7 @@ LONG_FILES = (
     "docs/test_site.py",
     "docs/test_simulations.py",
     "lm/test_processes.py",
+    "attacks/test_self_prompted.py",
 )
 """Files with a minute in few tests, the longest first. `--dist loadfile` starts files in this order; a long one at the end
 would leave the other process without work."""

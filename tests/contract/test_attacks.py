@@ -152,6 +152,8 @@ def passes(gain, seed):
         # The rejected responses: preference tuning lowers those of members.
         "rejected": stats(np.minimum(base - 0.5 + noise - gain * np.repeat(MEMBERS, lengths), -1e-3), starts, shared),
         "rejected_base": stats(np.minimum(base - 0.5, -1e-3), starts, shared),
+        # The reference model learned the kind of text, which raised every text alike.
+        "self_prompted": stats(np.minimum(base + 0.3 + noise[::-1], -1e-3), starts, shared),
         # A second reading has a fifth of the loss.
         "repeated": stats(target / 5, starts, shared),
         "frequencies": common,
@@ -161,6 +163,7 @@ def passes(gain, seed):
         "after_similar": Variants(loglik=probes.T.ravel(), starts=np.arange(COUNT + 1) * 3),
         "neighbours": Variants(loglik=near, starts=near_starts),
         "neighbours_base": Variants(loglik=near - 0.01, starts=near_starts),
+        "neighbours_self_prompted": Variants(loglik=near + 0.3, starts=near_starts),
         "texts": Texts(tuple(f"t{i}" for i in range(COUNT)), strings),
         "shadows": Shadows(
             logp=np.minimum(shadows, -1e-3),
@@ -287,14 +290,14 @@ def test_one_token_texts_and_certain_predictions(attack):
     shadows = Shadows(
         logp=np.zeros((4, 3)), starts=starts, inside=inside, population_logp=np.zeros((4, 3)), population_starts=starts
     )
-    others = ("after_masked", "after_similar", "neighbours", "neighbours_base")
+    others = ("after_masked", "after_similar", "neighbours", "neighbours_base", "neighbours_self_prompted")
     unlearnt = {n: found for n, found in evidence(0.5).items() if n.startswith("known_")}
     if "shadows" in registry.needs(attack):
         unlearnt["known_nonmembers"] = certain
     known = {
         **unlearnt,
         **dict.fromkeys(("target", "base", "lowercased", "repeated", "nonmember_prefix", "member_prefix"), certain),
-        **dict.fromkeys(("rejected", "rejected_base"), certain),
+        **dict.fromkeys(("rejected", "rejected_base", "self_prompted"), certain),
         **dict.fromkeys(others, Variants(loglik=np.zeros(3), starts=starts)),
         "texts": Texts(("a", "b"), ("x", "\udc80 y")),
         "frequencies": Frequencies(frequency=np.full(3, 0.1), first=np.array([True, True, False]), starts=starts),

@@ -41,6 +41,8 @@ ROW = next(r for r in made_up.study() if r.attack)
         ("hard_tokens", "log-probabilities + base model"),
         ("ramia", "log-probabilities + base model"),
         ("reward_margin", "log-probabilities + base model"),
+        ("reference_self_prompted", "log-probabilities + similar texts + base model + training settings"),
+        ("spv_self_prompted", "log-probabilities + similar texts + base model + training settings"),
         ("lira_sequence", "log-probabilities + shadow models + other training texts"),
         (
             "trajectory",

@@ -130,6 +130,9 @@ def test_the_table_of_access_equals_the_attacks_parameters():
     assert reported == requested
 
 
+OTHER_MODELS = ("reference_model", "reference_trainer", "shadow_passes")
+
+
 def access(attack):
     """What an attack reads from the model and what its adversary has, as in the table of the page."""
     function = registry.load_function("attacks", attack)
@@ -149,8 +152,9 @@ def access(attack):
     # Token frequencies use only the tokenizer of the base.
     based = {n for o in behind if o.name != "frequencies" for n in o.needs}
     owned = (
-        has_path or bool({"base_model", "reference_model", "shadow_passes", *INITIAL_INPUTS} & based),
+        has_path or bool({"base_model", *OTHER_MODELS, *INITIAL_INPUTS} & based),
         "known_nonmember_tokens" in inputs,
+        "reference_trainer" in inputs,
         "known_member_tokens" in inputs,
         has_path,
         "shadow_passes" in inputs,
@@ -163,11 +167,12 @@ def test_tables_group_attacks_as_the_table_of_access_does():
 
     words = {"text": "generated text", "own tokens": "log-probabilities", "all tokens": "next-token distributions"}
     for attack in registry.entry_names("attacks"):
-        reads, base, nonmembers, members, path, shadows = access(attack)
+        reads, base, nonmembers, settings, members, path, shadows = access(attack)
         owned = {
             words.get(reads, ""): reads in words,
             "similar texts": nonmembers,
             "base model": base and not shadows,
+            "training settings": settings,
             "known members": members,
             "weights": reads == "weights",
             "model after every epoch": path,

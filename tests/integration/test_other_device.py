@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).parents[1] / "testing" / "run_on_other_device.py"
 DATA = {"train": 22, "members": 10, "nonmembers": 12, "validation": 6, "known": 10, "max_tokens": 50}
 LEAKS = [
     *("loss", "reference", "lowercase", "recall", "con_recall", "icp", "icp_similar", "neighbourhood", "spv"),
-    *("grad_norm", "samia", "lira", {"camia": {"cuts": [10, 20]}}),
+    *("grad_norm", "samia", "lira", "reference_self_prompted", "spv_self_prompted", {"camia": {"cuts": [10, 20]}}),
 ]
 MANY = {"datasets": [{"records": {"count": 120}}], "data": DATA, "observations": FEW}
 RECITED = {

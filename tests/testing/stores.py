@@ -106,6 +106,7 @@ FEW = [
     {"contrastive_samples": {"samples": 3, "max_new_tokens": 8}},
     {"synthetic_texts": {"count": 4, "max_tokens": 8}},
     {"synthetic_texts_base": {"count": 4, "max_tokens": 8}},
+    {"self_prompted_texts": {"samples": 1}},
     {"shadows": {"models": 4}},
 ]
 """Observations as cheap as they can be made."""

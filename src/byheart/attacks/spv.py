@@ -15,8 +15,8 @@ A text without any neighbour but itself has D = 0 under both models and scores 0
 Departures from the authors' code:
 
 - Reference model: theirs is the base model, fine-tuned on texts that the target generates from short prompts, so it knows the
-  kind of text but not the members. Ours is the base model itself, which costs nothing and is the same for all cells. What the
-  target learned about this kind of text stays in the score, so ours separates less well if fine-tuning sharpened all texts.
+  kind of text but not the members (`spv_self_prompted`). Here it is the base model itself, which costs nothing and is the same for
+  all cells. What the target learned about this kind of text stays in the score.
 - At epoch 0 all texts score 0.
 - Neighbours: T5 refills 30 % of the words, two at a time, ten times. Ours are the `neighbour_texts`, which differ by one word
   or token. Neither uses the pairs x + z and x - z of the paper's derivation; both average over neighbours.
@@ -24,9 +24,8 @@ Departures from the authors' code:
 
 from __future__ import annotations
 
-import numpy as np
-
-from byheart.core import DataError, LogProbs, Scores, Variants, ragged
+from byheart.attacks._probability import calibrated_variation
+from byheart.core import LogProbs, Scores, Variants
 
 VARIANT = (
     "the base model as reference, in place of a model tuned on texts that the target generates; neighbors as in "
@@ -39,18 +38,4 @@ def spv(target: LogProbs, base: LogProbs, neighbours: Variants, neighbours_base:
 
     Raises `DataError` if the models did not score the same tokens, or not the same neighbours.
     """
-    ragged.check_same_tokens("spv", target.starts, base.starts)
-    if len(neighbours.starts) != len(target.starts) or not np.array_equal(neighbours.starts, neighbours_base.starts):
-        raise DataError(
-            f"attacks spv: {len(target)} texts, but {neighbours.starts[-1]} neighbours of {len(neighbours.starts) - 1} texts under "
-            f"the target and {neighbours_base.starts[-1]} of {len(neighbours_base.starts) - 1} under the base model. "
-            "Score the same neighbours of the same texts with both models."
-        )
-    return _probability_above_neighbours(target, neighbours) - _probability_above_neighbours(base, neighbours_base)
-
-
-def _probability_above_neighbours(logprobs: LogProbs, neighbours: Variants) -> Scores:
-    """Return -D: each text's probability per token minus the mean of its neighbours'."""
-    return np.exp(ragged.means(logprobs.logp, logprobs.starts)) - ragged.means(
-        np.exp(neighbours.loglik), neighbours.starts
-    )
+    return calibrated_variation("spv", target, base, neighbours, neighbours_base)

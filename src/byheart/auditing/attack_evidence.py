@@ -45,6 +45,7 @@ _MISSING_INPUT_REASONS = {
     "(byheart run)",
     "validation_tokens": "requires validation texts: --validation, in Python validation=",
     "shadow_passes": "requires shadow models; only a study trains them (byheart run)",
+    "reference_trainer": "requires a reference model that is trained like the target; only a study trains it (byheart run)",
     "canary_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
     "canary_reference_tokens": "requires canaries in the training data; only a study plants them (data.canaries)",
     "rejected_tokens": "requires preference pairs: records with chosen and rejected, in a study with the data set preferences, or in an "

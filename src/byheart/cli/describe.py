@@ -103,14 +103,15 @@ def adversary_requirement(name: str) -> str:
 def passes_text(attack: str) -> str:
     """Return the cost of an attack's evidence, in forward passes over the audited texts.
 
-    A pass over known texts counts as one pass; shadow models count as models to train, and texts that an observation generates
-    whatever the audited texts are as tokens.
+    A pass over known texts counts as one pass; shadow and reference models count as models to train, and texts that an
+    observation generates whatever the audited texts are as tokens.
     """
     inputs = needs(load_function("attacks", attack))
     observations = required_observations(inputs, f"attacks {attack}")
     costs = [_observation_passes_text(o, observations) for o in observations]
     passes = sum(float(cost) for cost in costs if not cost[0].isalpha())
     trainings = [cost for cost in costs if cost[0].isalpha()]
+    trainings += ["training of 1 model"] if any("reference_trainer" in o.needs for o in observations) else []
     total = " + ".join([f"{passes:g}", *trainings] if passes or not trainings else trainings)
     return f"{total} at each epoch" if any(map(is_by_epoch, inputs)) else total
 

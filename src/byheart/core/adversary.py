@@ -21,7 +21,7 @@ from byheart.core.errors import RequestError, UnknownNameError
 from byheart.core.former_names import current_name
 from byheart.core.registry import Choice, annotation_name, choose, entry_names
 
-TEXT_TYPES = frozenset({"Completions", "Generations", "GreedyContinuation", "SyntheticTexts"})
+TEXT_TYPES = frozenset({"Completions", "Generations", "GreedyContinuation", "PromptedTexts", "SyntheticTexts"})
 """Types of evidence that consist of generated text."""
 WEIGHT_TYPES = frozenset({"Activations", "Drift", "GradientAlignment", "Gradients"})
 """Types of evidence that require the model's weights."""
@@ -39,11 +39,12 @@ class Access(IntEnum):
     DISTRIBUTIONS = 3
     SIMILAR_TEXTS = 4
     BASE_MODEL = 5
-    KNOWN_MEMBERS = 6
-    WEIGHTS = 7
-    EVERY_EPOCH = 8
-    SHADOW_MODELS = 9
-    TRAINING_TEXTS = 10
+    TRAINING_SETTINGS = 6
+    KNOWN_MEMBERS = 7
+    WEIGHTS = 8
+    EVERY_EPOCH = 9
+    SHADOW_MODELS = 10
+    TRAINING_TEXTS = 11
 
     @property
     def label(self) -> str:
@@ -57,6 +58,7 @@ _LABELS: Mapping[Access, str] = {
     Access.DISTRIBUTIONS: "next-token distributions",
     Access.SIMILAR_TEXTS: "similar texts",
     Access.BASE_MODEL: "base model",
+    Access.TRAINING_SETTINGS: "training settings",
     Access.KNOWN_MEMBERS: "known members",
     Access.WEIGHTS: "weights",
     Access.EVERY_EPOCH: "model after every epoch",
@@ -108,6 +110,8 @@ def adversary(attack: Choice, observations: Iterable[Choice] = ()) -> Adversary:
         access.add(Access.KNOWN_MEMBERS)
     if any(map(_reads_base_model, required)):
         access.add(Access.BASE_MODEL)
+    if "reference_trainer" in inputs:
+        access |= {Access.BASE_MODEL, Access.TRAINING_SETTINGS}
     if any(map(is_by_epoch, attack.needs)):
         access |= {Access.BASE_MODEL, Access.EVERY_EPOCH}  # the path begins at the base model
     for shadows in (o for o in required if "shadow_passes" in o.needs):

@@ -35,10 +35,20 @@ They are the same values in a study. An audit measures the displacement of virtu
 from zero.
 """
 
-INPUTS = ("model", "base_model", "reference_model", *INITIAL_INPUTS, *TOKEN_INPUTS, *ATTRIBUTE_INPUTS, "shadow_passes")
+INPUTS = (
+    "model",
+    "base_model",
+    "reference_model",
+    *INITIAL_INPUTS,
+    *TOKEN_INPUTS,
+    *ATTRIBUTE_INPUTS,
+    "shadow_passes",
+    "reference_trainer",
+)
 """Everything that an observation may request besides other observations.
 
 `base_model` is observed alone, before training. `reference_model` is the base model in memory beside `model`.
+`reference_trainer` fine-tunes the base model like the target until the observed state, on texts that the observation passes to it.
 """
 
 

@@ -103,6 +103,23 @@ class SyntheticTexts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PromptedTexts:
+    """Token ids of texts that a model generated after prompts, to fine-tune another model on.
+
+    Text i is `ids[starts[i]:starts[i+1]]`, with BOS and prompt; its tokens from index `first[i]` receive loss, at least one.
+    """
+
+    ids: Int[np.ndarray, " tokens"]
+    starts: Int[np.ndarray, " texts_plus_one"]
+    first: Int[np.ndarray, " texts"]
+
+    def __post_init__(self) -> None:
+        """Raise `DataError` without texts, and for a text without a token that receives loss."""
+        if not len(self.first) or (np.diff(self.starts) <= self.first).any():
+            raise DataError("prompted texts: a text has no token to train on. Use longer known non-members.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ContrastiveSamples:
     """Texts generated without a prefix of any audited text, and how much of each audited text they contain.
 
@@ -195,6 +212,7 @@ Evidence = (
     | GradientAlignment
     | Generations
     | SyntheticTexts
+    | PromptedTexts
     | ContrastiveSamples
     | SuffixSpans
     | GreedyContinuation

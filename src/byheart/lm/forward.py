@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from peft.helpers import disable_input_dtype_casting
 
 from byheart.core.errors import ModelError
+from byheart.core.evidence import PromptedTexts
 from byheart.core.types import TokenStats
 from byheart.lm.batching import device_budget, logit_block_sizes, run_batches
 from byheart.lm.bfloat16 import fast_products
@@ -230,3 +231,7 @@ class Scorer:
     def __call__(self, tokens: Tokens) -> TokenStats:
         """Return all statistics of all scored tokens."""
         return token_stats(self.model, tokens, budget=self.budget, precision=self.precision)
+
+
+ReferenceTrainer = Callable[[PromptedTexts], Scorer]
+"""Function that fine-tunes the base model like the target, on texts that the target generated."""

@@ -145,6 +145,7 @@ def _cost(planned: PlannedCell, store: Store, attack: Choice, state: ModelState)
             whole = int(state.epoch)
             seconds += sum(epoch_seconds[:whole]) + (state.epoch - whole) * sum(epoch_seconds[whole : whole + 1])
             seconds += sum(_seconds(shadow, store, o, shadow.same_state(state)) for o in shadow.observations)
+    # The training of a reference model is in the seconds of the observation that was made first.
     return {"passes": attack_cost(planned, attack, state.epoch), "seconds": seconds}
 
 

@@ -23,6 +23,7 @@ from byheart.study.learning_rate_search import with_pending_trials
 from byheart.study.memory_estimate import check_fits, memory_bytes
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.reference_models import reference_cell
 from byheart.study.remaining_work import remaining_steps, remaining_work_by_cell
 from byheart.study.study_file import Study
 
@@ -75,7 +76,8 @@ def check_method_packages(planned: Sequence[PlannedCell], remaining: Sequence[fl
 class CellEstimate(NamedTuple):
     """Remaining work of a cell; `minutes` is None if the model's size is unknown before it is downloaded.
 
-    `shadow_epochs` is the sum over its shadow models, and observations include theirs. `epsilon` is the epsilon of
+    `shadow_epochs` is the sum over its shadow models, and observations include theirs; `reference_epochs` is the sum over its
+    reference models, one for each observed state. `epsilon` is the epsilon of
     private training at its end; None for other training, or if opacus, which computes it, is not installed. `lacks`
     names the package to install before the cell can run. `is_trial` marks a trial of a search of the learning rate.
     `memory_gib` is the memory that its training takes, as `memory_estimate.memory_bytes` counts it (GiB); with `shard` above 1, the
@@ -88,6 +90,7 @@ class CellEstimate(NamedTuple):
     observations_to_make: int
     minutes: float | None
     shadow_epochs: int = 0
+    reference_epochs: int = 0
     epsilon: float | None = None
     private: bool = False
     lacks: str = ""
@@ -117,7 +120,8 @@ def estimates_of(
     estimates: list[CellEstimate] = []
     for cell, work in zip(planned, remaining, strict=True):
         size, memory = parameter_count(cell.cell.base), memory_bytes(cell, machine) if work else 0.0
-        (_, epochs, observations), *shadows = remaining_steps(cell, store, claimed_keys)
+        (_, epochs, observations), *others = remaining_steps(cell, store, claimed_keys)
+        shadows = [step for step in others if step[0] is not reference_cell(cell)]
         lacks = missing_package(cell.cell.method)
         estimates.append(
             CellEstimate(
@@ -127,6 +131,7 @@ def estimates_of(
                 observations_to_make=len(observations) + sum(len(of_shadow) for _, _, of_shadow in shadows),
                 minutes=work * 2 * size / flops_per_second / 60 if size else None,
                 shadow_epochs=sum(shadow_epochs for _, shadow_epochs, _ in shadows),
+                reference_epochs=sum(n for other, n, _ in others if other is reference_cell(cell)),
                 epsilon=None if lacks or cell.spending is None else cell.spending.epsilon(cell.cell.training.epochs),
                 private=privacy_settings(cell.cell.method) is not None,
                 lacks=lacks if work else "",
@@ -189,7 +194,8 @@ def _epsilon(cell: CellEstimate) -> str:
 def _training(cell: CellEstimate) -> str:
     target = [format_count(cell.epochs_to_train, "epoch")] if cell.epochs_to_train else []
     shadows = [f"{format_count(cell.shadow_epochs, 'epoch')} of shadow models"] if cell.shadow_epochs else []
-    return ", ".join((*target, *shadows)) or "none"
+    references = [f"{format_count(n, 'epoch')} of reference models"] if (n := cell.reference_epochs) else []
+    return ", ".join((*target, *references, *shadows)) or "none"
 
 
 def measured_flops_per_second() -> float:

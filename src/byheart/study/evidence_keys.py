@@ -13,6 +13,9 @@ from byheart.study.observed_states import BASE, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.shadow_models import shadow_cells
 
+TRAINED_INPUTS = ("model", "reference_trainer", *INITIAL_INPUTS)
+"""Inputs that the training of the cell determines."""
+
 
 def evidence_recipe(planned: PlannedCell, observation: Choice, state: ModelState) -> dict[str, Any]:
     """Return an observation's recipe, which covers only the inputs that its signature names."""
@@ -40,11 +43,12 @@ def evidence_key(planned: PlannedCell, observation: Choice, state: ModelState) -
 
 def _input_identity(planned: PlannedCell, name: str, state: ModelState) -> Any:
     """Return the identity of an observation's input of this name."""
-    if name in {"base_model", "reference_model"} or (name in {"model", *INITIAL_INPUTS} and state == BASE):
+    if name in {"base_model", "reference_model"} or (name in TRAINED_INPUTS and state == BASE):
         return planned.base_recipe
-    if name in {"model", *INITIAL_INPUTS}:
+    if name in TRAINED_INPUTS:
+        # A reference trainer repeats the training of the cell until this state, on texts with an identity of their own.
         moment = {"epoch": state.epoch, **({"initialized": True} if state.initialized else {})}
-        return {"cell": planned.key, **(moment if name == "model" else {})}
+        return {"cell": planned.key, **({} if name in INITIAL_INPUTS else moment)}
     if name in TOKEN_INPUTS:
         return planned.tokens_recipe(TOKEN_INPUTS[name])
     if name in ATTRIBUTE_INPUTS:

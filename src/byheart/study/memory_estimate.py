@@ -13,6 +13,7 @@ from byheart.core.errors import SettingError
 from byheart.lm.base_models import locate
 from byheart.study.base_formats import default_training_precision, trained_base_weights
 from byheart.study.planned_cell import PlannedCell
+from byheart.study.reference_models import needs_reference
 
 TRAINED_WEIGHT_BYTES = 16
 """Bytes of a trained weight in float32: the weight, its gradient, and AdamW's two moments."""
@@ -45,10 +46,12 @@ def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
         trained_count = {"all": float_count(tensors, None, vocabulary), "head": head}.get(trained, 0)
         kept = bytes_per_weight * trained_count + (base if trained != "all" else 0)
         return kept / machine.shard + _gathered_bytes(planned, trained, itemsize, head)
+    # A reference model is trained beside the target. Frozen weights of only one of them are cast at a time.
+    models = 1 + any(map(needs_reference, planned.observations))
     if trained == "all":
-        return base + bytes_per_weight * float_count(tensors, None, vocabulary)
+        return base + models * bytes_per_weight * float_count(tensors, None, vocabulary)
     if trained == "head":
-        return base + bytes_per_weight * head
+        return base + models * bytes_per_weight * head
     precision = training_dtype(default_training_precision(machine, base_format), torch_device(machine.device))
     is_cast = str(precision) != f"torch.{base_format.base_precision}"
     return base + is_cast * precision.itemsize * float_count(tensors, base_format.quantize, vocabulary)

@@ -31,6 +31,7 @@ from byheart.study.cell_split import cell_split
 from byheart.study.layer_checks import check_trained_layers
 from byheart.study.learning_rate_search import resolve_searches, with_selection_texts
 from byheart.study.planned_cell import METRIC_CONTEXT, METRIC_INPUTS, PlannedCell, training_parts
+from byheart.study.reference_models import reference_cell
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.sharded_checks import check_sharded
 from byheart.study.study_file import Cell, Study
@@ -49,6 +50,7 @@ def plan(study: Study, store: Store) -> tuple[PlannedCell, ...]:
     check_sharded(study.machine, planned)
     for cell in planned:
         check_base_format(cell)
+        reference_cell(cell)  # raises an error for a training that it cannot repeat
         check_trained_layers(cell)
         _check_privacy(cell)
     for cell in {id(p.split): p for p in planned}.values():
@@ -102,14 +104,15 @@ def plan_cells(study: Study, store: Store) -> tuple[PlannedCell, ...]:
 
 
 def _check_privacy(planned: PlannedCell) -> None:
-    """Raise `SettingError` for a privacy target that is meaningless for this cell or for one of its shadow models.
+    """Raise `SettingError` for a privacy target that is meaningless for this cell, a shadow model or a reference model.
 
     Only opacus can compute whether a noise level reaches the target; without opacus the plan does not check it.
     """
     privacy = privacy_settings(planned.cell.method)
     if privacy is None:
         return
-    for cell in (planned, *shadow_cells(planned)):
+    reference = reference_cell(planned)
+    for cell in (planned, *shadow_cells(planned), *([reference] if reference else [])):
         try:
             target_delta(privacy, len(cell.texts["train"]))
             if not missing_package(cell.cell.method):

@@ -12,6 +12,7 @@ from byheart.lm.base_models import parameter_count
 from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import BASE
+from byheart.study.reference_models import reference_cell
 from byheart.study.remaining_work import epoch_work, missing_evidence, observation_work, remaining_steps
 from byheart.study.run_cell import base_observations
 from byheart.study.tasks import Task
@@ -66,8 +67,12 @@ def _work(task: Task, store: Store, claimed_keys: set[str]) -> float:
     """Return a task's work in forward passes of one token, without evidence in `claimed_keys`; adds the task's evidence."""
     planned = task.planned
     if task.kind != "base":
-        cell, epochs, observations = remaining_steps(planned, store, claimed_keys)[0]
-        return epoch_work(cell) * epochs + sum(observation_work(cell, o) for o in observations)
+        steps = remaining_steps(planned, store, claimed_keys)
+        return sum(
+            epoch_work(cell) * epochs + sum(observation_work(cell, o) for o in observations)
+            for cell, epochs, observations in steps
+            if cell in {planned, reference_cell(planned)}  # shadow models are tasks of their own
+        )
     work = 0.0
     for observation in base_observations(planned, missing_evidence(planned, store).get(BASE, ())):
         key = evidence_key(planned, observation, BASE)

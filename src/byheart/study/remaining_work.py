@@ -20,6 +20,7 @@ from byheart.store.store import Store
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.planned_cell import METRIC_INPUTS, PlannedCell
+from byheart.study.reference_models import needs_reference, reference_cell
 from byheart.study.shadow_models import shadow_cells
 
 
@@ -74,9 +75,10 @@ def remaining_work_by_cell(planned: Sequence[PlannedCell], store: Store | Listed
 def remaining_steps(
     planned: PlannedCell, store: Store | ListedResults | None, claimed_keys: set[str]
 ) -> list[tuple[PlannedCell, int, tuple[Choice, ...]]]:
-    """Return the epochs to train and the observations to make: of this cell, then of each of its shadow models.
+    """Return the epochs to train and the observations to make: of this cell, then of its reference and shadow models.
 
-    `claimed_keys` are the keys of evidence that earlier cells make; this cell's are added.
+    The observations of a reference model are those of the cell. `claimed_keys` are the keys of evidence that earlier cells make; this
+    cell's are added.
     """
     missing = _unclaimed_evidence(planned, store, claimed_keys)
     observations = tuple(o for state_observations in missing.values() for o in state_observations)
@@ -84,8 +86,12 @@ def remaining_steps(
     if store is None or not store.has("training", planned.key):
         epochs = planned.cell.training.epochs
     needs_shadows = any("shadow_passes" in o.needs for o in observations)
+    # One reference model for each state: each training begins anew.
+    reference_epochs = sum(math.ceil(state.epoch) for state, made in missing.items() if any(map(needs_reference, made)))
+    reference = reference_cell(planned) if reference_epochs else None
     return [
         (planned, epochs, observations),
+        *([] if reference is None else [(reference, reference_epochs, ())]),
         *(
             step
             for shadow in shadow_cells(planned)
@@ -117,7 +123,7 @@ def metric_observations(planned: PlannedCell) -> tuple[Choice, ...]:
 
 
 def attack_cost(planned: PlannedCell, attack: Choice, epoch: float) -> float:
-    """Return an attack's cost at an epoch, in forward passes over the audited texts, including shadow models' training."""
+    """Return an attack's cost at an epoch, in forward passes over the audited texts, with the training of other models."""
     evidence = attack_evidence(planned, attack)
     work = sum(
         observation_work(planned, o) * len(observed_states(planned, attack, o, ModelState(epoch))) for o in evidence
@@ -125,6 +131,8 @@ def attack_cost(planned: PlannedCell, attack: Choice, epoch: float) -> float:
     if any("shadow_passes" in o.needs for o in evidence):
         for shadow in shadow_cells(planned):
             work += epoch * epoch_work(shadow) + sum(observation_work(shadow, o) for o in shadow.observations)
+    if any(map(needs_reference, evidence)) and (reference := reference_cell(planned)) is not None:
+        work += epoch * epoch_work(reference)
     return work / _token_counts(planned)["audited"]
 
 

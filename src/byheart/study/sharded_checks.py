@@ -28,9 +28,10 @@ def check_sharded(machine: Machine, planned: Sequence[PlannedCell]) -> None:
         )
     sharded_precision(machine)
     for cell in planned:
-        if beside := [observation_name(o) for o in cell.observations if "reference_model" in o.needs]:
+        beside_inputs = {"reference_model", "reference_trainer"}
+        if beside := [observation_name(o) for o in cell.observations if beside_inputs & {*o.needs}]:
             raise SettingError(
-                f"{start}: observations {beside[0]}: reads the base model beside the trained one, and processes share one model at a "
+                f"{start}: observations {beside[0]}: reads another model beside the trained one, and processes share one model at a "
                 "time. Remove the attack that requests it, or machine.shard."
             )
         method, objective = cell.cell.method, cell.cell.training.objective

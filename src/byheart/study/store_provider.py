@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from byheart.study.evidence_keys import evidence_key, evidence_recipe
 from byheart.study.observed_states import BASE, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
+from byheart.study.reference_training import reference_trainer
 from byheart.study.remaining_work import observation_work
 from byheart.study.stored_evidence import read_evidence, read_shadow_passes
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import torch
 
     from byheart.lm.contrastive import ReferenceModel
+    from byheart.lm.forward import ReferenceTrainer, Scorer
     from byheart.lm.load import LanguageModel
     from byheart.lm.tokens import Tokens
 
@@ -64,15 +66,11 @@ class StoreProvider:
 
     def argument(self, name: str) -> Any:
         """Return an input, or evidence from the store. The closed list: another input changes the architecture."""
-        import torch
-
-        from byheart.lm.forward import Scorer
-
         context = self.context
-        if name in {"model", "base_model"}:
-            return Scorer(self.model, context.machine.token_budget, getattr(torch, context.planned.scoring.precision))
-        if name in {"reference_model", *INITIAL_INPUTS}:
-            return self._reference_model() if name == "reference_model" else self._initial_weights()
+        if name in {"model", "base_model", "reference_model", "reference_trainer"}:
+            return self._model_input(name)
+        if name in INITIAL_INPUTS:
+            return {} if self.state == BASE else context.initial_weights
         if name in TOKEN_INPUTS:
             return context.tokens[TOKEN_INPUTS[name]]
         if name in ATTRIBUTE_INPUTS:
@@ -81,9 +79,28 @@ class StoreProvider:
             return read_shadow_passes(context.planned, context.store, self.state)
         return read_evidence(context.planned, context.store, context.planned.observation(name), self.state)
 
-    def _initial_weights(self) -> Mapping[str, torch.Tensor]:
-        """Return the trained parameters before training; the base model has none."""
-        return {} if self.state == BASE else self.context.initial_weights
+    def _model_input(self, name: str) -> Scorer | ReferenceModel | ReferenceTrainer:
+        if name == "reference_model":
+            return self._reference_model()
+        return self._reference_trainer if name == "reference_trainer" else self._scorer
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        """The model with the study's token budget and precision of scoring."""
+        import torch
+
+        from byheart.lm.forward import Scorer
+
+        precision = getattr(torch, self.context.planned.scoring.precision)
+        return Scorer(self.model, self.context.machine.token_budget, precision)
+
+    @cached_property
+    def _reference_trainer(self) -> ReferenceTrainer:
+        """Trains a reference model that this state's observations share."""
+        context = self.context
+        return reference_trainer(
+            context.planned, self.state, context.store, context.machine, self._scorer, context.on_event
+        )
 
     def _reference_model(self) -> ReferenceModel:
         """Return the base model beside the model; before training it is the model itself."""

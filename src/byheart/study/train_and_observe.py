@@ -14,25 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from byheart.core.config import Machine
 from byheart.core.dependencies import INITIAL_INPUTS
-from byheart.core.errors import SettingError
 from byheart.core.make_evidence import make_evidence
 from byheart.core.registry import Choice
 from byheart.store.store import Store
-from byheart.study.base_formats import default_training_precision
 from byheart.study.cell_models import base_model, gathered_weights, processes_of, tuned_model, whole_model
 from byheart.study.cell_tokens import check_tokens, stored_tokens
-from byheart.study.checkpoints import drop_states, latest_state, save_state, training_precision, write_weights
+from byheart.study.checkpoints import drop_states, latest_state, save_state, write_weights
 from byheart.study.observed_states import BASE, INITIALIZED, ModelState
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.remaining_work import epoch_work
-from byheart.study.sharded_checks import sharded_precision
 from byheart.study.store_provider import CellContext, StoreProvider
 from byheart.study.training_facts import check_declared_privacy, training_facts
+from byheart.study.training_format import training_dtype
 
 if TYPE_CHECKING:
-    import torch
-
     from byheart.lm.load import LanguageModel, TrainableModel
     from byheart.lm.preference_loss import PreferencePairs
     from byheart.lm.train import Epoch
@@ -111,7 +107,7 @@ def _preference_pairs(context: CellContext, model: LanguageModel) -> PreferenceP
         tokens["train_rejected"],
         beta=training.beta,
         budget=context.machine.token_budget,
-        precision=_training_dtype(context, model),
+        precision=training_dtype(context.planned, context.store, context.machine, model),
     )
 
 
@@ -149,7 +145,7 @@ def _train(
     first = min(observations_by_epoch, default=settings.epochs)
     start = latest_state(planned, store, until=first)
     done, log = _begin_or_resume(context, start)
-    precision = _training_dtype(context, model)
+    precision = training_dtype(planned, context.store, context.machine, model)
     precision_name = str(precision).removeprefix("torch.")
     epochs = train.train(
         model,
@@ -201,21 +197,6 @@ def _begin_or_resume(context: CellContext, start: tuple[float, dict[str, Any]] |
     log = _TrainingLog(*([float(x) for x in state.pop(n)] for n in _TrainingLog._fields))
     context.on_event(Event("begin", label, f"resuming after epoch {done:g}", done * epoch_work(context.planned)))
     return done, log
-
-
-def _training_dtype(context: CellContext, model: LanguageModel) -> torch.dtype:
-    """Return the number format of training: that of the stored training, if this one resumes or repeats it."""
-    from byheart.lm import train
-    from byheart.lm.devices import device_of
-
-    stored: Any = processes_of(context.machine).agree(partial(training_precision, context.planned, context.store))
-    choice = stored or default_training_precision(context.machine, context.planned.cell.base_format)
-    if context.machine.shard > 1 and choice != (own := sharded_precision(context.machine)):
-        raise SettingError(
-            f"machine.shard: the stored training of {context.planned.label} is in {choice}, and sharded weights are trained in {own}. "
-            "Remove machine.shard, or choose another folder with --store."
-        )
-    return train.training_dtype(choice, device_of(model.module))
 
 
 def _store_training(

@@ -47,7 +47,7 @@ def costs(rows: Sequence[Row]) -> Table:
     note = (
         "Cost for one epoch, median over the epochs of training: forward passes over the audited texts, and seconds on "
         "the machine that ran the study. Attacks with the same evidence share its cost; the base model's evidence is "
-        "computed once. Times include shadow-model training up to that epoch."
+        "computed once. Times include the training of shadow and reference models up to that epoch."
     )
     return Table("Cost of each attack", header, tuple(lines), note + adversaries.note)
 
