@@ -10,8 +10,7 @@
   Student's t misses large differences too often. Each end is moved outward by the one-term Edgeworth expansion of a
   studentized U-statistic (R. Helmers, Annals of Statistics 19 (1991) 470-484), written for two samples of groups. Ours never
   moves an end inward: the skewness is estimated, and with 20 groups per class and two AUCs of 0.95 such intervals cover in
-  88 % of simulated studies. The p-value has the same widening at every level, so it is below 0.05 exactly if the interval
-  excludes 0.
+  88 % of simulated studies. P-values are widened alike, so they are below 0.05 exactly if the interval excludes 0.
 - If that variance is zero (perfect separation, all scores tied) or a class is one group: W. Hoeffding, Journal of the
   American Statistical Association 58 (1963) 13-30, sections 2 and 5, in the Kullback-Leibler form, valid for any
   distribution and sample size. At an AUC of 1 its lower end is (alpha / 2) ** (1 / min(members, non-members)).
