@@ -124,7 +124,7 @@ def pieces() -> Iterator[Piece]:
             yield Piece("scores", name, texts, partial(by_scores, population, texts))
         for name, readings in READINGS.items():
             yield Piece("readings", name, texts, partial(by_readings, readings, texts))
-        for first, second in ((0.5, 0.5), (0.7, 0.75), (0.95, 0.93)):
+        for first, second in ((0.5, 0.5), (0.7, 0.75), (0.9, 0.9), (0.95, 0.93), (0.99, 0.97)):
             for grouping, told in (("alone", ""), ("both", ", groups of five")):
                 pair = Population(first, grouping=grouping), Population(second, grouping=grouping)
                 yield Piece("pairs", f"AUC {first} and {second}{told}", texts, partial(by_pairs, *pair, texts))

@@ -6,6 +6,11 @@
 - Critical value: Student's t with F. Satterthwaite's degrees of freedom (Biometrics Bulletin 2 (1946) 110-114), from the
   fourth moments of the texts' placements, because near an AUC of 1 a few discordant texts carry all of the variance. With
   300 texts per class and a true AUC of 0.999, the 95 % interval covers in 96 % of simulated studies, a normal one in 91 %.
+- Skewness of a difference: near an AUC of 1, the standard error is small in the samples in which the difference is small, so
+  Student's t misses large differences too often. Each end is moved outward by the one-term Edgeworth expansion of a
+  studentized U-statistic (R. Helmers, Annals of Statistics 19 (1991) 470-484), written for two samples of groups. Ours never
+  moves an end inward: the skewness is estimated, and with 20 groups per class and two AUCs of 0.95 such intervals cover in
+  88 % of simulated studies. P-values are widened alike, so they are below 0.05 exactly if the interval excludes 0.
 - If that variance is zero (perfect separation, all scores tied) or a class is one group: W. Hoeffding, Journal of the
   American Statistical Association 58 (1963) 13-30, sections 2 and 5, in the Kullback-Leibler form, valid for any
   distribution and sample size. At an AUC of 1 its lower end is (alpha / 2) ** (1 / min(members, non-members)).
@@ -167,14 +172,57 @@ def auc_p_value(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: 
     return float(stdtr(estimate.degrees_of_freedom, (logit(bound) - logit(value)) / standard_error))
 
 
+def weighted_wins(
+    scores: Scores, membership: Bool[np.ndarray, " texts"], weights: Float[np.ndarray, " texts"]
+) -> float:
+    """Sum of the products of two texts' weights, over the pairs whose member has the higher score; ties count half."""
+    nonmembers, members = scores[~membership], scores[membership]
+    order = np.argsort(nonmembers)
+    cumulative = np.concatenate([[0.0], np.cumsum(weights[~membership][order])])
+    below = sum(cumulative[np.searchsorted(nonmembers[order], members, side)] for side in ("left", "right"))
+    return float(weights[membership] @ below) / 2
+
+
+def skewness_shift(
+    first: Scores, second: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...], variance: float
+) -> float:
+    """Shift that skewness causes in both ends of the interval of a difference of two AUCs, as a share of its half width.
+
+    Positive: toward larger differences. Computed at the normal 97.5 % quantile z, as
+
+        ((2 z^2 + 1) / 6 sum_g D_g^3 + (z^2 + 1) sum_ij D_g(i) D_g(j) r_ij / (members nonmembers)) / (z variance^1.5)
+
+    D_g is the effect of group g on the difference: the sum of its texts' centered placement differences, each divided by the
+    number of texts in the class. r_ij is the part of a pair's difference that the placements of member i and non-member j do
+    not explain.
+    """
+    centered = placements(first, membership) - placements(second, membership)
+    value = float(centered[membership].mean())
+    centered -= value
+    group, counts = group_indices(groups), (int(membership.sum()), int((~membership).sum()))
+    effects = np.bincount(group, centered / np.where(membership, *counts))
+    weights = effects[group]
+    member_sum, nonmember_sum = float(weights[membership].sum()), float(weights[~membership].sum())
+    residual = (
+        weighted_wins(first, membership, weights)
+        - weighted_wins(second, membership, weights)
+        - nonmember_sum * float(weights[membership] @ centered[membership])
+        - member_sum * float(weights[~membership] @ centered[~membership])
+        - member_sum * nonmember_sum * value
+    ) / (counts[0] * counts[1])
+    z = t_critical_value(math.inf)
+    moments = (2 * z**2 + 1) / 6 * float((effects**3).sum()) + (z**2 + 1) * residual
+    return moments / (z * variance**1.5)
+
+
 def auc_difference(
     first: Scores, second: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]
 ) -> AucDifference:
     """AUC of the first scores minus AUC of the second on the same texts: DeLong's paired test, clustered by group.
 
-    Hoeffding's bound if the variance is zero. If the variance is zero and one of the two score arrays is constant, as that
-    of an attack that compares a model with itself, the other AUC is compared with 0.5. Raises as
-    `member_and_nonmember_scores` does.
+    Skewness widens an end (`skewness_shift`). Hoeffding's bound if the variance is zero. If the variance is zero and one of the
+    two score arrays is constant, as that of an attack that compares a model with itself, the other AUC is compared with 0.5.
+    Raises as `member_and_nonmember_scores` does.
     """
     from scipy.special import stdtr
 
@@ -190,9 +238,13 @@ def auc_difference(
         return AucDifference(-swapped.value, -swapped.high, -swapped.low, swapped.p_value)
     if variance == 0:
         pairs = independent_pairs(membership, groups)
-        margin = math.sqrt(2 * math.log(1 / TAIL) / pairs)
+        below = above = math.sqrt(2 * math.log(1 / TAIL) / pairs)
         p_value = min(1.0, 2 * math.exp(-pairs * value**2 / 2))
     else:
-        margin = t_critical_value(degrees_of_freedom) * math.sqrt(variance)
-        p_value = 2 * float(stdtr(degrees_of_freedom, -abs(value) / math.sqrt(variance)))
-    return AucDifference(value, max(-1.0, value - margin), min(1.0, value + margin), p_value)
+        standard_error = math.sqrt(variance)
+        shift = skewness_shift(first, second, membership, groups, variance)
+        margin = t_critical_value(degrees_of_freedom) * standard_error
+        below, above = margin * (1 + max(0.0, -shift)), margin * (1 + max(0.0, shift))
+        toward_zero = below if value > 0 else above
+        p_value = 2 * float(stdtr(degrees_of_freedom, -abs(value) / standard_error * margin / toward_zero))
+    return AucDifference(value, max(-1.0, value - below), min(1.0, value + above), p_value)
