@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
-from pathlib import Path
+
+from byheart.lm.memory_limit import available_ram, resident_bytes
 
 # Constants of glibc's malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 REUSED_BLOCK_BYTES = 1 << 30
 """Size (bytes) up to which freed blocks are reused."""
+RETURNED_BLOCK_BYTES = 4 << 20
+"""Size (bytes) from which freed blocks are returned at once if memory is scarce although all free memory was returned."""
+GROWTH = 1.25
+"""Growth of this process's memory since the last release from which it is released again: what is in use cannot be."""
 
 
 @functools.cache
@@ -36,34 +40,34 @@ def keep_freed_memory() -> bool:
     )
 
 
-def available_ram() -> int | None:
-    """Return the bytes of RAM that are available, or None if the system does not report it."""
-    try:
-        import psutil
-    except ImportError:
-        try:
-            return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (ValueError, OSError, AttributeError):
-            return None
-    return psutil.virtual_memory().available
+def _return_freed_memory() -> None:
+    """Make this process return freed blocks of some MiB to the system at once, as without `keep_freed_memory`: slower, but smaller."""
+    if library := _glibc():
+        library.mallopt(MMAP_THRESHOLD, RETURNED_BLOCK_BYTES)
+
+
+class _AfterRelease:
+    """Bytes of RAM that this process took after it last released memory."""
+
+    resident = 0
 
 
 def release_scarce_memory() -> None:
-    """Return free memory to the system if less RAM is available than this process takes.
+    """Return free memory to the system if less RAM is available than this process takes, and it took more since the last time.
 
-    Training and observations allocate blocks of different sizes, so the memory that is kept for both grows from phase to phase.
+    If less than half as much is available even then, freed memory is not kept from now on. Training and observations allocate
+    blocks of different sizes, so the memory that is kept for them grows. Called after every step and batch.
     """
+    resident = resident_bytes()
+    if resident < GROWTH * _AfterRelease.resident:
+        return
     available = available_ram()
-    if available is not None and available < _resident_bytes():
-        release_free_memory()
-
-
-def _resident_bytes() -> int:
-    """Return the bytes of RAM that this process takes; 0 if the system does not report it."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0
+    if available is None or available >= resident:
+        return
+    release_free_memory()
+    _AfterRelease.resident = resident_bytes()
+    if (available_ram() or 0) < _AfterRelease.resident / 2:
+        _return_freed_memory()
 
 
 def release_free_memory() -> None:

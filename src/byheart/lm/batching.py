@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from byheart.lm.allocator import release_scarce_memory
 from byheart.lm.devices import device_of
 from byheart.lm.load import LanguageModel
 
@@ -124,4 +125,5 @@ def run_batches(
             remaining_classes = None if classes is None else classes[remaining]
             pending = [remaining[b] for b in batches(lengths[remaining], budget, remaining_classes)]
             continue
+        release_scarce_memory()
         yield batch, result

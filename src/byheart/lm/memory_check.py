@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byheart.core.errors import ModelError
-from byheart.lm.allocator import available_ram
 from byheart.lm.base_models import locate, parameter_count, tensor_dtypes_and_shapes
+from byheart.lm.memory_limit import available_ram
 
 if TYPE_CHECKING:
     import torch

@@ -153,7 +153,7 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
             ):
                 for batch in itertools.islice(step_batches, stop - progress.steps):
                     progress = trainer.take_step(batch, epoch, progress)
-            release_scarce_memory()
+                    release_scarce_memory()
             if stop == trainer.steps:
                 yield Epoch(epoch, progress.mean_loss, lambda: training_state(parameters, optimizer))
                 continue
