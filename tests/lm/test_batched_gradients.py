@@ -8,7 +8,7 @@ from accelerate import Accelerator
 from byheart.core import registry
 from byheart.core.config import Training
 from byheart.core.types import Texts
-from byheart.lm import batched_gradients, train
+from byheart.lm import batched_gradients, dp_sgd, train
 from byheart.lm.batched_gradients import BatchedTextGradients, trained_linear_layers
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
@@ -139,7 +139,7 @@ def trained(model, tokens):
 def test_private_training_by_batches_equals_training_by_single_texts(tiny, sentences, monkeypatch):
     tokens = tokens_of(tiny("llama"), sentences[:12])
     losses, weights = trained(made(tiny("llama")), tokens)
-    monkeypatch.setattr(train, "trained_linear_layers", lambda _: None)
+    monkeypatch.setattr(dp_sgd, "trained_linear_layers", lambda _: None)
     monkeypatch.setattr(BatchedTextGradients, "_text_gradients", None)
     expected_losses, expected = trained(made(tiny("llama")), tokens)
     assert losses == pytest.approx(expected_losses, rel=1e-5)

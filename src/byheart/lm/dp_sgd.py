@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from byheart.lm.batched_gradients import TextGradients
+from byheart.lm.batched_gradients import BatchedTextGradients, TextGradients, trained_linear_layers
+from byheart.lm.loss import StepLoss
+from byheart.lm.preference_loss import PreferenceLoss
 from byheart.stats.dp_accounting import DpSgdParameters
 
 if TYPE_CHECKING:
@@ -97,6 +99,17 @@ class PrivateGradients:
             parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
         self._dp_optimizer.signal_skip_step(do_skip=False)
         self._dp_optimizer.pre_step()
+
+
+def private_gradients(
+    optimizer: torch.optim.Optimizer, dp_parameters: DpSgdParameters, step_loss: StepLoss | PreferenceLoss
+) -> PrivateGradients:
+    """Return the private gradients of a training: by batches of texts where the trained weights allow it."""
+    layers = trained_linear_layers(step_loss.model.module)
+    if layers is None or isinstance(step_loss, PreferenceLoss) or step_loss.accelerator.num_processes > 1:
+        return PrivateGradients(optimizer, dp_parameters, len(step_loss.tokens))
+    parts = BatchedTextGradients(step_loss, layers)
+    return PrivateGradients(optimizer, dp_parameters, len(step_loss.tokens), parts)
 
 
 def _one_by_one(chosen: Int[np.ndarray, " batch"]) -> Iterator[tuple[Int[np.ndarray, " part"], TextGradients | None]]:

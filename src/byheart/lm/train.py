@@ -27,10 +27,9 @@ from accelerate import Accelerator
 from byheart.core.config import Training
 from byheart.core.errors import TrainingError
 from byheart.lm.allocator import release_free_memory, release_scarce_memory
-from byheart.lm.batched_gradients import BatchedTextGradients, trained_linear_layers
 from byheart.lm.bfloat16 import fast_products, multiplies_bfloat16
 from byheart.lm.devices import device_of
-from byheart.lm.dp_sgd import PrivateGradients
+from byheart.lm.dp_sgd import PrivateGradients, private_gradients
 from byheart.lm.forward import cached_hidden_states
 from byheart.lm.load import LanguageModel
 from byheart.lm.loss import StepLoss
@@ -127,7 +126,7 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
     )
     parts = (tokens,) if pairs is None else (tokens, pairs.rejected)
     longest = max(int(part.lengths.max()) for part in parts)
-    private = _private_gradients(optimizer, dp_parameters, step_loss) if dp_parameters else None
+    private = private_gradients(optimizer, dp_parameters, step_loss) if dp_parameters else None
     if model.hidden is not None:
         # Cached before an epoch switches to eager attention: scoring must read the same hidden states.
         for part in parts:
@@ -167,17 +166,6 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
             set_random_state(inside, private)
     accelerator.free_memory()
     release_free_memory()  # after an epoch only if memory is scarce: the next epoch would page these blocks in again
-
-
-def _private_gradients(
-    optimizer: torch.optim.Optimizer, dp_parameters: DpSgdParameters, step_loss: StepLoss | PreferenceLoss
-) -> PrivateGradients:
-    """Return the private gradients of a training: by batches of texts where the trained weights allow it."""
-    layers = trained_linear_layers(step_loss.model.module)
-    if layers is None or isinstance(step_loss, PreferenceLoss) or step_loss.accelerator.num_processes > 1:
-        return PrivateGradients(optimizer, dp_parameters, len(step_loss.tokens))
-    parts = BatchedTextGradients(step_loss, layers)
-    return PrivateGradients(optimizer, dp_parameters, len(step_loss.tokens), parts)
 
 
 def _resume_inside_epoch(
