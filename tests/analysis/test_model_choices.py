@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from byheart.analysis.model_choices import choice_summaries, model_choices, pareto_front
+from byheart.analysis.verdicts import verdicts
 from byheart.core.errors import DataError
 from byheart.stats.simultaneous import simultaneous_auc_interval
 from byheart.tables.choices import choices
@@ -48,12 +49,58 @@ def test_the_front_has_no_model_that_another_one_exceeds():
     assert names(pareto_front(models, step=0.001)) == [("full", 2), ("prompt", 2), ("prompt", 1)]
 
 
-def test_intervals_hold_for_all_attacks_on_all_observed_models():
+def test_verdicts_and_intervals_are_those_of_the_epoch():
     rows = two_methods()
     scores = scored(rows)
     (models,) = model_choices(rows, scores, {}).values()
-    tests = 2 * 2 * 5  # methods, epochs, attacks
+    tests = 2 * 5  # methods, attacks
     assert models[0].verdict.auc == simultaneous_auc_interval(scores("hub/gpt2/webnlg/full//0/2/loss"), tests=tests)
+    (last,) = verdicts(rows, scores, {}).values()
+    assert [(v.word, v.auc) for v in last] == [(m.verdict.word, m.verdict.auc) for m in models if m.verdict.epoch == 2]
+
+
+def test_an_epoch_that_not_every_seed_reached_is_no_choice():
+    rows = two_methods(seeds=(0, 1))
+    (models,) = model_choices(
+        [r for r in rows if not (r.method == "full" and r.epoch == 2 and r.seed == 1)], scored(rows), {}
+    ).values()
+    assert ("full", 2) not in names(models)
+    (models,) = model_choices(
+        [r for r in rows if not (r.method == "full" and r.epoch == 2 and r.seed == 1 and r.metric == "perplexity")],
+        scored(rows),
+        {},
+    ).values()
+    assert names(models) == [("prompt", 2), ("full", 1), ("prompt", 1)]
+
+
+def test_auc_below_one_half_is_not_less_leakage():
+    rows = [
+        replace(r, value=0.45) if r.metric == "auc" and r.method == "prompt" and r.epoch == 1 else r
+        for r in two_methods()
+    ]
+    (models,) = model_choices(rows, scored(rows), {}).values()
+    assert models[names(models).index(("prompt", 1))].leakage == 0.5
+
+
+def test_the_named_models_are_in_the_table():
+    rows = [
+        replace(r, value={1: 0.80, 2: 0.79}[r.epoch] + 0.01 * (r.method == "full"))
+        if r.metric == "auc" and r.epoch
+        else r
+        for r in two_methods()
+    ]
+    (models,) = model_choices(rows, scored(rows), {}).values()
+    assert names(pareto_front(models, step=0.1)) == [("full", 2), ("prompt", 2)]
+
+
+def test_fractions_of_epochs_are_rounded():
+    rows = [replace(r, epoch=1 / 3) if r.epoch == 1 else r for r in two_methods()]
+    (models,) = model_choices(rows, scored(rows), {}).values()
+    assert [m.name for m in models] == [
+        f"{method} after {epochs} epochs" for epochs in ("2", "0.333333") for method in ("full", "prompt")
+    ]
+    table = choices(rows, scored(rows), judged())
+    assert {line[table.header.index("epoch")] for line in table.rows} <= {"2", "0.333333"}
 
 
 def test_models_that_are_worse_than_the_base_model_are_no_choice():
@@ -95,26 +142,22 @@ def test_the_summary_names_the_best_model_and_the_first_without_detectable_leaka
     rows = two_methods()
     (summary,) = choice_summaries(rows, scored(rows), {}).values()
     assert summary.startswith(
-        "Lowest validation perplexity of 4 observed models: 10.00, full after epoch 2 (leaks; Loss AUC 0.725 ["
+        "Lowest validation perplexity of 4 observed models: 10.00, full after 2 epochs (leaks; Loss AUC 0.725 ["
     )
-    assert (
-        "Lowest perplexity without detectable leakage: 11.00 (10 % higher), prompt after epoch 2 (Loss AUC" in summary
-    )
+    assert "no membership attack detects leakage: 11.00 (10 % higher), prompt after 2 epochs (Loss AUC" in summary
 
 
 def test_the_summary_names_the_least_leakage_where_all_models_leak():
     rows = [replace(r, value=r.value + 0.2) if r.metric == "auc" and r.epoch else r for r in two_methods()]
     (summary,) = choice_summaries(rows, scored(rows), {}).values()
-    assert (
-        "Perplexity with the least measured leakage: 15.00 (50 % higher), prompt after epoch 1 (leaks; Loss" in summary
-    )
+    assert "with the least measured leakage: 15.00 (50 % higher), prompt after 1 epoch (leaks; Loss" in summary
 
 
 def test_one_sentence_where_the_best_model_does_not_leak():
     rows = [replace(r, value=0.5) if r.metric == "auc" else r for r in two_methods()]
     (summary,) = choice_summaries(rows, scored(rows), {}).values()
     assert summary.count("perplexity") == 1
-    assert "full after epoch 2 (no leakage detectable; " in summary
+    assert "full after 2 epochs (no leakage detectable; " in summary
 
 
 def test_a_broken_split_has_no_choices():

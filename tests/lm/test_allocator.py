@@ -52,6 +52,7 @@ def released(monkeypatch):
     """The releases so far; the process takes 100 bytes, and less after the first release."""
     calls = []
     monkeypatch.setattr(allocator._AfterRelease, "resident", 0)
+    monkeypatch.setattr(allocator, "LEAST_RESIDENT_BYTES", 90)
     monkeypatch.setattr(allocator, "resident_bytes", lambda: 80 if calls else 100)
     monkeypatch.setattr(allocator, "release_free_memory", lambda: calls.append("released"))
     return calls
@@ -74,6 +75,14 @@ def test_memory_in_use_is_not_released_again_until_more_is_taken(monkeypatch, re
     monkeypatch.setattr(allocator, "resident_bytes", lambda: 101)
     allocator.release_scarce_memory()
     assert len(released) == 2
+
+
+def test_a_process_that_shrank_is_released_when_it_grows_again(monkeypatch, released):
+    monkeypatch.setattr(allocator, "available_ram", lambda: 10)
+    for resident, expected in ((400, 1), (92, 1), (114, 1), (116, 2), (89, 2)):
+        monkeypatch.setattr(allocator, "resident_bytes", lambda resident=resident: resident)
+        allocator.release_scarce_memory()
+        assert len(released) == expected, resident
 
 
 @pytest.mark.parametrize(("available", "expected"), [(39, True), (41, False)])

@@ -99,8 +99,40 @@ def test_a_layer_that_sees_the_tokens_of_all_texts_together_is_not_separated(tin
     own = block.forward
     block.forward = lambda hidden: own(hidden.flatten(0, 1)).unflatten(0, hidden.shape[:2])
     step_loss = step_loss_of(model, tokens_of(model, sentences[:3]))
-    ((texts, found),) = BatchedTextGradients(step_loss, trained_linear_layers(model.module))(np.arange(3))
+    parts = BatchedTextGradients(step_loss, trained_linear_layers(model.module))
+    generator = torch.get_rng_state()
+    ((texts, found),) = parts(np.arange(3))
     assert (sorted(texts), found) == ([0, 1, 2], None)
+    assert torch.equal(torch.get_rng_state(), generator)
+    block.forward = lambda _: pytest.fail("tried again")
+    assert [g for _, g in parts(np.arange(3))] == [None]
+
+
+def test_a_part_that_runs_out_of_memory_is_halved(tiny, sentences, monkeypatch):
+    model = made(tiny("llama"))
+    step_loss = step_loss_of(model, tokens_of(model, sentences[:4]), budget=10_000)
+    own = StepLoss.backward_of_own_means
+
+    def limited(self, chosen):
+        if len(chosen) > 2:
+            raise torch.OutOfMemoryError
+        return own(self, chosen)
+
+    monkeypatch.setattr(StepLoss, "backward_of_own_means", limited)
+    parts = BatchedTextGradients(step_loss, trained_linear_layers(model.module))
+    assert [(len(t), g is None) for t, g in parts(np.arange(4))] == [(4, True)]
+    assert [(len(t), g is None) for t, g in parts(np.arange(4))] == [(2, False), (2, False)]
+
+
+def test_texts_of_a_base_model_in_8_bits_share_no_batch(tiny):
+    model = made(tiny("llama"))
+    assert trained_linear_layers(model.module) is not None
+
+    class Linear8bitLt(torch.nn.Identity):
+        pass
+
+    model.module.add_module("quantized", Linear8bitLt())
+    assert trained_linear_layers(model.module) is None
 
 
 def test_memory_limits_the_texts_of_a_part(tiny, sentences, monkeypatch):

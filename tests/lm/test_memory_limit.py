@@ -8,12 +8,18 @@ from byheart.lm.memory_limit import available_ram, control_group_ram
 
 GIB = 1 << 30
 HUGE = 9223372036854771712
+MOUNTS = """22 1 0:20 / /proc rw,relatime - proc proc rw
+30 22 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate
+31 22 0:27 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+32 22 0:28 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+"""
 
 
 def tree(root, membership, **groups):
     """Files of control groups: by folder, the limit, the usage and the bytes of unused cache."""
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text(membership)
+    (root / "proc/self/mountinfo").write_text(MOUNTS)
     for folder, (limit, usage, unused) in groups.items():
         path = root / "sys/fs/cgroup" / folder.replace("__", "/")
         path.mkdir(parents=True, exist_ok=True)
@@ -64,6 +70,29 @@ def test_without_control_groups_there_is_no_limit(tmp_path):
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text("what is this\n0::/gone\n")
     assert control_group_ram(tmp_path) is None
+    (tmp_path / "proc/self/mountinfo").write_text("what is this\n")
+    assert control_group_ram(tmp_path) is None
+
+
+def test_mounts_at_other_places(tmp_path):
+    for kind, place, name, size in (
+        ("cgroup2 cgroup2 rw", "unified", "max", 3 * GIB),
+        ("cgroup cgroup rw,cpu,memory", "cpu,memory", "limit_in_bytes", 2 * GIB),
+    ):
+        root = tree(tmp_path / place, "0::/a\n7:cpu,memory:/a\n")
+        (root / "proc/self/mountinfo").write_text(f"5 1 0:3 / /somewhere/{place} rw - {kind}\n")
+        folder = root / "somewhere" / place / "a"
+        folder.mkdir(parents=True)
+        (folder / f"memory.{name}").write_text(str(size))
+        (folder / f"memory.{'current' if name == 'max' else 'usage_in_bytes'}").write_text(str(GIB))
+        (folder / "memory.stat").write_text("")
+        assert control_group_ram(root) == size - GIB
+
+
+def test_a_group_whose_name_is_no_text(tmp_path):
+    root = tree(tmp_path, "", a=(2 * GIB, GIB, 0))
+    (root / "proc/self/cgroup").write_bytes(b"0::/\xff\n")
+    assert control_group_ram(root) is None
 
 
 def test_the_machine_and_the_group_both_limit(monkeypatch):

@@ -229,7 +229,7 @@ def test_the_page_shows_how_it_was_made():
 def test_the_page_names_the_models_to_choose():
     words = Read(page(FEW)).words
     assert (
-        "Which model to choose? Lowest validation perplexity of 2 observed models: 17.00, prompt after epoch 3 (no leakage"
+        "Which model to choose? Lowest validation perplexity of 2 observed models: 17.00, prompt after 3 epochs (no leakage"
         in words
     )
     assert "Which model to choose on WebNLG?" in Read(page(study(methods=("full", "prompt")))).words

@@ -1,7 +1,7 @@
-"""Models to choose from: no other observed model exceeds them in both utility and measured leakage.
+"""Trained models to choose from: each is a method at an observed epoch, with its validation perplexity and its verdict.
 
-A choice is a method at an observed epoch. All intervals hold simultaneously over the attacks on all observed models of all
-methods, so a model that is chosen for its numbers keeps them.
+Verdicts and intervals are those of `byheart.analysis.verdicts` at that epoch, so a model has the same verdict everywhere. A model
+that is chosen among many by these numbers has a perplexity and an AUC that are biased downward.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from typing import NamedTuple
 from byheart.analysis import labels, row_values
 from byheart.analysis.comparisons import ScoreLookup
 from byheart.analysis.method_verdict import MethodVerdict
-from byheart.analysis.verdicts import trained_auc_rows, verdicts
+from byheart.analysis.verdicts import verdicts
 from byheart.core.row import without_initialized
 from byheart.core.split_check import Gate
 from byheart.core.types import Estimate, Row
-from byheart.stats.simultaneous import reversed_interval
 
 
 class ModelChoice(NamedTuple):
@@ -31,63 +30,77 @@ class ModelChoice(NamedTuple):
 
     @property
     def leakage(self) -> float:
-        """AUC of the best attack; of its reversed score if the model leaks in reverse."""
+        """AUC of the best attack, at least one half; that of the reversed score where the interval is below one half."""
         auc = self.verdict.auc
-        return reversed_interval(auc).value if self.verdict.word == "reversed" else auc.value
+        return 1 - auc.value if auc.high < row_values.CHANCE_AUC else max(auc.value, row_values.CHANCE_AUC)
 
     @property
     def name(self) -> str:
-        """The method and its epoch: "LoRA after epoch 2"."""
-        return f"{self.verdict.method} after epoch {self.verdict.epoch}"
+        """The method and its epoch: "LoRA after 2 epochs"."""
+        epoch = self.verdict.epoch or 0
+        return f"{self.verdict.method} after {epoch:g} {'epoch' if epoch == 1 else 'epochs'}"
 
 
 def model_choices(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> dict[str, list[ModelChoice]]:
     """Return the observed models by data set (and base model), lowest perplexity first.
 
-    Omitted: models whose perplexity is not below the base model's, and data sets whose split is broken, where no AUC counts as
-    leakage.
+    Omitted: models whose perplexity is not below the base model's (if it was measured), epochs that some of a method's seeds have not
+    reached, and data sets whose split is broken, where no AUC counts as leakage.
     """
     epochs = sorted({r.epoch for r in rows if r.attack and r.metric == "auc" and r.epoch})
-    tests = sum(len(trained_auc_rows(rows, epoch)) for epoch in epochs)
-    of_epochs = [verdicts(rows, scores, gates, epoch=epoch, tests=tests) for epoch in epochs]
+    of_epochs = [verdicts(rows, scores, gates, epoch=epoch) for epoch in epochs]
     by_panel: dict[str, list[ModelChoice]] = {}
     for panel, panel_rows in labels.panels(rows).split(rows).items():
-        perplexities = _perplexities(rows, panel_rows)
-        models = [v for by_name in of_epochs for v in by_name.get(panel, []) if v.word != "broken"]
-        if choices := _choices(models, perplexities):
+        perplexities, seeds = _perplexities(rows, panel_rows), _seed_counts(rows, panel_rows)
+        base = _base_perplexity(panel_rows)
+        models = [
+            (v, perplexities[v.method, v.epoch])
+            for by_name in of_epochs
+            for v in by_name.get(panel, [])
+            if v.word != "broken" and v.epoch and (v.method, v.epoch) in perplexities and v.seeds == seeds[v.method]
+        ]
+        if choices := _choices([(v, p) for v, p in models if base is None or p.value < base]):
             by_panel[panel] = choices
     return by_panel
 
 
-def _perplexities(rows: Sequence[Row], panel_rows: Sequence[Row]) -> dict[tuple[str, float], Estimate]:
-    """Return the validation perplexity by method and epoch, mean over seeds."""
-    utility = [r for r in without_initialized(panel_rows) if r.metric == "perplexity" and not r.attack]
+def _seed_counts(rows: Sequence[Row], panel_rows: Sequence[Row]) -> dict[str, int]:
     return {
-        (method, epoch): row_values.pool_rows([r for r in of_method if r.epoch == epoch])
-        for method, of_method in labels.variants(rows).split(utility).items()
-        for epoch in sorted({r.epoch for r in of_method if r.epoch is not None})
+        name: len({r.seed for r in of_method}) for name, of_method in labels.variants(rows).split(panel_rows).items()
     }
 
 
-def _choices(models: Sequence[MethodVerdict], perplexities: Mapping[tuple[str, float], Estimate]) -> list[ModelChoice]:
-    """Return the models that improve on the base model's perplexity, lowest perplexity first."""
-    measured = [(v, perplexities[v.method, v.epoch]) for v in models if v.epoch and (v.method, v.epoch) in perplexities]
-    if not measured:
-        return []
-    lowest = min(p.value for _, p in measured)
-    choices = [
-        ModelChoice(v, p, p.value / lowest - 1)
-        for v, p in measured
-        if p.value < perplexities.get((v.method, 0), Estimate(float("inf"), None, None)).value
-    ]
+def _utility(rows: Sequence[Row]) -> list[Row]:
+    return [r for r in without_initialized(rows) if r.metric == "perplexity" and not r.attack]
+
+
+def _base_perplexity(panel_rows: Sequence[Row]) -> float | None:
+    base = row_values.base_estimate(_utility(panel_rows))
+    return None if base is None else base.value
+
+
+def _perplexities(rows: Sequence[Row], panel_rows: Sequence[Row]) -> dict[tuple[str, float], Estimate]:
+    """Return the validation perplexity by method and epoch, mean over seeds, where every seed of the method has it."""
+    seeds = _seed_counts(rows, panel_rows)
+    by_state: dict[tuple[str, float], list[Row]] = {}
+    for method, of_method in labels.variants(rows).split(_utility(panel_rows)).items():
+        for row in of_method:
+            by_state.setdefault((method, row.epoch or 0), []).append(row)
+    return {state: row_values.pool_rows(found) for state, found in by_state.items() if len(found) == seeds[state[0]]}
+
+
+def _choices(models: Sequence[tuple[MethodVerdict, Estimate]]) -> list[ModelChoice]:
+    lowest = min((p.value for _, p in models), default=0.0)
+    choices = [ModelChoice(v, p, p.value / lowest - 1) for v, p in models]
     return sorted(choices, key=lambda c: (c.perplexity.value, c.leakage))
 
 
 def pareto_front(choices: Sequence[ModelChoice], step: float) -> list[ModelChoice]:
-    """Return the choices whose leakage is lower by at least `step` than that of each returned choice of lower perplexity."""
+    """Return the models that `choice_summaries` names, and those whose AUC is lower by `step` than all returned ones before."""
+    named = _named(choices)
     front: list[ModelChoice] = []
     for choice in choices:
-        if not front or choice.leakage <= front[-1].leakage - step:
+        if choice in named or choice.leakage <= min(c.leakage for c in front) - step:
             front.append(choice)
     return front
 
@@ -98,11 +111,14 @@ def choice_summaries(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[st
     return {panel: _choice_summary(choices) for panel, choices in by_panel.items() if len(choices) > 1}
 
 
-def _choice_summary(choices: Sequence[ModelChoice]) -> str:
-    """State the model with the lowest perplexity, and the first without detectable leakage, else the one with the least."""
-    best = choices[0]
+def _named(choices: Sequence[ModelChoice]) -> tuple[ModelChoice, ModelChoice]:
+    """Return the model with the lowest perplexity, and the first without detectable leakage, else the one with the least."""
     undetected = next((c for c in choices if c.verdict.word == "nothing"), None)
-    other = undetected or min(choices, key=lambda c: c.leakage)
+    return choices[0], undetected or min(choices, key=lambda c: c.leakage)
+
+
+def _choice_summary(choices: Sequence[ModelChoice]) -> str:
+    best, other = _named(choices)
     perplexity = row_values.format_number(best.perplexity.value)
     first = (
         f"Lowest validation perplexity of {len(choices)} observed models: {perplexity}, {best.name} "
@@ -111,10 +127,13 @@ def _choice_summary(choices: Sequence[ModelChoice]) -> str:
     if other is best:
         return first
     price = f"{row_values.format_number(other.perplexity.value)} ({100 * other.excess:.0f} % higher)"
-    if undetected:
-        return f"{first} Lowest perplexity without detectable leakage: {price}, {other.name} ({_best_attack(other)})."
+    if other.verdict.word == "nothing":
+        return (
+            f"{first} Lowest perplexity of a model on which no membership attack detects leakage: {price}, {other.name} "
+            f"({_best_attack(other)})."
+        )
     return (
-        f"{first} Perplexity with the least measured leakage: {price}, {other.name} "
+        f"{first} Perplexity of the model with the least measured leakage: {price}, {other.name} "
         f"({other.verdict.claim}; {_best_attack(other)})."
     )
 

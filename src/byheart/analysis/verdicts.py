@@ -35,15 +35,13 @@ def verdicts(
     gates: Mapping[str, Gate],
     *,
     epoch: float | None = None,
-    tests: int | None = None,
 ) -> dict[str, list[MethodVerdict]]:
     """Return the verdict on each method at an epoch (None: its last), by data set (and base model, if there are several).
 
-    `gates` have the same names; without a gate, the split counts as not broken. `tests` is the number of AUCs whose intervals hold
-    simultaneously (None: those of this epoch).
+    `gates` have the same names; without a gate, the split counts as not broken.
     """
     variants, panels = labels.variants(rows), labels.panels(rows)
-    tests = tests or len(trained_auc_rows(rows, epoch))
+    tests = len(trained_auc_rows(rows, epoch))
     by_panel: dict[str, list[MethodVerdict]] = {}
     for panel, panel_rows in panels.split(rows).items():
         gate = gates.get(panel)

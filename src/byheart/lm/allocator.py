@@ -18,7 +18,9 @@ REUSED_BLOCK_BYTES = 1 << 30
 RETURNED_BLOCK_BYTES = 4 << 20
 """Size (bytes) from which freed blocks are returned at once if memory is scarce although all free memory was returned."""
 GROWTH = 1.25
-"""Growth of this process's memory since the last release from which it is released again: what is in use cannot be."""
+"""Growth of this process's memory since the last release from which it is released again; memory in use cannot be released."""
+LEAST_RESIDENT_BYTES = 1 << 30
+"""Memory of a process (bytes) below which none is released: reading the limits takes a third of a millisecond."""
 
 
 @functools.cache
@@ -41,7 +43,7 @@ def keep_freed_memory() -> bool:
 
 
 def _return_freed_memory() -> None:
-    """Make this process return freed blocks of some MiB to the system at once, as without `keep_freed_memory`: slower, but smaller."""
+    """Make this process return freed blocks from 4 MiB to the system at once, for the rest of its time: slower, but smaller."""
     if library := _glibc():
         library.mallopt(MMAP_THRESHOLD, RETURNED_BLOCK_BYTES)
 
@@ -53,13 +55,14 @@ class _AfterRelease:
 
 
 def release_scarce_memory() -> None:
-    """Return free memory to the system if less RAM is available than this process takes, and it took more since the last time.
+    """Return free memory to the system if less RAM is available than this process takes, and it grew by a quarter since the last time.
 
     If less than half as much is available even then, freed memory is not kept from now on. Training and observations allocate
     blocks of different sizes, so the memory that is kept for them grows. Called after every step and batch.
     """
     resident = resident_bytes()
-    if resident < GROWTH * _AfterRelease.resident:
+    _AfterRelease.resident = min(_AfterRelease.resident, resident)
+    if resident < max(LEAST_RESIDENT_BYTES, GROWTH * _AfterRelease.resident):
         return
     available = available_ram()
     if available is None or available >= resident:

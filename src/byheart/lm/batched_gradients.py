@@ -38,11 +38,19 @@ class TextGradients(NamedTuple):
 
 
 class _SharedBatch(Exception):  # noqa: N818 - a signal, not an error: the batch is computed text by text
-    """A layer's input does not have one row per text."""
+    """A layer's input does not have one row per text; `is_lasting` unless the numbers of texts and positions are equal by chance."""
+
+    is_lasting = False
 
 
 def trained_linear_layers(module: torch.nn.Module) -> list[torch.nn.Linear] | None:
-    """Return the linear layers whose weights are all trained parameters of the module; None if there are others."""
+    """Return the linear layers whose weights are all trained parameters of the module; None if there are others.
+
+    None also for a base model in 8 bits: its layers choose outlier columns over all rows of a batch, so that a text would change
+    the gradients of others.
+    """
+    if any(type(part).__name__ == "Linear8bitLt" for part in module.modules()):
+        return None
     layers = [
         part
         for part in module.modules()
@@ -82,18 +90,22 @@ class BatchedTextGradients:
 
     def _text_gradients(self, chosen: Int[np.ndarray, " part"]) -> TextGradients | None:
         gradients: dict[torch.nn.Parameter, torch.Tensor] = {}
+        weights: list[torch.Tensor] = [layer.weight for layer in self._layers]
+        generators = torch.get_rng_state()
         try:
             with _collected(self._layers, len(chosen), gradients):
                 loss = self._step_loss.backward_of_own_means(chosen)
-        except _SharedBatch:
-            return None
-        weights: list[torch.Tensor] = [layer.weight for layer in self._layers]
-        if all(weight.grad is None for weight in weights):
-            return TextGradients(gradients, loss)
-        # The model reads a weight without calling its layer, as peft does with LoRA on experts.
-        self._is_separable = False
+            if all(weight.grad is None for weight in weights):
+                return TextGradients(gradients, loss)
+            # The model reads a weight without calling its layer, as peft does with LoRA on experts.
+            self._is_separable = False
+        except _SharedBatch as signal:
+            self._is_separable = not signal.is_lasting
+        except torch.OutOfMemoryError:
+            self._most = max(1, len(chosen) // 2)
         for weight in weights:
             weight.grad = None
+        torch.set_rng_state(generators)  # dropout draws the same numbers as if this pass had not been tried
         return None
 
 
@@ -103,15 +115,19 @@ def _collected(
 ) -> Generator[None]:
     """Add the gradients of each text to `gradients` in backward passes, instead of their sum to the weights' `grad`.
 
-    Raises `_SharedBatch` in a forward pass of a layer whose input has not one row of the same length per text, or as many rows as
-    positions, so that the order of the two is not known.
+    Raises `_SharedBatch` in a forward pass of a layer whose input does not have exactly one row per text, or has as many rows as
+    positions (then the axes cannot be told apart).
     """
     lengths: set[int] = set()
 
     def run(layer: torch.nn.Linear, input_BTI: torch.Tensor) -> torch.Tensor:
         lengths.add(input_BTI.shape[1] if input_BTI.ndim == 3 else 0)  # noqa: PLR2004 - B, T, I
-        if input_BTI.ndim != 3 or input_BTI.shape[0] != texts or lengths == {texts} or len(lengths) > 1:  # noqa: PLR2004
+        if lengths == {texts}:
             raise _SharedBatch
+        if input_BTI.ndim != 3 or input_BTI.shape[0] != texts or len(lengths) > 1:  # noqa: PLR2004
+            signal = _SharedBatch()
+            signal.is_lasting = True
+            raise signal
         device, weight_OI = input_BTI.device.type, layer.weight
         if torch.is_autocast_enabled(device):
             precision = torch.get_autocast_dtype(device)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path("/")
-MOUNT = "sys/fs/cgroup"
 NO_LIMIT = 1 << 60
 """Limits from here on (bytes) are no limit: version 1 writes a number near 2^63."""
 
@@ -54,17 +53,34 @@ def control_group_ram(root: Path = ROOT) -> int | None:
 def _control_groups(root: Path) -> Iterator[Path]:
     """Yield the folders of the control groups that limit this process's memory, with all groups above them."""
     try:
-        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
         return
+    mounts = _mounts(root)
     for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
-        if controllers and "memory" not in controllers.split(","):
+        version = "memory" if "memory" in controllers.split(",") else "" if not controllers else None
+        mount = mounts.get(version) if version is not None else None
+        if mount is None:
             continue
-        mount = root / MOUNT / "memory" if controllers else root / MOUNT
         group = mount / path.lstrip("/")
         # In a container, the path is the host's and does not exist; the mount is then the container's own group.
-        group = group if group.is_dir() else mount
+        group = group if os.path.isdir(group) else mount  # noqa: PTH112 - False, not an error, below an unreadable folder
         yield from (folder for folder in (group, *group.parents) if folder.is_relative_to(mount))
+
+
+def _mounts(root: Path) -> dict[str, Path]:
+    """Return where control groups are mounted: those of version 2 by "", the memory controller of version 1 by its name."""
+    try:
+        lines = (root / "proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return {}
+    mounts: dict[str, Path] = {}
+    for line in lines:
+        before, _, after = line.partition(" - ")
+        kind, _, options = after.partition(" ")
+        if kind == "cgroup2" or (kind == "cgroup" and "memory" in options.split(" ")[-1].split(",")):
+            mounts["" if kind == "cgroup2" else "memory"] = root / before.split(" ")[4].lstrip("/")
+    return mounts
 
 
 def _bytes_left(folder: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Method and epoch to choose: the observed models that no other one exceeds in both utility and measured leakage.
+"""Method and epoch to choose: observed models in the order of their perplexity, each with less measured leakage than those before.
 
 The Pareto front of validation perplexity and the AUC of the best attack, after the trade-off curves of Bargav Jayaraman, David
 Evans, Evaluating Differentially Private Machine Learning in Practice, USENIX Security 2019, arXiv 1902.08874.
@@ -26,11 +26,11 @@ def choices(
     *,
     step: Annotated[float, Interval(gt=0, lt=1)] = 0.02,
 ) -> Table:
-    """Models to choose from: each has less measured leakage than all models with a lower perplexity.
+    """Models to choose from: the higher the validation perplexity, the less measured leakage.
 
-    A model is a method at an observed epoch. Leakage is the AUC of the best attack; a line has an AUC that is lower by at least
-    `step` than that of the line above it. Raises `DataError` without AUC and validation perplexity after training, or if
-    every split is broken.
+    A model is a method at an observed epoch. Leakage is the AUC of the best membership attack. A line has an AUC that is lower by at
+    least `step` than all lines above it, or is one of the two models that the page names. Raises `DataError` without AUC and
+    validation perplexity after training, or if every split is broken.
     """
     by_panel = model_choices(rows, scores, panel_gates(rows, scores, gates))
     if not by_panel:
@@ -53,7 +53,7 @@ def _cells(choice: ModelChoice) -> tuple[str, ...]:
         row_values.format_estimate(choice.perplexity),
         f"{100 * choice.excess:.0f} %",
         verdict.method,
-        f"{verdict.epoch}",
+        f"{verdict.epoch:g}",
         verdict.attack,
         verdict.auc_text,
         verdict.claim,
@@ -62,8 +62,9 @@ def _cells(choice: ModelChoice) -> tuple[str, ...]:
 
 def _note(models: int, step: float) -> str:
     return (
-        f"Of {models} observed models (methods and epochs), those whose AUC is lower by at least {step:g} than that of every line "
-        "above. Brackets of the AUC: 95 % interval that holds simultaneously for all attacks on all these models. Neighbors may differ "
-        "by chance: the comparisons of methods test this. No detectable leakage does not prove that nothing leaked. Models are chosen "
-        "for these numbers, so they are slightly too low: measure the chosen model on other texts."
+        f"Of {models} observed models (methods and epochs): the lowest perplexity, the lowest perplexity without detectable leakage, and "
+        f"each model whose AUC is lower by at least {step:g} than that of every line above. Brackets of the AUC: 95 % interval that holds "
+        "simultaneously for all attacks on the models of the same epoch. Differences between lines may be chance; the comparisons of "
+        "methods test the last epoch. No detectable leakage does not prove that nothing leaked. Because a model is selected by these "
+        "numbers, its perplexity and AUC are biased downward: audit the chosen model on other texts."
     )
