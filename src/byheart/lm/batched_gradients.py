@@ -116,7 +116,7 @@ def _collected(
     """Add the gradients of each text to `gradients` in backward passes, instead of their sum to the weights' `grad`.
 
     Raises `_SharedBatch` in a forward pass of a layer whose input does not have exactly one row per text, or has as many rows as
-    positions (then the axes cannot be told apart).
+    positions (then the axes cannot be distinguished).
     """
     lengths: set[int] = set()
 
