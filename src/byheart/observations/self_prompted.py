@@ -10,7 +10,9 @@ as the target's.
 
 Departure: in the authors' code the reference has its own settings, fewer epochs at half the target's learning rate (2 in place of 10).
 
-`training.deduplicate` does not apply to the generated texts. The cost is one more training for each observed epoch, up to that epoch. Observations that read the same reference model share it if
+`training.deduplicate` does not apply to the generated texts.
+
+The cost is one more training for each observed epoch, up to that epoch. Observations that read the same reference model share it if
 they are made together. Its weights are not stored.
 """
 
