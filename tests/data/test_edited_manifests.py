@@ -1,6 +1,7 @@
 """Manifests of canaries with fields of other types are refused in one line, also if their hash was made again."""
 
 import json
+import math
 
 import pytest
 
@@ -49,6 +50,14 @@ def test_a_number_of_references_beyond_all_memory_is_refused(path):
     manifest = json.loads(path.read_text())
     change(path, settings={**manifest["settings"], "references": 10**12})
     with pytest.raises(DataError, match="canary references: they differ"):
+        read_planted_set(path)
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_a_number_of_references_that_is_no_number_is_refused(path, number):
+    manifest = json.loads(path.read_text())
+    change(path, settings={**manifest["settings"], "references": number})
+    with pytest.raises(DataError, match=f"{path}: this folder is not as byheart canaries plant wrote it"):
         read_planted_set(path)
 
 

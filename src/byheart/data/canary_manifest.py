@@ -158,7 +158,8 @@ def read_planted_set(path: Path | str) -> PlantedSet:
     try:
         as_declared(ManifestShape, content)
         return _planted_set(file, content)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # an entry is missing or of another type
+    # An entry is missing or of another type.
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{file}: this folder is not as byheart canaries plant wrote it ({error!r}). Restore its files."
         ) from error
