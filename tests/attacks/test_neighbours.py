@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 import byheart
 from byheart.core import registry
 from byheart.core.errors import DataError, SettingError
-from byheart.core.evidence import NeighborTokens, Variants
-from byheart.core.types import LogProbs
+from byheart.core.evidence import NeighborTokens
 from byheart.lm.tokens import tokenize
 from byheart.observations import _neighbours
 from byheart.observations.neighbour_texts import neighbour_texts
@@ -27,23 +26,13 @@ from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan
 from byheart.study.remaining_work import observation_work, remaining_work
 from byheart.study.study_file import parse_study as parsed
+from testing.neighbour_numbers import packed, readings, variants
 from testing.reading import logits_of, own_ids, rows_of, scorer, texts_of
 from testing.wrapped import tuned
 
 ATTACKS = {name: registry.load_function("attacks", name) for name in ("neighbourhood", "spv")}
 
 # Attacks on hand-made numbers
-
-logps = st.lists(st.floats(-12, 0, width=32), min_size=1, max_size=12)
-readings = st.lists(st.tuples(logps, st.lists(st.floats(-12, 0), min_size=1, max_size=9)), min_size=1, max_size=6)
-
-
-def packed(texts):
-    return LogProbs(logp=np.array([x for t in texts for x in t], np.float32), starts=np.cumsum([0, *map(len, texts)]))
-
-
-def variants(texts):
-    return Variants(loglik=np.array([x for t in texts for x in t], float), starts=np.cumsum([0, *map(len, texts)]))
 
 
 @given(readings)

@@ -34,23 +34,13 @@ from byheart.study.plan import plan
 from byheart.study.reference_models import reference_cell
 from byheart.study.remaining_work import attack_cost, epoch_work, remaining_work
 from byheart.study.study_file import parse_study as parsed
+from testing.neighbour_numbers import packed, readings, variants
 from testing.reading import own_ids, scorer, texts_of
 
 spv, reference = (registry.load_function("attacks", f"{name}_self_prompted") for name in ("spv", "reference"))
 EVIDENCE = ("self_prompted", "neighbours_self_prompted")
 
 # Attacks on hand-made numbers
-
-logps = st.lists(st.floats(-12, 0, width=32), min_size=1, max_size=12)
-readings = st.lists(st.tuples(logps, st.lists(st.floats(-12, 0), min_size=1, max_size=9)), min_size=1, max_size=6)
-
-
-def packed(texts):
-    return LogProbs(logp=np.array([x for t in texts for x in t], np.float32), starts=np.cumsum([0, *map(len, texts)]))
-
-
-def variants(texts):
-    return Variants(loglik=np.array([x for t in texts for x in t], float), starts=np.cumsum([0, *map(len, texts)]))
 
 
 @given(readings, st.randoms(use_true_random=False))
