@@ -191,7 +191,7 @@ def test_sharded_weights_are_refused_by_name(study):
     requested, store, _ = study
     machine = {"shard": 2, "device": "cpu"}
     with pytest.raises(
-        SettingError, match=r"machine.shard = 2: observations contrastive_samples: reads the base model"
+        SettingError, match=r"machine.shard = 2: observations contrastive_samples: reads another model beside"
     ):
         plan(parse_study({**requested, "machine": machine}), store)
 
