@@ -49,41 +49,27 @@ def model_choices(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, 
     """
     epochs = sorted({r.epoch for r in rows if r.attack and r.metric == "auc" and r.epoch})
     of_epochs = [verdicts(rows, scores, gates, epoch=epoch) for epoch in epochs]
+    variants = labels.variants(rows)
     by_panel: dict[str, list[ModelChoice]] = {}
     for panel, panel_rows in labels.panels(rows).split(rows).items():
-        perplexities, seeds = _perplexities(rows, panel_rows), _seed_counts(rows, panel_rows)
-        base = _base_perplexity(panel_rows)
+        utility = [r for r in without_initialized(panel_rows) if r.metric == "perplexity" and not r.attack]
+        seeds = {n: len({r.seed for r in of_method}) for n, of_method in variants.split(panel_rows).items()}
+        perplexities, base = _perplexities(variants.split(utility), seeds), row_values.base_estimate(utility)
         models = [
             (v, perplexities[v.method, v.epoch])
             for by_name in of_epochs
             for v in by_name.get(panel, [])
             if v.word != "broken" and v.epoch and (v.method, v.epoch) in perplexities and v.seeds == seeds[v.method]
         ]
-        if choices := _choices([(v, p) for v, p in models if base is None or p.value < base]):
+        if choices := _choices([(v, p) for v, p in models if base is None or p.value < base.value]):
             by_panel[panel] = choices
     return by_panel
 
 
-def _seed_counts(rows: Sequence[Row], panel_rows: Sequence[Row]) -> dict[str, int]:
-    return {
-        name: len({r.seed for r in of_method}) for name, of_method in labels.variants(rows).split(panel_rows).items()
-    }
-
-
-def _utility(rows: Sequence[Row]) -> list[Row]:
-    return [r for r in without_initialized(rows) if r.metric == "perplexity" and not r.attack]
-
-
-def _base_perplexity(panel_rows: Sequence[Row]) -> float | None:
-    base = row_values.base_estimate(_utility(panel_rows))
-    return None if base is None else base.value
-
-
-def _perplexities(rows: Sequence[Row], panel_rows: Sequence[Row]) -> dict[tuple[str, float], Estimate]:
+def _perplexities(utility: Mapping[str, Sequence[Row]], seeds: Mapping[str, int]) -> dict[tuple[str, float], Estimate]:
     """Return the validation perplexity by method and epoch, mean over seeds, where every seed of the method has it."""
-    seeds = _seed_counts(rows, panel_rows)
     by_state: dict[tuple[str, float], list[Row]] = {}
-    for method, of_method in labels.variants(rows).split(_utility(panel_rows)).items():
+    for method, of_method in utility.items():
         for row in of_method:
             by_state.setdefault((method, row.epoch or 0), []).append(row)
     return {state: row_values.pool_rows(found) for state, found in by_state.items() if len(found) == seeds[state[0]]}

@@ -40,7 +40,9 @@ class TextGradients(NamedTuple):
 class _SharedBatch(Exception):  # noqa: N818 - a signal, not an error: the batch is computed text by text
     """A layer's input does not have one row per text; `is_lasting` unless the numbers of texts and positions are equal by chance."""
 
-    is_lasting = False
+    def __init__(self, *, is_lasting: bool) -> None:
+        super().__init__()
+        self.is_lasting = is_lasting
 
 
 def trained_linear_layers(module: torch.nn.Module) -> list[torch.nn.Linear] | None:
@@ -123,11 +125,9 @@ def _collected(
     def run(layer: torch.nn.Linear, input_BTI: torch.Tensor) -> torch.Tensor:
         lengths.add(input_BTI.shape[1] if input_BTI.ndim == 3 else 0)  # noqa: PLR2004 - B, T, I
         if lengths == {texts}:
-            raise _SharedBatch
+            raise _SharedBatch(is_lasting=False)
         if input_BTI.ndim != 3 or input_BTI.shape[0] != texts or len(lengths) > 1:  # noqa: PLR2004
-            signal = _SharedBatch()
-            signal.is_lasting = True
-            raise signal
+            raise _SharedBatch(is_lasting=True)
         device, weight_OI = input_BTI.device.type, layer.weight
         if torch.is_autocast_enabled(device):
             precision = torch.get_autocast_dtype(device)

@@ -87,8 +87,8 @@ class PrivateGradients:
         """Clip the gradients of these texts (text first) and add them to the step's sum."""
         for parameter in self._parameters:
             # A parameter that the texts do not reach (an expert that receives no token) has no gradient.
-            missing = gradients.get(parameter) is None
-            parameter.grad_sample = parameter.new_zeros((texts, *parameter.shape)) if missing else gradients[parameter]
+            found = gradients.get(parameter)
+            parameter.grad_sample = parameter.new_zeros((texts, *parameter.shape)) if found is None else found
         self._dp_optimizer.signal_skip_step(do_skip=True)
         self._dp_optimizer.pre_step()
         self._dp_optimizer.zero_grad(set_to_none=True)

@@ -58,8 +58,9 @@ def _control_groups(root: Path) -> Iterator[Path]:
         return
     mounts = _mounts(root)
     for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
-        version = "memory" if "memory" in controllers.split(",") else "" if not controllers else None
-        mount = mounts.get(version) if version is not None else None
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mount = mounts.get("memory" if controllers else "")
         if mount is None:
             continue
         group = mount / path.lstrip("/")
