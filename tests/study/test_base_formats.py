@@ -10,9 +10,10 @@ import byheart
 from byheart.core.config import BaseFormat
 from byheart.core.errors import ModelError, SettingError
 from byheart.core.registry import choose, entry_names, module_constant
-from byheart.lm import base_cache, memory_check
+from byheart.lm import activation_memory, base_cache, memory_check
 from byheart.store.store import Store
 from byheart.study import memory_estimate
+from byheart.study.estimate import estimates_of, plan_table
 from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import BASE
 from byheart.study.plan import plan, plan_cells
@@ -184,6 +185,29 @@ def test_memory_counts_the_base_its_cast_copy_and_what_is_trained(wide, tmp_path
     assert needed("lora", precision="float32", **HALF) == numbers * 6
     packed = library(wide, quantize=4).get_memory_footprint()
     assert needed("lora", quantize=4) == pytest.approx(packed, rel=0.1)
+
+
+def test_a_worker_also_needs_activations_and_libraries(wide, tmp_path, monkeypatch):
+    store = Store.open(tmp_path)
+
+    def planned(method, **training):
+        content = {**study(wide, [method]), "training": {"epochs": 1, **training}}
+        parsed = parse_study(content)
+        return plan_cells(parsed, store)[0], parsed.machine
+
+    def beyond_weights(*arguments, **training):
+        cell = planned(*arguments, **training)
+        memory = memory_estimate.worker_memory(*cell)
+        assert memory.has_activations
+        return memory.size - memory_estimate.memory_bytes(*cell) - memory_estimate.LIBRARY_BYTES
+
+    assert beyond_weights("full", batch_size=4) > 1.8 * beyond_weights("full", batch_size=2) > 0
+    assert beyond_weights("lora", batch_size=4) <= beyond_weights("full", batch_size=4)
+    assert beyond_weights("head", batch_size=4) < beyond_weights("lora", batch_size=4)
+    monkeypatch.setattr(activation_memory, "_saved_bytes", lambda *_: 1 / 0)
+    assert not memory_estimate.worker_memory(*planned("full")).has_activations
+    estimates = estimates_of([planned("full")[0]], store, planned("full")[1], 1e9)
+    assert "over 0.5" in plan_table("study", estimates).rows[0]
 
 
 def test_a_cell_that_cannot_fit_is_refused_before_training(wide, tmp_path, monkeypatch):

@@ -79,15 +79,18 @@ def step_batches(
     module: torch.nn.Module, lengths: Int[np.ndarray, " texts"], budget: int
 ) -> Iterator[Int[np.ndarray, " batch"]]:
     """Yield indices of a step's texts in the batches that are fastest on the model's device."""
-    batch_budget = device_budget(module, budget)
-    yield from least_padded_batches(
-        lengths, batch_budget, CPU_BATCH_OVERHEAD if device_of(module).type == "cpu" else batch_budget
-    )
+    tokens = device_budget(module, budget)
+    yield from least_padded_batches(lengths, tokens, CPU_BATCH_OVERHEAD if device_of(module).type == "cpu" else tokens)
 
 
 def device_budget(module: torch.nn.Module, budget: int) -> int:
     """Return the best number of padded tokens per batch on the model's device, within the budget."""
-    return min(budget, CPU_BATCH_TOKENS) if device_of(module).type == "cpu" else budget
+    return batch_budget(device_of(module), budget)
+
+
+def batch_budget(device: torch.device, budget: int) -> int:
+    """Return the best number of padded tokens per batch on a device, within the budget."""
+    return min(budget, CPU_BATCH_TOKENS) if device.type == "cpu" else budget
 
 
 def logit_block_sizes(model: LanguageModel) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from byheart.stats.dp_accounting import missing_package, privacy_settings
 from byheart.store.store import Store
 from byheart.study.base_formats import check_bitsandbytes
 from byheart.study.learning_rate_search import with_pending_trials
-from byheart.study.memory_estimate import check_fits, memory_bytes
+from byheart.study.memory_estimate import WorkerMemory, check_fits, worker_memory
 from byheart.study.plan import plan
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.reference_models import reference_cell
@@ -73,6 +73,9 @@ def check_method_packages(planned: Sequence[PlannedCell], remaining: Sequence[fl
                 )
 
 
+_NO_MEMORY = WorkerMemory(0.0, has_activations=True)
+
+
 class CellEstimate(NamedTuple):
     """Remaining work of a cell; `minutes` is None if the model's size is unknown before it is downloaded.
 
@@ -80,8 +83,7 @@ class CellEstimate(NamedTuple):
     reference models, one for each observed state. `epsilon` is the epsilon of
     private training at its end; None for other training, or if opacus, which computes it, is not installed. `lacks`
     names the package to install before the cell can run. `is_trial` marks a trial of a search of the learning rate.
-    `memory_gib` is the memory that its training takes, as `memory_estimate.memory_bytes` counts it (GiB); with `shard` above 1, the
-    memory of one device.
+    `memory` is that of a worker while it trains; with `shard` above 1, of one device.
     """
 
     cell: str
@@ -95,7 +97,7 @@ class CellEstimate(NamedTuple):
     private: bool = False
     lacks: str = ""
     is_trial: bool = False
-    memory_gib: float | None = None
+    memory: WorkerMemory | None = None
     shard: int = 1
 
 
@@ -119,7 +121,7 @@ def estimates_of(
     claimed_keys: set[str] = set()
     estimates: list[CellEstimate] = []
     for cell, work in zip(planned, remaining, strict=True):
-        size, memory = parameter_count(cell.cell.base), memory_bytes(cell, machine) if work else 0.0
+        size, memory = parameter_count(cell.cell.base), worker_memory(cell, machine) if work else _NO_MEMORY
         (_, epochs, observations), *others = remaining_steps(cell, store, claimed_keys)
         shadows = [step for step in others if step[0] is not reference_cell(cell)]
         lacks = missing_package(cell.cell.method)
@@ -136,7 +138,7 @@ def estimates_of(
                 private=privacy_settings(cell.cell.method) is not None,
                 lacks=lacks if work else "",
                 is_trial=cell.is_trial,
-                memory_gib=None if memory is None else memory / 2**30,
+                memory=memory,
                 shard=machine.shard,
             )
         )
@@ -154,7 +156,7 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
             _training(c),
             str(c.observations_to_make),
             "unknown" if c.minutes is None else f"{c.minutes:.1f}",
-            "unknown" if c.memory_gib is None else f"{c.memory_gib:.1f}",
+            _gibibytes(c.memory),
             *([_epsilon(c)] if has_private else []),
         )
         for c in cells
@@ -165,8 +167,8 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
     note = (
         f"Total: {minutes} on this processor under its current load. Observations are forward passes over texts, or texts "
         "that the models generate; each is stored. The base model's observations are made with the first cell and shared. "
-        f"Memory is that of {_memory_place(cells)}: weights, and for trained base weights gradients and AdamW; adapters, activations and "
-        "libraries come on top."
+        f"Memory is that of {_memory_place(cells)}: weights (with gradients and AdamW for trained base weights), activations and "
+        "libraries. A process keeps freed memory while the machine has more."
     )
     if not any(c.minutes is None or c.minutes for c in cells):
         note = "All results are in the store."
@@ -178,6 +180,12 @@ def plan_table(name: str, cells: Sequence[CellEstimate]) -> Table:
         title += f" and {format_count(trials, 'trial')} of learning rates"
         note += " A search tries further rates if its best rate is an end of the default grid."
     return Table(title, header, lines, note)
+
+
+def _gibibytes(memory: WorkerMemory | None) -> str:
+    if memory is None:
+        return "unknown"
+    return f"{'' if memory.has_activations else 'over '}{memory.size / 2**30:.1f}"
 
 
 def _memory_place(cells: Sequence[CellEstimate]) -> str:

@@ -1,4 +1,4 @@
-"""Memory that training a cell takes, estimated from the headers of the base model's files, and whether it is free."""
+"""Memory that training a cell takes, estimated from the base model's config and the headers of its files, and whether it is free."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import functools
 import math
 import os
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from byheart.core.config import Machine
 from byheart.core.dependencies import INITIAL_INPUTS
@@ -15,19 +17,66 @@ from byheart.study.base_formats import default_training_precision, trained_base_
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.reference_models import needs_reference
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 TRAINED_WEIGHT_BYTES = 16
 """Bytes of a trained weight in float32: the weight, its gradient, and AdamW's two moments."""
 THIS_MACHINE = "this machine"
 """Name of the main memory in `free_memory_by_place`."""
+LIBRARY_BYTES = 2**29
+"""Memory of Python, torch, transformers and peft with a loaded model's code, as measured on a CPU."""
 _GIB = 2**30
 
 
-def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
-    """Return the bytes of a worker that trains this cell: the base model, and a copy of its weights where training needs one.
+class WorkerMemory(NamedTuple):
+    """Memory of a worker that trains a cell (bytes); without its activations if these are unknown."""
 
-    Weights that the method trains count with gradients and AdamW's moments. Adapters, activations and libraries are not
-    counted. With `machine.shard`, the bytes of one of the devices. None if the sizes are unknown before the base model is downloaded or
-    dequantized.
+    size: float
+    has_activations: bool
+
+
+def worker_memory(planned: PlannedCell, machine: Machine) -> WorkerMemory | None:
+    """Return the memory of a worker that trains this cell: weights, activations and libraries; per device with `machine.shard`.
+
+    Activations are those of the largest batch; all texts count as `data.max_tokens` long. Adapters and the gradients of single texts
+    (private training) are not counted. None if the model's size is unknown.
+    """
+    weights = memory_bytes(planned, machine)
+    if weights is None:
+        return None
+    activations = _activation_bytes(planned, machine)
+    return WorkerMemory(weights + (activations or 0) + LIBRARY_BYTES, activations is not None)
+
+
+def _activation_bytes(planned: PlannedCell, machine: Machine) -> float | None:
+    """Return the bytes that a training step's largest batch keeps for its backward pass; None if they are unknown."""
+    import torch
+
+    from byheart.lm.activation_memory import logit_block_bytes, training_activation_bytes
+    from byheart.lm.batching import batch_budget
+    from byheart.lm.devices import torch_device
+    from byheart.lm.train import training_dtype
+
+    cell, device = planned.cell, torch_device(machine.device)
+    config = _language_config(cell.base)
+    if config is None:
+        return None
+    length, budget = cell.data.max_tokens, batch_budget(device, machine.token_budget)
+    texts = min(cell.training.batch_size, max(1, budget // length))
+    trained = trained_base_weights(planned)
+    if trained == "head":
+        return logit_block_bytes(texts * length, config.vocab_size)
+    precision = training_dtype(default_training_precision(machine, cell.base_format), device)
+    weights = torch.float32 if trained == "all" else precision
+    return training_activation_bytes(config, texts=texts, length=length, precision=precision, weight_dtype=weights)
+
+
+def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
+    """Return the bytes of the weights that training this cell takes: the base model, and a copy where training needs one.
+
+    Weights that the method trains count with gradients and AdamW's moments. Adapters are not counted. With `machine.shard`, the
+    bytes of one of the devices. None if the sizes are unknown before the base model is downloaded or dequantized.
     """
     from byheart.lm.devices import torch_device
     from byheart.lm.memory_check import float_count, weight_bytes
@@ -126,13 +175,25 @@ def _advice(planned: PlannedCell) -> str:
 @functools.cache
 def _tensors(base: str) -> tuple[tuple[tuple[str, tuple[int, ...]], ...], int, int]:
     """Return dtype and shape of each tensor of a base model, () if unknown; rows of its embedding; its number of blocks."""
-    from byheart.lm.gguf import find_dequantized
-    from byheart.lm.load import causal_config
     from byheart.lm.memory_check import model_tensors
 
-    path = locate(base)
-    folder = find_dequantized(path) if path is not None and path.is_file() else None
+    config = _language_config(base)
+    vocabulary, blocks = getattr(config, "vocab_size", 0), getattr(config, "num_hidden_layers", 1)
+    return tuple(model_tensors(str(_dequantized(base) or base)) or ()), vocabulary, blocks
+
+
+def _language_config(base: str) -> PreTrainedConfig | None:
+    """Return the config of a base model's language model; None for a GGUF file that is not dequantized yet."""
+    from byheart.lm.load import causal_config
+
+    folder = _dequantized(base)
     config = causal_config(base, str(folder) if folder else None)
-    text_config = config and config.get_text_config()
-    vocabulary, blocks = getattr(text_config, "vocab_size", 0), getattr(text_config, "num_hidden_layers", 1)
-    return tuple(model_tensors(str(folder) if folder else base) or ()), vocabulary, blocks
+    return config and config.get_text_config()
+
+
+def _dequantized(base: str) -> Path | None:
+    """Return the folder of a GGUF file's dequantized weights; None if that folder is missing, or the base model is no file."""
+    from byheart.lm.gguf import find_dequantized
+
+    path = locate(base)
+    return find_dequantized(path) if path is not None and path.is_file() else None
