@@ -188,6 +188,12 @@ def test_early_stopping_selects_the_lowest_perplexity_within_patience(path, pati
     assert f"→ {last.value:.3f} [{last.low:.3f}" in line["Loss AUC"]
 
 
+def test_an_epoch_that_was_not_observed_does_not_stop_training():
+    rows = [r for r in on_path([20, 15, 12, 13, 11]) if r.epoch not in {2, 3}]
+    assert kept(rows)["chosen epoch"] == "4"
+    assert kept([r for r in on_path([20, 15, 12, 13, 16]) if r.epoch not in {2, 3}])["chosen epoch"] == "1"
+
+
 def test_every_seed_is_stopped_separately():
     line = kept(on_path([20, 15, 16, 17]) + on_path([20, 15, 14, 17], seed=1))
     assert line["chosen epoch"] == "1 to 2"

@@ -21,8 +21,8 @@ from byheart.core.types import Row, Table
 def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) -> Table:
     """AUC and validation perplexity at the epoch that early stopping chooses, and at the last epoch.
 
-    Training stops after `patience` epochs in a row without a lower validation perplexity. Early stopping chooses the
-    epoch of the lowest perplexity: 0 if no epoch improves on the base model. Raises `DataError` without AUC rows or
+    Training stops at the first observed epoch that is at least `patience` epochs after the lowest validation perplexity until then.
+    Early stopping chooses the epoch of this lowest perplexity: 0 if no epoch improves on the base model. Raises `DataError` without AUC rows or
     without perplexity after training.
     """
     measured = auc_rows(without_initialized(rows))
@@ -66,9 +66,10 @@ def _early_stopped_rows(rows: Sequence[Row], patience: int) -> list[Row]:
         path = sorted((r for r in rows if r.cell == cell), key=lambda r: r.epoch or 0)
         best = path[0]
         for row in path[1:]:
-            if (row.epoch or 0) - (best.epoch or 0) > patience:
+            if row.value < best.value:
+                best = row
+            elif (row.epoch or 0) - (best.epoch or 0) >= patience:
                 break
-            best = row if row.value < best.value else best
         chosen.append(best)
     return chosen
 
