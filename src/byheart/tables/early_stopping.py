@@ -21,9 +21,9 @@ from byheart.core.types import Row, Table
 def early_stopping(rows: Sequence[Row], *, patience: Annotated[int, Ge(1)] = 1) -> Table:
     """AUC and validation perplexity at the epoch that early stopping chooses, and at the last epoch.
 
-    Training stops at the first observed epoch that is at least `patience` epochs after the lowest validation perplexity until then.
-    Early stopping chooses the epoch of this lowest perplexity: 0 if no epoch improves on the base model. Raises `DataError` without AUC rows or
-    without perplexity after training.
+    Training stops at the first observed epoch that is at least `patience` epochs after the lowest validation perplexity until
+    then. Early stopping chooses the epoch of this lowest perplexity: 0 if no epoch improves on the base model. Raises
+    `DataError` without AUC rows or without perplexity after training.
     """
     measured = auc_rows(without_initialized(rows))
     utility = [r for r in without_initialized(rows) if r.metric == "perplexity" and not r.attack]
