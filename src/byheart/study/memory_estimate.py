@@ -18,6 +18,7 @@ from byheart.study.planned_cell import PlannedCell
 from byheart.study.reference_models import needs_reference
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig
 
 TRAINED_WEIGHT_BYTES = 16
@@ -53,23 +54,33 @@ def _activation_bytes(planned: PlannedCell, machine: Machine) -> float | None:
     """Return the bytes that a training step's largest batch keeps for its backward pass; None if they are unknown."""
     import torch
 
-    from byheart.lm.activation_memory import logit_block_bytes, training_activation_bytes
     from byheart.lm.batching import batch_budget
     from byheart.lm.devices import torch_device
     from byheart.lm.train import training_dtype
 
     cell, device = planned.cell, torch_device(machine.device)
-    config = _language_config(cell.base)
-    if config is None:
-        return None
     length, budget = cell.data.max_tokens, batch_budget(device, machine.token_budget)
     texts = min(cell.training.batch_size, max(1, budget // length))
-    trained = trained_base_weights(planned)
-    if trained == "head":
-        return logit_block_bytes(texts * length, config.vocab_size)
     precision = training_dtype(default_training_precision(machine, cell.base_format), device)
-    weights = torch.float32 if trained == "all" else precision
-    return training_activation_bytes(config, texts=texts, length=length, precision=precision, weight_dtype=weights)
+    weight_dtypes = {"all": torch.float32, "head": None}
+    return _batch_bytes(
+        cell.base, texts, length, precision, weight_dtypes.get(trained_base_weights(planned), precision)
+    )
+
+
+@functools.cache
+def _batch_bytes(
+    base: str, texts: int, length: int, precision: torch.dtype, weight_dtype: torch.dtype | None
+) -> float | None:
+    """Return the bytes of activations of a batch; cells that differ in seed or data share them. No `weight_dtype`: the head alone."""
+    from byheart.lm.activation_memory import logit_block_bytes, training_activation_bytes
+
+    config = _language_config(base)
+    if config is None:
+        return None
+    if weight_dtype is None:
+        return logit_block_bytes(texts * length, config.vocab_size)
+    return training_activation_bytes(config, texts=texts, length=length, precision=precision, weight_dtype=weight_dtype)
 
 
 def memory_bytes(planned: PlannedCell, machine: Machine) -> float | None:
