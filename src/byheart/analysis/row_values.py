@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
+from byheart.core import registry
 from byheart.core.row import is_base_row
 from byheart.core.types import Estimate, Row
 from byheart.stats.seed_pooling import pool_seed_estimates
@@ -18,12 +19,7 @@ CHANCE_AUC = 0.5
 INTERVAL = "95 % interval"
 
 
-RANGES = {
-    **dict.fromkeys(("auc", "tpr_at_fpr", "extraction_rate", "extraction_rate_nonmembers"), (0.0, 1.0)),
-    **dict.fromkeys(("perplexity", "train_perplexity"), (1.0, math.inf)),
-    **dict.fromkeys(("bleu", "chrf", "rouge"), (0.0, 100.0)),
-}
-"""Possible values of metrics, to which intervals over seeds are clipped."""
+UNBOUNDED = (-math.inf, math.inf)
 
 MISSING = "\N{EN DASH}"
 """Table cell without a measurement."""
@@ -50,13 +46,20 @@ def pooled_estimate(rows: Sequence[Row]) -> Estimate | None:
 def pool_rows(rows: Sequence[Row]) -> Estimate:
     """Return one row's estimate with its interval; for several seeds, the mean with an interval for other texts and other seeds.
 
-    The interval is that of `pool_seed_estimates`, and None if a seed has none. The table `seeds` pools AUCs from their scores, which
-    gives a shorter one.
+    The interval is that of `pool_seed_estimates`, clipped to the metric's `RANGE`, and None if a seed has none. The table `seeds`
+    pools AUCs from their scores, which gives a shorter one.
     """
     estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
     if len(estimates) == 1:
         return estimates[0]
-    return pool_seed_estimates(estimates, within=RANGES.get(rows[0].metric, (-math.inf, math.inf)))
+    return pool_seed_estimates(estimates, within=possible_values(rows[0].metric))
+
+
+def possible_values(metric: str) -> tuple[float, float]:
+    """Return the `RANGE` of a metric's file. Code that is not byheart's is not imported: its values are unbounded, like counts."""
+    if metric not in registry.entry_names("metrics"):
+        return UNBOUNDED
+    return registry.module_constant(registry.load_function("metrics", metric), "RANGE", UNBOUNDED)
 
 
 def base_estimate(rows: Sequence[Row]) -> Estimate | None:

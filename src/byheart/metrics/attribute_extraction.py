@@ -22,6 +22,8 @@ from byheart.core.evidence import RecitedAttributes
 from byheart.core.types import Estimate
 from byheart.metrics._recited import recited_estimates
 
+RANGE = (-1.0, 1.0)
+
 
 def attribute_extraction(
     recited_attributes: RecitedAttributes,

@@ -20,6 +20,8 @@ from jaxtyping import Bool
 from byheart.core.types import Estimate, Scores
 from byheart.stats.roc_auc import auc_interval
 
+RANGE = (0.0, 1.0)
+
 
 def auc(scores: Scores, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]) -> Estimate:
     """Probability (0 to 1) that a member's score is above a non-member's, ties count half; 0.5 is chance, 1 all is leaked.

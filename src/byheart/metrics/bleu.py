@@ -17,6 +17,7 @@ from byheart.core.types import Estimate
 from byheart.metrics._completions import import_sacrebleu, prompt_groups, written_and_references
 from byheart.stats.jackknife import jackknife
 
+RANGE = (0.0, 100.0)
 PACKAGE = "sacrebleu"
 EXTRA = "utility"
 

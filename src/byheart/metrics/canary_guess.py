@@ -24,6 +24,8 @@ from byheart.core.errors import DataError
 from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, LogProbs
 
+RANGE = (0.0, 1.0)
+
 
 def canary_guess(
     canaries: LogProbs,

@@ -24,6 +24,8 @@ from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_gain import canary_gain
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 
+RANGE = (0.0, 1.0)
+
 
 def canary_tpr(
     canaries: LogProbs,

@@ -19,6 +19,7 @@ from byheart.core.types import Estimate
 from byheart.metrics._completions import import_sacrebleu, prompt_groups, written_and_references
 from byheart.metrics._means import mean_estimate
 
+RANGE = (0.0, 100.0)
 PACKAGE = "sacrebleu"
 EXTRA = "utility"
 

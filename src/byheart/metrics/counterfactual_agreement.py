@@ -21,6 +21,8 @@ from byheart.metrics._counterfactual import counterfactual_gains
 from byheart.stats.jackknife import jackknife
 from byheart.stats.rank_correlation import rank_correlation
 
+RANGE = (-1.0, 1.0)
+
 
 def counterfactual_agreement(
     scores: Scores, shadows: Shadows, membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]

@@ -29,6 +29,7 @@ from byheart.core.errors import DataError
 from byheart.core.types import Estimate
 from byheart.metrics._means import mean_estimate
 
+RANGE = (0.0, math.inf)
 HIGHEST = {"hidden": math.inf, "cosine": 2.0, "attention": 1.0, "virtual": 1.0, "next_token": math.inf}
 
 

@@ -11,6 +11,7 @@ The highest scores are guessed to be trained on and the lowest not, in equal num
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_gain import canary_gain
 from byheart.stats.epsilon_bounds import check_delta, correct_guesses, one_run, one_run_gaussian
 
+RANGE = (0.0, math.inf)
 FAIR_COIN = 0.5
 
 

@@ -14,6 +14,7 @@ a coin held out.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import numpy as np
@@ -24,6 +25,7 @@ from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
+RANGE = (0.0, math.inf)
 REVISION = 1  # extrapolation: test of fit, limited depth, interval with the error of the fit
 
 

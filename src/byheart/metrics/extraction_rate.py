@@ -18,6 +18,8 @@ from jaxtyping import Bool
 from byheart.core.types import Estimate
 from byheart.stats.proportions import member_and_nonmember_shares
 
+RANGE = (0.0, 1.0)
+
 
 def extraction_rate(
     extracted: Bool[np.ndarray, " texts"], membership: Bool[np.ndarray, " texts"], groups: tuple[str, ...]

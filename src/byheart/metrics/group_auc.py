@@ -36,6 +36,7 @@ from byheart.core.errors import DataError
 from byheart.core.types import Estimate, Scores
 from byheart.stats.roc_auc import auc_interval
 
+RANGE = (0.0, 1.0)
 REVISION = 1  # refuses classes with different group sizes
 SIZES_ALPHA = 0.01  # share of refused data among those with one distribution of sizes
 PERMUTATIONS = 1999

@@ -10,6 +10,8 @@ Departure from the paper: held-out canaries, which are sampled like the canaries
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from byheart.core.errors import DataError
@@ -17,6 +19,7 @@ from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._canary_exposure import ExposureEstimator, check_canary_formats, exposures, mean_exposure
 
+RANGE = (0.0, math.inf)
 REVISION = 1  # extrapolation: test of fit, limited depth, interval with the error of the fit
 
 

@@ -10,9 +10,12 @@ the Royal Statistical Society B 54 (1992) 221-228), in ln PPL.
 
 from __future__ import annotations
 
+import math
+
 from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._nll import perplexity_with_interval
 
+RANGE = (1.0, math.inf)
 REVISION = 1  # the interval is corrected for skewness and treats groups as units
 
 

@@ -21,6 +21,8 @@ from byheart.core.evidence import RecitedAttributes
 from byheart.core.types import Estimate
 from byheart.metrics._recited import recited_estimates
 
+RANGE = (-1.0, 1.0)
+
 
 def prompt_attribute_extraction(
     recited_prompt_attributes: RecitedAttributes,

@@ -24,6 +24,8 @@ from byheart.core.evidence import Candidates, PromptLikelihoods
 from byheart.core.types import Estimate, Texts
 from byheart.metrics._inference import inference_estimates
 
+RANGE = (-1.0, 1.0)
+
 
 def prompt_attribute_inference(
     prompt_candidates: Candidates,

@@ -23,6 +23,8 @@ from byheart.core.types import Estimate
 from byheart.metrics._completions import prompt_groups, written_and_references
 from byheart.metrics._means import mean_estimate
 
+RANGE = (0.0, 100.0)
+
 Kind = Literal["1", "2", "L"]
 
 

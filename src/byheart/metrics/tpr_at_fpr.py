@@ -40,6 +40,7 @@ from byheart.stats.intervals import TAIL, group_indices
 from byheart.stats.proportions import effective_size, mid_p, mid_p_cdf
 from byheart.stats.roc_auc import allowed_false_positives, member_and_nonmember_scores
 
+RANGE = (0.0, 1.0)
 REVISION = 1  # mid-P in place of Clopper and Pearson; ties and groups near the threshold
 RANK_WINDOW = 2.0  # agreement is measured in the top ranks, this multiple of the number of texts above the threshold
 

@@ -9,9 +9,12 @@ p is the probability of a token after the preceding tokens. Every token of every
 
 from __future__ import annotations
 
+import math
+
 from byheart.core.types import Estimate, LogProbs
 from byheart.metrics._nll import perplexity_with_interval
 
+RANGE = (1.0, math.inf)
 REVISION = 1  # the interval is corrected for skewness and treats groups as units
 
 
