@@ -60,6 +60,21 @@ def test_leakage_of_methods_equals_the_rows():
     assert of_base[5] == f"{mean('thousand_texts', 'perplexity', 'full', 0):.2f}"
 
 
+def test_the_numbers_under_the_first_figure_equal_the_rows():
+    caption = " ".join(
+        re.search(r"^\*SmolLM2.*?\*$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)[0].split()
+    )
+    rows = [r for r in CHOOSE_PAGE.packed("thousand_texts").rows if r.attack and r.epoch == 3]
+    aucs = {(r.attack, r.method): r.value for r in rows if r.metric == "auc"}
+    full, lora, prefix = (short(aucs["reference", m]) for m in ("full", "lora", "prefix"))
+    early = short(mean("thousand_texts", "auc", "lora", 1, "reference"))
+    assert f"leak (AUC {full} and {lora})" in caption
+    assert f"similar AUCs ({early} and {prefix})" in caption
+    assert f"no attack exceeds {short(max(v for (_, m), v in aucs.items() if m in {'prompt', 'p_tuning'}))}." in caption
+    assert "each attack identifies a tenth of the members or less" in caption
+    assert max(r.value for r in rows if r.metric == "tpr_at_fpr" and not r.metric_settings) < 0.105
+
+
 def test_leakage_at_equal_perplexity_equals_the_table():
     found = table(CHOOSE, "results: equal")
     assert len(found) == 4
