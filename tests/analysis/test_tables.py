@@ -14,7 +14,18 @@ from byheart.tables.data_splits import data_splits
 from byheart.tables.lora_placement import lora_placement
 from byheart.tables.methods import methods
 from byheart.tables.models import models
-from testing.made_up import ATTACKS, METHODS, attributed, canary_rows, drift_rows, everything, recited, scored, study
+from testing.made_up import (
+    ATTACKS,
+    METHODS,
+    attributed,
+    canary_rows,
+    drift_rows,
+    everything,
+    recited,
+    scored,
+    study,
+    verbatim_rows,
+)
 
 
 def methods_of(rows, **settings):
@@ -267,6 +278,17 @@ def test_capacity_multiplies_bits_by_parameters():
     assert made.rows == ((*made.rows[0][:-4], "1,234,567", "1,481 [-1.23, 1,235]", "1.20e-03 [-1.0e-06, 1.0e-03]", "3.00e-04 [-1.0e-06, 1.0e-03]"),)  # fmt: skip
 
 
+def test_verbatim_compares_members_with_nonmembers_and_with_the_base_model():
+    rows = study(datasets=("xsum",), methods=("lora",), seeds=(0,), epochs=(0, 1, 2))
+    made = called("verbatim", list(verbatim_rows(rows)))
+    assert [row[-6:] for row in made.rows] == [
+        ("exact memorization", "0.300 [0.290, 0.310]", "0.500 [0.490, 0.510]", "0.340 [0.330, 0.350]", "0.160 [0.150, 0.170]", "0.000 [-0.010, 0.010]"),
+        ("extraction strength", "0.010 [0.000, 0.020]", "0.210 [0.200, 0.220]", "0.050 [0.040, 0.060]", "0.160 [0.150, 0.170]", "0.000 [-0.010, 0.010]"),
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="Add the metric exact_memorization"):
+        called("verbatim", rows)
+
+
 def test_costs_are_of_tuned_epochs():
     table = costs(study(datasets=("webnlg",), methods={"full": 1, "lora": 1}))
     assert table.header == ("data", "adversary has", "attack", "passes", "full, seconds", "LoRA, seconds")
@@ -281,7 +303,7 @@ def test_a_table_is_the_same_whatever_the_order_of_rows(name):
     few = {"datasets": ("webnlg",), "methods": ("full", "lora"), "epochs": (0, 1)}
     rows = study(bases=("a", "b"), settings=("", "targets=attention"), seeds=(1, 0), **few)
     rows += [r for row in {r.cell: r for r in rows}.values() for r in private(row.cell, row, epochs=(0, 1))]
-    rows += [*canary_rows(rows), *drift_rows(rows)]
+    rows += [*canary_rows(rows), *drift_rows(rows), *verbatim_rows(rows)]
     rows += [replace(r, metric=m) for r in rows if r.metric == "perplexity" for m in ("chrf", "rouge")]
     rows += [r for row in {r.cell: r for r in rows}.values() for epoch in (0, 1) for r in recited(row, epoch=epoch)]
     rows += attributed(rows)

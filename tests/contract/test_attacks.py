@@ -44,7 +44,7 @@ def stats(logp, starts, generator):
         mean=-generator.gamma(3.0, size=count).astype(np.float32),
         std=generator.uniform(0.5, 2.0, count).astype(np.float32),
         entropy=generator.gamma(3.0, size=count).astype(np.float32),
-        rank=generator.integers(0, 50, count),
+        rank=np.minimum(generator.integers(0, 50, count), np.exp(-logp) - 1).astype(int),  # p is at most 1 / (rank + 1)
     )
 
 

@@ -142,6 +142,8 @@ GOLDEN = {
     "grad_norm": [-0.5, -2.0, -1.25],
     "gradient_alignment": [0.03, -0.4, 0.0],
     "gradient_alignment_initial": [0.2, 0.05, -0.125],
+    "exact_memorization": [0.25, 0.2222222222222222, 0.0],
+    "extraction_strength": [0.0, 0.0, 0.0],
     "hard_tokens": [0.0, 1.0, 0.0],
     "hard_tokens varied": [0.75, 0.75, 0.0],
     "icp": [-0.14811221125367857, -0.5447994605489976, -0.3197765939201096],

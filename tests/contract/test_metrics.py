@@ -16,7 +16,7 @@ from byheart.core.errors import DataError
 from byheart.core.evidence import Candidates, PromptLikelihoods, RecitedAttributes, Variants
 from byheart.core.types import Estimate, Texts
 from byheart.metrics.auc import auc
-from testing.evidence import MEMBERS, NONMEMBERS, alone, packed, readings
+from testing.evidence import MEMBERS, NONMEMBERS, alone, packed, ranked, readings
 from testing.made_up import planted
 from testing.measured import base_of, completed, drifted, shadowed
 
@@ -91,9 +91,9 @@ EVIDENCE = {
     **private(range(240)),
     "training_texts": TRAINING_TEXTS,
     "membership": MEMBERSHIP,
-    "train": packed(readings(0, MEMBERS, 2.0)),
+    "train": ranked(packed(readings(0, MEMBERS, 2.0))),
     "validation": packed(readings(1, 90, 3.0)),
-    "nonmember": packed(readings(2, NONMEMBERS, 3.0)),
+    "nonmember": ranked(packed(readings(2, NONMEMBERS, 3.0))),
     "validation_groups": alone(90),
     "canaries": packed(readings(3, CANARIES, 2.0)),
     "canaries_base": packed(readings(4, CANARIES, 3.0)),
@@ -182,9 +182,9 @@ def test_it_does_not_depend_on_the_order_of_texts(metric):
         "extracted": SCORES["usual"][order] > 1,
         "membership": MEMBERSHIP[order],
         "groups": tuple(GROUPS["by five"][i] for i in order),
-        "train": packed(readings(0, MEMBERS, 2.0)[::-1]),
+        "train": ranked(packed(readings(0, MEMBERS, 2.0)[::-1])),
         "validation": packed(readings(1, 90, 3.0)[::-1]),
-        "nonmember": packed(readings(2, NONMEMBERS, 3.0)[::-1]),
+        "nonmember": ranked(packed(readings(2, NONMEMBERS, 3.0)[::-1])),
         "validation_groups": alone(90)[::-1],
         "canaries": packed(readings(3, CANARIES, 2.0)[::-1]),
         "canaries_base": packed(readings(4, CANARIES, 3.0)[::-1]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from byheart.core.types import LogProbs
+from byheart.core.types import LogProbs, TokenStats
 
 MEMBERS, NONMEMBERS = 110, 130
 
@@ -13,6 +13,13 @@ def alone(count):
 
 def packed(texts):
     return LogProbs(logp=np.concatenate(texts), starts=np.cumsum([0, *map(len, texts)]))
+
+
+def ranked(logprobs):
+    """The same with ranks: the likelier half of the tokens are the most likely ones."""
+    ranks = (logprobs.logp < np.median(logprobs.logp)).astype(np.int64)
+    others = dict.fromkeys(("mean", "std", "entropy"), np.ones(len(ranks)))
+    return TokenStats(logp=logprobs.logp, starts=logprobs.starts, rank=ranks, **others)
 
 
 def readings(seed, count, mean):

@@ -242,6 +242,17 @@ def drift_rows(rows):
                 yield replace(row, metric_settings=f"measure=next_token, of={of}", **number)
 
 
+def verbatim_rows(rows):
+    """Exact memorization and extraction strength of both classes for each perplexity row of a study."""
+    for row in (r for r in rows if r.metric == "perplexity"):
+        for metric, shift in (("exact_memorization", 0.3), ("extraction_strength", 0.01)):
+            members, nonmembers = shift + (row.epoch or 0) / 10, shift + (row.epoch or 0) / 50
+            values = {"of=members": members, "of=nonmembers": nonmembers, "over=nonmembers": members - nonmembers}
+            for settings, value in values.items():
+                ends = {"value": value, "low": value - 0.01, "high": value + 0.01}
+                yield replace(row, metric=metric, metric_settings=settings, **ends)
+
+
 def numbered(name, number):
     return Texts(tuple(f"{name}/{i}" for i in range(number)), tuple(f"{name} {i}" for i in range(number)))
 

@@ -43,6 +43,14 @@ def means(
     return sums(values, starts) / lengths(starts)
 
 
+def trailing_lengths(
+    mask: Bool[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"]
+) -> Int[np.ndarray, " texts"]:
+    """Number of true values at the end of each text, after its last false one."""
+    ends_of_prefix = np.where(mask, 0, token_positions(starts) + 1)
+    return lengths(starts) - np.maximum.reduceat(ends_of_prefix, starts[:-1])
+
+
 def smallest_means(
     values: Float[np.ndarray, " tokens"], starts: Int[np.ndarray, " texts_plus_one"], *, share: float
 ) -> Float[np.ndarray, " texts"]:
