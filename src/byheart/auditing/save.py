@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 from byheart.analysis import formats, labels
@@ -19,8 +17,7 @@ from byheart.auditing.model_index import model_index
 from byheart.auditing.provenance_lines import provenance_lines
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
-from byheart.core.atomic_file import draft_of, rename_folder
-from byheart.core.errors import StoreError
+from byheart.core.new_folder import check_new_folder, new_folder
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row, Table
 from byheart.report.exhibits import ReportContent
@@ -34,38 +31,18 @@ def check_output_folder(folder: Path) -> None:
     It is called before an audit is computed.
     """
     check_drawing_space()
-    try:
-        is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror}). Choose another folder with -o.") from error
-    if is_taken:
-        raise StoreError(f"{folder}: the path already exists. Choose another folder with -o, or remove it.")
-    if folder.absolute() == Path.cwd():
-        raise StoreError(f"{folder}: this is the current folder. Choose a new folder, such as -o audit.")
-    parent = next(p for p in folder.absolute().parents if p.exists())
-    try:
-        # A trial file, because permissions show neither a read-only mount nor what root may write.
-        TemporaryFile(dir=parent).close()
-    except OSError as error:
-        raise StoreError(f"{folder}: {parent} is not writable. Choose another folder with -o.") from error
+    check_new_folder(folder, example="audit")
 
 
 def write_audit(
     audit: AuditResult, folder: Path, *, command: str, show_text: bool, show_private: bool, annex: Annex | None = None
 ) -> Path:
     """Write an audit to a temporary folder, rename it into place and return it; raises `StoreError` if it cannot be written."""
-    check_output_folder(folder)
-    aside = draft_of(folder.absolute())
-    try:
-        aside.mkdir(parents=True)
+    check_drawing_space()
+    with new_folder(folder, example="audit") as draft:
         contents = _contents(audit, command=command, show_text=show_text, show_private=show_private, annex=annex)
         for name, content in contents.items():
-            (aside / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        rename_folder(aside, folder)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror}). Choose another folder with -o.") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            (draft / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return folder
 
 

@@ -21,8 +21,10 @@ from byheart.cli.check import check
 from byheart.cli.demo import demo
 from byheart.cli.evidence_commands import compare, verify
 from byheart.cli.messages import check_words, named_path_line, print_error, print_interruption, show_warning
+from byheart.cli.model import model
 from byheart.cli.options import (
     DEFAULT_STORE,
+    Conditions,
     Overrides,
     StoreFolder,
     StudyFile,
@@ -117,13 +119,7 @@ def rows(
     *,
     store: StoreFolder = DEFAULT_STORE,
     study: StudyName = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUE",
-            help="Filter rows, as in --where metric=auc --where epoch=3. Same field: OR; different fields: AND.",
-        ),
-    ] = None,
+    where: Conditions = None,
     format: Annotated[Formats, typer.Option("--format", help="Output format.")] = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Print the store's results as tidy rows."""
@@ -134,6 +130,7 @@ def rows(
 
 
 app.command()(report)
+app.command()(model)
 
 
 @app.command()

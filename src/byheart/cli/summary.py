@@ -42,6 +42,10 @@ def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
         typer.echo(f"Which model to choose, {panel}? {summary}\n")
     options = f"--store {shlex.quote(str(folder))} --study {shlex.quote(study)}"
     typer.echo(f"{rows} rows in {folder}: byheart rows {options}")
+    method = next(r.method for r in content.rows if r.method)
+    typer.echo(
+        f"Model of a method after an epoch, as a folder: byheart model {options} --where method={method} --epoch 1 -o model"
+    )
     typer.echo(f"Report with verdicts, exposed records and figures: byheart report {options} -o report.html")
 
 

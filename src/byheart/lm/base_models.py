@@ -181,8 +181,8 @@ def _no_config_message(folder: ModelFolder) -> str:
     subfolders = [] if folder.weights else subfolders_with_models(folder.path)
     if (folder.path / "trained.safetensors").is_file() and (folder.path / "facts.json").is_file():
         return (
-            f"model folder {folder.path}: has only the parameters that a study trained, in trained.safetensors. Load them into the base "
-            "model and save it with save_pretrained: docs/faq.md, How do I audit a model that a study trained?"
+            f"model folder {folder.path}: has only the parameters that a study trained, in trained.safetensors. Write the complete model "
+            f"to a folder: byheart model --store {folder.path.parent.parent} --where cell={folder.path.name} -o FOLDER"
         )
     if not subfolders:
         return f"model folder {folder.path}: no config.json or adapter_config.json. Pass the folder that save_pretrained wrote."

@@ -33,7 +33,9 @@ def means_of_both_classes(
     return {
         "of=members": _clipped(means[0], 0.0, 1.0)._replace(members=counts[0]),
         "of=nonmembers": _clipped(means[1], 0.0, 1.0)._replace(nonmembers=counts[1]),
-        "over=nonmembers": _clipped(means[0].minus(means[1]), -1.0, 1.0)._replace(members=counts[0], nonmembers=counts[1]),
+        "over=nonmembers": _clipped(means[0].minus(means[1]), -1.0, 1.0)._replace(
+            members=counts[0], nonmembers=counts[1]
+        ),
     }
 
 

@@ -17,6 +17,8 @@ from byheart.store.store import Store
 from byheart.study.planned_cell import PlannedCell
 
 if TYPE_CHECKING:
+    from peft import PeftModel
+
     from byheart.lm.load import LanguageModel
 
 
@@ -112,13 +114,18 @@ def write_weights(folder: Path, model: LanguageModel) -> None:
     module: Any = model.module
     trained = trainable_parameters(module)
     if isinstance(module, PeftModel):
-        module.save_pretrained(str(folder / "adapter"), save_embedding_layers=False)
-        _sort_module_names(folder / "adapter" / "adapter_config.json")
+        write_adapter(folder / "adapter", module)
     elif len(trained) == len(list(module.parameters())):
         module.save_pretrained(folder / "model")
         model.tokenizer.save_pretrained(folder / "model")
     else:
         save_file({n: p.detach().cpu().contiguous() for n, p in trained.items()}, folder / "trained.safetensors")
+
+
+def write_adapter(folder: Path, module: PeftModel) -> None:
+    """Write an adapter's folder, with the same bytes in every process."""
+    module.save_pretrained(str(folder), save_embedding_layers=False)
+    _sort_module_names(folder / "adapter_config.json")
 
 
 def _sort_module_names(config: Path) -> None:

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,8 @@ from byheart.study.training_facts import check_declared_privacy, training_facts
 from byheart.study.training_format import training_dtype
 
 if TYPE_CHECKING:
+    import torch
+
     from byheart.lm.load import LanguageModel, TrainableModel
     from byheart.lm.preference_loss import PreferencePairs
     from byheart.lm.train import Epoch
@@ -80,7 +82,7 @@ def observe_in_step(
     if base_only or (is_trained and not initialized):
         return
     # Before the method changes the base model, which is the reference of preference tuning.
-    pairs = None if is_trained else _preference_pairs(context, model)
+    pairs = None if is_trained else training_pairs(context, model)
     if processes.size > 1:
         model = model.without_weights()
     tuned = tuned_model(planned, machine, model)
@@ -94,7 +96,7 @@ def observe_in_step(
         _train(context, trained, language_model, tuned, pairs)
 
 
-def _preference_pairs(context: CellContext, model: LanguageModel) -> PreferencePairs | None:
+def training_pairs(context: CellContext, model: LanguageModel) -> PreferencePairs | None:
     """Return the training pairs with the reference model's numbers; None for another objective."""
     training, tokens = context.planned.cell.training, context.tokens
     if training.objective is None:
@@ -138,8 +140,6 @@ def _train(
     tuned: TrainableModel,
     pairs: PreferencePairs | None,
 ) -> None:
-    from byheart.lm import train
-
     planned, store, settings = context.planned, context.store, context.planned.cell.training
     check_declared_privacy(planned, tuned)
     first = min(observations_by_epoch, default=settings.epochs)
@@ -147,19 +147,7 @@ def _train(
     done, log = _begin_or_resume(context, start)
     precision = training_dtype(planned, context.store, context.machine, model)
     precision_name = str(precision).removeprefix("torch.")
-    epochs = train.train(
-        model,
-        context.tokens["train"],
-        training=settings,
-        learning_rate=settings.learning_rate or tuned.learning_rate,
-        key=planned.key,
-        precision=precision,
-        budget=context.machine.token_budget,
-        inside_epochs=planned.inside_epochs,
-        resume_from=start,
-        dp_parameters=planned.spending,
-        pairs=pairs,
-    )
+    epochs = training_epochs(context, model, tuned, pairs, precision=precision, resume_from=start)
     start_time = time.monotonic()
     for epoch in epochs:
         number, observations = epoch.number, observations_by_epoch.get(epoch.number, ())
@@ -175,6 +163,34 @@ def _train(
     if not planned.is_trial:  # a trial's perplexity is stored, and nothing reads its weights
         _store_training(context, model, tuned, log, precision_name)
     processes_of(context.machine).agree(partial(drop_states, planned, store))
+
+
+def training_epochs(
+    context: CellContext,
+    model: LanguageModel,
+    tuned: TrainableModel,
+    pairs: PreferencePairs | None,
+    *,
+    precision: torch.dtype,
+    resume_from: tuple[float, dict[str, torch.Tensor]] | None = None,
+) -> Iterator[Epoch]:
+    """Train the cell's model, and yield after each epoch and each observed state inside an epoch."""
+    from byheart.lm import train
+
+    planned, settings = context.planned, context.planned.cell.training
+    return train.train(
+        model,
+        context.tokens["train"],
+        training=settings,
+        learning_rate=settings.learning_rate or tuned.learning_rate,
+        key=planned.key,
+        precision=precision,
+        budget=context.machine.token_budget,
+        inside_epochs=planned.inside_epochs,
+        resume_from=resume_from,
+        dp_parameters=planned.spending,
+        pairs=pairs,
+    )
 
 
 def _save_state(context: CellContext, epoch: Epoch, log: _TrainingLog, precision: str) -> None:
