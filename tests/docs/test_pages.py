@@ -23,6 +23,7 @@ from byheart.lm.load import load
 from byheart.lm.tokens import tokenize
 from byheart.store.rows import score_reader, study_rows
 from byheart.store.store import Store
+from byheart.study.export_model import export_model
 from byheart.study.study_file import parse_study
 from byheart.study.study_report import export_folder, report_page
 from testing.doc_pages import DOCS, PAGES, ROOT, blocks, lines, name
@@ -202,7 +203,8 @@ def as_the_faq_says(names, here):
         }
         assert all(record in texts for record in written)
     records = {record["id"]: record["text"] for record in texts}
-    head_tuned = load(str(here / "head_tuned"))
+    export_model(store, here / "my-head", tell=lambda _: None)  # `byheart model` of the page
+    head_tuned = load(str(here / "my-head"))
     tokens = tokenize(head_tuned.tokenizer, texts_of([records[i] for i in audited.ids]), 30)
     stats = token_stats(head_tuned, tokens)
     assert ragged.means(stats.logp, stats.starts) == pytest.approx(audited.scores, abs=1e-5)
