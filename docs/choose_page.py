@@ -1,6 +1,5 @@
 """Writes docs/choose.md from docs/choose.jinja: every number in its tables and sentences comes from the rows of docs/results."""
 
-import re
 from collections.abc import Callable
 
 from page_numbers import DOCS, METHODS, environment, found_number, interval, results
@@ -13,9 +12,5 @@ __all__ = ["METHODS", "PAGE", "found_number", "interval", "packed", "page", "res
 
 def page(lookup: Callable[[str], Packed] = packed, rows: RowLookup = results) -> str:
     """Return the page. Raises `ValueError` if the rows do not carry a sentence."""
-
-    def setting(study: str, name: str) -> str:
-        return re.findall(rf"\b{name}=(\w+)", rows(study)[0]["dataset_settings"])[0]
-
     template = environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(**template_functions(lookup, rows), setting=setting)
+    return template.render(**template_functions(lookup, rows))

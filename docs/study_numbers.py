@@ -84,6 +84,7 @@ def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = result
         "blind": lambda study: max(f.value for f in gate(study).blind_classifiers),
         "minus": lambda study, within, first, second: difference(study, within, first, second)[0],
         "differ": lambda study, within, first, second: difference(study, within, first, second)[1],
+        "setting": lambda study, name: re.findall(rf"\b{name}=(\w+)", rows(study)[0]["dataset_settings"])[0],
         "groups": lambda study: audited_groups(lookup(study)),
         "equal": equal_perplexity,
         "earlier": lambda study, metric, **settings: found_number(rows(study), study, metric, settings),

@@ -19,7 +19,15 @@ NOT_FROM_ROWS = {".48", ".49", ".52", ".53", ".55", ".58", ".60", ".63", ".65", 
 """The paper's numbers, chance and certainty, rates, names of models, and sizes of earlier studies."""
 
 
-STUDIES = ["replication_webnlg", "replication_wikitext", "thousand_texts", "scale", "placement", "risks"]
+STUDIES = [
+    "replication_webnlg",
+    "replication_wikitext",
+    "replication_dialogsum",
+    "thousand_texts",
+    "scale",
+    "placement",
+    "risks",
+]
 
 
 @pytest.fixture(scope="module")

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
 
 import byheart
 from byheart.core.errors import CellError, SettingError, StoreError
+from byheart.store.archive import pack
 from byheart.store.store import Store
 from byheart.study.export_model import export_model
 from byheart.study.run_task import stored_study
+from testing.made_up import SENTENCES
 from testing.stores import lora_study
 
 METHODS = ("full", "head", "lora", "prompt")
@@ -44,7 +47,8 @@ def test_the_folder_has_the_model_that_the_study_attacked(store, tmp_path, metho
     assert found.difference < 1e-5
     assert found.epoch == (epoch or 2)
     assert found.is_trained_again == (epoch is not None)
-    assert found.is_adapter == (method in {"lora", "prompt"})
+    assert bool(found.adapter_base) == (method in {"lora", "prompt"})
+    assert {p.stat().st_mode & 0o777 for p in found.folder.iterdir()} == {found.folder.stat().st_mode & 0o666}
     assert contents(store.root) == before, "the store is only read"
 
 
@@ -99,7 +103,39 @@ def test_requests_that_select_no_single_model_are_refused(store, tmp_path):
         exported(store, tmp_path / "model", "method=lora", epoch=1.5)
     with pytest.raises(StoreError, match="already exists"):
         exported(store, store.root, "method=lora")
+    with pytest.raises(StoreError, match="inside the store"):
+        exported(store, store.root / "training" / "mine", "method=lora")
+    with pytest.raises(SettingError, match="Write --epoch instead"):
+        exported(store, tmp_path / "model", "method=lora", "epoch=1")
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    with pytest.raises(StoreError, match="already exists"):
+        exported(store, link, "method=lora")
+    link.unlink()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_packed_study_stays_as_it_is(store, tmp_path):
+    with tarfile.open(pack(store, "tiny", tmp_path / "tiny.tar.xz")) as packed:
+        packed.extractall(tmp_path / "unpacked", filter="data")
+    unpacked = Store.open(tmp_path / "unpacked")
+    before = contents(unpacked.root)
+    with pytest.raises(StoreError, match="a packed study, which has no weights"):
+        exported(unpacked, tmp_path / "model", "method=lora")
+    assert contents(unpacked.root) == before
+
+
+def test_data_that_changed_since_the_run_are_named(tiny_folder, tmp_path):
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": f"{s} {i}"}) + "\n" for i in range(3) for s in SENTENCES))
+    changes = {"datasets": [{"files": {"path": str(texts)}}], "methods": ["lora"], "training": {"epochs": 1}}
+    data = {"train": 6, "members": 6, "nonmembers": 6, "validation": 4, "max_tokens": 20}
+    assert not byheart.run(lora_study(tiny_folder("llama"), **changes, data=data), store=tmp_path / "store").failed
+    texts.write_text(texts.read_text().replace("the", "a"))
+    with pytest.raises(
+        StoreError, match=r"the data, the base model or byheart changed since study 'tiny' ran\. Restore them"
+    ):
+        exported(Store.open(tmp_path / "store"), tmp_path / "model")
 
 
 def test_the_command_prints_what_it_wrote(store, tmp_path, typed):

@@ -21,12 +21,14 @@ from byheart.core.types import Estimate, Row
 class ModelChoice(NamedTuple):
     """A method at an epoch: the verdict on its best attack, its validation perplexity, and how far this is above the lowest.
 
-    `excess` is relative: 0.05 is five percent above the lowest perplexity of all observed models.
+    `excess` is relative: 0.05 is five percent above the lowest perplexity of all observed models. `cell` is the key of its first
+    training seed's cell.
     """
 
     verdict: MethodVerdict
     perplexity: Estimate
     excess: float
+    cell: str
 
     @property
     def leakage(self) -> float:
@@ -61,7 +63,8 @@ def model_choices(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, 
             for v in by_name.get(panel, [])
             if v.word != "broken" and v.epoch and (v.method, v.epoch) in perplexities and v.seeds == seeds[v.method]
         ]
-        if choices := _choices([(v, p) for v, p in models if base is None or p.value < base.value]):
+        cells = {n: min(of_method, key=lambda r: r.seed).cell for n, of_method in variants.split(panel_rows).items()}
+        if choices := _choices([(v, p) for v, p in models if base is None or p.value < base.value], cells):
             by_panel[panel] = choices
     return by_panel
 
@@ -75,15 +78,15 @@ def _perplexities(utility: Mapping[str, Sequence[Row]], seeds: Mapping[str, int]
     return {state: row_values.pool_rows(found) for state, found in by_state.items() if len(found) == seeds[state[0]]}
 
 
-def _choices(models: Sequence[tuple[MethodVerdict, Estimate]]) -> list[ModelChoice]:
+def _choices(models: Sequence[tuple[MethodVerdict, Estimate]], cells: Mapping[str, str]) -> list[ModelChoice]:
     lowest = min((p.value for _, p in models), default=0.0)
-    choices = [ModelChoice(v, p, p.value / lowest - 1) for v, p in models]
+    choices = [ModelChoice(v, p, p.value / lowest - 1, cells[v.method]) for v, p in models]
     return sorted(choices, key=lambda c: (c.perplexity.value, c.leakage))
 
 
 def pareto_front(choices: Sequence[ModelChoice], step: float) -> list[ModelChoice]:
     """Return the models that `choice_summaries` names, and those whose AUC is lower by `step` than all returned ones before."""
-    named = _named(choices)
+    named = named_choices(choices)
     front: list[ModelChoice] = []
     for choice in choices:
         if choice in named or choice.leakage <= min(c.leakage for c in front) - step:
@@ -94,17 +97,18 @@ def pareto_front(choices: Sequence[ModelChoice], step: float) -> list[ModelChoic
 def choice_summaries(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, Gate]) -> dict[str, str]:
     """Return the sentences on which model to choose, by data set (and base model); none for a data set with one model."""
     by_panel = model_choices(rows, scores, gates)
-    return {panel: _choice_summary(choices) for panel, choices in by_panel.items() if len(choices) > 1}
+    return {panel: choice_summary(choices) for panel, choices in by_panel.items() if len(choices) > 1}
 
 
-def _named(choices: Sequence[ModelChoice]) -> tuple[ModelChoice, ModelChoice]:
+def named_choices(choices: Sequence[ModelChoice]) -> tuple[ModelChoice, ModelChoice]:
     """Return the model with the lowest perplexity, and the first without detectable leakage, else the one with the least."""
     undetected = next((c for c in choices if c.verdict.word == "nothing"), None)
     return choices[0], undetected or min(choices, key=lambda c: c.leakage)
 
 
-def _choice_summary(choices: Sequence[ModelChoice]) -> str:
-    best, other = _named(choices)
+def choice_summary(choices: Sequence[ModelChoice]) -> str:
+    """Return the sentences that name one or two of several models."""
+    best, other = named_choices(choices)
     perplexity = row_values.format_number(best.perplexity.value)
     first = (
         f"Lowest validation perplexity of {len(choices)} observed models: {perplexity}, {best.name} "

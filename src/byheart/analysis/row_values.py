@@ -52,14 +52,21 @@ def pool_rows(rows: Sequence[Row]) -> Estimate:
     estimates = [Estimate(r.value, r.low, r.high, r.members, r.nonmembers) for r in rows]
     if len(estimates) == 1:
         return estimates[0]
-    return pool_seed_estimates(estimates, within=possible_values(rows[0].metric))
+    return pool_seed_estimates(estimates, within=possible_values(rows[0].metric, rows[0].metric_settings))
 
 
-def possible_values(metric: str) -> tuple[float, float]:
-    """Return the `RANGE` of a metric's file. Code that is not byheart's is not imported: its values are unbounded, like counts."""
+def possible_values(metric: str, label: str = "") -> tuple[float, float]:
+    """Return the `RANGE` of a metric's file, for the number with this label; without a label, for all of its numbers.
+
+    Code that is not byheart's is not imported: its values are unbounded, like counts.
+    """
     if metric not in registry.entry_names("metrics"):
         return UNBOUNDED
-    return registry.module_constant(registry.load_function("metrics", metric), "RANGE", UNBOUNDED)
+    declared = registry.module_constant(registry.load_function("metrics", metric), "RANGE", UNBOUNDED)
+    if isinstance(declared, tuple):
+        return declared
+    ranges = [ends for part, ends in declared.items() if part in label] or list(declared.values())
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 
 def base_estimate(rows: Sequence[Row]) -> Estimate | None:

@@ -195,5 +195,5 @@ def main() -> None:
             raise
         raise SystemExit(print_error(line, 2)) from None
     if code == EXIT_INTERRUPTED:  # Typer catches the interruption and returns this code
-        print_interruption(is_audit=sys.argv[1:2] in (["audit"], ["demo"]))
+        print_interruption(is_whole=sys.argv[1:2] in (["audit"], ["demo"], ["model"]))
     raise SystemExit(code or 0)

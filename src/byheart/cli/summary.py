@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
     """Print the results of a study from its store; `rows` is the number of rows of this run."""
     from byheart.analysis.base_model_check import gate_lines, panel_gates
-    from byheart.analysis.model_choices import choice_summaries
+    from byheart.analysis.model_choices import choice_summary, model_choices, named_choices
     from byheart.analysis.verdicts import verdict_lines
     from byheart.cli import terminal
     from byheart.core.registry import choose
@@ -38,14 +38,17 @@ def print_summary(store: Store, folder: Path, study: str, rows: int) -> None:
         typer.echo(line)
     typer.echo("\nVerdicts use simultaneous intervals over all attacks and methods, wider than the intervals above.")
     typer.echo("\n".join([*verdict_lines(content.rows, content.scores, gates), ""]))
-    for panel, summary in choice_summaries(content.rows, content.scores, gates).items():
-        typer.echo(f"Which model to choose, {panel}? {summary}\n")
     options = f"--store {shlex.quote(str(folder))} --study {shlex.quote(study)}"
+    for panel, choices in model_choices(content.rows, content.scores, gates).items():
+        if len(choices) > 1:
+            typer.echo(f"Which model to choose, {panel}? {choice_summary(choices)}")
+            for choice in dict.fromkeys(named_choices(choices)):
+                command = (
+                    f"byheart model {options} --where cell={choice.cell} --epoch {choice.verdict.epoch:g} -o model"
+                )
+                typer.echo(f"{choice.name}, as a folder: {command}")
+            typer.echo("")
     typer.echo(f"{rows} rows in {folder}: byheart rows {options}")
-    method = next(r.method for r in content.rows if r.method)
-    typer.echo(
-        f"Model of a method after an epoch, as a folder: byheart model {options} --where method={method} --epoch 1 -o model"
-    )
     typer.echo(f"Report with verdicts, exposed records and figures: byheart report {options} -o report.html")
 
 

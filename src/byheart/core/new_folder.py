@@ -15,7 +15,7 @@ from byheart.core.errors import StoreError
 def check_new_folder(folder: Path, *, example: str) -> None:
     """Raise `StoreError` if no new folder can be created here; `example` is a name for the message."""
     try:
-        is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+        is_taken = folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir())))
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror}). Choose another folder with -o.") from error
     if is_taken:

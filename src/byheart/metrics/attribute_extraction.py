@@ -22,7 +22,7 @@ from byheart.core.evidence import RecitedAttributes
 from byheart.core.types import Estimate
 from byheart.metrics._recited import recited_estimates
 
-RANGE = (-1.0, 1.0)
+RANGE = {"of=": (0.0, 1.0), "over=": (-1.0, 1.0)}
 
 
 def attribute_extraction(

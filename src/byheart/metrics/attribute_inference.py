@@ -35,7 +35,7 @@ from byheart.core.evidence import Candidates, Variants
 from byheart.core.types import Estimate, Texts
 from byheart.metrics._inference import inference_estimates
 
-RANGE = (-1.0, 1.0)
+RANGE = {"of=": (0.0, 1.0), "over=": (-1.0, 1.0)}
 REVISION = 1  # two pools of candidates
 
 

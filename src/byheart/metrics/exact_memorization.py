@@ -21,7 +21,7 @@ from byheart.core import ragged
 from byheart.core.types import Estimate, TokenStats
 from byheart.metrics._means import means_of_both_classes
 
-RANGE = (-1.0, 1.0)
+RANGE = {"of=": (0.0, 1.0), "over=": (-1.0, 1.0)}
 
 
 def exact_memorization(

@@ -24,7 +24,7 @@ from byheart.core.evidence import Candidates, PromptLikelihoods
 from byheart.core.types import Estimate, Texts
 from byheart.metrics._inference import inference_estimates
 
-RANGE = (-1.0, 1.0)
+RANGE = {"of=": (0.0, 1.0), "over=": (-1.0, 1.0)}
 
 
 def prompt_attribute_inference(

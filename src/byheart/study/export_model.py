@@ -8,6 +8,7 @@ are compared with the stored ones, so that the folder contains the model that th
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from byheart.core.new_folder import check_new_folder, new_folder
 from byheart.core.types import Row
 from byheart.store.result_files import check_files, damaged_result_error
 from byheart.store.rows import filter_rows, study_notes, study_rows
+from byheart.store.seal import MANIFEST
 from byheart.store.store import Store
 from byheart.study.cell_models import base_model, tuned_model, whole_model
 from byheart.study.cell_tokens import stored_tokens
@@ -48,14 +50,15 @@ scoring: rounding depends on the texts that share a batch."""
 class ExportedModel(NamedTuple):
     """A written model: its folder, the cell and the epoch that it is of, and how it was made and compared.
 
-    `difference` is the largest difference (nats per token) of a text's mean log-probability over `compared_texts` audited texts;
-    None if the study stored no log-probabilities.
+    `adapter_base` is the path or Hub id of the base model that an adapter needs; "" for a complete model. `difference` is the largest
+    difference (nats per token) of a text's mean log-probability over `compared_texts` audited texts; None if the store has no
+    log-probabilities of this epoch.
     """
 
     folder: Path
     cell: str
     epoch: float
-    is_adapter: bool
+    adapter_base: str
     is_trained_again: bool
     compared_texts: int
     difference: float | None
@@ -72,17 +75,21 @@ def export_model(
 ) -> ExportedModel:
     """Write the model of one finished cell to a new folder: an adapter with its tokenizer, or a complete model.
 
-    `where` are conditions on rows (`FIELD=VALUE`) that select the cell; `epoch` is an observed epoch, None the last one.
+    `where` are conditions on rows (`FIELD=VALUE`) that select the cell; `epoch` is an observed epoch, None the last one. The data,
+    the base model and byheart must be those of the run.
 
-    Raises `StoreError` for an existing folder and for a store of several studies without `study`, `SettingError` for conditions
-    of several cells and for another epoch, and `CellError` if the written model differs from the one that the study attacked.
+    Raises `StoreError` for an existing folder, a folder inside the store, a packed study, and a store of several studies without
+    `study`; `SettingError` for conditions of several cells and for another epoch; and `CellError` if the written model differs from
+    the one that the study attacked.
     """
-    check_new_folder(folder, example="model")
+    _check_request(store, folder, where)
     name = study or _only_study(store)
     planned, machine = _selected_cell(store, name, filter_rows(study_rows(store, name), where))
     state = _observed_state(planned, epoch)
     with new_folder(folder, example="model") as draft:
         is_trained_again = _write(draft, planned, state, store, machine, tell)
+        for file in draft.iterdir():
+            file.chmod(draft.stat().st_mode & 0o666)  # weights are written for their owner only
         tell(Event("begin", planned.label, "comparing with the study's model"))
         count, difference = _difference(draft, planned, state, store, machine)
         if difference is not None and not difference <= LARGEST_DIFFERENCES[planned.scoring.precision]:
@@ -94,11 +101,24 @@ def export_model(
         folder.absolute(),
         planned.label,
         state.epoch,
-        (folder / "adapter_config.json").exists(),
+        _adapter_base(folder),
         is_trained_again,
         count,
         difference,
     )
+
+
+def _check_request(store: Store, folder: Path, where: Sequence[str]) -> None:
+    check_new_folder(folder, example="model")
+    if store.root.resolve() in folder.resolve().parents:
+        raise StoreError(f"{folder}: this is inside the store {store.root}. Choose another folder with -o.")
+    if (store.root / MANIFEST).exists():
+        raise StoreError(
+            f"store {store.root}: this is a packed study, which has no weights. Use the store of the run that it was packed from."
+        )
+    for condition in where:
+        if condition.partition("=")[0] == "epoch":
+            raise SettingError(f"--where {condition}: does not choose the epoch of the model. Write --epoch instead.")
 
 
 def _only_study(store: Store) -> str:
@@ -115,7 +135,8 @@ def _selected_cell(store: Store, study: str, rows: Sequence[Row]) -> tuple[Plann
     found = [p for p in plan_cells(parsed, store) if p.key in keys]
     if not found:
         raise StoreError(
-            f"store {store.root}: this host plans other cells than those of study {study!r}. Use the same model files, data and byheart."
+            f"store {store.root}: the data, the base model or byheart changed since study {study!r} ran. Restore them. The weights after "
+            f"the last epoch are in {store.root / 'training' / min(keys)}."
         )
     if len(found) > 1:
         listed = "; ".join(f"--where cell={p.key} ({p.label})" for p in found)
@@ -186,6 +207,11 @@ def _trained_until(
         if epoch.number == state.epoch:
             break
     return trained
+
+
+def _adapter_base(folder: Path) -> str:
+    config = folder / "adapter_config.json"
+    return str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]) if config.exists() else ""
 
 
 def _save(folder: Path, model: LanguageModel) -> None:

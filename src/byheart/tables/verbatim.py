@@ -12,6 +12,7 @@ from byheart.analysis.comparisons import LeadColumns
 from byheart.core.errors import DataError
 from byheart.core.types import Row, Table
 
+DIFFERENCE = "members \N{MINUS SIGN} non-members"
 METRICS = ("exact_memorization", "extraction_strength")
 
 
@@ -40,8 +41,8 @@ def verbatim(rows: Sequence[Row], *, epoch: Annotated[int, Ge(0)] | None = None)
         "members, base model",
         "members",
         "non-members",
-        "members over non-members",
-        "the same, base model",
+        DIFFERENCE,
+        f"{DIFFERENCE}, base model",
     )
     note = (
         f"After {'the last epoch' if epoch is None else f'epoch {epoch}'}. Exact memorization: share of a text's tokens that are the "
