@@ -62,7 +62,7 @@ def test_a_changed_row_changes_the_sentence(choose_page):
     [
         (0.52, {"metric": "auc", "attack": "info_rmia", "dataset": "wikipedia", "method": "prompt", "epoch": "2"}, "all six"),
         (0.99, {"metric": "auc", "attack": "info_rmia", "method": "prompt", "epoch": "2"}, "lowest AUCs"),
-        (4.5, {"metric": "perplexity", "method": "head", "epoch": "3"}, "worst in all three"),
+        (4.5, {"metric": "perplexity", "method": "head", "epoch": "3"}, "worst on all three"),
         (20.0, {"metric": "perplexity", "method": "dp_lora", "epoch": "3"}, "almost nothing"),
         (1.5, {"metric": "exposure", "method": "dp_lora", "epoch": "3", "metric_settings": "repeated=16"}, "no risk above chance"),
         (0.95, {"metric": "auc", "attack": "reference", "method": "full", "epoch": "1"}, "Reference has a higher AUC"),
