@@ -55,7 +55,9 @@ def model_choices(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, 
     by_panel: dict[str, list[ModelChoice]] = {}
     for panel, panel_rows in labels.panels(rows).split(rows).items():
         utility = [r for r in without_initialized(panel_rows) if r.metric == "perplexity" and not r.attack]
-        seeds = {n: len({r.seed for r in of_method}) for n, of_method in variants.split(panel_rows).items()}
+        by_method = variants.split(panel_rows)
+        seeds = {n: len({r.seed for r in of_method}) for n, of_method in by_method.items()}
+        cells = {n: min(of_method, key=lambda r: r.seed).cell for n, of_method in by_method.items()}
         perplexities, base = _perplexities(variants.split(utility), seeds), row_values.base_estimate(utility)
         models = [
             (v, perplexities[v.method, v.epoch])
@@ -63,7 +65,6 @@ def model_choices(rows: Sequence[Row], scores: ScoreLookup, gates: Mapping[str, 
             for v in by_name.get(panel, [])
             if v.word != "broken" and v.epoch and (v.method, v.epoch) in perplexities and v.seeds == seeds[v.method]
         ]
-        cells = {n: min(of_method, key=lambda r: r.seed).cell for n, of_method in variants.split(panel_rows).items()}
         if choices := _choices([(v, p) for v, p in models if base is None or p.value < base.value], cells):
             by_panel[panel] = choices
     return by_panel

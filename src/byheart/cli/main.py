@@ -24,7 +24,6 @@ from byheart.cli.messages import check_words, named_path_line, print_error, prin
 from byheart.cli.model import model
 from byheart.cli.options import (
     DEFAULT_STORE,
-    Conditions,
     Overrides,
     StoreFolder,
     StudyFile,
@@ -119,7 +118,13 @@ def rows(
     *,
     store: StoreFolder = DEFAULT_STORE,
     study: StudyName = None,
-    where: Conditions = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE",
+            help="Filter rows, as in --where metric=auc --where epoch=3. Same field: OR; different fields: AND.",
+        ),
+    ] = None,
     format: Annotated[Formats, typer.Option("--format", help="Output format.")] = "table",  # noqa: A002 - the option's name
 ) -> None:
     """Print the store's results as tidy rows."""

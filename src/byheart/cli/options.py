@@ -20,14 +20,6 @@ Overrides = Annotated[
 StudyName = Annotated[
     str | None, typer.Option("--study", metavar="NAME", help="Only this study; all studies by default.")
 ]
-Conditions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--where",
-        metavar="FIELD=VALUE",
-        help="Filter rows, as in --where metric=auc --where epoch=3. Same field: OR; different fields: AND.",
-    ),
-]
 DEFAULT_STORE = Path("store")
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ShowText = Annotated[
