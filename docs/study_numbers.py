@@ -41,15 +41,29 @@ def packed(study: str) -> Packed:
 
 def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = results) -> dict[str, Any]:
     """Return the functions with which a template reads studies; `rows` are those of one-seed studies, as text."""
+    lookup, rows = cache(lookup), cache(rows)
+
+    @cache
+    def of_metric(study: str, metric: str) -> Packed:
+        found = lookup(study)
+        return found._replace(rows=[r for r in found.rows if r.metric == metric])
+
+    @cache
+    def panel_verdicts(study: str, base: str | None) -> list[MethodVerdict]:
+        found = lookup(study)
+        (of_panel,) = verdicts(
+            [row for row in found.rows if base in {None, row.base}], found.scores, found.gates
+        ).values()
+        return of_panel
 
     def number(study: str, metric: str, *, epoch: float | None = None, **settings: object) -> Number:
-        return pooled_number(lookup(study), metric, epoch, settings)
+        return pooled_number(of_metric(study, metric), metric, epoch, settings)
 
     def base(study: str, metric: str, **settings: object) -> Number:
-        return pooled_number(lookup(study), metric, 0, settings, of_base=True)
+        return pooled_number(of_metric(study, metric), metric, 0, settings, of_base=True)
 
     def initialized(study: str, metric: str, **settings: object) -> Number:
-        return pooled_number(lookup(study), metric, 0, settings, of_initialized=True)
+        return pooled_number(of_metric(study, metric), metric, 0, settings, of_initialized=True)
 
     def fact(study: str, metric: str) -> int:
         (value,) = {r.value for r in lookup(study).rows if r.metric == metric}
@@ -61,10 +75,7 @@ def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = result
 
     def verdict(study: str, method: str, base: str | None = None) -> MethodVerdict:
         names = {v: k for k, v in METHODS.items()}
-        found = lookup(study)
-        rows = [row for row in found.rows if base in {None, row.base}]
-        (of_panel,) = verdicts(rows, found.scores, found.gates).values()
-        (of_method,) = (v for v in of_panel if v.method.startswith(names[method]))
+        (of_method,) = (v for v in panel_verdicts(study, base) if v.method.startswith(names[method]))
         return of_method
 
     def gate(study: str) -> Gate:

@@ -3,10 +3,13 @@
 Shape checks are on for every test. What needs torch is imported by the fixture that needs it: tests of numbers load none.
 """
 
+import copy
 import functools
 import gc
 import json
 import os
+import shutil
+import zlib
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may contact a hub
@@ -34,6 +37,13 @@ hypothesis.settings.register_profile("byheart", deadline=None)  # tests do not f
 hypothesis.settings.load_profile("byheart")
 
 
+def pytest_configure():
+    """Put the folders of tests in memory: they have tens of thousands of small files, which take milliseconds each on disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - pytest makes its own folder there
+    if memory.is_dir() and shutil.disk_usage(memory).free > 6 * 2**30:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
 LONG_FILES = (
     "integration/test_end_to_end.py",
     "integration/test_other_device.py",
@@ -52,10 +62,27 @@ LONG_FILES = (
 would leave the other process without work."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out the slow tests
 def pytest_collection_modifyitems(items):
-    """Move the tests of long files to the front, whole files together."""
+    """Mark tests of further pairs of architecture and method as slow; move long files to the front, whole files together."""
+    for item in items:
+        if _is_further_pair(item):
+            item.add_marker(pytest.mark.slow)
     ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(ranks)))
+
+
+def _is_further_pair(item):
+    """Whether a test of all methods on all architectures has another case for this method.
+
+    Each test keeps one architecture for each method; which one differs between tests, so that all tests together have every pair.
+    """
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    if not {"architecture", "method"} <= params.keys():
+        return False
+    shift = zlib.crc32(item.originalname.encode())
+    methods = [None, *registry.entry_names("methods")]
+    return (methods.index(params["method"]) + shift) % len(ARCHITECTURES) != ARCHITECTURES.index(params["architecture"])
 
 
 def pytest_collection_finish():
@@ -147,12 +174,18 @@ def architecture(request):
     return request.param
 
 
-@pytest.fixture
-def tiny(tiny_folder):
-    """A function from an architecture's name to a freshly loaded tiny model."""
+@pytest.fixture(scope="session")
+def _loaded(tiny_folder):
+    """A function from an architecture's name to a tiny model that all tests of a process share: `tiny` copies it."""
     from byheart.lm.load import load
 
-    return lambda name: load(str(tiny_folder(name)))
+    return functools.cache(lambda name: load(str(tiny_folder(name))))
+
+
+@pytest.fixture
+def tiny(_loaded):
+    """A function from an architecture's name to a tiny model as it was loaded; a copy takes a fifth of the time of loading."""
+    return lambda name: copy.deepcopy(_loaded(name))
 
 
 @pytest.fixture

@@ -9,9 +9,16 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from testing import adapters
 
 PAIRS = [(name, architecture) for name, kind in adapters.KINDS.items() for architecture in kind.architectures]
+IN_EVERY_RUN = {
+    (name, kind.architectures[i % len(kind.architectures)]) for i, (name, kind) in enumerate(adapters.KINDS.items())
+}
+"""Each kind of adapter on one architecture."""
 
 
-@pytest.mark.parametrize(("name", "architecture"), PAIRS, ids=map(" - ".join, PAIRS))
+@pytest.mark.parametrize(
+    ("name", "architecture"),
+    [pytest.param(*p, id=" - ".join(p), marks=() if p in IN_EVERY_RUN else pytest.mark.slow) for p in PAIRS],
+)
 @pytest.mark.filterwarnings("ignore")
 def test_an_adapter_has_the_numbers_of_a_plain_loop_or_is_refused(name, architecture, tiny_folder, tmp_path):
     found = adapters.outcome(adapters.KINDS[name], architecture, str(tiny_folder(architecture)), tmp_path)

@@ -10,16 +10,21 @@ from byheart.core.errors import ModelError
 from byheart.study.estimate import check_device_and_bases
 from testing import adapters, architectures, server_kinds
 from testing.architecture_kinds import CONFIGS
+from testing.pairs import some_of
+
+IN_EVERY_RUN = ("Llama", "Mixtral", "Qwen3", "Gemma 3, text", "GPT-2", "BLOOM", "Mamba", "Llava", "T5", "BERT")
+OF_SECONDS = ("vLLM, a model whose tokenizer adds BOS", "one number for every token", "chat only")
+"""Kinds of servers that generate many texts."""
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", some_of(CONFIGS, IN_EVERY_RUN))
 @pytest.mark.filterwarnings("ignore")
 def test_an_architecture_has_the_numbers_of_a_plain_loop_or_is_refused(name, tmp_path):
     found = architectures.without_folder(architectures.outcome(name, tmp_path), tmp_path)
     assert found == adapters.committed()["architectures"][name], "docs/formats.json is old: write make formats"
 
 
-@pytest.mark.parametrize("name", server_kinds.KINDS)
+@pytest.mark.parametrize("name", some_of(server_kinds.KINDS, [n for n in server_kinds.KINDS if n not in OF_SECONDS]))
 @pytest.mark.usefixtures("short_waits")
 def test_a_server_has_the_numbers_of_the_weights_or_is_refused(name, folders):
     kind = server_kinds.KINDS[name]

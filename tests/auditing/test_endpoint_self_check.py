@@ -85,6 +85,7 @@ def text_only(_, body):
     return body and bare
 
 
+@pytest.mark.slow
 def test_equal_text_of_model_and_base_is_a_warning_where_only_text_is_served(folders):
     sides = (MEMBERS[:6], NONMEMBERS[:6])
     asked = {"base_name": "base", "attacks": ["samia", "discoverable"], "fpr": 0.2}

@@ -19,11 +19,19 @@ from testing.audited import MEMBERS, NONMEMBERS, records, refusal
 ATTACKS = ("--attacks", "loss,min_k")
 
 
+@pytest.fixture(scope="session")
+def audits(tmp_path_factory):
+    """A folder for audits that tests copy."""
+    return tmp_path_factory.mktemp("audits")
+
+
 @pytest.fixture
-def folder(saved, base, command, tmp_path):
-    """The folder of an audit of the full fine-tune."""
-    assert command("--model", saved / "full", "--base", base, *ATTACKS, "-o", tmp_path / "audit")[0] == 0
-    return tmp_path / "audit"
+def folder(saved, base, command, audits, tmp_path):
+    """The folder of an audit of the full fine-tune; each test has a copy of its own."""
+    made = audits / "full"
+    if not made.exists():
+        assert command("--model", saved / "full", "--base", base, *ATTACKS, "-o", made)[0] == 0
+    return shutil.copytree(made, tmp_path / "audit")
 
 
 def test_an_untouched_folder_is_verified_with_its_inputs(folder, files, saved, base, typed):
@@ -145,6 +153,7 @@ def test_groups_are_part_of_a_plan_and_the_order_of_bounds_is_not(base, command,
     assert json.loads(out)["preregistration"]["deviations"] == []
 
 
+@pytest.mark.slow
 def test_a_plan_of_all_attacks_names_only_attacks_that_an_audit_can_run(base, saved, command, tmp_path):
     plan, words = tmp_path / "plan.json", ("--attacks", "all", "--max-texts", "24", "--max-tokens", "8")
     assert command(*words, "--preregister", plan)[0] == 0

@@ -83,6 +83,7 @@ def test_without_a_leak_the_interval_contains_chance():
     assert all(r.low < 0.5 < r.high for r in found.rows if r.metric == "auc" and r.attack and r.epoch == 1)
 
 
+@pytest.mark.slow
 def test_intervals_contain_chance_as_often_as_they_state():
     """100 releases of a generator that never saw the records; 95 % intervals."""
     from byheart.core.evidence import SyntheticTexts

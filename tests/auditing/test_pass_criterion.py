@@ -69,6 +69,7 @@ def test_a_private_lora_passes(judged):
     assert audit.is_passed, audit.bounds[0].reason
 
 
+@pytest.mark.slow
 def test_a_lora_that_leaks_does_not_pass(judged):
     audit = judged("lora", epochs=40)
     assert not audit.is_passed

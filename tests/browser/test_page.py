@@ -176,7 +176,7 @@ def test_records_are_filtered_sorted_and_opened(page, rows):
 
 
 # test_real_study_page.py tests the other two combinations.
-@pytest.mark.parametrize(("viewport", "dark"), [(DESK, True), (PHONE, False)])
+@pytest.mark.parametrize(("viewport", "dark"), [pytest.param(DESK, True, marks=pytest.mark.slow), (PHONE, False)])
 def test_it_is_accessible_and_fits_light_and_dark_wide_and_narrow(opened, path, viewport, dark):
     page = opened(path, viewport, color_scheme="dark" if dark else "light")
     assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")

@@ -79,6 +79,7 @@ def test_the_study_has_six_methods_two_data_sets_and_every_ranking_attack(rows):
     )
 
 
+@pytest.mark.slow
 def test_every_attack_every_data_set_and_every_metric_shows_its_rows(page, rows):
     attacks = {labels.attack_name(r.attack): r.attack for r in rows if r.metric == "auc"}
     data = {labels.datasets(rows)(r): r.dataset for r in rows}
@@ -146,6 +147,7 @@ def test_records_are_ordered_filtered_and_opened_by_their_scores(page, rows, sto
     expect(lines.locator("th")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_on_a_dark_phone_it_is_accessible_fits_turns_light_and_prints(opened, path):
     assert path.stat().st_size < 5_000_000
     reads_well(opened(path, PHONE, color_scheme="dark"), PHONE, dark=True)

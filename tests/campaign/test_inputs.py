@@ -99,7 +99,8 @@ def leave(case, folder):
     ],
 )
 def test_every_kind_of_fault_is_seen(attempt, kind, monkeypatch):
-    monkeypatch.setattr(outcomes, "HANG_SECONDS", 0.2)
+    if attempt is hang:  # the others may take long on a busy machine
+        monkeypatch.setattr(outcomes, "HANG_SECONDS", 0.2)
     assert tried(surface(attempt), None, Case(0, (1,))).kind == kind
 
 

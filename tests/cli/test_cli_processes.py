@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from campaign.inputs.stores import forget_checksums
 from testing.command_line import byheart
 
@@ -87,6 +89,7 @@ def test_ctrl_c_ends_every_worker_at_every_step(theirs, study, tmp_path):
     interrupted(running)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_a_failed_cell(theirs, typed, study, tmp_path):
     place = study(attacks=["theirs:dies"], seeds=[0, 1])
     code, _, err = typed("run", place, "--store", tmp_path / "st", "--workers", "2")

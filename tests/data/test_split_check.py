@@ -78,6 +78,7 @@ def test_a_shift_of_spread_alone_is_caught():
     assert finding(result, "blind: length and surface").verdict == "broken"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [1, 5])
 def test_fair_splits_rarely_raise_a_false_alarm(largest):
     """At a true rate of 5 %, more than 3 of 16 has probability 1 %. Groups of up to five texts have different sizes."""
@@ -108,6 +109,7 @@ def test_intervals_of_fair_splits_contain_one_half():
     assert np.mean(contains_half) >= 0.92
 
 
+@pytest.mark.slow
 def test_the_mean_blind_auc_of_fair_grouped_splits_is_one_half():
     """Members are alone, non-members in groups of up to eight: a training on labels centered over all texts gives 0.56."""
     values = []

@@ -117,6 +117,7 @@ def test_texts_without_a_counted_token_are_skipped(tiny, monkeypatch):
     assert any(not torch.equal(p, before[n]) for n, p in model.module.named_parameters())
 
 
+@pytest.mark.slow
 def test_goldfish_loss_reduces_extraction(tiny, sentences):
     """A model that memorized six texts continues their beginnings verbatim; with goldfish loss it does not."""
 

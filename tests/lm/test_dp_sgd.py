@@ -246,6 +246,7 @@ def test_plans_and_rows_report_epsilon(spent, tmp_path):
     assert not [r for r in results.rows if r.method == "lora" and r.metric in {"accountant_epsilon", "delta"}]
 
 
+@pytest.mark.slow
 def test_a_private_study_killed_between_epochs_ends_with_equal_rows(tiny_folder, tmp_path, monkeypatch):
     written = content(tiny_folder("llama"), methods=[{"dp_lora": {"rank": 2}}], training={"epochs": 3, "batch_size": 4})
     complete = byheart.run(written, store=tmp_path / "whole")

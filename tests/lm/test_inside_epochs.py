@@ -12,6 +12,7 @@ from byheart.lm import forward, train
 from byheart.lm.load import LanguageModel
 from byheart.lm.tokens import tokenize
 from byheart.stats.dp_accounting import DpSgdParameters
+from testing.pairs import some_pairs
 from testing.reading import texts_of
 
 KEY = "00000000000000ab"
@@ -72,8 +73,7 @@ def test_weights_are_bit_equal_with_and_without_observations_inside_epochs(tiny,
     assert steps == [1, 3, 4, 6, 8]
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("epoch", [0.25, 0.75, 1, 1.5])
+@pytest.mark.parametrize(("method", "epoch"), some_pairs(list(METHODS), [0.25, 0.75, 1, 1.5]))
 def test_training_resumed_inside_an_epoch_takes_the_same_steps(tiny, sentences, method, epoch):
     complete, resumed = (Trained(tiny, sentences, method) for _ in range(2))
     observed = complete.run(INSIDE)

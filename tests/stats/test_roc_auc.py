@@ -13,6 +13,7 @@ from byheart.core.errors import DataError
 from byheart.metrics.auc import auc
 from byheart.metrics.tpr_at_fpr import tpr_at_fpr
 from byheart.stats import intervals, roc_auc
+from testing.pairs import some_pairs
 
 
 def alone(count):
@@ -373,9 +374,8 @@ def test_perfect_and_inverted_rankings_differ():
 # Coverage by simulation.
 
 
-@pytest.mark.parametrize("truth", [0.5, 0.8, 0.95])
-@pytest.mark.parametrize("texts", [50, 100, 300])
 @pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize(("texts", "truth"), some_pairs([50, 100, 300], [0.5, 0.8, 0.95]))
 def test_coverage(texts, truth, size):
     tpr = ndtr(math.sqrt(2) * ndtri(truth) + ndtri(0.1))
     within = 0.5 if size > 1 else 0.0

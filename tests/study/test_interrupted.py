@@ -83,7 +83,9 @@ def killed_at(monkeypatch, nth, moment):
 STAGES = {"splits", "gates", "tokens", "evidence", "states", "training", "scores", "rows"}
 
 
-@pytest.mark.parametrize(("moment", "nths"), [("written", (1, 2)), ("kept", (1, 1))])
+@pytest.mark.parametrize(
+    ("moment", "nths"), [pytest.param("written", (1, 2), marks=pytest.mark.slow), ("kept", (1, 1))]
+)
 def test_a_run_killed_at_any_write_ends_with_the_same_rows(requested, complete, tmp_path, monkeypatch, moment, nths):
     """Kill the run once at every result: while it is written (after the previous one was stored), or after it was stored."""
     kills = []

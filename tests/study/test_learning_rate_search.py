@@ -175,6 +175,7 @@ def _without_seconds(rows):
     return [r for r in rows if r.metric != "seconds"]
 
 
+@pytest.mark.slow
 def test_workers_give_the_same_rows(searched, tmp_path, monkeypatch):
     # Forked from one process; test_interrupted.py starts workers as a user's run does, which import torch four times here.
     monkeypatch.setattr("byheart.study.executors.local.multiprocessing.get_context", lambda _: processes.CONTEXT)

@@ -157,6 +157,7 @@ def test_four_processes_give_the_losses_rows_and_weights_of_one(tiny_folder, run
     assert all((w - found[1][n]).abs().max() < 1e-4 for n, w in found[0].items())
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_other_and_any_number_resumes(tiny_folder, run, stores):
     """One process stops after half an epoch, two resume until one is killed after two epochs, and one process finishes."""
     training = {"epochs": 2, "batch_size": 3, "observe": [0.5, 1, 2]}

@@ -165,6 +165,7 @@ def test_a_task_that_requires_a_failed_task_is_failed(tmp_path):
     assert states[1].error == "requires shadow 1: no data"
 
 
+@pytest.mark.slow
 def test_two_workers_train_the_shadow_models_of_one_cell(asked, whole, tmp_path):
     store = Store.open(tmp_path)
     assert not byheart.run({**asked, "machine": {"workers": 2}}, store=store).failed

@@ -1,5 +1,6 @@
 """Rows and scores of a study; every number follows from its labels, so that tests can compute expected values."""
 
+import functools
 import itertools
 import zlib
 from dataclasses import replace
@@ -158,6 +159,7 @@ def scored(rows, *, count=200, groups=1):
     grid = ndtri((np.arange(count) + 0.5) / count)
     members = np.arange(2 * count) < count
 
+    @functools.cache
     def look_up(key):
         if key in rates:
             likeness = np.concatenate([(np.arange(count) + 1) / count, np.zeros(count)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from byheart.stats.simultaneous import ALPHA, auc_difference_over_seeds, has_sam
 
 ScoreLookup = Callable[[str], ScoreSet]
 """Returns the score set of a row's `scores` key."""
+
+_Differences = dict[tuple[tuple[str, str], ...], AucDifference | None]
+_DIFFERENCES: WeakKeyDictionary[ScoreLookup, _Differences] = WeakKeyDictionary()
 
 SIGNIFICANCE_MARK = "*"
 LEAST_MARK = "\N{DAGGER}"
@@ -79,21 +83,26 @@ def auc_comparisons(rows: Sequence[Row], scores: ScoreLookup, epoch: int | None 
     for kind in ("method", "attack"):
         for (lead, within), rows_by_name in _group_by_kind(kind, by_position).items():
             for (first, first_rows), (second, second_rows) in itertools.combinations(rows_by_name.items(), 2):
-                score_sets = scores_of_common_seeds(first_rows, second_rows, scores)
-                if score_sets:
-                    difference = auc_difference_over_seeds(score_sets)
+                difference = paired_difference(first_rows, second_rows, scores)
+                if difference:
                     pairs.append(AucComparison(lead, kind, within, first, second, difference, 1.0))
     corrected = holm(np.array([p.difference.p_value for p in pairs])) if pairs else []
     return [pair._replace(p_value=float(p)) for pair, p in zip(pairs, corrected, strict=True)]
 
 
-def scores_of_common_seeds(
-    first: Sequence[Row], second: Sequence[Row], scores: ScoreLookup
-) -> list[tuple[ScoreSet, ScoreSet]]:
-    """Return both score sets of each common seed, if both have the same texts."""
+def paired_difference(first: Sequence[Row], second: Sequence[Row], scores: ScoreLookup) -> AucDifference | None:
+    """Return the AUC of the first rows minus that of the second, over their common seeds with the same texts; None without one.
+
+    Several tables and verdicts of a report compare the same rows, so differences are kept while `scores` exists.
+    """
     second_by_seed = {r.seed: r for r in second}
-    pairs = [(scores(r.scores), scores(second_by_seed[r.seed].scores)) for r in first if r.seed in second_by_seed]
-    return [(a, b) for a, b in pairs if has_same_texts(a, b)]
+    keys = tuple((r.scores, second_by_seed[r.seed].scores) for r in first if r.seed in second_by_seed)
+    differences = _DIFFERENCES.setdefault(scores, {})
+    if keys not in differences:
+        score_sets = [(scores(a), scores(b)) for a, b in keys]
+        comparable = [(a, b) for a, b in score_sets if has_same_texts(a, b)]
+        differences[keys] = auc_difference_over_seeds(comparable) if comparable else None
+    return differences[keys]
 
 
 def lowest_or_tied(
@@ -192,5 +201,4 @@ def gain_over_base(
         and adversary_label(r) == adversary_label(first)
         and r.cell in {t.cell for t in finetuned_rows}
     ]
-    pairs = scores_of_common_seeds(finetuned_rows, base_rows, scores)
-    return auc_difference_over_seeds(pairs) if pairs else None
+    return paired_difference(finetuned_rows, base_rows, scores)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import torch
 
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 PEFT_METHOD_NAMES = {"prefix_tuning": "prefix", "prompt_tuning": "prompt"}
 """byheart's method names for peft types with another name."""
+_CLOSED_MODULES: WeakSet[torch.nn.Module] = WeakSet()  # that are still in memory
 NO_ADAPTER = "none"
 """Value of --adapter that audits complete weights without the adapter in their folder."""
 
@@ -241,12 +243,13 @@ def load_model(weights: str, placement: Placement) -> LanguageModel:
 
 @contextmanager
 def open_model(weights: str, *, placement: Placement) -> Generator[LanguageModel]:
-    """Load a complete model as `load_model` does, and free its memory on exit."""
+    """Load a complete model as `load_model` does, after freeing the memory of the models that were opened before."""
+    if _CLOSED_MODULES:  # a full collection takes a second, and most modules are in no reference cycle
+        gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
     models = [load_model(weights, placement)]
     try:
         yield models[0]
     finally:
-        models.clear()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _CLOSED_MODULES.add(models.pop().module)

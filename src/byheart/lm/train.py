@@ -164,7 +164,8 @@ def train(  # noqa: PLR0913 - all parameters besides model and tokens are keywor
                 lambda inside=inside: {**training_state(parameters, optimizer), **inside},
             )
             set_random_state(inside, private)
-    accelerator.free_memory()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     release_free_memory()  # after an epoch only if memory is scarce: the next epoch would page these blocks in again
 
 
