@@ -65,7 +65,10 @@ def small_multiples(  # noqa: PLR0913 - settings are keyword-only
     chart.transform = list(transforms)
     growth = [alt.param(name="tall", value=height), alt.param(name="gap", value=LABEL_GAP)] if grows else []
     # Not `add_params`, which copies all layers several times.
-    chart.params = [*([] if chart.params is alt.Undefined else chart.params), *(p.param for p in (*parameters, *growth))]
+    chart.params = [
+        *([] if chart.params is alt.Undefined else chart.params),
+        *(p.param for p in (*parameters, *growth)),
+    ]
     return chart
 
 
