@@ -15,7 +15,7 @@ from byheart.figures.frontier import frontier
 from byheart.figures.perplexity import perplexity
 from byheart.figures.trajectory import trajectory
 from testing.figure_rows import FEW, scores
-from testing.made_up import canary_rows, drift_rows, everything, study
+from testing.made_up import canary_rows, drift_rows, everything, fit_rows, study
 
 HOSTILE = "</svg><script>alert(1)</script>$\\frac{\x07\u202e' + datum.x + '"
 
@@ -28,7 +28,7 @@ def test_a_name_is_never_read_as_markup_or_as_an_expression(name):
         for r in study(datasets=("xsum",), methods=("lora",), settings=("", "targets=mlp"))
         if r.attack in {"", "loss", "min_k"}
     ]
-    rows += [*canary_rows(rows), *drift_rows(rows)]
+    rows += [*canary_rows(rows), *drift_rows(rows), *fit_rows(rows)]
     entry = registry.load_function("figures", name)
     data = {"rows": rows, "scores": scores}
     figure = entry(*(data[n] for n in registry.needs(entry)))
@@ -49,7 +49,7 @@ def test_a_chart_is_valid_vega_lite(name):
     entry = registry.load_function("figures", name)
     sides = {"bases": ("x/one", "x/two"), "settings": ("", "targets=attention")}
     rows = study(datasets=("xsum",), methods=("full", "lora"), seeds=(0, 1), **sides)
-    data = everything([*rows, *canary_rows(rows), *drift_rows(rows)])
+    data = everything([*rows, *canary_rows(rows), *drift_rows(rows), *fit_rows(rows)])
     entry(*(data[n] for n in registry.needs(entry))).chart.to_dict(validate=True)
 
 
@@ -58,7 +58,8 @@ HEADS = {"svg": b"<svg", "png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-"}
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*registry.entry_names("figures")} - {"scale_study", "lora_placement", "risks", "drift"})
+    "name",
+    sorted({*registry.entry_names("figures")} - {"scale_study", "lora_placement", "risks", "drift", "leakage_by_fit"}),
 )
 def test_one_epoch_suffices(name):
     entry = registry.load_function("figures", name)

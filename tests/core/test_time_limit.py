@@ -1,11 +1,13 @@
 """Blocks of Python code that take too long, or too much memory, are interrupted; others are not."""
 
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 
+from byheart.core import time_limit
 from byheart.core.time_limit import LimitError, limited
 
 UNLIMITED = float("inf")
@@ -55,3 +57,33 @@ def test_each_thread_has_its_own_limit():
     for thread in threads:
         thread.join()
     assert ended == {"short": "interrupted", "long": 0}
+
+
+TRACED = """
+import sys, time
+from byheart.core import time_limit
+from byheart.core.time_limit import LimitError, limited
+try:
+    with limited(seconds=0.1, memory_bytes=float("inf")):
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            pass
+except LimitError:
+    sys.settrace(lambda *_: None)
+    (lambda: print("called"))()
+"""
+
+
+def test_a_traced_call_after_an_interruption_ends():
+    """Debuggers and coverage trace calls. CPython 3.11 never begins a traced call while it believes that an exception waits."""
+    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "called\n"
+
+
+def test_an_exception_that_has_not_arrived_is_received_in_the_block():
+    with limited(seconds=UNLIMITED, memory_bytes=UNLIMITED):
+        (limit,) = (limit for limit in time_limit._limits.values())
+        limit.is_exceeded = True  # as if the watcher raised the exception now
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        pass

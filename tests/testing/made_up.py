@@ -244,6 +244,12 @@ def drift_rows(rows):
                 yield replace(row, metric_settings=f"measure=next_token, of={of}", **number)
 
 
+def fit_rows(rows):
+    """The perplexity of the training texts for each perplexity row of a study."""
+    for row in (r for r in rows if r.metric == "perplexity"):
+        yield replace(row, metric="train_perplexity", value=row.value - (row.epoch or 0), low=None, high=None)
+
+
 def verbatim_rows(rows):
     """Exact memorization and extraction strength of both classes for each perplexity row of a study."""
     for row in (r for r in rows if r.metric == "perplexity"):

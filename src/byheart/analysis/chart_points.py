@@ -181,11 +181,12 @@ def points(rows: Sequence[Row]) -> list[Point]:
         for seed, of_seed in ((ALL_SEEDS, seeds), *per_seed):
             keys = [(*names.panels.key(r), r.cell, epoch, initialized) for r in of_seed]
             perplexities = [perplexity_of[k] for k in keys if k in perplexity_of]
-            result.append({**point, "seed": seed, **_pooled_values(of_seed), "perplexity": _mean(perplexities)})
+            result.append({**point, "seed": seed, **pooled_values(of_seed), "perplexity": _mean(perplexities)})
     return result
 
 
-def _pooled_values(rows: list[Row]) -> Point:
+def pooled_values(rows: Sequence[Row]) -> Point:
+    """Return the value of a point with its interval and the numbers of texts, pooled over the seeds of these rows."""
     pooled = row_values.pooled_estimate(rows)
     return {} if pooled is None else {**pooled._asdict(), "members": rows[0].members, "nonmembers": rows[0].nonmembers}
 

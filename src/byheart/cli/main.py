@@ -147,7 +147,10 @@ def pack(
         "study.tar.xz"
     ),
 ) -> None:
-    """Write a study's results to one file for sharing, without texts and weights. The unpacked file is a store."""
+    """Write a study's results to one file for sharing, without texts and weights.
+
+    The unpacked file is a store: mkdir FOLDER && tar -xf FILE.tar.xz -C FOLDER, then byheart report --store FOLDER.
+    """
     from byheart.store.archive import pack as write_archive
 
     path = write_archive(open_existing_store(store), study, output).absolute()

@@ -35,6 +35,7 @@ EXHIBIT_ORDER = (
     "loss_density",
     "roc",
     "perplexity",
+    "leakage_by_fit",
     "scale_study",
     "models",
     "lora_placement",

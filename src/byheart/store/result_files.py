@@ -129,7 +129,10 @@ def damaged_result_error(path: Path, error: Exception) -> StoreError:
     line = machine_fault_line(error)
     if line is not None and number != errno.EIO:
         return StoreError(f"store: {path} cannot be read: {line}")
-    reason = " ".join(str(error).split())[:120] or type(error).__name__
+    is_json = isinstance(error, json.JSONDecodeError)
+    reason = (
+        "its JSON is incomplete or invalid" if is_json else " ".join(str(error).split())[:120] or type(error).__name__
+    )
     return StoreError(f"store: {path} is damaged ({reason}). Remove it and run again; all other results are cached.")
 
 

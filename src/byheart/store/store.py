@@ -72,7 +72,7 @@ class Store:
             ) from error
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise StoreError(
-                f"store {root}: store.json was not written by byheart. Choose another folder with --store."
+                f"store {root}: store.json is damaged, or was not written by byheart. Choose another folder with --store."
             ) from error
         if has_changed(content):
             raise damaged_result_error(format_file, ValueError("its checksum differs"))
