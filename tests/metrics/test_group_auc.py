@@ -40,7 +40,11 @@ def test_it_equals_the_mann_whitney_count_over_groups(aggregate, members, nonmem
         for a in ours
         for b in others
     ]
-    estimate = group_auc(scores, membership, groups, aggregate=aggregate)
+    try:
+        estimate = group_auc(scores, membership, groups, aggregate=aggregate)
+    except DataError as error:
+        assume("group sizes differ" not in str(error))  # by chance: sizes of the two classes are drawn independently
+        raise
     assert estimate.value == pytest.approx(sum(pairs) / len(pairs))
     assert estimate.low <= estimate.value <= estimate.high
     assert (estimate.members, estimate.nonmembers) == (len(members), len(nonmembers))
