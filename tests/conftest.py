@@ -46,14 +46,13 @@ def pytest_configure():
 
 LONG_FILES = (
     "integration/test_end_to_end.py",
-    "integration/test_other_device.py",
     "auditing/test_exported_weights.py",
     "study/test_interrupted.py",
     "study/test_learning_rate_search.py",
     "auditing/test_callback_processes.py",
     "browser/test_real_study_page.py",
     "browser/test_real_audit_page.py",
-    "docs/test_site.py",
+    "study/test_sharded.py",
     "docs/test_simulations.py",
     "lm/test_processes.py",
     "attacks/test_self_prompted.py",

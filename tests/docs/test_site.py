@@ -73,6 +73,7 @@ def test_every_page_is_in_the_menu_once():
     assert sorted(menu) == sorted(str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md"))
 
 
+@pytest.mark.slow
 def test_the_site_contains_every_page_and_linked_file(site):
     for page in DOCS.rglob("*.md"):
         file = page.relative_to(DOCS).with_suffix(".html")
@@ -83,6 +84,7 @@ def test_the_site_contains_every_page_and_linked_file(site):
     assert not list(site.glob("*.py"))
 
 
+@pytest.mark.slow
 def test_a_packed_study_is_next_to_its_page(site, browser):
     assert 'href="results/attacks/report.html"' in (site / "report.html").read_text()
     page = browser.new_page()
@@ -91,6 +93,7 @@ def test_a_packed_study_is_next_to_its_page(site, browser):
     page.close()
 
 
+@pytest.mark.slow
 def test_tables_and_code_of_the_contributors_page_are_rendered(site):
     made = (site / "contributing.html").read_text()
     assert made.count('class="filename"') == 7
@@ -98,6 +101,7 @@ def test_tables_and_code_of_the_contributors_page_are_rendered(site):
     assert "```" not in made
 
 
+@pytest.mark.slow
 def test_pages_and_styles_load_nothing_from_other_hosts(site):
     for page in site.rglob("*.html"):
         outside = [f for f in Fetched(page.read_text()).found if re.match(r"(\w+:)?//", f)]
@@ -125,6 +129,7 @@ def offered(folder):
         server.server_close()
 
 
+@pytest.mark.slow
 def test_in_a_browser_search_works_and_nothing_is_loaded_from_other_hosts(site, browser):
     with offered(site) as address:
         page = browser.new_page()

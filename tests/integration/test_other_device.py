@@ -11,10 +11,13 @@ from testing import processes
 from testing.made_up import tiny_study
 from testing.stores import FEW
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason="this torch has no devices written in Python",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
+        reason="this torch has no devices written in Python",
+    ),
+]
 SCRIPT = Path(__file__).parents[1] / "testing" / "run_on_other_device.py"
 DATA = {"train": 22, "members": 10, "nonmembers": 12, "validation": 6, "known": 10, "max_tokens": 50}
 LEAKS = [
