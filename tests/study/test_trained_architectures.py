@@ -9,13 +9,10 @@ from byheart.lm.load import LanguageModel
 from testing import adapters, trained_studies
 from testing.architecture_kinds import CONFIGS, auto_class
 from testing.architectures import without_folder
+from testing.pairs import some_of
 from testing.tiny_models import tiny_tokenizer
 
 IN_EVERY_RUN = ("Mamba", "Llava")
-
-
-def named(names):
-    return [pytest.param(n, marks=() if n in IN_EVERY_RUN else pytest.mark.slow) for n in names]
 
 
 def made(name):
@@ -23,7 +20,7 @@ def made(name):
     return LanguageModel(auto_class(name).from_config(CONFIGS[name]()).eval(), tiny_tokenizer(bos=False), name)
 
 
-@pytest.mark.parametrize("name", named(CONFIGS))
+@pytest.mark.parametrize("name", some_of(CONFIGS, IN_EVERY_RUN))
 @pytest.mark.filterwarnings("ignore")
 def test_each_method_has_the_numbers_of_other_libraries_or_is_refused(name, tmp_path):
     found = without_folder(trained_studies.outcome(name, tmp_path), tmp_path)

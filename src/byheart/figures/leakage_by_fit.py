@@ -106,6 +106,5 @@ def _chart(rows: Sequence[Row], panels: Sequence[str]) -> Any:
         [filter_transform(PANEL_FILTER)],
         pick_parameters(panel=""),
         data="fit",
-        columns=1 if len(panels) == 1 else 2,
         grows=False,
     ).resolve_scale(x="independent")

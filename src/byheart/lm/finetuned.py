@@ -248,8 +248,8 @@ def open_model(weights: str, *, placement: Placement) -> Generator[LanguageModel
         gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    models = [load_model(weights, placement)]
+    model = load_model(weights, placement)
     try:
-        yield models[0]
+        yield model
     finally:
-        _CLOSED_MODULES.add(models.pop().module)
+        _CLOSED_MODULES.add(model.module)

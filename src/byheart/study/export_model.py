@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from byheart.core.config import Machine
 from byheart.core.errors import CellError, SettingError, StoreError
 from byheart.core.new_folder import check_new_folder, new_folder
@@ -27,24 +25,18 @@ from byheart.store.store import Store
 from byheart.study.cell_models import base_model, tuned_model, whole_model
 from byheart.study.cell_tokens import stored_tokens
 from byheart.study.checkpoints import write_adapter
-from byheart.study.evidence_keys import evidence_key
 from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan_cells
 from byheart.study.planned_cell import PlannedCell
 from byheart.study.progress_events import Event, ProgressCallback
 from byheart.study.run_task import stored_study
 from byheart.study.store_provider import CellContext
-from byheart.study.stored_evidence import read_evidence
 from byheart.study.train_and_observe import training_epochs, training_pairs
 from byheart.study.training_format import training_dtype
+from byheart.study.written_model import LARGEST_DIFFERENCES, difference_from_study
 
 if TYPE_CHECKING:
     from byheart.lm.load import LanguageModel
-
-COMPARED_TEXTS = 16
-LARGEST_DIFFERENCES = {"float32": 0.005, "bfloat16": 0.05}
-"""Largest difference (nats per token) between the written model's mean log-probability of a text and the stored one, by the precision of
-scoring: rounding depends on the texts that share a batch."""
 
 
 class ExportedModel(NamedTuple):
@@ -91,7 +83,7 @@ def export_model(
         for file in draft.iterdir():
             file.chmod(draft.stat().st_mode & 0o666)  # weights are written for their owner only
         tell(Event("begin", planned.label, "comparing with the study's model"))
-        count, difference = _difference(draft, planned, state, store, machine)
+        count, difference = difference_from_study(draft, planned, state, store, machine)
         if difference is not None and not difference <= LARGEST_DIFFERENCES[planned.scoring.precision]:
             raise CellError(
                 f"{planned.label}: after {state.label} the model differs from the one that the study attacked, by {difference:.3g} nats "
@@ -223,50 +215,3 @@ def _save(folder: Path, model: LanguageModel) -> None:
     else:
         module.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
-
-
-def _difference(
-    folder: Path, planned: PlannedCell, state: ModelState, store: Store, machine: Machine
-) -> tuple[int, float | None]:
-    """Return how many audited texts were compared, and the largest difference of their mean log-probabilities."""
-    from byheart.core import ragged
-    from byheart.lm.forward import Scorer
-
-    observation = next((o for o in planned.observations if o.name == "target"), None)
-    if observation is None or not store.has("evidence", evidence_key(planned, observation, state)):
-        return 0, None
-    import torch
-
-    model = _loaded(folder, planned, machine)
-    tokens = stored_tokens(planned, "audited", model, store)
-    count = min(COMPARED_TEXTS, len(tokens))
-    first = dataclasses.replace(
-        tokens,
-        ids=tokens.ids[: tokens.starts[count]],
-        starts=tokens.starts[: count + 1],
-        first=tokens.first[:count],
-        cut=tokens.cut[:count],
-        ended=None if tokens.ended is None else tokens.ended[:count],
-        texts=tokens.texts.take(range(count)),
-    )
-    written = Scorer(model, machine.token_budget, getattr(torch, planned.scoring.precision))(first)
-    stored = ragged.slice_texts(read_evidence(planned, store, observation, state), slice(0, count))
-    means = (ragged.means(stats.logp, stats.starts) for stats in (written, stored))
-    return count, float(np.abs(np.subtract(*means)).max())
-
-
-def _loaded(folder: Path, planned: PlannedCell, machine: Machine) -> LanguageModel:
-    """Return the model of a written folder, in the number format of the study's base model."""
-    import torch
-
-    from byheart.lm.attach_adapter import attach_adapter
-    from byheart.lm.finetuned import load_model, model_files
-    from byheart.lm.placement import Placement
-
-    base_format = planned.cell.base_format
-    placement = Placement(
-        dtype=getattr(torch, base_format.base_precision), device=machine.device, bits=base_format.quantize
-    )
-    files = model_files(str(folder), None, None)
-    model = load_model(files.weights, placement)
-    return model if files.adapter is None else attach_adapter(model, files, placement)
