@@ -31,6 +31,7 @@ with checking_shapes("byheart"):
             registry.load_function(_shelf, _name)
 
 from testing import stores
+from testing.long_tests import LONG_TESTS
 from testing.made_up import ARCHITECTURES, SENTENCES
 
 hypothesis.settings.register_profile("byheart", deadline=None)  # tests do not fail on a busy machine
@@ -63,12 +64,16 @@ would leave the other process without work."""
 
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out the slow tests
 def pytest_collection_modifyitems(items):
-    """Mark tests of further pairs of architecture and method as slow; move long files to the front, whole files together."""
-    for item in items:
-        if _is_further_pair(item):
-            item.add_marker(pytest.mark.slow)
+    """Mark long tests, and tests of further pairs of architecture and method, as slow; move long files to the front, whole files together."""
     ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: ranks.get("/".join(item.path.parts[-2:]), len(ranks)))
+    for item in items:
+        if item.name in LONG_TESTS.get(_file(item), ()) or _is_further_pair(item):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: ranks.get(_file(item), len(ranks)))
+
+
+def _file(item):
+    return "/".join(item.path.parts[-2:])
 
 
 def _is_further_pair(item):
@@ -91,21 +96,19 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(scope="session")
-def forked_outcomes(tmp_path_factory):
-    """A function from a file of tests to why each test that is marked `forks` failed; all run once, in one process without threads."""
+def forked_outcomes(request, shared_folder):
+    """Why each test that is marked `forks` failed, by its id. All of a run's are run once, in one process without threads."""
     from testing import processes
 
-    @functools.cache
-    def run(file):
-        folder = tmp_path_factory.mktemp("forks")
-        words = [file, "-m", "forks", "--basetemp", folder / "inner"]
+    def run(folder):
+        ids = [item.nodeid for item in request.session.items if item.get_closest_marker("forks")]
+        words = [*ids, "-m", "forks", "--basetemp", folder / "inner"]
         process = processes.started(
             Path(__file__).parent / "testing" / "run_tests.py", words, folder, BYHEART_TEST_FORKS="1"
         )
         processes.ended(process, folder, within=300)
-        return json.loads((folder / "out").read_text())
 
-    return run
+    return json.loads((shared_folder("forks", run) / "out").read_text())
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -113,7 +116,7 @@ def pytest_pyfunc_call(pyfuncitem):
     """Read the outcome of a test that is marked `forks`: in this process, its child could wait for a lock of another thread."""
     if pyfuncitem.get_closest_marker("forks") is None or "BYHEART_TEST_FORKS" in os.environ:
         return None
-    reason = pyfuncitem._request.getfixturevalue("forked_outcomes")(pyfuncitem.path)[pyfuncitem.nodeid]
+    reason = pyfuncitem._request.getfixturevalue("forked_outcomes")[pyfuncitem.nodeid]
     assert not reason, reason
     return True
 

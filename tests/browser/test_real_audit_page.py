@@ -26,7 +26,7 @@ def audited(real_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("audited")
     store = Store.open(real_folder / "store")
     (planned,) = plan(read_study(QUICKSTART, [*SMALLER, "methods=[full]"]), store)
-    split, few = planned.split, 32
+    split, few = planned.split, 24
     texts = {
         "members": split.train.take(split.members[:few]),
         "nonmembers": split.nonmembers.take(range(few)),

@@ -13,16 +13,16 @@ from campaign.edits import edited, edited_bytes
 from campaign.surfaces import Case, Surface, campaign, case_number, smallest, tried
 
 QUICK = {
-    "audit_folders": 30,
-    "canary_manifests": 30,
-    "command_lines": 30,
-    "data_files": 25,
-    "endpoint_answers": 20,
-    "in_memory": 60,
-    "model_folders": 8,
-    "plans": 4,
-    "stores": 10,
-    "study_files": 40,
+    "audit_folders": 12,
+    "canary_manifests": 15,
+    "command_lines": 20,
+    "data_files": 15,
+    "endpoint_answers": 12,
+    "in_memory": 30,
+    "model_folders": 6,
+    "plans": 3,
+    "stores": 5,
+    "study_files": 25,
 }
 """Number of cases of each surface in the test suite."""
 

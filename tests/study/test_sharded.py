@@ -20,7 +20,8 @@ from testing.trained_studies import one_step
 
 FEW = {"virtual_tokens": 4}
 HALF = ["lora", "head"]
-METHODS = ["full", "head", "lora", {"prefix": FEW}, {"prompt": FEW}, {"p_tuning": FEW}]
+METHODS = ["full", "lora", {"prefix": FEW}]
+ALL_METHODS = ["full", "head", "lora", {"prefix": FEW}, {"prompt": FEW}, {"p_tuning": FEW}]
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
@@ -45,7 +46,7 @@ except KeyboardInterrupt:
 
 
 def content(folder, **changes):
-    """A study of all methods on GPT-2, whose head is tied and which has dropout, with evidence of every kind of pass."""
+    """A study of some methods on GPT-2, whose head is tied and which has dropout, with evidence of every kind of pass."""
     data = {"train": 6, "members": 4, "nonmembers": 4, "validation": 4, "max_tokens": 32}
     training = {"epochs": 2, "batch_size": 3}
     attacks = ["loss", "grad_norm", "gradient_alignment", "gradient_alignment_initial", "discoverable"]
@@ -72,14 +73,21 @@ def run(tmp_path_factory):
     return run_studies
 
 
+@pytest.fixture(
+    scope="module", params=[METHODS, pytest.param(ALL_METHODS, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def methods(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def stores(tiny_folder, run):
+def stores(tiny_folder, run, methods):
     """Stores of one process and of two, with studies of a base model in float32 and in bfloat16."""
     machine = {"device": "cpu", "base_precision": "bfloat16"}
     changes = {"training": {"epochs": 1, "batch_size": 3}, "attacks": ["loss", "grad_norm"], "machine": machine}
     half = content(tiny_folder("gpt2"), name="half", methods=HALF, **changes)
-    studies = [content(tiny_folder("gpt2")), half]
-    return [run(name, studies, count=count) for name, count in (("one", 1), ("two", 2))]
+    studies = [content(tiny_folder("gpt2"), methods=methods), half]
+    return [run(f"{name}_{len(methods)}", studies, count=count) for name, count in (("one", 1), ("two", 2))]
 
 
 def named(rows):
@@ -116,9 +124,9 @@ def test_evidence_equals_that_of_one_process(stores):
                 np.testing.assert_allclose(a[name], b[name], rtol=1e-3, atol=1e-4, err_msg=name)
 
 
-def test_losses_and_stored_weights_equal_those_of_one_process(stores):
+def test_losses_and_stored_weights_equal_those_of_one_process(stores, methods):
     one, two = (Store(s) for s in stores)
-    assert len(one.keys("training")) == len(METHODS) + len(HALF)
+    assert len(one.keys("training")) == len(methods) + len(HALF)
     for key in one.keys("training"):
         folders = [s.folder("training", key) for s in (one, two)]
         facts = [json.loads((f / "facts.json").read_text()) for f in folders]
@@ -138,10 +146,13 @@ def test_losses_and_stored_weights_equal_those_of_one_process(stores):
             assert (weight - found[1][name]).abs().max() < 1e-4, name
 
 
-def test_four_processes_give_the_losses_rows_and_weights_of_one(tiny_folder, run, stores):
+@pytest.mark.slow
+def test_four_processes_give_the_losses_rows_and_weights_of_one(tiny_folder, run, stores, methods):
     """Full fine-tuning, which divides weights, gradients and moments; the other methods are tested with two processes."""
     one = Store(stores[0])
-    four = Store(run("four", [content(tiny_folder("gpt2"), methods=["full"], attacks=["loss"])], count=4))
+    four = Store(
+        run(f"four_{len(methods)}", [content(tiny_folder("gpt2"), methods=["full"], attacks=["loss"])], count=4)
+    )
     (key,) = four.keys("training")
     folders = [s.folder("training", key) for s in (one, four)]
     losses = [json.loads((f / "facts.json").read_text())["losses"] for f in folders]
@@ -158,20 +169,21 @@ def test_four_processes_give_the_losses_rows_and_weights_of_one(tiny_folder, run
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_other_and_any_number_resumes(tiny_folder, run, stores):
+def test_a_killed_process_ends_the_other_and_any_number_resumes(tiny_folder, run, stores, methods):
     """One process stops after half an epoch, two resume until one is killed after two epochs, and one process finishes."""
     training = {"epochs": 2, "batch_size": 3, "observe": [0.5, 1, 2]}
     study = content(tiny_folder("gpt2"), methods=["full"], attacks=["loss"], training=training)
-    resumed = Store(run("resumed", [study], "epoch 1 trained", count=1))
+    name = f"resumed_{len(methods)}"
+    resumed = Store(run(name, [study], "epoch 1 trained", count=1))
     assert len(resumed.keys("states")) == 1
     begun = time.monotonic()
     with pytest.raises(
         AssertionError, match=r"exit code 1: (.*\n)?machine.shard: process 0 of 2 ends: a process has ended"
     ):
-        run("resumed", [study], "epoch 2 trained", count=2)
+        run(name, [study], "epoch 2 trained", count=2)
     assert time.monotonic() - begun < 60
     assert not resumed.keys("training")
-    run("resumed", [study], count=1)
+    run(name, [study], count=1)
     (key,) = resumed.keys("training")
     assert not resumed.keys("states")
     stored = [s.folder("training", key) for s in (Store(stores[0]), resumed)]

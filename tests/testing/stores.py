@@ -67,7 +67,7 @@ def finished(shared, name, content):
 
 QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 SMALLER = [
-    "data={train: 32, members: 32, nonmembers: 32, validation: 12, max_tokens: 64}",
+    "data={train: 24, members: 24, nonmembers: 24, validation: 8, max_tokens: 64}",
     "training={epochs: 2, batch_size: 4}",
     "methods=[full, prefix]",
     "metrics=[auc, perplexity, train_perplexity]",

@@ -1,0 +1,198 @@
+"""Tests that `make test` leaves out because they take long: `make test-slow` runs them with the other slow tests.
+
+Each took more than two and a half seconds on one busy core. Of each promise of the product, a shorter test, or one case of
+a longer one, remains in every run.
+"""
+
+LONG_TESTS = {
+    "analysis/test_paper_values.py": (
+        "test_published_values_of_a_study_are_stored_and_shown",
+        "test_the_page_shows_them_after_the_methods_or_reports_that_none_matches",
+    ),
+    "analysis/test_precisions.py": ("test_every_table_and_the_page_warn",),
+    "attacks/test_gradient_alignment.py": (
+        "test_texts_of_one_training_step_score_above_others[prefix]",
+        "test_texts_of_one_training_step_score_above_others[prompt]",
+    ),
+    "attacks/test_neighbours.py": ("test_a_study_generates_neighbors_once_and_scores_the_base_once[llama]",),
+    "attacks/test_repeated.py": ("test_a_study_of_memorized_plain_texts",),
+    "attacks/test_self_prompted.py": (
+        "test_a_reference_of_the_targets_texts_with_its_seed_is_the_target",
+        "test_training_beside_the_target_does_not_change_it",
+        "test_it_is_trained_once_for_each_state_and_released",
+    ),
+    "attacks/test_trajectory.py": ("test_a_study_reads_the_evidence_of_every_epoch_that_the_store_has",),
+    "auditing/test_architectures.py": (
+        "test_a_server_has_the_numbers_of_the_weights_or_is_refused[vLLM: log-probabilities of the prompt (`echo`)]",
+        "test_a_server_has_the_numbers_of_the_weights_or_is_refused[text only (llama.cpp, Ollama, TGI)]",
+    ),
+    "auditing/test_audit.py": ("test_all_selects_every_attack_with_available_evidence",),
+    "auditing/test_audit_folder.py": ("test_the_commands_of_the_tutorial_run", "test_the_python_of_the_tutorial_runs"),
+    "auditing/test_audit_inputs.py": ("test_known_texts_are_passed_to_the_attacks_that_use_them",),
+    "auditing/test_audit_texts.py": ("test_a_server_gives_the_same_tokens_and_surprisal",),
+    "auditing/test_audit_verdict.py": ("test_a_bound_that_is_crossed_exits_with_3",),
+    "auditing/test_callback.py": (
+        "test_a_resumed_training_warns_that_the_base_model_is_missing",
+        "test_the_final_weights_are_bit_equal[sft, packed]",
+        "test_the_final_weights_are_bit_equal[prefix]",
+        "test_the_final_weights_are_bit_equal[lora, bfloat16]",
+        "test_numbers_reach_all_loggers_and_do_not_replace_the_trainers[sft]",
+        "test_outputs_are_complete_and_a_notebook_shows_the_curve",
+        "test_the_last_evaluation_is_of_the_final_model_and_the_reference_is_the_base[prompt]",
+        "test_the_last_evaluation_is_of_the_final_model_and_the_reference_is_the_base[lora]",
+        "test_the_python_of_the_tutorial_runs",
+    ),
+    "auditing/test_callback_processes.py": (
+        "test_two_processes_train_unchanged_stop_together_and_never_deadlock",
+        "test_sharded_weights_are_evaluated_by_all_processes",
+    ),
+    "auditing/test_endpoint.py": (
+        "test_scores_equal_those_of_the_weights[gemma-True]",
+        "test_all_selects_the_attacks_that_answers_allow_and_names_the_others",
+        "test_a_base_of_other_tokens_and_a_base_of_the_same_weights_are_refused",
+    ),
+    "auditing/test_endpoint_checks.py": ("test_token_ids_are_decoded_or_refused_with_the_fix",),
+    "auditing/test_endpoint_failures.py": (
+        "test_requests_are_limited",
+        "test_temporary_failures_are_retried[passing0]",
+        "test_temporary_failures_are_retried[passing1]",
+        "test_temporary_failures_are_retried[passing2]",
+    ),
+    "auditing/test_endpoint_text.py": (
+        "test_settings_that_a_service_rejects_are_left_out_and_named",
+        "test_extractions_equal_those_of_the_weights",
+    ),
+    "auditing/test_evidence.py": ("test_audits_of_other_texts_are_refused",),
+    "auditing/test_exported_weights.py": ("test_a_real_gguf_file_against_its_own_weights_and_against_others",),
+    "auditing/test_files_of_other_tools.py": ("test_an_audit_of_one_file_is_that_of_two",),
+    "auditing/test_generated.py": (
+        "test_the_command_audits_generated_texts",
+        "test_bounds_and_preregistration_work_as_for_a_model",
+        "test_fields_of_the_records_are_used_for_generated_texts_that_have_them",
+    ),
+    "auditing/test_named_adapters.py": (
+        "test_the_folders_own_adapter_comes_before_a_subfolder_of_its_name",
+        "test_without_a_name_the_folders_own_adapter_is_audited_and_the_others_are_named",
+        "test_a_lone_adapter_is_also_named_default",
+    ),
+    "auditing/test_other_trainers_models.py": (
+        "test_a_vocabulary_that_was_resized_before_training_is_resized_again",
+        "test_a_folder_with_weights_and_an_adapter_is_refused_with_the_choices",
+        "test_adapters_have_the_numbers_of_the_object_and_do_not_change_it[dora]",
+        "test_adapters_have_the_numbers_of_the_object_and_do_not_change_it[tokens]",
+        "test_adapters_have_the_numbers_of_the_object_and_do_not_change_it[saved head]",
+        "test_adapters_have_the_numbers_of_the_object_and_do_not_change_it[saved embedding]",
+        "test_a_base_with_other_tokens_is_left_out_with_the_reason",
+        "test_a_config_beside_an_adapter_is_not_a_model",
+        "test_an_error_of_the_callback_does_not_end_training[error1]",
+    ),
+    "auditing/test_pass_bounds.py": ("test_the_command_exits_with_0_only_if_the_bound_is_shown",),
+    "auditing/test_preflight.py": (
+        "test_masked_labels_are_noticed",
+        "test_a_stream_is_sampled_and_absence_is_then_no_problem",
+        "test_a_flattening_collator",
+        "test_the_preflight_can_be_left_out_and_the_training_stays_bit_for_bit",
+        "test_texts_that_are_trained_on_whole_raise_no_warning[packed]",
+        "test_texts_that_are_trained_on_whole_raise_no_warning[completion only]",
+        "test_texts_that_are_trained_on_whole_raise_no_warning[padding-free]",
+        "test_assistant_only_loss",
+        "test_packing_that_cuts_canaries_is_refused_on_request",
+        "test_a_plain_trainer_with_its_collator",
+    ),
+    "auditing/test_quantized_bases.py": (
+        "test_quantized_files_and_an_adapter_on_them_have_the_numbers_of_the_dequantized_weights[compressed-tensors, fp8]",
+        "test_quantized_files_and_an_adapter_on_them_have_the_numbers_of_the_dequantized_weights[compressed-tensors, 4 bits]",
+        "test_an_adapter_on_a_base_that_was_saved_in_4_bits",
+    ),
+    "auditing/test_reversed_verdict.py": ("test_no_direction_alarms_too_often_in_a_training",),
+    "auditing/test_review_files.py": ("test_the_files_agree_with_the_exit_code_and_hold_no_text[auc=0.999-0]",),
+    "browser/test_page.py": (
+        "test_it_is_accessible_and_fits_light_and_dark_wide_and_narrow[viewport1-False]",
+        "test_it_prints",
+        "test_a_study_of_ten_thousand_texts_stays_small_and_opens_soon",
+        "test_the_page_shows_published_values_and_reusable_settings",
+        "test_the_theme_button_turns_charts_too",
+    ),
+    "browser/test_real_audit_page.py": ("test_it_is_accessible_fits_turns_dark_and_prints[viewport0-False]",),
+    "browser/test_real_study_page.py": (
+        "test_the_study_has_six_methods_two_data_sets_and_every_ranking_attack",
+        "test_on_a_desk_it_is_accessible_fits_turns_dark_and_prints",
+        "test_the_slider_shows_every_attack_and_method_of_that_epoch",
+        "test_densities_and_roc_show_the_scores_of_the_selected_attack",
+        "test_records_are_ordered_filtered_and_opened_by_their_scores",
+    ),
+    "campaign/test_faults.py": ("test_faults_give_one_line_and_no_other_result_and_repeats_the_same_bytes",),
+    "campaign/test_inputs.py": (
+        "test_originals_without_edits_are_accepted[plans]",
+        "test_originals_without_edits_are_accepted[study_files]",
+    ),
+    "cli/test_cli.py": ("test_every_shelf_entry_is_explained[attacks/approximate]",),
+    "cli/test_cli_processes.py": ("test_ctrl_c_ends_every_worker_at_every_step",),
+    "cli/test_cli_stores.py": (
+        "test_a_full_disk_gives_one_line_and_the_run_can_resume[<lambda>1]",
+        "test_a_full_disk_gives_one_line_and_the_run_can_resume[<lambda>2]",
+    ),
+    "core/test_content_settings.py": ("test_a_changed_corpus_under_the_same_path_is_counted_again",),
+    "docs/test_benchmarks.py": ("test_a_study_on_one_device_twice_has_equal_numbers",),
+    "docs/test_choose.py": (
+        "test_a_changed_row_changes_the_sentence",
+        "test_a_sentence_that_rows_do_not_support_is_refused[1.5-row4-no risk above chance]",
+        "test_a_sentence_that_rows_do_not_support_is_refused[0.1-row6-no record is extracted]",
+        "test_a_sentence_that_rows_do_not_support_is_refused[0.95-row5-Reference has a higher AUC]",
+        "test_prompt_methods_are_not_recommended_without_the_attacks_that_detect_them",
+    ),
+    "docs/test_pages.py": (
+        "test_the_python_of_a_page_runs[docs/canaries.md]",
+        "test_the_python_of_a_page_runs[docs/faq.md]",
+    ),
+    "docs/test_results_page.py": (
+        "test_the_exported_tables_are_those_of_the_packed_study[thousand_texts]",
+        "test_the_exported_tables_are_those_of_the_packed_study[replication_webnlg]",
+        "test_the_exported_tables_are_those_of_the_packed_study[replication_wikitext]",
+        "test_the_exported_tables_are_those_of_the_packed_study[replication_dialogsum]",
+    ),
+    "docs/test_simulations.py": (
+        "test_rates_are_within_their_limits[planted | no leakage | 240]",
+        "test_rates_are_within_their_limits[pass | 5 attacks, one at the bound, correlation 0.5 | 300]",
+        "test_rates_are_within_their_limits[reversed | no difference, without blind classifiers | 150]",
+    ),
+    "lm/test_dp_sgd.py": (
+        "test_resumed_private_training_takes_the_same_steps[dp_lora]",
+        "test_private_training_with_little_noise_learns[mixtral-dp_lora]",
+    ),
+    "lm/test_inside_epochs.py": ("test_training_returns_to_lower_precision_after_an_observation",),
+    "lm/test_masked_lm.py": ("test_a_study_uses_a_masked_model_and_rejects_others_before_training[prefix]",),
+    "report/test_export.py": ("test_saving_by_suffix_makes_equal_files",),
+    "report/test_page.py": (
+        "test_seeds_bases_and_settings_all_appear",
+        "test_a_difference_on_the_base_model_is_reported",
+        "test_only_entries_without_data_are_left_out",
+        "test_new_shelf_entries_appear",
+        "test_the_page_is_the_same_every_time",
+    ),
+    "store/test_run_info.py": (
+        "test_a_study_run_from_python_shows_settings_to_paste_and_one_from_a_file_its_command_too",
+        "test_a_page_of_an_unfinished_study_says_so_first",
+        "test_notes_of_older_stores_are_still_shown",
+    ),
+    "study/test_base_formats.py": (
+        "test_a_study_has_the_numbers_of_the_libraries[4 bits]",
+        "test_a_study_has_the_numbers_of_the_libraries[8 bits]",
+        "test_a_study_has_the_numbers_of_the_libraries[float16]",
+    ),
+    "study/test_chats.py": ("test_every_attack_on_the_shelf_runs_on_chats",),
+    "study/test_interrupted.py": (
+        "test_a_run_killed_at_any_write_ends_with_the_same_rows[kept-nths1]",
+        "test_two_workers_give_the_rows_of_one",
+    ),
+    "study/test_new_shelf_files.py": ("test_each_shelf_grows_by_one_file_and_no_other_edit",),
+    "study/test_observed_states.py": (
+        "test_states_that_are_added_later_have_the_precision_of_the_stored_training",
+        "test_a_run_killed_at_any_state_ends_with_the_same_rows[states]",
+    ),
+    "study/test_shadow_models.py": ("test_shadow_models_resume_after_an_interruption",),
+    "study/test_trained_architectures.py": (
+        "test_each_method_has_the_numbers_of_other_libraries_or_is_refused[Mamba]",
+    ),
+}
+"""Names of the tests, with their case, by file."""
