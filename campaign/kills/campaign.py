@@ -21,8 +21,8 @@ from campaign.kills.runs import Run, drafts, runs
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 SHARE_BY_OPERATION = 0.6
 NEEDS_STORE = {"page", "pack"}
-ENDED_BY = {signal.SIGTERM: -signal.SIGTERM, signal.SIGINT: 130}
-"""Exit code of a command that a signal ends."""
+ENDED_BY = {signal.SIGTERM: (143, -signal.SIGTERM), signal.SIGINT: (130,)}
+"""Exit codes of a command that a signal ends; SIGTERM can come before the command line handles it."""
 EXISTS = 2
 """Exit code of a command whose output exists."""
 
@@ -107,7 +107,7 @@ def broken(run: Run, folder: Path, moment: Moment, expected: Mapping[str, Any]) 
     killed = child(lambda: run.start(place), place, moment)
     if killed.code in {99, -1000}:  # a traceback; a signal that ended nothing
         return f"the killed run ends with {killed.code}: {killed.printed[-1000:]}"
-    if (number := moment.number) != signal.SIGKILL and killed.code not in {0, ENDED_BY[number], EXISTS}:
+    if (number := moment.number) != signal.SIGKILL and killed.code not in {0, *ENDED_BY[number], EXISTS}:
         return f"{number.name} ends the run with {killed.code}: {killed.printed[-1000:]}"
     finished = finished_results(place)
     again = child(lambda: run.start(place), place, Moment())

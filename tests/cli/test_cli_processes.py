@@ -58,22 +58,24 @@ def test_a_closed_pipe_causes_no_traceback(store):
     assert reading.stderr.read() == ""
 
 
-def interrupted(running):
-    os.killpg(running.pid, signal.SIGINT)  # as a terminal sends it: to every process
+def interrupted(running, number=signal.SIGINT):
+    # A terminal sends Ctrl-C to every process; `timeout` and schedulers send SIGTERM to the first one.
+    (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)
     _, err = running.communicate(timeout=30)
-    assert running.returncode == 130
+    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert err.splitlines()[-1] == "byheart: interrupted. Finished results are stored; run the same command to resume."
     assert "Traceback" not in err
 
 
-def test_ctrl_c_prints_one_line_and_keeps_complete_results(theirs, study, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_prints_one_line_and_keeps_complete_results(theirs, study, tmp_path, number):
     st = tmp_path / "st"
     running = byheart("run", study(attacks=["theirs:slow"]), "--store", st, start_new_session=True)
     for line in running.stderr:
         if "epoch 1 observed: validation" in line:
             break
     time.sleep(0.3)
-    interrupted(running)
+    interrupted(running, number)
     assert len(list(st.glob("evidence/*/recipe.json"))) == 4
 
 

@@ -1,7 +1,7 @@
 """The command line.
 
 Exit 0: done. 1: some cells failed and the others are stored (or the reader of the output closed the pipe). 2: invalid
-request. 3: an audit exceeds a bound. 4: an audit does not show a bound. 130: interrupted by Ctrl-C.
+request. 3: an audit exceeds a bound. 4: an audit does not show a bound. 130: interrupted by Ctrl-C. 143: ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from byheart.cli.options import (
 from byheart.cli.plan import plan
 from byheart.cli.report import report
 from byheart.cli.status import status, submit_and_print
+from byheart.cli.termination import EXIT_TERMINATED, interrupted_by_sigterm
 from byheart.core.config import Executor
 from byheart.core.errors import ByheartError, FormerNameWarning, RequestError, SettingError
 from byheart.core.library_warnings import silence_library_warnings
@@ -189,7 +190,8 @@ def main() -> None:
     warnings.showwarning = show_warning(warnings.showwarning)
     try:
         check_words(sys.argv[1:])
-        code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
+        with interrupted_by_sigterm() as received:
+            code = app(sys.argv[1:] or ["--help"], prog_name="byheart", standalone_mode=False)
     except ByheartError as error:
         raise SystemExit(print_error(str(error), 2 if isinstance(error, RequestError) else 1)) from None
     except _UsageError as error:
@@ -203,5 +205,6 @@ def main() -> None:
             raise
         raise SystemExit(print_error(line, 2)) from None
     if code == EXIT_INTERRUPTED:  # Typer catches the interruption and returns this code
-        print_interruption(is_whole=sys.argv[1:2] in (["audit"], ["demo"], ["model"]))
+        code = EXIT_TERMINATED if received else code
+        print_interruption(code, is_whole=sys.argv[1:2] in (["audit"], ["demo"], ["model"]))
     raise SystemExit(code or 0)

@@ -68,8 +68,8 @@ def _visible(character: str) -> str:
     return ascii(character)[1:-1] if unicodedata.category(character) in {"Cc", "Cf", "Cs"} else character
 
 
-def print_interruption(*, is_whole: bool) -> None:
-    """Report an interruption by Ctrl-C, and what is stored."""
+def print_interruption(code: int, *, is_whole: bool) -> None:
+    """Report an interruption by Ctrl-C or SIGTERM, and what is stored."""
     # An audit or a model is written completely or not at all.
     stored = "Finished results are stored; run the same command to resume."
-    print_error(f"interrupted. {'Nothing was written.' if is_whole else stored}", 130)
+    print_error(f"interrupted. {'Nothing was written.' if is_whole else stored}", code)
