@@ -45,11 +45,12 @@ def small_multiples(  # noqa: PLR0913 - settings are keyword-only
     size: tuple[int, int] = (PANEL_WIDTH, PANEL_HEIGHT),
     columns: int = 2,
     grows: bool = True,
+    marked: bool = False,
 ) -> Any:
     """Return the layers as small multiples, one for each panel of the transformed data.
 
     The parameters `tall` and `gap` are the panel height and the label distance that transforms use. The report page has
-    more room and may raise them and the height, unless `grows` is false.
+    more room and may raise them and the height, unless `grows` is false. `marked` as in `series_encodings`.
     """
     import altair as alt
 
@@ -63,6 +64,8 @@ def small_multiples(  # noqa: PLR0913 - settings are keyword-only
         spacing=20,
     )
     chart.transform = list(transforms)
+    if marked:  # a legend that is left out would still give its dashes to the common legend
+        chart.resolve = alt.Resolve(legend=alt.LegendResolveMap(strokeDash="independent"))
     growth = [alt.param(name="tall", value=height), alt.param(name="gap", value=LABEL_GAP)] if grows else []
     # Not `add_params`, which copies all layers several times.
     chart.params = [
@@ -87,7 +90,9 @@ def epoch_path_layers(
 ) -> list[alt.Chart | alt.LayerChart]:
     """Return the layers of each series by epoch: the interval's band, the line, its label at the end, and a point per epoch."""
     band = base.mark_area(opacity=0.15, aria=False).encode(x=epoch, y=low, y2="high:Q", **series_encodings(style))
-    line = base.mark_line(strokeWidth=1.8, aria=False).encode(x=epoch, y=value, **series_encodings(style, dashed=True))
+    line = base.mark_line(strokeWidth=1.8, aria=False).encode(
+        x=epoch, y=value, **series_encodings(style, dashed=True, marked=True)
+    )
     dots = base.mark_point(filled=True, opacity=1, size=34).encode(
         x=epoch, y=value, tooltip=point_tooltips(), **series_encodings(style, shaped=True)
     )

@@ -72,7 +72,7 @@ def envelope_layers(base: Any, style: SeriesStyle, x: alt.X, y: alt.Y) -> list[A
     )
     # Between two states, a model with the perplexity of the better one leaks as much as that one.
     steps = on_envelope.mark_line(strokeWidth=1.5, interpolate="step-after", aria=False).encode(
-        x=x, y=y, order="perplexity:Q", **series_encodings(style, dashed=True)
+        x=x, y=y, order="perplexity:Q", **series_encodings(style, dashed=True, marked=True)
     )
     tooltips = [alt.Tooltip("state:N", title="model"), *point_tooltips(perplexity=True)]
     dots = on_envelope.mark_point(filled=True, opacity=1, size=44).encode(

@@ -79,6 +79,7 @@ def frontier(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc", 
         [n for n in names.panels.names.values() if n in {p["panel"] for p in shown}],
         _transforms(envelope=envelope),
         pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),
+        marked=True,
     ).resolve_scale(x="independent")
     bars = row_values.interval_description(drawn)
     title = f"{measure} of the attack {attack_name} against validation perplexity"
@@ -159,7 +160,7 @@ def _paths(style: SeriesStyle) -> list[Any]:
         x=x,
         y=y,
         order="epoch:Q",
-        **series_encodings(style, dashed=True),
+        **series_encodings(style, dashed=True, marked=True),
     )
     dots = base.mark_point(filled=True, opacity=1).encode(
         x=x,

@@ -95,7 +95,7 @@ def _chart(rows: Sequence[Row], panels: Sequence[str]) -> Any:
         x=x, y=alt.Y("low:Q", title=None), y2="high:Q", **unnamed
     )
     path = base.mark_line(strokeWidth=1.5, aria=False).encode(
-        x=x, y=y, order="epoch:Q", **series_encodings(style, named=False, dashed=True)
+        x=x, y=y, order="epoch:Q", **series_encodings(style, named=False, dashed=True, marked=True)
     )
     dots = base.mark_point(filled=True, opacity=1, size=30).encode(
         x=x, y=y, tooltip=tooltips, **series_encodings(style, named=False, shaped=True)
@@ -107,4 +107,5 @@ def _chart(rows: Sequence[Row], panels: Sequence[str]) -> Any:
         pick_parameters(panel=""),
         data="fit",
         grows=False,
+        marked=True,
     ).resolve_scale(x="independent")

@@ -49,6 +49,7 @@ def perplexity(rows: Sequence[Row]) -> Figure:
             *height_transforms(log=True, independent_scales=True),
         ],
         pick_parameters(seed=ALL_SEEDS, panel=""),
+        marked=True,
     ).resolve_scale(y="independent")
     words = (
         f"Shaded band: {row_values.interval_description(measured)}." if any(r.low is not None for r in measured) else ""

@@ -51,7 +51,7 @@ def scale_study(
         x=across, y="low:Q", y2="high:Q", **series_encodings(style, named=False)
     )
     line = base.mark_line(strokeWidth=1.6, aria=False).encode(
-        x=across, y=value, **series_encodings(style, named=False, dashed=True)
+        x=across, y=value, **series_encodings(style, named=False, dashed=True, marked=True)
     )
     dots = base.mark_point(filled=True, opacity=1, size=40).encode(
         x=across, y=value, tooltip=point_tooltips(), **series_encodings(style, named=False, shaped=True)
@@ -67,6 +67,7 @@ def scale_study(
             epoch=max(r.epoch or 0 for r in attack_rows) if epoch is None else epoch,
         ),
         by="data",
+        marked=True,
     )
     words = f"Bars: {row_values.interval_description(attack_rows)}; dotted line: chance."
     return Figure(

@@ -43,6 +43,7 @@ def trajectory(rows: Sequence[Row], *, attack: str = "loss", metric: str = "auc"
         list(names.panels.split(leakage_rows(rows))),
         [filter_transform(LEAKAGE_FILTER, SEED_FILTER, PANEL_FILTER), *height_transforms()],
         pick_parameters(attack=attack_name, metric=measure, seed=ALL_SEEDS, panel=""),
+        marked=True,
     )
     words = f"Dotted line: chance. Shaded band: {row_values.interval_description(leakage_rows(rows))}."
     return Figure(
