@@ -59,7 +59,7 @@ RUNS = {
     "sft, packed": (sft, lambda: lora(gpt2()), {"packing": True, "packing_strategy": "wrapped"}),
     "sft, completions": (sft, gpt2, {"pairs": True, "completion_only_loss": True}),
 }
-IN_EVERY_RUN = ("full, accumulated", "lora, bfloat16", "prefix", "sft, packed")
+IN_EVERY_RUN = ("full, accumulated",)
 ALL_KINDS = [
     "loss",
     "reference",

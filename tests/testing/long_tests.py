@@ -33,9 +33,6 @@ LONG_TESTS = {
     "auditing/test_audit_verdict.py": ("test_a_bound_that_is_crossed_exits_with_3",),
     "auditing/test_callback.py": (
         "test_a_resumed_training_warns_that_the_base_model_is_missing",
-        "test_the_final_weights_are_bit_equal[sft, packed]",
-        "test_the_final_weights_are_bit_equal[prefix]",
-        "test_the_final_weights_are_bit_equal[lora, bfloat16]",
         "test_numbers_reach_all_loggers_and_do_not_replace_the_trainers[sft]",
         "test_outputs_are_complete_and_a_notebook_shows_the_curve",
         "test_the_last_evaluation_is_of_the_final_model_and_the_reference_is_the_base[prompt]",
@@ -191,8 +188,5 @@ LONG_TESTS = {
         "test_a_run_killed_at_any_state_ends_with_the_same_rows[states]",
     ),
     "study/test_shadow_models.py": ("test_shadow_models_resume_after_an_interruption",),
-    "study/test_trained_architectures.py": (
-        "test_each_method_has_the_numbers_of_other_libraries_or_is_refused[Mamba]",
-    ),
 }
 """Names of the tests, with their case, by file."""
