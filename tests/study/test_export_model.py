@@ -6,10 +6,12 @@ import tarfile
 
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 
 import byheart
 from byheart.core.errors import CellError, SettingError, StoreError
 from byheart.store.archive import pack
+from byheart.store.rows import study_rows
 from byheart.store.store import Store
 from byheart.study.export_model import export_model
 from byheart.study.run_task import stored_study
@@ -66,6 +68,26 @@ def test_other_libraries_load_the_folder(store, tmp_path, method):
         *(c.from_pretrained(base_of(store)) for c in (AutoModelForCausalLM, AutoTokenizer)), [text]
     )
     assert np.abs(stats.logp - base.logp).max() > 1e-4, "it is not the base model"
+
+
+def test_the_model_card_states_the_training_and_the_leakage_of_that_epoch(store, tmp_path):
+    """Also instead of the empty card that peft writes."""
+    folder = exported(store, tmp_path / "model", "method=lora", epoch=0.5).folder
+    metadata, card = ModelCard.load(folder / "README.md").data, (folder / "README.md").read_text()
+    assert metadata.library_name == "peft"
+    assert "# LoRA of" in card
+    assert " after 0.5 epochs\n" in card
+    assert "More Information Needed" not in card
+    (row,) = (r for r in study_rows(store) if (r.method, r.epoch, r.attack, r.metric) == ("lora", 0.5, "loss", "auc"))
+    (line,) = (line for line in card.splitlines() if "| Loss " in line)
+    assert f" {row.value:.3f} " in line
+    assert "records, 12 texts" in card
+    assert "count=60" not in card, "no setting of the data, such as a path"
+
+
+def test_the_card_of_a_complete_model_names_its_library(store, tmp_path):
+    folder = exported(store, tmp_path / "model", "method=head").folder
+    assert ModelCard.load(folder / "README.md").data.library_name == "transformers"
 
 
 def base_of(store):

@@ -123,8 +123,9 @@ def write_weights(folder: Path, model: LanguageModel) -> None:
 
 
 def write_adapter(folder: Path, module: PeftModel) -> None:
-    """Write an adapter's folder, with the same bytes in every process."""
+    """Write an adapter's folder, with the same bytes in every process, and without the empty model card that peft adds."""
     module.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
     _sort_module_names(folder / "adapter_config.json")
 
 

@@ -18,6 +18,7 @@ from byheart.core.config import Machine
 from byheart.core.errors import CellError, SettingError, StoreError
 from byheart.core.new_folder import check_new_folder, new_folder
 from byheart.core.types import Row
+from byheart.lm.model_folder import ADAPTER_CONFIG
 from byheart.store.result_files import check_files, damaged_result_error
 from byheart.store.rows import filter_rows, study_notes, study_rows
 from byheart.store.seal import MANIFEST
@@ -25,6 +26,7 @@ from byheart.store.store import Store
 from byheart.study.cell_models import base_model, tuned_model, whole_model
 from byheart.study.cell_tokens import stored_tokens
 from byheart.study.checkpoints import write_adapter
+from byheart.study.model_card import model_card
 from byheart.study.observed_states import ModelState
 from byheart.study.plan import plan_cells
 from byheart.study.planned_cell import PlannedCell
@@ -65,7 +67,7 @@ def export_model(
     epoch: float | None = None,
     tell: ProgressCallback,
 ) -> ExportedModel:
-    """Write the model of one finished cell to a new folder: an adapter with its tokenizer, or a complete model.
+    """Write the model of one finished cell to a new folder, with a model card: an adapter with its tokenizer, or a complete model.
 
     `where` are conditions on rows (`FIELD=VALUE`) that select the cell; `epoch` is an observed epoch, None the last one. The data,
     the base model and byheart must be those of the run.
@@ -80,6 +82,8 @@ def export_model(
     state = _observed_state(planned, epoch)
     with new_folder(folder, example="model") as draft:
         is_trained_again = _write(draft, planned, state, store, machine, tell)
+        card = model_card(planned, state, store, name, is_adapter=(draft / ADAPTER_CONFIG).exists())
+        (draft / "README.md").write_text(card, encoding="utf-8")
         for file in draft.iterdir():
             file.chmod(draft.stat().st_mode & 0o666)  # weights are written for their owner only
         tell(Event("begin", planned.label, "comparing with the study's model"))
@@ -202,7 +206,7 @@ def _trained_until(
 
 
 def _adapter_base(folder: Path) -> str:
-    config = folder / "adapter_config.json"
+    config = folder / ADAPTER_CONFIG
     return str(json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]) if config.exists() else ""
 
 
