@@ -39,7 +39,7 @@ KEPT_OUT = 5
 
 def main() -> None:
     """Train the tokenizer and the models, and write the texts that were kept out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Pre-train LLaMA models of three sizes.")
     parser.add_argument("--epochs", type=int, default=10, help="at most this many passes over the leads")
     parser.add_argument("--output", type=Path, default=Path("sizes"))
     args = parser.parse_args()
@@ -93,8 +93,8 @@ def pretrain(
             num_key_value_heads=width // 64,
             max_position_embeddings=512,
             tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            bos_token_id=0,  # END, the first token of the vocabulary
+            eos_token_id=0,
         )
     )
     settings = TrainingArguments(

@@ -21,7 +21,7 @@ from byheart.core.types import Row
 from byheart.store.result_files import read_arrays, read_json
 from byheart.store.rows import study_rows
 from byheart.store.store import Store
-from byheart.study.plan import restore_split
+from byheart.study.stored_split import restore_split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
