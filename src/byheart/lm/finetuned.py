@@ -26,17 +26,10 @@ from byheart.lm.adapter_files import (
 )
 from byheart.lm.base_models import check_loadable, identity, locate
 from byheart.lm.check_found import check_found
+from byheart.lm.find_adapter import adapter_folder, no_adapter_error
 from byheart.lm.load import LanguageModel
 from byheart.lm.memory_check import check_memory
-from byheart.lm.model_folder import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    MODEL_WEIGHTS,
-    WEIGHTS_INDEX,
-    ambiguity_message,
-    model_folder,
-    subfolders_with_models,
-)
+from byheart.lm.model_folder import ADAPTER_CONFIG
 from byheart.lm.named_adapters import choice_doubts, named_adapter
 from byheart.lm.placement import Placement
 
@@ -91,16 +84,16 @@ def model_files(model: str, adapter: str | None, base: str | None) -> ModelFiles
         return _complete_model(model, base, ignore_adapter=True)
     if adapter is not None and (named := named_adapter(model, adapter)) is not None:
         return _adapter_files(named, base)
-    folder = _adapter_folder(model)
+    folder = adapter_folder(model)
     if adapter is not None:
         if folder is not None:
             raise ModelError(
                 f"--model {model}: is itself an adapter, so --adapter {adapter} cannot be attached to it. Remove --adapter, or pass the "
                 "base model as --model."
             )
-        folder = _adapter_folder(adapter, is_named_as_adapter=True)
+        folder = adapter_folder(adapter, is_named_as_adapter=True)
         if folder is None:
-            raise _no_adapter(adapter)
+            raise no_adapter_error(adapter)
         if base is not None and base != model:
             raise ModelError(
                 f"--base {base}: cannot be combined with --adapter, where --model {model!r} is the base model. Remove --base."
@@ -118,17 +111,6 @@ def _complete_model(model: str, base: str | None, *, ignore_adapter: bool = Fals
         check_loadable(base)
         _check_base_matches(model, base)
     return ModelFiles(model, model, None, base, "full")
-
-
-def _no_adapter(name: str) -> ModelError:
-    path = locate(name)
-    subfolders = subfolders_with_models(path) if path is not None and path.is_dir() else []
-    fix = (
-        f"Pass one of its subfolders: {', '.join(map(str, subfolders))}."
-        if subfolders
-        else "Pass the folder that save_pretrained wrote."
-    )
-    return ModelError(f"adapter {name!r}: no {ADAPTER_CONFIG}. {fix}")
 
 
 def _adapter_files(folder: Path, base: str | None) -> ModelFiles:
@@ -174,42 +156,6 @@ def _is_same_model(first: str, second: str) -> bool:
         return first == second or identity(first) == identity(second)
     except (ModelError, OSError):
         return False
-
-
-def _adapter_folder(name: str, *, is_named_as_adapter: bool = False) -> Path | None:
-    """Return the folder of an adapter, downloaded if it is on the Hub; None for a complete model.
-
-    Raises `ModelError` for a folder with complete weights and an adapter, unless the user named it as the adapter.
-    """
-    path = locate(name)
-    if path is None:
-        return _hub_adapter(name)
-    if not path.is_dir():
-        return None
-    folder = model_folder(path)
-    if folder.is_ambiguous and not is_named_as_adapter:
-        raise ModelError(ambiguity_message(folder))
-    return path if folder.has_adapter else None
-
-
-def _hub_adapter(name: str) -> Path | None:
-    from huggingface_hub import file_exists, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    owner, _, revision = name.partition("@")
-    pinned = {"revision": revision} if revision else {}
-    try:
-        hf_hub_download(owner, ADAPTER_CONFIG, **pinned)
-        if any(file_exists(owner, weights, **pinned) for weights in (MODEL_WEIGHTS, WEIGHTS_INDEX)):
-            raise ModelError(
-                f"model {name!r}: the repository contains complete weights and an adapter. Download the files that training produced "
-                "into a folder, and pass the folder."
-            )
-        return Path(
-            snapshot_download(owner, allow_patterns=["*.json", "*.jinja", "*.model", ADAPTER_WEIGHTS], **pinned)
-        )
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError):
-        return None  # a complete model, or a model that is not available: loading reports that
 
 
 def _check_base_matches(model: str, base: str) -> None:
