@@ -3,14 +3,15 @@
     python examples/pretrain_sizes.py
 
 Writes sizes/small, sizes/middle and sizes/large, with one tokenizer, and sizes/kept_out.jsonl: leads that none of the models
-ever saw, for studies/findings/sizes.yaml. A model's training ends when its loss on 200 further leads, seen by no model either,
-stops falling. A folder that exists is not trained again. Takes about an hour on one core.
+ever saw, for studies/findings/sizes.yaml. Each model is the epoch with the lowest loss on 200 further leads, which no model
+was trained on either. A folder that exists is not trained again. Takes about an hour on one core.
 """
 
 import argparse
 import json
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from datasets import Dataset
@@ -27,9 +28,17 @@ from transformers import (
 
 from byheart.datasets.wikipedia import wikipedia
 
-SIZES = {"small": (128, 3), "middle": (256, 5), "large": (448, 6)}
-"""Width and number of layers. Heads are 64 wide, the feed-forward layer is 8/3 as wide as the model."""
-LEARNING_RATES = {"small": 3e-3, "middle": 2e-3, "large": 1e-3}
+
+class Size(NamedTuple):
+    """Width and layers of a model, and its training."""
+
+    width: int
+    layers: int
+    learning_rate: float
+    epochs: int
+
+
+SIZES = {"small": Size(128, 3, 3e-3, 10), "middle": Size(256, 5, 2e-3, 8), "large": Size(384, 6, 1e-3, 6)}
 VOCABULARY = 4096
 BLOCK = 128
 END = "<eos>"
@@ -40,7 +49,6 @@ KEPT_OUT = 5
 def main() -> None:
     """Train the tokenizer and the models, and write the texts that were kept out."""
     parser = argparse.ArgumentParser(description="Pre-train LLaMA models of three sizes.")
-    parser.add_argument("--epochs", type=int, default=10, help="at most this many passes over the leads")
     parser.add_argument("--output", type=Path, default=Path("sizes"))
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
@@ -54,10 +62,10 @@ def main() -> None:
     validation = seen[::step]
     training = [text for i, text in enumerate(seen) if i % step]
     tokenizer = train_tokenizer(training)
-    for size in SIZES:
-        folder = args.output / size
+    for name, size in SIZES.items():
+        folder = args.output / name
         if not folder.exists():
-            pretrain(size, tokenizer, training, validation, args.epochs, folder)
+            pretrain(size, tokenizer, training, validation, folder)
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -73,24 +81,22 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def pretrain(
-    size: str,
+    size: Size,
     tokenizer: PreTrainedTokenizerFast,
     texts: list[str],
     validation: list[str],
-    epochs: int,
     folder: Path,
 ) -> None:
     """Train one model until its validation loss stops falling, and save the best epoch with the tokenizer."""
     set_seed(0)
-    width, layers = SIZES[size]
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=width,
-            intermediate_size=8 * width // 3,
-            num_hidden_layers=layers,
-            num_attention_heads=width // 64,
-            num_key_value_heads=width // 64,
+            hidden_size=size.width,
+            intermediate_size=8 * size.width // 3,
+            num_hidden_layers=size.layers,
+            num_attention_heads=size.width // 64,
+            num_key_value_heads=size.width // 64,
             max_position_embeddings=512,
             tie_word_embeddings=True,
             bos_token_id=0,  # END, the first token of the vocabulary
@@ -99,10 +105,10 @@ def pretrain(
     )
     settings = TrainingArguments(
         output_dir=str(folder) + ".checkpoints",
-        num_train_epochs=epochs,
+        num_train_epochs=size.epochs,
         per_device_train_batch_size=16,
         per_device_eval_batch_size=32,
-        learning_rate=LEARNING_RATES[size],
+        learning_rate=size.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=100,
         weight_decay=0.1,
@@ -126,7 +132,7 @@ def pretrain(
     )
     trainer.train()
     perplexity = math.exp(trainer.evaluate()["eval_loss"])
-    print(f"{size}: {model.num_parameters():,} parameters, validation perplexity {perplexity:.1f}")
+    print(f"{folder.name}: {model.num_parameters():,} parameters, validation perplexity {perplexity:.1f}")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
