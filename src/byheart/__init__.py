@@ -4,6 +4,7 @@
 - `byheart.audit(model, tokenizer, members=..., nonmembers=...)` audits a model that byheart did not train.
 - `byheart.audit_endpoint(url, name, members, nonmembers)` audits a model behind a server.
 - `byheart.audit_generated(generated, members, nonmembers)` audits texts that a model generated, without the model.
+- `byheart.audit_scores(members, nonmembers, scores=...)` audits scores that another tool computed, without the model.
 - `byheart.plant(dataset)` plants canaries in training data, for an audit with `canaries=`.
 - `byheart.MemorizationCallback` attacks a model during training with the Hugging Face Trainer.
 - `byheart.token_stats(model, tokenizer, texts)` returns the evidence that attacks read. Each attack is a plain function:
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from byheart.auditing.canaries.plant import plant
     from byheart.auditing.generated import audit_generated
+    from byheart.auditing.given_scores import audit_scores
     from byheart.auditing.local import audit
     from byheart.auditing.server.audit import audit_endpoint
     from byheart.auditing.training.callback import MemorizationCallback
@@ -36,6 +38,7 @@ __all__ = [
     "audit",
     "audit_endpoint",
     "audit_generated",
+    "audit_scores",
     "plant",
     "run",
     "token_stats",
@@ -49,6 +52,7 @@ _MODULE_OF_NAME = {
     "audit": "byheart.auditing.local",
     "audit_endpoint": "byheart.auditing.server.audit",
     "audit_generated": "byheart.auditing.generated",
+    "audit_scores": "byheart.auditing.given_scores",
     "plant": "byheart.auditing.canaries.plant",
     "run": "byheart.study.run_study",
     "token_stats": "byheart.lm.score",

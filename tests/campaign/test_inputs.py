@@ -18,6 +18,7 @@ QUICK = {
     "command_lines": 20,
     "data_files": 15,
     "endpoint_answers": 12,
+    "given_scores": 20,
     "in_memory": 30,
     "model_folders": 6,
     "plans": 3,
@@ -49,7 +50,7 @@ def test_cases_follow_from_the_surface_and_their_number():
     assert len({edited_bytes(b"some content of a file", (n,)) for n in range(200)}) > 100
 
 
-@pytest.mark.parametrize("name", ["study_files", "in_memory", "plans", "canary_manifests"])
+@pytest.mark.parametrize("name", ["study_files", "given_scores", "in_memory", "plans", "canary_manifests"])
 def test_originals_without_edits_are_accepted(name, tmp_path):
     """A surface whose originals are refused would try nothing else."""
     one = importlib.import_module(f"campaign.inputs.{name}").surface()

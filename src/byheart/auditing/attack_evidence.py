@@ -85,7 +85,7 @@ def parse_attacks(attacks: Any) -> dict[str, Choice]:
         )
     choices: dict[str, Choice] = {}
     for entry in cast("Iterable[Any]", attacks):
-        attack = choose("attacks", *parse_entry("attacks", entry))
+        attack = entry if isinstance(entry, Choice) else choose("attacks", *parse_entry("attacks", entry))
         label = f"{attack.name}({attack.label})" if attack.label else attack.name
         if label in choices:
             raise SettingError(f"attacks: {label} is listed twice. List it once.")

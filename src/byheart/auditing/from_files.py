@@ -15,6 +15,7 @@ from byheart.auditing.canaries.texts import audited_canaries
 from byheart.auditing.exported_weights import export_doubts
 from byheart.auditing.fail_bounds import Bound, check_bounds
 from byheart.auditing.generated import run_generated_audit
+from byheart.auditing.given_scores import run_scores_audit
 from byheart.auditing.input_hashes import EXPORT_PARTS, input_hashes
 from byheart.auditing.local import run_audit
 from byheart.auditing.preregistration import (
@@ -28,7 +29,7 @@ from byheart.auditing.save import check_output_folder
 from byheart.auditing.server.audit import RequestProgressCallback, run_endpoint_audit
 from byheart.auditing.server.client import Endpoint
 from byheart.auditing.settings import AuditSettings
-from byheart.auditing.source_texts import read_released_texts, read_source_texts
+from byheart.auditing.source_texts import read_released_texts, read_scored_texts, read_source_texts
 from byheart.auditing.target import AuditTarget, ModelOpener
 from byheart.auditing.texts import AuditedText, ScoredResponse, check_overlaps
 from byheart.data.canary_manifest import PlantedSet, read_planted_set
@@ -48,7 +49,8 @@ class AuditRequest:
     `sources` are files, folders or Hub splits by part ("member", "nonmember", ...). `field_names` are the files' names
     for `id`, `group` and the fields of a record shape. `private_fields` are fields with private values. `response` is what
     is scored of preference pairs. `plan` is a preregistration, `canaries` the manifest of planted canaries. `released` are the sources of
-    generated and reference texts ("generated", "reference") of an audit without a model.
+    generated and reference texts ("generated", "reference") of an audit without a model. `scores` are the fields of the records with the
+    scores of another tool; without `higher_means_member`, a lower score means membership.
     """
 
     sources: Mapping[str, str]
@@ -61,6 +63,8 @@ class AuditRequest:
     plan: Mapping[str, Any] | None = None
     canaries: Path | None = None
     released: Mapping[str, str] = field(default_factory=dict[str, str])
+    scores: tuple[str, ...] = ()
+    higher_means_member: bool = True
 
     @functools.cached_property
     def planted(self) -> PlantedSet | None:
@@ -98,7 +102,11 @@ class AuditRequest:
         return ReleasedTexts(strings["generated"], strings.get("reference", ()), self.released, names)
 
     def read_part(self, part: str, source: str) -> tuple[AuditedText, ...]:
-        """Return the texts of a source."""
+        """Return the texts of a source, with their scores if the request names fields of scores."""
+        if self.scores:
+            return read_scored_texts(
+                part, source, self.field_names, self.scores, higher_means_member=self.higher_means_member
+            )
         return read_source_texts(part, source, self.field_names, self.private_fields, self.response)
 
 
@@ -156,6 +164,16 @@ def audit_files_generated(request: AuditRequest) -> Audit:
     """
     texts = request.read_texts()
     audit = run_generated_audit(request.read_released(), texts, request.settings)
+    return _with_evidence(audit, request, texts, {})
+
+
+def audit_files_scores(request: AuditRequest, name: str) -> Audit:
+    """Return the audit of the records' scores, which another tool computed; no model is loaded. `name` is the model's.
+
+    Raises `RequestError` for every error that the files show.
+    """
+    texts = request.read_texts()
+    audit = run_scores_audit(texts, request.settings, name, higher_means_member=request.higher_means_member)
     return _with_evidence(audit, request, texts, {})
 
 

@@ -28,7 +28,7 @@ from typing import NamedTuple
 
 from byheart.analysis import row_values
 from byheart.core.attack_output import is_extraction_attack
-from byheart.core.errors import DataError, SettingError, UnknownNameError
+from byheart.core.errors import DataError, SettingError, UnknownNameError, plain_name
 from byheart.core.registry import Choice
 from byheart.core.setting_values import shown_setting
 from byheart.core.split_check import Gate
@@ -107,8 +107,8 @@ def _parse_bound(item: str, fpr: float) -> PassBound:
         maximum = math.nan
     if not lowest < maximum < highest:
         raise SettingError(
-            f"--pass-below {item}: must be METRIC=VALUE with a value above {lowest:g}, which chance reaches, and below {highest:.3g}. "
-            f"Write, for example, --pass-below {metric}={example:.3g}."
+            f"--pass-below {plain_name(item)}: must be METRIC=VALUE with a value above {lowest:g}, which chance reaches, and below "
+            f"{highest:.3g}. Write, for example, --pass-below {metric}={example:.3g}."
         )
     return PassBound(metric, maximum)
 

@@ -12,13 +12,15 @@ from byheart.core.errors import SettingError
 from byheart.core.registry import Choice, choose, setting_types
 from byheart.core.setting_values import validate_setting
 
+DEFAULT_MAX_TEXTS = 1000
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AuditSettings:
     """Settings of an audit, without model and texts; checked on construction."""
 
     attacks: Any = "default"
-    max_texts: int = 1000
+    max_texts: int = DEFAULT_MAX_TEXTS
     max_tokens: int = 512
     fpr: float = 0.01
     precision: Literal["float32", "bfloat16"] = "float32"

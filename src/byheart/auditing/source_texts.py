@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from byheart.auditing.given_scores import BASE_PREFIX, scored_text
 from byheart.auditing.texts import AuditedText, ScoredResponse, record_texts
 from byheart.core.errors import DataError
 from byheart.data.formats import SourceRow
@@ -46,13 +48,38 @@ def read_source_texts(
                 f"{path}: no record has the field {name!r}. Choose one of these fields: "
                 f"{', '.join(sorted(present_fields)) or 'none'}."
             )
+    _check_ids(path, texts)
+    return tuple(texts)
+
+
+def read_scored_texts(
+    part: str, path: str, field_names: Mapping[str, str], scores: Sequence[str], *, higher_means_member: bool
+) -> tuple[AuditedText, ...]:
+    """Return a source's records with the scores in these fields; records may have no text.
+
+    Raises `DataError` as `read_source_texts` does, and for a record without one of the scores.
+    """
+    texts: list[AuditedText] = []
+    source, _ = split_selection(path)
+    for row in read_source(path):
+        name = row.location.removeprefix(source).lstrip(" /")
+        numbers = {n: v for n, v in row.fields.items() if n in scores or n.removeprefix(BASE_PREFIX) in scores}
+        record = {**_standard_record(row, field_names), **numbers}
+        try:
+            texts.append(scored_text(part, name, record, scores, higher_means_member=higher_means_member))
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from error
+    _check_ids(path, texts)
+    return tuple(texts)
+
+
+def _check_ids(path: str, texts: Sequence[AuditedText]) -> None:
     names = [text.name for text in texts]
     if len(set(names)) < len(names):
-        duplicate = next(n for i, n in enumerate(names) if n in names[:i])
+        duplicate = next(n for n, count in Counter(names).items() if count > 1)
         raise DataError(
             f"{path}: the id {duplicate!r} occurs twice. Give each record its own id, or name another field with --id."
         )
-    return tuple(texts)
 
 
 def read_released_texts(part: str, path: str, field_names: Mapping[str, str]) -> tuple[AuditedText, ...]:

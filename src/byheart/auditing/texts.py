@@ -49,7 +49,8 @@ class AuditedText:
 
     `group` is a user, a document, ...; "" means that only copies of the text are its group. `attributes` are private
     values in the text, by name. They are used only to mask displayed texts. `is_canary`: a fair coin made it a member or not.
-    `rejected` is the rejected response of a preference pair whose chosen response is scored.
+    `rejected` is the rejected response of a preference pair whose chosen response is scored. `scores` are another tool's, by field;
+    without `has_text`, the record has only these, and the scored string stands for it.
     """
 
     name: str
@@ -61,6 +62,8 @@ class AuditedText:
     attributes: Mapping[str, str] = field(default_factory=dict[str, str])
     is_canary: bool = False
     rejected: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    has_text: bool = True
 
     @property
     def content(self) -> str:

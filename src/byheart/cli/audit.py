@@ -45,11 +45,11 @@ def audit(
     output: OutputOptions,
 ) -> None:
     """Audit a fine-tuned model: measure what it leaks about its training texts, and list the most exposed records."""
-    check_release(release, model, endpoint, texts, attacks)
+    check_release(release, model, endpoint, texts, attacks, evidence)
     from byheart.auditing.fail_bounds import parse_bounds
     from byheart.auditing.from_files import AuditRequest
-    from byheart.auditing.generated import generated_attacks
-    from byheart.auditing.settings import AuditSettings
+    from byheart.auditing.given_scores import ALL_TEXTS
+    from byheart.auditing.settings import DEFAULT_MAX_TEXTS, AuditSettings
 
     request = AuditRequest(
         sources=texts.sources,
@@ -58,10 +58,8 @@ def audit(
         response=texts.response.value,
         bounds=parse_bounds(output.fail_above or []),
         settings=AuditSettings(
-            attacks=generated_attacks(attacks.names, has_reference=release.reference is not None)
-            if release.generated
-            else attacks.names,
-            max_texts=attacks.max_texts,
+            attacks=_attacks(attacks, release),
+            max_texts=attacks.max_texts or (DEFAULT_MAX_TEXTS if release.scores is None else ALL_TEXTS),
             max_tokens=attacks.max_tokens,
             fpr=attacks.fpr,
             precision=model.precision,
@@ -73,12 +71,14 @@ def audit(
         plan=_plan(evidence),
         canaries=texts.canaries,
         released=release.sources,
+        scores=tuple(release.score_fields),
+        higher_means_member=not release.lower_is_member,
     )
     if evidence.preregister is not None:
         _check_no_output(output, review)
         _preregister(request, evidence.preregister)
         return
-    if release.generated is None:
+    if not release.is_model_replaced:
         check_one_model(model, endpoint, texts)
     review.check_output(output.output, [*_paths_read(texts, model, evidence), *release.sources.values()])
     result = _run(request, model, endpoint)
@@ -92,6 +92,18 @@ def audit(
         )
     review.write_checks(result, request.bounds, output.output)
     _print_result(result, request.bounds, output)
+
+
+def _attacks(attacks: AttackOptions, release: ReleaseOptions) -> Any:
+    """Return the selected attacks: those of the scores, those on generated texts, or those on a model."""
+    from byheart.auditing.generated import generated_attacks
+    from byheart.auditing.given_scores import given_attacks, score_names
+
+    if release.scores is not None:
+        return given_attacks(score_names(release.score_fields))
+    if release.generated is not None:
+        return generated_attacks(attacks.names, has_reference=release.reference is not None)
+    return attacks.names
 
 
 def _check_no_output(output: OutputOptions, review: ReviewOptions) -> None:
@@ -131,7 +143,11 @@ def _preregister(request: AuditRequest, path: Path) -> None:
 
 
 def _run(request: AuditRequest, model: ModelOptions, endpoint: EndpointOptions) -> Audit:
-    """Audit generated texts, a model on this machine, or a model at an endpoint."""
+    """Audit scores, generated texts, a model on this machine, or a model at an endpoint."""
+    if request.scores:
+        from byheart.auditing.from_files import audit_files_scores
+
+        return audit_files_scores(request, endpoint.model_name or "")
     if request.released:
         from byheart.auditing.from_files import audit_files_generated
 

@@ -29,7 +29,9 @@ class AttackOptions:
     """Attacks."""
 
     attacks: Annotated[str, typer.Option(metavar="NAMES", help="default, all, or comma-separated names.")] = "default"
-    max_texts: Annotated[int, typer.Option(min=1, help="Maximum number of texts per class.")] = 1000
+    max_texts: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of texts per class (default: 1000; with --scores, all).")
+    ] = None
     max_tokens: Annotated[
         int, typer.Option(min=2, help="Maximum number of tokens per text; longer texts are truncated.")
     ] = 512
@@ -161,8 +163,8 @@ def check_one_model(model: ModelOptions, endpoint: EndpointOptions, texts: TextO
             )
         if model.model is None:
             raise SettingError(
-                "--model: no model is named. Add --model, or --endpoint and --model-name, or --generated with texts that it "
-                "generated."
+                "--model: no model is named. Add --model, or --endpoint and --model-name, or --generated with texts that it generated, "
+                "or --scores with fields of the records."
             )
         return
     if any(name is not None for name in (model.model, model.adapter, model.base, model.exported_from)):

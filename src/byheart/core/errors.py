@@ -32,8 +32,8 @@ def quoted_name(name: str) -> str:
     return f"{name[:MAX_SHOWN_NAME]!r}..." if len(name) > MAX_SHOWN_NAME else repr(name)
 
 
-def _choice(name: str) -> str:
-    """Return a name without quotes, cut and escaped likewise."""
+def plain_name(name: str) -> str:
+    """Return a name as `quoted_name` does, without quotes."""
     cut = f"{name[:MAX_SHOWN_NAME]}..." if len(name) > MAX_SHOWN_NAME else name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
@@ -41,7 +41,7 @@ def _choice(name: str) -> str:
 def _choices(names: Sequence[str]) -> str:
     """Return names with commas between; of many long names the first ones, and the number of the others."""
     shown, size = list[str](), 0
-    for name in map(_choice, names):
+    for name in map(plain_name, names):
         size += len(name) + 2
         if shown and size > MAX_SHOWN_CHOICES:
             return f"{', '.join(shown)} and {len(names) - len(shown)} more"

@@ -110,6 +110,11 @@ def _record_of_first_shape(location: str, fields: Mapping[str, Any], response: s
     return shape.parse(location, fields, shape.required, response)
 
 
+def has_shape(fields: Mapping[str, Any]) -> bool:
+    """Return whether a record has the fields of any shape."""
+    return any(set(shape.required) <= fields.keys() for shape in SHAPES)
+
+
 def _parse_chat(location: str, fields: Mapping[str, Any], names: Sequence[str], _: str) -> ParsedRecord:
     turns = _messages(fields[names[0]])
     if turns is None:

@@ -1,0 +1,245 @@
+"""Audit scores that another tool computed, without the model: `byheart.audit_scores`.
+
+Each record has one number for each attack on the fine-tuned model, and may have those of the same attacks on the base model, in
+fields `base/NAME`. Everything else equals an audit of a model: comparison, split check, verdict, intervals, bounds, page. Without the
+records' texts there is no split check: a difference between the texts can then separate the classes as a leak does, so the verdict
+is never that the model leaks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from byheart.auditing.audited_split import (
+    AuditComparison,
+    audit_comparison,
+    measurable_metrics,
+    split_of_given_parts,
+)
+from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
+from byheart.auditing.pass_bounds import check_pass_bounds
+from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
+from byheart.auditing.settings import AuditSettings
+from byheart.auditing.texts import AuditedText, check_overlaps, parse_text, records_of
+from byheart.auditing.verdict import Ruling
+from byheart.core import chat_messages
+from byheart.core.errors import DataError, SettingError, UnknownNameError, quoted_name
+from byheart.core.registry import Choice
+from byheart.core.setting_values import shown_setting, validate_setting
+from byheart.data.records import has_shape
+
+if TYPE_CHECKING:
+    from byheart.auditing.audit import Audit
+    from byheart.core.types import Scores
+
+BASE_PREFIX = "base/"
+"""Prefix of the fields with the base model's scores, as in the file scores.parquet of an audit."""
+METHOD = "given scores"
+"""Name of the method in rows: how the model was fine-tuned is not known."""
+ALL_TEXTS = 10**9
+"""Value of `max_texts` that leaves no record out: scores cost nothing."""
+LARGEST_SCORE = 1e100
+"""Largest absolute score: differences and means of larger ones overflow."""
+PARTS = ("member", "nonmember")
+ORIGIN_DOUBT = "another tool computed the scores; byheart did not read the model"
+NEGATED_DOUBT = "; they are negated, because a lower score means membership"
+NO_TEXTS_DOUBT = (
+    "the records have no texts, so byheart did not check what separates the classes without the model; add their texts"
+)
+NO_BASE_DOUBT = (
+    "without scores of the base model, leakage cannot be distinguished from what the model knew before fine-tuning; add them as fields "
+    f"{BASE_PREFIX}NAME"
+)
+
+
+def audit_scores(
+    members: Iterable[Any],
+    nonmembers: Iterable[Any],
+    *,
+    scores: str | Sequence[str],
+    higher_means_member: bool = True,
+    name: str = "",
+    max_texts: int | None = None,
+    fpr: float = 0.01,
+    pass_below: Mapping[str, float] | Sequence[str] = (),
+) -> Audit:
+    """Audit scores that another tool computed for `members` and `nonmembers`: does an attack identify the members?
+
+    Records are dicts, or the rows of a DataFrame, an Arrow table or a data set. `scores` are the names of the fields with the scores,
+    one for each attack; fields `base/NAME` are the base model's. A score with the name of one of byheart's attacks counts as that
+    attack's. Records may have their text in the formats of `audit`, which the split check reads, an `id` and a `group`. `name` is the
+    model's. `max_texts` limits the records per class; the default is all of them. `pass_below` are bounds as in `audit`. Raises
+    `DataError` for a record without a finite score, and `SettingError`, with one line each.
+    """
+    names = score_names(scores)
+    validate_setting("higher_means_member", bool, higher_means_member)
+    settings = AuditSettings(
+        attacks=given_attacks(names),
+        max_texts=ALL_TEXTS if max_texts is None else max_texts,
+        fpr=fpr,
+        pass_below=pass_below,
+    )
+    parts = {"member": members, "nonmember": nonmembers}
+    texts = {
+        part: tuple(
+            scored_text(part, str(i), _mapping(part, i, item), names, higher_means_member=higher_means_member)
+            for i, item in enumerate(records_of(part, items))
+        )
+        for part, items in parts.items()
+    }
+    check_overlaps(texts)
+    return run_scores_audit(
+        texts, settings, validate_setting("name", str, name), higher_means_member=higher_means_member
+    )
+
+
+def score_names(scores: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the names of fields with scores. Raises `SettingError` for none, for duplicates and for `base/NAME`."""
+    if not scores:
+        raise SettingError("scores: no field is named. Name the fields with scores, such as loss.")
+    names = validate_setting("scores", tuple[str, ...], [scores] if isinstance(scores, str) else scores)
+    for name in names:
+        shown = quoted_name(name)
+        if name.startswith(BASE_PREFIX):
+            raise SettingError(
+                f"scores: {shown} is the base model's score, which is read with the other. Remove {BASE_PREFIX}."
+            )
+        if ":" in name or not name.isprintable():
+            raise SettingError(f"scores: the name {shown} has a colon or a control character. Rename the field.")
+        if names.count(name) > 1:
+            raise SettingError(f"scores: {shown} is listed twice. List it once.")
+    return names
+
+
+def given_attacks(names: Sequence[str]) -> list[Choice]:
+    """Return attacks of these names, without settings."""
+    return [Choice("attacks", name, {}, {}, 0, given_score) for name in names]
+
+
+def given_score() -> None:
+    """Stand for the attack that another tool ran; it is never called."""
+
+
+def scored_text(
+    part: str, name: str, record: Mapping[str, Any], names: Sequence[str], *, higher_means_member: bool
+) -> AuditedText:
+    """Return a record with its scores; a record without a text has its part and name in place of it.
+
+    A chat is one text: its scores are of all of it. Raises `DataError` for a missing score, and for one that is no finite number or too large.
+    """
+    location = f"{part} text {quoted_name(name)}"
+    fields = [*names, *(base for n in names if (base := BASE_PREFIX + n) in record)]
+    sign = 1 if higher_means_member else -1
+    scores = {field: sign * _score(location, field, record) for field in fields}
+    if not has_shape(record):
+        record = {**record, "text": f"{part} {name}"}
+        return dataclasses.replace(parse_text(part, name, record), scores=scores, has_text=False)
+    text = parse_text(part, name, record)
+    if text.chat:
+        plain = chat_messages.plain_text_chat(text.chat)
+        text = dataclasses.replace(text, prompt="", scored=plain, chat=(), first_turn=0)
+    return dataclasses.replace(text, scores=scores)
+
+
+def _score(location: str, field: str, record: Mapping[str, Any]) -> float:
+    if field not in record:
+        raise UnknownNameError(f"{location}: the field", field, map(str, record))
+    value = record[field]
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not abs(number) <= LARGEST_SCORE:
+        raise DataError(
+            f"{location}: the score {quoted_name(field)} is {shown_setting(value)}. Write a number between -{LARGEST_SCORE:g} and {LARGEST_SCORE:g}."
+        )
+    return number
+
+
+def _mapping(part: str, i: int, item: Any) -> Mapping[str, Any]:
+    if not isinstance(item, Mapping):
+        raise DataError(f"{part} text '{i}': the type is {type(item).__name__}. Write a record with its scores.")
+    return cast("Mapping[str, Any]", item)
+
+
+def run_scores_audit(
+    texts: Mapping[str, Sequence[AuditedText]], settings: AuditSettings, name: str, *, higher_means_member: bool
+) -> Audit:
+    """Return the audit of scored records by part ("member", "nonmember").
+
+    Without `higher_means_member`, the records have their scores negated already, and a warning says so.
+    """
+    start_time = time.monotonic()
+    _check_records(texts)
+    has_texts = all(text.has_text for items in texts.values() for text in items)
+    comparison = _comparison(texts, settings, has_texts=has_texts)
+    check_pass_bounds(settings.pass_below, comparison.record_labels, settings.attacks, fpr=settings.fpr)
+    by_id = {f"{part}/{text.name}": text.scores for part, items in texts.items() for text in items}
+    scores = _scores([by_id[i] for i in comparison.split.audited.ids], tuple(settings.attacks))
+    doubts = () if has_texts else (NO_TEXTS_DOUBT,)
+    doubts += () if BASE_EPOCH in scores else (NO_BASE_DOUBT,)
+    model = AuditedModel(
+        name or "scores of another tool",
+        "base model",
+        METHOD,
+        {},
+        (ORIGIN_DOUBT if higher_means_member else ORIGIN_DOUBT + NEGATED_DOUBT, *doubts),
+    )
+    unused = {"precision", "token_budget", "end_token", "tokenization"}
+    recipe = {n: v for n, v in settings.recipe.items() if n not in unused}
+    results = AttackResults(settings.attacks, {}, scores, {}, {}, 0, lambda _: [])
+    audit = build_audit(model, comparison, results, texts, recipe, start_time)
+    return audit if has_texts else dataclasses.replace(audit, ruling=_without_texts(audit.ruling))
+
+
+def _check_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
+    """Raise `DataError` for an empty part, and for records that differ in their fields of scores or in having a text."""
+    for part in PARTS:
+        if not texts.get(part):
+            raise DataError(f"{part} texts: the list is empty. Add records with their scores.")
+    first = texts["member"][0]
+    for part, items in texts.items():
+        for text in items:
+            different = sorted(text.scores.keys() ^ first.scores.keys())
+            if different or text.has_text != first.has_text:
+                missing = quoted_name(different[0]) if different else "a text"
+                location = f"{part} text {quoted_name(text.name)}"
+                raise DataError(f"{location}: only some records have {missing}. Add it to all of them.")
+
+
+def _comparison(
+    texts: Mapping[str, Sequence[AuditedText]], settings: AuditSettings, *, has_texts: bool
+) -> AuditComparison:
+    if has_texts:
+        sizes = {"max_texts": settings.max_texts, "max_tokens": settings.max_tokens}
+        return audit_comparison(texts, None, settings.metrics, **sizes, fpr=settings.fpr)
+    split, record_labels = split_of_given_parts(texts, None, settings.max_texts)
+    measurable, doubts = measurable_metrics(settings.metrics, len(split.nonmembers))
+    return AuditComparison(split, record_labels, measurable, None, tuple(doubts))
+
+
+def _scores(records: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[int, dict[str, Scores]]:
+    """Return the scores by epoch and attack; the base model's if the records have them."""
+    prefixes = {BASE_EPOCH: BASE_PREFIX, FINETUNED_EPOCH: ""}
+    by_epoch = {
+        epoch: {n: np.array([r[prefix + n] for r in records]) for n in names if prefix + n in records[0]}
+        for epoch, prefix in prefixes.items()
+    }
+    return {epoch: by_name for epoch, by_name in by_epoch.items() if by_name}
+
+
+def _without_texts(ruling: Ruling) -> Ruling:
+    """Return the ruling that the records' texts are missing for, in place of a leak."""
+    if ruling.word not in {"leaks", "reversed"}:
+        return ruling
+    sentence = (
+        f"no leak shown: {ruling.attack} separates members from non-members, but the texts are missing, and a difference between the "
+        "texts may be the cause"
+    )
+    return Ruling("differs", sentence, ruling.attack)
