@@ -131,7 +131,7 @@ def scored_text(
 ) -> AuditedText:
     """Return a record with its scores; a record without a text has its part and name in place of it.
 
-    A chat is one text: its scores are of all of it. Raises `DataError` for a missing score, and for one that is no finite number or too large.
+    A chat is one text: its scores are of all of it. Raises `DataError` for a missing score, and for one that is no number of usual size.
     """
     location = f"{part} text {quoted_name(name)}"
     fields = [*names, *(base for n in names if (base := BASE_PREFIX + n) in record)]
@@ -157,7 +157,8 @@ def _score(location: str, field: str, record: Mapping[str, Any]) -> float:
         number = math.nan
     if not abs(number) <= LARGEST_SCORE:
         raise DataError(
-            f"{location}: the score {quoted_name(field)} is {shown_setting(value)}. Write a number between -{LARGEST_SCORE:g} and {LARGEST_SCORE:g}."
+            f"{location}: the score {quoted_name(field)} is {shown_setting(value)}. Write a number between -{LARGEST_SCORE:g} and "
+            f"{LARGEST_SCORE:g}."
         )
     return number
 
