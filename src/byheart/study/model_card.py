@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from byheart.analysis import formats, labels, row_values
 from byheart.analysis.base_model_check import panel_gates
 from byheart.analysis.verdicts import verdict_lines
-from byheart.core.errors import DataError
+from byheart.core.registry import choose
 from byheart.core.row import is_base_row, without_initialized
 from byheart.core.types import Row
+from byheart.report.exhibits import ReportContent, make_tables
 from byheart.store.rows import read_gates, score_reader, study_rows
 from byheart.study.observed_states import ModelState
 from byheart.study.planned_cell import PlannedCell
-from byheart.tables.methods import methods
 
 if TYPE_CHECKING:
     from byheart.store.store import Store
@@ -80,12 +80,12 @@ def _training(planned: PlannedCell, rows: Sequence[Row], study: str) -> list[tup
 def _memorization(planned: PlannedCell, rows: Sequence[Row], store: Store, study: str) -> str:
     scores = score_reader(store)
     gates = panel_gates(rows, scores, read_gates(store, study))
-    lines = [formats.escape_markdown(line) for line in verdict_lines(rows, scores, gates)]
     without_paths = [dataclasses.replace(row, dataset_settings="") for row in rows]
-    try:
-        lines.append(formats.as_markdown(methods(without_paths, scores)))
-    except DataError:
+    table = make_tables(ReportContent(without_paths, scores), [choose("tables", "methods")]).get("methods")
+    if table is None:
         return f"No membership attack ran on {planned.label} at this epoch."
+    lines = [formats.escape_markdown(line) for line in verdict_lines(rows, scores, gates)]
+    lines.append(formats.as_markdown(table))
     lines.append(
         "An attack at chance does not show that nothing was memorized. If this model was chosen among many by these numbers, they are "
         "biased downward: audit it on texts that the choice did not use."
