@@ -78,8 +78,8 @@ def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = result
         (of_method,) = (v for v in panel_verdicts(study, base) if v.method.startswith(names[method]))
         return of_method
 
-    def gate(study: str) -> Gate:
-        (found,) = lookup(study).gates.values()
+    def gate(study: str, dataset: str = "") -> Gate:
+        (found,) = (g for (name, _), g in lookup(study).gates.items() if dataset in {"", name})
         return found
 
     return {
@@ -93,8 +93,8 @@ def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = result
         "seeds": lambda study: len({r.seed for r in lookup(study).rows}),
         "finding": lambda study, name: next(f.value for f in gate(study).findings if f.name == name),
         "blind": lambda study: max(f.value for f in gate(study).blind_classifiers),
-        "minus": lambda study, within, first, second: difference(study, within, first, second)[0],
-        "differ": lambda study, within, first, second: difference(study, within, first, second)[1],
+        "minus": lambda study, within, first, second, data="": difference(study, within, first, second, data)[0],
+        "differ": lambda study, within, first, second, data="": difference(study, within, first, second, data)[1],
         "setting": lambda study, name: re.findall(rf"\b{name}=(\w+)", rows(study)[0]["dataset_settings"])[0],
         "groups": lambda study: audited_groups(lookup(study)),
         "equal": equal_perplexity,
@@ -134,16 +134,17 @@ def pooled_number(
     return Number(estimate.value, low, high)
 
 
-def difference(study: str, within: str, first: str, second: str) -> tuple[Number, bool]:
+def difference(study: str, within: str, first: str, second: str, data: str = "") -> tuple[Number, bool]:
     """Return the AUC of `first` minus that of `second` after the last epoch, and whether it differs significantly.
 
-    Display names, as in the tables of the study: two methods within an attack, or two attacks within a method.
+    Display names, as in the tables of the study: two methods within an attack, or two attacks within a method. `data` names one of
+    several data sets.
     """
     for table in ("comparisons", "attack_comparisons"):
         header, lines = table_cells(study, table)
         for line in lines:
             for pair, sign in (((first, second), 1), ((second, first), -1)):
-                if within in header and f" {MINUS} ".join(pair) in line:
+                if within in header and f" {MINUS} ".join(pair) in line and (not data or data in line):
                     cell = line[header.index(within)]
                     value, low, high = (sign * float(x) for x in re.findall(r"-?\d+\.\d+", cell))
                     return Number(value, min(low, high), max(low, high)), SIGNIFICANCE_MARK in cell

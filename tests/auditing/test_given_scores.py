@@ -123,6 +123,13 @@ def test_groups_widen_the_interval():
     assert row.high - row.low > width()
 
 
+def test_records_that_share_an_id_keep_their_own_scores():
+    members, nonmembers = classes(1.5)
+    shared = [[{**r, "id": "one user"} for r in part] for part in (members, nonmembers)]
+    with_ids, without = (byheart.audit_scores(*parts, scores="mine") for parts in (classes(1.5), shared))
+    np.testing.assert_array_equal(with_ids.scores[1]["mine"], without.scores[1]["mine"])
+
+
 def test_a_chat_is_one_record():
     members, nonmembers = classes(1.5)
     chats = [

@@ -26,7 +26,7 @@ from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
 from byheart.auditing.pass_bounds import check_pass_bounds
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
 from byheart.auditing.settings import AuditSettings
-from byheart.auditing.texts import AuditedText, check_overlaps, parse_text, records_of
+from byheart.auditing.texts import AuditedText, check_overlaps, parse_text, records_of, with_unique_names
 from byheart.auditing.verdict import Ruling
 from byheart.core import chat_messages
 from byheart.core.errors import DataError, SettingError, UnknownNameError, quoted_name
@@ -87,9 +87,11 @@ def audit_scores(
     )
     parts = {"member": members, "nonmember": nonmembers}
     texts = {
-        part: tuple(
-            scored_text(part, str(i), _mapping(part, i, item), names, higher_means_member=higher_means_member)
-            for i, item in enumerate(records_of(part, items))
+        part: with_unique_names(
+            tuple(
+                scored_text(part, str(i), _mapping(part, i, item), names, higher_means_member=higher_means_member)
+                for i, item in enumerate(records_of(part, items))
+            )
         )
         for part, items in parts.items()
     }

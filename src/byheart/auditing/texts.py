@@ -91,10 +91,14 @@ def parse_texts(
         texts = tuple(text for i, item in records for text in record_texts(part, str(i), item, response=response))
     if not texts:
         raise DataError(f"{part} texts: the list is empty. Pass a list of texts, each {TEXT_FORMATS}.")
-    if len({t.name for t in texts}) < len(texts):
-        # Several texts share an id (a user's, for example), so positions name the texts instead.
-        return tuple(dataclasses.replace(t, name=str(i)) for i, t in enumerate(texts))
-    return texts
+    return with_unique_names(texts)
+
+
+def with_unique_names(texts: tuple[AuditedText, ...]) -> tuple[AuditedText, ...]:
+    """Return the texts, named by their positions if several share an id (a user's, for example)."""
+    if len({t.name for t in texts}) == len(texts):
+        return texts
+    return tuple(dataclasses.replace(t, name=str(i)) for i, t in enumerate(texts))
 
 
 def records_of(part: str, items: Any) -> Iterable[Any]:
