@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import byheart
-from byheart.auditing.given_scores import NO_BASE_DOUBT, NO_TEXTS_DOUBT, ORIGIN_DOUBT
-from byheart.core.errors import DataError, SettingError, UnknownNameError
+from byheart.auditing.given_scores import NO_TEXTS_DOUBT, ORIGIN_DOUBT, REVERSED_DOUBT
+from byheart.core.errors import DataError, SettingError
 from testing.command_line import run_command
 
 WORDS = [
@@ -75,11 +75,17 @@ def test_a_score_that_reads_the_texts_alone_does_not_leak():
     assert byheart.audit_scores(members, nonmembers, scores="mine").ruling.word == "broken"
 
 
+def without_texts(shift, **others):
+    members, nonmembers = classes(shift, text=False, **others)
+    return members, [{**r, "id": f"other {r['id']}"} for r in nonmembers]
+
+
 @pytest.mark.parametrize("shift", [1.5, -1.5])
 def test_without_texts_no_score_leaks(shift):
-    found = byheart.audit_scores(*classes(shift, text=False), scores="mine")
+    found = byheart.audit_scores(*without_texts(shift), scores="mine")
     assert found.ruling.word == "differs"
     assert "the texts are missing" in found.verdict
+    assert ("in reverse order" in found.verdict) == (shift < 0)
     assert NO_TEXTS_DOUBT in found.warnings
     assert found.gate is None
 
@@ -87,16 +93,19 @@ def test_without_texts_no_score_leaks(shift):
 def test_without_the_base_models_scores_a_warning_says_so():
     members, nonmembers = ([{"text": r["text"], "mine": r["mine"]} for r in part] for part in classes(1.5))
     found = byheart.audit_scores(members, nonmembers, scores="mine")
-    assert NO_BASE_DOUBT in found.warnings
+    assert any("(fields 'base/mine'), leakage cannot be distinguished" in w for w in found.warnings)
     assert set(found.scores) == {1}
 
 
 def test_lower_scores_can_mean_membership():
     members, nonmembers = classes(-1.5)
-    assert byheart.audit_scores(members, nonmembers, scores="mine").ruling.word == "reversed"
+    found = byheart.audit_scores(members, nonmembers, scores="mine")
+    assert found.ruling.word == "reversed"
+    assert REVERSED_DOUBT in found.warnings
     found = byheart.audit_scores(members, nonmembers, scores="mine", higher_means_member=False)
     assert found.ruling.word == "leaks"
     assert "negated" in found.warnings[0]
+    assert REVERSED_DOUBT not in found.warnings
 
 
 def test_columns_as_another_tool_returns_them():
@@ -152,7 +161,8 @@ def test_a_chat_is_one_record():
             {"mine": float("nan")},
             r"member text '0': the score 'mine' is nan\. Write a number between -1e\+100 and 1e\+100",
         ),
-        ({"mine": "high"}, r"the score 'mine' is 'high'"),
+        ({"mine": "a private text"}, r"the score 'mine' is a string of 14 characters"),
+        ({"mine": np.True_}, r"Write a number"),
         ({"mine": True}, r"the score 'mine' is True"),
         ({"mine": None}, r"the score 'mine' is None"),
         ({"mine": 10**400}, r"Write a number"),
@@ -173,7 +183,7 @@ def test_records_that_differ_in_their_fields_are_refused():
     without_text = {n: v for n, v in nonmembers[3].items() if n != "text"}
     with pytest.raises(DataError, match=r"nonmember text 'r3': only some records have a text"):
         byheart.audit_scores(members, [*nonmembers[:3], without_text, *nonmembers[4:]], scores="mine")
-    with pytest.raises(UnknownNameError, match=r"member text '0': the field 'other': unknown name"):
+    with pytest.raises(DataError, match=r"member text '0': the field 'other': unknown name"):
         byheart.audit_scores(members, nonmembers, scores=["mine", "other"])
     with pytest.raises(DataError, match=r"nonmember texts: the list is empty"):
         byheart.audit_scores(members, [], scores="mine")
@@ -181,6 +191,35 @@ def test_records_that_differ_in_their_fields_are_refused():
         byheart.audit_scores(["a text"], nonmembers, scores="mine")
     with pytest.raises(DataError, match="has the same text as record"):
         byheart.audit_scores(members, [*nonmembers[1:], {**nonmembers[0], "text": members[0]["text"]}], scores="mine")
+
+
+def test_records_without_texts_that_are_in_both_classes_are_refused():
+    members, nonmembers = classes(0, text=False)
+    with pytest.raises(DataError, match=r"nonmember text 'r0': a member has the same id"):
+        byheart.audit_scores(members, nonmembers, scores="mine")
+    scores = {"mine": [r["mine"] for r in members]}
+    with pytest.raises(DataError, match="the same scores as those of the members"):
+        byheart.audit_scores(scores, scores, scores="mine")
+
+
+def test_audits_of_records_without_texts_and_ids_are_of_other_records():
+    """So that a comparison of two audits does not pair them by their positions."""
+    first, second = (
+        byheart.audit_scores(*({"mine": [r["mine"] for r in part]} for part in classes(shift)), scores="mine")
+        for shift in (0, 1)
+    )
+    assert first.provenance["data"]["member"] != second.provenance["data"]["member"]
+
+
+def test_a_bound_cannot_be_shown_without_texts():
+    with pytest.raises(DataError, match=r"--pass-below: requires the texts of the records"):
+        byheart.audit_scores(*without_texts(0), scores="mine", pass_below={"auc": 0.8})
+
+
+def test_each_attack_without_the_base_models_scores_is_named():
+    members, nonmembers = ([{**r, "other": r["mine"]} for r in part] for part in classes(1.5))
+    found = byheart.audit_scores(members, nonmembers, scores=["mine", "other"])
+    assert any("(fields 'base/other')" in w for w in found.warnings)
 
 
 @pytest.mark.parametrize("names", [[], ["mine", "mine"], ["base/mine"], ["os:system"]])
@@ -233,8 +272,10 @@ def test_a_file_of_another_tool_is_audited_and_its_folder_audited_again(command,
         (["--scores", "mine", "--preregister", "p"], "--scores: cannot be combined with --preregister"),
         (
             ["--scores", "mine,source"],
-            "scores.csv:member=1: member text 'line 2': the score 'source' is 'another tool'",
+            "scores.csv:member=1: member text 'line 2': the score 'source' is a string of 12 characters",
         ),
+        (["--scores", "member"], "--scores member: this field selects the records"),
+        (["--scores", "mine", "--precision", "bfloat16"], "--scores: cannot be combined with --precision"),
         (["--scores", ","], "scores: no field is named"),
         (["--lower-is-member"], "--lower-is-member: this option requires --scores"),
     ],

@@ -52,10 +52,7 @@ NEGATED_DOUBT = "; they are negated, because a lower score means membership"
 NO_TEXTS_DOUBT = (
     "the records have no texts, so byheart did not check what separates the classes without the model; add their texts"
 )
-NO_BASE_DOUBT = (
-    "without scores of the base model, leakage cannot be distinguished from what the model knew before fine-tuning; add them as fields "
-    f"{BASE_PREFIX}NAME"
-)
+REVERSED_DOUBT = "members have lower scores; if a lower score means membership, add --lower-is-member (Python: higher_means_member=False)"
 
 
 def audit_scores(
@@ -131,7 +128,7 @@ def given_score() -> None:
 def scored_text(
     part: str, name: str, record: Mapping[str, Any], names: Sequence[str], *, higher_means_member: bool
 ) -> AuditedText:
-    """Return a record with its scores; a record without a text has its part and name in place of it.
+    """Return a record with its scores; a record without a text has its id, or else its scores, in place of it.
 
     A chat is one text: its scores are of all of it. Raises `DataError` for a missing score, and for one that is no number of usual size.
     """
@@ -140,7 +137,8 @@ def scored_text(
     sign = 1 if higher_means_member else -1
     scores = {field: sign * _score(location, field, record) for field in fields}
     if not has_shape(record):
-        record = {**record, "text": f"{part} {name}"}
+        standing = record.get("id") or [name, scores]  # audits of other scores are then audits of other records
+        record = {**record, "text": f"{part} {standing}"}
         return dataclasses.replace(parse_text(part, name, record), scores=scores, has_text=False)
     text = parse_text(part, name, record)
     if text.chat:
@@ -151,16 +149,17 @@ def scored_text(
 
 def _score(location: str, field: str, record: Mapping[str, Any]) -> float:
     if field not in record:
-        raise UnknownNameError(f"{location}: the field", field, map(str, record))
+        raise DataError(str(UnknownNameError(f"{location}: the field", field, map(str, record))))
     value = record[field]
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if isinstance(value, bool | np.bool_ | bytes) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not abs(number) <= LARGEST_SCORE:
+        # A string may be a record's text, which no error shows.
+        found = f"a string of {len(value)} characters" if isinstance(value, str) else shown_setting(value)
         raise DataError(
-            f"{location}: the score {quoted_name(field)} is {shown_setting(value)}. Write a number between -{LARGEST_SCORE:g} and "
-            f"{LARGEST_SCORE:g}."
+            f"{location}: the score {quoted_name(field)} is {found}. Write a number between -{LARGEST_SCORE:g} and {LARGEST_SCORE:g}."
         )
     return number
 
@@ -181,12 +180,14 @@ def run_scores_audit(
     start_time = time.monotonic()
     _check_records(texts)
     has_texts = all(text.has_text for items in texts.values() for text in items)
+    if settings.pass_below and not has_texts:
+        raise DataError("--pass-below: requires the texts of the records, for the split check. Add them.")
     comparison = _comparison(texts, settings, has_texts=has_texts)
     check_pass_bounds(settings.pass_below, comparison.record_labels, settings.attacks, fpr=settings.fpr)
     by_id = {f"{part}/{text.name}": text.scores for part, items in texts.items() for text in items}
     scores = _scores([by_id[i] for i in comparison.split.audited.ids], tuple(settings.attacks))
     doubts = () if has_texts else (NO_TEXTS_DOUBT,)
-    doubts += () if BASE_EPOCH in scores else (NO_BASE_DOUBT,)
+    doubts += _base_doubts([n for n in settings.attacks if n not in scores.get(BASE_EPOCH, {})])
     model = AuditedModel(
         name or "scores of another tool",
         "base model",
@@ -196,9 +197,22 @@ def run_scores_audit(
     )
     unused = {"precision", "token_budget", "end_token", "tokenization"}
     recipe = {n: v for n, v in settings.recipe.items() if n not in unused}
+    recipe["higher_means_member"] = higher_means_member
     results = AttackResults(settings.attacks, {}, scores, {}, {}, 0, lambda _: [])
     audit = build_audit(model, comparison, results, texts, recipe, start_time)
+    if audit.ruling.word == "reversed" and higher_means_member:
+        audit = dataclasses.replace(audit, doubts=(*audit.doubts, REVERSED_DOUBT))
     return audit if has_texts else dataclasses.replace(audit, ruling=_without_texts(audit.ruling))
+
+
+def _base_doubts(attacks: Sequence[str]) -> tuple[str, ...]:
+    """Return the warning about attacks without scores of the base model."""
+    if not attacks:
+        return ()
+    fields = ", ".join(quoted_name(BASE_PREFIX + name) for name in attacks)
+    return (
+        f"without scores of the base model (fields {fields}), leakage cannot be distinguished from what the model knew before fine-tuning",
+    )
 
 
 def _check_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
@@ -214,6 +228,20 @@ def _check_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
                 missing = quoted_name(different[0]) if different else "a text"
                 location = f"{part} text {quoted_name(text.name)}"
                 raise DataError(f"{location}: only some records have {missing}. Add it to all of them.")
+    if not first.has_text:
+        _check_different_records(texts)
+
+
+def _check_different_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
+    """Raise `DataError` for records without texts that are in both classes: with one id, or with all scores of the other class."""
+    members, nonmembers = (texts[part] for part in PARTS)
+    ids, others = ([t.name for t in texts[part] if t.scored == f"{part} {t.name}"] for part in PARTS)
+    if shared := [name for name in others if name in set(ids)]:
+        raise DataError(
+            f"nonmember text {quoted_name(shared[0])}: a member has the same id. Give each record its own id."
+        )
+    if [t.scores for t in members] == [t.scores for t in nonmembers]:
+        raise DataError("nonmember texts: the same scores as those of the members. Name the records of non-members.")
 
 
 def _comparison(
@@ -241,8 +269,9 @@ def _without_texts(ruling: Ruling) -> Ruling:
     """Return the ruling that the records' texts are missing for, in place of a leak."""
     if ruling.word not in {"leaks", "reversed"}:
         return ruling
+    order = " in reverse order" if ruling.word == "reversed" else ""
     sentence = (
-        f"no leak shown: {ruling.attack} separates members from non-members, but the texts are missing, and a difference between the "
-        "texts may be the cause"
+        f"no leak shown: {ruling.attack} separates members from non-members{order}, but the texts are missing, and a difference between "
+        "the texts may be the cause"
     )
     return Ruling("differs", sentence, ruling.attack)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from byheart.lm.placement import Placement
 
 
+MAX_REQUESTS, TIMEOUT = 10_000, 600.0
+
+
 class Bits(Enum):
     """Bits per weight."""
 
@@ -121,8 +124,8 @@ class EndpointOptions:
     ] = None
     max_requests: Annotated[
         int, typer.Option(min=1, help="Maximum number of requests to the endpoint, including retries.")
-    ] = 10_000
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Maximum time for one answer.")] = 600.0
+    ] = MAX_REQUESTS
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Maximum time for one answer.")] = TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)

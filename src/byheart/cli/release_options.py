@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from byheart.cli.audit_options import AttackOptions, EndpointOptions, ModelOptions
+from byheart.cli.audit_options import MAX_REQUESTS, TIMEOUT, AttackOptions, EndpointOptions, ModelOptions
 from byheart.cli.evidence_options import EvidenceOptions
 from byheart.cli.text_options import Response, TextOptions, comma_separated
 from byheart.core.errors import SettingError
+from byheart.data.row_selection import split_selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,11 @@ def check_release(
         "--known-members": texts.known_members,
         "--known-nonmembers": texts.known_nonmembers,
         "--end-token": attacks.end_token or None,
+        "--device": model.device if model.device != "auto" else None,
+        "--precision": model.precision if model.precision != "float32" else None,
+        "--tokenization": attacks.tokenization if attacks.tokenization != "joined" else None,
+        "--max-requests": endpoint.max_requests if endpoint.max_requests != MAX_REQUESTS else None,
+        "--timeout": endpoint.timeout if endpoint.timeout != TIMEOUT else None,
     }
     if wrong := [name for name, value in given.items() if value is not None]:
         raise SettingError(
@@ -115,14 +121,22 @@ def _check_scores(
         "--canaries": texts.canaries is not None,
         "--attacks": attacks.attacks != "default",
         "--attributes": texts.attributes is not None,
-        "--preregister": evidence.preregister is not None,
-        "--preregistered": evidence.preregistered is not None,
         f"--response {texts.response.value}": texts.response is not Response.CHOSEN,
     }
     if wrong := [name for name, is_given in given.items() if is_given]:
         raise SettingError(
             f"--scores: cannot be combined with {', '.join(wrong)}, because only the records' scores are read. Remove "
             f"{'it' if len(wrong) == 1 else 'them'}, or --scores."
+        )
+    if evidence.preregister is not None or evidence.preregistered is not None:
+        raise SettingError(
+            "--scores: cannot be combined with --preregister and --preregistered, because a plan comes before the scores. Remove "
+            "one of them."
+        )
+    selected = {n.field for s in texts.sources.values() if (n := split_selection(s)[1]) is not None}
+    if labels := selected.intersection(release.score_fields):
+        raise SettingError(
+            f"--scores {min(labels)}: this field selects the records, so it is no score. Name another field."
         )
     if texts.nonmembers is None:
         raise SettingError("--scores: there are no non-members. Add --nonmembers TEXTS, records with the same fields.")
