@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from page_numbers import METHODS, Number, found_number, packed_store, results, table_cells
+from page_numbers import DOCS, METHODS, Number, found_number, packed_store, results, table_cells
 
 from byheart.analysis import row_values
 from byheart.analysis.comparisons import SIGNIFICANCE_MARK
@@ -140,7 +140,8 @@ def difference(study: str, within: str, first: str, second: str, data: str = "")
     Display names, as in the tables of the study: two methods within an attack, or two attacks within a method. `data` names one of
     several data sets.
     """
-    for table in ("comparisons", "attack_comparisons"):
+    tables = (t for t in ("comparisons", "attack_comparisons") if (DOCS / "results" / study / f"{t}.md").exists())
+    for table in tables:
         header, lines = table_cells(study, table)
         for line in lines:
             for pair, sign in (((first, second), 1), ((second, first), -1)):

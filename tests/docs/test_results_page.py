@@ -14,6 +14,7 @@ from testing.doc_pages import DOCS, load_page_script
 STUDY = DOCS / "results" / "replication_webnlg"
 NOT_FROM_ROWS = {".48", ".49", ".52", ".53", ".55", ".58", ".60", ".63", ".65", ".67", ".9", ".99", "1.0"} | {
     *("0.5", "1", "2", "3", "5", "1.5", "135", "124", "80", "95", "1,000", "2,000", "5,000", "35,426"),
+    *("2601.12104", ".663", ".175", "10,000", "128", "103"),
     *("2507.00258", "200", "48", "24", "64", "9", "25"),
 }
 """The paper's numbers, chance and certainty, rates, names of models, and sizes of earlier studies."""
@@ -23,11 +24,13 @@ STUDIES = [
     "replication_webnlg",
     "replication_wikitext",
     "replication_dialogsum",
+    "second_split",
     "thousand_texts",
     "scale",
     "placement",
     "why_prompts",
     "risks",
+    "ez_mia",
 ]
 
 
