@@ -219,7 +219,7 @@ def test_bounds_and_preregistration_work_as_for_a_model(command):
             {},
             (
                 "byheart: --model: no model is named. Add --model, or --endpoint and --model-name, or --generated with texts that it "
-                "generated."
+                "generated, or --scores with fields of the records."
             ),
         ),
         (

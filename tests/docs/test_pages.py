@@ -82,6 +82,19 @@ def of_generated_texts(folder, here):
     return {"generated": MEMBERS + VALIDATION, "members": MEMBERS, "nonmembers": NONMEMBERS, "reference": reference}
 
 
+def of_given_scores(folder, here):
+    """Records with scores, and a result file as MIMIR writes it: lower scores of members, and each text as a list of its parts."""
+    classes = {"member": MEMBERS, "nonmember": NONMEMBERS}
+    scores = {part: [i + 0.5 * (part == "nonmember") for i in range(len(texts))] for part, texts in classes.items()}
+    written = {"predictions": scores, "raw_results": {part: [[t] for t in texts] for part, texts in classes.items()}}
+    (here / "loss_results.json").write_text(json.dumps(written))
+    members, nonmembers = (
+        [{"text": t, "loss": -s, "ratio": s} for t, s in zip(texts, scores[part], strict=True)]
+        for part, texts in classes.items()
+    )
+    return {"members": members, "nonmembers": nonmembers}
+
+
 def of_a_training(folder, here):
     args = SFTConfig(
         output_dir=str(here / "trained"), num_train_epochs=1, per_device_train_batch_size=8, report_to=[], use_cpu=True,
@@ -128,6 +141,7 @@ GRANTED = {
     "docs/report.md": of_the_report,
     "docs/tutorials/audit.md": of_an_audit,
     "docs/tutorials/generated.md": of_generated_texts,
+    "docs/tutorials/scores.md": of_given_scores,
     "docs/tutorials/watch_training.md": of_a_training,
 }
 
@@ -167,6 +181,14 @@ def as_the_audit_says(names, here):
 
 def as_the_generated_texts_say(names, _):
     assert set(names["audit"].scores[1]) == {*SYNTHETIC_ATTACKS, *CALIBRATED_SYNTHETIC_ATTACKS}
+
+
+def as_the_scores_say(names, _):
+    audit = names["audit"]
+    members, nonmembers = (names["found"]["predictions"][part] for part in ("member", "nonmember"))
+    (auc,) = (r.value for r in audit.rows if (r.metric, r.epoch) == ("auc", 1))
+    assert auc == pytest.approx(np.less.outer(members, nonmembers).mean())
+    assert list(audit.texts.scored[: len(MEMBERS)]) == list(MEMBERS)
 
 
 def as_the_training_says(names, _):
@@ -218,6 +240,7 @@ FOUND = {
     "docs/report.md": as_the_report_says,
     "docs/tutorials/audit.md": as_the_audit_says,
     "docs/tutorials/generated.md": as_the_generated_texts_say,
+    "docs/tutorials/scores.md": as_the_scores_say,
     "docs/tutorials/watch_training.md": as_the_training_says,
 }
 

@@ -27,6 +27,7 @@ STUDIES = [
     "second_split",
     "thousand_texts",
     "scale",
+    "sizes",
     "placement",
     "why_prompts",
     "risks",

@@ -88,7 +88,7 @@ def test_only_rows_with_another_adversary_than_by_default_have_another_key(keys_
 @pytest.mark.parametrize(("groups", "splits"), [(240, 1), (60, 2)])
 def test_only_data_with_groups_of_several_texts_are_split_again(keys_of, tmp_path, monkeypatch, groups, splits):
     for revision in (0, GROUPED_REVISION):
-        monkeypatch.setattr("byheart.study.plan.GROUPED_REVISION", revision)
+        monkeypatch.setattr("byheart.study.stored_split.GROUPED_REVISION", revision)
         keys_of(TODAY, groups)
     assert len(list((tmp_path / "store" / "splits").iterdir())) == splits
 
