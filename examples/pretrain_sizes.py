@@ -4,8 +4,7 @@
 
 Writes sizes/small, sizes/middle and sizes/large, with one tokenizer, and sizes/kept_out.jsonl: leads that none of the models
 ever saw, for studies/findings/sizes.yaml. Each model is the epoch with the lowest loss on 200 further leads, which no model
-was trained on either. A folder that exists is not trained again. Takes about an hour
-and a half on one core.
+was trained on either. A folder that exists is not trained again. Takes about an hour and a half on one core.
 """
 
 import argparse
