@@ -139,6 +139,13 @@ def test_records_that_share_an_id_keep_their_own_scores():
     np.testing.assert_array_equal(with_ids.scores[1]["mine"], without.scores[1]["mine"])
 
 
+def test_a_long_id_is_cut_in_an_error():
+    members, nonmembers = classes(0)
+    with pytest.raises(DataError) as error:
+        byheart.audit_scores([{**members[0], "id": "a" * 5000, "group": [1]}, *members[1:]], nonmembers, scores="mine")
+    assert len(str(error.value)) < 400
+
+
 def test_a_chat_is_one_record():
     members, nonmembers = classes(1.5)
     chats = [

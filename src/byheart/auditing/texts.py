@@ -199,7 +199,7 @@ def parse_text(part: str, name: str, item: Any, *, response: Response = "chosen"
         record = {"messages": item}
     else:
         raise DataError(f"{part} text {name!r}: the type is {type(item).__name__}. Write {TEXT_FORMATS}.")
-    name = identifier(f"{part} text {name!r}", "id", record.get("id")) or name
+    name = identifier(f"{part} text {quoted_name(name)}", "id", record.get("id")) or name
     location = f"{part} text {quoted_name(name)}"
     parsed = parse_pair(location, record) if response == "pair" else parse_record(location, record, response=response)
     return AuditedText(
@@ -208,7 +208,7 @@ def parse_text(part: str, name: str, item: Any, *, response: Response = "chosen"
         parsed.text,
         parsed.messages,
         parsed.first_turn,
-        group=identifier(f"{part} text {name!r}", "group", record.get("group")),
+        group=identifier(location, "group", record.get("group")),
         attributes=_private_attributes(record),
         rejected=parsed.rejected,
     )
