@@ -72,6 +72,11 @@ def test_a_canary_is_where_the_loss_is_and_all_else_stays(shape):
         assert other[field] == record[field]
 
 
+def test_a_completion_that_is_a_list_as_json_is_a_text_beside_a_plain_prompt():
+    record = {"prompt": "Which cities?", "completion": '[{"city": "Oslo"}]'}
+    assert with_scored_text("r", record, "A canary.", {}) == {**record, "completion": "A canary."}
+
+
 def test_preference_pairs_and_named_fields():
     pairs = [{"prompt": "p", "chosen": t, "rejected": "no"} for t in TEXTS]
     with pytest.raises(DataError, match="preference pairs"):

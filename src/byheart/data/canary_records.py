@@ -82,9 +82,11 @@ def scored_text(location: str, record: Record, field_names: Mapping[str, str]) -
 def with_scored_text(location: str, record: Record, text: str, field_names: Mapping[str, str]) -> dict[str, Any]:
     """Return a copy of a record whose scored text is `text`; messages after the last assistant message are left out."""
     field = scored_field(location, record, field_names)
-    if not field.is_chat:
-        return {**record, field.name: text}
     content = parsed(location, record, field_names)
+    if (
+        not field.is_chat or not content.messages
+    ):  # a completion can be a list as JSON beside a prompt that is plain text
+        return {**record, field.name: text}
     position, _ = chat_messages.last_assistant_turn(content.messages, content.first_turn)
     value = record[field.name]
     turns: list[Any] = list(json.loads(value) if isinstance(value, str) else cast("Sequence[Any]", value))
