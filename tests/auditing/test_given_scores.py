@@ -223,6 +223,11 @@ def test_a_bound_cannot_be_shown_without_texts():
         byheart.audit_scores(*without_texts(0), scores="mine", pass_below={"auc": 0.8})
 
 
+def test_an_error_escapes_control_characters_of_a_bound():
+    with pytest.raises(SettingError, match=r"--pass-below auc=\\x1b\[31m: must be"):
+        byheart.audit_scores(*classes(0), scores="mine", pass_below=["auc=\x1b[31m"])
+
+
 def test_each_attack_without_the_base_models_scores_is_named():
     members, nonmembers = ([{**r, "other": r["mine"]} for r in part] for part in classes(1.5))
     found = byheart.audit_scores(members, nonmembers, scores=["mine", "other"])
