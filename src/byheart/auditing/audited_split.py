@@ -64,16 +64,18 @@ def audit_comparison(
     max_texts: int,
     max_tokens: int,
     fpr: float,
+    has_texts: bool = True,
 ) -> AuditComparison:
     """Return the comparison of texts by part ("member", "nonmember", ...), with the split check; no model is needed.
 
-    Without non-members there are no attack metrics and no gate. Raises `DataError` as `render_texts` does.
+    Without non-members there are no attack metrics and no gate. Without `has_texts`, the records' contents are not their texts, and there
+    is no gate. Raises `DataError` as `render_texts` does.
     """
     split, record_labels = split_of_given_parts(texts, tokenizer, max_texts)
     if not len(split.nonmembers):
         return AuditComparison(split, record_labels, (), None, ())
     measurable, doubts = measurable_metrics(metrics, len(split.nonmembers))
-    checked = _gate(split, record_labels, texts, tokenizer, max_tokens=max_tokens, fpr=fpr)
+    checked = _gate(split, record_labels, texts, tokenizer, max_tokens=max_tokens, fpr=fpr) if has_texts else None
     return AuditComparison(split, record_labels, measurable, checked, tuple(doubts))
 
 

@@ -99,8 +99,9 @@ def run_generated_audit(
     plain = {part: [turn for text in items for turn in plain_turns(text)] for part, items in texts.items()}
     has_reference = bool(released.reference)
     attacks, left_out = split_attacks(settings.attacks, lambda a: _reason_not_runnable(a, has_reference=has_reference))
-    sizes = {"max_texts": settings.max_texts, "max_tokens": settings.max_tokens}
-    comparison = audit_comparison(plain, None, settings.metrics, **sizes, fpr=settings.fpr)
+    comparison = audit_comparison(
+        plain, None, settings.metrics, max_texts=settings.max_texts, max_tokens=settings.max_tokens, fpr=settings.fpr
+    )
     check_pass_bounds(settings.pass_below, comparison.record_labels, attacks, fpr=settings.fpr)
     generated = SyntheticTexts(generated=released.generated)
     reference = SyntheticTexts(generated=released.reference) if has_reference else None
@@ -120,10 +121,8 @@ def run_generated_audit(
     name = released.label("generated")
     base_name = released.label("reference") if has_reference else name
     model = AuditedModel(name, base_name, METHOD, released.hashes, _doubts(released, texts))
-    unused = {"precision", "token_budget", "end_token", "tokenization"}
-    recipe = {n: v for n, v in settings.recipe.items() if n not in unused}
     results = AttackResults(attacks, left_out, scores, {}, {}, 0, lambda _: [])
-    return build_audit(model, comparison, results, texts, recipe, start_time)
+    return build_audit(model, comparison, results, texts, settings.recipe_without_model, start_time)
 
 
 def _reason_not_runnable(attack: Choice, *, has_reference: bool) -> str:

@@ -9,44 +9,33 @@ is never that the model leaks.
 from __future__ import annotations
 
 import dataclasses
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from byheart.auditing.audited_split import (
-    AuditComparison,
-    audit_comparison,
-    measurable_metrics,
-    split_of_given_parts,
-)
+from byheart.auditing.audited_split import audit_comparison
 from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
 from byheart.auditing.pass_bounds import check_pass_bounds
+from byheart.auditing.released import AUDITED
 from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
+from byheart.auditing.scored_records import BASE_PREFIX, scored_text
 from byheart.auditing.settings import AuditSettings
-from byheart.auditing.texts import AuditedText, check_overlaps, parse_text, records_of, with_unique_names
+from byheart.auditing.texts import AuditedText, check_overlaps, records_of, with_unique_names
 from byheart.auditing.verdict import Ruling
-from byheart.core import chat_messages
-from byheart.core.errors import DataError, SettingError, UnknownNameError, quoted_name
+from byheart.core.errors import DataError, SettingError, quoted_name
 from byheart.core.registry import Choice
-from byheart.core.setting_values import shown_setting, validate_setting
-from byheart.data.records import has_shape
+from byheart.core.setting_values import validate_setting
 
 if TYPE_CHECKING:
     from byheart.auditing.audit import Audit
     from byheart.core.types import Scores
 
-BASE_PREFIX = "base/"
-"""Prefix of the fields with the base model's scores, as in the file scores.parquet of an audit."""
 METHOD = "given scores"
 """Name of the method in rows: how the model was fine-tuned is not known."""
 ALL_TEXTS = 10**9
 """Value of `max_texts` that leaves no record out: scores cost nothing."""
-LARGEST_SCORE = 1e100
-"""Largest absolute score: differences and means of larger ones overflow."""
-PARTS = ("member", "nonmember")
 ORIGIN_DOUBT = "another tool computed the scores; byheart did not read the model"
 NEGATED_DOUBT = "; they are negated, because a lower score means membership"
 NO_TEXTS_DOUBT = (
@@ -125,45 +114,6 @@ def given_score() -> None:
     """Stand for the attack that another tool ran; it is never called."""
 
 
-def scored_text(
-    part: str, name: str, record: Mapping[str, Any], names: Sequence[str], *, higher_means_member: bool
-) -> AuditedText:
-    """Return a record with its scores; a record without a text has its id, or else its scores, in place of it.
-
-    A chat is one text: its scores are of all of it. Raises `DataError` for a missing score, and for one that is no number of usual size.
-    """
-    location = f"{part} text {quoted_name(name)}"
-    fields = [*names, *(base for n in names if (base := BASE_PREFIX + n) in record)]
-    sign = 1 if higher_means_member else -1
-    scores = {field: sign * _score(location, field, record) for field in fields}
-    if not has_shape(record):
-        standing = record.get("id") or [name, scores]  # audits of other scores are then audits of other records
-        record = {**record, "text": f"{part} {standing}"}
-        return dataclasses.replace(parse_text(part, name, record), scores=scores, has_text=False)
-    text = parse_text(part, name, record)
-    if text.chat:
-        plain = chat_messages.plain_text_chat(text.chat)
-        text = dataclasses.replace(text, prompt="", scored=plain, chat=(), first_turn=0)
-    return dataclasses.replace(text, scores=scores)
-
-
-def _score(location: str, field: str, record: Mapping[str, Any]) -> float:
-    if field not in record:
-        raise DataError(str(UnknownNameError(f"{location}: the field", field, map(str, record))))
-    value = record[field]
-    try:
-        number = math.nan if isinstance(value, bool | np.bool_ | bytes) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not abs(number) <= LARGEST_SCORE:
-        # A string may be a record's text, which no error shows.
-        found = f"a string of {len(value)} characters" if isinstance(value, str) else shown_setting(value)
-        raise DataError(
-            f"{location}: the score {quoted_name(field)} is {found}. Write a number between -{LARGEST_SCORE:g} and {LARGEST_SCORE:g}."
-        )
-    return number
-
-
 def _mapping(part: str, i: int, item: Any) -> Mapping[str, Any]:
     if not isinstance(item, Mapping):
         raise DataError(f"{part} text '{i}': the type is {type(item).__name__}. Write a record with its scores.")
@@ -179,10 +129,18 @@ def run_scores_audit(
     """
     start_time = time.monotonic()
     _check_records(texts)
-    has_texts = all(text.has_text for items in texts.values() for text in items)
+    has_texts = texts["member"][0].has_text
     if settings.pass_below and not has_texts:
         raise DataError("--pass-below: requires the texts of the records, for the split check. Add them.")
-    comparison = _comparison(texts, settings, has_texts=has_texts)
+    comparison = audit_comparison(
+        texts,
+        None,
+        settings.metrics,
+        max_texts=settings.max_texts,
+        max_tokens=settings.max_tokens,
+        fpr=settings.fpr,
+        has_texts=has_texts,
+    )
     check_pass_bounds(settings.pass_below, comparison.record_labels, settings.attacks, fpr=settings.fpr)
     by_id = {f"{part}/{text.name}": text.scores for part, items in texts.items() for text in items}
     scores = _scores([by_id[i] for i in comparison.split.audited.ids], tuple(settings.attacks))
@@ -195,9 +153,7 @@ def run_scores_audit(
         {},
         (ORIGIN_DOUBT if higher_means_member else ORIGIN_DOUBT + NEGATED_DOUBT, *doubts),
     )
-    unused = {"precision", "token_budget", "end_token", "tokenization"}
-    recipe = {n: v for n, v in settings.recipe.items() if n not in unused}
-    recipe["higher_means_member"] = higher_means_member
+    recipe = {**settings.recipe_without_model, "higher_means_member": higher_means_member}
     results = AttackResults(settings.attacks, {}, scores, {}, {}, 0, lambda _: [])
     audit = build_audit(model, comparison, results, texts, recipe, start_time)
     if audit.ruling.word == "reversed" and higher_means_member:
@@ -217,7 +173,7 @@ def _base_doubts(attacks: Sequence[str]) -> tuple[str, ...]:
 
 def _check_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
     """Raise `DataError` for an empty part, and for records that differ in their fields of scores or in having a text."""
-    for part in PARTS:
+    for part in AUDITED:
         if not texts.get(part):
             raise DataError(f"{part} texts: the list is empty. Add records with their scores.")
     first = texts["member"][0]
@@ -234,25 +190,14 @@ def _check_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
 
 def _check_different_records(texts: Mapping[str, Sequence[AuditedText]]) -> None:
     """Raise `DataError` for records without texts that are in both classes: with one id, or with all scores of the other class."""
-    members, nonmembers = (texts[part] for part in PARTS)
-    ids, others = ([t.name for t in texts[part] if t.scored == f"{part} {t.name}"] for part in PARTS)
+    members, nonmembers = (texts[part] for part in AUDITED)
+    ids, others = ([t.name for t in texts[part] if t.scored == f"{part} {t.name}"] for part in AUDITED)
     if shared := [name for name in others if name in set(ids)]:
         raise DataError(
             f"nonmember text {quoted_name(shared[0])}: a member has the same id. Give each record its own id."
         )
     if [t.scores for t in members] == [t.scores for t in nonmembers]:
         raise DataError("nonmember texts: the same scores as those of the members. Name the records of non-members.")
-
-
-def _comparison(
-    texts: Mapping[str, Sequence[AuditedText]], settings: AuditSettings, *, has_texts: bool
-) -> AuditComparison:
-    if has_texts:
-        sizes = {"max_texts": settings.max_texts, "max_tokens": settings.max_tokens}
-        return audit_comparison(texts, None, settings.metrics, **sizes, fpr=settings.fpr)
-    split, record_labels = split_of_given_parts(texts, None, settings.max_texts)
-    measurable, doubts = measurable_metrics(settings.metrics, len(split.nonmembers))
-    return AuditComparison(split, record_labels, measurable, None, tuple(doubts))
 
 
 def _scores(records: Sequence[Mapping[str, float]], names: Sequence[str]) -> dict[int, dict[str, Scores]]:

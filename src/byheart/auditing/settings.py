@@ -58,6 +58,12 @@ class AuditSettings:
         bounds = {"pass_below": [str(bound) for bound in self.pass_below]} if self.pass_below else {}
         return {**plain, "attacks": {n: a.recipe for n, a in self.attacks.items()}, **bounds}
 
+    @property
+    def recipe_without_model(self) -> dict[str, Any]:
+        """The settings of an audit that reads no model."""
+        unused = {"precision", "token_budget", "end_token", "tokenization"}
+        return {name: value for name, value in self.recipe.items() if name not in unused}
+
 
 MODEL_EQUALS_BASE = (
     "model and base: identical log-probabilities for every text, because the adapter is inactive or untrained, or because both "

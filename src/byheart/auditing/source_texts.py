@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from byheart.auditing.given_scores import BASE_PREFIX, scored_text
+from byheart.auditing.scored_records import BASE_PREFIX, scored_text
 from byheart.auditing.texts import AuditedText, ScoredResponse, record_texts
 from byheart.core.errors import DataError
 from byheart.data.formats import SourceRow

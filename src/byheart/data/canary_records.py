@@ -7,27 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from byheart.core import chat_messages
 from byheart.core.errors import DataError
-from byheart.data.records import RECORD_SHAPES, SHAPES, ParsedRecord, parse_record
+from byheart.data.records import RECORD_SHAPES, ParsedRecord, matching_shapes, parse_record
 
 Record = Mapping[str, Any]
 
 PREFERENCE_FIELDS = {"chosen", "rejected"}
 
 
-class ScoredField(NamedTuple):
-    """Names of the field with the loss and of the field before it ("" for none), and whether the field is a chat."""
-
-    name: str
-    prompt: str
-    is_chat: bool
-
-
-def scored_field(location: str, record: Record, field_names: Mapping[str, str]) -> ScoredField:
-    """Return where a record's loss is; `field_names` are the data's names for `text`, `prompt`, `completion`, `messages`.
+def scored_field(location: str, record: Record, field_names: Mapping[str, str]) -> str:
+    """Return the name of the field with a record's loss; `field_names` are the data's names for `text`, `prompt`, `completion`, `messages`.
 
     Raises `DataError` for preference pairs, which train on the difference of two texts, and for another record shape.
     """
@@ -41,8 +33,8 @@ def scored_field(location: str, record: Record, field_names: Mapping[str, str]) 
             raise DataError(
                 f"{location}: no field {name!r}. Available fields: {', '.join(map(str, record)) or 'none'}."
             )
-        return ScoredField(name, field_names.get("prompt", ""), "messages" in field_names or _is_chat(record[name]))
-    shapes = [shape for shape in SHAPES if set(shape.required) <= record.keys()]
+        return name
+    shapes = matching_shapes(record)
     if not shapes:
         shown = ", ".join(map(str, record)) or "none"
         raise DataError(
@@ -54,8 +46,7 @@ def scored_field(location: str, record: Record, field_names: Mapping[str, str]) 
             f"{location}: canaries cannot be planted in preference pairs, because their loss compares two texts. "
             "Plant canaries in the data of supervised fine-tuning."
         )
-    name = shape.required[-1]
-    return ScoredField(name, shape.required[0] if len(shape.required) > 1 else "", _is_chat(record[name]))
+    return shape.required[-1]
 
 
 def parsed(location: str, record: Record, field_names: Mapping[str, str]) -> ParsedRecord:
@@ -81,18 +72,15 @@ def scored_text(location: str, record: Record, field_names: Mapping[str, str]) -
 
 def with_scored_text(location: str, record: Record, text: str, field_names: Mapping[str, str]) -> dict[str, Any]:
     """Return a copy of a record whose scored text is `text`; messages after the last assistant message are left out."""
-    field = scored_field(location, record, field_names)
-    content = parsed(location, record, field_names)
-    if (
-        not field.is_chat or not content.messages
-    ):  # a completion can be a list as JSON beside a prompt that is plain text
-        return {**record, field.name: text}
+    name, content = scored_field(location, record, field_names), parsed(location, record, field_names)
+    if not content.messages:
+        return {**record, name: text}
     position, _ = chat_messages.last_assistant_turn(content.messages, content.first_turn)
-    value = record[field.name]
+    value = record[name]
     turns: list[Any] = list(json.loads(value) if isinstance(value, str) else cast("Sequence[Any]", value))
     last = position - (len(content.messages) - len(turns))
     turns = [*turns[:last], _with_content(turns[last], text)]
-    return {**record, field.name: json.dumps(turns, ensure_ascii=False) if isinstance(value, str) else turns}
+    return {**record, name: json.dumps(turns, ensure_ascii=False) if isinstance(value, str) else turns}
 
 
 def _with_content(message: Mapping[str, Any], text: str) -> dict[str, Any]:
@@ -100,16 +88,3 @@ def _with_content(message: Mapping[str, Any], text: str) -> dict[str, Any]:
     key = "content" if "role" in message else "value"
     content: Any = [{"type": "text", "text": text}] if isinstance(message.get(key), list) else text
     return {**message, key: content}
-
-
-def _is_chat(value: object) -> bool:
-    """Whether a value is a list of messages, or a string that contains one as JSON."""
-    if isinstance(value, str):
-        if not value.lstrip().startswith("["):
-            return False
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return False
-        return isinstance(value, list) and bool(value) and all(isinstance(m, dict) for m in cast("list[object]", value))
-    return isinstance(value, Sequence)

@@ -98,7 +98,7 @@ def parse_record(
 
 
 def _record_of_first_shape(location: str, fields: Mapping[str, Any], response: str) -> ParsedRecord:
-    shapes = [shape for shape in SHAPES if set(shape.required) <= fields.keys()]
+    shapes = matching_shapes(fields)
     if not shapes:
         names = ", ".join(map(str, fields)) or "none"
         example = next((n for n, v in fields.items() if isinstance(v, str) and n not in {"id", "group"}), "NAME")
@@ -110,9 +110,9 @@ def _record_of_first_shape(location: str, fields: Mapping[str, Any], response: s
     return shape.parse(location, fields, shape.required, response)
 
 
-def has_shape(fields: Mapping[str, Any]) -> bool:
-    """Return whether a record has the fields of any shape."""
-    return any(set(shape.required) <= fields.keys() for shape in SHAPES)
+def matching_shapes(fields: Mapping[str, Any]) -> list[_Shape]:
+    """Return the shapes whose fields a record has, in the order in which they are tried."""
+    return [shape for shape in SHAPES if set(shape.required) <= fields.keys()]
 
 
 def _parse_chat(location: str, fields: Mapping[str, Any], names: Sequence[str], _: str) -> ParsedRecord:

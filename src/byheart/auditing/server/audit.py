@@ -158,8 +158,14 @@ def _answer(
     """Check the server and run the attacks on its answers: on log-probabilities of what it reads, or else on generated text."""
     name, base = names
     attacks, left_out = servable_attacks(settings.attacks, base=base is not None)
-    sizes = {"max_texts": settings.max_texts, "max_tokens": settings.max_tokens}
-    comparison = audit_comparison(texts, tokenizer, settings.metrics, **sizes, fpr=settings.fpr)
+    comparison = audit_comparison(
+        texts,
+        tokenizer,
+        settings.metrics,
+        max_texts=settings.max_texts,
+        max_tokens=settings.max_tokens,
+        fpr=settings.fpr,
+    )
     check_pass_bounds(settings.pass_below, comparison.record_labels, attacks, fpr=settings.fpr)
     names_by_epoch = {BASE_EPOCH: base, FINETUNED_EPOCH: name} if base else {FINETUNED_EPOCH: name}
     requests = _request_count(comparison, server_observations(attacks, logprobs=True), logprobs=True)
