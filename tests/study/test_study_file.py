@@ -48,6 +48,49 @@ def test_sizes_of_a_data_set_override_the_studys():
     assert [c.data.train for c in complete.cells] == [300, 50]
 
 
+def test_training_settings_of_a_method_override_the_studys():
+    complete = parse_study(
+        {
+            **SMALL,
+            "methods": ["full", {"lora": {"rank": [4, 16]}, "training": {"goldfish": [None, 3], "epochs": 1}}],
+            "training": {"epochs": 2, "batch_size": 4},
+        }
+    )
+    assert [
+        (c.method.name, c.method.settings.get("rank"), c.training.goldfish, c.training.epochs) for c in complete.cells
+    ] == [
+        ("full", None, None, 2),
+        ("lora", 4, None, 1),
+        ("lora", 4, 3, 1),
+        ("lora", 16, None, 1),
+        ("lora", 16, 3, 1),
+    ]
+    assert {c.training.batch_size for c in complete.cells} == {4}
+
+
+def test_a_method_searches_its_learning_rate_by_its_own_training_settings():
+    complete = parse_study(
+        {
+            **SMALL,
+            "methods": [
+                "lora",
+                {"full": None, "training": {"learning_rate": 1e-5}},
+                {"prefix": None, "training": {"learning_rate": {"search": [1e-3, 1e-2]}}},
+            ],
+            "training": {"learning_rate": "search"},
+        }
+    )
+    searches = {c.method.name: c.search for c in complete.cells}
+    assert searches["full"] is None
+    assert searches["prefix"].rates == (1e-3, 1e-2)
+    assert searches["lora"].is_extended
+    assert {c.method.name: c.training.learning_rate for c in complete.cells} == {
+        "lora": None,
+        "full": 1e-5,
+        "prefix": None,
+    }
+
+
 def test_numbers_are_read_as_yaml_1_2(tmp_path):
     complete = read_study(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
     assert complete.cells[0].method.explicit_settings["learning_rate"] == 1e-4
@@ -96,6 +139,15 @@ def test_overrides(tmp_path):
         ),
         ("training: {epochs: true}", SettingError, "training.epochs = True"),
         ("training: 3", StudyError, "training: 3 "),
+        (
+            "methods: [{lora: {}, training: 3}]",
+            StudyError,
+            "methods: training = 3 is not a mapping of settings. Write for example training: {epochs: 3}.",
+        ),
+        ("methods: [{lora: {}, training: {epoch: 3}}]", UnknownNameError, "Did you mean 'epochs'?"),
+        ("methods: [{lora: {}, data: {train: 3}}]", StudyError, "is not an entry"),
+        ("datasets: [{records: {}, data: 0}]", StudyError, "datasets: data = 0 is not a mapping"),
+        ("datasets: [[records]]", StudyError, '["records"] is not an entry'),
         ("data: {train: 10, members: 20}", SettingError, "data.members = 20: more than data.train = 10"),
         ("seeds: [a]", SettingError, "seeds"),
         ("methods: []", StudyError, "nothing to train"),

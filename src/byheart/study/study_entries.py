@@ -39,16 +39,25 @@ def observation_choices(entries: Any) -> tuple[Choice, ...]:
     return choices
 
 
-def dataset_choices(entries: Any) -> Iterator[tuple[Choice, dict[str, Any]]]:
-    """Yield the data sets, each with the `data` settings beside its name."""
+def entry_choices(shelf: str, entries: Any, key: str) -> Iterator[tuple[Choice, dict[str, Any]]]:
+    """Yield the choices of a shelf, each with the settings that its entry has under `key` beside the name.
+
+    `datasets` have the key `data` and `methods` the key `training`: settings of this entry only, in place of the study's.
+    Raises `StudyError` for a value that is not a mapping.
+    """
     for entry in as_list(entries):
-        sizes = entry.get("data") or {} if isinstance(entry, dict) else {}
-        without_sizes = {k: v for k, v in entry.items() if k != "data"} if isinstance(entry, dict) else entry
-        if not isinstance(sizes, dict):
+        beside = entry.get(key) if isinstance(entry, dict) else None
+        beside = {} if beside is None else beside
+        without = {k: v for k, v in entry.items() if k != key} if isinstance(entry, dict) else entry
+        if not isinstance(beside, dict):
             raise StudyError(
-                f"datasets: data = {shown_setting(sizes)} is not a mapping of settings. Write for example data: {{train: 1000}}."
+                f"{shelf}: {key} = {shown_setting(beside)} is not a mapping of settings. Write for example "
+                f"{key}: {{{_EXAMPLES[key]}}}."
             )
-        yield from ((choice, sizes) for choice in shelf_choices("datasets", without_sizes))
+        yield from ((choice, beside) for choice in shelf_choices(shelf, [without]))
+
+
+_EXAMPLES = {"data": "train: 1000", "training": "epochs: 3"}
 
 
 def _setting_combinations(sweep: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from byheart.study.overrides import apply_override, rerun_command
 from byheart.study.searched_rates import LearningRateSearch, search_of, split_search
 from byheart.study.study_entries import (
     as_list,
-    dataset_choices,
+    entry_choices,
     expand_sweep,
     observation_choices,
     parse_settings,
@@ -166,15 +166,23 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
             f"data: {shown_setting(data)} is not a mapping of settings. Write for example data: {{train: 1000}}."
         )
     seeds = validate_setting("seeds", list[int], as_list(values.get("seeds", [0])))
-    training_values, rates = split_search(values.get("training") or {})
+    training = values.get("training") or {}
+    if not isinstance(training, dict):
+        raise StudyError(
+            f"training: {shown_setting(training)} is not a mapping of settings. Write for example training: {{epochs: 3}}."
+        )
+    methods = [
+        (method, *split_search({**training, **own}))
+        for method, own in entry_choices("methods", values.get("methods", DEFAULT_METHODS), "training")
+    ]
     machine = _machine(values.get("machine") or {})
     cells = _without_duplicates(
-        Cell(base, dataset, sizes, method, training, seed, search_of(method, rates, seed=seeds[0]), machine.base_format)
+        Cell(base, dataset, sizes, method, settings, seed, search_of(method, rates, seed=seeds[0]), machine.base_format)
         for base in [validate_setting("models", str, m) for m in as_list(values.get("models") or default_base())]
-        for dataset, dataset_sizes in dataset_choices(values.get("datasets", ["records"]))
+        for dataset, dataset_sizes in entry_choices("datasets", values.get("datasets", ["records"]), "data")
         for sizes in expand_sweep("data", Data, {**data, **dataset_sizes})
-        for training in expand_sweep("training", Training, training_values)
-        for method in shelf_choices("methods", values.get("methods", DEFAULT_METHODS))
+        for method, training_values, rates in methods
+        for settings in expand_sweep("training", Training, training_values)
         for seed in seeds
     )
     _check_cells(cells)
