@@ -306,6 +306,30 @@ def test_scores_without_nonmembers_are_refused(monkeypatch, capsys, tmp_path):
     assert "--scores: there are no non-members" in error
 
 
+def test_the_annex_of_scores_advises_no_option_that_scores_refuse(command, tmp_path):
+    command("--scores", "mine", "-o", "audit", "--annex", "edpb,nist")
+    annex = (tmp_path / "audit" / "annex.md").read_text()
+    assert "not run (audit the model)" in annex
+    assert "the records have no such score; audit the model" in annex.replace("\\_", "_")
+    assert "--attacks" not in annex
+
+
+def test_texts_of_records_without_texts_cannot_be_shown(command, tmp_path):
+    command("--scores", "mine", "-o", "first")
+    own = "first/scores.parquet:member="
+    sides = {"members": f"{own}true", "nonmembers": f"{own}false"}
+    code, _, error = command("--scores", "mine", "--show-text", "-o", "second", **sides)
+    assert code == 2
+    assert "--show-text: the records have no texts. Add their texts, or remove --show-text." in error
+    assert not (tmp_path / "second").exists()
+
+
+def test_the_manifest_has_the_number_of_records_that_were_read(command, tmp_path):
+    command("--scores", "mine", "-o", "audit")
+    manifest = json.loads((tmp_path / "audit" / "manifest.json").read_text())
+    assert manifest["made"]["settings"]["max_texts"] == COUNT
+
+
 def test_all_records_are_read_unless_a_limit_is_named(command):
     _, out, _ = command("--scores", "mine")
     assert "120 members against 120 non-members" in out

@@ -17,6 +17,7 @@ LABELS = {"base": "b", "dataset": "audited texts", "method": "lora", "seed": 0} 
 RECORD_LABELS = RecordLabels(np.arange(2 * SIZE) < SIZE, tuple(map(str, range(2 * SIZE))))
 PROVENANCE = {
     "model": "models/my-lora",
+    "method": "lora",
     "texts": {"members": SIZE, "nonmembers": SIZE},
     "settings": {"attacks": {}, "fpr": 0.1},
     "at": "2026-01-02T03:04:05Z",

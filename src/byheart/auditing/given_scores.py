@@ -19,7 +19,7 @@ from byheart.auditing.audited_split import audit_comparison
 from byheart.auditing.conclude import AttackResults, AuditedModel, build_audit
 from byheart.auditing.pass_bounds import check_pass_bounds
 from byheart.auditing.released import AUDITED
-from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH
+from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, GIVEN_SCORES
 from byheart.auditing.scored_records import BASE_PREFIX, scored_text
 from byheart.auditing.settings import AuditSettings
 from byheart.auditing.texts import AuditedText, check_overlaps, records_of, with_unique_names
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from byheart.auditing.audit import Audit
     from byheart.core.types import Scores
 
-METHOD = "given scores"
-"""Name of the method in rows: how the model was fine-tuned is not known."""
 ALL_TEXTS = 10**9
 """Value of `max_texts` that leaves no record out: scores cost nothing."""
 ORIGIN_DOUBT = "another tool computed the scores; byheart did not read the model"
@@ -149,11 +147,12 @@ def run_scores_audit(
     model = AuditedModel(
         name or "scores of another tool",
         "base model",
-        METHOD,
+        GIVEN_SCORES,
         {},
         (ORIGIN_DOUBT if higher_means_member else ORIGIN_DOUBT + NEGATED_DOUBT, *doubts),
     )
-    recipe = {**settings.recipe_without_model, "higher_means_member": higher_means_member}
+    most = min(settings.max_texts, max(map(len, texts.values())))
+    recipe = {**settings.recipe_without_model, "max_texts": most, "higher_means_member": higher_means_member}
     results = AttackResults(settings.attacks, {}, scores, {}, {}, 0, lambda _: [])
     audit = build_audit(model, comparison, results, texts, recipe, start_time)
     if audit.ruling.word == "reversed" and higher_means_member:

@@ -20,6 +20,8 @@ from byheart.stats.leakage_tests import RecordLabels
 
 BASE_EPOCH, FINETUNED_EPOCH = 0, 1
 """Epochs in an audit's rows: 0 for the base model, 1 for the fine-tuned model, however long it was trained."""
+GIVEN_SCORES = "given scores"
+"""Method in the rows of an audit whose scores another tool computed: how the model was fine-tuned is not known."""
 DEFAULT_EXPOSED = 10
 """Default number of exposed records in tables."""
 

@@ -82,6 +82,8 @@ def audit(
         check_one_model(model, endpoint, texts)
     review.check_output(output.output, [*_paths_read(texts, model, evidence), *release.sources.values()])
     result = _run(request, model, endpoint)
+    if output.show_text and release.scores is not None and result.gate is None:
+        raise SettingError("--show-text: the records have no texts. Add their texts, or remove --show-text.")
     if output.output is not None:
         result.save(
             output.output,

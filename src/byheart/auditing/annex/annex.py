@@ -36,6 +36,7 @@ class Annex:
     context: Context
     frameworks: tuple[Framework, ...]
     lines: tuple[Line, ...]
+    is_of_scores: bool = False
 
     @property
     def duties(self) -> tuple[str, ...]:
@@ -52,6 +53,10 @@ class Annex:
             f"Verdict of the audit: {self.verdict}.{split} Preregistration: {self.preregistration}.",
             f"Context {self.context}: {MEANINGS[self.context]}. Attacks whose adversary needs more do not count.",
         )
+
+    def summary(self, attack_class: str) -> str:
+        """Return what was measured of an attack class."""
+        return class_summary(self.lines, attack_class, is_of_scores=self.is_of_scores)
 
     def tables(self) -> tuple[Table, ...]:
         """Return the tests by attack class, the clauses, and the documents."""
@@ -78,8 +83,7 @@ class Annex:
                     **f._asdict(),
                     "not_listed": [*f.not_listed],
                     "clauses": [
-                        {**c._asdict(), "tests": {name: class_summary(self.lines, name) for name in c.classes}}
-                        for c in f.clauses
+                        {**c._asdict(), "tests": {name: self.summary(name) for name in c.classes}} for c in f.clauses
                     ],
                 }
                 for f in self.frameworks
@@ -109,6 +113,7 @@ def build_annex(facts: AuditFacts, frameworks: str | Iterable[str], *, context: 
         context,
         documents,
         evidence_lines(facts, context),
+        facts.is_of_scores,
     )
 
 
@@ -168,7 +173,7 @@ def _clause_table(annex: Annex) -> Table:
             c.short,
             c.clause,
             c.asks,
-            "; ".join(f"{CLASS_LABELS[name]}: {class_summary(annex.lines, name)}" for name in c.classes)
+            "; ".join(f"{CLASS_LABELS[name]}: {annex.summary(name)}" for name in c.classes)
             or "no test; for you to add",
         )
         for f in annex.frameworks

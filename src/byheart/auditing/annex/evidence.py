@@ -9,7 +9,7 @@ from byheart.analysis import row_values
 from byheart.analysis.labels import attack_label, metric_name
 from byheart.auditing.annex.contexts import Context, counts
 from byheart.auditing.canaries.table import METRICS as CANARY_METRICS
-from byheart.auditing.result import FINETUNED_EPOCH
+from byheart.auditing.result import FINETUNED_EPOCH, GIVEN_SCORES
 from byheart.auditing.verdict import ROUNDS_TO_ONE, smallest_detectable_auc
 from byheart.core.adversary import default_adversary_label
 from byheart.core.attack_output import is_extraction_attack
@@ -44,9 +44,11 @@ _CLASS_OPTIONS: Mapping[str, str] = {
     INVERSION: "another tool",
 }
 """What runs a class that was not run."""
+_MODEL_OPTION = "audit the model"
+"""What runs a class of attacks that an audit of scores cannot run."""
 
 _CLASS_REASONS: Mapping[str, str] = {
-    CANARIES: "plant canaries before the training with byheart canaries plant, and add --canaries MANIFEST",
+    CANARIES: "plant canaries before the training with byheart canaries plant, and audit the model with --canaries MANIFEST",
     ATTRIBUTES: "only a study measures it: byheart run, with a data set that names private attributes",
     INVERSION: "byheart has no attack of this class; use another tool",
 }
@@ -64,6 +66,11 @@ class AuditFacts(NamedTuple):
     def selected(self) -> tuple[str, ...]:
         """Names of the attacks that were selected, with their settings."""
         return tuple(self.manifest["made"]["settings"]["attacks"])
+
+    @property
+    def is_of_scores(self) -> bool:
+        """Whether another tool ran the attacks, so that this audit could run none."""
+        return self.manifest["made"]["method"] == GIVEN_SCORES
 
     @property
     def left_out(self) -> Mapping[str, str]:
@@ -171,7 +178,12 @@ def _not_run(facts: AuditFacts, attack_class: str, context: Context, *, has_numb
     selected = {_shelf_name(name) for name in facts.selected}
     others = [n for n in entry_names("attacks") if n not in selected and _attack_class(n) == attack_class]
     if counted := [n for n in others if counts(default_adversary_label(n), context)]:
-        yield Line(attack_class, ", ".join(counted), reason="not selected; add --attacks all")
+        reason = (
+            "the records have no such score; audit the model"
+            if facts.is_of_scores
+            else "not selected; add --attacks all"
+        )
+        yield Line(attack_class, ", ".join(counted), reason=reason)
     if not has_numbers and attack_class in _CLASS_REASONS:
         yield Line(attack_class, "", reason=_CLASS_REASONS[attack_class])
 
@@ -187,10 +199,12 @@ def _attack_class(label: str) -> str:
         return MEMBERSHIP
 
 
-def class_summary(lines: Sequence[Line], attack_class: str) -> str:
+def class_summary(lines: Sequence[Line], attack_class: str, *, is_of_scores: bool = False) -> str:
     """Return what was measured of a class in this context: "5 attacks, AUC up to 0.61 (loss)", or "not run" with what runs it."""
     own = [x for x in lines if x.attack_class == attack_class and x.estimate is not None]
     option = _CLASS_OPTIONS[attack_class]
+    if is_of_scores and option.startswith("--"):
+        option = _MODEL_OPTION
     if not own:
         return f"not run ({option})"
     counted = [x for x in own if x.is_counted and x.adversary]
