@@ -53,7 +53,15 @@ def test_rows_keep_their_numbers():
 
 
 @pytest.mark.parametrize(
-    "change", [{"value": "1"}, {"value": None}, {"seed": "a"}, {"attack": None}, {"other": 1}, {"epoch": float("nan")}]
+    "change",
+    [
+        {"value": "1"},
+        {"value": None},
+        {"seed": "a"},
+        {"attack": None},
+        {"other": 1},
+        *({"epoch": epoch} for epoch in (float("nan"), float("inf"), -1, 10**400)),
+    ],
 )
 def test_rows_of_other_types_are_refused(change):
     with pytest.raises(ValueError, match=next(iter(change))):

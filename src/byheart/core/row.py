@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -47,14 +46,18 @@ def build_row(
     )
 
 
+LARGEST_EPOCH = 10**9
+"""Largest epoch that is read: larger ones are damage, and those above 1e308 are no floating-point numbers."""
+
+
 def rows_from_json(content: Any) -> list[Row]:
     """Return the rows of a list of JSON objects; raises `ValueError` for a missing or unknown label, and for another type."""
     rows: list[Row] = as_declared(list[Row], content)
     unknown = sorted({name for fields in content for name in fields} - {f.name for f in dataclasses.fields(Row)})
     if unknown:
         raise ValueError(f"unknown label {unknown[0][:100]!r}")
-    if any(not math.isfinite(row.epoch) for row in rows if row.epoch is not None):
-        raise ValueError("an epoch is not a number")
+    if any(not 0 <= row.epoch <= LARGEST_EPOCH for row in rows if row.epoch is not None):
+        raise ValueError(f"an epoch is not a number between 0 and {LARGEST_EPOCH:,}")
     return rows
 
 
