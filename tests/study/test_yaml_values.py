@@ -3,6 +3,8 @@
 import pytest
 
 from byheart.core.errors import RequestError, SettingError, StudyError
+from byheart.datasets.files import files
+from byheart.lm.base_models import locate
 from byheart.study.study_file import parse_study, read_study
 
 BILLIONS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
@@ -31,6 +33,7 @@ BILLIONS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("models: a/b\ndata: {canaries: {count: 1000000000000}}", SettingError, "Write 1000000 or less."),
         ("models: a/b\ndatasets: [{records: {count: 1000000000000}}]", SettingError, "Write 1000000 or less."),
         ('models: a/b\npublished: "\\0"', SettingError, "contains a NUL character"),
+        (f"models: a/b\npublished: {'p' * 300}.csv", SettingError, "a name in it has 304 bytes"),
         ("models: a/b\nmachine: {executor: x}", SettingError, "Write 'local'"),
     ],
 )
@@ -58,3 +61,12 @@ def test_overrides_that_are_no_settings_are_refused(tmp_path, override):
 def test_a_study_in_memory_is_checked_like_a_file(value):
     with pytest.raises(SettingError):
         parse_study({"models": "a/b", "methods": value})
+
+
+@pytest.mark.parametrize("name", ["m" * 256, "folder/" + "é" * 200, "\ud800" * 100])
+def test_a_name_that_is_too_long_for_a_file_is_refused_in_one_line(name):
+    for read in (locate, lambda path: files(path=f"{path}/data.jsonl")):
+        with pytest.raises(
+            SettingError, match=r"a name in it has \d+ bytes, and file systems allow 255\. Shorten it\."
+        ):
+            read(name)
