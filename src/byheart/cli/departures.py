@@ -8,16 +8,17 @@ from byheart.core.registry import entry_names, load_function, module_constant, m
 
 HEAD = """# Differences from the papers
 
-An entry has its paper's name although one or more parts of it differ. This page lists the differences that change what a number
-means; `byheart shelf attacks spv` shows all of them, and the reasons. An entry without a line here is its paper's, up to the
-details in its description.
+byheart names a method or an attack after its paper, also where a part of it differs. This page lists the differences that change
+what a number means. `byheart shelf attacks NAME` shows every difference of an attack with its reason. A method or an attack that is
+not listed here follows its paper, up to the details in its description.
 
 ## Common to all methods
 
-- **No end token is trained or scored** unless `data: {end_token: true}` is set. Usual supervised fine-tuning (as TRL's) ends every
-  text with EOS and trains it. With the setting, every text that is not truncated ends with the tokenizer's EOS, and a chat with the
-  token by which its template ends a turn; this token receives loss and counts in every score. Extraction, shots and neighbors
-  leave it out. `byheart audit --end-token` scores it for a model that was trained so.
+- **No end token is trained or scored** unless `data: {end_token: true}` is set. Supervised fine-tuning with
+  other libraries, such as TRL, usually adds EOS to every text and trains the model to predict it. With `end_token: true`, every text
+  that is not truncated ends with the tokenizer's EOS, and every chat ends with the token that ends a turn in its template. This token
+  receives loss and counts in every score. Extraction, shots and neighbors omit it. Audit a model that was trained on end tokens with
+  `byheart audit --end-token`.
 - **Learning rates are byheart's own defaults**, chosen by validation perplexity, not those of the papers.
 - **Virtual tokens are never scored**, and all methods are scored on the same tokens."""
 
@@ -45,7 +46,7 @@ def _table(shelf: str) -> str:
         for name in entry_names(shelf)
         if variant(shelf, name)
     ]
-    return "\n".join(["| entry | paper | ours |", "| --- | --- | --- |", *rows])
+    return "\n".join(["| name | paper | difference |", "| --- | --- | --- |", *rows])
 
 
 def _paper(shelf: str, name: str) -> str:
