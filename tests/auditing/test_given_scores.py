@@ -310,7 +310,7 @@ def test_the_annex_of_scores_advises_no_option_that_scores_refuse(command, tmp_p
     command("--scores", "mine", "-o", "audit", "--annex", "edpb,nist")
     annex = (tmp_path / "audit" / "annex.md").read_text()
     assert "not run (audit the model)" in annex
-    assert "the records have no such score; audit the model" in annex.replace("\\_", "_")
+    assert "the records have no such score; add it, or audit the model" in annex.replace("\\_", "_")
     assert "--attacks" not in annex
 
 
@@ -322,6 +322,30 @@ def test_texts_of_records_without_texts_cannot_be_shown(command, tmp_path):
     assert code == 2
     assert "--show-text: the records have no texts. Add their texts, or remove --show-text." in error
     assert not (tmp_path / "second").exists()
+
+
+def test_the_page_of_records_without_texts_says_why_the_split_was_not_checked(tmp_path):
+    byheart.audit_scores(*without_texts(1.5), scores="mine").save(tmp_path / "audit")
+    page = (tmp_path / "audit" / "report.html").read_text()
+    assert "the split was not checked, because the records have no texts" in page
+    assert "run the study again" not in page
+
+
+def test_a_limit_on_the_records_is_the_reason_why_a_rate_is_not_computed(command):
+    _, out, _ = command("--scores", "mine", "--max-texts", "50")
+    assert (
+        "requires 100 non-members, and there are 50; raise --max-texts (in Python max_texts), or raise the rate" in out
+    )
+
+
+def test_compared_scores_of_opposite_directions_are_named(command, monkeypatch, capsys):
+    command("--scores", "mine", "-o", "first")
+    command("--scores", "mine", "--lower-is-member", "-o", "second")
+    code, out, _ = run_command(monkeypatch, capsys, "compare", "first", "second")
+    assert code == 0
+    assert "the scores of mine are negated in one of the audits" in out
+    assert "--lower-is-member" in out
+    assert "different base models" not in out
 
 
 def test_the_manifest_has_the_number_of_records_that_were_read(command, tmp_path):

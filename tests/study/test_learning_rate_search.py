@@ -90,6 +90,16 @@ def test_a_default_rate_that_is_chosen_has_the_key_of_the_default(tiny_folder, t
     assert searched_cell.key == plain.key
 
 
+def test_a_cell_with_the_rate_that_a_search_chooses_is_one_cell(searched):
+    requested, store, _ = searched
+    (chosen,) = {r.value for r in study_rows(store) if r.metric == "learning_rate"}
+    both = [{"lora": {"learning_rate": chosen}, "training": {"learning_rate": None}}, *requested["methods"]]
+    planned = plan_cells(parse_study({**requested, "methods": both}), store)
+    assert [bool(p.tried) for p in planned] == [True, True], "one for each seed"
+    other = [{"lora": {"learning_rate": 10 * chosen}, "training": {"learning_rate": None}}, *requested["methods"]]
+    assert len(plan_cells(parse_study({**requested, "methods": other}), store)) == 4
+
+
 def test_trials_have_no_audited_text_and_selection_texts_are_not_reported(searched):
     requested, store, _ = searched
     (planned, _) = plan_cells(parse_study(requested), store)

@@ -91,6 +91,20 @@ def test_a_method_searches_its_learning_rate_by_its_own_training_settings():
     }
 
 
+def test_a_default_rate_and_searches_are_different_models():
+    complete = parse_study(
+        {
+            **SMALL,
+            "methods": [
+                "lora",
+                {"lora": {}, "training": {"learning_rate": "search"}},
+                {"lora": {}, "training": {"learning_rate": {"search": [1e-3, 1e-2]}}},
+            ],
+        }
+    )
+    assert [c.search and c.search.is_extended for c in complete.cells] == [None, True, False]
+
+
 def test_numbers_are_read_as_yaml_1_2(tmp_path):
     complete = read_study(written(tmp_path, "models: a/b\nmethods: [{lora: {learning_rate: 1e-4}}]\n"))
     assert complete.cells[0].method.explicit_settings["learning_rate"] == 1e-4
@@ -145,7 +159,37 @@ def test_overrides(tmp_path):
             "methods: training = 3 is not a mapping of settings. Write for example training: {epochs: 3}.",
         ),
         ("methods: [{lora: {}, training: {epoch: 3}}]", UnknownNameError, "Did you mean 'epochs'?"),
-        ("methods: [{lora: {}, data: {train: 3}}]", StudyError, "is not an entry"),
+        ("methods: [{lora: {}, training: {epochs: 0}}]", SettingError, "methods lora: training.epochs = 0"),
+        (
+            "methods: [{lora: {}, training: {epochs: 1}}]\ntraining: {observe: [1, 2]}",
+            SettingError,
+            "methods lora: training.observe = 2: is after the last epoch, 1",
+        ),
+        (
+            "methods: [{lora: {}, trainig: {epochs: 3}}]",
+            StudyError,
+            "methods: the keys 'lora', 'trainig' stand beside each other. Write name: {setting: value}, and at most training: ",
+        ),
+        ("methods: [{lora: {}, data: {train: 3}}]", StudyError, "the keys 'lora', 'data' stand beside each other"),
+        ("datasets: [{records: {}, training: {}}]", StudyError, "and at most data: {train: 1000} beside it"),
+        ("methods: [{training: {epochs: 3}}]", StudyError, "methods: an entry has no name"),
+        (
+            "methods: [{lora: {training: {epochs: 3}}}]",
+            StudyError,
+            "methods lora: training is not a setting of lora. Write it beside the name: {lora: {...}, training: {epochs: 3}}.",
+        ),
+        ("methods: [full, {lora: {}, training: {goldfish: []}}]", SettingError, "goldfish = []: the list is empty"),
+        ("methods: [full, {lora: {rank: []}}]", SettingError, "rank = []: the list is empty"),
+        (
+            "methods: [lora, {lora: {}, training: {observe: [0.5]}}]",
+            SettingError,
+            "methods lora: two entries train the same model and differ only in training.observe",
+        ),
+        (
+            "methods: [{lora: {learning_rate: 0.1}}]\ntraining: {learning_rate: 0.2}",
+            SettingError,
+            "methods lora: learning_rate = 0.1, and training.learning_rate = 0.2. Only one can be used",
+        ),
         ("datasets: [{records: {}, data: 0}]", StudyError, "datasets: data = 0 is not a mapping"),
         ("datasets: [[records]]", StudyError, '["records"] is not an entry'),
         ("data: {train: 10, members: 20}", SettingError, "data.members = 20: more than data.train = 10"),
@@ -182,6 +226,25 @@ def test_files_that_cannot_be_read_raise_an_error(tmp_path):
     path.write_bytes(b"name: caf\xe9")
     with pytest.raises(StudyError, match="not UTF-8 at byte 9"):
         read_study(path)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "methods.0.training.goldfish=4",
+            "methods.0 is 'full' and has no settings. Give it settings, for example --set 'methods.0={full: {}}'.",
+        ),
+        ("methods.7.training.goldfish=4", "the list has no entry 7. Choose 0 to 1."),
+        ("methods.x.rank=4", "the list has no entry x. Choose 0 to 1."),
+    ],
+)
+def test_an_override_of_an_entry_without_settings_says_how_to_write_it(tmp_path, override, message):
+    path = written(tmp_path, "models: a/b\nmethods:\n- full\n- lora: {}\n  training:\n")
+    with pytest.raises(StudyError) as refused:
+        read_study(path, [override])
+    assert message in str(refused.value)
+    assert read_study(path, ["methods.1.training.goldfish=4"]).cells[1].training.goldfish == 4
 
 
 @pytest.mark.parametrize("override", ["training", "=3", "methods.x=1", "name.deep=1"])

@@ -76,7 +76,7 @@ def panel_gates(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset)
 
 
 def _combined_gate(rows: Sequence[Row], scores: ScoreLookup, gates: GatesByDataset) -> Gate:
-    split_gate = gates.get((rows[0].dataset, rows[0].dataset_settings)) or _unchecked_gate(rows)
+    split_gate = gates.get((rows[0].dataset, rows[0].dataset_settings)) or unchecked_gate(rows, NO_SPLIT_CHECK)
     measured = [r for r in rows if r.attack and r.metric == "auc" and r.scores]
     base_rows = labels.attacks(measured).split(r for r in measured if is_base_row(r))
     base_findings = base_model_findings({name: scores(of_attack[0].scores) for name, of_attack in base_rows.items()})
@@ -92,7 +92,8 @@ def _reasons_suffix(gate: Gate) -> str:
     return f" ({'; '.join(gate.reasons)})" if gate.reasons else ""
 
 
-def _unchecked_gate(rows: Sequence[Row]) -> Gate:
+def unchecked_gate(rows: Sequence[Row], reason: str) -> Gate:
+    """Return the doubtful gate of texts that no split check read, with the reason."""
     counts = next(((r.members, r.nonmembers) for r in rows if r.attack), (0, 0))
-    finding = Finding("data", "doubtful", "not checked", NO_SPLIT_CHECK, 0.0)
+    finding = Finding("data", "doubtful", "not checked", reason, 0.0)
     return Gate(counts[0] or 0, counts[1] or 0, (finding,))

@@ -170,8 +170,17 @@ def _warnings(first: SavedAudit, second: SavedAudit) -> Iterator[str]:
         values = [s.get(name) for s in settings]
         if values[0] != values[1] and None not in values:
             yield f"{name} is {values[0]} in the first audit and {values[1]} in the second"
+    later = second.scores[FINETUNED_EPOCH]
+    reversed_names = [n for n, s in first.scores[FINETUNED_EPOCH].items() if n in later and np.allclose(s, -later[n])]
+    if reversed_names:
+        yield (
+            f"the scores of {', '.join(reversed_names)} are negated in one of the audits: if a lower score means membership in one file, "
+            "audit this file with --lower-is-member"
+        )
     base_scores = [audit.scores[BASE_EPOCH] for audit in (first, second)]
-    if any(not np.allclose(s, base_scores[1][n]) for n, s in base_scores[0].items() if n in base_scores[1]):
+    if not reversed_names and any(
+        not np.allclose(s, base_scores[1][n]) for n, s in base_scores[0].items() if n in base_scores[1]
+    ):
         yield "the base models' scores differ, so the two models were fine-tuned from, or scored with, different base models"
     for audit in (first, second):
         if audit.manifest.get("gate") == "broken":

@@ -25,8 +25,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tuple[Choice, ...], list[str]]:
-    """Return the metrics that this number of non-members can resolve, and a warning for each other metric."""
+def measurable_metrics(
+    metrics: Sequence[Choice], nonmembers: int, *, is_limited: bool = False
+) -> tuple[tuple[Choice, ...], list[str]]:
+    """Return the metrics that this number of non-members can resolve, and a warning for each other metric.
+
+    `is_limited` is whether `max_texts` left non-members out.
+    """
     measurable: list[Choice] = []
     doubts: list[str] = []
     for metric in metrics:
@@ -35,9 +40,10 @@ def measurable_metrics(metrics: Sequence[Choice], nonmembers: int) -> tuple[tupl
             allowed_false_positives(nonmembers, fpr)
             measurable.append(metric)
         except DataError:
+            mend = "raise --max-texts (in Python max_texts)" if is_limited else "provide more non-members"
             doubts.append(
                 f"TPR at {100 * fpr:g} % FPR is not computed: it requires {math.ceil(1 / fpr - 1e-9)} non-members, and there are "
-                f"{nonmembers}; provide more non-members, or raise the rate (--fpr; in Python fpr=)"
+                f"{nonmembers}; {mend}, or raise the rate (--fpr; in Python fpr=)"
             )
     return tuple(measurable), doubts
 
@@ -74,7 +80,8 @@ def audit_comparison(
     split, record_labels = split_of_given_parts(texts, tokenizer, max_texts)
     if not len(split.nonmembers):
         return AuditComparison(split, record_labels, (), None, ())
-    measurable, doubts = measurable_metrics(metrics, len(split.nonmembers))
+    is_limited = len(split.nonmembers) < len(texts["nonmember"])
+    measurable, doubts = measurable_metrics(metrics, len(split.nonmembers), is_limited=is_limited)
     checked = _gate(split, record_labels, texts, tokenizer, max_tokens=max_tokens, fpr=fpr) if has_texts else None
     return AuditComparison(split, record_labels, measurable, checked, tuple(doubts))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from byheart.analysis import formats, labels
+from byheart.analysis.base_model_check import unchecked_gate
 from byheart.analysis.drawing_space import check_drawing_space
 from byheart.analysis.exposed_records import TokenView
 from byheart.analysis.token_view import token_view
@@ -16,13 +17,15 @@ from byheart.auditing.annex.annex import Annex
 from byheart.auditing.model_index import model_index
 from byheart.auditing.provenance_lines import provenance_lines
 from byheart.auditing.render import as_dict, as_markdown, audit_tables, exposed_table
-from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, AuditResult
+from byheart.auditing.result import BASE_EPOCH, FINETUNED_EPOCH, GIVEN_SCORES, AuditResult
 from byheart.core.new_folder import check_new_folder, new_folder
 from byheart.core.ragged import slice_texts
 from byheart.core.types import Row, Table
 from byheart.report.exhibits import ReportContent
 from byheart.report.page import VerdictSummary, report
 from byheart.store.seal import MANIFEST, sealed_json, sha256
+
+NO_TEXTS = "the split was not checked, because the records have no texts: add their texts"
 
 
 def check_output_folder(folder: Path) -> None:
@@ -93,7 +96,8 @@ def audit_page(
     def texts(_: Row, places: Sequence[int]) -> list[TokenView]:
         return [audited_token_view(audit, i, show_private=show_private) for i in places]
 
-    gates = {} if audit.gate is None else {(audit.rows[0].dataset, ""): audit.gate}
+    gate = audit.gate or (unchecked_gate(audit.rows, NO_TEXTS) if audit.provenance["method"] == GIVEN_SCORES else None)
+    gates = {} if gate is None else {(audit.rows[0].dataset, ""): gate}
     shown = ReportContent(audit.rows, audit.score_set, gates, texts=texts if show_text and audit.passes else None)
     tables = [_with_display_names(table, audit.rows) for table in audit_tables(audit)]
     spoken = VerdictSummary(audit.ruling.word, audit.verdict, audit.warnings, tables)

@@ -24,6 +24,7 @@ from byheart.core.split import PlantedCanaries
 from byheart.core.types import Estimate, Row
 from byheart.store.result_files import read_arrays, read_json, write_arrays
 from byheart.store.store import Store
+from byheart.study.cell import non_default_settings
 from byheart.study.cell_tokens import scored_texts
 from byheart.study.checkpoints import training_precision
 from byheart.study.evidence_keys import evidence_key
@@ -39,7 +40,6 @@ from byheart.study.remaining_work import (
 from byheart.study.searched_rates import search_rows
 from byheart.study.shadow_models import shadow_cells
 from byheart.study.stored_evidence import read_evidence
-from byheart.study.study_file import non_default_settings
 
 
 def cell_rows(planned: PlannedCell, store: Store) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from byheart.core.errors import DataError
 from byheart.core.registry import setting_types
 from byheart.core.split import Examples, Split
 from byheart.data.splitting import split
-from byheart.study.study_file import Cell
+from byheart.study.cell import Cell
 
 
 def cell_split(cell: Cell, examples: Examples, settings: Mapping[str, Any]) -> Split:

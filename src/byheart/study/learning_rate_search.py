@@ -67,7 +67,10 @@ def with_selection_texts(split: Split) -> Split:
 
 
 def resolve_searches(planned: Iterable[PlannedCell], store: Store) -> tuple[PlannedCell, ...]:
-    """Return the cells; a cell whose search has ended has the chosen rate as a setting of its method, and the tried rates."""
+    """Return the cells; a cell whose search has ended has the chosen rate as a setting of its method, and the tried rates.
+
+    A cell without a search that has the chosen rate is the same model, and is left out.
+    """
     resolved: list[PlannedCell] = []
     cells = tuple(planned)
     for cell in cells:
@@ -78,7 +81,14 @@ def resolve_searches(planned: Iterable[PlannedCell], store: Store) -> tuple[Plan
         else:
             chosen = dataclasses.replace(cell.cell, method=_with_rate(cell.cell.method, best.rate))
             resolved.append(dataclasses.replace(cell, cell=chosen, tried=tried))
-    return tuple(resolved)
+    distinct: dict[object, PlannedCell] = {}
+    for cell in sorted(resolved, key=lambda p: not p.tried):
+        c = cell.cell
+        is_open = c.search is not None and not cell.tried
+        distinct.setdefault(
+            (c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed, c.search if is_open else None), cell
+        )
+    return tuple(cell for cell in resolved if cell in set(distinct.values()))
 
 
 def unresolved(planned: Iterable[PlannedCell]) -> list[PlannedCell]:

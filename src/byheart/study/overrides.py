@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from byheart.core.errors import StudyError
+from byheart.core.setting_values import shown_setting
 from byheart.study.yaml_values import read_yaml
 
 
@@ -20,22 +21,30 @@ def apply_override(values: dict[str, Any], assignment: str) -> None:
         raise StudyError(f"--set {assignment}: not of the form key=value. Write for example --set training.epochs=5.")
     *path, last = key.split(".")
     parent: Any = values
-    for name in path:
-        inner = parent[int(name)] if isinstance(parent, list) and _is_index(name, parent) else None
-        parent = inner if inner is not None else parent.setdefault(name, {}) if isinstance(parent, dict) else None
+    for depth, name in enumerate(path):
+        if isinstance(parent, list):
+            _check_index(assignment, name, parent)
+            parent = parent[int(name)]
+        else:
+            parent[name] = {} if parent.get(name) is None else parent[name]
+            parent = parent[name]
         if not isinstance(parent, dict | list):
-            raise StudyError(f"--set {assignment}: {name!r} has no settings. Choose a key of the study file.")
+            place, shown = ".".join(path[: depth + 1]), shown_setting(parent)
+            fix = f" Give it settings, for example --set '{place}={{{parent}: {{}}}}'." if name.isdecimal() else ""
+            raise StudyError(
+                f"--set {assignment}: {place} is {shown} and has no settings.{fix or ' Choose a key of the study file.'}"
+            )
     parsed = read_yaml(f"--set {assignment}: {value!r}: ", value, fix="Write a number, a word or a list in [ ].")
     if isinstance(parent, list):
-        if not _is_index(last, parent):
-            raise StudyError(f"--set {assignment}: the list has no entry {last}. Choose 0 to {len(parent) - 1}.")
+        _check_index(assignment, last, parent)
         parent[int(last)] = parsed
     else:
         parent[last] = parsed
 
 
-def _is_index(name: str, items: list[Any]) -> bool:
-    return name in map(str, range(len(items)))
+def _check_index(assignment: str, name: str, items: list[Any]) -> None:
+    if name not in map(str, range(len(items))):
+        raise StudyError(f"--set {assignment}: the list has no entry {name}. Choose 0 to {len(items) - 1}.")
 
 
 def rerun_command(path: Path, overrides: Sequence[str]) -> str:

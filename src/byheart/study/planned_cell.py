@@ -22,9 +22,9 @@ from byheart.core.split import Split
 from byheart.core.types import Texts
 from byheart.lm.base_models import chat_template_hash, identity
 from byheart.stats.dp_accounting import DpSgdParameters, dp_sgd_parameters, privacy_settings
+from byheart.study.cell import Cell
 from byheart.study.observed_states import BASE, INITIALIZED, ModelState, epochs_by_step, steps_per_epoch
 from byheart.study.searched_rates import TriedRate
-from byheart.study.study_file import Cell
 
 METRIC_CONTEXT = (
     *ATTACK_OUTPUT_NAMES,

@@ -15,8 +15,8 @@ from byheart.data import split_check
 from byheart.data.split_check import gate, with_assignment
 from byheart.store.rows import read_gate
 from byheart.store.store import Store
+from byheart.study.cell import non_default_settings
 from byheart.study.planned_cell import PlannedCell
-from byheart.study.study_file import non_default_settings
 
 DEFAULT_FPR = 0.01
 """False positive rate for the power of the split check, if the study names none."""

@@ -16,8 +16,8 @@ from byheart.data.near_duplicates import NEAR_DUPLICATES_REVISION
 from byheart.data.splitting import GROUPED_REVISION
 from byheart.store.result_files import read_json
 from byheart.store.store import Store
+from byheart.study.cell import Cell
 from byheart.study.cell_split import cell_split
-from byheart.study.study_file import Cell
 
 
 def stored_split(store: Store, cell: Cell, examples: Examples) -> Split:

@@ -46,15 +46,32 @@ def entry_choices(shelf: str, entries: Any, key: str) -> Iterator[tuple[Choice, 
     Raises `StudyError` for a value that is not a mapping.
     """
     for entry in as_list(entries):
-        beside = entry.get(key) if isinstance(entry, dict) else None
-        beside = {} if beside is None else beside
-        without = {k: v for k, v in entry.items() if k != key} if isinstance(entry, dict) else entry
-        if not isinstance(beside, dict):
-            raise StudyError(
-                f"{shelf}: {key} = {shown_setting(beside)} is not a mapping of settings. Write for example "
-                f"{key}: {{{_EXAMPLES[key]}}}."
-            )
+        without, beside = _without_key(shelf, entry, key) if isinstance(entry, dict) else (entry, {})
         yield from ((choice, beside) for choice in shelf_choices(shelf, [without]))
+
+
+def _without_key(shelf: str, entry: dict[str, Any], key: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an entry without its key beside the name, and the settings under this key."""
+    names = [name for name in entry if name != key]
+    example = f"{key}: {{{_EXAMPLES[key]}}}"
+    if len(names) != 1:
+        problem = (
+            f"the keys {', '.join(map(shown_setting, names))} stand beside each other"
+            if names
+            else "an entry has no name"
+        )
+        raise StudyError(f"{shelf}: {problem}. Write name: {{setting: value}}, and at most {example} beside it.")
+    (name,) = names
+    if isinstance(entry[name], dict) and key in entry[name]:
+        raise StudyError(
+            f"{shelf} {name}: {key} is not a setting of {name}. Write it beside the name: {{{name}: {{...}}, {example}}}."
+        )
+    beside = {} if entry.get(key) is None else entry[key]
+    if not isinstance(beside, dict):
+        raise StudyError(
+            f"{shelf}: {key} = {shown_setting(beside)} is not a mapping of settings. Write for example {example}."
+        )
+    return {name: entry[name]}, beside
 
 
 _EXAMPLES = {"data": "train: 1000", "training": "epochs: 3"}
@@ -63,6 +80,9 @@ _EXAMPLES = {"data": "train: 1000", "training": "epochs: 3"}
 def _setting_combinations(sweep: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield every combination of settings: a list is a sweep, unless the setting itself is a list."""
     lists = [v if isinstance(v, list) and not _takes_list(types.get(k)) else [v] for k, v in sweep.items()]
+    for name, values in zip(sweep, lists, strict=True):
+        if not values:
+            raise SettingError(f"{name} = []: the list is empty. List at least one value, or remove {name}.")
     for values in itertools.product(*lists):
         yield dict(zip(sweep, values, strict=True))
 

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from byheart.analysis.paper_values import PublishedValue, read_published_values
-from byheart.core.config import FLOAT32_BASE, BaseFormat, Canaries, Data, Machine, Scoring, Training
+from byheart.core.config import Data, Machine, Scoring, Training
 from byheart.core.defaults import DEFAULT_ATTACKS, DEFAULT_METHODS, DEFAULT_METRICS
 from byheart.core.errors import ByheartError, SettingError, StudyError, UnknownNameError
 from byheart.core.registry import Choice
-from byheart.core.setting_values import check_plain, format_setting, shown_setting, validate_setting
+from byheart.core.setting_values import check_plain, shown_setting, validate_setting
 from byheart.lm.base_models import default_base
+from byheart.study.cell import Cell, distinct_cells
 from byheart.study.overrides import apply_override, rerun_command
-from byheart.study.searched_rates import LearningRateSearch, search_of, split_search
+from byheart.study.searched_rates import search_of, split_search
 from byheart.study.study_entries import (
     as_list,
     entry_choices,
@@ -30,44 +31,6 @@ from byheart.study.study_entries import (
     shelf_choices,
 )
 from byheart.study.yaml_values import read_yaml
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One model to train and attack: everything that can change its weights, and its audited records.
-
-    With a `search`, the learning rate of the method is chosen before the cell is trained.
-    """
-
-    base: str
-    dataset: Choice
-    data: Data
-    method: Choice
-    training: Training
-    seed: int
-    search: LearningRateSearch | None = None
-    base_format: BaseFormat = FLOAT32_BASE
-
-    @property
-    def label(self) -> str:
-        """Name of the cell that is unique in the study, unless only data settings differ."""
-        method = f"{self.method.name} {self.method.label}".strip()
-        return " · ".join(
-            x
-            for x in (
-                method,
-                self.dataset.name,
-                short_model_name(self.base),
-                self.training_label,
-                f"seed {self.seed}",
-            )
-            if x
-        )
-
-    @property
-    def training_label(self) -> str:
-        """The settings of the training and of the base model's number format that differ from their defaults."""
-        return ", ".join(x for x in (non_default_settings(self.training), non_default_settings(self.base_format)) if x)
 
 
 @dataclass(frozen=True)
@@ -91,27 +54,6 @@ class Study:
     published: tuple[PublishedValue, ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict[str, Any], compare=False, repr=False)
     command: str = field(default="", compare=False, repr=False)
-
-
-def short_model_name(base: str) -> str:
-    """Return the last part of a base model's path or id, without the ending .gguf."""
-    return base.rstrip("/").rpartition("/")[2].removesuffix(".gguf")
-
-
-def non_default_settings(values: Data | Training | Scoring | BaseFormat) -> str:
-    """Return the settings that differ from their defaults, as "name=value, ...".
-
-    Without the observed epochs, which distinguish no trained models.
-    """
-    pairs = ((f.name, getattr(values, f.name), f.default) for f in dataclasses.fields(values) if f.name != "observe")
-    return ", ".join(f"{n}={format_setting(_without_defaults(v))}" for n, v, default in pairs if v != default)
-
-
-def _without_defaults(value: Any) -> Any:
-    """Return nested settings without their defaults; any other value unchanged."""
-    if not isinstance(value, Canaries):
-        return value
-    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if getattr(value, f.name) != f.default}
 
 
 def read_study(path: Path, overrides: Sequence[str] = ()) -> Study:
@@ -172,20 +114,19 @@ def parse_study(values: Mapping[str, Any], *, default_name: str = "study", folde
             f"training: {shown_setting(training)} is not a mapping of settings. Write for example training: {{epochs: 3}}."
         )
     methods = [
-        (method, *split_search({**training, **own}))
+        (method, *_trainings(method, training, own))
         for method, own in entry_choices("methods", values.get("methods", DEFAULT_METHODS), "training")
     ]
     machine = _machine(values.get("machine") or {})
-    cells = _without_duplicates(
+    cells = distinct_cells(
         Cell(base, dataset, sizes, method, settings, seed, search_of(method, rates, seed=seeds[0]), machine.base_format)
         for base in [validate_setting("models", str, m) for m in as_list(values.get("models") or default_base())]
         for dataset, dataset_sizes in entry_choices("datasets", values.get("datasets", ["records"]), "data")
         for sizes in expand_sweep("data", Data, {**data, **dataset_sizes})
-        for method, training_values, rates in methods
-        for settings in expand_sweep("training", Training, training_values)
+        for method, trainings, rates in methods
+        for settings in trainings
         for seed in seeds
     )
-    _check_cells(cells)
     return Study(
         name=name,
         cells=cells,
@@ -220,23 +161,20 @@ _KEYS = (
 )
 
 
-def _without_duplicates(cells: Iterable[Cell]) -> tuple[Cell, ...]:
-    """Return the cells without duplicates, which sweeps and lists can produce."""
-    return tuple({(c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed): c for c in cells}.values())
+def _trainings(
+    method: Choice, training: Mapping[str, Any], own: Mapping[str, Any]
+) -> tuple[tuple[Training, ...], tuple[float, ...] | None]:
+    """Return the settings of each training of a method, and the rates of its search; `own` are those beside the method's name.
 
-
-def _check_cells(cells: Sequence[Cell]) -> None:
-    if not cells:
-        raise StudyError("models, datasets, methods, seeds: nothing to train. List at least one entry in each of them.")
-    for cell in cells:
-        members, known, train = cell.data.members, cell.data.known, cell.data.train
-        if train is not None and members + known > train:
-            and_known = f" and data.known = {known}" if known else ""
-            keys = "data.members + data.known" if known else "data.members"
-            raise SettingError(
-                f"data.members = {members}{and_known}: more than data.train = {train} training texts. Set {keys} to at most {train}, or "
-                "raise data.train."
-            )
+    An error in settings of the method's own names the method.
+    """
+    try:
+        values, rates = split_search({**training, **own})
+        return tuple(expand_sweep("training", Training, values)), rates
+    except ByheartError as error:
+        if own:
+            error.args = (f"methods {method.name}: {error}",)
+        raise
 
 
 def _machine(settings: Any) -> Machine:

@@ -8,7 +8,7 @@ from byheart.core.dependencies import TOKEN_INPUTS
 from byheart.core.errors import DataError, SettingError
 from byheart.core.types import Texts
 from byheart.stats.dp_accounting import privacy_settings
-from byheart.study.study_file import Cell
+from byheart.study.cell import Cell
 
 
 def check_has_pairs(texts: Texts, requester: str) -> None:

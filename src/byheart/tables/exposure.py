@@ -65,6 +65,10 @@ def exposure(rows: Sequence[Row]) -> Table:
         "distribution (p < 0.1), the estimate is that by sampling; if a canary is then likelier than all references, the table "
         "shows ≥ and the low end."
     )
+    if any("deduplicate=" in r.training_settings for r in measured):
+        note += (
+            " With deduplicate, copies of a canary are removed before training: the column counts the planted copies."
+        )
     return Table("Exposure of canaries", header, tuple(lines), note)
 
 

@@ -102,16 +102,16 @@ def _format_difference(gain: AucDifference, mark: str) -> str:
 
 
 def _note(tests: int, gates: Mapping[tuple[str, str], Gate]) -> str:
+    found = [(labels.dataset_name(data), best) for (data, _), gate in gates.items() if (best := best_blind(gate))]
     classifiers = [
-        f"{labels.dataset_name(data)} {best.name.removeprefix(BLIND_PREFIX)}, AUC {row_values.format_number(best.value)}"
-        for (data, _), gate in gates.items()
-        if (best := best_blind(gate))
+        f"{data} {best.name.removeprefix(BLIND_PREFIX)}, AUC {row_values.format_number(best.value)}"
+        for data, best in found
     ]
     blind = (
-        f" Best blind classifiers: {'; '.join(classifiers)}."
-        if classifiers
-        else " No blind classifier was stored: run the study again."
+        f" Best blind classifiers: {'; '.join(classifiers)}." if classifiers else " No blind classifier read the texts."
     )
+    if any(best.value < row_values.CHANCE_AUC for _, best in found):
+        blind += " An AUC of a classifier below 0.5 counts as 0.5."
     return (
         "After the last epoch. In brackets: 95 % intervals. The gain over the base model is paired on the same texts; the "
         "interval of the gain over the blind classifier is valid for any correlation between attack and classifier. "

@@ -26,6 +26,9 @@ DISCLAIMER = (
 )
 
 
+UNKNOWN_COUNTS = "An attack whose adversary is unknown counts."
+
+
 @dataclass(frozen=True)
 class Annex:
     """Tests, clauses and duties of one audit in one context."""
@@ -51,7 +54,7 @@ class Annex:
         return (
             DISCLAIMER,
             f"Verdict of the audit: {self.verdict}.{split} Preregistration: {self.preregistration}.",
-            f"Context {self.context}: {MEANINGS[self.context]}. Attacks whose adversary needs more do not count.",
+            f"Context {self.context}: {MEANINGS[self.context]}. Attacks whose adversary needs more do not count. {UNKNOWN_COUNTS}",
         )
 
     def summary(self, attack_class: str) -> str:

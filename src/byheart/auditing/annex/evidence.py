@@ -179,7 +179,7 @@ def _not_run(facts: AuditFacts, attack_class: str, context: Context, *, has_numb
     others = [n for n in entry_names("attacks") if n not in selected and _attack_class(n) == attack_class]
     if counted := [n for n in others if counts(default_adversary_label(n), context)]:
         reason = (
-            "the records have no such score; audit the model"
+            "the records have no such score; add it, or audit the model"
             if facts.is_of_scores
             else "not selected; add --attacks all"
         )
