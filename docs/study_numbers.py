@@ -98,6 +98,7 @@ def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = result
         "setting": lambda study, name: re.findall(rf"\b{name}=(\w+)", rows(study)[0]["dataset_settings"])[0],
         "groups": lambda study: audited_groups(lookup(study)),
         "equal": equal_perplexity,
+        "cell": table_number,
         "earlier": lambda study, metric, **settings: found_number(rows(study), study, metric, settings),
     }
 
@@ -150,6 +151,14 @@ def difference(study: str, within: str, first: str, second: str, data: str = "")
                     value, low, high = (sign * float(x) for x in re.findall(r"-?\d+\.\d+", cell))
                     return Number(value, min(low, high), max(low, high)), SIGNIFICANCE_MARK in cell
     raise ValueError(f"{study}: no comparison of {first} and {second} within {within}.")
+
+
+def table_number(study: str, table: str, column: str, **where: str) -> Number:
+    """Return the number in a column of the one line of an exported table that has these values in other columns."""
+    header, lines = table_cells(study, table)
+    (line,) = (x for x in (dict(zip(header, cells, strict=True)) for cells in lines) if where.items() <= x.items())
+    found = [float(number) for number in re.findall(r"-?\d*\.?\d+", line[column])]
+    return Number(*found) if len(found) == len(Number._fields) else Number(found[0], found[0], found[0])
 
 
 def audited_groups(study: Packed) -> int:

@@ -183,7 +183,12 @@ def test_overrides(tmp_path):
         (
             "methods: [lora, {lora: {}, training: {observe: [0.5]}}]",
             SettingError,
-            "methods lora: two entries train the same model and differ only in training.observe",
+            "methods lora: two entries train the same model, and differ only in training.observe",
+        ),
+        (
+            "methods: [{lora: {learning_rate: 0.1}}, {lora: {}, training: {learning_rate: 0.1}}]",
+            SettingError,
+            "two entries train the same model",
         ),
         (
             "methods: [{lora: {learning_rate: 0.1}}]\ntraining: {learning_rate: 0.2}",

@@ -9,7 +9,7 @@ from typing import Any
 
 from byheart.core.config import FLOAT32_BASE, BaseFormat, Canaries, Data, Scoring, Training
 from byheart.core.errors import SettingError, StudyError
-from byheart.core.registry import Choice
+from byheart.core.registry import Choice, key_of
 from byheart.core.setting_values import format_setting
 from byheart.study.searched_rates import LearningRateSearch
 
@@ -86,7 +86,7 @@ def distinct_cells(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     for cell in distinct:
         _check_sizes(cell.data)
         _check_one_rate(cell)
-    _check_one_list_of_observed_epochs(distinct)
+    _check_different_models(distinct)
     return distinct
 
 
@@ -111,14 +111,21 @@ def _check_one_rate(cell: Cell) -> None:
         )
 
 
-def _check_one_list_of_observed_epochs(cells: Sequence[Cell]) -> None:
-    """Raise `SettingError` for cells that train the same model and observe it after other epochs: they would count as two seeds."""
+def _check_different_models(cells: Sequence[Cell]) -> None:
+    """Raise `SettingError` for two cells that train the same model: they would count as two seeds."""
     seen: dict[object, Cell] = {}
     for cell in cells:
-        training = dataclasses.replace(cell.training, observe=None)
-        key = (cell.base, cell.dataset.key, cell.data, cell.method.key, training, cell.seed, cell.search)
-        if seen.setdefault(key, cell) is not cell:
+        if seen.setdefault(_trained_model(cell), cell) is not cell:
             raise SettingError(
-                f"methods {cell.method.name}: two entries train the same model and differ only in training.observe. Write one entry "
-                "whose observe lists all epochs."
+                f"methods {cell.method.name}: two entries train the same model, and differ only in training.observe or in where the "
+                "learning rate is written. Write one entry, whose observe lists all epochs."
             )
+
+
+def _trained_model(cell: Cell) -> object:
+    """Return what determines the model: the learning rate counts as one setting, wherever it is written."""
+    settings = {n: v for n, v in cell.method.non_default_settings.items() if n != "learning_rate"}
+    rate = cell.training.learning_rate or cell.method.settings.get("learning_rate")
+    training = dataclasses.replace(cell.training, observe=None, learning_rate=None)
+    method = key_of({"name": cell.method.name, "settings": settings})
+    return cell.base, cell.dataset.key, cell.data, method, rate, training, cell.seed, cell.search
