@@ -79,7 +79,7 @@ def template_functions(lookup: Callable[[str], Packed], rows: RowLookup = result
         return of_method
 
     def gate(study: str, dataset: str = "") -> Gate:
-        (found,) = (g for (name, _), g in lookup(study).gates.items() if dataset in {"", name})
+        (found,) = (g for names, g in lookup(study).gates.items() if dataset in {"", *names})
         return found
 
     return {

@@ -31,6 +31,7 @@ STUDIES = [
     "placement",
     "why_prompts",
     "risks",
+    "stability",
     "ez_mia",
 ]
 

@@ -40,10 +40,10 @@ def measurable_metrics(
             allowed_false_positives(nonmembers, fpr)
             measurable.append(metric)
         except DataError:
-            mend = "raise --max-texts (in Python max_texts)" if is_limited else "provide more non-members"
+            fix = "raise --max-texts (in Python max_texts)" if is_limited else "provide more non-members"
             doubts.append(
                 f"TPR at {100 * fpr:g} % FPR is not computed: it requires {math.ceil(1 / fpr - 1e-9)} non-members, and there are "
-                f"{nonmembers}; {mend}, or raise the rate (--fpr; in Python fpr=)"
+                f"{nonmembers}; {fix}, or raise the rate (--fpr; in Python fpr=)"
             )
     return tuple(measurable), doubts
 
