@@ -32,6 +32,7 @@ STUDIES = [
     "why_prompts",
     "risks",
     "stability",
+    "defences",
     "ez_mia",
 ]
 
