@@ -168,7 +168,7 @@ def test_a_study_path_that_is_not_a_file_raises_an_error(refused, tmp_path):
     [
         ("nonsense", "--set nonsense"),
         ("training.epochs=[1", ("--set training.epochs=[1", "'[1'")),
-        ("training.epochs.x=1", "'epochs'"),
+        ("training.epochs.x=1", "training.epochs is 1 and has no settings"),
         ("trainng.epochs=1", "'training'"),
         ("training.epoch=1", "'epochs'"),
         ("machine.device=banana", ("'banana'", "auto, cpu, cuda or cuda:1")),

@@ -13,7 +13,8 @@ from byheart.core.types import Texts
 from byheart.data.canaries import plant_canaries
 from byheart.data.splitting import split
 from byheart.datasets.records import records
-from byheart.study.study_file import non_default_settings, parse_study
+from byheart.study.cell import non_default_settings
+from byheart.study.study_file import parse_study
 
 ALL = ("random_tokens", "digits", "names", "in_distribution", "real_texts")
 EXAMPLES = records(count=200)

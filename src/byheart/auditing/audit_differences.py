@@ -171,7 +171,8 @@ def _warnings(first: SavedAudit, second: SavedAudit) -> Iterator[str]:
         if values[0] != values[1] and None not in values:
             yield f"{name} is {values[0]} in the first audit and {values[1]} in the second"
     later = second.scores[FINETUNED_EPOCH]
-    reversed_names = [n for n, s in first.scores[FINETUNED_EPOCH].items() if n in later and np.allclose(s, -later[n])]
+    common = {n: (s, later[n]) for n, s in first.scores[FINETUNED_EPOCH].items() if n in later}
+    reversed_names = [n for n, (s, other) in common.items() if np.allclose(s, -other) and not np.allclose(s, other)]
     if reversed_names:
         yield (
             f"the scores of {', '.join(reversed_names)} are negated in one of the audits: if a lower score means membership in one file, "

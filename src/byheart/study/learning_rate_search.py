@@ -88,7 +88,8 @@ def resolve_searches(planned: Iterable[PlannedCell], store: Store) -> tuple[Plan
         distinct.setdefault(
             (c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed, c.search if is_open else None), cell
         )
-    return tuple(cell for cell in resolved if cell in set(distinct.values()))
+    kept = set(distinct.values())
+    return tuple(cell for cell in resolved if cell in kept)
 
 
 def unresolved(planned: Iterable[PlannedCell]) -> list[PlannedCell]:
