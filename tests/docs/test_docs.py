@@ -15,6 +15,7 @@ from testing.doc_pages import PAGES, ROOT, blocks, load_page_script, name
 
 
 def test_generated_pages_are_fresh():
+    """The pages of results and of what to choose are among them: each number is that of the packed studies."""
     for path, text in load_page_script("generate").pages().items():
         assert path.read_text() == text, f"{path.name} is old: write make docs"
 

@@ -58,10 +58,6 @@ def changed(results_page, method, perplexity):
     return lookup
 
 
-def test_the_page_equals_the_packed_study(results_page):
-    assert results_page.PAGE.read_text() == results_page.page()
-
-
 def test_no_number_of_a_sentence_is_written_by_hand():
     text = (DOCS / "results.jinja").read_text()
     text = re.sub(
