@@ -9,7 +9,7 @@ from typing import Any
 
 from byheart.core.config import FLOAT32_BASE, BaseFormat, Canaries, Data, Scoring, Training
 from byheart.core.errors import SettingError, StudyError
-from byheart.core.registry import Choice, key_of
+from byheart.core.registry import Choice
 from byheart.core.setting_values import format_setting
 from byheart.study.searched_rates import LearningRateSearch
 
@@ -47,6 +47,11 @@ class Cell:
         )
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        """What distinguishes the cell from the others of its study."""
+        return self.base, self.dataset.key, self.data, self.method.key, self.training, self.seed, self.search
+
+    @property
     def training_label(self) -> str:
         """The settings of the training and of the base model's number format that differ from their defaults."""
         return ", ".join(x for x in (non_default_settings(self.training), non_default_settings(self.base_format)) if x)
@@ -78,9 +83,7 @@ def distinct_cells(cells: Iterable[Cell]) -> tuple[Cell, ...]:
 
     Raises `StudyError` without a cell, and `SettingError` for numbers of records and settings that contradict each other.
     """
-    distinct = tuple(
-        {(c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed, c.search): c for c in cells}.values()
-    )
+    distinct = tuple({cell.identity: cell for cell in cells}.values())
     if not distinct:
         raise StudyError("models, datasets, methods, seeds: nothing to train. List at least one entry in each of them.")
     for cell in distinct:
@@ -124,8 +127,8 @@ def _check_different_models(cells: Sequence[Cell]) -> None:
 
 def _trained_model(cell: Cell) -> object:
     """Return what determines the model: the learning rate counts as one setting, wherever it is written."""
-    settings = {n: v for n, v in cell.method.non_default_settings.items() if n != "learning_rate"}
     rate = cell.training.learning_rate or cell.method.settings.get("learning_rate")
+    others = {n: v for n, v in cell.method.explicit_settings.items() if n != "learning_rate"}
+    method = dataclasses.replace(cell.method, explicit_settings=others)
     training = dataclasses.replace(cell.training, observe=None, learning_rate=None)
-    method = key_of({"name": cell.method.name, "settings": settings})
-    return cell.base, cell.dataset.key, cell.data, method, rate, training, cell.seed, cell.search
+    return rate, dataclasses.replace(cell, method=method, training=training).identity

@@ -83,11 +83,9 @@ def resolve_searches(planned: Iterable[PlannedCell], store: Store) -> tuple[Plan
             resolved.append(dataclasses.replace(cell, cell=chosen, tried=tried))
     distinct: dict[object, PlannedCell] = {}
     for cell in sorted(resolved, key=lambda p: not p.tried):
-        c = cell.cell
-        is_open = c.search is not None and not cell.tried
-        distinct.setdefault(
-            (c.base, c.dataset.key, c.data, c.method.key, c.training, c.seed, c.search if is_open else None), cell
-        )
+        # A search that has ended does not distinguish a cell: its rate is a setting of the method.
+        found = dataclasses.replace(cell.cell, search=None) if cell.tried else cell.cell
+        distinct.setdefault(found.identity, cell)
     kept = set(distinct.values())
     return tuple(cell for cell in resolved if cell in kept)
 
